@@ -1,0 +1,1 @@
+//! Finds mistakes in a snapshot; explains what would happen to a request.

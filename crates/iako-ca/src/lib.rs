@@ -1,0 +1,1 @@
+//! Issues workload certificates and trust bundles; keeps its own root.

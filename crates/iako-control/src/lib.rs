@@ -1,0 +1,1 @@
+//! Runs the control plane: sources, registry, xDS server, CA, telemetry aggregation, API.

@@ -1,0 +1,1 @@
+//! Holds and checks SPIFFE identities: certificates, trust bundles, TLS settings that rotate.

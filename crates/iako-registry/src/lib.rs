@@ -1,0 +1,1 @@
+//! What the mesh is now: applies changes, publishes `MeshSnapshot`.

@@ -1,0 +1,1 @@
+//! Reads Kubernetes, Gateway API, Istio and `iako.io` documents into validated resources, with diagnostics.

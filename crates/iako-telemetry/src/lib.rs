@@ -1,0 +1,1 @@
+//! Metrics, access-log records, trace context, tap events; names in one table.

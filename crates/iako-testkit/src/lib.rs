@@ -1,0 +1,1 @@
+//! Test peers at the edge of the network and fuzz entry points.

@@ -1,0 +1,1 @@
+//! Every decision about a connection or request, pure.

@@ -1,0 +1,1 @@
+//! Plans one proxy's configuration from a snapshot (pure).

@@ -1,0 +1,1 @@
+//! The words both planes share: identities, hosts, ports, protocols, bounded numbers.

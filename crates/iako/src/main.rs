@@ -1,0 +1,3 @@
+//! The `iako` command.
+
+fn main() {}

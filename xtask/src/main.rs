@@ -1,0 +1,3 @@
+//! House rules, generated pages and the test command.
+
+fn main() {}
