@@ -1,1 +1,80 @@
-//! What a proxy can be told; decodes and encodes xDS resources and bootstrap files.
+//! What a proxy can be told, as values that cannot be wrong.
+//!
+//! This is the one model in the middle of Iako: the control plane plans it, the proxy holds it,
+//! `explain` and `analyze` read it. The wire (Envoy protobuf, Envoy bootstrap YAML and JSON) is a
+//! codec at the rim, in the modules `xds` and `bootstrap`; nothing outside of them sees a protobuf type.
+//!
+//! Names are Envoy's where Envoy has one. Fields are public because each type admits only valid
+//! values; what spans several resources (a route that names a cluster that does not exist) is no
+//! matter of this crate, for Envoy accepts it too.
+//!
+//! Not here: deciding (`iako-traffic`), moving bytes (`iako-proxy`), Istio's documents
+//! (`iako-resources`).
+//!
+//! Start with [`Listener`], follow it to [`HttpConnectionManager`], [`RouteConfiguration`] and
+//! [`Cluster`].
+
+mod access_log;
+mod cluster;
+mod endpoint;
+mod filter;
+mod header;
+mod http;
+mod listener;
+mod matcher;
+mod node;
+mod origin;
+mod route;
+mod secret;
+mod tls;
+
+pub use access_log::{AccessLog, AccessLogFilter, AccessLogSink, LogComparison, LogFormat};
+pub use cluster::{
+    CircuitBreakers, Cluster, ClusterHttp, ClusterMetadata, Discovery, DnsFamily, DnsOptions,
+    HashFunction, HttpProtocol, LbPolicy, LeastRequest, MaglevTable, OutlierDetection, RetryBudget,
+    RingHash, ServiceReference, SubsetFallback, SubsetSelection, TcpKeepalive, Thresholds,
+    TransportMatch,
+};
+pub use endpoint::{
+    Endpoint, EndpointAddress, EndpointMetadata, EndpointSet, HealthStatus, LocalityEndpoints,
+    WorkloadLabel,
+};
+pub use filter::{
+    FilterOverrides, HttpFilter, HttpFilterKind, NetworkFilter, Router, StatsFilter,
+    StatsMetricOverride, UnsupportedFilter,
+    cors::CorsPolicy,
+    fault::{Abort, AbortStatus, Delay, Fault},
+    jwt::{ClaimToHeader, Jwks, JwtAuthn, JwtHeader, JwtProvider, JwtRequirement, JwtRule},
+    peer_metadata::{PeerDiscovery, PeerMetadata},
+    rbac::{
+        MetadataMatch, MetadataValueMatch, Permission, Policy, Principal, Rbac, RbacAction,
+        RbacRules,
+    },
+};
+pub use header::{AppendAction, HeaderMutations, HeaderName, HeaderNameError, HeaderValueOption};
+pub use http::{
+    ClientCertDetails, CodecType, EscapedSlashes, ForwardClientCert, Http1Options, Http2Options,
+    HttpConnectionManager, RouteSource, ServerHeader, StripPort, Tracing, UnderscoreHeaders,
+    UpgradeConfig,
+};
+pub use listener::{
+    Direction, FilterChain, FilterChainMatch, Listener, ListenerFilters, SourceType, TcpProxy,
+    TcpTarget, Terminal,
+};
+pub use matcher::{
+    HeaderCheck, HeaderMatch, Pattern, PatternError, QueryCheck, QueryMatch, StringMatch,
+    UriTemplate, UriTemplateError,
+};
+pub use node::{AdminAddress, AdsConfig, Bootstrap, Node};
+pub use origin::RuleOrigin;
+pub use route::{
+    Action, BackOff, ClusterTarget, DirectResponse, Domain, DomainError, HashPolicy, HashSource,
+    HostRewrite, MaxStreamDuration, Mirror, PathMatch, PathRewrite, Redirect, RedirectPath,
+    RedirectScheme, RetryConditions, RetryOn, RetryPolicy, Route, RouteAction, RouteConfiguration,
+    RouteMatch, RoutePriority, TlsRequirement, VirtualHost, WeightedCluster,
+};
+pub use secret::{Pem, PrivateKey, Secret, SecretKind};
+pub use tls::{
+    CertificateSource, DownstreamTls, DownstreamTransport, SanKind, SanMatch, TlsOptions,
+    TlsVersion, Trust, UpstreamTls, UpstreamTransport, Validation,
+};

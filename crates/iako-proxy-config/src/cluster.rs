@@ -1,0 +1,396 @@
+//! A group of instances that can stand for each other, and how to talk to them.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroU64},
+    time::Duration,
+};
+
+use iako_types::Percent;
+
+use crate::{EndpointSet, Http2Options, RuleOrigin, UpstreamTransport};
+
+/// An upstream. Source: `envoy.config.cluster.v3.Cluster`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cluster {
+    /// What routes refer to; in Istio's form `outbound|<port>|<subset>|<host>`.
+    pub name: String,
+    /// The name in statistics; `name` when empty.
+    pub alt_stat_name: String,
+    /// Where its instances are found.
+    pub discovery: Discovery,
+    /// Longest time to establish a connection, TLS included. Envoy default: 5 s; Istio: 10 s.
+    pub connect_timeout: Duration,
+    /// How an instance is chosen.
+    pub lb: LbPolicy,
+    /// Choosing among a part of the instances by their metadata; all of them when absent.
+    pub subsets: Option<SubsetSelection>,
+    /// Below this share of healthy instances all are used; 0 switches that off. Envoy default: 50 %.
+    pub panic_threshold: Percent,
+    /// Whether places share traffic by their weights. Envoy default: false.
+    pub locality_weighted: bool,
+    /// Limits on what is open at once.
+    pub circuit_breakers: CircuitBreakers,
+    /// When instances are set aside; never when absent.
+    pub outlier_detection: Option<OutlierDetection>,
+    /// How HTTP is spoken to it.
+    pub http: ClusterHttp,
+    /// How bytes are sent, when no match below fits.
+    pub transport: UpstreamTransport,
+    /// How bytes are sent to instances with certain metadata; the first that fits counts.
+    pub transport_matches: Vec<TransportMatch>,
+    /// Probes on idle connections; the operating system's choice when absent.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// The local address to connect from; any when absent.
+    pub bind_address: Option<SocketAddr>,
+    /// How names are resolved, for DNS clusters.
+    pub dns: DnsOptions,
+    /// Facts for telemetry and explanations.
+    pub metadata: ClusterMetadata,
+}
+
+impl Cluster {
+    /// A cluster with Envoy's defaults.
+    #[must_use]
+    pub fn new(name: impl Into<String>, discovery: Discovery) -> Self {
+        Self {
+            name: name.into(),
+            alt_stat_name: String::new(),
+            discovery,
+            connect_timeout: Duration::from_secs(5),
+            lb: LbPolicy::RoundRobin,
+            subsets: None,
+            panic_threshold: Percent::from_whole(50).unwrap_or(Percent::ZERO),
+            locality_weighted: false,
+            circuit_breakers: CircuitBreakers::default(),
+            outlier_detection: None,
+            http: ClusterHttp::default(),
+            transport: UpstreamTransport::Raw,
+            transport_matches: Vec::new(),
+            tcp_keepalive: None,
+            bind_address: None,
+            dns: DnsOptions::default(),
+            metadata: ClusterMetadata::default(),
+        }
+    }
+
+    /// The name under which statistics are kept.
+    #[must_use]
+    pub fn stat_name(&self) -> &str {
+        if self.alt_stat_name.is_empty() { &self.name } else { &self.alt_stat_name }
+    }
+}
+
+/// Where instances are found. Source: `envoy.config.cluster.v3.Cluster.DiscoveryType`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Discovery {
+    /// Written in the configuration.
+    Static(EndpointSet),
+    /// Sent by the control plane under this name.
+    Eds(String),
+    /// Every address that the names resolve to.
+    StrictDns(EndpointSet),
+    /// One address that the single name resolves to, taken anew for each connection.
+    LogicalDns(EndpointSet),
+    /// The address that the client meant to reach.
+    OriginalDst {
+        /// This port in place of the original one.
+        port_override: Option<u16>,
+    },
+}
+
+/// How an instance is chosen. Source: `envoy.config.cluster.v3.Cluster.LbPolicy`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LbPolicy {
+    /// In turn, weighted.
+    RoundRobin,
+    /// The least busy of a few taken by chance.
+    LeastRequest(LeastRequest),
+    /// By chance.
+    Random,
+    /// By a hash of the request, on a ring.
+    RingHash(RingHash),
+    /// By a hash of the request, in a table.
+    Maglev(MaglevTable),
+    /// What the kind of the cluster gives (original destination).
+    ClusterProvided,
+}
+
+/// Source: `envoy.config.cluster.v3.Cluster.LeastRequestLbConfig`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeastRequest {
+    /// How many instances are compared. At least 2; Envoy default: 2.
+    pub choices: NonZeroU32,
+}
+
+impl Default for LeastRequest {
+    fn default() -> Self {
+        Self { choices: NonZeroU32::MIN.saturating_add(1) }
+    }
+}
+
+/// Source: `envoy.config.cluster.v3.Cluster.RingHashLbConfig`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingHash {
+    /// Fewest entries of the ring, up to 8,388,608. Envoy default: 1024.
+    pub ring_size_min: NonZeroU64,
+    /// Most entries of the ring. Envoy default: 8,388,608.
+    pub ring_size_max: NonZeroU64,
+    /// The hash of instances.
+    pub function: HashFunction,
+}
+
+/// The hash that places instances on a ring.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HashFunction {
+    /// xxHash64. Envoy default.
+    #[default]
+    XxHash,
+    /// `MurmurHash2`, 64 bit.
+    Murmur2,
+}
+
+/// Source: `envoy.config.cluster.v3.Cluster.MaglevLbConfig`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaglevTable {
+    /// A prime, at most 5,000,011. Envoy default: 65,537.
+    pub table_size: NonZeroU64,
+}
+
+/// Choosing among a part of the instances. Source: `envoy.config.cluster.v3.Cluster.LbSubsetConfig`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SubsetSelection {
+    /// Sets of metadata keys by which instances are grouped; each set is sorted.
+    pub selectors: Vec<Vec<String>>,
+    /// What happens when no group fits.
+    pub fallback: SubsetFallback,
+}
+
+/// What happens when no subset fits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SubsetFallback {
+    /// The request fails: no healthy upstream. Envoy default.
+    #[default]
+    None,
+    /// Any instance.
+    AnyEndpoint,
+    /// Instances with this metadata.
+    Default(BTreeMap<String, String>),
+}
+
+/// Limits on what is open at once, by priority of the route.
+/// Source: `envoy.config.cluster.v3.CircuitBreakers`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CircuitBreakers {
+    /// For routes of default priority.
+    pub default: Thresholds,
+    /// For routes of high priority.
+    pub high: Thresholds,
+}
+
+/// Limits of one priority; beyond them requests are refused with the flag `UO`.
+/// Source: `envoy.config.cluster.v3.CircuitBreakers.Thresholds`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Connections. Envoy default: 1024; Istio: 2^32 - 1.
+    pub connections_max: u32,
+    /// Requests that wait for a connection. Envoy default: 1024.
+    pub pending_requests_max: u32,
+    /// Requests. Envoy default: 1024.
+    pub requests_max: u32,
+    /// Retries, when no budget is set. Envoy default: 3.
+    pub retries_max: u32,
+    /// Retries as a share of active requests, in place of `retries_max`.
+    pub retry_budget: Option<RetryBudget>,
+}
+
+/// Source: `envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryBudget {
+    /// Share of active and pending requests. Envoy default: 20 %.
+    pub percent: Percent,
+    /// Retries that are always allowed. Envoy default: 3.
+    pub retries_min: u32,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            connections_max: 1024,
+            pending_requests_max: 1024,
+            requests_max: 1024,
+            retries_max: 3,
+            retry_budget: None,
+        }
+    }
+}
+
+/// When to set an instance aside, and for how long.
+/// Source: `envoy.config.cluster.v3.OutlierDetection`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutlierDetection {
+    /// Server errors in a row before ejection; `None` switches this off. Envoy default: 5.
+    pub consecutive_5xx: Option<NonZeroU32>,
+    /// Gateway failures (502, 503, 504) in a row; `None` switches this off. Envoy default: off
+    /// (5 with an enforcing share of 0).
+    pub consecutive_gateway_failure: Option<NonZeroU32>,
+    /// Failures to reach the instance in a row, when they are counted apart. Envoy default: 5.
+    pub consecutive_local_origin_failure: Option<NonZeroU32>,
+    /// Whether failures to reach the instance are counted apart from its answers.
+    pub split_local_origin: bool,
+    /// Time between looks at ejected instances. Envoy default: 10 s.
+    pub interval: Duration,
+    /// First ejection lasts this long; the n-th lasts n times as long. Envoy default: 30 s.
+    pub base_ejection_time: Duration,
+    /// No ejection lasts longer. Envoy default: 300 s.
+    pub ejection_time_max: Duration,
+    /// No more than this share is set aside at once, but always one. Envoy default: 10 %.
+    pub ejection_max: Percent,
+}
+
+impl Default for OutlierDetection {
+    fn default() -> Self {
+        Self {
+            consecutive_5xx: NonZeroU32::new(5),
+            consecutive_gateway_failure: None,
+            consecutive_local_origin_failure: NonZeroU32::new(5),
+            split_local_origin: false,
+            interval: Duration::from_secs(10),
+            base_ejection_time: Duration::from_secs(30),
+            ejection_time_max: Duration::from_secs(300),
+            ejection_max: Percent::from_whole(10).unwrap_or(Percent::ZERO),
+        }
+    }
+}
+
+/// How HTTP is spoken to a cluster. Source: `envoy.extensions.upstreams.http.v3.HttpProtocolOptions`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterHttp {
+    /// The version.
+    pub protocol: HttpProtocol,
+    /// An unused connection is closed after this; never when absent. Envoy default: 1 h.
+    pub idle_timeout: Option<Duration>,
+    /// A connection is closed at this age once its requests end; never when absent.
+    pub connection_duration_max: Option<Duration>,
+    /// Requests a connection; without limit when absent.
+    pub requests_per_connection_max: Option<NonZeroU32>,
+    /// Settings of HTTP/2.
+    pub http2: Http2Options,
+    /// Whether the case of header names is kept on HTTP/1.
+    pub preserve_case: bool,
+}
+
+impl Default for ClusterHttp {
+    fn default() -> Self {
+        Self {
+            protocol: HttpProtocol::Http1,
+            idle_timeout: Some(Duration::from_secs(3600)),
+            connection_duration_max: None,
+            requests_per_connection_max: None,
+            http2: Http2Options::default(),
+            preserve_case: false,
+        }
+    }
+}
+
+/// The version of HTTP spoken to a cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HttpProtocol {
+    /// HTTP/1.1. Envoy default.
+    #[default]
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// What ALPN chooses.
+    Auto,
+    /// What the client spoke.
+    Downstream,
+}
+
+/// How bytes are sent to instances with certain metadata.
+/// Source: `envoy.config.cluster.v3.Cluster.TransportSocketMatch`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransportMatch {
+    /// A name for people.
+    pub name: String,
+    /// Metadata that the instance must have; an empty map fits every instance.
+    pub criteria: BTreeMap<String, String>,
+    /// How bytes are sent.
+    pub transport: UpstreamTransport,
+}
+
+/// Probes on an idle connection. Source: `envoy.config.core.v3.TcpKeepalive`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TcpKeepalive {
+    /// Unanswered probes before the connection counts as dead.
+    pub probes: Option<NonZeroU32>,
+    /// Idle time before the first probe.
+    pub time: Option<Duration>,
+    /// Time between probes.
+    pub interval: Option<Duration>,
+}
+
+/// How names are resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DnsOptions {
+    /// Time between resolutions. Envoy default: 5 s; Istio: 60 s.
+    pub refresh_rate: Duration,
+    /// Whether the records' own life counts in place of `refresh_rate`. Envoy default: false.
+    pub respect_ttl: bool,
+    /// Which addresses are used.
+    pub family: DnsFamily,
+}
+
+impl Default for DnsOptions {
+    fn default() -> Self {
+        Self {
+            refresh_rate: Duration::from_secs(5),
+            respect_ttl: false,
+            family: DnsFamily::default(),
+        }
+    }
+}
+
+/// Which addresses of a name are used. Source: `Cluster.DnsLookupFamily`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DnsFamily {
+    /// IPv6 if there is any, else IPv4. Envoy default.
+    #[default]
+    Auto,
+    /// IPv4 only.
+    V4Only,
+    /// IPv6 only.
+    V6Only,
+    /// IPv4 if there is any, else IPv6.
+    V4Preferred,
+    /// Both.
+    All,
+}
+
+/// Facts about a cluster, for telemetry and explanations. Source: filter metadata `istio`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterMetadata {
+    /// The services that it stands for. Source: `istio.services`.
+    pub services: Vec<ServiceReference>,
+    /// The subset of the `DestinationRule`; empty for the whole service. Source: `istio.subset`.
+    pub subset: String,
+    /// Whether the destination is outside of the mesh. Source: `istio.external`.
+    pub external: bool,
+    /// Whether the TLS application protocol is chosen for each request. Source:
+    /// `istio.alpn_override`, where `"false"` switches it off.
+    pub alpn_override: bool,
+    /// The object that shaped it. Source: `istio.config`.
+    pub origin: Option<RuleOrigin>,
+}
+
+/// A service. Source: an entry of `istio.services`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct ServiceReference {
+    /// Fully qualified, such as `cart-service.shop.svc.cluster.local`.
+    pub host: String,
+    /// The short name.
+    pub name: String,
+    /// The namespace.
+    pub namespace: String,
+}

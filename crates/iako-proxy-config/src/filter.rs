@@ -1,0 +1,129 @@
+//! What is done to connections and requests on their way.
+
+use std::collections::BTreeSet;
+
+pub(crate) mod cors;
+pub(crate) mod fault;
+pub(crate) mod jwt;
+pub(crate) mod peer_metadata;
+pub(crate) mod rbac;
+
+use cors::CorsPolicy;
+use fault::Fault;
+use jwt::JwtAuthn;
+use peer_metadata::PeerMetadata;
+use rbac::Rbac;
+
+/// A named step on every request's way.
+/// Source: `envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpFilter {
+    /// The name that per-route settings refer to.
+    pub name: String,
+    /// Whether it is off unless a route switches it on. Envoy default: false.
+    pub disabled: bool,
+    /// What it does.
+    pub kind: HttpFilterKind,
+}
+
+/// What an HTTP filter does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HttpFilterKind {
+    /// Sends the request to its cluster; always last.
+    Router(Router),
+    /// Delays and aborts, for tests. Settings of a route replace these.
+    Fault(Box<Fault>),
+    /// Answers browsers' cross-origin questions by the policies of routes.
+    Cors,
+    /// Checks JSON web tokens.
+    JwtAuthn(Box<JwtAuthn>),
+    /// Lets requests pass or not.
+    Rbac(Box<Rbac>),
+    /// Tells the peer who we are, and finds out who it is.
+    PeerMetadata(PeerMetadata),
+    /// Chooses the TLS application protocol towards the upstream by the request's HTTP version.
+    /// Source: `istio.alpn`.
+    Alpn,
+    /// Counts in Istio's standard metrics. Source: `istio.stats`.
+    Stats(StatsFilter),
+    /// Counts gRPC messages. Source: `envoy.filters.http.grpc_stats`.
+    GrpcStats,
+    /// An optional filter that this proxy does not have; passed over.
+    Unsupported(UnsupportedFilter),
+}
+
+/// A filter that this proxy does not have and was allowed to pass over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsupportedFilter {
+    /// The protobuf type that was asked for.
+    pub type_name: String,
+}
+
+/// Settings of the router. Source: `envoy.extensions.filters.http.router.v3.Router`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Router {
+    /// Whether `x-envoy-*` headers are left out. Envoy default: false.
+    pub suppress_envoy_headers: bool,
+}
+
+/// Settings of Istio's standard metrics. Source: `stats.PluginConfig`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StatsFilter {
+    /// Changes to single metrics, in order; a later one wins.
+    pub overrides: Vec<StatsMetricOverride>,
+    /// Whether the host of unknown destinations becomes a label. Istio's inbound and gateways: off.
+    pub disable_host_header_fallback: bool,
+}
+
+/// A change to one metric or to all. Source: `stats.MetricConfig`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StatsMetricOverride {
+    /// The metric without its prefix `istio_`, such as `requests_total`; all when empty.
+    pub metric: String,
+    /// Whether it is not counted.
+    pub drop: bool,
+    /// Labels that are left out.
+    pub tags_to_remove: Vec<String>,
+}
+
+/// Settings of filters for a virtual host, route or weighted cluster; the narrowest counts.
+/// Source: `typed_per_filter_config`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FilterOverrides {
+    /// Delays and aborts.
+    pub fault: Option<Box<Fault>>,
+    /// Cross-origin policy.
+    pub cors: Option<Box<CorsPolicy>>,
+    /// Rules in place of the filter's; `Some(None)` switches it off.
+    pub rbac: Option<Option<Box<Rbac>>>,
+    /// Names of filters that are switched off.
+    pub disabled: BTreeSet<String>,
+}
+
+impl FilterOverrides {
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fault.is_none()
+            && self.cors.is_none()
+            && self.rbac.is_none()
+            && self.disabled.is_empty()
+    }
+}
+
+/// A step on every connection's way. Source: `envoy.config.listener.v3.Filter`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NetworkFilter {
+    /// Lets connections pass or not. Source: `envoy.extensions.filters.network.rbac.v3.RBAC`.
+    Rbac(Box<Rbac>),
+    /// Tells the peer who we are by bytes ahead of the connection's own, when ALPN agreed on it.
+    /// Source: `envoy.tcp.metadataexchange.config.MetadataExchange`.
+    MetadataExchange {
+        /// The ALPN name that asks for it, `istio-peer-exchange`.
+        protocol: String,
+    },
+    /// Counts in Istio's standard metrics. Source: `istio.stats` as a network filter.
+    Stats(StatsFilter),
+    /// An optional filter that this proxy does not have; passed over.
+    Unsupported(UnsupportedFilter),
+}

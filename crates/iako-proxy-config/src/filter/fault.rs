@@ -1,0 +1,51 @@
+//! Faults on purpose.
+
+use std::time::Duration;
+
+use iako_types::Percent;
+
+use crate::HeaderMatch;
+
+/// Delays and aborts. Source: `envoy.extensions.filters.http.fault.v3.HTTPFault`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fault {
+    /// Holds requests back.
+    pub delay: Option<Delay>,
+    /// Answers requests with an error.
+    pub abort: Option<Abort>,
+    /// Only requests with these headers.
+    pub headers: Vec<HeaderMatch>,
+    /// Only requests to this cluster; all when empty.
+    pub upstream_cluster: String,
+    /// Faults at once; without limit when absent.
+    pub active_max: Option<u32>,
+}
+
+/// Holds requests back. Source: `envoy.extensions.filters.common.fault.v3.FaultDelay`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delay {
+    /// How long; taken from `x-envoy-fault-delay-request` (milliseconds) when absent.
+    pub fixed: Option<Duration>,
+    /// Which share of requests.
+    pub share: Percent,
+}
+
+/// Answers requests with an error. Source: `envoy.extensions.filters.http.fault.v3.FaultAbort`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abort {
+    /// With which status.
+    pub status: AbortStatus,
+    /// Which share of requests.
+    pub share: Percent,
+}
+
+/// The status of an aborted request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AbortStatus {
+    /// An HTTP status, 200 to 599.
+    Http(u16),
+    /// A gRPC status.
+    Grpc(u32),
+    /// Taken from `x-envoy-fault-abort-request` or `x-envoy-fault-abort-grpc-request`.
+    Header,
+}

@@ -1,0 +1,137 @@
+//! Who may do what.
+
+use std::{collections::BTreeMap, ops::RangeInclusive};
+
+use iako_types::CidrRange;
+
+use crate::{HeaderMatch, RuleOrigin, StringMatch, UriTemplate};
+
+/// Lets requests or connections pass or not.
+/// Source: `envoy.extensions.filters.http.rbac.v3.RBAC` and its twin for connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rbac {
+    /// Rules that count; everything passes when absent.
+    pub rules: Option<RbacRules>,
+    /// Rules that are only counted and logged (dry run).
+    pub shadow_rules: Option<RbacRules>,
+    /// Prefix of the shadow rules' statistics.
+    pub shadow_prefix: String,
+    /// Prefix of its statistics, for connections.
+    pub stat_prefix: String,
+}
+
+/// Policies and what a match means. Source: `envoy.config.rbac.v3.RBAC`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RbacRules {
+    /// What a match means.
+    pub action: RbacAction,
+    /// By name, looked at in the order of names. An `Allow` without policies lets nothing pass.
+    pub policies: BTreeMap<String, Policy>,
+}
+
+/// What a match means. Source: `envoy.config.rbac.v3.RBAC.Action`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RbacAction {
+    /// Only what matches passes.
+    #[default]
+    Allow,
+    /// What matches does not pass.
+    Deny,
+    /// Everything passes; what matches is marked for logs.
+    Log,
+}
+
+/// One policy: some permission and some principal must match.
+/// Source: `envoy.config.rbac.v3.Policy`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// What is done; one must match.
+    pub permissions: Vec<Permission>,
+    /// By whom; one must match.
+    pub principals: Vec<Principal>,
+    /// The object that it was made from.
+    pub origin: Option<RuleOrigin>,
+}
+
+/// What is done. Source: `envoy.config.rbac.v3.Permission`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Permission {
+    /// Anything.
+    Any,
+    /// All of these.
+    And(Vec<Self>),
+    /// One of these.
+    Or(Vec<Self>),
+    /// Not this.
+    Not(Box<Self>),
+    /// By a header of the request.
+    Header(HeaderMatch),
+    /// By the path, without the query.
+    Path(StringMatch),
+    /// By the path, segment by segment.
+    PathTemplate(UriTemplate),
+    /// To an address in this range.
+    DestinationIp(CidrRange),
+    /// To a port in this range.
+    DestinationPort(RangeInclusive<u16>),
+    /// With this SNI.
+    ServerName(StringMatch),
+    /// By facts that filters left.
+    Metadata(MetadataMatch),
+}
+
+/// By whom. Source: `envoy.config.rbac.v3.Principal`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Principal {
+    /// Anybody.
+    Any,
+    /// All of these.
+    And(Vec<Self>),
+    /// One of these.
+    Or(Vec<Self>),
+    /// Not this.
+    Not(Box<Self>),
+    /// Somebody with a checked client certificate whose URI, else DNS name, else subject matches;
+    /// any such when absent.
+    Authenticated(Option<StringMatch>),
+    /// From an address in this range, as the connection or PROXY protocol says.
+    DirectRemoteIp(CidrRange),
+    /// From an address in this range, as `x-forwarded-for` says as far as it is trusted.
+    RemoteIp(CidrRange),
+    /// By a header of the request.
+    Header(HeaderMatch),
+    /// By the path, without the query.
+    Path(StringMatch),
+    /// By facts that filters left.
+    Metadata(MetadataMatch),
+}
+
+/// A condition on facts that filters left. Source: `envoy.type.matcher.v3.MetadataMatcher`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataMatch {
+    /// Who left them, such as `envoy.filters.http.jwt_authn`.
+    pub filter: String,
+    /// Keys from the outside in; not empty.
+    pub path: Vec<String>,
+    /// What is asked of the value.
+    pub value: MetadataValueMatch,
+    /// Whether the answer is turned round.
+    pub invert: bool,
+}
+
+/// What is asked of a fact. Source: `envoy.type.matcher.v3.ValueMatcher`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetadataValueMatch {
+    /// That it is there (`true`).
+    Present(bool),
+    /// That it is null.
+    Null,
+    /// That it is this truth value.
+    Bool(bool),
+    /// That it is a text that meets a condition.
+    Text(StringMatch),
+    /// That it is a list one of whose elements meets a condition.
+    ListContains(Box<Self>),
+    /// That it meets one of these.
+    Or(Vec<Self>),
+}

@@ -1,0 +1,202 @@
+//! Where connections are taken, and which settings each one gets.
+
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
+
+use iako_types::{CidrRange, Weight};
+
+use crate::{AccessLog, DownstreamTransport, HttpConnectionManager, NetworkFilter};
+
+/// A listening socket. Source: `envoy.config.listener.v3.Listener`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Unique name.
+    pub name: String,
+    /// Where it listens; at least one. Several share everything else.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether it has a socket of its own. False: it takes connections that another listener with
+    /// `use_original_dst` hands over. Envoy default: true.
+    pub bind: bool,
+    /// Whether a connection whose original destination has a listener of its own goes there.
+    /// Envoy default: false.
+    pub use_original_dst: bool,
+    /// Towards or from the local workload.
+    pub direction: Direction,
+    /// What is found out before a filter chain is chosen.
+    pub inspectors: ListenerFilters,
+    /// Longest time for that; none when absent. Envoy default: 15 s.
+    pub inspect_timeout: Option<Duration>,
+    /// Whether a connection goes on when that time is over. Envoy default: false.
+    pub continue_on_inspect_timeout: bool,
+    /// The most specific that fits counts.
+    pub chains: Vec<FilterChain>,
+    /// When none fits; the connection is closed when absent.
+    pub default_chain: Option<FilterChain>,
+    /// Logs of connections that no chain took.
+    pub access_log: Vec<AccessLog>,
+    /// Whether the socket may bind addresses of others (`IP_TRANSPARENT`). Envoy default: false.
+    pub transparent: bool,
+    /// Whether the address need not exist (`IP_FREEBIND`). Envoy default: false.
+    pub freebind: bool,
+    /// Connections waiting to be accepted. Envoy default: 4096 (the system's `somaxconn`).
+    pub backlog: NonZeroU32,
+    /// Open connections; without limit when absent.
+    pub connections_max: Option<NonZeroU32>,
+}
+
+impl Listener {
+    /// A listener with Envoy's defaults.
+    #[must_use]
+    pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
+        Self {
+            name: name.into(),
+            addresses: vec![address],
+            bind: true,
+            use_original_dst: false,
+            direction: Direction::Unspecified,
+            inspectors: ListenerFilters::default(),
+            inspect_timeout: Some(Duration::from_secs(15)),
+            continue_on_inspect_timeout: false,
+            chains: Vec::new(),
+            default_chain: None,
+            access_log: Vec::new(),
+            transparent: false,
+            freebind: false,
+            backlog: NonZeroU32::MIN.saturating_add(4095),
+            connections_max: None,
+        }
+    }
+}
+
+/// Towards or from the local workload. Source: `envoy.config.core.v3.TrafficDirection`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Neither, as at a gateway.
+    #[default]
+    Unspecified,
+    /// Towards the local workload.
+    Inbound,
+    /// From the local workload.
+    Outbound,
+}
+
+/// What is found out about a connection before a filter chain is chosen. Source: the listener
+/// filters of these names in `envoy.extensions.filters.listener`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ListenerFilters {
+    /// The address that the client meant to reach, before redirection.
+    pub original_dst: bool,
+    /// Whether the client speaks TLS, and the SNI and ALPN that it sent.
+    pub tls: bool,
+    /// Whether the client speaks HTTP, and which version.
+    pub http: bool,
+    /// The client's address from a PROXY protocol header, versions 1 and 2; required.
+    pub proxy_protocol: bool,
+}
+
+/// Settings for some of a listener's connections. Source: `envoy.config.listener.v3.FilterChain`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FilterChain {
+    /// For logs; may be empty.
+    pub name: String,
+    /// Which connections.
+    pub matcher: FilterChainMatch,
+    /// How their bytes are read.
+    pub transport: DownstreamTransport,
+    /// Longest time for a TLS handshake; none when absent. Istio's gateways: 15 s.
+    pub handshake_timeout: Option<Duration>,
+    /// Run in order when the connection is there.
+    pub filters: Vec<NetworkFilter>,
+    /// What carries the connection.
+    pub terminal: Terminal,
+}
+
+/// Which connections a filter chain takes; an empty field takes all. Compared in Envoy's order:
+/// destination port, destination range, SNI, transport, application protocol, direct source, source
+/// type, source range, source port. Source: `envoy.config.listener.v3.FilterChainMatch`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FilterChainMatch {
+    /// The original destination's port.
+    pub destination_port: Option<u16>,
+    /// The original destination's address.
+    pub destination_ranges: Vec<CidrRange>,
+    /// SNI, lower-cased: `a.example.com` or `*.example.com`.
+    pub server_names: Vec<String>,
+    /// `tls` or `raw_buffer`.
+    pub transport_protocol: Option<String>,
+    /// One of the ALPN names of the client, or of the HTTP inspector (`http/1.0`, `http/1.1`,
+    /// `h2c`).
+    pub application_protocols: Vec<String>,
+    /// The connection's address, before PROXY protocol.
+    pub direct_source_ranges: Vec<CidrRange>,
+    /// Where the client is.
+    pub source_type: SourceType,
+    /// The client's address.
+    pub source_ranges: Vec<CidrRange>,
+    /// The client's port.
+    pub source_ports: Vec<u16>,
+}
+
+/// Where a client is. Source: `FilterChainMatch.ConnectionSourceType`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SourceType {
+    /// Anywhere.
+    #[default]
+    Any,
+    /// On this machine.
+    SameIpOrLoopback,
+    /// On another.
+    External,
+}
+
+/// What carries a connection.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Terminal {
+    /// HTTP.
+    Http(Arc<HttpConnectionManager>),
+    /// Bytes, to a cluster.
+    Tcp(Arc<TcpProxy>),
+}
+
+/// Carries bytes to a cluster. Source: `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TcpProxy {
+    /// Prefix of its statistics.
+    pub stat_prefix: String,
+    /// Where to.
+    pub target: TcpTarget,
+    /// Longest silence in both directions; none when absent. Envoy default: 1 h.
+    pub idle_timeout: Option<Duration>,
+    /// A connection is closed at this age; never when absent.
+    pub duration_max: Option<Duration>,
+    /// How often a connection to the cluster is tried. Envoy default: 1.
+    pub connect_attempts_max: NonZeroU32,
+    /// Whether the client's address chooses the instance, for consistent balancing.
+    pub hash_source_ip: bool,
+    /// Logs of connections.
+    pub access_log: Vec<AccessLog>,
+}
+
+impl TcpProxy {
+    /// Carries to one cluster, with Envoy's defaults.
+    #[must_use]
+    pub fn new(stat_prefix: impl Into<String>, target: TcpTarget) -> Self {
+        Self {
+            stat_prefix: stat_prefix.into(),
+            target,
+            idle_timeout: Some(Duration::from_secs(3600)),
+            duration_max: None,
+            connect_attempts_max: NonZeroU32::MIN,
+            hash_source_ip: false,
+            access_log: Vec::new(),
+        }
+    }
+}
+
+/// Where a TCP connection goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TcpTarget {
+    /// To this cluster.
+    Cluster(String),
+    /// To one of these, by weight. At least one has a weight above 0.
+    Weighted(Vec<(String, Weight)>),
+}

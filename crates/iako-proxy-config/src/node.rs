@@ -1,0 +1,77 @@
+//! What a proxy starts with.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use iako_types::Locality;
+
+use crate::{Cluster, Listener, Secret};
+
+/// Everything that a proxy is told at its start. Source: `envoy.config.bootstrap.v3.Bootstrap`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Bootstrap {
+    /// Who the proxy says it is.
+    pub node: Node,
+    /// Where its admin endpoint listens; none when absent.
+    pub admin: Option<AdminAddress>,
+    /// Listeners that stay for the life of the process.
+    pub listeners: Vec<Listener>,
+    /// Clusters that stay for the life of the process.
+    pub clusters: Vec<Cluster>,
+    /// Secrets that stay for the life of the process.
+    pub secrets: Vec<Secret>,
+    /// Where further configuration comes from; none when absent.
+    pub ads: Option<AdsConfig>,
+}
+
+/// Where the admin endpoint listens. Source: `envoy.config.bootstrap.v3.Admin.address`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// An address and port.
+    Socket(SocketAddr),
+    /// A Unix socket.
+    Pipe(PathBuf),
+}
+
+/// The management server. Source: `envoy.config.bootstrap.v3.Bootstrap.DynamicResources.ads_config`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdsConfig {
+    /// The static cluster that reaches it.
+    pub cluster: String,
+    /// Whether only differences are sent. `DELTA_GRPC` or `GRPC`.
+    pub delta: bool,
+    /// Whether listeners come from it.
+    pub listeners: bool,
+    /// Whether clusters come from it.
+    pub clusters: bool,
+}
+
+/// Who a proxy says it is. Source: `envoy.config.core.v3.Node`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Node {
+    /// In Istio's form `sidecar~<ip>~<pod>.<namespace>~<namespace>.svc.<domain>`.
+    pub id: String,
+    /// The service cluster that it belongs to.
+    pub cluster: String,
+    /// Where it runs.
+    pub locality: Locality,
+    /// Further facts: `NAMESPACE`, `LABELS`, `INSTANCE_IPS`, …
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Node {
+    /// A metadata value that is a text; empty when it is missing or something else.
+    #[must_use]
+    pub fn text(&self, key: &str) -> &str {
+        self.metadata.get(key).and_then(serde_json::Value::as_str).unwrap_or_default()
+    }
+
+    /// A label of the workload; empty when it is missing.
+    #[must_use]
+    pub fn label(&self, name: &str) -> &str {
+        self.metadata
+            .get("LABELS")
+            .and_then(|labels| labels.get(name))
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default()
+    }
+}

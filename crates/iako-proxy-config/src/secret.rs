@@ -1,0 +1,59 @@
+//! Keys and certificates.
+
+use std::{fmt, sync::Arc};
+
+/// A named secret. Source: `envoy.extensions.transport_sockets.tls.v3.Secret`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// The name that TLS settings refer to.
+    pub name: String,
+    /// What it is.
+    pub kind: SecretKind,
+}
+
+/// What a secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretKind {
+    /// A certificate with its key. Source: `TlsCertificate`.
+    Certificate {
+        /// Leaf first.
+        chain: Pem,
+        /// The leaf's key.
+        key: PrivateKey,
+    },
+    /// Roots to trust. Source: `CertificateValidationContext`.
+    Trust {
+        /// One or more root certificates.
+        roots: Pem,
+        /// Revocation lists; none when absent.
+        crl: Option<Pem>,
+    },
+}
+
+/// Certificates in PEM; not yet looked into.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Pem(pub Arc<str>);
+
+/// A private key in PEM. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PrivateKey(Arc<str>);
+
+impl PrivateKey {
+    /// Wraps a key in PEM.
+    #[must_use]
+    pub fn new(pem: impl Into<Arc<str>>) -> Self {
+        Self(pem.into())
+    }
+
+    /// The key in PEM, for the one place that loads it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrivateKey(hidden)")
+    }
+}
