@@ -1,0 +1,369 @@
+//! One series: a set of labels, found by number, and the atomics that one worker adds to.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::LABELS;
+use crate::flags::ResponseFlags;
+use crate::histogram::{AtomicHistogram, BYTES, DURATION};
+use crate::labels::{
+    Principal, Reporter, RequestProtocol, SecurityPolicy, ServiceLabels, UNKNOWN, WorkloadLabels,
+};
+
+/// The parts that label a request or a connection; borrowed, nothing is copied on the path.
+#[derive(Clone, Copy, Debug)]
+pub struct Labels<'a> {
+    /// Which side this proxy is on.
+    pub reporter: Reporter,
+    /// Who called.
+    pub source: &'a WorkloadLabels,
+    /// As whom it called.
+    pub source_principal: &'a Principal,
+    /// Who answered.
+    pub destination: &'a WorkloadLabels,
+    /// As whom it answered.
+    pub destination_principal: &'a Principal,
+    /// Which service was asked.
+    pub service: &'a ServiceLabels,
+    /// What was spoken.
+    pub protocol: RequestProtocol,
+    /// How the connection was secured.
+    pub security: SecurityPolicy,
+    /// Why the proxy interfered.
+    pub flags: ResponseFlags,
+}
+
+/// How an HTTP exchange ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HttpOutcome {
+    /// The status sent to the client; 0 when none was sent.
+    pub response_code: u16,
+    /// `grpc-status`, when the request was gRPC and a status was seen.
+    pub grpc_status: Option<u16>,
+}
+
+/// The numbers of one finished request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestSample {
+    /// First byte of the request to last byte of the response.
+    pub duration: Duration,
+    /// Bytes received from the client.
+    pub request_bytes: u64,
+    /// Bytes sent to the client.
+    pub response_bytes: u64,
+    /// gRPC messages from the client; 0 for other protocols.
+    pub request_messages: u64,
+    /// gRPC messages to the client; 0 for other protocols.
+    pub response_messages: u64,
+}
+
+/// Which series: the fingerprints of the parts and the small facts packed into one word.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct SeriesKey([u64; 7]);
+
+impl SeriesKey {
+    pub(super) fn new(labels: &Labels<'_>, outcome: HttpOutcome) -> Self {
+        let grpc = outcome.grpc_status.map_or(0, |status| u64::from(status) + 1);
+        let small = u64::from(outcome.response_code)
+            | grpc << 16
+            | (labels.reporter as u64) << 40
+            | (labels.protocol as u64) << 44
+            | (labels.security as u64) << 48;
+        Self([
+            labels.source.id(),
+            labels.source_principal.id(),
+            labels.destination.id(),
+            labels.destination_principal.id(),
+            labels.service.id(),
+            labels.flags.bits(),
+            small,
+        ])
+    }
+
+    /// The series that stands for all that find no place.
+    pub(super) const fn overflow(reporter: Reporter) -> Self {
+        Self([u64::MAX, u64::MAX, u64::MAX, 0, 0, 0, reporter as u64])
+    }
+}
+
+/// A hasher for keys whose words are fingerprints already: mixing them is enough, and the keyed
+/// fingerprints keep outsiders from choosing them.
+#[derive(Default)]
+pub(super) struct MixHasher(u64);
+
+impl Hasher for MixHasher {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let word = chunk.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
+            self.write_u64(word);
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_usize(&mut self, _length: usize) {
+        // The keys have a fixed length.
+    }
+}
+
+pub(super) type KeyMap<V> = HashMap<SeriesKey, V, BuildHasherDefault<MixHasher>>;
+
+/// The text of every label, kept for the exposition.
+#[derive(Clone, Debug)]
+pub(super) struct LabelText {
+    pub(super) reporter: Reporter,
+    pub(super) source: WorkloadLabels,
+    source_principal: Principal,
+    pub(super) destination: WorkloadLabels,
+    destination_principal: Principal,
+    pub(super) service: ServiceLabels,
+    protocol: Option<RequestProtocol>,
+    pub(super) security: SecurityPolicy,
+    /// `None` in the series that stands for many.
+    pub(super) outcome: Option<HttpOutcome>,
+    flags: Option<ResponseFlags>,
+}
+
+impl LabelText {
+    pub(super) fn new(labels: &Labels<'_>, outcome: HttpOutcome) -> Self {
+        Self {
+            reporter: labels.reporter,
+            source: labels.source.clone(),
+            source_principal: labels.source_principal.clone(),
+            destination: labels.destination.clone(),
+            destination_principal: labels.destination_principal.clone(),
+            service: labels.service.clone(),
+            protocol: Some(labels.protocol),
+            security: labels.security,
+            outcome: Some(outcome),
+            flags: Some(labels.flags),
+        }
+    }
+
+    pub(super) fn overflow(reporter: Reporter) -> Self {
+        Self {
+            reporter,
+            source: WorkloadLabels::unknown(),
+            source_principal: Principal::unknown(),
+            destination: WorkloadLabels::unknown(),
+            destination_principal: Principal::unknown(),
+            service: ServiceLabels::unknown(),
+            protocol: None,
+            security: SecurityPolicy::Unknown,
+            outcome: None,
+            flags: None,
+        }
+    }
+
+    /// Names and values in the order of [`LABELS`]; without the labels of HTTP for TCP series.
+    pub(super) fn pairs(&self, http: bool) -> Vec<(&'static str, String)> {
+        let names = LABELS.iter().map(|(name, _)| *name);
+        names
+            .filter(|name| http || !matches!(*name, "response_code" | "grpc_response_status"))
+            .map(|name| (name, self.value(name)))
+            .collect()
+    }
+
+    fn value(&self, name: &str) -> String {
+        let text: &str = match name {
+            "reporter" => self.reporter.name(),
+            "source_workload" => &self.source.workload,
+            "source_canonical_service" => &self.source.canonical_service,
+            "source_canonical_revision" => &self.source.canonical_revision,
+            "source_workload_namespace" => &self.source.namespace,
+            "source_principal" => &self.source_principal.text,
+            "source_app" => &self.source.app,
+            "source_version" => &self.source.version,
+            "source_cluster" => &self.source.cluster,
+            "destination_workload" => &self.destination.workload,
+            "destination_workload_namespace" => &self.destination.namespace,
+            "destination_principal" => &self.destination_principal.text,
+            "destination_app" => &self.destination.app,
+            "destination_version" => &self.destination.version,
+            "destination_service" => &self.service.host,
+            "destination_canonical_service" => &self.destination.canonical_service,
+            "destination_canonical_revision" => &self.destination.canonical_revision,
+            "destination_service_name" => &self.service.name,
+            "destination_service_namespace" => &self.service.namespace,
+            "destination_cluster" => &self.destination.cluster,
+            "request_protocol" => self.protocol.map_or(UNKNOWN, RequestProtocol::name),
+            "connection_security_policy" => self.security.name(),
+            "response_code" => return self.code(),
+            "grpc_response_status" => return self.grpc_status(),
+            "response_flags" => {
+                return self.flags.map_or_else(|| UNKNOWN.to_owned(), |flags| flags.to_string());
+            }
+            _ => UNKNOWN,
+        };
+        text.to_owned()
+    }
+
+    fn code(&self) -> String {
+        self.outcome.map_or_else(|| UNKNOWN.to_owned(), |seen| seen.response_code.to_string())
+    }
+
+    fn grpc_status(&self) -> String {
+        let status = self.outcome.and_then(|outcome| outcome.grpc_status);
+        status.map(|status| status.to_string()).unwrap_or_default()
+    }
+}
+
+/// What one worker adds for one set of labels of finished requests.
+#[derive(Debug)]
+pub(super) struct RequestSeries {
+    pub(super) requests: AtomicU64,
+    pub(super) duration: AtomicHistogram,
+    pub(super) request_bytes: AtomicHistogram,
+    pub(super) response_bytes: AtomicHistogram,
+    pub(super) request_messages: AtomicU64,
+    pub(super) response_messages: AtomicU64,
+}
+
+impl Default for RequestSeries {
+    fn default() -> Self {
+        Self {
+            requests: AtomicU64::new(0),
+            duration: AtomicHistogram::new(&DURATION),
+            request_bytes: AtomicHistogram::new(&BYTES),
+            response_bytes: AtomicHistogram::new(&BYTES),
+            request_messages: AtomicU64::new(0),
+            response_messages: AtomicU64::new(0),
+        }
+    }
+}
+
+impl RequestSeries {
+    pub(super) fn record(&self, sample: &RequestSample) {
+        self.requests.fetch_add(1, Relaxed);
+        let micros = u64::try_from(sample.duration.as_micros()).unwrap_or(u64::MAX);
+        self.duration.record(micros);
+        self.request_bytes.record(sample.request_bytes);
+        self.response_bytes.record(sample.response_bytes);
+        if sample.request_messages > 0 {
+            self.request_messages.fetch_add(sample.request_messages, Relaxed);
+        }
+        if sample.response_messages > 0 {
+            self.response_messages.fetch_add(sample.response_messages, Relaxed);
+        }
+    }
+}
+
+/// What one worker adds for one set of labels of TCP connections. A connection asks for it once
+/// and keeps it while it lives.
+#[derive(Debug, Default)]
+pub struct TcpSeries {
+    pub(super) opened: AtomicU64,
+    pub(super) closed: AtomicU64,
+    pub(super) sent: AtomicU64,
+    pub(super) received: AtomicU64,
+}
+
+impl TcpSeries {
+    /// A connection began.
+    pub fn opened(&self) {
+        self.opened.fetch_add(1, Relaxed);
+    }
+
+    /// A connection ended.
+    pub fn closed(&self) {
+        self.closed.fetch_add(1, Relaxed);
+    }
+
+    /// Bytes were sent to the client.
+    pub fn sent(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Relaxed);
+    }
+
+    /// Bytes were received from the client.
+    pub fn received(&self, bytes: u64) {
+        self.received.fetch_add(bytes, Relaxed);
+    }
+}
+
+/// Every series of one kind: its labels, and one store for each worker that has seen it.
+#[derive(Debug)]
+pub(super) struct Family<S> {
+    by_key: KeyMap<usize>,
+    series: Vec<Series<S>>,
+    series_max: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Series<S> {
+    pub(super) labels: LabelText,
+    stores: Vec<(usize, Arc<S>)>,
+}
+
+impl<S> Series<S> {
+    pub(super) fn stores(&self) -> impl Iterator<Item = &S> {
+        self.stores.iter().map(|(_, store)| &**store)
+    }
+
+    /// The sum of one number over all workers.
+    pub(super) fn total(&self, number: impl Fn(&S) -> &AtomicU64) -> u64 {
+        self.stores().map(|store| number(store).load(Relaxed)).sum()
+    }
+}
+
+/// Where a record goes: its own series, or the one for all that find no place.
+pub(super) enum Found<S> {
+    Own(Arc<S>),
+    Overflow(Arc<S>),
+}
+
+impl<S: Default> Family<S> {
+    pub(super) fn new(series_max: usize) -> Self {
+        Self { by_key: KeyMap::default(), series: Vec::new(), series_max }
+    }
+
+    pub(super) fn series(&self) -> &[Series<S>] {
+        &self.series
+    }
+
+    pub(super) fn find(
+        &mut self,
+        worker: usize,
+        key: SeriesKey,
+        labels: &Labels<'_>,
+        outcome: HttpOutcome,
+    ) -> Found<S> {
+        if self.by_key.contains_key(&key) || self.by_key.len() < self.series_max {
+            return Found::Own(self.store(worker, key, || LabelText::new(labels, outcome)));
+        }
+        Found::Overflow(self.overflow(worker, labels.reporter))
+    }
+
+    /// The series for all that find no place; it comes on top of the bound.
+    pub(super) fn overflow(&mut self, worker: usize, reporter: Reporter) -> Arc<S> {
+        self.store(worker, SeriesKey::overflow(reporter), || LabelText::overflow(reporter))
+    }
+
+    fn store(
+        &mut self,
+        worker: usize,
+        key: SeriesKey,
+        labels: impl FnOnce() -> LabelText,
+    ) -> Arc<S> {
+        let next = self.series.len();
+        let index = *self.by_key.entry(key).or_insert(next);
+        if index == next {
+            self.series.push(Series { labels: labels(), stores: Vec::new() });
+        }
+        let store = Arc::default();
+        let Some(series) = self.series.get_mut(index) else { return store };
+        if let Some((_, present)) = series.stores.iter().find(|(owner, _)| *owner == worker) {
+            return Arc::clone(present);
+        }
+        series.stores.push((worker, Arc::clone(&store)));
+        store
+    }
+}

@@ -1,0 +1,165 @@
+//! The statistics that the proxy keeps, with their meaning: the second half of `docs/metrics.md`.
+
+use super::exposition::metric_name;
+use crate::metrics::MetricKind;
+
+/// One statistic, as operators see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stat {
+    /// Prefix with the variable part in angle brackets, such as `cluster.<name>`.
+    pub scope: &'static str,
+    /// The name after the prefix.
+    pub leaf: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: MetricKind,
+    /// What it counts.
+    pub meaning: &'static str,
+}
+
+impl Stat {
+    /// The row of the page of metrics.
+    pub(crate) fn row(&self) -> String {
+        let family = self.scope.split('.').next().unwrap_or_default();
+        let leaf = self.leaf.replace("<class>xx", "xx").replace("_<code>", "");
+        format!(
+            "| `{}.{}` | `envoy_{}_{}` | {} | {} |\n",
+            self.scope,
+            self.leaf,
+            metric_name(family),
+            metric_name(&leaf),
+            self.kind.name(),
+            self.meaning
+        )
+    }
+}
+
+macro_rules! stats {
+    ($($scope:literal { $($kind:ident $leaf:literal $meaning:literal;)* })*) => {
+        /// Every statistic with a fixed name, by prefix.
+        pub static STATS: &[Stat] = &[$($(Stat {
+            scope: $scope,
+            leaf: $leaf,
+            kind: MetricKind::$kind,
+            meaning: $meaning,
+        },)*)*];
+    };
+}
+
+stats! {
+    "cluster.<name>" {
+        Counter "upstream_cx_total" "connections made";
+        Gauge "upstream_cx_active" "connections open";
+        Counter "upstream_cx_http1_total" "connections made that speak HTTP/1";
+        Counter "upstream_cx_http2_total" "connections made that speak HTTP/2";
+        Counter "upstream_cx_connect_fail" "connections that could not be made";
+        Counter "upstream_cx_connect_timeout" "of these, for lack of an answer in time";
+        Counter "upstream_cx_overflow" "times the breaker on connections was full";
+        Counter "upstream_cx_destroy" "connections closed";
+        Counter "upstream_cx_rx_bytes_total" "bytes received";
+        Counter "upstream_cx_tx_bytes_total" "bytes sent";
+        Histogram "upstream_cx_connect_ms" "time to make a connection";
+        Counter "upstream_rq_total" "requests sent, every attempt counted";
+        Gauge "upstream_rq_active" "requests without a complete answer";
+        Counter "upstream_rq_completed" "requests with a complete answer";
+        Counter "upstream_rq_<class>xx" "answers of the class 1xx to 5xx";
+        Counter "upstream_rq_<code>" "answers with one status";
+        Histogram "upstream_rq_time" "time from the request to the complete answer";
+        Gauge "upstream_rq_pending_active" "requests that wait for a connection";
+        Counter "upstream_rq_pending_total" "requests that had to wait for a connection";
+        Counter "upstream_rq_pending_overflow" "requests refused because too many wait";
+        Counter "upstream_rq_pending_failure_eject" "waiting requests that lost their connection";
+        Counter "upstream_rq_timeout" "requests without an answer in time";
+        Counter "upstream_rq_per_try_timeout" "attempts without an answer in time";
+        Counter "upstream_rq_rx_reset" "requests that the upstream reset";
+        Counter "upstream_rq_tx_reset" "requests that this proxy reset";
+        Counter "upstream_rq_retry" "second and later attempts";
+        Counter "upstream_rq_retry_success" "of these, with an answer that was not to be retried";
+        Counter "upstream_rq_retry_overflow" "attempts that the breaker on retries forbade";
+        Counter "upstream_rq_retry_limit_exceeded" "requests out of attempts";
+        Counter "upstream_cx_none_healthy" "requests for which no endpoint was healthy";
+        Gauge "membership_total" "endpoints known";
+        Gauge "membership_healthy" "endpoints that may be picked";
+        Gauge "outlier_detection.ejections_active" "endpoints ejected now";
+        Counter "outlier_detection.ejections_total" "ejections";
+        Counter "outlier_detection.ejections_enforced_total" "ejections that took effect";
+        Counter "ssl.handshake" "TLS handshakes that succeeded";
+        Counter "ssl.fail_verify_san" "handshakes refused for the name in the certificate";
+        Counter "ssl.connection_error" "handshakes that failed otherwise";
+        Counter "update_success" "updates of the endpoints that were accepted";
+    }
+    "listener.<address>" {
+        Counter "downstream_cx_total" "connections accepted";
+        Gauge "downstream_cx_active" "connections open";
+        Counter "downstream_cx_destroy" "connections closed";
+        Counter "downstream_cx_overflow" "connections refused at a limit";
+        Counter "no_filter_chain_match" "connections closed because no filter chain matches";
+        Counter "ssl.handshake" "TLS handshakes that succeeded";
+        Counter "ssl.connection_error" "TLS handshakes that failed";
+        Counter "ssl.fail_verify_error" "handshakes refused because the client's certificate did not verify";
+        Counter "ssl.no_certificate" "handshakes without a client certificate";
+    }
+    "http.<stat_prefix>" {
+        Counter "downstream_cx_total" "connections that speak HTTP";
+        Gauge "downstream_cx_active" "of these, open";
+        Counter "downstream_cx_http1_total" "connections that speak HTTP/1";
+        Counter "downstream_cx_http2_total" "connections that speak HTTP/2";
+        Counter "downstream_cx_protocol_error" "connections closed because the client broke the protocol";
+        Counter "downstream_rq_total" "requests received";
+        Counter "downstream_rq_http1_total" "of these, by HTTP/1";
+        Counter "downstream_rq_http2_total" "of these, by HTTP/2";
+        Gauge "downstream_rq_active" "requests without a complete answer";
+        Counter "downstream_rq_completed" "requests answered";
+        Counter "downstream_rq_<class>xx" "answers of the class 1xx to 5xx";
+        Counter "downstream_rq_rx_reset" "requests that the client reset";
+        Counter "downstream_rq_tx_reset" "requests that this proxy reset";
+        Counter "downstream_rq_timeout" "requests that did not arrive in time";
+        Counter "downstream_rq_idle_timeout" "requests on which nothing moved for too long";
+        Histogram "downstream_rq_time" "time from the request to the complete answer";
+        Counter "no_route" "requests that match no route";
+        Counter "no_cluster" "requests whose route names an unknown cluster";
+        Counter "rq_direct_response" "requests that a route answered itself";
+        Counter "rq_redirect" "requests that a route redirected";
+        Counter "rq_total" "requests that reached the router";
+        Counter "fault.aborts_injected" "requests that a fault aborted";
+        Counter "fault.delays_injected" "requests that a fault delayed";
+        Counter "rbac.allowed" "requests allowed";
+        Counter "rbac.denied" "requests denied";
+        Counter "jwt_authn.allowed" "requests whose token was accepted or not needed";
+        Counter "jwt_authn.denied" "requests refused for their token";
+    }
+    "tcp.<stat_prefix>" {
+        Counter "downstream_cx_total" "connections relayed";
+        Counter "downstream_cx_rx_bytes_total" "bytes received from clients";
+        Counter "downstream_cx_tx_bytes_total" "bytes sent to clients";
+        Counter "downstream_cx_no_route" "connections for which no cluster was found";
+        Counter "idle_timeout" "connections on which nothing moved for too long";
+    }
+    "cluster_manager" {
+        Counter "cluster_added" "clusters added";
+        Counter "cluster_modified" "clusters changed";
+        Counter "cluster_removed" "clusters removed";
+        Gauge "active_clusters" "clusters in use";
+    }
+    "listener_manager" {
+        Counter "listener_added" "listeners added";
+        Counter "listener_modified" "listeners changed";
+        Counter "listener_removed" "listeners removed";
+        Gauge "total_listeners_active" "listeners in use";
+    }
+    "control_plane" {
+        Gauge "connected_state" "1 while the proxy is connected to its control plane";
+    }
+    "server" {
+        Gauge "live" "1 while the proxy is not draining";
+        Gauge "state" "0 live, 1 draining, 2 before start, 3 starting";
+        Gauge "uptime" "seconds since the start";
+        Gauge "concurrency" "workers";
+        Gauge "memory_allocated" "resident bytes";
+        Gauge "total_connections" "connections from clients";
+        Gauge "days_until_first_cert_expiring" "days that the first certificate to expire still lives";
+    }
+    "access_log" {
+        Counter "dropped" "lines dropped because the buffer was full or the sink could not be written";
+        Counter "written_bytes" "bytes written";
+    }
+}
