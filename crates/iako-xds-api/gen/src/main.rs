@@ -117,6 +117,8 @@ fn write_rust(src: &Path, set: FileDescriptorSet) -> Result<(), Box<dyn Error>> 
     fs::create_dir_all(&out)?;
     let mut config = prost_build::Config::new();
     config.out_dir(&out).include_file("tree.rs").bytes(["."]);
+    // The same message always encodes to the same bytes, so that versions can be hashes.
+    config.btree_map(["."]);
     config.enable_type_names().type_name_domain(["."], "type.googleapis.com");
     tonic_prost_build::configure()
         .build_transport(false)

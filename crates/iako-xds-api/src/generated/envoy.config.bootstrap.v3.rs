@@ -71,8 +71,8 @@ pub struct Bootstrap {
     >,
     #[prost(string, tag = "24")]
     pub default_socket_interface: ::prost::alloc::string::String,
-    #[prost(map = "string, message", tag = "25")]
-    pub certificate_provider_instances: ::std::collections::HashMap<
+    #[prost(btree_map = "string, message", tag = "25")]
+    pub certificate_provider_instances: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         super::super::core::v3::TypedExtensionConfig,
     >,

@@ -313,8 +313,8 @@ impl ::prost::Name for ExtAuthzPerRoute {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CheckSettings {
-    #[prost(map = "string, string", tag = "1")]
-    pub context_extensions: ::std::collections::HashMap<
+    #[prost(btree_map = "string, string", tag = "1")]
+    pub context_extensions: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,

@@ -5,8 +5,8 @@ pub struct HealthCheck {
     pub pass_through_mode: ::core::option::Option<bool>,
     #[prost(message, optional, tag = "3")]
     pub cache_time: ::core::option::Option<::prost_types::Duration>,
-    #[prost(map = "string, message", tag = "4")]
-    pub cluster_min_healthy_percentages: ::std::collections::HashMap<
+    #[prost(btree_map = "string, message", tag = "4")]
+    pub cluster_min_healthy_percentages: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         super::super::super::super::super::r#type::v3::Percent,
     >,
