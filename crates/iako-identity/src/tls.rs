@@ -1,0 +1,167 @@
+//! Both sides of a TLS connection, described and built.
+
+pub(crate) mod client;
+pub(crate) mod server;
+
+use std::sync::{Arc, LazyLock};
+
+use rustls::{
+    CipherSuite, SupportedCipherSuite, SupportedProtocolVersion,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::VerifierBuilderError,
+    version::{TLS12, TLS13},
+};
+
+/// The crypto of every TLS connection: aws-lc-rs with X25519MLKEM768 as the first key exchange.
+///
+/// Passed to rustls explicitly, so that no process-wide default can change it.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+    Arc::clone(&PROVIDER)
+}
+
+/// Why a description of TLS cannot be built.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The lowest version is above the highest.
+    #[error("the lowest TLS version is above the highest")]
+    Versions,
+    /// The named cipher suites leave nothing for the allowed versions.
+    #[error("none of the cipher suites {names:?} is available for the allowed TLS versions")]
+    CipherSuites {
+        /// What was asked for.
+        names: Vec<String>,
+    },
+    /// A server without a certificate.
+    #[error("a TLS server needs a certificate")]
+    NoCertificate,
+    /// A server cannot compare its client with a server name.
+    #[error("a client certificate cannot be checked against a server name")]
+    ServerNameOfClient,
+    /// The roots give no verifier.
+    #[error("client certificates cannot be verified")]
+    Verifier(#[source] VerifierBuilderError),
+    /// The name of the server cannot be sent.
+    #[error("{name:?} is no server name")]
+    ServerName {
+        /// The name.
+        name: String,
+    },
+    /// rustls refuses the combination.
+    #[error("the TLS settings cannot be used")]
+    Settings(#[source] rustls::Error),
+}
+
+/// A version of TLS that Iako speaks. Older ones are broken and not available.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    V1_2,
+    /// TLS 1.3 (RFC 8446).
+    V1_3,
+}
+
+/// The versions one side accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsVersions {
+    minimum: TlsVersion,
+    maximum: TlsVersion,
+}
+
+impl TlsVersions {
+    /// TLS 1.3 only, as between workloads of the mesh.
+    pub const ONLY_1_3: Self = Self { minimum: TlsVersion::V1_3, maximum: TlsVersion::V1_3 };
+
+    /// A range of versions, both ends included.
+    ///
+    /// # Errors
+    /// [`TlsError::Versions`] when it is empty.
+    pub fn new(minimum: TlsVersion, maximum: TlsVersion) -> Result<Self, TlsError> {
+        if minimum > maximum {
+            return Err(TlsError::Versions);
+        }
+        Ok(Self { minimum, maximum })
+    }
+
+    fn supported(self) -> Vec<&'static SupportedProtocolVersion> {
+        let has = |version| self.minimum <= version && version <= self.maximum;
+        let newest_first = [(TlsVersion::V1_3, &TLS13), (TlsVersion::V1_2, &TLS12)];
+        newest_first.into_iter().filter(|(version, _)| has(*version)).map(|(_, it)| it).collect()
+    }
+}
+
+/// TLS 1.2 to 1.3, Envoy's default.
+impl Default for TlsVersions {
+    fn default() -> Self {
+        Self { minimum: TlsVersion::V1_2, maximum: TlsVersion::V1_3 }
+    }
+}
+
+/// The cipher suites of TLS 1.2. Those of TLS 1.3 are not negotiable, as in Envoy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CipherSuites {
+    /// All that the provider considers safe.
+    #[default]
+    Safe,
+    /// Those of these names (OpenSSL's or IANA's) that the provider has, in this order.
+    Named(Vec<String>),
+}
+
+impl CipherSuites {
+    /// A provider with these suites, good for at least one of `versions`.
+    fn provider(&self, versions: TlsVersions) -> Result<Arc<CryptoProvider>, TlsError> {
+        let Self::Named(names) = self else { return Ok(provider()) };
+        let all = provider();
+        let find = |wanted: &CipherSuite| {
+            all.cipher_suites.iter().copied().find(|suite| suite.suite() == *wanted)
+        };
+        let tls12 = names.iter().filter_map(|name| suite_of(name)).filter_map(|it| find(&it));
+        let is_tls13 = |suite: &&SupportedCipherSuite| suite.tls13().is_some();
+        let tls13 = all.cipher_suites.iter().filter(is_tls13).copied();
+        let cipher_suites: Vec<_> = tls13.chain(tls12).collect();
+        let usable = versions.maximum == TlsVersion::V1_3
+            || cipher_suites.iter().any(|suite| suite.tls13().is_none());
+        if !usable {
+            return Err(TlsError::CipherSuites { names: names.clone() });
+        }
+        Ok(Arc::new(CryptoProvider { cipher_suites, ..(*all).clone() }))
+    }
+}
+
+/// OpenSSL's and IANA's names of the suites that are safe. Others are not available.
+fn suite_of(name: &str) -> Option<CipherSuite> {
+    Some(match name {
+        "ECDHE-ECDSA-AES128-GCM-SHA256" | "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256" => {
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        }
+        "ECDHE-RSA-AES128-GCM-SHA256" | "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256" => {
+            CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+        }
+        "ECDHE-ECDSA-AES256-GCM-SHA384" | "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384" => {
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+        }
+        "ECDHE-RSA-AES256-GCM-SHA384" | "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384" => {
+            CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
+        }
+        "ECDHE-ECDSA-CHACHA20-POLY1305" | "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256" => {
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+        }
+        "ECDHE-RSA-CHACHA20-POLY1305" | "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256" => {
+            CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+        }
+        _ => return None,
+    })
+}
+
+/// Whether sessions may be taken up again without a full handshake.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Resumption {
+    /// Yes: tickets on the server side, a bounded cache on the client side.
+    #[default]
+    Allowed,
+    /// No. Source: `disable_stateless_session_resumption`, `max_session_keys: 0`.
+    Off,
+}
