@@ -1,0 +1,138 @@
+//! The table of codes. A number is never used for anything else, not even after its code is gone.
+
+use std::fmt;
+
+use super::Severity;
+
+macro_rules! codes {
+    ($($name:ident = $number:literal, $severity:ident, $title:literal, $explanation:literal;)*) => {
+        /// The kind of a problem. Shown as `IAKO0001`; see `docs/codes.md`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code {
+            $(#[doc = $title] $name,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The number, from 1.
+            #[must_use]
+            pub const fn number(self) -> u16 {
+                match self { $(Self::$name => $number,)* }
+            }
+
+            /// How bad the problem is, unless the finding says otherwise.
+            #[must_use]
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$name => Severity::$severity,)* }
+            }
+
+            /// The problem in a few words.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+
+            /// Why it matters and what to do.
+            #[must_use]
+            pub const fn explanation(self) -> &'static str {
+                match self { $(Self::$name => $explanation,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    UnreadableFile = 1, Error, "A file cannot be read",
+        "The file is missing, not readable, too large or not UTF-8. What it said before stays in force.";
+    BrokenYaml = 2, Error, "A file is neither YAML nor JSON",
+        "The text breaks the rules of YAML at the place named. What the file said before stays in force.";
+    DocumentLimit = 3, Error, "A document exceeds a limit",
+        "Nesting, aliases and size are bounded, so that a small file cannot take all memory.";
+    DuplicateKey = 4, Error, "A key stands twice in one mapping",
+        "YAML readers disagree about which of the two counts, so neither does. Remove one.";
+    NotAnObject = 5, Error, "A document is no Kubernetes object",
+        "An object is a mapping with apiVersion, kind and metadata.";
+    BadMetadata = 6, Error, "The name or namespace of an object is missing or not allowed",
+        "Every object has a metadata.name; names and namespaces are lower-case DNS names.";
+    UnknownKind = 7, Error, "A kind of a group we read does not exist",
+        "The apiVersion belongs to Istio or the Gateway API, but has no such kind. Often a typing error.";
+    UnknownVersion = 8, Error, "A kind has no such version",
+        "The kind exists, but not under this apiVersion.";
+    UnsupportedKind = 9, Warning, "A kind is not carried yet",
+        "The object is well known to Istio or Kubernetes users, but has no effect here, for the reason given.";
+    DuplicateObject = 10, Error, "An object is defined twice",
+        "Two documents define the same kind, namespace and name. The first one counts.";
+    KeptLastGood = 11, Warning, "The previous version of an object stays in force",
+        "An edit broke the object or its file. Until that is mended, the last version that was correct is used.";
+    UnknownField = 20, Error, "A field does not exist",
+        "The kind has no such field. Kubernetes would drop it in silence; here it is an error, because a misspelt field never does what was meant.";
+    WrongType = 21, Error, "A value has the wrong type",
+        "A text stands where a number is expected, or the like. Texts that look like numbers or booleans need quotes.";
+    MissingField = 22, Error, "A required field is missing", "The object means nothing without this field.";
+    BadValue = 23, Error, "A value is not allowed",
+        "The value has the right type, but is outside what the field can hold.";
+    UnknownEnum = 24, Error, "A word is not one of those allowed", "The field takes one of a few words, in this spelling.";
+    BadDuration = 25, Error, "A duration is not readable",
+        "Durations are written with a unit, such as 500ms, 1.5s, 10m or 1h, and are whole milliseconds.";
+    BadRegex = 26, Error, "A regular expression does not compile",
+        "Expressions are in RE2 syntax: no look-around and no back-references; at most 1024 characters.";
+    BadHost = 27, Error, "A host name is not allowed",
+        "A host is a DNS name, or a wildcard whose star is the whole first label.";
+    Conflict = 28, Error, "Two fields exclude each other", "Only one of them can be given; decide for one.";
+    Duplicate = 29, Error, "Something stands twice in a list", "Names, ports and hosts are unique where they tell things apart.";
+    EmptyValue = 30, Error, "A value is present but empty",
+        "An empty block or list where something is required means nothing; give it a value or remove it.";
+    FieldRefused = 40, Error, "A field is not carried yet, and the object cannot do without",
+        "To leave the field out would change what the object means, so the whole object is refused.";
+    FieldIgnored = 41, Warning, "A field has no effect here",
+        "The rest of the object works. The reason is given with the message and in docs/istio-support.md.";
+    Deprecated = 42, Warning, "A field or form is old", "It still works. Its successor is named in the message.";
+    NoEffect = 43, Warning, "A setting does nothing as written", "The object is correct, but this part of it changes nothing.";
+    UnreachableRule = 44, Warning, "A rule can never match", "An earlier rule of the same object takes every request that this one would.";
+    BroaderThanMeant = 45, Warning, "A rule matches more than it seems to",
+        "Rules about requests that are applied to opaque connections lose those conditions.";
+    WholeNamespace = 46, Warning, "A selector without labels takes the whole namespace",
+        "Remove the selector to say so plainly, or give it labels.";
+    HostNotFound = 100, Warning, "A host is in no registry",
+        "A rule sends to, or configures, a host that no Service and no ServiceEntry defines. Requests get 503 with flag NC.";
+    SubsetNotFound = 101, Error, "A subset is not defined",
+        "A rule sends to a subset that no visible DestinationRule of the host defines. Requests get 503 with flag NC.";
+    GatewayNotFound = 102, Warning, "A Gateway does not exist", "A VirtualService is bound to a Gateway that nobody defined.";
+    GatewayWithoutWorkload = 103, Warning, "A Gateway selects no workload",
+        "No pod carries the labels of the selector. Under iako up, a gateway is started for it.";
+    PortNotFound = 104, Error, "A service has no such port", "Destinations name the port of the service, not that of its pods.";
+    PortRequired = 105, Error, "A destination must name a port", "The service has several ports, so the destination has to say which.";
+    HostConflict = 106, Warning, "Two VirtualServices claim one host",
+        "In the sidecars only the older one counts; the other one's rules for this host do nothing.";
+    HostNotOnGateway = 107, Warning, "No host of a VirtualService is served by its Gateway",
+        "The hosts of both have to overlap, or no request reaches the rules.";
+    SelectorMatchesNothing = 108, Warning, "A selector matches no workload", "No pod of the namespace carries all its labels.";
+    SubsetWithoutEndpoints = 109, Warning, "A subset has no endpoint", "No pod of the service carries the labels of the subset.";
+    ServiceWithoutEndpoints = 110, Warning, "A service has no endpoint", "No pod carries the labels of its selector.";
+    TargetPortNotFound = 111, Warning, "A target port is not a port of the pods", "Connections to it will be refused.";
+    ProtocolNotDeclared = 112, Info, "A port does not say what it speaks",
+        "The protocol is found out from the first bytes. Name the port http-…, or set appProtocol, to be sure.";
+    SecretNotFound = 113, Error, "A secret does not exist", "A Gateway names a credential that is not in the namespace of the gateway's workload.";
+    MutualTlsConflict = 114, Error, "Client and server disagree about TLS",
+        "A DestinationRule makes clients speak what the server's PeerAuthentication refuses.";
+    IdentityWithoutMutualTls = 115, Warning, "A policy asks for identities where plain text is allowed",
+        "Clients without mutual TLS have no identity: rules that allow never match them, rules that exclude always do.";
+    TokenNeverChecked = 116, Warning, "A policy asks for a token that nothing verifies",
+        "Without a RequestAuthentication for the workload there is never a verified token.";
+    PolicyShadowed = 117, Warning, "An older object of the same scope counts instead",
+        "Of several such objects in one scope only the oldest one has effect.";
+    ProviderNotFound = 118, Error, "A provider is not defined", "A Telemetry object names an extension provider that the mesh settings do not define.";
+    DestinationRuleUnused = 119, Warning, "A DestinationRule applies to nothing", "Its host is in no registry, or another rule wins for every client.";
+    DenyAll = 120, Info, "A policy refuses every request", "An ALLOW policy without rules, or a DENY policy with an empty rule, closes its workloads.";
+    GatewayConflict = 121, Warning, "Two Gateways claim one port or host", "The older one wins.";
+    WorkloadWithoutService = 122, Info, "A workload belongs to no service", "Nobody can reach it by a name.";
+    MissingNamespace = 123, Info, "A namespace is used but not defined", "Kubernetes would refuse the object.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IAKO{:04}", self.number())
+    }
+}

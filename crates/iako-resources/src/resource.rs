@@ -1,0 +1,92 @@
+//! A validated object of any kind.
+
+use std::sync::Arc;
+
+use crate::{
+    AuthorizationPolicy, ConfigMap, DestinationRule, EndpointSlice, Endpoints, Gateway, Kind,
+    Object, ObjectMeta, Origin, PeerAuthentication, Pod, RequestAuthentication, ResourceKey,
+    Secret, Service, ServiceEntry, Sidecar, Telemetry, VirtualService, WorkloadEntry,
+    WorkloadTemplate,
+};
+
+macro_rules! resources {
+    ($($variant:ident($value:ty)),* $(,)?) => {
+        /// A validated object of any kind.
+        #[derive(Debug, Clone, PartialEq)]
+        #[expect(missing_docs, reason = "each variant is the kind of its name")]
+        pub enum Resource {
+            $($variant(Arc<Object<$value>>),)*
+            /// A `Deployment`, `StatefulSet`, `DaemonSet`, `ReplicaSet` or `Job`.
+            Workload(Arc<Object<WorkloadTemplate>>),
+            /// A namespace has nothing but its name and labels.
+            Namespace(Arc<Object<()>>),
+            /// A service account has nothing but its name.
+            ServiceAccount(Arc<Object<()>>),
+        }
+
+        impl Resource {
+            /// The kind of the object.
+            #[must_use]
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$variant(_) => Kind::$variant,)*
+                    Self::Workload(object) => object.spec.kind.kind(),
+                    Self::Namespace(_) => Kind::Namespace,
+                    Self::ServiceAccount(_) => Kind::ServiceAccount,
+                }
+            }
+
+            /// Name, labels, age.
+            #[must_use]
+            pub fn meta(&self) -> &ObjectMeta {
+                match self {
+                    $(Self::$variant(object) => &object.meta,)*
+                    Self::Workload(object) => &object.meta,
+                    Self::Namespace(object) | Self::ServiceAccount(object) => &object.meta,
+                }
+            }
+
+            /// Where the object was written.
+            #[must_use]
+            pub fn origin(&self) -> &Origin {
+                match self {
+                    $(Self::$variant(object) => &object.origin,)*
+                    Self::Workload(object) => &object.origin,
+                    Self::Namespace(object) | Self::ServiceAccount(object) => &object.origin,
+                }
+            }
+        }
+    };
+}
+
+resources! {
+    VirtualService(VirtualService),
+    DestinationRule(DestinationRule),
+    Gateway(Gateway),
+    ServiceEntry(ServiceEntry),
+    WorkloadEntry(WorkloadEntry),
+    Sidecar(Sidecar),
+    PeerAuthentication(PeerAuthentication),
+    RequestAuthentication(RequestAuthentication),
+    AuthorizationPolicy(AuthorizationPolicy),
+    Telemetry(Telemetry),
+    Service(Service),
+    Endpoints(Endpoints),
+    EndpointSlice(EndpointSlice),
+    Pod(Pod),
+    Secret(Secret),
+    ConfigMap(ConfigMap),
+}
+
+impl Resource {
+    /// What tells this object from every other.
+    #[must_use]
+    pub fn key(&self) -> ResourceKey {
+        let meta = self.meta();
+        ResourceKey {
+            kind: self.kind(),
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+        }
+    }
+}
