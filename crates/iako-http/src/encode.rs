@@ -1,0 +1,251 @@
+//! Writing messages: heads with their edits into a buffer, framing around content that is not copied.
+
+use bytes::{BufMut, BytesMut};
+
+use crate::edits::{HeaderEdits, RequestEdits, ResponseEdits, edited_fields, is_written_apart};
+use crate::head::{Fields, RequestHead, ResponseHead, Version};
+use crate::limits::NameCase;
+use crate::method::reason;
+
+/// What a written head says about the content that follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Nothing: there is no content, or it lasts until the connection closes.
+    Silent,
+    /// `content-length`.
+    Length(u64),
+    /// `transfer-encoding: chunked`.
+    Chunked,
+}
+
+/// What a written head says about the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionField<'a> {
+    /// Nothing: HTTP/1.1 stays open.
+    Omit,
+    /// `connection: close`.
+    Close,
+    /// `connection: keep-alive`, which HTTP/1.0 needs to stay open.
+    KeepAlive,
+    /// `connection: upgrade` and `upgrade` with this protocol.
+    Upgrade(&'a [u8]),
+}
+
+/// How a head is put on the wire, apart from what it says.
+#[derive(Clone, Copy, Debug)]
+pub struct Wire<'a> {
+    /// About the content.
+    pub framing: Framing,
+    /// About the connection.
+    pub connection: ConnectionField<'a>,
+    /// Whether names go out in the letters in which they came.
+    pub name_case: NameCase,
+}
+
+/// Appends a request head. The target is in origin form, or authority form for CONNECT: this is how a
+/// server behind us is asked, whatever form came in.
+pub fn write_request_head(
+    head: &RequestHead,
+    edits: &RequestEdits,
+    wire: Wire<'_>,
+    out: &mut BytesMut,
+) {
+    let method = edits.method(head);
+    let authority = edits.authority(head).as_bytes();
+    let path = edits.path(head).as_bytes();
+    out.reserve(head.fields.bytes.len() + 256);
+    out.put_slice(method.as_bytes());
+    out.put_u8(b' ');
+    out.put_slice(if path.is_empty() { authority } else { path });
+    out.put_slice(b" HTTP/1.1\r\nhost: ");
+    out.put_slice(authority);
+    out.put_slice(b"\r\n");
+    write_fields(&head.fields, &edits.fields, wire, out);
+}
+
+/// Appends a response head, in the version that the client understands.
+pub fn write_response_head(
+    head: &ResponseHead,
+    edits: &ResponseEdits,
+    to: Version,
+    wire: Wire<'_>,
+    out: &mut BytesMut,
+) {
+    out.reserve(head.fields.bytes.len() + 256);
+    write_status_line(edits.status(head), to, out);
+    write_fields(&head.fields, &edits.fields, wire, out);
+}
+
+/// Appends an interim response without fields, such as `100 Continue`.
+pub fn write_interim(status: u16, out: &mut BytesMut) {
+    write_status_line(status, Version::Http11, out);
+    out.put_slice(b"\r\n");
+}
+
+fn write_status_line(status: u16, to: Version, out: &mut BytesMut) {
+    out.put_slice(if to == Version::Http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    write_decimal(u64::from(status), out);
+    out.put_u8(b' ');
+    out.put_slice(reason(status).as_bytes());
+    out.put_slice(b"\r\n");
+}
+
+fn write_fields(fields: &Fields, edits: &HeaderEdits, wire: Wire<'_>, out: &mut BytesMut) {
+    for field in edited_fields(fields, edits) {
+        if field.known.is_some_and(is_written_apart) {
+            continue;
+        }
+        let name = match wire.name_case {
+            NameCase::Lower => field.name,
+            NameCase::Preserve => field.original_name,
+        };
+        write_field(name, field.value, out);
+    }
+    match wire.framing {
+        Framing::Silent => {}
+        Framing::Length(length) => {
+            out.put_slice(b"content-length: ");
+            write_decimal(length, out);
+            out.put_slice(b"\r\n");
+        }
+        Framing::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    match wire.connection {
+        ConnectionField::Omit => {}
+        ConnectionField::Close => out.put_slice(b"connection: close\r\n"),
+        ConnectionField::KeepAlive => out.put_slice(b"connection: keep-alive\r\n"),
+        ConnectionField::Upgrade(protocol) => {
+            out.put_slice(b"connection: upgrade\r\n");
+            write_field(b"upgrade", protocol, out);
+        }
+    }
+    out.put_slice(b"\r\n");
+}
+
+fn write_field(name: &[u8], value: &[u8], out: &mut BytesMut) {
+    out.reserve(name.len() + value.len() + 4);
+    out.put_slice(name);
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
+}
+
+fn write_decimal(number: u64, out: &mut BytesMut) {
+    let mut digits = [b'0'; 20];
+    let mut left = number;
+    let mut first = digits.len();
+    for (place, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0' + u8::try_from(left % 10).unwrap_or_default();
+        left /= 10;
+        first = place;
+        if left == 0 {
+            break;
+        }
+    }
+    out.put_slice(digits.get(first..).unwrap_or_default());
+}
+
+/// Puts framing around content that the caller writes itself, so that it is not copied.
+///
+/// For each piece: [`data`](Self::data), then the piece, then what `data` gave back; last
+/// [`end`](Self::end).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyEncoder {
+    /// The message has no content: what comes is refused.
+    Empty,
+    /// So many bytes are still owed.
+    Exact(u64),
+    /// Pieces of any number.
+    Chunked,
+    /// Raw bytes until the connection closes, or a tunnel.
+    Raw,
+}
+
+/// The content does not fit what the head announced; the connection must not be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LengthMismatch {
+    /// More content than announced.
+    #[error("the message has more content than its head announced")]
+    TooLong,
+    /// Less content than announced.
+    #[error("the message has less content than its head announced")]
+    TooShort,
+}
+
+impl BodyEncoder {
+    /// The encoder that fits a head's framing when content follows.
+    #[must_use]
+    pub const fn new(framing: Framing) -> Self {
+        match framing {
+            Framing::Silent => Self::Raw,
+            Framing::Length(length) => Self::Exact(length),
+            Framing::Chunked => Self::Chunked,
+        }
+    }
+
+    /// Appends what comes before a piece of `len` bytes and gives back what comes after it.
+    ///
+    /// # Errors
+    /// [`LengthMismatch::TooLong`] when the piece exceeds what was announced.
+    pub fn data(
+        &mut self,
+        len: usize,
+        out: &mut BytesMut,
+    ) -> Result<&'static [u8], LengthMismatch> {
+        match self {
+            // A chunk of size zero would end the message.
+            _ if len == 0 => Ok(b""),
+            Self::Empty => Err(LengthMismatch::TooLong),
+            Self::Exact(left) => {
+                *left = left.checked_sub(len as u64).ok_or(LengthMismatch::TooLong)?;
+                Ok(b"")
+            }
+            Self::Chunked => {
+                write_hexadecimal(len as u64, out);
+                out.put_slice(b"\r\n");
+                Ok(b"\r\n")
+            }
+            Self::Raw => Ok(b""),
+        }
+    }
+
+    /// Appends what ends the message. Trailers are written only after chunks; otherwise HTTP/1.1 has no
+    /// place for them and they are dropped.
+    ///
+    /// # Errors
+    /// [`LengthMismatch::TooShort`] when content is still owed.
+    pub fn end(
+        &mut self,
+        trailers: Option<(&Fields, &HeaderEdits)>,
+        out: &mut BytesMut,
+    ) -> Result<(), LengthMismatch> {
+        match self {
+            Self::Exact(1..) => Err(LengthMismatch::TooShort),
+            Self::Empty | Self::Exact(0) | Self::Raw => Ok(()),
+            Self::Chunked => {
+                out.put_slice(b"0\r\n");
+                if let Some((fields, edits)) = trailers {
+                    write_trailers(fields, edits, out);
+                }
+                out.put_slice(b"\r\n");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn write_trailers(fields: &Fields, edits: &HeaderEdits, out: &mut BytesMut) {
+    for field in edited_fields(fields, edits) {
+        if !field.known.is_some_and(is_written_apart) {
+            write_field(field.name, field.value, out);
+        }
+    }
+}
+
+fn write_hexadecimal(number: u64, out: &mut BytesMut) {
+    let digits = (16 - number.leading_zeros() / 4).max(1);
+    for place in (0..digits).rev() {
+        let digit = u32::try_from((number >> (place * 4)) & 0xf).unwrap_or_default();
+        out.put_u8(char::from_digit(digit, 16).map_or(b'0', |digit| digit as u8));
+    }
+}

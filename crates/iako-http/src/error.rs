@@ -1,0 +1,147 @@
+//! Why bytes were refused, and how the refusal is answered.
+
+/// A message that is refused. Every cause closes the connection: after one of these nobody knows
+/// where the next message would begin.
+///
+/// [`status`](Self::status) and [`details`](Self::details) are Envoy's answers for the same cause, so
+/// that clients and access logs see what they are used to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// The request line is not `method SP target SP version`.
+    #[error("the request line is malformed")]
+    RequestLine,
+    /// The method is no registered method; unknown ones are refused unless allowed.
+    #[error("the method is unknown")]
+    UnknownMethod,
+    /// The status line is not `version SP three digits`.
+    #[error("the status line is malformed")]
+    StatusLine,
+    /// Neither HTTP/1.0 nor HTTP/1.1.
+    #[error("the protocol version is not supported")]
+    Version,
+    /// HTTP/1.0 while it is not accepted.
+    #[error("HTTP/1.0 is not accepted here")]
+    LowVersion,
+    /// The request target is in no form that fits the method.
+    #[error("the request target is malformed")]
+    Target,
+    /// The absolute-form target names a scheme other than http or https.
+    #[error("the scheme of the request target is not supported")]
+    Scheme,
+    /// HTTP/1.1 without `Host` and without an absolute target.
+    #[error("the request has no Host")]
+    MissingHost,
+    /// More than one `Host`, or one that is no authority.
+    #[error("the Host field is malformed or repeated")]
+    Host,
+    /// A name is empty, holds a character outside RFC 9110 `token`, or a space stands before the colon.
+    #[error("a field name is malformed")]
+    FieldName,
+    /// A value holds NUL, a bare CR or another control character.
+    #[error("a field value holds a forbidden character")]
+    FieldValue,
+    /// A continuation line without a field before it, or one that continues a framing field.
+    #[error("a folded line stands where none may")]
+    Fold,
+    /// A field name with an underscore while those are refused.
+    #[error("a field name holds an underscore")]
+    Underscore,
+    /// The head is longer than [`crate::Limits::head_bytes_max`].
+    #[error("the head is too large")]
+    HeadTooLarge,
+    /// More fields than [`crate::Limits::fields_max`].
+    #[error("the head has too many fields")]
+    TooManyFields,
+    /// `Content-Length` is no decimal number below 2^63.
+    #[error("Content-Length is malformed")]
+    ContentLength,
+    /// Two `Content-Length` that differ.
+    #[error("two Content-Length fields differ")]
+    ContentLengthConflict,
+    /// Both `Content-Length` and `Transfer-Encoding`: the classic request smuggling.
+    #[error("both Content-Length and Transfer-Encoding are present")]
+    LengthAndChunked,
+    /// A transfer coding other than exactly one `chunked`, or any in HTTP/1.0.
+    #[error("the transfer coding is not supported")]
+    TransferEncoding,
+    /// CONNECT with `Content-Length` above zero.
+    #[error("CONNECT carries a Content-Length")]
+    ConnectLength,
+    /// CONNECT with `Transfer-Encoding`.
+    #[error("CONNECT carries a Transfer-Encoding")]
+    ConnectTransferEncoding,
+    /// `Connection` nominates too many fields.
+    #[error("Connection nominates too many fields")]
+    ConnectionField,
+    /// A chunk size that is no hexadecimal number below 2^63, or its line is malformed.
+    #[error("a chunk size is malformed")]
+    ChunkSize,
+    /// Chunk extensions longer than [`crate::Limits::chunk_extension_bytes_max`].
+    #[error("a chunk extension is too long")]
+    ChunkExtension,
+    /// A chunk is not followed by a line end.
+    #[error("a chunk does not end where it should")]
+    ChunkEnd,
+    /// Trailers above the limits of a head.
+    #[error("the trailers are too large")]
+    TrailersTooLarge,
+    /// More trailers than [`crate::Limits::fields_max`].
+    #[error("there are too many trailers")]
+    TooManyTrailers,
+    /// A 101 that nobody asked for.
+    #[error("the peer switched protocols unasked")]
+    UnexpectedSwitch,
+    /// The peer closed in the middle of a message.
+    #[error("the connection closed in the middle of a message")]
+    Truncated,
+}
+
+impl ParseError {
+    /// The status a server answers with before it closes.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest are plain refusals")]
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::LowVersion => 426,
+            Self::HeadTooLarge
+            | Self::TooManyFields
+            | Self::TrailersTooLarge
+            | Self::TooManyTrailers => 431,
+            Self::TransferEncoding => 501,
+            _ => 400,
+        }
+    }
+
+    /// Envoy's response code details for this cause.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest are plain refusals")]
+    #[must_use]
+    pub const fn details(self) -> &'static str {
+        match self {
+            Self::LowVersion => "low_version",
+            Self::MissingHost => "missing_host_header",
+            Self::Target => "http1.invalid_url",
+            Self::Scheme => "http1.invalid_scheme",
+            Self::FieldValue => "http1.invalid_characters",
+            Self::Underscore => "http1.unexpected_underscore",
+            Self::HeadTooLarge => "http1.headers_too_large",
+            Self::TooManyFields => "http1.too_many_headers",
+            Self::TrailersTooLarge => "http1.trailers_too_large",
+            Self::TooManyTrailers => "http1.too_many_trailers",
+            Self::LengthAndChunked => "http1.content_length_and_chunked_not_allowed",
+            Self::TransferEncoding => "http1.invalid_transfer_encoding",
+            Self::ConnectLength => "http1.content_length_not_allowed",
+            Self::ConnectTransferEncoding => "http1.transfer_encoding_not_allowed",
+            Self::ConnectionField => "http1.connection_header_rejected",
+            _ => "http1.codec_error",
+        }
+    }
+
+    /// Whether the answer carries the reason phrase as its body.
+    ///
+    /// Envoy's codec does; the checks it makes after the codec (a missing `Host`) answer without one.
+    #[must_use]
+    pub const fn body_is_reason(self) -> bool {
+        !matches!(self, Self::MissingHost)
+    }
+}

@@ -1,0 +1,243 @@
+//! Field names that the mesh itself reads or writes, as numbers: a lookup of one is an integer compare.
+
+/// Declares [`Known`] and the tables beside it from one list.
+macro_rules! known {
+    ($($variant:ident = $text:literal,)*) => {
+        /// A field name that the mesh knows. The discriminant is its place in a 128-bit set.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Known {
+            $(
+                #[doc = concat!("`", $text, "`")]
+                $variant,
+            )*
+        }
+
+        const NAMES: &[&str] = &[$($text),*];
+        const ALL: &[Known] = &[$(Known::$variant),*];
+    };
+}
+
+known! {
+    // Framing and hop-by-hop (RFC 9110, RFC 9112).
+    Host = "host",
+    Connection = "connection",
+    ContentLength = "content-length",
+    TransferEncoding = "transfer-encoding",
+    Te = "te",
+    Trailer = "trailer",
+    Upgrade = "upgrade",
+    KeepAlive = "keep-alive",
+    ProxyConnection = "proxy-connection",
+    ProxyAuthenticate = "proxy-authenticate",
+    ProxyAuthorization = "proxy-authorization",
+    Http2Settings = "http2-settings",
+    Expect = "expect",
+    // Common request and response fields.
+    Accept = "accept",
+    AcceptEncoding = "accept-encoding",
+    AcceptLanguage = "accept-language",
+    Authorization = "authorization",
+    CacheControl = "cache-control",
+    ContentEncoding = "content-encoding",
+    ContentType = "content-type",
+    Cookie = "cookie",
+    Date = "date",
+    ETag = "etag",
+    Forwarded = "forwarded",
+    Location = "location",
+    Origin = "origin",
+    Range = "range",
+    Referer = "referer",
+    RetryAfter = "retry-after",
+    Server = "server",
+    SetCookie = "set-cookie",
+    UserAgent = "user-agent",
+    Vary = "vary",
+    Via = "via",
+    WwwAuthenticate = "www-authenticate",
+    SecWebsocketKey = "sec-websocket-key",
+    SecWebsocketAccept = "sec-websocket-accept",
+    SecWebsocketProtocol = "sec-websocket-protocol",
+    SecWebsocketVersion = "sec-websocket-version",
+    // CORS.
+    AccessControlAllowCredentials = "access-control-allow-credentials",
+    AccessControlAllowHeaders = "access-control-allow-headers",
+    AccessControlAllowMethods = "access-control-allow-methods",
+    AccessControlAllowOrigin = "access-control-allow-origin",
+    AccessControlAllowPrivateNetwork = "access-control-allow-private-network",
+    AccessControlExposeHeaders = "access-control-expose-headers",
+    AccessControlMaxAge = "access-control-max-age",
+    AccessControlRequestHeaders = "access-control-request-headers",
+    AccessControlRequestMethod = "access-control-request-method",
+    AccessControlRequestPrivateNetwork = "access-control-request-private-network",
+    // gRPC.
+    GrpcStatus = "grpc-status",
+    GrpcMessage = "grpc-message",
+    GrpcTimeout = "grpc-timeout",
+    GrpcRetryPushback = "grpc-retry-pushback-ms",
+    // What proxies tell each other about the client.
+    XForwardedFor = "x-forwarded-for",
+    XForwardedProto = "x-forwarded-proto",
+    XForwardedHost = "x-forwarded-host",
+    XForwardedPort = "x-forwarded-port",
+    XForwardedClientCert = "x-forwarded-client-cert",
+    XRequestId = "x-request-id",
+    XClientTraceId = "x-client-trace-id",
+    // Envoy's own, honoured because users and istiod rely on them.
+    XEnvoyAttemptCount = "x-envoy-attempt-count",
+    XEnvoyDecoratorOperation = "x-envoy-decorator-operation",
+    XEnvoyDegraded = "x-envoy-degraded",
+    XEnvoyDownstreamServiceCluster = "x-envoy-downstream-service-cluster",
+    XEnvoyDownstreamServiceNode = "x-envoy-downstream-service-node",
+    XEnvoyExpectedRequestTimeout = "x-envoy-expected-rq-timeout-ms",
+    XEnvoyExternalAddress = "x-envoy-external-address",
+    XEnvoyHedgeOnPerTryTimeout = "x-envoy-hedge-on-per-try-timeout",
+    XEnvoyImmediateHealthCheckFail = "x-envoy-immediate-health-check-fail",
+    XEnvoyInternal = "x-envoy-internal",
+    XEnvoyIpTags = "x-envoy-ip-tags",
+    XEnvoyMaxRetries = "x-envoy-max-retries",
+    XEnvoyOriginalHost = "x-envoy-original-host",
+    XEnvoyOriginalPath = "x-envoy-original-path",
+    XEnvoyOverloaded = "x-envoy-overloaded",
+    XEnvoyPeerMetadata = "x-envoy-peer-metadata",
+    XEnvoyPeerMetadataId = "x-envoy-peer-metadata-id",
+    XEnvoyRateLimited = "x-envoy-ratelimited",
+    XEnvoyRetriableHeaderNames = "x-envoy-retriable-header-names",
+    XEnvoyRetriableStatusCodes = "x-envoy-retriable-status-codes",
+    XEnvoyRetryGrpcOn = "x-envoy-retry-grpc-on",
+    XEnvoyRetryOn = "x-envoy-retry-on",
+    XEnvoyUpstreamAltStatName = "x-envoy-upstream-alt-stat-name",
+    XEnvoyUpstreamRequestPerTryTimeout = "x-envoy-upstream-rq-per-try-timeout-ms",
+    XEnvoyUpstreamRequestTimeout = "x-envoy-upstream-rq-timeout-ms",
+    XEnvoyUpstreamRequestTimeoutAltResponse = "x-envoy-upstream-rq-timeout-alt-response",
+    XEnvoyUpstreamServiceTime = "x-envoy-upstream-service-time",
+    XEnvoyUpstreamStreamDuration = "x-envoy-upstream-stream-duration-ms",
+    XEnvoyFaultAbortRequest = "x-envoy-fault-abort-request",
+    XEnvoyFaultAbortRequestPercentage = "x-envoy-fault-abort-request-percentage",
+    XEnvoyFaultAbortGrpcRequest = "x-envoy-fault-abort-grpc-request",
+    XEnvoyFaultDelayRequest = "x-envoy-fault-delay-request",
+    XEnvoyFaultDelayRequestPercentage = "x-envoy-fault-delay-request-percentage",
+    XRateLimitLimit = "x-ratelimit-limit",
+    XRateLimitRemaining = "x-ratelimit-remaining",
+    XRateLimitReset = "x-ratelimit-reset",
+    // Trace context.
+    TraceParent = "traceparent",
+    TraceState = "tracestate",
+    B3 = "b3",
+    XB3TraceId = "x-b3-traceid",
+    XB3SpanId = "x-b3-spanid",
+    XB3ParentSpanId = "x-b3-parentspanid",
+    XB3Sampled = "x-b3-sampled",
+    XB3Flags = "x-b3-flags",
+    XOtSpanContext = "x-ot-span-context",
+}
+
+const _: () = assert!(ALL.len() <= 128, "the set of known names is a u128");
+
+/// Slots of the open-addressed table that finds a name; four times the names keeps probes short.
+const SLOTS: usize = 512;
+const FREE: u8 = u8::MAX;
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated at compile time; a wrong index fails the build"
+)]
+#[expect(clippy::cast_possible_truncation, reason = "at most 128 names, asserted above")]
+const TABLE: [u8; SLOTS] = {
+    let mut table = [FREE; SLOTS];
+    let mut place = 0;
+    while place < NAMES.len() {
+        let name = NAMES[place].as_bytes();
+        let mut slot = slot_of(name.len(), name[0], name[name.len() / 2], name[name.len() - 1]);
+        while table[slot] != FREE {
+            slot = (slot + 1) % SLOTS;
+        }
+        table[slot] = place as u8;
+        place += 1;
+    }
+    table
+};
+
+const fn slot_of(len: usize, first: u8, middle: u8, last: u8) -> usize {
+    (len * 47 + first as usize * 7 + middle as usize * 29 + last as usize * 13) % SLOTS
+}
+
+impl Known {
+    /// Finds a name that is already in lower case; `None` for a name the mesh has no interest in.
+    #[must_use]
+    pub fn lookup(lower: &[u8]) -> Option<Self> {
+        let (first, last) = (lower.first()?, lower.last()?);
+        let middle = lower.get(lower.len() / 2)?;
+        let mut slot = slot_of(lower.len(), *first, *middle, *last);
+        loop {
+            let place = *TABLE.get(slot)?;
+            if place == FREE {
+                return None;
+            }
+            if NAMES.get(usize::from(place))?.as_bytes() == lower {
+                return ALL.get(usize::from(place)).copied();
+            }
+            slot = (slot + 1) % SLOTS;
+        }
+    }
+
+    /// The name in lower case, as HTTP/2 and our HTTP/1.1 writer send it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        NAMES.get(self as usize).copied().unwrap_or_default()
+    }
+
+    /// Whether this field speaks about one connection only and is never forwarded as it came.
+    ///
+    /// Source: RFC 9110 §7.6.1, RFC 9113 §8.2.2. `te: trailers` is the one exception and is decided
+    /// by value, see [`crate::Fields::iter`].
+    #[must_use]
+    pub fn is_hop_by_hop(self) -> bool {
+        HOP_BY_HOP.contains(self)
+    }
+
+    pub(crate) const fn bit(self) -> u128 {
+        1 << self as u32
+    }
+}
+
+const HOP_BY_HOP: KnownSet = KnownSet(
+    Known::Connection.bit()
+        | Known::TransferEncoding.bit()
+        | Known::Upgrade.bit()
+        | Known::KeepAlive.bit()
+        | Known::ProxyConnection.bit()
+        | Known::Http2Settings.bit(),
+);
+
+/// A set of known names in one machine word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KnownSet(u128);
+
+impl KnownSet {
+    pub(crate) fn insert(&mut self, known: Known) {
+        self.0 |= known.bit();
+    }
+
+    pub(crate) const fn contains(self, known: Known) -> bool {
+        self.0 & known.bit() != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_finds_itself_and_strangers_find_nothing() {
+        for (name, known) in NAMES.iter().zip(ALL) {
+            assert_eq!(Known::lookup(name.as_bytes()), Some(*known), "{name}");
+            assert_eq!(known.as_str(), *name);
+            assert_eq!(name.to_ascii_lowercase(), *name);
+        }
+        for stranger in ["", "x", "hosts", "Host", "x-custom", "content-lengtg"] {
+            assert_eq!(Known::lookup(stranger.as_bytes()), None, "{stranger}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The request target in its four forms (RFC 9112 §3.2).
+
+use bytes::BytesMut;
+
+use crate::error::ParseError;
+use crate::head::{Scheme, TargetForm};
+use crate::method::Method;
+use crate::scan::Span;
+
+pub(super) struct Target {
+    pub(super) form: TargetForm,
+    pub(super) scheme: Option<Scheme>,
+    pub(super) authority: Option<Span>,
+    pub(super) path: Span,
+}
+
+/// Reads a target where it stands. A target without a path gets its `/` by moving what precedes it one
+/// byte to the front, over the space that ends the method.
+pub(super) fn parse(
+    target: Span,
+    block: &mut BytesMut,
+    method: &Method,
+) -> Result<Target, ParseError> {
+    let text = target.of(block);
+    if !is_target(text) {
+        return Err(ParseError::Target);
+    }
+    if *method == Method::Connect {
+        return if is_host_and_port(text) {
+            Ok(Target {
+                form: TargetForm::Authority,
+                scheme: None,
+                authority: Some(target),
+                path: Span { start: target.start, len: 0 },
+            })
+        } else {
+            Err(ParseError::Target)
+        };
+    }
+    match text {
+        [b'/', ..] => {
+            Ok(Target { form: TargetForm::Origin, scheme: None, authority: None, path: target })
+        }
+        [b'*'] if *method == Method::Options => {
+            Ok(Target { form: TargetForm::Asterisk, scheme: None, authority: None, path: target })
+        }
+        _ => absolute(target, block),
+    }
+}
+
+fn absolute(target: Span, block: &mut BytesMut) -> Result<Target, ParseError> {
+    let text = target.of(block);
+    let colon = crate::scan::find(b':', text).ok_or(ParseError::Target)?;
+    let Some([b'/', b'/', rest @ ..]) = text.get(colon + 1..) else {
+        return Err(ParseError::Target);
+    };
+    let scheme = text.get(..colon).and_then(Scheme::parse).ok_or(ParseError::Scheme)?;
+    let authority_len =
+        rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let authority_text = rest.get(..authority_len).unwrap_or_default();
+    if authority_text.is_empty() || !is_authority(authority_text) {
+        return Err(ParseError::Target);
+    }
+    let has_path = rest.get(authority_len) == Some(&b'/');
+    let path_len = rest.len() - authority_len;
+    let mut authority_start = target.start as usize + colon + 3;
+    let mut path_start = authority_start + authority_len;
+    if !has_path {
+        let start = target.start as usize;
+        block.copy_within(start..path_start, start - 1);
+        authority_start -= 1;
+        path_start -= 1;
+        if let Some(slash) = block.get_mut(path_start) {
+            *slash = b'/';
+        }
+    }
+    Ok(Target {
+        form: TargetForm::Absolute,
+        scheme: Some(scheme),
+        authority: Some(Span::new(authority_start, authority_len)),
+        path: Span::new(path_start, path_len + usize::from(!has_path)),
+    })
+}
+
+/// Visible ASCII, and UTF-8 beyond it, which sloppy clients send unescaped and Envoy passes on.
+fn is_target(text: &[u8]) -> bool {
+    let mut ascii = true;
+    for byte in text {
+        if *byte <= 0x20 || *byte == 0x7f {
+            return false;
+        }
+        ascii &= byte.is_ascii();
+    }
+    !text.is_empty() && (ascii || std::str::from_utf8(text).is_ok())
+}
+
+/// Characters of host and port (RFC 3986 §3.2.2). User information is refused: nothing behind us should
+/// see a password that was meant for nobody, and `a@b` has fooled host checks before.
+pub(super) fn is_authority(text: &[u8]) -> bool {
+    text.iter().all(|byte| {
+        byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'%'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+                    | b':'
+                    | b'['
+                    | b']'
+            )
+    })
+}
+
+fn is_host_and_port(text: &[u8]) -> bool {
+    let Some(colon) = text.iter().rposition(|byte| *byte == b':') else { return false };
+    let (host, port) = (text.get(..colon), text.get(colon + 1..));
+    let port = port.and_then(super::framing::decimal);
+    host.is_some_and(|host| !host.is_empty() && is_authority(host))
+        && port.is_some_and(|port| port <= u64::from(u16::MAX))
+}
