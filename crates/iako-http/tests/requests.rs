@@ -168,7 +168,7 @@ fn folded_values_are_joined_by_one_space() {
 #[test]
 fn what_is_ambiguous_or_malformed_is_refused_with_envoys_details() {
     let head = |fields: &str| format!("POST / HTTP/1.1\r\nhost: a\r\n{fields}\r\n");
-    let cases: Vec<(String, u16, &str)> = vec![
+    let cases: Vec<(String, _, _)> = vec![
         (
             head("content-length: 3\r\ntransfer-encoding: chunked\r\n"),
             400,

@@ -1,4 +1,5 @@
 //! What a client makes of responses, and what is written.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may be blunt")]
 
 use bytes::BytesMut;
 use iako_http::{
@@ -222,7 +223,7 @@ proptest! {
         let mut decoder = RequestDecoder::new(Limits::default());
         let again = decoder.head(&mut out).unwrap().unwrap();
         prop_assert_eq!(again.path(), path);
-        let pairs = |head: &RequestHead| -> Vec<(Vec<u8>, Vec<u8>)> {
+        let pairs = |head: &RequestHead| -> Vec<_> {
             head.fields().iter().map(|f| (f.name.to_vec(), f.value.to_vec())).collect()
         };
         prop_assert_eq!(pairs(&again), pairs(&head));
