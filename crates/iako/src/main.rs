@@ -1,3 +1,11 @@
-//! The `iako` command.
+//! The `iako` command: one table of subcommands, each in a file of its own under `commands/`.
 
-fn main() {}
+mod app;
+mod commands;
+mod output;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    commands::main()
+}

@@ -1,0 +1,51 @@
+//! What the command prints: results to standard output, everything else to standard error.
+
+use std::io::{IsTerminal, Write};
+
+use clap::{Arg, ArgMatches};
+use tracing_subscriber::EnvFilter;
+
+/// `--log`, for every subcommand.
+pub(crate) fn log_argument() -> Arg {
+    Arg::new("log")
+        .long("log")
+        .env("IAKO_LOG")
+        .global(true)
+        .default_value("info")
+        .value_name("LEVEL")
+        .help("What is logged to standard error: error, warn, info, debug, trace, or per target")
+}
+
+/// Starts logging to standard error.
+pub(crate) fn start_logging(matches: &ArgMatches) {
+    let level = matches.get_one::<String>("log").map_or("info", String::as_str);
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_unknown| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .finish();
+    if tracing::subscriber::set_global_default(subscriber).is_err() {
+        error("logging was started twice");
+    }
+}
+
+/// Tells what went wrong.
+pub(crate) fn error(message: &str) {
+    let red = if std::io::stderr().is_terminal() { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+    note(&format!("{}error:{} {message}", red.0, red.1));
+}
+
+/// Writes one line to standard error.
+pub(crate) fn note(line: &str) {
+    // Nobody can be told when standard error is gone.
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+/// Writes a result to standard output.
+pub(crate) fn print(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
