@@ -10,6 +10,8 @@
 //! Where to start:
 //! - [`MeshMetrics`] and [`WorkerMetrics`]: Istio's standard metrics, one recorder a worker.
 //! - [`StatsRegistry`]: Envoy-style statistics behind handles, and their renderings.
+//! - [`AccessLogFormat`], [`AccessRecord`], [`AccessLogs`]: from a finished exchange to a line.
+//! - [`TraceContext`] and [`request_id`]: what is passed on so that traces and logs connect.
 //! - [`WorkloadLabels`]: what is said about a workload, and how peers tell it to each other.
 //!
 //! Invariants: the number of metric series is bounded; no lock is held while a request is
@@ -18,14 +20,19 @@
 //!
 //! Tested by what operators notice: the exposition text, the log lines, the headers passed on.
 
+pub mod access_log;
 pub mod flags;
 pub mod headers;
 pub mod histogram;
 pub mod labels;
 pub mod metrics;
+pub mod peer;
+pub mod request_id;
 pub mod shard;
 pub mod stats;
+pub mod trace;
 
+pub use access_log::{AccessLogFormat, AccessLogSink, AccessLogs, AccessRecord, LogTarget};
 pub use flags::{ResponseFlag, ResponseFlags};
 pub use headers::HeaderLookup;
 pub use labels::{
@@ -37,3 +44,4 @@ pub use metrics::{
 };
 pub use shard::bind_worker;
 pub use stats::{Counter, Gauge, Histogram, StatsQuery, StatsRegistry, StatsScope};
+pub use trace::TraceContext;

@@ -1,0 +1,168 @@
+//! Rendering a record into a buffer, without allocating for what the record already holds.
+
+use std::io::Write;
+
+use super::AccessRecord;
+use super::format::{AccessLogFormat, Command, Node, Piece, Shape, Template};
+use super::operator::Value;
+
+/// Where the text will stand, which decides how strange bytes are shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Escape {
+    /// In a text line: control characters would let a client forge lines.
+    Line,
+    /// Inside the quotes of a JSON string.
+    Json,
+}
+
+pub(super) fn render(format: &AccessLogFormat, record: &AccessRecord<'_>, out: &mut Vec<u8>) {
+    let scribe = Scribe { record, omit_empty: format.omit_empty };
+    match &format.shape {
+        Shape::Text(template) => scribe.template(template, Escape::Line, out),
+        Shape::Json(node) => {
+            scribe.node(node, out);
+            out.push(b'\n');
+        }
+    }
+}
+
+struct Scribe<'a> {
+    record: &'a AccessRecord<'a>,
+    omit_empty: bool,
+}
+
+impl Scribe<'_> {
+    fn template(&self, template: &Template, escape: Escape, out: &mut Vec<u8>) {
+        for piece in &template.0 {
+            match piece {
+                Piece::Literal(text) if escape == Escape::Line => {
+                    out.extend_from_slice(text.as_bytes());
+                }
+                Piece::Literal(text) => write_text(text, escape, out),
+                Piece::Operator(command) => match command.operator.value(self.record) {
+                    Value::Absent if self.omit_empty => {}
+                    Value::Absent => out.push(b'-'),
+                    value => write_value(value, command.bytes_max, escape, out),
+                },
+            }
+        }
+    }
+
+    fn node(&self, node: &Node, out: &mut Vec<u8>) {
+        match node {
+            Node::Object(members) => self.object(members, out),
+            Node::List(items) => {
+                out.push(b'[');
+                for (position, item) in items.iter().enumerate() {
+                    if position > 0 {
+                        out.push(b',');
+                    }
+                    self.node(item, out);
+                }
+                out.push(b']');
+            }
+            Node::Command(command) => self.command(command, out),
+            Node::Template(template) => {
+                out.push(b'"');
+                self.template(template, Escape::Json, out);
+                out.push(b'"');
+            }
+            Node::Constant(text) => out.extend_from_slice(text.as_bytes()),
+        }
+    }
+
+    fn object(&self, members: &[(String, Node)], out: &mut Vec<u8>) {
+        let mut separator = b'{';
+        for (name, member) in members {
+            if self.omit_empty && self.is_absent(member) {
+                continue;
+            }
+            out.push(separator);
+            out.push(b'"');
+            write_text(name, Escape::Json, out);
+            out.extend_from_slice(b"\":");
+            self.node(member, out);
+            separator = b',';
+        }
+        if separator == b'{' {
+            out.push(b'{');
+        }
+        out.push(b'}');
+    }
+
+    fn is_absent(&self, node: &Node) -> bool {
+        matches!(node, Node::Command(command)
+            if matches!(command.operator.value(self.record), Value::Absent))
+    }
+
+    fn command(&self, command: &Command, out: &mut Vec<u8>) {
+        match command.operator.value(self.record) {
+            Value::Absent => out.extend_from_slice(b"null"),
+            value @ Value::Number(_) => write_value(value, None, Escape::Json, out),
+            value => {
+                out.push(b'"');
+                write_value(value, command.bytes_max, Escape::Json, out);
+                out.push(b'"');
+            }
+        }
+    }
+}
+
+fn write_value(value: Value<'_>, bytes_max: Option<usize>, escape: Escape, out: &mut Vec<u8>) {
+    let limit = |length: usize| bytes_max.map_or(length, |most| most.min(length));
+    let begin = out.len();
+    // Writing to a Vec cannot fail.
+    let written = match value {
+        Value::Absent => Ok(()),
+        Value::Bytes(bytes) => {
+            let bytes = bytes.get(..limit(bytes.len())).unwrap_or_default();
+            for chunk in bytes.utf8_chunks() {
+                write_text(chunk.valid(), escape, out);
+                chunk.invalid().iter().for_each(|byte| write_strange(*byte, escape, out));
+            }
+            return;
+        }
+        Value::Text(text) => {
+            write_text(cut(text, limit(text.len())), escape, out);
+            return;
+        }
+        Value::Number(number) => write!(out, "{number}"),
+        Value::Address(address) => write!(out, "{address}"),
+        Value::Ip(ip) => write!(out, "{ip}"),
+        Value::Flags(flags) => write!(out, "{flags}"),
+        Value::LongFlags(flags) => write!(out, "{}", flags.long_names()),
+        Value::Time(time, format) => {
+            format.write(time, out);
+            Ok(())
+        }
+    };
+    debug_assert!(written.is_ok(), "a Vec takes every byte");
+    // What was written by Display is ASCII, so it can be cut anywhere.
+    out.truncate(begin.saturating_add(limit(out.len().saturating_sub(begin))));
+}
+
+/// At most so many bytes, cut between characters.
+fn cut(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
+}
+
+fn write_text(text: &str, escape: Escape, out: &mut Vec<u8>) {
+    for byte in text.bytes() {
+        match (byte, escape) {
+            (b'"' | b'\\', Escape::Json) => out.extend_from_slice(&[b'\\', byte]),
+            (0..=0x1f | 0x7f, _) => write_strange(byte, escape, out),
+            _ => out.push(byte),
+        }
+    }
+}
+
+fn write_strange(byte: u8, escape: Escape, out: &mut Vec<u8>) {
+    let written = match (byte, escape) {
+        (b'\n', Escape::Json) => out.write_all(b"\\n"),
+        (b'\t', Escape::Json) => out.write_all(b"\\t"),
+        (_, Escape::Json) => write!(out, "\\u{byte:04x}"),
+        (_, Escape::Line) => write!(out, "\\x{byte:02x}"),
+    };
+    debug_assert!(written.is_ok(), "a Vec takes every byte");
+}

@@ -1,0 +1,210 @@
+//! `%START_TIME(format)%`: dates in UTC by strftime's letters.
+
+use std::io::Write;
+use std::str::Chars;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A compiled date format.
+#[derive(Clone, Debug)]
+pub(super) struct TimeFormat(Vec<Piece>);
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Literal(String),
+    /// A letter of strftime that [`Date::write`] knows.
+    Letter(char),
+    /// A fraction of a second with so many digits: `%3f`.
+    Fraction(u32),
+}
+
+const LETTERS: &str = "YmdeHIMSpjyaAbBszZ";
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+const DAYS: [&str; 7] =
+    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+
+impl TimeFormat {
+    /// Envoy's default: `2026-11-21T09:30:00.123Z`.
+    pub(super) fn iso() -> Self {
+        let mut pieces = Vec::new();
+        for (letter, separator) in
+            [('Y', "-"), ('m', "-"), ('d', "T"), ('H', ":"), ('M', ":"), ('S', ".")]
+        {
+            pieces.push(Piece::Letter(letter));
+            pieces.push(Piece::Literal(separator.to_owned()));
+        }
+        pieces.push(Piece::Fraction(3));
+        pieces.push(Piece::Literal("Z".to_owned()));
+        Self(pieces)
+    }
+
+    /// Compiles a format; the error names the conversion that is not known.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut characters = text.chars();
+        while let Some(character) = characters.next() {
+            match character {
+                '%' => pieces.extend(conversion(&mut characters)?),
+                literal => pieces.push(Piece::Literal(literal.to_string())),
+            }
+        }
+        Ok(Self(pieces))
+    }
+
+    pub(super) fn write(&self, time: SystemTime, out: &mut Vec<u8>) {
+        let date = Date::new(time);
+        for piece in &self.0 {
+            // Writing to a Vec cannot fail.
+            let written = match piece {
+                Piece::Literal(text) => out.write_all(text.as_bytes()),
+                Piece::Letter(letter) => date.write(*letter, out),
+                Piece::Fraction(digits) => {
+                    let value = date.nanos / 10_u32.pow(9_u32.saturating_sub(*digits));
+                    write!(out, "{value:0width$}", width = usize::try_from(*digits).unwrap_or(9))
+                }
+            };
+            debug_assert!(written.is_ok(), "a Vec takes every byte");
+        }
+    }
+}
+
+/// What follows a percent sign.
+fn conversion(characters: &mut Chars<'_>) -> Result<Vec<Piece>, String> {
+    let single = |piece| Ok(vec![piece]);
+    match characters.next() {
+        Some('%') => single(Piece::Literal("%".to_owned())),
+        Some('F') => Ok(joined(['Y', 'm', 'd'], "-")),
+        Some('T') => Ok(joined(['H', 'M', 'S'], ":")),
+        Some('f') => single(Piece::Fraction(9)),
+        Some(letter) if LETTERS.contains(letter) => single(Piece::Letter(letter)),
+        Some(digit) => match (digit.to_digit(10), characters.next()) {
+            (Some(digits @ 1..=9), Some('f')) => single(Piece::Fraction(digits)),
+            _ => Err(format!("%{digit}")),
+        },
+        None => Err("%".to_owned()),
+    }
+}
+
+fn joined([first, second, third]: [char; 3], separator: &str) -> Vec<Piece> {
+    let literal = || Piece::Literal(separator.to_owned());
+    vec![Piece::Letter(first), literal(), Piece::Letter(second), literal(), Piece::Letter(third)]
+}
+
+/// A moment in the proleptic Gregorian calendar, UTC.
+struct Date {
+    epoch_seconds: u64,
+    year: u64,
+    month: u64,
+    day: u64,
+    day_of_year: u64,
+    weekday: u64,
+    second_of_day: u64,
+    nanos: u32,
+}
+
+impl Date {
+    fn new(time: SystemTime) -> Self {
+        // Before 1970 there were no requests.
+        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let epoch_seconds = since_epoch.as_secs();
+        let days = epoch_seconds / 86_400;
+        // Days counted from 1 March of year 0, so that a leap day is the last day of a year.
+        let shifted = days + 719_468;
+        let era = shifted / 146_097;
+        let day_of_era = shifted % 146_097;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_from_march = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_from_march + 2) / 153;
+        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        let year = year_of_era + era * 400 + u64::from(month <= 2);
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let day_of_year =
+            if month > 2 { day_from_march + 59 + u64::from(leap) } else { day_from_march - 306 };
+        Self {
+            epoch_seconds,
+            year,
+            month,
+            day: day_from_march - (153 * month_from_march + 2) / 5 + 1,
+            day_of_year: day_of_year + 1,
+            weekday: (days + 4) % 7,
+            second_of_day: epoch_seconds % 86_400,
+            nanos: since_epoch.subsec_nanos(),
+        }
+    }
+
+    fn write(&self, letter: char, out: &mut Vec<u8>) -> std::io::Result<()> {
+        let (hour, minute) = (self.second_of_day / 3_600, self.second_of_day / 60 % 60);
+        let hour_of_half_day = if hour % 12 == 0 { 12 } else { hour % 12 };
+        match letter {
+            'Y' => write!(out, "{:04}", self.year),
+            'y' => write!(out, "{:02}", self.year % 100),
+            'm' => write!(out, "{:02}", self.month),
+            'd' => write!(out, "{:02}", self.day),
+            'e' => write!(out, "{:2}", self.day),
+            'j' => write!(out, "{:03}", self.day_of_year),
+            'H' => write!(out, "{hour:02}"),
+            'I' => write!(out, "{hour_of_half_day:02}"),
+            'M' => write!(out, "{minute:02}"),
+            'S' => write!(out, "{:02}", self.second_of_day % 60),
+            'p' => out.write_all(if hour < 12 { b"AM" } else { b"PM" }),
+            'a' => out.write_all(short(name(&DAYS, self.weekday)).as_bytes()),
+            'A' => out.write_all(name(&DAYS, self.weekday).as_bytes()),
+            'b' => out.write_all(short(name(&MONTHS, self.month - 1)).as_bytes()),
+            'B' => out.write_all(name(&MONTHS, self.month - 1).as_bytes()),
+            's' => write!(out, "{}", self.epoch_seconds),
+            'z' => out.write_all(b"+0000"),
+            _ => out.write_all(b"UTC"),
+        }
+    }
+}
+
+fn name(names: &'static [&'static str], index: u64) -> &'static str {
+    usize::try_from(index).ok().and_then(|index| names.get(index)).copied().unwrap_or_default()
+}
+
+fn short(name: &str) -> &str {
+    name.get(..3).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn show(format: &str, seconds: u64) -> String {
+        let mut out = Vec::new();
+        let time = UNIX_EPOCH + Duration::new(seconds, 7_654_321);
+        TimeFormat::parse(format).unwrap().write(time, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn dates_are_right_around_leap_days_and_year_ends() {
+        assert_eq!(show("%Y-%m-%d %j %a", 951_782_399), "2000-02-28 059 Mon");
+        assert_eq!(show("%F %j", 951_782_400), "2000-02-29 060");
+        assert_eq!(show("%F %j", 978_220_800), "2000-12-31 366");
+        assert_eq!(show("%d/%b/%Y:%T %z", 1_795_253_400), "21/Nov/2026:09:30:00 +0000");
+        assert_eq!(show("%s.%3f|%6f|%f", 5), "5.007|007654|007654321");
+        assert_eq!(show("%I %p %% %B", 46_800), "01 PM % January");
+    }
+
+    #[test]
+    fn an_unknown_conversion_is_named() {
+        assert_eq!(TimeFormat::parse("%Y %Q").unwrap_err(), "%Q");
+        assert_eq!(TimeFormat::parse("%").unwrap_err(), "%");
+    }
+}
