@@ -307,14 +307,19 @@ mod tests {
         );
     }
 
+    /// With a list, a number, a boolean and a null between the members that count.
+    const FOREIGN: &str = "Ch4KDkFQUF9DT05UQUlORVJTEgwyCgoDGgFhCgMaAWIKGgoKQ0xVU1RFUl9JRBIMGgpLdWJlcm5ldGVz\
+             Ci8KBkxBQkVMUxIlKiMKEAoDYXBwEgkaB3JhdGluZ3MKDwoHdmVyc2lvbhIEGgJ2MQoOCgFOEgkRAAAA\
+             AAAA+D8KBwoBVBICIAEKBwoBWBICCAAKFgoETkFNRRIOGgxyYXRpbmdzLXYxLXgKFgoJTkFNRVNQQUNF\
+             EgkaB2RlZmF1bHQKHQoNV09SS0xPQURfTkFNRRIMGgpyYXRpbmdzLXYx";
+
     #[test]
-    fn a_header_as_istio_sends_it_is_understood() {
-        // NAME: "a", LABELS: {app: "b"}, and a number that is skipped.
-        let header = b"CgwKBE5BTUUSBBoCYTEKFgoGTEFCRUxTEgwqCgoICgNhcHASARoKDAoBbhIHEQAAAAAAAPA/";
-        assert!(parse_header(header).is_none(), "lengths that do not fit are refused");
-        let header = b"CgsKBE5BTUUSAxoBYQoXCgZMQUJFTFMSDSoLCgkKA2FwcBICGgAKDgoBbhIJEQAAAAAAAPA/";
-        let facts = parse_header(header);
-        assert_eq!(facts.map(|facts| facts.instance), Some("a".to_owned()));
+    fn values_that_metrics_do_not_need_are_skipped_and_cut_messages_refused() {
+        let facts = parse_header(FOREIGN.as_bytes()).unwrap();
+        assert_eq!((&*facts.workload, &*facts.version), ("ratings-v1", "v1"));
+        assert_eq!((&*facts.cluster, &*facts.canonical_service), ("Kubernetes", "ratings"));
+        assert_eq!(parse_header(&FOREIGN.as_bytes()[..100]), None);
+        assert_eq!(parse_header(b"not base64!"), None);
     }
 
     proptest! {

@@ -108,17 +108,17 @@ mod tests {
 
     #[test]
     fn an_id_from_outside_is_replaced_at_the_edge_only() {
-        let decide = |rule, origin, present: Option<&str>| {
-            super::decide(rule, origin, present.map(str::as_bytes), u128::MAX)
+        let decided = |rule, origin, present: Option<&str>| {
+            decide(rule, origin, present.map(str::as_bytes), u128::MAX)
         };
         let fresh = RequestId::Set("ffffffff-ffff-4fff-bfff-ffffffffffff".to_owned());
         let (generate, preserve) = (RequestIdRule::Generate, RequestIdRule::Preserve);
-        assert_eq!(decide(generate, Origin::Edge, Some("mine")), fresh);
-        assert_eq!(decide(generate, Origin::Internal, Some("mine")), RequestId::Keep);
-        assert_eq!(decide(generate, Origin::Internal, None), fresh);
-        assert_eq!(decide(preserve, Origin::Edge, Some("mine")), RequestId::Keep);
-        assert_eq!(decide(preserve, Origin::Edge, Some("")), fresh);
-        assert_eq!(decide(RequestIdRule::Never, Origin::Edge, None), RequestId::Keep);
+        assert_eq!(decided(generate, Origin::Edge, Some("mine")), fresh);
+        assert_eq!(decided(generate, Origin::Internal, Some("mine")), RequestId::Keep);
+        assert_eq!(decided(generate, Origin::Internal, None), fresh);
+        assert_eq!(decided(preserve, Origin::Edge, Some("mine")), RequestId::Keep);
+        assert_eq!(decided(preserve, Origin::Edge, Some("")), fresh);
+        assert_eq!(decided(RequestIdRule::Never, Origin::Edge, None), RequestId::Keep);
     }
 
     #[test]

@@ -32,10 +32,9 @@ pub(super) struct HeaderNames {
 }
 
 impl HeaderNames {
-    fn find<'a>(&self, headers: &'a dyn HeaderLookup) -> Value<'a> {
+    fn find<'a>(&self, headers: &'a dyn HeaderLookup) -> Option<&'a [u8]> {
         let first = headers.first_value(&self.first);
-        let found = first.or_else(|| headers.first_value(self.otherwise.as_deref()?));
-        found.map_or(Value::Absent, Value::Bytes)
+        first.or_else(|| headers.first_value(self.otherwise.as_deref()?))
     }
 }
 
@@ -47,10 +46,9 @@ pub(super) enum GrpcForm {
     Number,
 }
 
-/// What an operator found.
+/// What an operator found; nothing at all is `None`.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
-    Absent,
     /// From the wire: any byte may be in it.
     Bytes(&'a [u8]),
     Text(&'a str),
@@ -63,28 +61,20 @@ pub(super) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    fn text(text: Option<&'a str>) -> Self {
-        text.filter(|text| !text.is_empty()).map_or(Self::Absent, Self::Text)
+    fn text(text: Option<&'a str>) -> Option<Self> {
+        text.filter(|text| !text.is_empty()).map(Self::Text)
     }
 
-    fn number(number: Option<u64>) -> Self {
-        number.map_or(Self::Absent, Self::Number)
+    fn millis(duration: Option<Duration>) -> Option<Self> {
+        duration.map(|d| Self::Number(u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    fn millis(duration: Option<Duration>) -> Self {
-        Self::number(duration.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
+    fn ip(address: Option<SocketAddr>) -> Option<Self> {
+        address.map(|address| Self::Ip(address.ip()))
     }
 
-    fn address(address: Option<SocketAddr>) -> Self {
-        address.map_or(Self::Absent, Self::Address)
-    }
-
-    fn ip(address: Option<SocketAddr>) -> Self {
-        address.map_or(Self::Absent, |address| Self::Ip(address.ip()))
-    }
-
-    fn port(address: Option<SocketAddr>) -> Self {
-        Self::number(address.map(|address| u64::from(address.port())))
+    fn port(address: Option<SocketAddr>) -> Option<Self> {
+        address.map(|address| Self::Number(u64::from(address.port())))
     }
 }
 
@@ -103,7 +93,7 @@ macro_rules! facts {
                 }
             }
 
-            fn value<'a>(self, record: &'a AccessRecord<'_>) -> Value<'a> {
+            fn value<'a>(self, record: &'a AccessRecord<'_>) -> Option<Value<'a>> {
                 match self {
                     $(Self::$variant => { let $record = record; $value })*
                 }
@@ -114,14 +104,14 @@ macro_rules! facts {
 
 facts! {
     "PROTOCOL" Protocol |r| Value::text(r.protocol);
-    "RESPONSE_CODE" ResponseCode |r| Value::Number(r.response_code.map_or(0, u64::from));
+    "RESPONSE_CODE" ResponseCode |r| Some(Value::Number(r.response_code.map_or(0, u64::from)));
     "RESPONSE_CODE_DETAILS" ResponseCodeDetails |r| Value::text(r.response_code_details);
     "CONNECTION_TERMINATION_DETAILS" TerminationDetails
         |r| Value::text(r.connection_termination_details);
-    "RESPONSE_FLAGS" Flags |r| Value::Flags(r.flags);
-    "RESPONSE_FLAGS_LONG" FlagsLong |r| Value::LongFlags(r.flags);
-    "BYTES_RECEIVED" BytesReceived |r| Value::Number(r.bytes_received);
-    "BYTES_SENT" BytesSent |r| Value::Number(r.bytes_sent);
+    "RESPONSE_FLAGS" Flags |r| Some(Value::Flags(r.flags));
+    "RESPONSE_FLAGS_LONG" FlagsLong |r| Some(Value::LongFlags(r.flags));
+    "BYTES_RECEIVED" BytesReceived |r| Some(Value::Number(r.bytes_received));
+    "BYTES_SENT" BytesSent |r| Some(Value::Number(r.bytes_sent));
     "DURATION" Duration |r| Value::millis(r.duration);
     "REQUEST_DURATION" RequestDuration |r| Value::millis(r.request_duration);
     "REQUEST_TX_DURATION" RequestTxDuration |r| Value::millis(r.request_tx_duration);
@@ -129,39 +119,39 @@ facts! {
     "RESPONSE_TX_DURATION" ResponseTxDuration |r| Value::millis(r.response_tx_duration);
     "ROUTE_NAME" RouteName |r| Value::text(r.route_name);
     "TRACE_ID" TraceId |r| Value::text(r.trace_id);
-    "STREAM_ID" StreamId |r| Value::number(r.stream_id);
+    "STREAM_ID" StreamId |r| r.stream_id.map(Value::Number);
     "HOSTNAME" Hostname |r| Value::text(r.hostname);
     "LOCAL_REPLY_BODY" LocalReplyBody |r| Value::text(r.local_reply_body);
-    "UPSTREAM_HOST" UpstreamHost |r| Value::address(r.upstream.host);
+    "UPSTREAM_HOST" UpstreamHost |r| r.upstream.host.map(Value::Address);
     "UPSTREAM_HOST_NAME" UpstreamHostName
-        |r| r.upstream.host_name.map_or(Value::address(r.upstream.host), Value::Text);
-    "UPSTREAM_REMOTE_ADDRESS" UpstreamRemote |r| Value::address(r.upstream.host);
+        |r| r.upstream.host_name.map(Value::Text).or_else(|| r.upstream.host.map(Value::Address));
+    "UPSTREAM_REMOTE_ADDRESS" UpstreamRemote |r| r.upstream.host.map(Value::Address);
     "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" UpstreamRemoteIp |r| Value::ip(r.upstream.host);
     "UPSTREAM_REMOTE_PORT" UpstreamRemotePort |r| Value::port(r.upstream.host);
     "UPSTREAM_CLUSTER" UpstreamCluster
         |r| Value::text(r.upstream.cluster_alias.or(r.upstream.cluster));
     "UPSTREAM_CLUSTER_RAW" UpstreamClusterRaw |r| Value::text(r.upstream.cluster);
-    "UPSTREAM_LOCAL_ADDRESS" UpstreamLocal |r| Value::address(r.upstream.local_address);
+    "UPSTREAM_LOCAL_ADDRESS" UpstreamLocal |r| r.upstream.local_address.map(Value::Address);
     "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" UpstreamLocalIp
         |r| Value::ip(r.upstream.local_address);
     "UPSTREAM_LOCAL_PORT" UpstreamLocalPort |r| Value::port(r.upstream.local_address);
     "UPSTREAM_TRANSPORT_FAILURE_REASON" UpstreamFailure
         |r| Value::text(r.upstream.transport_failure_reason);
     "UPSTREAM_REQUEST_ATTEMPT_COUNT" UpstreamAttempts
-        |r| Value::Number(u64::from(r.upstream.attempts));
+        |r| Some(Value::Number(u64::from(r.upstream.attempts)));
     "UPSTREAM_PROTOCOL" UpstreamProtocol |r| Value::text(r.upstream.protocol);
     "UPSTREAM_PEER_URI_SAN" UpstreamPeerUri |r| Value::text(r.upstream.peer_uri_san);
     "UPSTREAM_TLS_VERSION" UpstreamTls |r| Value::text(r.upstream.tls_version);
-    "DOWNSTREAM_LOCAL_ADDRESS" DownstreamLocal |r| Value::address(r.downstream.local_address);
+    "DOWNSTREAM_LOCAL_ADDRESS" DownstreamLocal |r| r.downstream.local_address.map(Value::Address);
     "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" DownstreamLocalIp
         |r| Value::ip(r.downstream.local_address);
     "DOWNSTREAM_LOCAL_PORT" DownstreamLocalPort |r| Value::port(r.downstream.local_address);
-    "DOWNSTREAM_REMOTE_ADDRESS" DownstreamRemote |r| Value::address(r.downstream.remote_address);
+    "DOWNSTREAM_REMOTE_ADDRESS" DownstreamRemote |r| r.downstream.remote_address.map(Value::Address);
     "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" DownstreamRemoteIp
         |r| Value::ip(r.downstream.remote_address);
     "DOWNSTREAM_REMOTE_PORT" DownstreamRemotePort |r| Value::port(r.downstream.remote_address);
     "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" DownstreamDirect
-        |r| Value::address(r.downstream.direct_remote_address);
+        |r| r.downstream.direct_remote_address.map(Value::Address);
     "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" DownstreamDirectIp
         |r| Value::ip(r.downstream.direct_remote_address);
     "DOWNSTREAM_DIRECT_REMOTE_PORT" DownstreamDirectPort
@@ -172,27 +162,23 @@ facts! {
     "DOWNSTREAM_PEER_SUBJECT" PeerSubject |r| Value::text(r.downstream.peer_subject);
     "DOWNSTREAM_TLS_VERSION" TlsVersion |r| Value::text(r.downstream.tls_version);
     "DOWNSTREAM_TLS_CIPHER" TlsCipher |r| Value::text(r.downstream.tls_cipher);
-    "CONNECTION_ID" ConnectionId |r| Value::number(r.downstream.connection_id);
+    "CONNECTION_ID" ConnectionId |r| r.downstream.connection_id.map(Value::Number);
 }
 
 impl Operator {
-    pub(super) fn value<'a>(&'a self, record: &'a AccessRecord<'_>) -> Value<'a> {
+    pub(super) fn value<'a>(&'a self, record: &'a AccessRecord<'_>) -> Option<Value<'a>> {
         match self {
             Self::Fact(fact) => fact.value(record),
-            Self::StartTime(format) => Value::Time(record.start_time, format),
-            Self::Request(names) => names.find(record.request_headers),
-            Self::RequestWithoutQuery(names) => without_query(names.find(record.request_headers)),
-            Self::Response(names) => names.find(record.response_headers),
-            Self::Trailer(names) => names.find(record.response_trailers),
+            Self::StartTime(format) => Some(Value::Time(record.start_time, format)),
+            Self::Request(names) => names.find(record.request_headers).map(Value::Bytes),
+            Self::RequestWithoutQuery(names) => {
+                let path = names.find(record.request_headers)?;
+                path.split(|byte| *byte == b'?').next().map(Value::Bytes)
+            }
+            Self::Response(names) => names.find(record.response_headers).map(Value::Bytes),
+            Self::Trailer(names) => names.find(record.response_trailers).map(Value::Bytes),
             Self::GrpcStatus(form) => grpc_status(record, *form),
         }
-    }
-}
-
-fn without_query(value: Value<'_>) -> Value<'_> {
-    match value {
-        Value::Bytes(path) => Value::Bytes(path.split(|byte| *byte == b'?').next().unwrap_or(path)),
-        other => other,
     }
 }
 
@@ -217,18 +203,15 @@ const GRPC_NAMES: [(&str, &str); 17] = [
 ];
 
 /// The status in the trailers, or in the head of a response that has no trailers.
-fn grpc_status<'a>(record: &'a AccessRecord<'_>, form: GrpcForm) -> Value<'a> {
-    let found = record
-        .response_trailers
-        .first_value("grpc-status")
-        .or_else(|| record.response_headers.first_value("grpc-status"));
-    let Some(bytes) = found else { return Value::Absent };
+fn grpc_status<'a>(record: &'a AccessRecord<'_>, form: GrpcForm) -> Option<Value<'a>> {
+    let in_trailers = record.response_trailers.first_value("grpc-status");
+    let bytes = in_trailers.or_else(|| record.response_headers.first_value("grpc-status"))?;
     let number = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<u64>().ok());
-    let Some(number) = number else { return Value::Bytes(bytes) };
+    let Some(number) = number else { return Some(Value::Bytes(bytes)) };
     let names = usize::try_from(number).ok().and_then(|index| GRPC_NAMES.get(index));
-    match (form, names) {
+    Some(match (form, names) {
         (GrpcForm::Camel, Some((camel, _))) => Value::Text(camel),
         (GrpcForm::Snake, Some((_, snake))) => Value::Text(snake),
         (GrpcForm::Number, _) | (_, None) => Value::Number(number),
-    }
+    })
 }

@@ -40,9 +40,9 @@ impl Scribe<'_> {
                 }
                 Piece::Literal(text) => write_text(text, escape, out),
                 Piece::Operator(command) => match command.operator.value(self.record) {
-                    Value::Absent if self.omit_empty => {}
-                    Value::Absent => out.push(b'-'),
-                    value => write_value(value, command.bytes_max, escape, out),
+                    Some(value) => write_value(value, command.bytes_max, escape, out),
+                    None if self.omit_empty => {}
+                    None => out.push(b'-'),
                 },
             }
         }
@@ -92,14 +92,16 @@ impl Scribe<'_> {
 
     fn is_absent(&self, node: &Node) -> bool {
         matches!(node, Node::Command(command)
-            if matches!(command.operator.value(self.record), Value::Absent))
+            if command.operator.value(self.record).is_none())
     }
 
     fn command(&self, command: &Command, out: &mut Vec<u8>) {
         match command.operator.value(self.record) {
-            Value::Absent => out.extend_from_slice(b"null"),
-            value @ Value::Number(_) => write_value(value, None, Escape::Json, out),
-            value => {
+            None => out.extend_from_slice(b"null"),
+            Some(Value::Number(number)) => {
+                write_value(Value::Number(number), None, Escape::Json, out);
+            }
+            Some(value) => {
                 out.push(b'"');
                 write_value(value, command.bytes_max, Escape::Json, out);
                 out.push(b'"');
@@ -113,7 +115,6 @@ fn write_value(value: Value<'_>, bytes_max: Option<usize>, escape: Escape, out: 
     let begin = out.len();
     // Writing to a Vec cannot fail.
     let written = match value {
-        Value::Absent => Ok(()),
         Value::Bytes(bytes) => {
             let bytes = bytes.get(..limit(bytes.len())).unwrap_or_default();
             for chunk in bytes.utf8_chunks() {

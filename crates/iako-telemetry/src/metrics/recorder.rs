@@ -131,7 +131,6 @@ fn counters<S>(
     all: &[Series<S>],
     number: impl Fn(&S) -> &AtomicU64 + Copy,
 ) {
-    let http = metric.labels == super::LabelSet::Http;
     let only_grpc = metric.unit == REQUEST_MESSAGES.unit;
     let mut begun = false;
     for series in all {
@@ -143,7 +142,7 @@ fn counters<S>(
             text.begin(metric);
             begun = true;
         }
-        text.integer(metric.name, &series.labels.pairs(http), total);
+        text.integer(metric.name, &series.labels.pairs(metric.labels), total);
     }
 }
 
@@ -163,7 +162,7 @@ fn histograms(
             sum.merge(&next);
             sum
         });
-        text.histogram(metric.name, &series.labels.pairs(true), &merged);
+        text.histogram(metric.name, &series.labels.pairs(metric.labels), &merged);
     }
 }
 
@@ -195,7 +194,8 @@ impl WorkerMetrics {
     pub fn tcp(&self, labels: &Labels<'_>) -> Arc<TcpSeries> {
         let outcome = HttpOutcome::default();
         let key = SeriesKey::new(labels, outcome);
-        match self.shared.connections.lock().find(self.index, key, labels, outcome) {
+        let found = self.shared.connections.lock().find(self.index, key, labels, outcome);
+        match found {
             Found::Own(series) => series,
             Found::Overflow(series) => {
                 self.shared.overflow.fetch_add(1, Relaxed);

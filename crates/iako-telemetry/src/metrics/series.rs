@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::LABELS;
+use super::{LABELS, LabelSet};
 use crate::flags::ResponseFlags;
 use crate::histogram::{AtomicHistogram, BYTES, DURATION};
 use crate::labels::{
@@ -117,6 +117,9 @@ impl Hasher for MixHasher {
 
 pub(super) type KeyMap<V> = HashMap<SeriesKey, V, BuildHasherDefault<MixHasher>>;
 
+/// Labels that a TCP series does not carry.
+const HTTP_ONLY: [&str; 2] = ["response_code", "grpc_response_status"];
+
 /// The text of every label, kept for the exposition.
 #[derive(Clone, Debug)]
 pub(super) struct LabelText {
@@ -164,11 +167,11 @@ impl LabelText {
         }
     }
 
-    /// Names and values in the order of [`LABELS`]; without the labels of HTTP for TCP series.
-    pub(super) fn pairs(&self, http: bool) -> Vec<(&'static str, String)> {
+    /// Names and values in the order of [`LABELS`].
+    pub(super) fn pairs(&self, set: LabelSet) -> Vec<(&'static str, String)> {
         let names = LABELS.iter().map(|(name, _)| *name);
         names
-            .filter(|name| http || !matches!(*name, "response_code" | "grpc_response_status"))
+            .filter(|name| set == LabelSet::Http || !HTTP_ONLY.contains(name))
             .map(|name| (name, self.value(name)))
             .collect()
     }
