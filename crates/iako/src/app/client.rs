@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -31,8 +31,6 @@ pub(crate) struct Client {
 pub(crate) struct Answer {
     /// The status.
     pub(crate) status: StatusCode,
-    /// The headers.
-    pub(crate) headers: HeaderMap,
     /// The whole body.
     pub(crate) body: Bytes,
 }
@@ -151,6 +149,6 @@ impl Client {
         if idle.len() < IDLE_MAX {
             idle.push(sender);
         }
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        Ok(Answer { status: head.status, body })
     }
 }
