@@ -1,1 +1,25 @@
 //! Every decision about a connection or request, pure.
+//!
+//! What a proxy is told (`iako-proxy-config`) is compiled here once per change, and asked once per
+//! connection, request or try. No socket, clock, random source or global: time comes as `now`,
+//! chance as `draw`, an even number over all of `u64` from the caller's generator. So the same
+//! question always has the same answer, in the proxy, in a simulation and in `explain`.
+//!
+//! Not here: moving bytes, pools, timers (`iako-proxy`), what is configured and why
+//! (`iako-translate`).
+//!
+//! Start with [`ConnectionInfo`] and [`RequestFacts`], what decisions look at. Then, in the order of
+//! a request's way: [`FilterChainTable`], [`ClientAddress`], [`JwtVerifier`], [`rbac`],
+//! [`RouteTable`], [`Balancer`], [`Breakers`], [`RetryState`].
+//!
+//! Tests check each rule by what Envoy was seen to do, and by properties over random input.
+
+mod facts;
+mod matching;
+mod text;
+
+pub use facts::{
+    ConnectionInfo, HeaderList, Headers, Metadata, PeerCertificate, RequestFacts, RequestHead,
+    TlsFacts, is_grpc_content_type,
+};
+pub use matching::{Mismatch, header_matches, metadata_matches, mismatch, response_header_matches};

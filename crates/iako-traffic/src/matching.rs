@@ -1,0 +1,268 @@
+//! Whether a request meets the conditions of routes, rules and policies.
+
+use std::borrow::Cow;
+
+use iako_proxy_config::{
+    HeaderCheck, HeaderMatch, MetadataMatch, MetadataValueMatch, PathMatch, QueryCheck, QueryMatch,
+    RouteMatch, StringMatch,
+};
+use serde_json::Value;
+
+use crate::{
+    Headers, Metadata, RequestFacts, RequestHead,
+    text::{query_pairs, query_value},
+};
+
+/// The first condition of a [`RouteMatch`] that a request does not meet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mismatch<'t> {
+    /// The path.
+    Path(&'t PathMatch),
+    /// It is no gRPC request.
+    NotGrpc,
+    /// A header, or a pseudo-header such as `:method`.
+    Header(&'t HeaderMatch),
+    /// A query parameter.
+    Query(&'t QueryMatch),
+    /// A fact that a filter left, such as a claim of a token.
+    Metadata(&'t MetadataMatch),
+    /// The random share.
+    Share(iako_types::Percent),
+}
+
+/// The first condition that `facts` does not meet; none when all are met. `draw` decides on a
+/// random share.
+#[must_use]
+pub fn mismatch<'t>(
+    rule: &'t RouteMatch,
+    facts: &RequestFacts<'_>,
+    draw: u64,
+) -> Option<Mismatch<'t>> {
+    let head = &facts.head;
+    if !path_matches(&rule.path, rule.case_sensitive, head) {
+        return Some(Mismatch::Path(&rule.path));
+    }
+    if let Some(share) = rule.share.filter(|share| !share.takes(draw)) {
+        return Some(Mismatch::Share(share));
+    }
+    if rule.grpc_only && !head.is_grpc() {
+        return Some(Mismatch::NotGrpc);
+    }
+    if let Some(failed) = rule.headers.iter().find(|condition| !header_matches(condition, head)) {
+        return Some(Mismatch::Header(failed));
+    }
+    let query = head.query();
+    if let Some(failed) = rule.query.iter().find(|condition| !query_matches(condition, query)) {
+        return Some(Mismatch::Query(failed));
+    }
+    let claims = |condition: &&MetadataMatch| !metadata_matches(condition, facts.metadata);
+    rule.metadata.iter().find(claims).map(Mismatch::Metadata)
+}
+
+/// Whether the path of a request meets a condition.
+#[must_use]
+pub(crate) fn path_matches(rule: &PathMatch, case_counts: bool, head: &RequestHead<'_>) -> bool {
+    // CONNECT has no path: only a rule made for it takes it.
+    if head.path_and_query.is_empty() {
+        return *rule == PathMatch::Connect && head.method == "CONNECT";
+    }
+    let path = head.path();
+    match rule {
+        PathMatch::Prefix(prefix) => starts_with(path, prefix, case_counts),
+        PathMatch::SegmentPrefix(prefix) => {
+            starts_with(path, prefix, case_counts)
+                && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
+        }
+        PathMatch::Exact(exact) if case_counts => path == exact,
+        PathMatch::Exact(exact) => path.eq_ignore_ascii_case(exact),
+        PathMatch::Regex(pattern) => pattern.is_match(path),
+        PathMatch::Template(template) => template.matches(path),
+        PathMatch::Connect => head.method == "CONNECT",
+    }
+}
+
+fn starts_with(path: &str, prefix: &str, case_counts: bool) -> bool {
+    let start = path.as_bytes().get(..prefix.len());
+    start.is_some_and(|start| {
+        if case_counts {
+            start == prefix.as_bytes()
+        } else {
+            start.eq_ignore_ascii_case(prefix.as_bytes())
+        }
+    })
+}
+
+/// Whether a request meets a condition on a header; each value is looked at by itself.
+#[must_use]
+pub fn header_matches(rule: &HeaderMatch, head: &RequestHead<'_>) -> bool {
+    let name = rule.name.as_str();
+    values_match(rule, &|nth| head.value(name, nth))
+}
+
+/// Whether the headers of a response meet a condition; `:status` is none of them.
+#[must_use]
+pub fn response_header_matches(rule: &HeaderMatch, headers: &dyn Headers) -> bool {
+    let name = rule.name.as_str();
+    values_match(rule, &|nth| headers.value(name, nth))
+}
+
+fn values_match<'h>(rule: &HeaderMatch, value: &dyn Fn(usize) -> Option<&'h [u8]>) -> bool {
+    let met = match &rule.check {
+        HeaderCheck::Present(wanted) => (value(0).is_some() || rule.missing_as_empty) == *wanted,
+        HeaderCheck::Text(_) | HeaderCheck::Range { .. } => {
+            let mut values = (0..).map_while(value).peekable();
+            match (values.peek().is_some(), rule.missing_as_empty) {
+                (true, _) => values.any(|value| value_meets(&rule.check, value)),
+                (false, true) => value_meets(&rule.check, b""),
+                (false, false) => return false,
+            }
+        }
+    };
+    met != rule.invert
+}
+
+fn value_meets(check: &HeaderCheck, value: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(value);
+    match check {
+        HeaderCheck::Present(wanted) => *wanted,
+        HeaderCheck::Text(matcher) => matcher.matches(&text),
+        HeaderCheck::Range { start, end } => {
+            text.parse::<i64>().is_ok_and(|number| (*start..*end).contains(&number))
+        }
+    }
+}
+
+fn query_matches(rule: &QueryMatch, query: &str) -> bool {
+    match &rule.check {
+        QueryCheck::Present => query_pairs(query).any(|(name, _)| name == rule.name),
+        QueryCheck::Text(matcher) => {
+            query_value(query, &rule.name).is_some_and(|value| matcher.matches(value))
+        }
+    }
+}
+
+/// Whether facts that filters left meet a condition. A missing fact is turned round, too.
+#[must_use]
+pub fn metadata_matches(rule: &MetadataMatch, metadata: &Metadata) -> bool {
+    let value = metadata.find(&rule.filter, &rule.path);
+    json_matches(&rule.value, value) != rule.invert
+}
+
+fn json_matches(rule: &MetadataValueMatch, value: Option<&Value>) -> bool {
+    match (rule, value) {
+        (MetadataValueMatch::Present(wanted), value) => value.is_some() == *wanted,
+        (MetadataValueMatch::Or(rules), value) => {
+            rules.iter().any(|rule| json_matches(rule, value))
+        }
+        (_, None) => false,
+        (MetadataValueMatch::Null, Some(value)) => value.is_null(),
+        (MetadataValueMatch::Bool(wanted), Some(value)) => value.as_bool() == Some(*wanted),
+        (MetadataValueMatch::Text(matcher), Some(value)) => {
+            value.as_str().is_some_and(|text| matcher.matches(text))
+        }
+        (MetadataValueMatch::ListContains(rule), Some(value)) => value
+            .as_array()
+            .is_some_and(|items| items.iter().any(|item| json_matches(rule, Some(item)))),
+    }
+}
+
+/// Whether any of `texts` meets a condition.
+pub(crate) fn any_matches(matcher: &StringMatch, texts: &[String]) -> bool {
+    texts.iter().any(|text| matcher.matches(text))
+}
+
+/// Whether two texts of a header are the same, case left aside.
+pub(crate) fn same_token(value: &[u8], token: &str) -> bool {
+    value.eq_ignore_ascii_case(token.as_bytes())
+}
+
+/// All values of a header as texts, bad bytes replaced.
+pub(crate) fn header_texts<'h>(
+    head: &RequestHead<'h>,
+    name: &str,
+) -> impl Iterator<Item = Cow<'h, str>> {
+    (0..).map_while(|nth| head.value(name, nth)).map(String::from_utf8_lossy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ConnectionInfo, HeaderList};
+
+    fn text(name: &str, matcher: StringMatch) -> HeaderMatch {
+        HeaderMatch {
+            name: name.parse().unwrap(),
+            check: HeaderCheck::Text(matcher),
+            invert: false,
+            missing_as_empty: false,
+        }
+    }
+
+    fn holds(rule: &HeaderMatch, values: &[&str]) -> bool {
+        let headers: HeaderList = values.iter().map(|value| ("x-v", *value)).collect();
+        let head = RequestHead {
+            method: "GET",
+            scheme: "http",
+            authority: "a.test",
+            path_and_query: "/",
+            headers: &headers,
+        };
+        header_matches(rule, &head)
+    }
+
+    // envoy-behaviour fact 1, cases rt-hdr-multi and rt-hdr-multi2.
+    #[test]
+    fn each_value_of_a_header_is_matched_by_itself() {
+        let exact = |value: &str| text("x-v", StringMatch::exact(value));
+        assert!(holds(&exact("a"), &["a", "b"]));
+        assert!(holds(&exact("b"), &["a", "b"]));
+        assert!(!holds(&exact("a,b"), &["a", "b"]));
+        assert!(holds(&exact("a,b"), &["a,b"]));
+        let contains = StringMatch::Contains { value: "a,b".into(), ignore_case: false };
+        assert!(!holds(&text("x-v", contains), &["a", "b"]));
+        let inverted = HeaderMatch { invert: true, ..exact("a") };
+        assert!(!holds(&inverted, &["a", "b"]));
+        assert!(holds(&inverted, &["c"]));
+        assert!(!holds(&inverted, &[]), "a missing header fails an inverted value check");
+        assert!(holds(&HeaderMatch { missing_as_empty: true, ..inverted }, &[]));
+    }
+
+    #[test]
+    fn a_range_leaves_its_end_out() {
+        let range = HeaderMatch {
+            check: HeaderCheck::Range { start: 10, end: 20 },
+            ..text("x-v", StringMatch::exact(""))
+        };
+        assert!(holds(&range, &["15"]) && !holds(&range, &["20"]) && !holds(&range, &["x"]));
+    }
+
+    #[test]
+    fn the_first_condition_that_fails_is_named() {
+        let mut rule = RouteMatch::path(PathMatch::SegmentPrefix("/sep".to_owned()));
+        rule.headers.push(text(":method", StringMatch::exact("POST")));
+        let connection =
+            ConnectionInfo::plain("127.0.0.1:80".parse().unwrap(), "127.0.0.2:9".parse().unwrap());
+        let (headers, metadata) = (HeaderList::default(), Metadata::default());
+        let facts = |method, target| RequestFacts {
+            head: RequestHead {
+                method,
+                scheme: "http",
+                authority: "a",
+                path_and_query: target,
+                headers: &headers,
+            },
+            connection: &connection,
+            metadata: &metadata,
+            client: "127.0.0.2".parse().unwrap(),
+            internal: false,
+        };
+        assert_eq!(mismatch(&rule, &facts("POST", "/sep/x?y"), 0), None);
+        assert_eq!(
+            mismatch(&rule, &facts("GET", "/sep"), 0),
+            Some(Mismatch::Header(&rule.headers[0]))
+        );
+        let separate = facts("POST", "/separate");
+        assert_eq!(mismatch(&rule, &separate, 0), Some(Mismatch::Path(&rule.path)));
+        assert!(matches!(mismatch(&rule, &facts("CONNECT", ""), 0), Some(Mismatch::Path(_))));
+    }
+}
