@@ -1,1 +1,31 @@
-//! Moves bytes: listeners, HTTP/1, HTTP/2, TCP, upstream pools; asks `traffic` what to do.
+//! Moves bytes: listeners, HTTP/1, HTTP/2, TCP, upstream connections.
+//!
+//! A proxy is a few workers, each one thread with a runtime of its own that carries a connection
+//! from accept to close, and one configuration task that publishes immutable [`ProxySnapshot`]s.
+//! What to do with a connection or request is asked of `iako-traffic`; this crate does it.
+//!
+//! Not here: deciding (`iako-traffic`), what can be configured (`iako-proxy-config`), HTTP's bytes
+//! (`iako-http`), certificates and their renewal (`iako-identity`), names of metrics
+//! (`iako-telemetry`).
+//!
+//! Start with [`Proxy::start`]. One connection: `listener.rs` → `connection.rs` →
+//! `http/exchange.rs` or `tcp/exchange.rs` → `upstream/pool.rs` → `transport/connect.rs`. One
+//! change: `ads.rs` → `config_task.rs` → [`ProxySnapshot`].
+//!
+//! Invariants: a request sees one snapshot; a change of configuration closes no connection unless
+//! its filter chain or address is gone, and then it drains; nothing on the path takes a lock that
+//! another worker holds; every queue, buffer and pool has a bound; a panic ends one connection.
+//!
+//! Tested on loopback with whole proxies in one process (`tests/`).
+
+mod access_log;
+mod connection;
+mod drain;
+mod http;
+mod listener;
+mod shared;
+mod snapshot;
+mod tcp;
+mod transport;
+mod upstream;
+mod worker;

@@ -1,0 +1,96 @@
+//! Telling connections to go, and when they must be gone.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// How far a filter chain, a listener or the whole proxy is on its way out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DrainPhase {
+    /// New work is welcome.
+    #[default]
+    Serving,
+    /// Work in progress ends; connections are closed when they fall idle, and peers are told
+    /// (`connection: close`, GOAWAY).
+    Draining,
+    /// What is left is cut.
+    Closing,
+}
+
+/// Tells the connections of one filter chain how far its draining is. Clones are the same signal.
+///
+/// The phase only ever moves forward.
+#[derive(Debug, Clone)]
+pub struct Drain {
+    phase: Arc<watch::Sender<DrainPhase>>,
+}
+
+impl Drain {
+    /// A signal that says [`DrainPhase::Serving`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self { phase: Arc::new(watch::Sender::new(DrainPhase::Serving)) }
+    }
+
+    /// Moves on to `phase`; an earlier phase than the current one changes nothing.
+    pub fn advance(&self, phase: DrainPhase) {
+        self.phase.send_if_modified(|current| {
+            let moves = *current < phase;
+            if moves {
+                *current = phase;
+            }
+            moves
+        });
+    }
+
+    /// The current phase.
+    #[must_use]
+    pub fn phase(&self) -> DrainPhase {
+        *self.phase.borrow()
+    }
+
+    /// Whether connections are asked to go, or must.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.phase() >= DrainPhase::Draining
+    }
+
+    /// Waits until connections are asked to go. Cancellation safe.
+    pub async fn draining(&self) {
+        self.reached(DrainPhase::Draining).await;
+    }
+
+    /// Waits until what is left must be cut. Cancellation safe.
+    pub async fn closing(&self) {
+        self.reached(DrainPhase::Closing).await;
+    }
+
+    async fn reached(&self, wanted: DrainPhase) {
+        let mut phase = self.phase.subscribe();
+        // The sender lives in `self`, so waiting cannot fail while somebody waits.
+        drop(phase.wait_for(|phase| *phase >= wanted).await);
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_drain_moves_forward_only_and_wakes_who_waits() {
+        let drain = Drain::new();
+        let copy = drain.clone();
+        let waiting = tokio::spawn(async move { copy.closing().await });
+        drain.advance(DrainPhase::Closing);
+        waiting.await.unwrap();
+        drain.advance(DrainPhase::Draining);
+        assert_eq!(drain.phase(), DrainPhase::Closing);
+        drain.draining().await;
+    }
+}

@@ -1,0 +1,135 @@
+//! Taking connections: one socket a worker and address, so that workers never wait for each other.
+
+pub(crate) mod socket;
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::{drain::Drain, worker::Worker};
+
+/// How long accepting rests after an error that lasts, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound listener over its life: its settings change in the snapshot, its sockets stay.
+#[derive(Debug)]
+pub struct ListenerHandle {
+    /// Its unique name, under which the snapshot holds its settings.
+    pub name: Arc<str>,
+    /// Told when the listener goes; its connections follow.
+    pub drain: Drain,
+    /// Open connections over all workers.
+    connections: AtomicU32,
+    accepting: watch::Sender<bool>,
+}
+
+impl ListenerHandle {
+    pub(crate) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            drain: Drain::new(),
+            connections: AtomicU32::new(0),
+            accepting: watch::Sender::new(true),
+        }
+    }
+
+    /// Open connections over all workers.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Closes the sockets of every worker; connections live on.
+    pub(crate) fn stop_accepting(&self) {
+        self.accepting.send_replace(false);
+    }
+
+    pub(crate) fn is_accepting(&self) -> bool {
+        *self.accepting.borrow()
+    }
+}
+
+/// One connection's place in the count of its listener; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct ConnectionSlot {
+    listener: Arc<ListenerHandle>,
+}
+
+impl ConnectionSlot {
+    /// Takes a place, unless `limit` connections are open already.
+    pub(crate) fn take(listener: &Arc<ListenerHandle>, limit: Option<u32>) -> Option<Self> {
+        let open = listener.connections.fetch_add(1, Ordering::Relaxed);
+        let slot = Self { listener: Arc::clone(listener) };
+        // Dropping the slot gives the place back.
+        limit.is_none_or(|limit| open < limit).then_some(slot)
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        self.listener.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Accepts connections of one listener on one worker until the listener stops accepting.
+pub(crate) async fn accept_loop(
+    worker: Rc<Worker>,
+    listener: Arc<ListenerHandle>,
+    socket: TcpListener,
+) {
+    let mut accepting = listener.accepting.subscribe();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = accepting.wait_for(|accepting| !accepting) => return,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, remote)) => start_connection(&worker, &listener, stream, remote),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(listener = %listener.name, %error, "accepting pauses");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Errors that concern the connection that was to be accepted, not the socket.
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::Interrupted
+    )
+}
+
+fn start_connection(
+    worker: &Rc<Worker>,
+    listener: &Arc<ListenerHandle>,
+    stream: TcpStream,
+    remote: std::net::SocketAddr,
+) {
+    let snapshot = worker.snapshot();
+    let Some(settings) = snapshot.listener(&listener.name) else {
+        // Between the removal of the settings and of the socket.
+        return;
+    };
+    let limit = settings.config.connections_max.map(std::num::NonZeroU32::get);
+    let Some(slot) = ConnectionSlot::take(listener, limit) else {
+        settings.stats.overflow.inc();
+        return;
+    };
+    let _ = (slot, stream, remote);
+}

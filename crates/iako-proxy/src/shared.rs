@@ -1,0 +1,140 @@
+//! What all workers, the configuration task and the admin endpoint share.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use arc_swap::ArcSwap;
+use iako_proxy_config::Node;
+use iako_rt::clock;
+use iako_telemetry::{
+    MeshMetrics, MetricsSettings, StatsRegistry, WorkloadLabels, stats::Counter, stats::Gauge,
+};
+
+use crate::snapshot::ProxySnapshot;
+
+/// What all parts of one proxy share. Written by the configuration task only, read by everybody.
+#[derive(Debug)]
+pub struct Shared {
+    /// The configuration of the moment.
+    pub published: ArcSwap<ProxySnapshot>,
+    /// Envoy-style statistics.
+    pub stats: Arc<StatsRegistry>,
+    /// Istio's standard metrics.
+    pub metrics: Arc<MeshMetrics>,
+    /// Who this proxy is.
+    pub node: Arc<LocalNode>,
+    /// Statistics of the whole process.
+    pub server: ServerStats,
+    /// When the proxy was started.
+    pub started: Instant,
+    /// Number of workers.
+    pub concurrency: usize,
+    /// Workers whose thread runs.
+    pub(crate) workers_running: AtomicUsize,
+    /// Whether an operator took the proxy out of service (`/healthcheck/fail`).
+    failed_by_operator: AtomicBool,
+}
+
+/// Who this proxy is, prepared for the path of requests.
+#[derive(Debug)]
+pub struct LocalNode {
+    /// As the bootstrap says.
+    pub node: Node,
+    /// Labels of its workload.
+    pub labels: WorkloadLabels,
+}
+
+impl LocalNode {
+    /// From the bootstrap's node.
+    #[must_use]
+    pub fn new(node: Node) -> Self {
+        let metadata = serde_json::Value::Object(node.metadata.clone());
+        Self { labels: WorkloadLabels::from_node_metadata(&metadata), node }
+    }
+}
+
+/// Statistics of the whole process.
+#[derive(Debug)]
+pub struct ServerStats {
+    /// 1 while the proxy is not draining.
+    pub live: Gauge,
+    /// 0 live, 1 draining, 2 before start, 3 starting.
+    pub state: Gauge,
+    /// Connections from clients.
+    pub total_connections: Gauge,
+    /// Log lines that were dropped.
+    pub access_log_dropped: Counter,
+    pub(crate) uptime: Gauge,
+    pub(crate) memory_allocated: Gauge,
+    pub(crate) days_until_first_cert_expiring: Gauge,
+    pub(crate) connected_state: Gauge,
+    pub(crate) active_clusters: Gauge,
+    pub(crate) cluster_added: Counter,
+    pub(crate) cluster_modified: Counter,
+    pub(crate) cluster_removed: Counter,
+    pub(crate) total_listeners_active: Gauge,
+    pub(crate) listener_added: Counter,
+    pub(crate) listener_modified: Counter,
+    pub(crate) listener_removed: Counter,
+}
+
+impl ServerStats {
+    fn new(stats: &StatsRegistry) -> Self {
+        let server = stats.server();
+        let clusters = stats.scope("cluster_manager");
+        let listeners = stats.scope("listener_manager");
+        Self {
+            live: server.gauge("live"),
+            state: server.gauge("state"),
+            total_connections: server.gauge("total_connections"),
+            access_log_dropped: stats.scope("access_log").counter("dropped"),
+            uptime: server.gauge("uptime"),
+            memory_allocated: server.gauge("memory_allocated"),
+            days_until_first_cert_expiring: server.gauge("days_until_first_cert_expiring"),
+            connected_state: stats.scope("control_plane").gauge("connected_state"),
+            active_clusters: clusters.gauge("active_clusters"),
+            cluster_added: clusters.counter("cluster_added"),
+            cluster_modified: clusters.counter("cluster_modified"),
+            cluster_removed: clusters.counter("cluster_removed"),
+            total_listeners_active: listeners.gauge("total_listeners_active"),
+            listener_added: listeners.counter("listener_added"),
+            listener_modified: listeners.counter("listener_modified"),
+            listener_removed: listeners.counter("listener_removed"),
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(node: Node, concurrency: usize, metrics: MetricsSettings) -> Self {
+        let stats = Arc::new(StatsRegistry::new(concurrency));
+        let server = ServerStats::new(&stats);
+        server.state.set(2);
+        stats.server().gauge("concurrency").set(u64::try_from(concurrency).unwrap_or(u64::MAX));
+        Self {
+            published: ArcSwap::from_pointee(ProxySnapshot::default()),
+            metrics: MeshMetrics::new(metrics),
+            node: Arc::new(LocalNode::new(node)),
+            server,
+            stats,
+            started: clock::now(),
+            concurrency,
+            workers_running: AtomicUsize::new(0),
+            failed_by_operator: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes the proxy out of service for health checks, or back in.
+    pub(crate) fn set_failed_by_operator(&self, failed: bool) {
+        self.failed_by_operator.store(failed, Ordering::Relaxed);
+    }
+
+    /// Whether an operator took the proxy out of service.
+    pub(crate) fn is_failed_by_operator(&self) -> bool {
+        self.failed_by_operator.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,64 @@
+//! The configuration of one moment, compiled and whole.
+
+mod chain;
+mod cluster;
+mod stats;
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+
+pub use chain::{Chain, ChainId, ChainTransport, ListenerSettings, NetworkStep, Terminal};
+pub use cluster::{ClusterTransport, UpstreamCluster};
+pub use stats::{ClusterStats, ListenerStats};
+
+/// What the proxy does at one moment. Immutable; replaced as a whole.
+///
+/// Load it once a connection and once a request ([`crate::Worker::snapshot`]); a request must never
+/// see two. Endpoints and live numbers are not part of it: they change beneath the clusters.
+#[derive(Debug, Default)]
+pub struct ProxySnapshot {
+    /// Grows by one with each snapshot.
+    pub version: u64,
+    pub(crate) listeners: HashMap<Arc<str>, Arc<ListenerSettings>>,
+    pub(crate) chains: HashMap<ChainId, Arc<Chain>>,
+    pub(crate) clusters: HashMap<Arc<str>, Arc<UpstreamCluster>>,
+}
+
+impl ProxySnapshot {
+    /// The settings of a listener.
+    #[must_use]
+    pub fn listener(&self, name: &str) -> Option<&Arc<ListenerSettings>> {
+        self.listeners.get(name)
+    }
+
+    /// The present settings of the chain that a connection was accepted by; none once it is gone,
+    /// and the connection is then draining ([`Chain::drain`]).
+    #[must_use]
+    pub fn chain(&self, id: ChainId) -> Option<&Arc<Chain>> {
+        self.chains.get(&id)
+    }
+
+    /// A cluster.
+    #[must_use]
+    pub fn cluster(&self, name: &str) -> Option<&Arc<UpstreamCluster>> {
+        self.clusters.get(name)
+    }
+
+    /// Every cluster, in no order.
+    pub fn clusters(&self) -> impl Iterator<Item = &Arc<UpstreamCluster>> {
+        self.clusters.values()
+    }
+
+    /// The listener that takes over connections to `destination` from one with `use_original_dst`:
+    /// one at that very address, else one at its port on any address.
+    pub(crate) fn listener_at(&self, destination: SocketAddr) -> Option<&Arc<ListenerSettings>> {
+        let at = |wanted: SocketAddr| {
+            self.listeners.values().find(|listener| listener.config.addresses.contains(&wanted))
+        };
+        let any: SocketAddr = if destination.is_ipv4() {
+            (std::net::Ipv4Addr::UNSPECIFIED, destination.port()).into()
+        } else {
+            (std::net::Ipv6Addr::UNSPECIFIED, destination.port()).into()
+        };
+        at(destination).or_else(|| at(any))
+    }
+}

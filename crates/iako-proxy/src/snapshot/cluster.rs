@@ -1,0 +1,108 @@
+//! Clusters, compiled: what is configured, what is live, and how bytes get there.
+
+use std::sync::Arc;
+
+use iako_proxy_config::{Cluster, Endpoint, UpstreamTransport};
+use iako_telemetry::{ServiceLabels, StatsRegistry};
+
+use super::ClusterStats;
+use crate::transport::client::ClientTlsSlot;
+
+/// A cluster, compiled. A changed cluster is a new value with a new `id`; changed endpoints are not.
+#[derive(Debug)]
+pub struct UpstreamCluster {
+    /// Tells versions of a cluster apart; never used twice. Connections of a pool belong to one.
+    pub id: u64,
+    /// Its name.
+    pub name: Arc<str>,
+    /// As it was sent.
+    pub config: Arc<Cluster>,
+    /// The service that it stands for, for metrics.
+    pub service: ServiceLabels,
+    /// Its statistics.
+    pub stats: ClusterStats,
+    transport: ClusterTransport,
+    matches: Vec<ClusterTransport>,
+}
+
+/// How bytes get to endpoints.
+#[derive(Debug, Clone)]
+pub enum ClusterTransport {
+    /// As they are.
+    Raw,
+    /// Through TLS.
+    Tls(Arc<ClientTlsSlot>),
+}
+
+impl ClusterTransport {
+    fn new(transport: &UpstreamTransport) -> Self {
+        match transport {
+            UpstreamTransport::Raw => Self::Raw,
+            UpstreamTransport::Tls(tls) => Self::Tls(Arc::new(ClientTlsSlot::new((**tls).clone()))),
+        }
+    }
+
+    /// Whether bytes are encrypted.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+}
+
+impl UpstreamCluster {
+    /// Compiles a cluster; its TLS settings are not built yet.
+    pub(crate) fn new(id: u64, config: Arc<Cluster>, stats: &StatsRegistry) -> Self {
+        let service = config.metadata.services.first().map_or_else(
+            || ServiceLabels::from_host(host_in_name(&config.name)),
+            |service| ServiceLabels::new(&service.host, &service.name, &service.namespace),
+        );
+        Self {
+            id,
+            name: config.name.as_str().into(),
+            service,
+            stats: ClusterStats::new(stats, config.stat_name()),
+            transport: ClusterTransport::new(&config.transport),
+            matches: config
+                .transport_matches
+                .iter()
+                .map(|one| ClusterTransport::new(&one.transport))
+                .collect(),
+            config,
+        }
+    }
+
+    /// How bytes get to this endpoint: the first match whose criteria its metadata meets, else the
+    /// cluster's own transport. Source: `Cluster.transport_socket_matches`.
+    #[must_use]
+    pub fn transport_for(&self, endpoint: &Endpoint) -> &ClusterTransport {
+        let facts = &endpoint.metadata.transport_match;
+        let fits = |criteria: &std::collections::BTreeMap<String, String>| {
+            criteria.iter().all(|(key, value)| facts.get(key) == Some(value))
+        };
+        let rules = self.config.transport_matches.iter().zip(&self.matches);
+        rules
+            .filter(|(rule, _)| fits(&rule.criteria))
+            .map(|(_, transport)| transport)
+            .next()
+            .unwrap_or(&self.transport)
+    }
+
+    /// Every TLS setting of the cluster.
+    pub(crate) fn tls_slots(&self) -> impl Iterator<Item = &Arc<ClientTlsSlot>> {
+        std::iter::once(&self.transport).chain(&self.matches).filter_map(
+            |transport| match transport {
+                ClusterTransport::Tls(slot) => Some(slot),
+                ClusterTransport::Raw => None,
+            },
+        )
+    }
+}
+
+/// The host in a cluster name of Istio's form `outbound|8080|v1|cart.shop.svc.cluster.local`; empty
+/// for other names.
+fn host_in_name(name: &str) -> &str {
+    match name.split('|').collect::<Vec<_>>().as_slice() {
+        [_, _, _, host] => host,
+        _ => "",
+    }
+}

@@ -1,0 +1,122 @@
+//! Handles of Envoy's statistics, found once when configuration is compiled.
+
+use std::time::Duration;
+
+use iako_telemetry::{Counter, Gauge, Histogram, StatsRegistry};
+
+use crate::transport::ConnectError;
+
+macro_rules! handles {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $kind:ident = $method:ident $leaf:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        #[expect(missing_docs, reason = "the fields are named like the statistics, which are documented in iako-telemetry's table")]
+        pub struct $name { $(pub $field: $kind,)* }
+
+        impl $name {
+            fn of(scope: &iako_telemetry::StatsScope) -> Self {
+                Self { $($field: scope.$method($leaf),)* }
+            }
+        }
+    };
+}
+
+handles! {
+    /// `cluster.<name>.…`; see the page of metrics for what each one counts.
+    ClusterStats {
+        cx_total: Counter = counter "upstream_cx_total",
+        cx_active: Gauge = gauge "upstream_cx_active",
+        cx_http1_total: Counter = counter "upstream_cx_http1_total",
+        cx_http2_total: Counter = counter "upstream_cx_http2_total",
+        cx_connect_fail: Counter = counter "upstream_cx_connect_fail",
+        cx_connect_timeout: Counter = counter "upstream_cx_connect_timeout",
+        cx_overflow: Counter = counter "upstream_cx_overflow",
+        cx_destroy: Counter = counter "upstream_cx_destroy",
+        cx_rx_bytes: Counter = counter "upstream_cx_rx_bytes_total",
+        cx_tx_bytes: Counter = counter "upstream_cx_tx_bytes_total",
+        cx_connect_ms: Histogram = histogram "upstream_cx_connect_ms",
+        cx_none_healthy: Counter = counter "upstream_cx_none_healthy",
+        rq_total: Counter = counter "upstream_rq_total",
+        rq_active: Gauge = gauge "upstream_rq_active",
+        rq_completed: Counter = counter "upstream_rq_completed",
+        rq_1xx: Counter = counter "upstream_rq_1xx",
+        rq_2xx: Counter = counter "upstream_rq_2xx",
+        rq_3xx: Counter = counter "upstream_rq_3xx",
+        rq_4xx: Counter = counter "upstream_rq_4xx",
+        rq_5xx: Counter = counter "upstream_rq_5xx",
+        rq_time: Histogram = histogram "upstream_rq_time",
+        rq_pending_active: Gauge = gauge "upstream_rq_pending_active",
+        rq_pending_total: Counter = counter "upstream_rq_pending_total",
+        rq_pending_overflow: Counter = counter "upstream_rq_pending_overflow",
+        rq_timeout: Counter = counter "upstream_rq_timeout",
+        rq_per_try_timeout: Counter = counter "upstream_rq_per_try_timeout",
+        rq_rx_reset: Counter = counter "upstream_rq_rx_reset",
+        rq_tx_reset: Counter = counter "upstream_rq_tx_reset",
+        rq_retry: Counter = counter "upstream_rq_retry",
+        rq_retry_success: Counter = counter "upstream_rq_retry_success",
+        rq_retry_overflow: Counter = counter "upstream_rq_retry_overflow",
+        rq_retry_limit_exceeded: Counter = counter "upstream_rq_retry_limit_exceeded",
+        membership_total: Gauge = gauge "membership_total",
+        membership_healthy: Gauge = gauge "membership_healthy",
+        ejections_active: Gauge = gauge "outlier_detection.ejections_active",
+        ejections_total: Counter = counter "outlier_detection.ejections_total",
+        ejections_enforced_total: Counter = counter "outlier_detection.ejections_enforced_total",
+        ssl_handshake: Counter = counter "ssl.handshake",
+        ssl_connection_error: Counter = counter "ssl.connection_error",
+        ssl_fail_verify_san: Counter = counter "ssl.fail_verify_san",
+        update_success: Counter = counter "update_success",
+    }
+}
+
+impl ClusterStats {
+    pub(crate) fn new(stats: &StatsRegistry, name: &str) -> Self {
+        Self::of(&stats.cluster(name))
+    }
+
+    /// Counts a connection that was made; who made it counts its end with [`Self::closed`].
+    pub(crate) fn connected(&self, took: Duration) {
+        self.cx_total.inc();
+        self.cx_active.inc();
+        self.cx_connect_ms.record(took);
+    }
+
+    /// Counts the end of a connection.
+    pub fn closed(&self) {
+        self.cx_active.dec();
+        self.cx_destroy.inc();
+    }
+
+    pub(crate) fn connect_failed(&self, error: &ConnectError) {
+        self.cx_total.inc();
+        self.cx_connect_fail.inc();
+        match error {
+            ConnectError::Timeout { .. } => self.cx_connect_timeout.inc(),
+            ConnectError::Peer { .. } | ConnectError::NotPinned { .. } => {
+                self.ssl_fail_verify_san.inc();
+            }
+            error if error.is_tls() => self.ssl_connection_error.inc(),
+            _ => {}
+        }
+    }
+}
+
+handles! {
+    /// `listener.<address>.…`; see the page of metrics for what each one counts.
+    ListenerStats {
+        cx_total: Counter = counter "downstream_cx_total",
+        cx_active: Gauge = gauge "downstream_cx_active",
+        cx_destroy: Counter = counter "downstream_cx_destroy",
+        overflow: Counter = counter "downstream_cx_overflow",
+        no_chain: Counter = counter "no_filter_chain_match",
+        ssl_handshake: Counter = counter "ssl.handshake",
+        ssl_connection_error: Counter = counter "ssl.connection_error",
+        ssl_fail_verify_error: Counter = counter "ssl.fail_verify_error",
+        ssl_no_certificate: Counter = counter "ssl.no_certificate",
+    }
+}
+
+impl ListenerStats {
+    pub(crate) fn new(stats: &StatsRegistry, address: &str) -> Self {
+        Self::of(&stats.listener(address))
+    }
+}

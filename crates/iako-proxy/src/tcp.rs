@@ -1,0 +1,5 @@
+//! Carrying bytes.
+
+/// A TCP proxy, compiled.
+#[derive(Debug)]
+pub struct TcpService {}

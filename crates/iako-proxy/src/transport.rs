@@ -1,0 +1,117 @@
+//! The bytes of a connection, plain or through TLS, towards clients and towards upstreams.
+
+pub mod client;
+pub mod connect;
+pub mod material;
+mod prefixed;
+pub mod server;
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+
+pub use connect::{ConnectError, ConnectOptions, Connected, connect};
+pub use prefixed::Prefixed;
+
+/// A connection, whatever carries it.
+///
+/// An enum and no trait object, so that the plain variants stay reachable for system calls that
+/// only sockets have.
+#[derive(Debug)]
+pub enum Stream {
+    /// A TCP socket, with what was already read from it.
+    Tcp(Prefixed<TcpStream>),
+    /// A Unix socket.
+    Unix(UnixStream),
+    /// TLS terminated here.
+    ServerTls(Box<tokio_rustls::server::TlsStream<Prefixed<TcpStream>>>),
+    /// TLS originated here.
+    ClientTls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    /// TLS originated here, over a Unix socket.
+    ClientTlsUnix(Box<tokio_rustls::client::TlsStream<UnixStream>>),
+}
+
+impl Stream {
+    /// A plain TCP connection from which nothing was read yet.
+    #[must_use]
+    pub const fn tcp(socket: TcpStream) -> Self {
+        Self::Tcp(Prefixed::new(socket, Bytes::new()))
+    }
+
+    /// Takes what was read from a plain connection before it came here; empty for TLS. A caller
+    /// that parses it need not read it again.
+    pub fn take_prefix(&mut self) -> Bytes {
+        match self {
+            Self::Tcp(stream) => stream.take_prefix(),
+            Self::Unix(_) | Self::ServerTls(_) | Self::ClientTls(_) | Self::ClientTlsUnix(_) => {
+                Bytes::new()
+            }
+        }
+    }
+
+    /// Whether bytes are encrypted on the wire.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        matches!(self, Self::ServerTls(_) | Self::ClientTls(_) | Self::ClientTlsUnix(_))
+    }
+}
+
+macro_rules! each {
+    ($stream:expr, $inner:ident => $call:expr) => {
+        match $stream {
+            Stream::Tcp($inner) => $call,
+            Stream::Unix($inner) => $call,
+            Stream::ServerTls($inner) => $call,
+            Stream::ClientTls($inner) => $call,
+            Stream::ClientTlsUnix($inner) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), inner => Pin::new(inner).poll_read(context, buffer))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        each!(self.get_mut(), inner => Pin::new(inner).poll_write(context, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), inner => Pin::new(inner).poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), inner => Pin::new(inner).poll_shutdown(context))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self.get_mut(), inner => Pin::new(inner).poll_write_vectored(context, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        each!(self, inner => inner.is_write_vectored())
+    }
+}

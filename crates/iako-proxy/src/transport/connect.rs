@@ -1,0 +1,301 @@
+//! New connections to endpoints.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use iako_identity::{PeerError, PeerIdentity, TlsClient, TlsError};
+use iako_proxy_config::{Cluster, Endpoint, EndpointAddress, TcpKeepalive};
+use iako_rt::clock;
+use iako_telemetry::ResponseFlag;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpSocket, TcpStream, UnixStream},
+};
+
+use super::{Stream, client::ClientTlsSlot, material::MaterialError, server::version_name};
+use crate::snapshot::{ClusterTransport, UpstreamCluster};
+
+/// What a single connection may change of its cluster's settings.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConnectOptions<'a> {
+    /// Application protocols to offer in place of the configured ones.
+    pub alpn: Option<&'a [&'a [u8]]>,
+    /// The request's host, sent as the server name where the cluster has `auto_sni`.
+    pub host: Option<&'a str>,
+}
+
+/// A new connection.
+#[derive(Debug)]
+pub struct Connected {
+    /// The stream, through TLS where the cluster says so.
+    pub stream: Stream,
+    /// The application protocol agreed on; none without TLS.
+    pub alpn: Option<Vec<u8>>,
+    /// The server, when it showed a certificate.
+    pub peer: Option<Arc<PeerIdentity>>,
+    /// Our side of the connection; none on a Unix socket.
+    pub local: Option<SocketAddr>,
+    /// The other side; none on a Unix socket.
+    pub remote: Option<SocketAddr>,
+    /// The version of TLS, such as `TLSv1.3`; empty without.
+    pub tls_version: &'static str,
+}
+
+/// Why a connection could not be made. Nothing of a request was sent then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// It took longer than the cluster's connect timeout, TLS included.
+    #[error("no connection to {endpoint} within {limit:?}")]
+    Timeout {
+        /// The endpoint.
+        endpoint: String,
+        /// The timeout.
+        limit: Duration,
+    },
+    /// The endpoint refused, or cannot be reached.
+    #[error("connect to {endpoint} failed")]
+    Connect {
+        /// The endpoint.
+        endpoint: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The name of the endpoint was not resolved.
+    #[error("the name {name} is not resolved")]
+    Unresolved {
+        /// The name.
+        name: String,
+    },
+    /// The handshake failed.
+    #[error("the TLS handshake with {endpoint} failed")]
+    Handshake {
+        /// The endpoint.
+        endpoint: String,
+        /// What rustls or the system said.
+        source: io::Error,
+    },
+    /// The server is not believed.
+    #[error("the server {endpoint} is not believed")]
+    Peer {
+        /// The endpoint.
+        endpoint: String,
+        /// Why.
+        source: PeerError,
+    },
+    /// The server's certificate is not one of those that are pinned.
+    #[error("the certificate of {endpoint} is not one of those that are pinned")]
+    NotPinned {
+        /// The endpoint.
+        endpoint: String,
+    },
+    /// The TLS settings cannot be used.
+    #[error("the TLS settings of the cluster cannot be used")]
+    Settings(#[from] MaterialError),
+    /// The server name cannot be sent.
+    #[error("the server name cannot be sent")]
+    ServerName(#[from] TlsError),
+}
+
+impl ConnectError {
+    /// Envoy's flag for it.
+    #[must_use]
+    pub const fn response_flag(&self) -> ResponseFlag {
+        ResponseFlag::UpstreamConnectionFailure
+    }
+
+    /// Envoy's words for it: what stands after `reset reason:` in a response body.
+    #[must_use]
+    pub const fn reset_reason(&self) -> &'static str {
+        match self {
+            Self::Timeout { .. } => "connection timeout",
+            Self::Connect { .. }
+            | Self::Unresolved { .. }
+            | Self::Handshake { .. }
+            | Self::Peer { .. }
+            | Self::NotPinned { .. }
+            | Self::Settings(_)
+            | Self::ServerName(_) => "remote connection failure",
+        }
+    }
+
+    /// Whether TLS failed, not the connection beneath it.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        matches!(
+            self,
+            Self::Handshake { .. }
+                | Self::Peer { .. }
+                | Self::NotPinned { .. }
+                | Self::Settings(_)
+                | Self::ServerName(_)
+        )
+    }
+}
+
+/// Connects to an endpoint of a cluster, through TLS where the cluster's settings for this endpoint
+/// say so, within the cluster's connect timeout. Counts the attempt in the cluster's statistics.
+///
+/// # Errors
+/// When no connection could be made; the caller may try another endpoint.
+pub async fn connect(
+    cluster: &UpstreamCluster,
+    endpoint: &Endpoint,
+    options: ConnectOptions<'_>,
+) -> Result<Connected, ConnectError> {
+    let started = clock::now();
+    let limit = cluster.config.connect_timeout;
+    let attempt = attempt(cluster, endpoint, options);
+    let result = match tokio::time::timeout(limit, attempt).await {
+        Ok(result) => result,
+        Err(_elapsed) => Err(ConnectError::Timeout { endpoint: name_of(&endpoint.address), limit }),
+    };
+    match &result {
+        Ok(_) => cluster.stats.connected(clock::now().saturating_duration_since(started)),
+        Err(error) => cluster.stats.connect_failed(error),
+    }
+    result
+}
+
+async fn attempt(
+    cluster: &UpstreamCluster,
+    endpoint: &Endpoint,
+    options: ConnectOptions<'_>,
+) -> Result<Connected, ConnectError> {
+    let transport = cluster.transport_for(endpoint);
+    let failed = |source| ConnectError::Connect { endpoint: name_of(&endpoint.address), source };
+    match &endpoint.address {
+        EndpointAddress::Host { name, .. } => Err(ConnectError::Unresolved { name: name.clone() }),
+        EndpointAddress::Socket(address) => {
+            let socket = connect_tcp(*address, &cluster.config).await.map_err(failed)?;
+            let (local, remote) = (socket.local_addr().ok(), Some(*address));
+            let connected = match transport {
+                ClusterTransport::Raw => plain(Stream::tcp(socket)),
+                ClusterTransport::Tls(tls) => {
+                    let wrap = |stream| Stream::ClientTls(Box::new(stream));
+                    handshake(socket, tls, endpoint, options, wrap).await?
+                }
+            };
+            Ok(Connected { local, remote, ..connected })
+        }
+        EndpointAddress::Pipe(path) => {
+            let socket = UnixStream::connect(path).await.map_err(failed)?;
+            match transport {
+                ClusterTransport::Raw => Ok(plain(Stream::Unix(socket))),
+                ClusterTransport::Tls(tls) => {
+                    let wrap = |stream| Stream::ClientTlsUnix(Box::new(stream));
+                    handshake(socket, tls, endpoint, options, wrap).await
+                }
+            }
+        }
+    }
+}
+
+const fn plain(stream: Stream) -> Connected {
+    Connected { stream, alpn: None, peer: None, local: None, remote: None, tls_version: "" }
+}
+
+async fn connect_tcp(address: SocketAddr, cluster: &Cluster) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_nodelay(true)?;
+    if let Some(local) = cluster.bind_address
+        && local.is_ipv4() == address.is_ipv4()
+    {
+        socket.set_reuseaddr(true)?;
+        socket.bind(local)?;
+    }
+    if let Some(keepalive) = &cluster.tcp_keepalive {
+        set_keepalive(&socket, keepalive)?;
+    }
+    socket.connect(address).await
+}
+
+fn set_keepalive(socket: &TcpSocket, settings: &TcpKeepalive) -> io::Result<()> {
+    let mut keepalive = socket2::TcpKeepalive::new();
+    if let Some(time) = settings.time {
+        keepalive = keepalive.with_time(time);
+    }
+    if let Some(interval) = settings.interval {
+        keepalive = keepalive.with_interval(interval);
+    }
+    if let Some(probes) = settings.probes {
+        keepalive = keepalive.with_retries(probes.get());
+    }
+    socket2::SockRef::from(socket).set_tcp_keepalive(&keepalive)
+}
+
+async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: S,
+    tls: &ClientTlsSlot,
+    endpoint: &Endpoint,
+    options: ConnectOptions<'_>,
+    wrap: impl FnOnce(tokio_rustls::client::TlsStream<S>) -> Stream,
+) -> Result<Connected, ConnectError> {
+    let name = || name_of(&endpoint.address);
+    let client = tls.client(options.alpn)?;
+    let address = match &endpoint.address {
+        EndpointAddress::Socket(address) => address.ip(),
+        EndpointAddress::Host { .. } | EndpointAddress::Pipe(_) => [127, 0, 0, 1].into(),
+    };
+    let host = options.host.map(without_port).filter(|_| tls.settings().auto_sni);
+    let host = host.filter(|host| host.parse::<std::net::IpAddr>().is_err());
+    let server_name = TlsClient::server_name(host.or(tls.settings().sni.as_deref()), address)?;
+    let stream = tokio_rustls::TlsConnector::from(Arc::clone(client.config()))
+        .connect(server_name, socket)
+        .await
+        .map_err(|source| ConnectError::Handshake { endpoint: name(), source })?;
+    let connection = stream.get_ref().1;
+    let peer = client
+        .peer(connection, clock::wall())
+        .map_err(|source| ConnectError::Peer { endpoint: name(), source })?;
+    let hashes = &tls.settings().options.validation.certificate_hashes;
+    let pinned = |peer: &PeerIdentity| hashes.contains(&peer.sha256_hex());
+    if !hashes.is_empty() && !peer.as_ref().is_some_and(pinned) {
+        return Err(ConnectError::NotPinned { endpoint: name() });
+    }
+    let alpn = connection.alpn_protocol().map(<[u8]>::to_vec);
+    let tls_version = version_name(connection.protocol_version());
+    let peer = peer.map(Arc::new);
+    Ok(Connected { alpn, peer, tls_version, ..plain(wrap(stream)) })
+}
+
+/// A host without its port; an IPv6 address without its brackets.
+fn without_port(host: &str) -> &str {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or(rest);
+    }
+    match host.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') && port.bytes().all(|b| b.is_ascii_digit()) => {
+            name
+        }
+        Some(_) | None => host,
+    }
+}
+
+/// An endpoint as people write it.
+#[must_use]
+pub fn name_of(address: &EndpointAddress) -> String {
+    match address {
+        EndpointAddress::Socket(address) => address.to_string(),
+        EndpointAddress::Host { name, port } => format!("{name}:{port}"),
+        EndpointAddress::Pipe(path) => path.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_loses_its_port_before_it_becomes_a_server_name() {
+        let cases = [
+            ("example.com:8443", "example.com"),
+            ("example.com", "example.com"),
+            ("[::1]:443", "::1"),
+            ("::1", "::1"),
+            ("a:b", "a:b"),
+        ];
+        for (host, expected) in cases {
+            assert_eq!(without_port(host), expected, "{host}");
+        }
+    }
+}

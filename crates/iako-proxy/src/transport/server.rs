@@ -1,0 +1,185 @@
+//! TLS terminated here.
+
+use std::{io, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use iako_identity::{
+    ClientCertificate, PeerError, PeerIdentity, Resumption, ServerTls, TlsServer, Trust,
+};
+use iako_proxy_config::DownstreamTls;
+use iako_rt::clock;
+use tokio::net::TcpStream;
+
+use super::{
+    Prefixed, Stream,
+    material::{MaterialError, Materials, NameCheck, alpn, cipher_suites, secret_names, versions},
+};
+
+/// TLS settings of a filter chain, built with the certificates of the moment.
+///
+/// New handshakes use what was built last; a failed rebuild keeps the last good one.
+#[derive(Debug)]
+pub struct ServerTlsSlot {
+    settings: DownstreamTls,
+    built: ArcSwapOption<TlsServer>,
+}
+
+/// Why a TLS connection was not accepted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The certificate has not arrived yet.
+    #[error("the certificate of this listener has not arrived")]
+    NoCertificate,
+    /// It took too long.
+    #[error("the TLS handshake took longer than {0:?}")]
+    Timeout(Duration),
+    /// It failed.
+    #[error("the TLS handshake failed")]
+    Handshake(#[source] io::Error),
+    /// The client is not believed.
+    #[error("the client is not believed")]
+    Peer(#[source] PeerError),
+    /// The certificate is not one of those that are pinned.
+    #[error("the client's certificate is not one of those that are pinned")]
+    NotPinned,
+    /// The client sent no server name where one is required.
+    #[error("the client sent no server name")]
+    NoServerName,
+}
+
+/// An accepted TLS connection.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The decrypted stream.
+    pub stream: Stream,
+    /// The application protocol agreed on.
+    pub alpn: Option<Vec<u8>>,
+    /// The server name that the client sent.
+    pub server_name: Option<String>,
+    /// The client, when it showed a certificate.
+    pub peer: Option<Arc<PeerIdentity>>,
+    /// The version, such as `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite's IANA name.
+    pub cipher: String,
+}
+
+impl ServerTlsSlot {
+    /// Settings without anything built.
+    #[must_use]
+    pub fn new(settings: DownstreamTls) -> Self {
+        Self { settings, built: ArcSwapOption::empty() }
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub const fn settings(&self) -> &DownstreamTls {
+        &self.settings
+    }
+
+    /// Whether handshakes can be made.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.built.load().is_some()
+    }
+
+    /// The names of the secrets that it needs.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        secret_names(&self.settings.options)
+    }
+
+    /// Builds anew with the secrets of the moment.
+    ///
+    /// # Errors
+    /// When one is missing or unusable; what was built before stays in use.
+    pub fn refresh(&self, materials: &Materials) -> Result<(), MaterialError> {
+        self.built.store(Some(Arc::new(self.build(materials)?)));
+        Ok(())
+    }
+
+    fn build(&self, materials: &Materials) -> Result<TlsServer, MaterialError> {
+        let options = &self.settings.options;
+        let certificates = options
+            .certificates
+            .iter()
+            .map(|source| materials.certificate(source))
+            .collect::<Result<_, _>>()?;
+        let trust = materials.trust(&options.validation, NameCheck::Listed)?;
+        let client_certificate = match (trust, self.settings.require_client_certificate) {
+            (Trust::Unverified, false) => ClientCertificate::NotRequested,
+            (trust, true) => ClientCertificate::Required(trust),
+            (trust, false) => ClientCertificate::Optional(trust),
+        };
+        let server = ServerTls {
+            versions: versions(options)?,
+            alpn: alpn(&options.alpn),
+            certificates,
+            client_certificate,
+            cipher_suites: cipher_suites(options),
+            resumption: if self.settings.session_resumption {
+                Resumption::Allowed
+            } else {
+                Resumption::Off
+            },
+        };
+        Ok(server.build()?)
+    }
+
+    /// Makes the handshake with a client, bounded by `timeout`.
+    ///
+    /// # Errors
+    /// When it fails or takes too long; the connection is closed then.
+    pub async fn accept(
+        &self,
+        socket: Prefixed<TcpStream>,
+        timeout: Option<Duration>,
+    ) -> Result<Accepted, AcceptError> {
+        let server = self.built.load_full().ok_or(AcceptError::NoCertificate)?;
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(server.config()));
+        let handshake = acceptor.accept(socket);
+        let stream = match timeout {
+            None => handshake.await,
+            Some(limit) => tokio::time::timeout(limit, handshake)
+                .await
+                .map_err(|_elapsed| AcceptError::Timeout(limit))?,
+        }
+        .map_err(AcceptError::Handshake)?;
+        let connection = stream.get_ref().1;
+        let peer = server.peer(connection, clock::wall()).map_err(AcceptError::Peer)?;
+        let hashes = &self.settings.options.validation.certificate_hashes;
+        if let Some(peer) = &peer
+            && !hashes.is_empty()
+            && !hashes.contains(&peer.sha256_hex())
+        {
+            return Err(AcceptError::NotPinned);
+        }
+        let server_name = connection.server_name().map(str::to_owned);
+        if self.settings.require_sni && server_name.is_none() {
+            return Err(AcceptError::NoServerName);
+        }
+        Ok(Accepted {
+            alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
+            version: version_name(connection.protocol_version()),
+            cipher: cipher_name(connection.negotiated_cipher_suite()),
+            server_name,
+            peer: peer.map(Arc::new),
+            stream: Stream::ServerTls(Box::new(stream)),
+        })
+    }
+}
+
+/// Envoy's name of a TLS version; empty when there is none.
+pub(super) fn version_name(version: Option<rustls::ProtocolVersion>) -> &'static str {
+    match version {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        Some(_) | None => "",
+    }
+}
+
+fn cipher_name(suite: Option<rustls::SupportedCipherSuite>) -> String {
+    let name = suite.and_then(|suite| suite.suite().as_str().map(str::to_owned));
+    // rustls writes TLS 1.3 suites as TLS13_…; operators know them as TLS_….
+    name.unwrap_or_default().replacen("TLS13_", "TLS_", 1)
+}

@@ -1,0 +1,169 @@
+//! One thread that carries connections from accept to close, alone.
+
+use std::{
+    cell::RefCell,
+    io,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+};
+
+use iako_rt::{LocalScope, Rng};
+use iako_telemetry::{WorkerMetrics, bind_worker};
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::mpsc,
+};
+
+use crate::{
+    listener::{ListenerHandle, accept_loop},
+    shared::Shared,
+    snapshot::ProxySnapshot,
+    upstream::Pools,
+};
+
+/// Commands that may wait for a worker; the sender waits when it is full.
+const COMMANDS_MAX: usize = 256;
+/// Bytes that relays of one worker read at once. Bounds memory a worker, not a connection.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// What the configuration task tells a worker.
+#[derive(Debug)]
+pub enum Command {
+    /// Accept connections of a listener from this socket, until the listener stops accepting.
+    Listen {
+        /// The listener.
+        listener: Arc<ListenerHandle>,
+        /// This worker's own socket.
+        socket: std::net::TcpListener,
+    },
+    /// End every task, then the thread.
+    Stop,
+}
+
+/// What belongs to one worker thread. Nothing in it is shared with another thread but through
+/// [`Shared`].
+#[derive(Debug)]
+pub struct Worker {
+    /// Which worker this is, from 0.
+    pub index: usize,
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// This worker's recorder of the mesh's standard metrics.
+    pub metrics: WorkerMetrics,
+    /// This worker's connections to upstreams.
+    pub pools: Pools,
+    /// Tasks of this worker: one a connection.
+    pub scope: LocalScope,
+    rng: RefCell<Rng>,
+    scratch: RefCell<Box<[u8]>>,
+}
+
+impl Worker {
+    fn new(index: usize, shared: Arc<Shared>) -> Self {
+        Self {
+            index,
+            metrics: shared.metrics.worker(),
+            pools: Pools::default(),
+            scope: LocalScope::new(),
+            rng: RefCell::new(Rng::from_system()),
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
+            shared,
+        }
+    }
+
+    /// The configuration of this moment. Load it once a connection or request and keep it: nothing
+    /// may see two.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<ProxySnapshot> {
+        self.shared.published.load_full()
+    }
+
+    /// Draws random numbers; not for secrets.
+    pub fn with_rng<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
+        draw(&mut self.rng.borrow_mut())
+    }
+
+    /// Lends the buffer that relays read into. The loan must not last over an `await`, and loans do
+    /// not nest.
+    pub fn with_scratch<T>(&self, use_it: impl FnOnce(&mut [u8]) -> T) -> T {
+        use_it(&mut self.scratch.borrow_mut())
+    }
+}
+
+/// A worker as the configuration task sees it.
+#[derive(Debug)]
+pub(crate) struct WorkerHandle {
+    commands: mpsc::Sender<Command>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WorkerHandle {
+    /// Starts the thread of worker `index`.
+    ///
+    /// # Errors
+    /// When the system gives no thread or event queue.
+    pub(crate) fn start(index: usize, shared: &Arc<Shared>) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread();
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        let shared = Arc::clone(shared);
+        let thread = std::thread::Builder::new()
+            .name(format!("iako-worker-{index}"))
+            .spawn(move || run(runtime, index, shared, receiver))?;
+        Ok(Self { commands, thread: Some(thread) })
+    }
+
+    /// Hands a command over; waits while the worker is behind. A worker that is gone takes none.
+    pub(crate) async fn send(&self, command: Command) {
+        if self.commands.send(command).await.is_err() {
+            tracing::error!("a worker is gone and takes no more commands");
+        }
+    }
+
+    /// Ends the worker and waits for its thread.
+    pub(crate) async fn stop(mut self) {
+        drop(self.commands.send(Command::Stop).await);
+        let Some(thread) = self.thread.take() else { return };
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            tracing::error!("a worker panicked");
+        }
+    }
+}
+
+fn run(mut runtime: Builder, index: usize, shared: Arc<Shared>, commands: mpsc::Receiver<Command>) {
+    bind_worker(index);
+    let runtime = match runtime.enable_all().build_local(LocalOptions::default()) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(index, %error, "a worker got no event queue");
+            return;
+        }
+    };
+    let stop = shared.workers_running.fetch_add(1, Ordering::Relaxed);
+    tracing::debug!(index, running = stop.saturating_add(1), "worker started");
+    let worker = Rc::new(Worker::new(index, Arc::clone(&shared)));
+    runtime.block_on(obey(Rc::clone(&worker), commands));
+    worker.scope.stop();
+    drop(runtime);
+    shared.workers_running.fetch_sub(1, Ordering::Relaxed);
+}
+
+async fn obey(worker: Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Listen { listener, socket } => {
+                match tokio::net::TcpListener::from_std(socket) {
+                    Ok(socket) => {
+                        let accepting = accept_loop(Rc::clone(&worker), listener, socket);
+                        worker.scope.spawn("listener", accepting);
+                    }
+                    Err(error) => {
+                        tracing::error!(listener = %listener.name, %error, "socket not usable");
+                    }
+                }
+            }
+            Command::Stop => return,
+        }
+    }
+}
