@@ -1,0 +1,152 @@
+//! `cargo xtask test`: one command for everything that a plain clone can test.
+//!
+//! It installs nothing. What is missing is named with the command that installs it; then every
+//! suite of the workspace runs, the documentation's examples and the house rules among them, and
+//! the last line gives the sum.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use crate::project::{Outcome, root};
+
+/// A program that the build or a test needs.
+struct Need {
+    program: &'static str,
+    arguments: &'static [&'static str],
+    why: &'static str,
+    install: &'static str,
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        program: "rustc",
+        arguments: &["--version"],
+        why: "compiles everything",
+        install: "install Rust from https://rustup.rs",
+    },
+    Need {
+        program: "cc",
+        arguments: &["--version"],
+        why: "compiles and links the cryptography library",
+        install: "apt-get install -y gcc libc6-dev",
+    },
+];
+
+pub(crate) fn run(extra: &[&str]) -> Outcome {
+    check_needs()?;
+    let sum = run_cargo(extra)?;
+    println!();
+    if sum.ignored > 0 {
+        println!("{} ignored: they need what a plain clone does not have", sum.ignored);
+    }
+    println!("{} passed, {} failed", sum.passed, sum.failed);
+    match (sum.succeeded, sum.failed) {
+        (true, 0) => Ok(()),
+        (_, failed) if failed > 0 => Err("some tests failed".to_owned()),
+        _ => Err("not every suite could be built or run, see above".to_owned()),
+    }
+}
+
+fn check_needs() -> Outcome {
+    let mut missing = Vec::new();
+    for need in NEEDS {
+        let found = Command::new(need.program).args(need.arguments).output();
+        match found {
+            Ok(output) if output.status.success() => {
+                if need.program == "rustc" {
+                    check_rustc(&String::from_utf8_lossy(&output.stdout))?;
+                }
+            }
+            _ => missing.push(format!("{} ({}): {}", need.program, need.why, need.install)),
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { Err(format!("missing:\n  {}", missing.join("\n  "))) }
+}
+
+fn check_rustc(version: &str) -> Outcome {
+    let needed = env!("CARGO_PKG_RUST_VERSION");
+    let found = version.split_whitespace().nth(1).unwrap_or_default();
+    if numbers(found) >= numbers(needed) {
+        return Ok(());
+    }
+    Err(format!(
+        "rustc {found} is too old: {needed} is needed, `rustup toolchain install {needed}` brings it"
+    ))
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version.split(['.', '-']).map_while(|part| part.parse().ok()).take(2).collect()
+}
+
+/// What the suites said.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sum {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    /// Every suite was built and ran to its end.
+    succeeded: bool,
+}
+
+impl Sum {
+    /// Adds a line such as `test result: ok. 41 passed; 0 failed; 1 ignored; …`.
+    fn add(&mut self, line: &str) {
+        let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|l| l.split_once(". "))
+        else {
+            return;
+        };
+        for count in counts.split(';') {
+            let Some((number, what)) = count.trim().split_once(' ') else { continue };
+            let number = number.parse().unwrap_or(0);
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// All suites in one invocation, so that nothing is built twice with other features.
+fn run_cargo(extra: &[&str]) -> Outcome<Sum> {
+    let failed = |error: std::io::Error| format!("cargo: {error}");
+    let mut child = Command::new("cargo")
+        .current_dir(root())
+        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+        .args(extra)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let mut sum = Sum::default();
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).lines() {
+            let line = line.map_err(failed)?;
+            sum.add(&line);
+            println!("{line}");
+        }
+    }
+    sum.succeeded = child.wait().map_err(failed)?.success();
+    Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_sums_every_suite() {
+        let mut sum = Sum::default();
+        sum.add("test result: ok. 41 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out");
+        sum.add("test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured");
+        sum.add("test result of another tool");
+        assert_eq!(sum, Sum { passed: 43, failed: 3, ignored: 1, succeeded: false });
+    }
+
+    #[test]
+    fn an_old_compiler_is_refused_with_the_command_that_helps() {
+        let refusal = check_rustc("rustc 1.60.0 (7737e0b5c 2022-04-04)").unwrap_err();
+        assert!(refusal.contains("rustup toolchain install"), "{refusal}");
+        assert_eq!(check_rustc("rustc 99.1.0-nightly (x)"), Ok(()));
+    }
+}

@@ -1,0 +1,122 @@
+//! Every source file is part of a crate, says what it is for, and keeps `unsafe` in one place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Finding;
+use crate::project::{Project, SourceFile};
+
+pub(super) fn check(project: &Project) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let reached = reached(project);
+    let mut with_unsafe: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for file in project.rust().filter(|file| !file.is_generated()) {
+        if !reached.contains(file.path.as_str()) {
+            findings.push(Finding::file("modules", &file.path, "is reached by no `mod`"));
+        }
+        let is_tests = file.path.ends_with("/tests.rs");
+        if !is_tests && !file.text.trim_start().starts_with("//!") {
+            let message = "begins without a `//!` that says what it is for";
+            findings.push(Finding::file("modules", &file.path, message));
+        }
+        if let Some(owner) = file.crate_path().filter(|_| has_unsafe(&file.text)) {
+            with_unsafe.entry(owner).or_default().push(&file.path);
+        }
+    }
+    for (owner, files) in with_unsafe {
+        if files.len() > 1 {
+            let message = format!("`unsafe` in more than one module: {}", files.join(", "));
+            findings.push(Finding::file("modules", owner, message));
+        }
+    }
+    findings
+}
+
+/// Every file that is a root of compilation, or that a reached file names.
+fn reached(project: &Project) -> BTreeSet<String> {
+    let mut reached = BTreeSet::new();
+    let mut waiting: Vec<&SourceFile> = project.rust().filter(|file| is_root(&file.path)).collect();
+    while let Some(file) = waiting.pop() {
+        if !reached.insert(file.path.clone()) {
+            continue;
+        }
+        let folder = folder_of_modules(&file.path);
+        for name in modules(&file.text) {
+            let candidates = [format!("{folder}/{name}.rs"), format!("{folder}/{name}")];
+            waiting.extend(candidates.iter().filter_map(|path| project.file(path)));
+        }
+    }
+    reached
+}
+
+fn is_root(path: &str) -> bool {
+    let Some((folder, name)) = path.rsplit_once('/') else { return false };
+    let last = folder.rsplit('/').next().unwrap_or_default();
+    match last {
+        "src" => matches!(name, "lib.rs" | "main.rs"),
+        "bin" | "tests" | "benches" | "examples" => !path.contains("/src/") || last == "bin",
+        _ => name == "build.rs",
+    }
+}
+
+/// Where the modules of a file live: beside a root, below any other file.
+fn folder_of_modules(path: &str) -> String {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    if is_root(path) {
+        folder.to_owned()
+    } else {
+        format!("{folder}/{}", name.trim_end_matches(".rs"))
+    }
+}
+
+/// The names in `mod name;` and the paths in `#[path = "…"]`.
+fn modules(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| {
+        let line = line.trim();
+        if let Some(path) = line.strip_prefix("#[path = \"") {
+            return path.strip_suffix("\"]");
+        }
+        let declaration = line.strip_suffix(';')?;
+        let (before, name) = declaration.rsplit_once(' ')?;
+        (before == "mod" || before.ends_with(" mod")).then_some(name)
+    })
+}
+
+fn has_unsafe(text: &str) -> bool {
+    text.lines().any(|line| {
+        let code = line.split("//").next().unwrap_or_default();
+        ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]
+            .iter()
+            .any(|form| code.contains(form))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_no_module_names_is_dead() {
+        let file = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
+        let project = Project {
+            root: "/".into(),
+            files: vec![
+                file("crates/a/src/dead.rs", "//! D."),
+                file("crates/a/src/lib.rs", "//! A.\nmod live;\npub(crate) mod other;"),
+                file("crates/a/src/live.rs", "//! L.\n#[cfg(test)]\nmod tests;"),
+                file("crates/a/src/live/tests.rs", ""),
+                file("crates/a/src/other.rs", "use x;"),
+                file("crates/a/tests/it.rs", "//! I.\nmod support;"),
+                file("crates/a/tests/support.rs", "//! S."),
+            ],
+        };
+        let found = check(&project);
+        let found: Vec<_> = found.iter().map(|f| (f.path.as_str(), f.message.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("crates/a/src/dead.rs", "is reached by no `mod`"),
+                ("crates/a/src/other.rs", "begins without a `//!` that says what it is for"),
+            ]
+        );
+    }
+}
