@@ -1,0 +1,75 @@
+//! Signs certificates for workloads.
+
+use std::{sync::Arc, time::Duration};
+
+use iako_ca::{CertificateAuthority, SignError};
+use iako_xds_api::istio::v1::auth::{
+    IstioCertificateRequest, IstioCertificateResponse,
+    istio_certificate_service_server::IstioCertificateService,
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    authenticate::{Authenticator, Caller},
+    incoming::channel_of,
+};
+
+/// `istio.v1.auth.IstioCertificateService`: the certificate names whoever asked, whatever the
+/// request names.
+#[derive(Debug)]
+pub(crate) struct Certificates {
+    authority: Arc<CertificateAuthority>,
+    authenticator: Arc<Authenticator>,
+}
+
+impl Certificates {
+    pub(crate) const fn new(
+        authority: Arc<CertificateAuthority>,
+        authenticator: Arc<Authenticator>,
+    ) -> Self {
+        Self { authority, authenticator }
+    }
+}
+
+#[tonic::async_trait]
+impl IstioCertificateService for Certificates {
+    async fn create_certificate(
+        &self,
+        request: Request<IstioCertificateRequest>,
+    ) -> Result<Response<IstioCertificateResponse>, Status> {
+        let now = iako_rt::clock::wall();
+        let channel = channel_of(&request);
+        let id = match self.authenticator.caller(&channel, request.metadata(), now)? {
+            Caller::Workload(id) => id,
+            Caller::Local => {
+                return Err(Status::unauthenticated(
+                    "certificates are issued on the TLS port only, to callers with credentials",
+                ));
+            }
+        };
+        let request = request.into_inner();
+        // Another identity than the caller's own is never issued.
+        if request.metadata.is_some_and(|asked| asked.fields.contains_key("ImpersonatedIdentity")) {
+            return Err(Status::permission_denied("impersonation is not allowed"));
+        }
+        let seconds = u64::try_from(request.validity_duration).unwrap_or_default();
+        let lifetime = (seconds > 0).then(|| Duration::from_secs(seconds));
+        match self.authority.sign(&request.csr, &id, lifetime, now) {
+            Ok(issued) => {
+                tracing::info!(%id, "certificate issued");
+                Ok(Response::new(IstioCertificateResponse { cert_chain: issued.elements }))
+            }
+            Err(error) => Err(refusal(&id.to_string(), &error)),
+        }
+    }
+}
+
+fn refusal(id: &str, error: &SignError) -> Status {
+    tracing::warn!(%id, %error, "no certificate was issued");
+    match error {
+        SignError::SignerExpired | SignError::Signing(_) | SignError::Random => {
+            Status::internal(error.to_string())
+        }
+        _ => Status::invalid_argument(error.to_string()),
+    }
+}
