@@ -8,7 +8,7 @@ use tokio::{
     time,
 };
 
-use crate::{Exit, Program, Running, accepts_connections};
+use crate::{Exit, Program, Running, accepts_connections, is_healthy};
 
 /// A pod to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct PodSpec {
     /// Addresses that accept connections once the pod is ready: those of its sidecar and of its
     /// application.
     pub ready_when_listening: Vec<SocketAddr>,
+    /// Where `GET /healthz/ready` is answered with 200 once the pod is ready; not asked when absent.
+    pub health: Option<SocketAddr>,
     /// Whether it is started again when it ends. False for Jobs.
     pub restart: bool,
 }
@@ -242,7 +244,7 @@ impl Pod {
         tokio::select! {
             over = exit_of(&mut running) => return over,
             _ = self.stops.recv() => return self.end(running, process, restarts).await,
-            () = listens(&self.spec.ready_when_listening) => {}
+            () = becomes_ready(&self.spec) => {}
         }
         self.publish(PodPhase::Ready, process, restarts, String::new());
         tokio::select! {
@@ -275,10 +277,16 @@ async fn exit_of(running: &mut Running) -> Over {
     }
 }
 
-async fn listens(addresses: &[SocketAddr]) {
-    for &address in addresses {
+async fn becomes_ready(spec: &PodSpec) {
+    const INTERVAL: Duration = Duration::from_millis(20);
+    if let Some(health) = spec.health {
+        while !is_healthy(health).await {
+            time::sleep(INTERVAL).await;
+        }
+    }
+    for &address in &spec.ready_when_listening {
         while !accepts_connections(address).await {
-            time::sleep(Duration::from_millis(20)).await;
+            time::sleep(INTERVAL).await;
         }
     }
 }
@@ -313,6 +321,7 @@ mod tests {
             name: name.to_owned(),
             program: Program::new(["sh", "-c", script]),
             ready_when_listening: Vec::new(),
+            health: None,
             restart: true,
         }
     }
