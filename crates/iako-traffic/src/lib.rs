@@ -16,6 +16,8 @@
 
 mod facts;
 mod matching;
+mod route;
+mod share;
 mod text;
 
 pub use facts::{
@@ -23,3 +25,8 @@ pub use facts::{
     TlsFacts, is_grpc_content_type,
 };
 pub use matching::{Mismatch, header_matches, metadata_matches, mismatch, response_header_matches};
+pub use route::{
+    ConsideredRoute, DomainMatch, EffectiveOverrides, HostChange, RequestHash, RouteMatchResult,
+    RouteOutcome, RouteTable, RouteTrace, Timeouts, hash_of_ip, https_location,
+};
+pub use share::tcp_cluster;

@@ -1,0 +1,16 @@
+//! Which route a request takes.
+
+mod hash;
+mod host;
+mod path;
+mod redirect;
+mod result;
+mod table;
+mod timeout;
+
+pub use hash::{RequestHash, of_ip as hash_of_ip};
+pub use host::DomainMatch;
+pub use redirect::https_location;
+pub use result::{EffectiveOverrides, HostChange, RouteMatchResult};
+pub use table::{ConsideredRoute, RouteOutcome, RouteTable, RouteTrace};
+pub use timeout::Timeouts;

@@ -1,0 +1,87 @@
+//! The hash of a request, for consistent balancing.
+
+use iako_proxy_config::{HashPolicy, HashSource};
+use smallvec::SmallVec;
+use xxhash_rust::xxh64::xxh64;
+
+use crate::{
+    RequestFacts,
+    matching::header_texts,
+    text::{cookie_value, query_value},
+};
+
+/// The hash of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestHash {
+    /// The hash; none when no policy gave one.
+    pub hash: Option<u64>,
+    /// Values of `set-cookie` for the response, for cookies that were made.
+    pub set_cookies: SmallVec<[String; 1]>,
+}
+
+/// Hashes what the policies name. Each further hash is mixed in as `rotl(hash, 1) ^ next`.
+pub(super) fn of_request(
+    policies: &[HashPolicy],
+    facts: &RequestFacts<'_>,
+    draw: u64,
+) -> RequestHash {
+    let mut out = RequestHash::default();
+    for policy in policies {
+        if let Some(next) = of_source(&policy.source, facts, draw, &mut out.set_cookies) {
+            out.hash = Some(out.hash.unwrap_or_default().rotate_left(1) ^ next);
+        }
+        if policy.terminal && out.hash.is_some() {
+            break;
+        }
+    }
+    out
+}
+
+fn of_source(
+    source: &HashSource,
+    facts: &RequestFacts<'_>,
+    draw: u64,
+    set_cookies: &mut SmallVec<[String; 1]>,
+) -> Option<u64> {
+    let head = &facts.head;
+    match source {
+        HashSource::Header(name) => {
+            let mut values: SmallVec<[&[u8]; 4]> =
+                (0..).map_while(|nth| head.value(name.as_str(), nth)).collect();
+            // The order of a header's lines must not matter.
+            values.sort_unstable();
+            let (first, rest) = values.split_first()?;
+            Some(rest.iter().fold(xxh64(first, 0), |hash, value| xxh64(value, hash)))
+        }
+        HashSource::Cookie { name, ttl, path } => {
+            let sent = header_texts(head, "cookie").find_map(|header| {
+                cookie_value(&header, name).map(|value| xxh64(value.as_bytes(), 0))
+            });
+            let ttl = match (sent, ttl) {
+                (Some(hash), _) => return Some(hash),
+                (None, ttl) => (*ttl)?,
+            };
+            let value = format!("{draw:016x}");
+            let mut cookie = format!("{name}=\"{value}\"");
+            if !ttl.is_zero() {
+                cookie.push_str(&format!("; Max-Age={}", ttl.as_secs()));
+            }
+            if !path.is_empty() {
+                cookie.push_str(&format!("; Path={path}"));
+            }
+            cookie.push_str("; HttpOnly");
+            set_cookies.push(cookie);
+            Some(xxh64(value.as_bytes(), 0))
+        }
+        HashSource::SourceIp => Some(of_ip(facts.client)),
+        HashSource::QueryParameter(name) => {
+            query_value(head.query(), name).map(|value| xxh64(value.as_bytes(), 0))
+        }
+    }
+}
+
+/// The hash of a client's address, for TCP connections as for requests.
+#[must_use]
+pub fn of_ip(client: std::net::IpAddr) -> u64 {
+    xxh64(client.to_string().as_bytes(), 0)
+}

@@ -1,0 +1,203 @@
+//! What follows from a route for one request.
+
+use std::borrow::Cow;
+
+use iako_proxy_config::{
+    Action, ClusterTarget, CorsPolicy, Fault, FilterOverrides, HeaderMutations, HostRewrite,
+    Mirror, PathRewrite, Rbac, Redirect, RetryPolicy, Route, RouteAction, RouteConfiguration,
+    UpgradeConfig, VirtualHost, WeightedCluster,
+};
+use smallvec::SmallVec;
+
+use super::{RequestHash, Timeouts, hash, redirect, table::taken_length, timeout};
+use crate::{RequestFacts, RequestHead};
+
+/// The route that a request takes; borrows from its table.
+#[derive(Debug, Clone, Copy)]
+pub struct RouteMatchResult<'t> {
+    /// The whole table.
+    pub configuration: &'t RouteConfiguration,
+    /// The virtual host that took the request.
+    pub virtual_host: &'t VirtualHost,
+    /// The route.
+    pub route: &'t Route,
+    /// The target that was drawn, when the route has weighted ones.
+    pub weighted: Option<&'t WeightedCluster>,
+}
+
+/// What becomes of the host towards an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostChange<'a> {
+    /// It becomes this.
+    To(Cow<'a, str>),
+    /// It becomes the host name of the chosen instance.
+    EndpointHostname,
+}
+
+impl<'t> RouteMatchResult<'t> {
+    /// How the request is sent on, when the route forwards.
+    #[must_use]
+    pub fn forward(&self) -> Option<&'t RouteAction> {
+        match &self.route.action {
+            Action::Forward(action) => Some(action),
+            Action::Redirect(_) | Action::Respond(_) => None,
+        }
+    }
+
+    /// The cluster that the request goes to; none when the route does not forward or the header
+    /// that should name it is missing (Envoy: `cluster_not_found`).
+    #[must_use]
+    pub fn cluster<'a>(&self, head: &RequestHead<'a>) -> Option<Cow<'a, str>>
+    where
+        't: 'a,
+    {
+        match &self.forward()?.target {
+            ClusterTarget::Cluster(cluster) => Some(Cow::Borrowed(cluster)),
+            ClusterTarget::Weighted(_) => {
+                self.weighted.map(|target| Cow::Borrowed(target.cluster.as_str()))
+            }
+            ClusterTarget::Header(name) => {
+                head.text(name.as_str()).filter(|cluster| !cluster.is_empty())
+            }
+        }
+    }
+
+    /// Header edits in the order in which they are applied: weighted target, route, virtual host,
+    /// table; the other way round with `most_specific_last`.
+    #[must_use]
+    pub fn header_mutations(&self) -> SmallVec<[&'t HeaderMutations; 4]> {
+        let narrow = self.weighted.map(|target| &target.headers);
+        let wide = [&self.route.headers, &self.virtual_host.headers, &self.configuration.headers];
+        let levels = narrow.into_iter().chain(wide).filter(|level| !level.is_empty());
+        let mut levels: SmallVec<[&HeaderMutations; 4]> = levels.collect();
+        if self.configuration.most_specific_last {
+            levels.reverse();
+        }
+        levels
+    }
+
+    /// The target to send upstream, query kept; none when it stays as it is.
+    #[must_use]
+    pub fn rewritten_path(&self, path_and_query: &str) -> Option<String> {
+        let rewrite = self.forward()?.path_rewrite.as_ref()?;
+        let (path, rest) = cut_query(path_and_query);
+        let mut out = match rewrite {
+            PathRewrite::Prefix(prefix) => {
+                let taken = taken_length(&self.route.matcher.path, path);
+                format!("{prefix}{}", path.get(taken..).unwrap_or_default())
+            }
+            PathRewrite::Regex { pattern, substitution } => pattern.replace_all(path, substitution),
+            PathRewrite::Full(full) => full.clone(),
+        };
+        out.push_str(rest);
+        (out != path_and_query).then_some(out)
+    }
+
+    /// What becomes of the host; none when it stays as it is.
+    #[must_use]
+    pub fn host_change<'a>(&self, head: &RequestHead<'a>) -> Option<HostChange<'a>>
+    where
+        't: 'a,
+    {
+        let action = self.forward()?;
+        if let Some(host) = self.weighted.and_then(|target| target.host_rewrite.as_deref()) {
+            return Some(HostChange::To(Cow::Borrowed(host)));
+        }
+        match action.host_rewrite.as_ref()? {
+            HostRewrite::Literal(host) => Some(HostChange::To(Cow::Borrowed(host))),
+            HostRewrite::Auto => Some(HostChange::EndpointHostname),
+            HostRewrite::Header(name) => {
+                head.text(name.as_str()).filter(|host| !host.is_empty()).map(HostChange::To)
+            }
+        }
+    }
+
+    /// The `location` of a redirect.
+    #[must_use]
+    pub fn redirect_location(&self, redirect: &Redirect, head: &RequestHead<'_>) -> String {
+        redirect::location(redirect, &self.route.matcher.path, head)
+    }
+
+    /// The hash for consistent balancing, and cookies made for it. `draw` makes a cookie's value.
+    #[must_use]
+    pub fn hash(&self, facts: &RequestFacts<'_>, draw: u64) -> RequestHash {
+        let policies = self.forward().map_or(&[][..], |action| &action.hash);
+        hash::of_request(policies, facts, draw)
+    }
+
+    /// Settings of filters that count for this request.
+    #[must_use]
+    pub fn overrides(&self) -> EffectiveOverrides<'t> {
+        let narrow = self.weighted.map(|target| &target.overrides);
+        let wide = [&self.route.overrides, &self.virtual_host.overrides];
+        EffectiveOverrides(
+            narrow.into_iter().chain(wide).filter(|level| !level.is_empty()).collect(),
+        )
+    }
+
+    /// Whether an upgrade (lower case, `connect` for CONNECT) is passed on. `general` is the
+    /// connection manager's list; the route's decides first.
+    #[must_use]
+    pub fn allows_upgrade(&self, protocol: &str, general: &[UpgradeConfig]) -> bool {
+        let own = self.forward().map_or(&[][..], |action| &action.upgrades);
+        let mut lists = own.iter().chain(general);
+        lists.find(|upgrade| upgrade.protocol == protocol).is_some_and(|upgrade| upgrade.enabled)
+    }
+
+    /// When a failed try is repeated: the route's policy, else the virtual host's.
+    #[must_use]
+    pub fn retry_policy(&self) -> Option<&'t RetryPolicy> {
+        self.forward()?.retry.as_ref().or(self.virtual_host.retry.as_ref())
+    }
+
+    /// The times that count for this request.
+    #[must_use]
+    pub fn timeouts(&self, facts: &RequestFacts<'_>) -> Timeouts {
+        timeout::of_request(self.forward(), self.retry_policy(), facts)
+    }
+
+    /// Who gets a copy of the request. `draw` gives a number for each who might.
+    pub fn mirrors<'d>(
+        &self,
+        draw: &'d mut dyn FnMut() -> u64,
+    ) -> impl Iterator<Item = &'t Mirror> + use<'d, 't> {
+        let mirrors = self.forward().map_or(&[][..], |action| &action.mirrors);
+        mirrors.iter().filter(move |mirror| mirror.share.takes(draw()))
+    }
+}
+
+/// Path and the rest of a target, the rest with its question mark.
+pub(super) fn cut_query(path_and_query: &str) -> (&str, &str) {
+    let cut = path_and_query.find(['?', '#']).unwrap_or(path_and_query.len());
+    path_and_query.split_at_checked(cut).unwrap_or((path_and_query, ""))
+}
+
+/// Settings of filters from weighted target, route and virtual host; the narrowest counts.
+#[derive(Debug, Clone, Default)]
+pub struct EffectiveOverrides<'t>(SmallVec<[&'t FilterOverrides; 3]>);
+
+impl<'t> EffectiveOverrides<'t> {
+    /// Delays and aborts in place of the filter's.
+    #[must_use]
+    pub fn fault(&self) -> Option<&'t Fault> {
+        self.0.iter().find_map(|level| level.fault.as_deref())
+    }
+
+    /// The cross-origin policy.
+    #[must_use]
+    pub fn cors(&self) -> Option<&'t CorsPolicy> {
+        self.0.iter().find_map(|level| level.cors.as_deref())
+    }
+
+    /// Rules in place of the filter's; `Some(None)` switches it off.
+    #[must_use]
+    pub fn rbac(&self) -> Option<Option<&'t Rbac>> {
+        self.0.iter().find_map(|level| level.rbac.as_ref()).map(Option::as_deref)
+    }
+
+    /// Whether the filter of this name is switched off.
+    #[must_use]
+    pub fn disables(&self, filter: &str) -> bool {
+        self.0.iter().any(|level| level.disabled.contains(filter))
+    }
+}

@@ -1,0 +1,200 @@
+//! A compiled table of routes.
+
+use std::sync::Arc;
+
+use iako_proxy_config::{
+    Action, ClusterTarget, Domain, PathMatch, Route, RouteConfiguration, TlsRequirement,
+    VirtualHost, WeightedCluster,
+};
+
+use super::{
+    host::{DomainMatch, HostIndex},
+    path::PathIndex,
+    result::RouteMatchResult,
+};
+use crate::{Mismatch, RequestFacts, mismatch};
+
+/// A [`RouteConfiguration`] made ready for questions.
+///
+/// The host is found by hashing, routes by an index over their path conditions; so a late route
+/// costs as much as an early one. Of the routes that the index leaves, the first in order whose
+/// every condition is met counts, exactly as if all were tried one by one.
+#[derive(Debug)]
+pub struct RouteTable {
+    configuration: Arc<RouteConfiguration>,
+    hosts: HostIndex,
+    /// One for each virtual host.
+    paths: Vec<PathIndex>,
+}
+
+/// What a route table says of a request.
+#[derive(Debug, Clone, Copy)]
+pub enum RouteOutcome<'t> {
+    /// No virtual host takes the host. Envoy: 404, flag `NR`, `route_not_found`.
+    NoHost,
+    /// The virtual host has no route for it. Envoy: 404, flag `NR`, `route_not_found`.
+    NoRoute(&'t VirtualHost),
+    /// The virtual host wants HTTPS: 301 to the same target with that scheme.
+    TlsRequired(&'t VirtualHost),
+    /// This route.
+    Matched(RouteMatchResult<'t>),
+}
+
+impl RouteTable {
+    /// Compiles a table.
+    #[must_use]
+    pub fn compile(configuration: Arc<RouteConfiguration>) -> Self {
+        let hosts = HostIndex::compile(&configuration.virtual_hosts);
+        let compile = |host: &VirtualHost| PathIndex::compile(&host.routes);
+        let paths = configuration.virtual_hosts.iter().map(compile).collect();
+        Self { configuration, hosts, paths }
+    }
+
+    /// What it was compiled from.
+    #[must_use]
+    pub const fn configuration(&self) -> &Arc<RouteConfiguration> {
+        &self.configuration
+    }
+
+    /// The route for a request. `draw` decides on random shares and on weighted targets.
+    #[must_use]
+    pub fn route(&self, facts: &RequestFacts<'_>, draw: u64) -> RouteOutcome<'_> {
+        let Some((position, virtual_host, _)) = self.virtual_host(facts.head.authority) else {
+            return RouteOutcome::NoHost;
+        };
+        if tls_required(virtual_host, facts) {
+            return RouteOutcome::TlsRequired(virtual_host);
+        }
+        let Some(index) = self.paths.get(position) else {
+            return RouteOutcome::NoRoute(virtual_host);
+        };
+        let candidates = index.candidates(facts.head.path());
+        let mut routes = candidates
+            .filter_map(|position| virtual_host.routes.get(usize::try_from(position).ok()?));
+        match routes.find(|route| mismatch(&route.matcher, facts, draw).is_none()) {
+            Some(route) => RouteOutcome::Matched(self.matched(virtual_host, route, draw)),
+            None => RouteOutcome::NoRoute(virtual_host),
+        }
+    }
+
+    /// The same answer as [`Self::route`], with every rule that was considered on the way and why
+    /// it was passed over. For explanations; walks the rules one by one.
+    #[must_use]
+    pub fn trace(&self, facts: &RequestFacts<'_>, draw: u64) -> RouteTrace<'_> {
+        let mut trace = RouteTrace {
+            virtual_host: None,
+            domain: None,
+            considered: Vec::new(),
+            outcome: RouteOutcome::NoHost,
+        };
+        let Some((_, virtual_host, found)) = self.virtual_host(facts.head.authority) else {
+            return trace;
+        };
+        trace.virtual_host = Some(virtual_host);
+        trace.domain = virtual_host.domains.iter().find(|domain| found_by(domain, found, facts));
+        trace.outcome = if tls_required(virtual_host, facts) {
+            RouteOutcome::TlsRequired(virtual_host)
+        } else {
+            RouteOutcome::NoRoute(virtual_host)
+        };
+        if matches!(trace.outcome, RouteOutcome::TlsRequired(_)) {
+            return trace;
+        }
+        for (position, route) in virtual_host.routes.iter().enumerate() {
+            let failed = mismatch(&route.matcher, facts, draw);
+            trace.considered.push(ConsideredRoute { position, route, failed });
+            if failed.is_none() {
+                trace.outcome = RouteOutcome::Matched(self.matched(virtual_host, route, draw));
+                break;
+            }
+        }
+        trace
+    }
+
+    fn virtual_host(&self, authority: &str) -> Option<(usize, &VirtualHost, DomainMatch)> {
+        let (position, found) =
+            self.hosts.find(authority, self.configuration.ignore_port_in_host)?;
+        Some((position, self.configuration.virtual_hosts.get(position)?, found))
+    }
+
+    fn matched<'t>(
+        &'t self,
+        virtual_host: &'t VirtualHost,
+        route: &'t Route,
+        draw: u64,
+    ) -> RouteMatchResult<'t> {
+        let weighted = match &route.action {
+            Action::Forward(action) => match &action.target {
+                // Other bits than those that decided on the route's own share.
+                ClusterTarget::Weighted(targets) => choose(targets, draw.rotate_left(32)),
+                ClusterTarget::Cluster(_) | ClusterTarget::Header(_) => None,
+            },
+            Action::Redirect(_) | Action::Respond(_) => None,
+        };
+        RouteMatchResult { configuration: &self.configuration, virtual_host, route, weighted }
+    }
+}
+
+/// How a request came to its route, for explanations.
+#[derive(Debug)]
+pub struct RouteTrace<'t> {
+    /// The virtual host that took the request's host.
+    pub virtual_host: Option<&'t VirtualHost>,
+    /// The domain by which it did.
+    pub domain: Option<&'t Domain>,
+    /// Its routes in order, up to the first that matched.
+    pub considered: Vec<ConsideredRoute<'t>>,
+    /// The answer.
+    pub outcome: RouteOutcome<'t>,
+}
+
+/// A route that was considered.
+#[derive(Debug, Clone, Copy)]
+pub struct ConsideredRoute<'t> {
+    /// Its place among the routes of the virtual host, from 0.
+    pub position: usize,
+    /// The route.
+    pub route: &'t Route,
+    /// The first condition that was not met; none for the route that matched.
+    pub failed: Option<Mismatch<'t>>,
+}
+
+fn tls_required(virtual_host: &VirtualHost, facts: &RequestFacts<'_>) -> bool {
+    let wanted = match virtual_host.require_tls {
+        TlsRequirement::None => false,
+        TlsRequirement::ExternalOnly => !facts.internal,
+        TlsRequirement::All => true,
+    };
+    wanted && facts.head.scheme != "https"
+}
+
+fn found_by(domain: &Domain, found: DomainMatch, facts: &RequestFacts<'_>) -> bool {
+    let host = facts.head.authority.to_ascii_lowercase();
+    match (domain, found) {
+        (Domain::Exact(exact), DomainMatch::Exact) => host.starts_with(exact.as_str()),
+        (Domain::Suffix(suffix), DomainMatch::Suffix(length)) => {
+            suffix.len() == length && host.contains(suffix.as_str())
+        }
+        (Domain::Prefix(prefix), DomainMatch::Prefix(length)) => {
+            prefix.len() == length && host.starts_with(prefix.as_str())
+        }
+        (Domain::Any, DomainMatch::Any) => true,
+        (Domain::Any | Domain::Exact(_) | Domain::Suffix(_) | Domain::Prefix(_), _) => false,
+    }
+}
+
+fn choose(targets: &[WeightedCluster], draw: u64) -> Option<&WeightedCluster> {
+    crate::share::by_weight(targets, |target| u64::from(target.weight), draw)
+}
+
+/// How many bytes of a path a condition took, for rewriting them.
+pub(super) fn taken_length(rule: &PathMatch, path: &str) -> usize {
+    match rule {
+        PathMatch::Prefix(prefix) | PathMatch::SegmentPrefix(prefix) => {
+            prefix.len().min(path.len())
+        }
+        PathMatch::Exact(_) | PathMatch::Regex(_) | PathMatch::Template(_) | PathMatch::Connect => {
+            path.len()
+        }
+    }
+}
