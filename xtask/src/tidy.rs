@@ -50,23 +50,20 @@ const RULES: &[(&str, Rule)] = &[
 /// Checks every rule and prints what it found.
 pub(crate) fn run() -> Outcome {
     let project = Project::read()?;
-    let mut findings = Vec::new();
-    for (name, rule) in RULES {
-        let found = rule(&project);
-        println!("tidy: {name}: {}", if found.is_empty() { "ok" } else { "see below" });
-        findings.extend(found);
-    }
+    let findings = RULES.iter().flat_map(|(_, rule)| rule(&project)).collect();
     let findings = without_allowed(findings, ALLOWED);
     for (rule, path, reason) in ALLOWED {
         println!("tidy: allowed: {rule} in {path}: {reason}");
     }
-    for finding in &findings {
-        let Finding { rule, path, line, message } = finding;
+    for Finding { rule, path, line, message } in &findings {
         let place = if *line == 0 { path.clone() } else { format!("{path}:{line}") };
         println!("{place}: {message} [{rule}]");
     }
     match findings.len() {
-        0 => Ok(()),
+        0 => {
+            println!("tidy: {} files, {} rules, nothing found", project.files.len(), RULES.len());
+            Ok(())
+        }
         count => Err(format!("{count} findings")),
     }
 }

@@ -3,6 +3,7 @@
 //! Source: Istio "standard metrics". The names, labels and their values are a contract with every
 //! dashboard and alert that users of Istio have; a new metric is a line in [`METRICS`].
 
+mod family;
 mod recorder;
 mod series;
 mod summary;

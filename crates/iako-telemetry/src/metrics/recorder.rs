@@ -1,23 +1,19 @@
 //! Recording: every worker has its own stores, and finds them without a lock after the first time.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-use super::series::{
-    Family, Found, HttpOutcome, KeyMap, Labels, RequestSample, RequestSeries, Series, SeriesKey,
-    TcpSeries,
-};
+use super::family::{Family, Found, Memory, Series};
+use super::series::{HttpOutcome, Labels, RequestSample, RequestSeries, TcpSeries};
 use super::summary::{self, ServiceSummary};
 use super::{
-    BUILD, Metric, OVERFLOW, REQUEST_BYTES, REQUEST_DURATION, REQUEST_MESSAGES, REQUESTS,
+    BUILD, LabelSet, Metric, OVERFLOW, REQUEST_BYTES, REQUEST_DURATION, REQUEST_MESSAGES, REQUESTS,
     RESPONSE_BYTES, RESPONSE_MESSAGES, TCP_CLOSED, TCP_OPENED, TCP_RECEIVED, TCP_SENT,
 };
 use crate::histogram::{AtomicHistogram, HistogramSnapshot};
-use crate::labels::Reporter;
-use crate::stats::exposition::Exposition;
+use crate::stats::exposition::{Exposition, LabelPairs};
 
 /// Bounds and facts that do not change while the process lives.
 #[derive(Clone, Debug)]
@@ -70,9 +66,8 @@ impl MeshMetrics {
         WorkerMetrics {
             index: self.workers.fetch_add(1, Relaxed),
             shared: Arc::clone(self),
-            requests: RefCell::new(KeyMap::default()),
-            overflow: RefCell::new(KeyMap::default()),
-            rejected: RefCell::new(KeyMap::default()),
+            requests: Memory::default(),
+            connections: Memory::default(),
         }
     }
 
@@ -88,13 +83,10 @@ impl MeshMetrics {
         self.render_requests(&mut text);
         self.render_connections(&mut text);
         text.begin(&BUILD);
-        let build = [
-            ("component", self.settings.component.clone()),
-            ("tag", self.settings.version.clone()),
-        ];
-        text.integer(BUILD.name, &build, 1);
+        let build = [("component", &self.settings.component), ("tag", &self.settings.version)];
+        text.integer(BUILD.name, &LabelPairs::new(build), 1);
         text.begin(&OVERFLOW);
-        text.integer(OVERFLOW.name, &[], self.overflowed());
+        text.integer(OVERFLOW.name, &LabelPairs::default(), self.overflowed());
     }
 
     /// One summary for each pair of reporter, calling workload and service: the numbers that a
@@ -106,63 +98,68 @@ impl MeshMetrics {
 
     fn render_requests(&self, text: &mut Exposition<'_>) {
         let family = self.requests.lock();
-        let all = family.series();
-        counters(text, &REQUESTS, all, |store| &store.requests);
-        histograms(text, &REQUEST_DURATION, all, |store| &store.duration);
-        histograms(text, &REQUEST_BYTES, all, |store| &store.request_bytes);
-        histograms(text, &RESPONSE_BYTES, all, |store| &store.response_bytes);
-        counters(text, &REQUEST_MESSAGES, all, |store| &store.request_messages);
-        counters(text, &RESPONSE_MESSAGES, all, |store| &store.response_messages);
+        let all = Labelled::new(family.series(), LabelSet::Http);
+        all.counters(text, &REQUESTS, |store| &store.requests);
+        all.histograms(text, &REQUEST_DURATION, |store| &store.duration);
+        all.histograms(text, &REQUEST_BYTES, |store| &store.request_bytes);
+        all.histograms(text, &RESPONSE_BYTES, |store| &store.response_bytes);
+        all.counters(text, &REQUEST_MESSAGES, |store| &store.request_messages);
+        all.counters(text, &RESPONSE_MESSAGES, |store| &store.response_messages);
     }
 
     fn render_connections(&self, text: &mut Exposition<'_>) {
         let family = self.connections.lock();
-        let all = family.series();
-        counters(text, &TCP_OPENED, all, |store| &store.opened);
-        counters(text, &TCP_CLOSED, all, |store| &store.closed);
-        counters(text, &TCP_SENT, all, |store| &store.sent);
-        counters(text, &TCP_RECEIVED, all, |store| &store.received);
+        let all = Labelled::new(family.series(), LabelSet::Tcp);
+        all.counters(text, &TCP_OPENED, |store| &store.opened);
+        all.counters(text, &TCP_CLOSED, |store| &store.closed);
+        all.counters(text, &TCP_SENT, |store| &store.sent);
+        all.counters(text, &TCP_RECEIVED, |store| &store.received);
     }
 }
 
-fn counters<S>(
-    text: &mut Exposition<'_>,
-    metric: &Metric,
-    all: &[Series<S>],
-    number: impl Fn(&S) -> &AtomicU64 + Copy,
-) {
-    let only_grpc = metric.unit == REQUEST_MESSAGES.unit;
-    let mut begun = false;
-    for series in all {
-        let total = series.total(number);
-        if only_grpc && total == 0 {
-            continue;
-        }
-        if !begun {
-            text.begin(metric);
-            begun = true;
-        }
-        text.integer(metric.name, &series.labels.pairs(metric.labels), total);
-    }
-}
+/// Series beside the text of their labels.
+struct Labelled<'a, S>(Vec<(LabelPairs, &'a Series<S>)>);
 
-fn histograms(
-    text: &mut Exposition<'_>,
-    metric: &Metric,
-    all: &[Series<RequestSeries>],
-    histogram: impl Fn(&RequestSeries) -> &AtomicHistogram,
-) {
-    for (position, series) in all.iter().enumerate() {
-        if position == 0 {
+impl<'a, S> Labelled<'a, S> {
+    fn new(all: &'a [Series<S>], set: LabelSet) -> Self {
+        Self(all.iter().map(|series| (series.labels.pairs(set), series)).collect())
+    }
+
+    fn counters(
+        &self,
+        text: &mut Exposition<'_>,
+        metric: &Metric,
+        number: impl Fn(&S) -> &AtomicU64 + Copy,
+    ) {
+        let totals = self.0.iter().map(|(labels, series)| (labels, series.total(number)));
+        // Only gRPC has messages; the series of other protocols would be zero for ever.
+        let only_grpc = metric.unit == REQUEST_MESSAGES.unit;
+        let mut shown = totals.filter(|(_, total)| !only_grpc || *total > 0).peekable();
+        if shown.peek().is_some() {
             text.begin(metric);
         }
-        let mut stores = series.stores().map(|store| histogram(store).snapshot());
-        let Some(first) = stores.next() else { continue };
-        let merged: HistogramSnapshot = stores.fold(first, |mut sum, next| {
-            sum.merge(&next);
-            sum
-        });
-        text.histogram(metric.name, &series.labels.pairs(metric.labels), &merged);
+        shown.for_each(|(labels, total)| text.integer(metric.name, labels, total));
+    }
+
+    fn histograms(
+        &self,
+        text: &mut Exposition<'_>,
+        metric: &Metric,
+        histogram: impl Fn(&S) -> &AtomicHistogram,
+    ) {
+        if !self.0.is_empty() {
+            text.begin(metric);
+        }
+        for (labels, series) in &self.0 {
+            let stores = series.stores().map(|store| histogram(store).snapshot());
+            let merged = stores.reduce(|mut sum: HistogramSnapshot, next| {
+                sum.merge(&next);
+                sum
+            });
+            if let Some(merged) = merged {
+                text.histogram(metric.name, labels, &merged);
+            }
+        }
     }
 }
 
@@ -172,81 +169,37 @@ fn histograms(
 pub struct WorkerMetrics {
     shared: Arc<MeshMetrics>,
     index: usize,
-    requests: RefCell<KeyMap<Arc<RequestSeries>>>,
-    overflow: RefCell<KeyMap<Arc<RequestSeries>>>,
-    /// Keys for which there was no place; there never will be, series are not removed.
-    rejected: RefCell<KeyMap<()>>,
+    requests: Memory<RequestSeries>,
+    connections: Memory<TcpSeries>,
 }
 
 impl WorkerMetrics {
     /// Records one finished request.
     pub fn request(&self, labels: &Labels<'_>, outcome: HttpOutcome, sample: &RequestSample) {
-        let key = SeriesKey::new(labels, outcome);
-        if let Some(series) = self.requests.borrow().get(&key) {
-            series.record(sample);
-            return;
-        }
-        self.first_sight(key, labels, outcome).record(sample);
+        let found = self.requests.find(self.index, &self.shared.requests, labels, outcome);
+        self.noticed(found).record(sample);
     }
 
     /// The numbers to which a TCP connection with these labels adds; ask once a connection.
     #[must_use]
     pub fn tcp(&self, labels: &Labels<'_>) -> Arc<TcpSeries> {
         let outcome = HttpOutcome::default();
-        let key = SeriesKey::new(labels, outcome);
-        let found = self.shared.connections.lock().find(self.index, key, labels, outcome);
+        self.noticed(self.connections.find(self.index, &self.shared.connections, labels, outcome))
+    }
+
+    fn noticed<S>(&self, found: Found<S>) -> Arc<S> {
         match found {
             Found::Own(series) => series,
             Found::Overflow(series) => {
-                self.shared.overflow.fetch_add(1, Relaxed);
+                if self.shared.overflow.fetch_add(1, Relaxed) == 0 {
+                    tracing::warn!(
+                        series_max = self.shared.settings.series_max,
+                        "too many metric series, further ones are counted under unknown labels"
+                    );
+                }
                 series
             }
         }
-    }
-
-    fn first_sight(
-        &self,
-        key: SeriesKey,
-        labels: &Labels<'_>,
-        outcome: HttpOutcome,
-    ) -> Arc<RequestSeries> {
-        if self.is_rejected(&key) {
-            return self.overflow(labels.reporter);
-        }
-        let found = self.shared.requests.lock().find(self.index, key, labels, outcome);
-        match found {
-            Found::Own(series) => {
-                self.requests.borrow_mut().insert(key, Arc::clone(&series));
-                series
-            }
-            Found::Overflow(_) => {
-                self.rejected.borrow_mut().insert(key, ());
-                self.overflow(labels.reporter)
-            }
-        }
-    }
-
-    /// True when asking the shared table can be spared: it said no before, or it has said no so
-    /// often that the answer is no longer worth a lock.
-    fn is_rejected(&self, key: &SeriesKey) -> bool {
-        let rejected = self.rejected.borrow();
-        rejected.contains_key(key) || rejected.len() >= self.shared.settings.series_max.max(16)
-    }
-
-    fn overflow(&self, reporter: Reporter) -> Arc<RequestSeries> {
-        if self.shared.overflow.fetch_add(1, Relaxed) == 0 {
-            tracing::warn!(
-                series_max = self.shared.settings.series_max,
-                "too many metric series, further ones are counted under unknown labels"
-            );
-        }
-        let key = SeriesKey::overflow(reporter);
-        if let Some(series) = self.overflow.borrow().get(&key) {
-            return Arc::clone(series);
-        }
-        let series = self.shared.requests.lock().overflow(self.index, reporter);
-        self.overflow.borrow_mut().insert(key, Arc::clone(&series));
-        series
     }
 }
 
@@ -257,7 +210,8 @@ mod tests {
     use super::*;
     use crate::flags::{ResponseFlag, ResponseFlags};
     use crate::labels::{
-        Principal, RequestProtocol, SecurityPolicy, ServiceLabels, WorkloadFacts, WorkloadLabels,
+        Principal, Reporter, RequestProtocol, SecurityPolicy, ServiceLabels, WorkloadFacts,
+        WorkloadLabels,
     };
 
     struct Parts {

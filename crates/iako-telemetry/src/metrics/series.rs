@@ -1,8 +1,9 @@
 //! One series: a set of labels, found by number, and the atomics that one worker adds to.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::histogram::{AtomicHistogram, BYTES, DURATION};
 use crate::labels::{
     Principal, Reporter, RequestProtocol, SecurityPolicy, ServiceLabels, UNKNOWN, WorkloadLabels,
 };
+use crate::stats::exposition::LabelPairs;
 
 /// The parts that label a request or a connection; borrowed, nothing is copied on the path.
 #[derive(Clone, Copy, Debug)]
@@ -167,16 +169,14 @@ impl LabelText {
         }
     }
 
-    /// Names and values in the order of [`LABELS`].
-    pub(super) fn pairs(&self, set: LabelSet) -> Vec<(&'static str, String)> {
+    /// The text between the braces, in the order of [`LABELS`].
+    pub(super) fn pairs(&self, set: LabelSet) -> LabelPairs {
         let names = LABELS.iter().map(|(name, _)| *name);
-        names
-            .filter(|name| set == LabelSet::Http || !HTTP_ONLY.contains(name))
-            .map(|name| (name, self.value(name)))
-            .collect()
+        let told = names.filter(|name| set == LabelSet::Http || !HTTP_ONLY.contains(name));
+        LabelPairs::new(told.map(|name| (name, self.value(name))))
     }
 
-    fn value(&self, name: &str) -> String {
+    fn value(&self, name: &str) -> Cow<'_, str> {
         let text: &str = match name {
             "reporter" => self.reporter.name(),
             "source_workload" => &self.source.workload,
@@ -200,24 +200,22 @@ impl LabelText {
             "destination_cluster" => &self.destination.cluster,
             "request_protocol" => self.protocol.map_or(UNKNOWN, RequestProtocol::name),
             "connection_security_policy" => self.security.name(),
-            "response_code" => return self.code(),
-            "grpc_response_status" => return self.grpc_status(),
-            "response_flags" => {
-                return self.flags.map_or_else(|| UNKNOWN.to_owned(), |flags| flags.to_string());
-            }
+            "response_code" => return or_unknown(self.outcome.map(|seen| seen.response_code)),
+            "grpc_response_status" => return self.grpc_status().into(),
+            "response_flags" => return or_unknown(self.flags),
             _ => UNKNOWN,
         };
-        text.to_owned()
-    }
-
-    fn code(&self) -> String {
-        self.outcome.map_or_else(|| UNKNOWN.to_owned(), |seen| seen.response_code.to_string())
+        text.into()
     }
 
     fn grpc_status(&self) -> String {
         let status = self.outcome.and_then(|outcome| outcome.grpc_status);
         status.map(|status| status.to_string()).unwrap_or_default()
     }
+}
+
+fn or_unknown(fact: Option<impl Display>) -> Cow<'static, str> {
+    fact.map_or(Cow::Borrowed(UNKNOWN), |fact| fact.to_string().into())
 }
 
 /// What one worker adds for one set of labels of finished requests.
@@ -289,84 +287,5 @@ impl TcpSeries {
     /// Bytes were received from the client.
     pub fn received(&self, bytes: u64) {
         self.received.fetch_add(bytes, Relaxed);
-    }
-}
-
-/// Every series of one kind: its labels, and one store for each worker that has seen it.
-#[derive(Debug)]
-pub(super) struct Family<S> {
-    by_key: KeyMap<usize>,
-    series: Vec<Series<S>>,
-    series_max: usize,
-}
-
-#[derive(Debug)]
-pub(super) struct Series<S> {
-    pub(super) labels: LabelText,
-    stores: Vec<(usize, Arc<S>)>,
-}
-
-impl<S> Series<S> {
-    pub(super) fn stores(&self) -> impl Iterator<Item = &S> {
-        self.stores.iter().map(|(_, store)| &**store)
-    }
-
-    /// The sum of one number over all workers.
-    pub(super) fn total(&self, number: impl Fn(&S) -> &AtomicU64) -> u64 {
-        self.stores().map(|store| number(store).load(Relaxed)).sum()
-    }
-}
-
-/// Where a record goes: its own series, or the one for all that find no place.
-pub(super) enum Found<S> {
-    Own(Arc<S>),
-    Overflow(Arc<S>),
-}
-
-impl<S: Default> Family<S> {
-    pub(super) fn new(series_max: usize) -> Self {
-        Self { by_key: KeyMap::default(), series: Vec::new(), series_max }
-    }
-
-    pub(super) fn series(&self) -> &[Series<S>] {
-        &self.series
-    }
-
-    pub(super) fn find(
-        &mut self,
-        worker: usize,
-        key: SeriesKey,
-        labels: &Labels<'_>,
-        outcome: HttpOutcome,
-    ) -> Found<S> {
-        if self.by_key.contains_key(&key) || self.by_key.len() < self.series_max {
-            return Found::Own(self.store(worker, key, || LabelText::new(labels, outcome)));
-        }
-        Found::Overflow(self.overflow(worker, labels.reporter))
-    }
-
-    /// The series for all that find no place; it comes on top of the bound.
-    pub(super) fn overflow(&mut self, worker: usize, reporter: Reporter) -> Arc<S> {
-        self.store(worker, SeriesKey::overflow(reporter), || LabelText::overflow(reporter))
-    }
-
-    fn store(
-        &mut self,
-        worker: usize,
-        key: SeriesKey,
-        labels: impl FnOnce() -> LabelText,
-    ) -> Arc<S> {
-        let next = self.series.len();
-        let index = *self.by_key.entry(key).or_insert(next);
-        if index == next {
-            self.series.push(Series { labels: labels(), stores: Vec::new() });
-        }
-        let store = Arc::default();
-        let Some(series) = self.series.get_mut(index) else { return store };
-        if let Some((_, present)) = series.stores.iter().find(|(owner, _)| *owner == worker) {
-            return Arc::clone(present);
-        }
-        series.stores.push((worker, Arc::clone(&store)));
-        store
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::series::{RequestSeries, Series};
+use super::family::Series;
+use super::series::RequestSeries;
 use crate::histogram::{DURATION, HistogramSnapshot};
 use crate::labels::{Reporter, SecurityPolicy};
 

@@ -24,50 +24,48 @@ impl<'a> Exposition<'a> {
         self.line(format_args!("# TYPE {name} {}", kind.name()));
     }
 
-    pub(crate) fn integer(&mut self, name: &str, labels: &[(&'static str, String)], value: u64) {
-        self.out.push_str(name);
-        self.labels(labels, None);
+    pub(crate) fn integer(&mut self, name: &str, labels: &LabelPairs, value: u64) {
+        self.series(name, "", labels, None);
         self.line(format_args!(" {value}"));
     }
 
     pub(crate) fn histogram(
         &mut self,
         name: &str,
-        labels: &[(&'static str, String)],
+        labels: &LabelPairs,
         histogram: &HistogramSnapshot,
     ) {
         for (bound, count) in histogram.exposed() {
-            self.out.push_str(name);
-            self.out.push_str("_bucket");
             let bound = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
-            self.labels(labels, Some(&bound));
+            self.series(name, "_bucket", labels, Some(&bound));
             self.line(format_args!(" {count}"));
         }
-        for (suffix, value) in
-            [("_sum", histogram.sum().to_string()), ("_count", histogram.count().to_string())]
-        {
-            self.out.push_str(name);
-            self.out.push_str(suffix);
-            self.labels(labels, None);
-            self.line(format_args!(" {value}"));
-        }
+        self.series(name, "_sum", labels, None);
+        self.line(format_args!(" {}", histogram.sum()));
+        self.series(name, "_count", labels, None);
+        self.line(format_args!(" {}", histogram.count()));
     }
 
-    fn labels(&mut self, labels: &[(&'static str, String)], bound: Option<&str>) {
-        let bound = bound.map(|bound| ("le", bound));
-        let all = labels.iter().map(|(name, value)| (*name, value.as_str())).chain(bound);
-        let mut separator = '{';
-        for (name, value) in all {
-            self.out.push(separator);
-            self.out.push_str(name);
-            self.out.push_str("=\"");
-            escape_into(value, self.out);
+    fn series(
+        &mut self,
+        name: &str,
+        suffix: &str,
+        LabelPairs(labels): &LabelPairs,
+        le: Option<&str>,
+    ) {
+        self.out.push_str(name);
+        self.out.push_str(suffix);
+        if labels.is_empty() && le.is_none() {
+            return;
+        }
+        self.out.push('{');
+        self.out.push_str(labels);
+        if let Some(bound) = le {
+            self.out.push_str(if labels.is_empty() { "le=\"" } else { ",le=\"" });
+            self.out.push_str(bound);
             self.out.push('"');
-            separator = ',';
         }
-        if separator == ',' {
-            self.out.push('}');
-        }
+        self.out.push('}');
     }
 
     fn line(&mut self, text: std::fmt::Arguments<'_>) {
@@ -75,6 +73,26 @@ impl<'a> Exposition<'a> {
         let written = self.out.write_fmt(text);
         debug_assert!(written.is_ok(), "a String takes every text");
         self.out.push('\n');
+    }
+}
+
+/// Labels as they stand between the braces, escaped; made once for all metrics of a series.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LabelPairs(String);
+
+impl LabelPairs {
+    pub(crate) fn new<V: AsRef<str>>(pairs: impl IntoIterator<Item = (&'static str, V)>) -> Self {
+        let mut text = String::new();
+        for (name, value) in pairs {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            text.push_str(name);
+            text.push_str("=\"");
+            escape_into(value.as_ref(), &mut text);
+            text.push('"');
+        }
+        Self(text)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use regex::{Regex, RegexBuilder};
 use serde_json::{Value as Json, json};
 
-use super::exposition::{Exposition, metric_name};
+use super::exposition::{Exposition, LabelPairs, metric_name};
 use super::{Entry, StatsRegistry, Value};
 use crate::histogram::HistogramSnapshot;
 use crate::metrics::MetricKind;
@@ -172,7 +172,7 @@ fn json_text(entries: &[(String, Entry)]) -> String {
 }
 
 /// One series: the labels and the statistic.
-type Labelled<'a> = (Vec<(&'static str, String)>, &'a Value);
+type Labelled<'a> = (LabelPairs, &'a Value);
 
 fn prometheus(entries: &[(String, Entry)]) -> String {
     // All series of a metric stand together, so they are gathered by metric name first.
@@ -180,7 +180,7 @@ fn prometheus(entries: &[(String, Entry)]) -> String {
     for (_, entry) in entries {
         let (leaf, response) = response_label(&entry.leaf);
         let name = format!("{}{}", entry.place.prometheus, metric_name(&leaf));
-        let labels = response.into_iter().chain(entry.place.label.clone()).collect();
+        let labels = LabelPairs::new(response.into_iter().chain(entry.place.label.clone()));
         metrics.entry(name).or_default().push((labels, &entry.value));
     }
     let mut out = String::new();
