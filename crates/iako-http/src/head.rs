@@ -64,6 +64,14 @@ impl Fields {
         Some(self.bytes.slice(entry.value_span().range()))
     }
 
+    /// A value that was read from these fields, sharing their buffer; `None` for any other bytes.
+    #[must_use]
+    pub fn share(&self, value: &[u8]) -> Option<Bytes> {
+        let start = (value.as_ptr() as usize).checked_sub(self.bytes.as_ptr() as usize)?;
+        let end = start.checked_add(value.len())?;
+        (end <= self.bytes.len()).then(|| self.bytes.slice(start..end))
+    }
+
     /// Whether a field of that name is there.
     #[must_use]
     pub fn contains<'a>(&'a self, name: impl Into<NameRef<'a>>) -> bool {

@@ -1,5 +1,13 @@
 //! Carrying HTTP.
 
+pub(crate) mod convert;
+pub(crate) mod downstream;
+pub(crate) mod grpc;
+pub(crate) mod pump;
+pub(crate) mod stream;
+pub(crate) mod timer;
+pub(crate) mod wire;
+
 use std::{rc::Rc, sync::Arc};
 
 use iako_proxy_config::HttpConnectionManager;

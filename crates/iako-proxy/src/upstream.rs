@@ -1,5 +1,128 @@
-//! Connections to upstreams, kept for reuse.
+//! The server's side of an exchange, whichever protocol it speaks, and the connections to servers.
+//!
+//! Start at [`pool::Pool`]; [`Upstream`] is one request on one of its connections.
 
-/// One worker's idle and shared connections to upstreams, by version of a cluster and endpoint.
-#[derive(Debug, Default)]
-pub struct Pools {}
+pub(crate) mod h1;
+pub(crate) mod h2;
+pub(crate) mod pool;
+
+pub use pool::Pools;
+
+use std::io;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use iako_http::{
+    BodyEvent, Fields, HeaderEdits, LengthMismatch, ParseError, RequestEdits, RequestHead,
+    ResponseHead,
+};
+
+use crate::http::downstream::Content;
+
+/// Why a request did not get its response, or not the whole of it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamError {
+    /// The server closed, or the connection broke.
+    #[error("the upstream closed the connection")]
+    Closed(#[source] Option<io::Error>),
+    /// The server reset the stream.
+    #[error("the upstream reset the stream: {0}")]
+    Reset(::h2::Reason),
+    /// The server said that it did not look at the request (`REFUSED_STREAM`, GOAWAY): repeating it is
+    /// safe.
+    #[error("the upstream refused the stream")]
+    Refused,
+    /// What it sent is not HTTP.
+    #[error("the upstream broke the protocol")]
+    Protocol(#[from] ParseError),
+    /// The request does not fit what its head announced: the fault of the client.
+    #[error("the request does not fit its announced length")]
+    Length(#[from] LengthMismatch),
+    /// The request cannot be said in the upstream's protocol.
+    #[error("the request cannot be said in HTTP/2")]
+    NotHttp2(#[from] crate::http::convert::NotHttp2),
+}
+
+/// One request on a connection to a server.
+#[derive(Debug)]
+pub(crate) enum Upstream {
+    /// A whole HTTP/1 connection; it goes back to the pool when the response is complete.
+    Http1(Box<h1::Http1Upstream>),
+    /// A stream of a shared HTTP/2 connection.
+    Http2(Box<h2::Http2Upstream>),
+}
+
+macro_rules! each {
+    ($side:expr, $inner:ident => $call:expr) => {
+        match $side {
+            Upstream::Http1($inner) => $call,
+            Upstream::Http2($inner) => $call,
+        }
+    };
+}
+
+impl Upstream {
+    /// Queues the request's head.
+    pub(crate) fn send_head(
+        &mut self,
+        head: &RequestHead,
+        edits: &RequestEdits,
+        content: Content,
+    ) -> Result<(), UpstreamError> {
+        each!(self, inner => inner.send_head(head, edits, content))
+    }
+
+    /// Queues a piece of the request's content.
+    pub(crate) fn send_data(&mut self, data: Bytes) -> Result<(), UpstreamError> {
+        each!(self, inner => inner.send_data(data))
+    }
+
+    /// Queues the end of the request.
+    pub(crate) fn send_end(
+        &mut self,
+        trailers: Option<(&Fields, &HeaderEdits)>,
+    ) -> Result<(), UpstreamError> {
+        each!(self, inner => inner.send_end(trailers))
+    }
+
+    /// Bytes of the request that wait to be written.
+    pub(crate) fn queued(&self) -> usize {
+        each!(self, inner => inner.queued())
+    }
+
+    /// Writes what is queued; ready once all of it is on its way.
+    pub(crate) fn poll_flush(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), UpstreamError>> {
+        each!(self, inner => inner.poll_flush(context))
+    }
+
+    /// Takes the response's head; interim ones are passed over.
+    pub(crate) fn poll_head(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<ResponseHead, UpstreamError>> {
+        each!(self, inner => inner.poll_head(context))
+    }
+
+    /// Takes the next piece of the response's content.
+    pub(crate) fn poll_body(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<BodyEvent, UpstreamError>> {
+        each!(self, inner => inner.poll_body(context))
+    }
+
+    /// Whether any byte of the request may have reached the server: from then on only requests that
+    /// may be repeated are repeated.
+    pub(crate) fn has_sent(&self) -> bool {
+        each!(self, inner => inner.has_sent())
+    }
+
+    /// Whether the connection had carried requests before: an early close is then the normal race of
+    /// an idle connection.
+    pub(crate) fn is_reused(&self) -> bool {
+        each!(self, inner => inner.is_reused())
+    }
+}

@@ -1,0 +1,264 @@
+//! Requests of an HTTP/1 client.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use iako_http::{
+    BodyEncoder, BodyEvent, BodyLength, ConnectionField, Fields, Framing, HeaderEdits, Known,
+    Limits, NameCase, ParseError, Persistence, RequestDecoder, RequestHead, ResponseEdits,
+    ResponseHead, Version, Wire as WireForm, write_interim, write_response_head,
+};
+
+use super::{Content, DownstreamError};
+use crate::http::wire::{QUEUE_BYTES_MAX, Wire};
+use crate::transport::Stream;
+
+/// The server's half of an HTTP/1 connection.
+#[derive(Debug)]
+pub(crate) struct Http1Downstream {
+    wire: Wire,
+    decoder: RequestDecoder,
+    encoder: BodyEncoder,
+    name_case: NameCase,
+    version: Version,
+    /// The client waits for `100 Continue` and has not been told.
+    continue_owed: bool,
+    /// Whether the connection serves another request.
+    persistence: Persistence,
+    upgrade: Option<Bytes>,
+    tunnel: Tunnel,
+}
+
+/// How far the connection is a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tunnel {
+    No,
+    Open,
+    /// Nothing more is sent to the client.
+    Ended,
+}
+
+impl Http1Downstream {
+    /// Takes a connection over.
+    pub(crate) fn new(stream: Stream, limits: Limits) -> Self {
+        Self {
+            wire: Wire::new(stream),
+            decoder: RequestDecoder::new(limits),
+            encoder: BodyEncoder::Empty,
+            name_case: limits.name_case,
+            version: Version::Http11,
+            continue_owed: false,
+            persistence: Persistence::KeepAlive,
+            upgrade: None,
+            tunnel: Tunnel::No,
+        }
+    }
+
+    /// Reads the next head. `None`: the client closed between two requests.
+    pub(crate) fn poll_head(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<RequestHead>, DownstreamError>> {
+        loop {
+            if let Some(head) = self.decoder.head(&mut self.wire.input)? {
+                self.begin(&head);
+                return Poll::Ready(Ok(Some(head)));
+            }
+            if self.wire.input.is_empty() {
+                self.wire.rest();
+            }
+            match ready!(self.wire.poll_fill(context)) {
+                Ok(0) if self.wire.input.is_empty() => return Poll::Ready(Ok(None)),
+                Ok(0) => return Poll::Ready(Err(DownstreamError::Gone(None))),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(DownstreamError::Gone(Some(error)))),
+            }
+        }
+    }
+
+    fn begin(&mut self, head: &RequestHead) {
+        self.version = head.version();
+        self.continue_owed = head.expects_continue();
+        self.persistence = head.persistence();
+        self.upgrade = head.fields().shared(Known::Upgrade).filter(|_| head.upgrade().is_some());
+    }
+
+    /// Whether a head has begun to arrive.
+    pub(crate) fn is_inside_head(&self) -> bool {
+        self.decoder.is_inside_head(&self.wire.input)
+    }
+
+    /// Whether the connection serves another request, once the current response is complete.
+    pub(crate) fn is_reusable(&self) -> bool {
+        self.persistence == Persistence::KeepAlive
+            && self.decoder.is_body_done()
+            && matches!(self.encoder, BodyEncoder::Empty)
+            && self.tunnel == Tunnel::No
+    }
+
+    /// The connection ends with the response that is sent next.
+    pub(crate) fn close_after_response(&mut self) {
+        self.persistence = Persistence::Close;
+    }
+
+    /// Whether the client will be told or has been told that the connection ends.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.persistence == Persistence::Close
+    }
+
+    pub(crate) fn poll_body(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<BodyEvent, DownstreamError>> {
+        if std::mem::take(&mut self.continue_owed) && self.wire.input.is_empty() {
+            write_interim(100, self.wire.output.tail());
+        }
+        loop {
+            if let Some(event) = self.decoder.body(&mut self.wire.input)? {
+                return Poll::Ready(Ok(event));
+            }
+            // A client that waits for `100 Continue` sends nothing before it has it.
+            if !self.wire.output.is_empty()
+                && let Poll::Ready(Err(error)) = self.wire.poll_flush(context)
+            {
+                return Poll::Ready(Err(DownstreamError::Gone(Some(error))));
+            }
+            match ready!(self.wire.poll_fill(context)) {
+                Ok(0) => self.decoder.eof(&self.wire.input).map_err(gone_or_protocol)?,
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(DownstreamError::Gone(Some(error)))),
+            }
+        }
+    }
+
+    /// A client that closes its half while it waits counts as gone, as with Envoy: HTTP/1 knows no
+    /// other way to give a request up.
+    pub(crate) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<DownstreamError> {
+        // A pipelined request stays unread beyond a small bound, so that it cannot fill memory.
+        while self.wire.input.len() < QUEUE_BYTES_MAX / 4 {
+            match ready!(self.wire.poll_fill(context)) {
+                Ok(0) => return Poll::Ready(DownstreamError::Gone(None)),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(DownstreamError::Gone(Some(error))),
+            }
+        }
+        Poll::Pending
+    }
+
+    pub(crate) fn send_head(
+        &mut self,
+        head: &ResponseHead,
+        edits: &ResponseEdits,
+        content: Content,
+    ) -> Result<(), DownstreamError> {
+        self.continue_owed = false;
+        let old = self.version == Version::Http10;
+        let (framing, encoder) = match content {
+            Content::None if is_silent(edits.status(head)) => (Framing::Silent, BodyEncoder::Empty),
+            Content::None => (Framing::Length(0), BodyEncoder::Empty),
+            Content::Exact(length) => (Framing::Length(length), BodyEncoder::Exact(length)),
+            Content::Streamed if old => (Framing::Silent, BodyEncoder::Raw),
+            Content::Streamed => (Framing::Chunked, BodyEncoder::Chunked),
+            Content::Described(Some(length)) => (Framing::Length(length), BodyEncoder::Empty),
+            Content::Described(None) => (Framing::Silent, BodyEncoder::Empty),
+            Content::Tunnel => (Framing::Silent, BodyEncoder::Raw),
+        };
+        if content == Content::Tunnel {
+            self.decoder.switch_to_tunnel();
+            self.tunnel = Tunnel::Open;
+        } else if encoder == BodyEncoder::Raw || !self.decoder.is_body_done() {
+            // A response that comes before the whole request is followed by unread content, which
+            // nobody should have to skip.
+            self.persistence = Persistence::Close;
+        }
+        self.encoder = encoder;
+        let connection = match (content, self.persistence, &self.upgrade) {
+            (Content::Tunnel, _, Some(protocol)) => ConnectionField::Upgrade(protocol),
+            (Content::Tunnel, _, None) => ConnectionField::Omit,
+            (_, Persistence::Close, _) => ConnectionField::Close,
+            (_, Persistence::KeepAlive, _) if old => ConnectionField::KeepAlive,
+            (_, Persistence::KeepAlive, _) => ConnectionField::Omit,
+        };
+        let form = WireForm { framing, connection, name_case: self.name_case };
+        write_response_head(head, edits, self.version, form, self.wire.output.tail());
+        Ok(())
+    }
+
+    pub(crate) fn send_data(&mut self, data: Bytes) -> Result<(), DownstreamError> {
+        let after = self.encoder.data(data.len(), self.wire.output.tail())?;
+        self.wire.output.push(data);
+        self.wire.output.tail().extend_from_slice(after);
+        Ok(())
+    }
+
+    pub(crate) fn send_end(
+        &mut self,
+        trailers: Option<(&Fields, &HeaderEdits)>,
+    ) -> Result<(), DownstreamError> {
+        self.encoder.end(trailers, self.wire.output.tail())?;
+        match self.tunnel {
+            Tunnel::Open => self.tunnel = Tunnel::Ended,
+            Tunnel::No | Tunnel::Ended => {}
+        }
+        self.encoder = BodyEncoder::Empty;
+        Ok(())
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.wire.output.len()
+    }
+
+    pub(crate) fn poll_flush(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), DownstreamError>> {
+        let flushed = match self.tunnel {
+            Tunnel::Ended => self.wire.poll_shutdown(context),
+            Tunnel::No | Tunnel::Open => self.wire.poll_flush(context),
+        };
+        flushed.map_err(|error| DownstreamError::Gone(Some(error)))
+    }
+
+    /// An HTTP/1 message is given up by closing the connection.
+    pub(crate) fn abort(&mut self) {
+        self.persistence = Persistence::Close;
+        self.encoder = BodyEncoder::Empty;
+    }
+
+    /// Says that nothing follows and reads what the client still sends, so that the last response is
+    /// not lost to a reset; the caller bounds the time.
+    pub(crate) fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.wire.poll_shutdown(context))?;
+        loop {
+            self.wire.input.clear();
+            if ready!(self.wire.poll_fill(context))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// How much content of the current request is left to read.
+    pub(crate) fn is_request_complete(&self) -> bool {
+        self.decoder.is_body_done()
+    }
+}
+
+/// Statuses that never have content and so never announce its length.
+fn is_silent(status: u16) -> bool {
+    matches!(status, 100..=199 | 204 | 304)
+}
+
+fn gone_or_protocol(error: ParseError) -> DownstreamError {
+    if error == ParseError::Truncated { DownstreamError::Gone(None) } else { error.into() }
+}
+
+/// How much content a request announces, for whoever sends it on.
+pub(crate) fn content_of(length: BodyLength) -> Content {
+    match length {
+        BodyLength::Empty => Content::None,
+        BodyLength::Exact(length) => Content::Exact(length),
+        BodyLength::Chunked | BodyLength::UntilClose => Content::Streamed,
+        BodyLength::Tunnel => Content::Tunnel,
+    }
+}

@@ -1,0 +1,236 @@
+//! Moves content between the two sides of an exchange, never holding more than a bound.
+
+use std::task::{Context, Poll, ready};
+
+use iako_http::{BodyEvent, Fields, HeaderEdits};
+
+use super::downstream::{Downstream, DownstreamError};
+use super::grpc::MessageCounter;
+use super::wire::QUEUE_BYTES_MAX;
+use crate::upstream::{Upstream, UpstreamError};
+
+/// Content of a request that is kept so that the request can be repeated. Beyond this a request is
+/// sent once only.
+const REPLAY_BYTES_MAX: usize = 64 * 1024;
+
+/// Which side failed.
+#[derive(Debug)]
+pub(crate) enum PumpError {
+    Downstream(DownstreamError),
+    Upstream(UpstreamError),
+}
+
+/// Whether a request may have to be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeatable {
+    Yes,
+    No,
+}
+
+/// A request's content on its way to the server.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    /// Events that were sent, for the next try.
+    replay: Option<Vec<BodyEvent>>,
+    replay_bytes: usize,
+    /// How many of them the current try has sent.
+    replayed: usize,
+    /// The client has said everything.
+    read_whole: bool,
+    /// The current try has been told everything.
+    told_whole: bool,
+    trailers: Option<Box<Fields>>,
+    /// Content bytes received from the client.
+    pub(crate) bytes: u64,
+    /// gRPC messages received from the client.
+    pub(crate) messages: MessageCounter,
+}
+
+impl Upload {
+    /// Content that has not begun.
+    pub(crate) fn new(repeatable: Repeatable) -> Self {
+        Self {
+            replay: (repeatable == Repeatable::Yes).then(Vec::new),
+            replay_bytes: 0,
+            replayed: 0,
+            read_whole: false,
+            told_whole: false,
+            trailers: None,
+            bytes: 0,
+            messages: MessageCounter::default(),
+        }
+    }
+
+    /// Whether the client has said everything.
+    pub(crate) fn is_read_whole(&self) -> bool {
+        self.read_whole
+    }
+
+    /// Whether the request can be sent once more.
+    pub(crate) fn can_repeat(&self) -> bool {
+        self.replay.is_some() || (self.bytes == 0 && self.trailers.is_none())
+    }
+
+    /// Starts over, for another try.
+    pub(crate) fn rewind(&mut self) {
+        self.replayed = 0;
+        self.told_whole = false;
+        self.trailers = None;
+    }
+
+    /// No other try will follow: what was kept is let go.
+    pub(crate) fn forget(&mut self) {
+        if self.replay.as_ref().is_some_and(|replay| self.replayed >= replay.len()) {
+            self.replay = None;
+        }
+    }
+
+    /// Moves content; ready once the server has been told everything.
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        downstream: &mut Downstream<'_>,
+        upstream: &mut Upstream,
+    ) -> Poll<Result<(), PumpError>> {
+        if upstream.queued() == usize::MAX {
+            ready!(upstream.poll_flush(context)).map_err(PumpError::Upstream)?;
+        }
+        loop {
+            let mut moved = false;
+            while !self.told_whole && upstream.queued() < QUEUE_BYTES_MAX {
+                let Poll::Ready(event) = self.poll_next(context, downstream) else { break };
+                let event = event.map_err(PumpError::Downstream)?;
+                self.tell(event, upstream).map_err(PumpError::Upstream)?;
+                moved = true;
+            }
+            ready!(upstream.poll_flush(context)).map_err(PumpError::Upstream)?;
+            if self.told_whole {
+                return Poll::Ready(Ok(()));
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// The next event for the current try: a kept one, or a new one from the client.
+    fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+        downstream: &mut Downstream<'_>,
+    ) -> Poll<Result<BodyEvent, DownstreamError>> {
+        if let Some(event) = self.replay.as_ref().and_then(|replay| replay.get(self.replayed)) {
+            self.replayed += 1;
+            return Poll::Ready(Ok(event.clone()));
+        }
+        if self.read_whole {
+            return Poll::Ready(Ok(BodyEvent::End));
+        }
+        let event = ready!(downstream.poll_body(context))?;
+        self.keep(&event);
+        Poll::Ready(Ok(event))
+    }
+
+    fn keep(&mut self, event: &BodyEvent) {
+        match event {
+            BodyEvent::Data(data) => {
+                self.bytes += data.len() as u64;
+                self.messages.count(data);
+                self.replay_bytes += data.len();
+            }
+            BodyEvent::Trailers(_) => {}
+            BodyEvent::End => self.read_whole = true,
+        }
+        if self.replay_bytes > REPLAY_BYTES_MAX {
+            self.replay = None;
+        }
+        if let Some(replay) = self.replay.as_mut()
+            && !matches!(event, BodyEvent::End)
+        {
+            replay.push(event.clone());
+            self.replayed += 1;
+        }
+    }
+
+    fn tell(&mut self, event: BodyEvent, upstream: &mut Upstream) -> Result<(), UpstreamError> {
+        match event {
+            BodyEvent::Data(data) => upstream.send_data(data),
+            BodyEvent::Trailers(trailers) => {
+                self.trailers = Some(trailers);
+                Ok(())
+            }
+            BodyEvent::End => {
+                self.told_whole = true;
+                let edits = HeaderEdits::default();
+                let trailers = self.trailers.as_deref();
+                upstream.send_end(trailers.map(|trailers| (trailers, &edits)))
+            }
+        }
+    }
+}
+
+/// A response's content on its way to the client.
+#[derive(Debug, Default)]
+pub(crate) struct Download {
+    ended: bool,
+    /// Trailers of the response.
+    pub(crate) trailers: Option<Box<Fields>>,
+    /// Content bytes sent to the client.
+    pub(crate) bytes: u64,
+    /// gRPC messages sent to the client.
+    pub(crate) messages: MessageCounter,
+    /// Counts pieces, so that the caller sees that something moved.
+    pub(crate) pieces: u64,
+}
+
+impl Download {
+    /// Moves content; ready once the client has been told everything.
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        upstream: &mut Upstream,
+        downstream: &mut Downstream<'_>,
+    ) -> Poll<Result<(), PumpError>> {
+        loop {
+            let mut moved = false;
+            while !self.ended && downstream.queued() < QUEUE_BYTES_MAX {
+                let Poll::Ready(event) = upstream.poll_body(context) else { break };
+                let event = event.map_err(PumpError::Upstream)?;
+                self.tell(event, downstream).map_err(PumpError::Downstream)?;
+                moved = true;
+            }
+            ready!(downstream.poll_flush(context)).map_err(PumpError::Downstream)?;
+            if self.ended {
+                return Poll::Ready(Ok(()));
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn tell(
+        &mut self,
+        event: BodyEvent,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<(), DownstreamError> {
+        self.pieces += 1;
+        match event {
+            BodyEvent::Data(data) => {
+                self.bytes += data.len() as u64;
+                self.messages.count(&data);
+                downstream.send_data(data)
+            }
+            BodyEvent::Trailers(trailers) => {
+                self.trailers = Some(trailers);
+                Ok(())
+            }
+            BodyEvent::End => {
+                self.ended = true;
+                let edits = HeaderEdits::default();
+                let trailers = self.trailers.as_deref();
+                downstream.send_end(trailers.map(|trailers| (trailers, &edits)))
+            }
+        }
+    }
+}

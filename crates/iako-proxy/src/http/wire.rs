@@ -1,0 +1,185 @@
+//! The bytes of one HTTP/1 connection: read and not yet parsed, queued and not yet written.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future as _;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
+
+use crate::transport::Stream;
+
+/// What a direction may hold before its source is no longer read. Together with one read it bounds
+/// the memory of an exchange, whatever the size of the message.
+pub(crate) const QUEUE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes asked of a socket while content flows.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Pieces up to this size are copied together, larger ones are written from where they are.
+const COPY_BYTES_MAX: usize = 4 * 1024;
+
+/// Slices of one gathered write.
+const SLICES_MAX: usize = 16;
+
+thread_local! {
+    /// Where heads are read to: a connection that waits for one owns no buffer.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+/// A connection with its two buffers.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    stream: Stream,
+    /// Read and not yet parsed.
+    pub(crate) input: BytesMut,
+    /// Queued and not yet written.
+    pub(crate) output: Output,
+}
+
+impl Wire {
+    /// Takes a connection over, with what was already read from it.
+    pub(crate) fn new(mut stream: Stream) -> Self {
+        let input = BytesMut::from(stream.take_prefix());
+        Self { stream, input, output: Output::default() }
+    }
+
+    /// Reads once. 0 is the end of the stream.
+    pub(crate) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.is_empty() {
+            return self.poll_fill_from_scratch(context);
+        }
+        self.input.reserve(READ_BYTES / 4);
+        pin!(self.stream.read_buf(&mut self.input)).poll(context)
+    }
+
+    /// Reads once into the worker's scratch buffer and keeps what came: idle connections cost no
+    /// buffer, and small messages cost only their size.
+    fn poll_fill_from_scratch(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut read = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
+            let filled = read.filled();
+            self.input.extend_from_slice(filled);
+            Poll::Ready(Ok(filled.len()))
+        })
+    }
+
+    /// Writes what is queued; ready once all of it is on its way.
+    pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut wrote = false;
+        while !self.output.is_empty() {
+            let written = ready!(self.output.poll_write(&mut self.stream, context))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            wrote = true;
+        }
+        if wrote || self.stream.is_tls() {
+            return Pin::new(&mut self.stream).poll_flush(context);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what is queued and then says that nothing follows.
+    pub(crate) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(context))?;
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    /// Gives back memory that an idle connection does not need.
+    pub(crate) fn rest(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.output.is_empty() {
+            self.output = Output::default();
+        }
+    }
+}
+
+/// Bytes to be written, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    pieces: VecDeque<Bytes>,
+    /// What comes after the pieces: heads, framing and small pieces, gathered.
+    tail: BytesMut,
+    queued_in_pieces: usize,
+}
+
+impl Output {
+    /// Where heads and framing are written to.
+    pub(crate) fn tail(&mut self) -> &mut BytesMut {
+        &mut self.tail
+    }
+
+    /// Queues a piece of content.
+    pub(crate) fn push(&mut self, piece: Bytes) {
+        if piece.len() <= COPY_BYTES_MAX {
+            self.tail.extend_from_slice(&piece);
+            return;
+        }
+        if !self.tail.is_empty() {
+            let tail = self.tail.split().freeze();
+            self.queued_in_pieces += tail.len();
+            self.pieces.push_back(tail);
+        }
+        self.queued_in_pieces += piece.len();
+        self.pieces.push_back(piece);
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.queued_in_pieces + self.tail.len()
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.tail.is_empty()
+    }
+
+    /// One write of as much as goes: all pieces and the tail in one system call.
+    fn poll_write(
+        &mut self,
+        stream: &mut Stream,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(stream);
+        let written = if self.pieces.is_empty() {
+            ready!(stream.poll_write(context, &self.tail))?
+        } else {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let tail = std::iter::once(self.tail.as_ref());
+            let mut used = 0;
+            let sources = self.pieces.iter().map(AsRef::as_ref).chain(tail);
+            for (slice, source) in slices.iter_mut().zip(sources) {
+                *slice = IoSlice::new(source);
+                used += 1;
+            }
+            let slices = slices.get(..used).unwrap_or_default();
+            ready!(stream.poll_write_vectored(context, slices))?
+        };
+        self.advance(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(first) = self.pieces.front_mut() {
+            let step = written.min(first.len());
+            first.advance(step);
+            written -= step;
+            self.queued_in_pieces -= step;
+            if !first.is_empty() {
+                return;
+            }
+            self.pieces.pop_front();
+        }
+        self.tail.advance(written.min(self.tail.len()));
+        if self.tail.is_empty() {
+            self.tail.clear();
+        }
+    }
+}
