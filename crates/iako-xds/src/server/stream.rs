@@ -1,0 +1,138 @@
+//! One client's conversation, as the server sees it: requests in, responses out, no I/O.
+
+mod kind;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use self::kind::{Kind, Removals};
+use super::status::TypeStatus;
+use crate::{Request, Response, Snapshot, TypeUrl, Variant};
+
+/// The server's end of one stream.
+///
+/// Feed it requests and snapshots; then take responses until there are none.
+#[derive(Debug)]
+pub struct ServerStream {
+    variant: Variant,
+    snapshot: Option<Arc<Snapshot>>,
+    kinds: BTreeMap<TypeUrl, Kind>,
+    /// Endpoints of clusters that changed: a client that updates a cluster waits for its
+    /// endpoints, and a delta client does not even ask for them.
+    endpoints_due: BTreeSet<Arc<str>>,
+    responses: u64,
+}
+
+impl ServerStream {
+    /// A stream that has heard and said nothing.
+    #[must_use]
+    pub const fn new(variant: Variant) -> Self {
+        Self {
+            variant,
+            snapshot: None,
+            kinds: BTreeMap::new(),
+            endpoints_due: BTreeSet::new(),
+            responses: 0,
+        }
+    }
+
+    /// Takes a message of the client.
+    pub fn on_request(&mut self, request: Request) {
+        match request {
+            Request::Delta(type_url, request) => {
+                let by_default = type_url.is_wildcard_by_default();
+                self.kinds.entry(type_url).or_default().on_delta(request, by_default);
+            }
+            Request::State(type_url, request) => {
+                let kind = self.kinds.entry(type_url.clone()).or_default();
+                kind.on_state(request, &type_url);
+            }
+        }
+    }
+
+    /// Takes a new state. It replaces the one before, sent or not.
+    pub fn on_snapshot(&mut self, snapshot: Arc<Snapshot>) {
+        let before = self.snapshot.replace(snapshot);
+        let Some(now) = &self.snapshot else { return };
+        for (type_url, kind) in &mut self.kinds {
+            let old = before.as_ref().and_then(|before| before.set(type_url));
+            kind.changed |= before.is_none() || old != now.set(type_url);
+        }
+    }
+
+    /// What is to be sent next; none when everything is sent or waits for the client.
+    ///
+    /// Types go out in the order that makes before it breaks: clusters and endpoints are removed
+    /// only when the client has taken the listeners and routes that no longer need them.
+    pub fn next_response(&mut self) -> Option<Response> {
+        let snapshot = Arc::clone(self.snapshot.as_ref()?);
+        let types: Vec<TypeUrl> = self.kinds.keys().cloned().collect();
+        let add = |type_url: &TypeUrl| match is_target(type_url) {
+            true => Removals::Held,
+            false => Removals::Sent,
+        };
+        for type_url in &types {
+            if let Some(response) = self.respond(type_url, &snapshot, add(type_url)) {
+                return Some(response);
+            }
+        }
+        if !self.references_settled() {
+            return None;
+        }
+        let mut targets = types.iter().filter(|type_url| is_target(type_url));
+        targets.find_map(|type_url| self.respond(type_url, &snapshot, Removals::Sent))
+    }
+
+    /// How far the client is, in order of sending.
+    #[must_use]
+    pub fn status(&self) -> Vec<TypeStatus> {
+        self.kinds.iter().map(|(type_url, kind)| kind.status(type_url)).collect()
+    }
+
+    fn respond(
+        &mut self,
+        type_url: &TypeUrl,
+        snapshot: &Snapshot,
+        removals: Removals,
+    ) -> Option<Response> {
+        let kind = self.kinds.get_mut(type_url)?;
+        if *type_url == TypeUrl::ENDPOINTS && !kind.is_waiting() {
+            kind.push_again(std::mem::take(&mut self.endpoints_due));
+        }
+        let set = snapshot.set(type_url).map(AsRef::as_ref);
+        let answer = match self.variant {
+            Variant::Delta => kind.next_delta(set, removals),
+            Variant::StateOfTheWorld if type_url.is_full_state() => kind.next_whole(set, removals),
+            Variant::StateOfTheWorld => kind.next_partial(set),
+        }?;
+        self.responses = self.responses.saturating_add(1);
+        let nonce = self.responses.to_string();
+        kind.sent(&nonce, &answer.version);
+        if *type_url == TypeUrl::CLUSTER {
+            self.endpoints_due.extend(answer.changed);
+        }
+        Some(Response {
+            type_url: type_url.clone(),
+            version: answer.version,
+            nonce,
+            resources: answer.resources,
+            removed: answer.removed,
+        })
+    }
+
+    /// Whether the client has taken all that may refer to clusters. After a rejection it still
+    /// runs the old listeners and routes, which need the old clusters.
+    fn references_settled(&self) -> bool {
+        let referring =
+            [TypeUrl::LISTENER, TypeUrl::SCOPED_ROUTES, TypeUrl::ROUTES, TypeUrl::VIRTUAL_HOST];
+        let mut kinds = referring.iter().filter_map(|type_url| self.kinds.get(type_url));
+        kinds.all(Kind::is_settled)
+    }
+}
+
+/// Whether listeners and routes refer to resources of this type.
+fn is_target(type_url: &TypeUrl) -> bool {
+    *type_url == TypeUrl::CLUSTER || *type_url == TypeUrl::ENDPOINTS
+}
