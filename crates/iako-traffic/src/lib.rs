@@ -14,17 +14,28 @@
 //!
 //! Tests check each rule by what Envoy was seen to do, and by properties over random input.
 
+mod breaker;
 mod facts;
+mod lb;
 mod matching;
+mod outlier;
+mod retry;
 mod route;
 mod share;
 mod text;
 
+pub use breaker::{BreakerGuard, Breakers, Overflow};
 pub use facts::{
     ConnectionInfo, HeaderList, Headers, Metadata, PeerCertificate, RequestFacts, RequestHead,
     TlsFacts, is_grpc_content_type,
 };
+pub use lb::{
+    ActiveRequest, BalancedEndpoint, Balancer, ClusterState, EndpointCounters, EndpointState, Pick,
+    PickRequest,
+};
 pub use matching::{Mismatch, header_matches, metadata_matches, mismatch, response_header_matches};
+pub use outlier::{Ejection, EjectionCause, Outcome};
+pub use retry::{RetryDecision, RetryState, StopReason, TryEnd, TryTraces};
 pub use route::{
     ConsideredRoute, DomainMatch, EffectiveOverrides, HostChange, RequestHash, RouteMatchResult,
     RouteOutcome, RouteTable, RouteTrace, Timeouts, hash_of_ip, https_location,
