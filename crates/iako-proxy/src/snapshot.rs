@@ -6,6 +6,8 @@ mod stats;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
+use iako_traffic::RouteTable;
+
 pub use chain::{Chain, ChainId, ChainTransport, ListenerSettings, NetworkStep, Terminal};
 pub use cluster::{ClusterTransport, UpstreamCluster};
 pub use stats::{ClusterStats, ListenerStats};
@@ -20,6 +22,7 @@ pub struct ProxySnapshot {
     pub version: u64,
     pub(crate) listeners: HashMap<Arc<str>, Arc<ListenerSettings>>,
     pub(crate) chains: HashMap<ChainId, Arc<Chain>>,
+    pub(crate) routes: HashMap<Arc<str>, Arc<RouteTable>>,
     pub(crate) clusters: HashMap<Arc<str>, Arc<UpstreamCluster>>,
 }
 
@@ -35,6 +38,12 @@ impl ProxySnapshot {
     #[must_use]
     pub fn chain(&self, id: ChainId) -> Option<&Arc<Chain>> {
         self.chains.get(&id)
+    }
+
+    /// The route table of an RDS name.
+    #[must_use]
+    pub fn routes(&self, name: &str) -> Option<&Arc<RouteTable>> {
+        self.routes.get(name)
     }
 
     /// A cluster.

@@ -64,6 +64,15 @@ impl Stream {
     }
 }
 
+/// Whether a handshake failed because of a certificate, not of the connection.
+pub(crate) fn is_certificate_error(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(
+        tls,
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
+    )
+}
+
 macro_rules! each {
     ($stream:expr, $inner:ident => $call:expr) => {
         match $stream {

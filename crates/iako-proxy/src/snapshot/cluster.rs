@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use iako_proxy_config::{Cluster, Endpoint, UpstreamTransport};
+use arc_swap::ArcSwap;
+use iako_proxy_config::{Cluster, Discovery, Endpoint, EndpointSet, UpstreamTransport};
+use iako_rt::{Rng, clock};
 use iako_telemetry::{ServiceLabels, StatsRegistry};
+use iako_traffic::{Balancer, ClusterState};
 
 use super::ClusterStats;
 use crate::transport::client::ClientTlsSlot;
@@ -21,6 +24,9 @@ pub struct UpstreamCluster {
     pub service: ServiceLabels,
     /// Its statistics.
     pub stats: ClusterStats,
+    /// Its live numbers, the same over all versions of the cluster.
+    pub state: Arc<ClusterState>,
+    balancer: ArcSwap<Balancer>,
     transport: ClusterTransport,
     matches: Vec<ClusterTransport>,
 }
@@ -51,7 +57,17 @@ impl ClusterTransport {
 
 impl UpstreamCluster {
     /// Compiles a cluster; its TLS settings are not built yet.
-    pub(crate) fn new(id: u64, config: Arc<Cluster>, stats: &StatsRegistry) -> Self {
+    ///
+    /// `state` is that of the version before, if there was one.
+    pub(crate) fn new(
+        id: u64,
+        config: Arc<Cluster>,
+        stats: &StatsRegistry,
+        state: Option<Arc<ClusterState>>,
+    ) -> Self {
+        let state = state.unwrap_or_else(|| ClusterState::new(clock::now()));
+        let nobody = Arc::new(EndpointSet::new(config.name.clone(), Vec::new()));
+        let balancer = Balancer::new(Arc::clone(&config), nobody, Arc::clone(&state), 0);
         let service = config.metadata.services.first().map_or_else(
             || ServiceLabels::from_host(host_in_name(&config.name)),
             |service| ServiceLabels::new(&service.host, &service.name, &service.namespace),
@@ -61,6 +77,8 @@ impl UpstreamCluster {
             name: config.name.as_str().into(),
             service,
             stats: ClusterStats::new(stats, config.stat_name()),
+            state,
+            balancer: ArcSwap::from_pointee(balancer),
             transport: ClusterTransport::new(&config.transport),
             matches: config
                 .transport_matches
@@ -68,6 +86,39 @@ impl UpstreamCluster {
                 .map(|one| ClusterTransport::new(&one.transport))
                 .collect(),
             config,
+        }
+    }
+
+    /// The instances of this moment, ready for choosing. A retry may load them again.
+    #[must_use]
+    pub fn balancer(&self) -> Arc<Balancer> {
+        self.balancer.load_full()
+    }
+
+    /// Replaces the instances; those that stay keep their live numbers and connections.
+    pub(crate) fn set_endpoints(&self, endpoints: &Arc<EndpointSet>) {
+        let seed = Rng::from_system().next_u64();
+        let balancer = Balancer::new(
+            Arc::clone(&self.config),
+            Arc::clone(endpoints),
+            Arc::clone(&self.state),
+            seed,
+        );
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        self.stats.membership_total.set(count(balancer.endpoints().len()));
+        self.stats.membership_healthy.set(count(balancer.available()));
+        self.balancer.store(Arc::new(balancer));
+    }
+
+    /// Under which name its instances are asked for; none when they come otherwise.
+    #[must_use]
+    pub fn eds_name(&self) -> Option<&String> {
+        match &self.config.discovery {
+            Discovery::Eds(name) => Some(name),
+            Discovery::Static(_)
+            | Discovery::StrictDns(_)
+            | Discovery::LogicalDns(_)
+            | Discovery::OriginalDst { .. } => None,
         }
     }
 

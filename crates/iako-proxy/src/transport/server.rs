@@ -4,7 +4,8 @@ use std::{io, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use iako_identity::{
-    ClientCertificate, PeerError, PeerIdentity, Resumption, ServerTls, TlsServer, Trust,
+    ClientCertificate, PeerError, PeerIdentity, Resumption, ServerTls, TlsCertificate, TlsServer,
+    Trust,
 };
 use iako_proxy_config::DownstreamTls;
 use iako_rt::clock;
@@ -21,7 +22,13 @@ use super::{
 #[derive(Debug)]
 pub struct ServerTlsSlot {
     settings: DownstreamTls,
-    built: ArcSwapOption<TlsServer>,
+    built: ArcSwapOption<Built>,
+}
+
+#[derive(Debug)]
+struct Built {
+    server: TlsServer,
+    own_uris: Vec<String>,
 }
 
 /// Why a TLS connection was not accepted.
@@ -98,13 +105,20 @@ impl ServerTlsSlot {
         Ok(())
     }
 
-    fn build(&self, materials: &Materials) -> Result<TlsServer, MaterialError> {
+    /// The URIs of the certificate that is shown.
+    #[must_use]
+    pub fn own_uris(&self) -> Vec<String> {
+        self.built.load().as_ref().map(|built| built.own_uris.clone()).unwrap_or_default()
+    }
+
+    fn build(&self, materials: &Materials) -> Result<Built, MaterialError> {
         let options = &self.settings.options;
         let certificates = options
             .certificates
             .iter()
             .map(|source| materials.certificate(source))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<Arc<TlsCertificate>>, _>>()?;
+        let own_uris = certificates.first().map(|one| one.facts().uri_sans.clone());
         let trust = materials.trust(&options.validation, NameCheck::Listed)?;
         let client_certificate = match (trust, self.settings.require_client_certificate) {
             (Trust::Unverified, false) => ClientCertificate::NotRequested,
@@ -123,7 +137,7 @@ impl ServerTlsSlot {
                 Resumption::Off
             },
         };
-        Ok(server.build()?)
+        Ok(Built { server: server.build()?, own_uris: own_uris.unwrap_or_default() })
     }
 
     /// Makes the handshake with a client, bounded by `timeout`.
@@ -135,7 +149,8 @@ impl ServerTlsSlot {
         socket: Prefixed<TcpStream>,
         timeout: Option<Duration>,
     ) -> Result<Accepted, AcceptError> {
-        let server = self.built.load_full().ok_or(AcceptError::NoCertificate)?;
+        let built = self.built.load_full().ok_or(AcceptError::NoCertificate)?;
+        let server = &built.server;
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(server.config()));
         let handshake = acceptor.accept(socket);
         let stream = match timeout {
