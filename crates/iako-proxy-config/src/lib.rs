@@ -15,6 +15,7 @@
 //! [`Cluster`].
 
 mod access_log;
+pub mod bootstrap;
 mod cluster;
 mod endpoint;
 mod filter;
@@ -27,6 +28,7 @@ mod origin;
 mod route;
 mod secret;
 mod tls;
+pub mod xds;
 
 pub use access_log::{AccessLog, AccessLogFilter, AccessLogSink, LogComparison, LogFormat};
 pub use cluster::{

@@ -566,7 +566,6 @@ pub mod envoy {
 }
 pub mod google {
     pub mod api {
-        include!("generated/google.api.rs");
         pub mod expr {
             pub mod v1alpha1 {
                 include!("generated/google.api.expr.v1alpha1.rs");

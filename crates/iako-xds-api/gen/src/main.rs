@@ -11,7 +11,7 @@ use std::process::Command;
 
 use flate2::{Compression, GzBuilder};
 use prost::Message as _;
-use prost_types::FileDescriptorSet;
+use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorSet};
 
 /// Files that only declare options. Their imports go away together with the options.
 const OPTION_FILES: &[&str] = &[
@@ -19,6 +19,8 @@ const OPTION_FILES: &[&str] = &[
     "udpa/annotations/",
     "xds/annotations/",
     "envoy/annotations/",
+    "google/api/annotations.proto",
+    "google/api/http.proto",
     "google/protobuf/descriptor.proto",
 ];
 
@@ -98,8 +100,29 @@ fn strip(mut set: FileDescriptorSet) -> FileDescriptorSet {
         file.public_dependency.clear();
         file.weak_dependency.clear();
         file.service.retain(|service| SERVICES.contains(&service.name()));
+        file.extension.clear();
+        file.message_type.iter_mut().for_each(forget_deprecation);
+        file.enum_type.iter_mut().for_each(forget_enum_deprecation);
     }
     set
+}
+
+/// Old fields are in use and are read on purpose, so that the compiler must not warn of them.
+fn forget_deprecation(message: &mut DescriptorProto) {
+    for field in &mut message.field {
+        field.options = None;
+    }
+    if let Some(options) = &mut message.options {
+        options.deprecated = None;
+    }
+    message.nested_type.iter_mut().for_each(forget_deprecation);
+    message.enum_type.iter_mut().for_each(forget_enum_deprecation);
+}
+
+fn forget_enum_deprecation(descriptor: &mut EnumDescriptorProto) {
+    for value in &mut descriptor.value {
+        value.options = None;
+    }
 }
 
 fn write_descriptors(path: &Path, set: &FileDescriptorSet) -> Result<(), Box<dyn Error>> {

@@ -275,12 +275,7 @@ impl ::prost::Name for ResponseFlagFilter {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GrpcStatusFilter {
-    #[prost(
-        enumeration = "grpc_status_filter::Status",
-        repeated,
-        packed = "false",
-        tag = "1"
-    )]
+    #[prost(enumeration = "grpc_status_filter::Status", repeated, tag = "1")]
     pub statuses: ::prost::alloc::vec::Vec<i32>,
     #[prost(bool, tag = "2")]
     pub exclude: bool,
@@ -403,7 +398,6 @@ pub struct LogTypeFilter {
     #[prost(
         enumeration = "super::super::super::data::accesslog::v3::AccessLogType",
         repeated,
-        packed = "false",
         tag = "1"
     )]
     pub types: ::prost::alloc::vec::Vec<i32>,

@@ -23,12 +23,10 @@ pub struct Bootstrap {
     pub stats_config: ::core::option::Option<super::super::metrics::v3::StatsConfig>,
     #[prost(message, optional, tag = "7")]
     pub stats_flush_interval: ::core::option::Option<::prost_types::Duration>,
-    #[deprecated]
     #[prost(message, optional, tag = "8")]
     pub watchdog: ::core::option::Option<Watchdog>,
     #[prost(message, optional, tag = "27")]
     pub watchdogs: ::core::option::Option<Watchdogs>,
-    #[deprecated]
     #[prost(message, optional, tag = "9")]
     pub tracing: ::core::option::Option<super::super::trace::v3::Tracing>,
     #[prost(message, optional, tag = "17")]
@@ -45,10 +43,8 @@ pub struct Bootstrap {
     pub header_prefix: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "19")]
     pub stats_server_version_override: ::core::option::Option<u64>,
-    #[deprecated]
     #[prost(bool, tag = "20")]
     pub use_tcp_for_dns_lookups: bool,
-    #[deprecated]
     #[prost(message, optional, tag = "30")]
     pub dns_resolution_config: ::core::option::Option<
         super::super::core::v3::DnsResolutionConfig,
@@ -274,7 +270,6 @@ impl ::prost::Name for Bootstrap {
 pub struct Admin {
     #[prost(message, repeated, tag = "5")]
     pub access_log: ::prost::alloc::vec::Vec<super::super::accesslog::v3::AccessLog>,
-    #[deprecated]
     #[prost(string, tag = "1")]
     pub access_log_path: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]

@@ -214,27 +214,22 @@ pub struct Cluster {
     >,
     #[prost(message, repeated, tag = "8")]
     pub health_checks: ::prost::alloc::vec::Vec<super::super::core::v3::HealthCheck>,
-    #[deprecated]
     #[prost(message, optional, tag = "9")]
     pub max_requests_per_connection: ::core::option::Option<u32>,
     #[prost(message, optional, tag = "10")]
     pub circuit_breakers: ::core::option::Option<CircuitBreakers>,
-    #[deprecated]
     #[prost(message, optional, tag = "46")]
     pub upstream_http_protocol_options: ::core::option::Option<
         super::super::core::v3::UpstreamHttpProtocolOptions,
     >,
-    #[deprecated]
     #[prost(message, optional, tag = "29")]
     pub common_http_protocol_options: ::core::option::Option<
         super::super::core::v3::HttpProtocolOptions,
     >,
-    #[deprecated]
     #[prost(message, optional, tag = "13")]
     pub http_protocol_options: ::core::option::Option<
         super::super::core::v3::Http1ProtocolOptions,
     >,
-    #[deprecated]
     #[prost(message, optional, tag = "14")]
     pub http2_protocol_options: ::core::option::Option<
         super::super::core::v3::Http2ProtocolOptions,
@@ -244,27 +239,20 @@ pub struct Cluster {
         ::prost::alloc::string::String,
         ::prost_types::Any,
     >,
-    #[deprecated]
     #[prost(message, optional, tag = "16")]
     pub dns_refresh_rate: ::core::option::Option<::prost_types::Duration>,
-    #[deprecated]
     #[prost(message, optional, tag = "58")]
     pub dns_jitter: ::core::option::Option<::prost_types::Duration>,
-    #[deprecated]
     #[prost(message, optional, tag = "44")]
     pub dns_failure_refresh_rate: ::core::option::Option<cluster::RefreshRate>,
-    #[deprecated]
     #[prost(bool, tag = "39")]
     pub respect_dns_ttl: bool,
     #[prost(enumeration = "cluster::DnsLookupFamily", tag = "17")]
     pub dns_lookup_family: i32,
-    #[deprecated]
     #[prost(message, repeated, tag = "18")]
     pub dns_resolvers: ::prost::alloc::vec::Vec<super::super::core::v3::Address>,
-    #[deprecated]
     #[prost(bool, tag = "45")]
     pub use_tcp_for_dns_lookups: bool,
-    #[deprecated]
     #[prost(message, optional, tag = "53")]
     pub dns_resolution_config: ::core::option::Option<
         super::super::core::v3::DnsResolutionConfig,
@@ -291,7 +279,6 @@ pub struct Cluster {
     >,
     #[prost(message, optional, tag = "25")]
     pub metadata: ::core::option::Option<super::super::core::v3::Metadata>,
-    #[deprecated]
     #[prost(enumeration = "cluster::ClusterProtocolSelection", tag = "26")]
     pub protocol_selection: i32,
     #[prost(message, optional, tag = "30")]
@@ -310,7 +297,6 @@ pub struct Cluster {
     pub lrs_report_endpoint_metrics: ::prost::alloc::vec::Vec<
         ::prost::alloc::string::String,
     >,
-    #[deprecated]
     #[prost(bool, tag = "47")]
     pub track_timeout_budgets: bool,
     #[prost(message, optional, tag = "48")]

@@ -353,7 +353,6 @@ pub struct BindConfig {
     pub socket_options: ::prost::alloc::vec::Vec<SocketOption>,
     #[prost(message, repeated, tag = "5")]
     pub extra_source_addresses: ::prost::alloc::vec::Vec<ExtraSourceAddress>,
-    #[deprecated]
     #[prost(message, repeated, tag = "4")]
     pub additional_source_addresses: ::prost::alloc::vec::Vec<SocketAddress>,
     #[prost(message, optional, tag = "6")]
@@ -503,7 +502,6 @@ pub struct Extension {
     pub name: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub category: ::prost::alloc::string::String,
-    #[deprecated]
     #[prost(string, tag = "3")]
     pub type_descriptor: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "4")]
@@ -544,7 +542,6 @@ pub struct Node {
     pub extensions: ::prost::alloc::vec::Vec<Extension>,
     #[prost(string, repeated, tag = "10")]
     pub client_features: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    #[deprecated]
     #[prost(message, repeated, tag = "11")]
     pub listening_addresses: ::prost::alloc::vec::Vec<Address>,
     #[prost(oneof = "node::UserAgentVersionType", tags = "7, 8")]
@@ -680,10 +677,8 @@ impl ::prost::Name for RuntimeFeatureFlag {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeyValue {
-    #[deprecated]
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
-    #[deprecated]
     #[prost(bytes = "bytes", tag = "2")]
     pub value: ::prost::bytes::Bytes,
 }
@@ -718,7 +713,6 @@ impl ::prost::Name for KeyValuePair {
 pub struct KeyValueAppend {
     #[prost(message, optional, tag = "3")]
     pub record: ::core::option::Option<KeyValuePair>,
-    #[deprecated]
     #[prost(message, optional, tag = "1")]
     pub entry: ::core::option::Option<KeyValue>,
     #[prost(enumeration = "key_value_append::KeyValueAppendAction", tag = "2")]
@@ -836,7 +830,6 @@ impl ::prost::Name for HeaderValue {
 pub struct HeaderValueOption {
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<HeaderValue>,
-    #[deprecated]
     #[prost(message, optional, tag = "2")]
     pub append: ::core::option::Option<bool>,
     #[prost(enumeration = "header_value_option::HeaderAppendAction", tag = "3")]
@@ -1251,7 +1244,6 @@ impl TrafficDirection {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JsonFormatOptions {
-    #[deprecated]
     #[prost(bool, tag = "1")]
     pub sort_properties: bool,
 }
@@ -1282,7 +1274,6 @@ pub struct SubstitutionFormatString {
 pub mod substitution_format_string {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Format {
-        #[deprecated]
         #[prost(string, tag = "1")]
         TextFormat(::prost::alloc::string::String),
         #[prost(message, tag = "2")]
@@ -1308,7 +1299,7 @@ pub struct ProxyProtocolPassThroughTlVs {
         tag = "1"
     )]
     pub match_type: i32,
-    #[prost(uint32, repeated, packed = "false", tag = "2")]
+    #[prost(uint32, repeated, tag = "2")]
     pub tlv_type: ::prost::alloc::vec::Vec<u32>,
 }
 /// Nested message and enum types in `ProxyProtocolPassThroughTLVs`.
@@ -1838,7 +1829,6 @@ pub mod api_config_source {
     )]
     #[repr(i32)]
     pub enum ApiType {
-        #[deprecated]
         DeprecatedAndUnavailableDoNotUse = 0,
         Rest = 1,
         Grpc = 2,
@@ -1853,7 +1843,6 @@ pub mod api_config_source {
         /// (if the ProtoBuf definition does not change) and safe for programmatic use.
         pub fn as_str_name(&self) -> &'static str {
             match self {
-                #[allow(deprecated)]
                 Self::DeprecatedAndUnavailableDoNotUse => {
                     "DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE"
                 }
@@ -1868,7 +1857,7 @@ pub mod api_config_source {
         pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
             match value {
                 "DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE" => {
-                    Some(#[allow(deprecated)] Self::DeprecatedAndUnavailableDoNotUse)
+                    Some(Self::DeprecatedAndUnavailableDoNotUse)
                 }
                 "REST" => Some(Self::Rest),
                 "GRPC" => Some(Self::Grpc),
@@ -1972,7 +1961,6 @@ pub struct ConfigSource {
 pub mod config_source {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum ConfigSourceSpecifier {
-        #[deprecated]
         #[prost(string, tag = "1")]
         Path(::prost::alloc::string::String),
         #[prost(message, tag = "8")]
@@ -2020,7 +2008,6 @@ impl ::prost::Name for ExtensionConfigSource {
 #[repr(i32)]
 pub enum ApiVersion {
     Auto = 0,
-    #[deprecated]
     V2 = 1,
     V3 = 2,
 }
@@ -2032,7 +2019,6 @@ impl ApiVersion {
     pub fn as_str_name(&self) -> &'static str {
         match self {
             Self::Auto => "AUTO",
-            #[allow(deprecated)]
             Self::V2 => "V2",
             Self::V3 => "V3",
         }
@@ -2041,7 +2027,7 @@ impl ApiVersion {
     pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
         match value {
             "AUTO" => Some(Self::Auto),
-            "V2" => Some(#[allow(deprecated)] Self::V2),
+            "V2" => Some(Self::V2),
             "V3" => Some(Self::V3),
             _ => None,
         }
@@ -2074,7 +2060,7 @@ impl ::prost::Name for EventServiceConfig {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HealthStatusSet {
-    #[prost(enumeration = "HealthStatus", repeated, packed = "false", tag = "1")]
+    #[prost(enumeration = "HealthStatus", repeated, tag = "1")]
     pub statuses: ::prost::alloc::vec::Vec<i32>,
 }
 impl ::prost::Name for HealthStatusSet {
@@ -2117,7 +2103,6 @@ pub struct HealthCheck {
     pub unhealthy_edge_interval: ::core::option::Option<::prost_types::Duration>,
     #[prost(message, optional, tag = "16")]
     pub healthy_edge_interval: ::core::option::Option<::prost_types::Duration>,
-    #[deprecated]
     #[prost(string, tag = "17")]
     pub event_log_path: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "25")]
@@ -2644,7 +2629,6 @@ pub struct Http1ProtocolOptions {
     pub override_stream_error_on_invalid_http_message: ::core::option::Option<bool>,
     #[prost(bool, tag = "8")]
     pub send_fully_qualified_url: bool,
-    #[deprecated]
     #[prost(message, optional, tag = "9")]
     pub use_balsa_parser: ::core::option::Option<bool>,
     #[prost(bool, tag = "10")]
@@ -2756,7 +2740,6 @@ pub struct Http2ProtocolOptions {
     pub max_inbound_window_update_frames_per_data_frame_sent: ::core::option::Option<
         u32,
     >,
-    #[deprecated]
     #[prost(bool, tag = "12")]
     pub stream_error_on_invalid_http_messaging: bool,
     #[prost(message, optional, tag = "14")]

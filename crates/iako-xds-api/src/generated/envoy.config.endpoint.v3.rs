@@ -165,7 +165,6 @@ pub mod locality_lb_endpoints {
     }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum LbConfig {
-        #[deprecated]
         #[prost(message, tag = "7")]
         LoadBalancerEndpoints(LbEndpointList),
         #[prost(message, tag = "8")]

@@ -61,7 +61,7 @@ pub struct FilterChainMatch {
     pub source_prefix_ranges: ::prost::alloc::vec::Vec<
         super::super::core::v3::CidrRange,
     >,
-    #[prost(uint32, repeated, packed = "false", tag = "7")]
+    #[prost(uint32, repeated, tag = "7")]
     pub source_ports: ::prost::alloc::vec::Vec<u32>,
     #[prost(string, repeated, tag = "11")]
     pub server_names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
@@ -128,7 +128,6 @@ pub struct FilterChain {
     pub filter_chain_match: ::core::option::Option<FilterChainMatch>,
     #[prost(message, repeated, tag = "3")]
     pub filters: ::prost::alloc::vec::Vec<Filter>,
-    #[deprecated]
     #[prost(message, optional, tag = "4")]
     pub use_proxy_proto: ::core::option::Option<bool>,
     #[prost(message, optional, tag = "5")]
@@ -394,7 +393,6 @@ pub struct Listener {
     >,
     #[prost(message, optional, tag = "6")]
     pub metadata: ::core::option::Option<super::super::core::v3::Metadata>,
-    #[deprecated]
     #[prost(message, optional, tag = "7")]
     pub deprecated_v1: ::core::option::Option<listener::DeprecatedV1>,
     #[prost(enumeration = "listener::DrainType", tag = "8")]
@@ -423,7 +421,6 @@ pub struct Listener {
     pub connection_balance_config: ::core::option::Option<
         listener::ConnectionBalanceConfig,
     >,
-    #[deprecated]
     #[prost(bool, tag = "21")]
     pub reuse_port: bool,
     #[prost(message, optional, tag = "29")]

@@ -111,7 +111,7 @@ pub struct HistogramBucketSettings {
     pub r#match: ::core::option::Option<
         super::super::super::r#type::matcher::v3::StringMatcher,
     >,
-    #[prost(double, repeated, packed = "false", tag = "2")]
+    #[prost(double, repeated, tag = "2")]
     pub buckets: ::prost::alloc::vec::Vec<f64>,
     #[prost(message, optional, tag = "3")]
     pub bins: ::core::option::Option<u32>,

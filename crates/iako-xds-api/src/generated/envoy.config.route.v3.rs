@@ -33,7 +33,6 @@ pub struct VirtualHost {
     pub response_headers_to_remove: ::prost::alloc::vec::Vec<
         ::prost::alloc::string::String,
     >,
-    #[deprecated]
     #[prost(message, optional, tag = "8")]
     pub cors: ::core::option::Option<CorsPolicy>,
     #[prost(btree_map = "string, message", tag = "15")]
@@ -53,7 +52,6 @@ pub struct VirtualHost {
     pub hedge_policy: ::core::option::Option<HedgePolicy>,
     #[prost(bool, tag = "23")]
     pub include_is_timeout_retry_header: bool,
-    #[deprecated]
     #[prost(message, optional, tag = "18")]
     pub per_request_buffer_limit_bytes: ::core::option::Option<u32>,
     #[prost(message, optional, tag = "25")]
@@ -184,7 +182,6 @@ pub struct Route {
     >,
     #[prost(message, optional, tag = "15")]
     pub tracing: ::core::option::Option<Tracing>,
-    #[deprecated]
     #[prost(message, optional, tag = "16")]
     pub per_request_buffer_limit_bytes: ::core::option::Option<u32>,
     #[prost(string, tag = "19")]
@@ -228,7 +225,6 @@ impl ::prost::Name for Route {
 pub struct WeightedCluster {
     #[prost(message, repeated, tag = "1")]
     pub clusters: ::prost::alloc::vec::Vec<weighted_cluster::ClusterWeight>,
-    #[deprecated]
     #[prost(message, optional, tag = "3")]
     pub total_weight: ::core::option::Option<u32>,
     #[prost(string, tag = "2")]
@@ -519,28 +515,22 @@ pub struct RouteAction {
     pub priority: i32,
     #[prost(message, repeated, tag = "13")]
     pub rate_limits: ::prost::alloc::vec::Vec<RateLimit>,
-    #[deprecated]
     #[prost(message, optional, tag = "14")]
     pub include_vh_rate_limits: ::core::option::Option<bool>,
     #[prost(message, repeated, tag = "15")]
     pub hash_policy: ::prost::alloc::vec::Vec<route_action::HashPolicy>,
-    #[deprecated]
     #[prost(message, optional, tag = "17")]
     pub cors: ::core::option::Option<CorsPolicy>,
-    #[deprecated]
     #[prost(message, optional, tag = "23")]
     pub max_grpc_timeout: ::core::option::Option<::prost_types::Duration>,
-    #[deprecated]
     #[prost(message, optional, tag = "28")]
     pub grpc_timeout_offset: ::core::option::Option<::prost_types::Duration>,
     #[prost(message, repeated, tag = "25")]
     pub upgrade_configs: ::prost::alloc::vec::Vec<route_action::UpgradeConfig>,
     #[prost(message, optional, tag = "34")]
     pub internal_redirect_policy: ::core::option::Option<InternalRedirectPolicy>,
-    #[deprecated]
     #[prost(enumeration = "route_action::InternalRedirectAction", tag = "26")]
     pub internal_redirect_action: i32,
-    #[deprecated]
     #[prost(message, optional, tag = "31")]
     pub max_internal_redirects: ::core::option::Option<u32>,
     #[prost(message, optional, tag = "27")]
@@ -1642,7 +1632,6 @@ pub mod rate_limit {
             GenericKey(GenericKey),
             #[prost(message, tag = "6")]
             HeaderValueMatch(HeaderValueMatch),
-            #[deprecated]
             #[prost(message, tag = "7")]
             DynamicMetadata(DynamicMetaData),
             #[prost(message, tag = "8")]
@@ -1820,23 +1809,18 @@ pub struct HeaderMatcher {
 pub mod header_matcher {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum HeaderMatchSpecifier {
-        #[deprecated]
         #[prost(string, tag = "4")]
         ExactMatch(::prost::alloc::string::String),
-        #[deprecated]
         #[prost(message, tag = "11")]
         SafeRegexMatch(super::super::super::super::r#type::matcher::v3::RegexMatcher),
         #[prost(message, tag = "6")]
         RangeMatch(super::super::super::super::r#type::v3::Int64Range),
         #[prost(bool, tag = "7")]
         PresentMatch(bool),
-        #[deprecated]
         #[prost(string, tag = "9")]
         PrefixMatch(::prost::alloc::string::String),
-        #[deprecated]
         #[prost(string, tag = "10")]
         SuffixMatch(::prost::alloc::string::String),
-        #[deprecated]
         #[prost(string, tag = "12")]
         ContainsMatch(::prost::alloc::string::String),
         #[prost(message, tag = "13")]
@@ -1910,7 +1894,7 @@ impl ::prost::Name for CookieMatcher {
 pub struct InternalRedirectPolicy {
     #[prost(message, optional, tag = "1")]
     pub max_internal_redirects: ::core::option::Option<u32>,
-    #[prost(uint32, repeated, packed = "false", tag = "2")]
+    #[prost(uint32, repeated, tag = "2")]
     pub redirect_response_codes: ::prost::alloc::vec::Vec<u32>,
     #[prost(message, repeated, tag = "3")]
     pub predicates: ::prost::alloc::vec::Vec<

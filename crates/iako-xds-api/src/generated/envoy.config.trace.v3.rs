@@ -56,7 +56,6 @@ pub struct ZipkinConfig {
     pub collector_endpoint_version: i32,
     #[prost(string, tag = "6")]
     pub collector_hostname: ::prost::alloc::string::String,
-    #[deprecated]
     #[prost(bool, tag = "7")]
     pub split_spans_for_request: bool,
     #[prost(enumeration = "zipkin_config::TraceContextOption", tag = "8")]
@@ -117,7 +116,6 @@ pub mod zipkin_config {
     )]
     #[repr(i32)]
     pub enum CollectorEndpointVersion {
-        #[deprecated]
         DeprecatedAndUnavailableDoNotUse = 0,
         HttpJson = 1,
         HttpProto = 2,
@@ -130,7 +128,6 @@ pub mod zipkin_config {
         /// (if the ProtoBuf definition does not change) and safe for programmatic use.
         pub fn as_str_name(&self) -> &'static str {
             match self {
-                #[allow(deprecated)]
                 Self::DeprecatedAndUnavailableDoNotUse => {
                     "DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE"
                 }
@@ -143,7 +140,7 @@ pub mod zipkin_config {
         pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
             match value {
                 "DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE" => {
-                    Some(#[allow(deprecated)] Self::DeprecatedAndUnavailableDoNotUse)
+                    Some(Self::DeprecatedAndUnavailableDoNotUse)
                 }
                 "HTTP_JSON" => Some(Self::HttpJson),
                 "HTTP_PROTO" => Some(Self::HttpProto),

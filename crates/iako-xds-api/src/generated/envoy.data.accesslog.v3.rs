@@ -176,7 +176,6 @@ pub struct AccessLogCommon {
     pub connection_termination_details: ::prost::alloc::string::String,
     #[prost(string, tag = "26")]
     pub stream_id: ::prost::alloc::string::String,
-    #[deprecated]
     #[prost(bool, tag = "27")]
     pub intermediate_log_entry: bool,
     #[prost(string, tag = "28")]

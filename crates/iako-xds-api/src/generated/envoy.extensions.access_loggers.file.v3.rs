@@ -10,13 +10,10 @@ pub struct FileAccessLog {
 pub mod file_access_log {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum AccessLogFormat {
-        #[deprecated]
         #[prost(string, tag = "2")]
         Format(::prost::alloc::string::String),
-        #[deprecated]
         #[prost(message, tag = "3")]
         JsonFormat(::prost_types::Struct),
-        #[deprecated]
         #[prost(message, tag = "4")]
         TypedJsonFormat(::prost_types::Struct),
         #[prost(message, tag = "5")]

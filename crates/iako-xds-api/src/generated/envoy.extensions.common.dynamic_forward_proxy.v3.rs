@@ -40,10 +40,8 @@ pub struct DnsCacheConfig {
     >,
     #[prost(message, optional, tag = "7")]
     pub dns_cache_circuit_breaker: ::core::option::Option<DnsCacheCircuitBreakers>,
-    #[deprecated]
     #[prost(bool, tag = "8")]
     pub use_tcp_for_dns_lookups: bool,
-    #[deprecated]
     #[prost(message, optional, tag = "9")]
     pub dns_resolution_config: ::core::option::Option<
         super::super::super::super::config::core::v3::DnsResolutionConfig,

@@ -3,7 +3,6 @@
 pub struct FilterStateValue {
     #[prost(string, tag = "6")]
     pub factory_key: ::prost::alloc::string::String,
-    #[deprecated]
     #[prost(bool, tag = "3")]
     pub read_only: bool,
     #[prost(enumeration = "filter_state_value::SharedWithUpstream", tag = "4")]

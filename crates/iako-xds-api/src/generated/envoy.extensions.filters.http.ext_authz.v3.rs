@@ -230,7 +230,6 @@ impl ::prost::Name for HttpService {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AuthorizationRequest {
-    #[deprecated]
     #[prost(message, optional, tag = "1")]
     pub allowed_headers: ::core::option::Option<
         super::super::super::super::super::r#type::matcher::v3::ListStringMatcher,

@@ -3,7 +3,6 @@
 pub struct Router {
     #[prost(message, optional, tag = "1")]
     pub dynamic_stats: ::core::option::Option<bool>,
-    #[deprecated]
     #[prost(bool, tag = "2")]
     pub start_child_span: bool,
     #[prost(message, repeated, tag = "3")]

@@ -62,10 +62,8 @@ pub struct HttpConnectionManager {
     pub access_log: ::prost::alloc::vec::Vec<
         super::super::super::super::super::config::accesslog::v3::AccessLog,
     >,
-    #[deprecated]
     #[prost(message, optional, tag = "54")]
     pub access_log_flush_interval: ::core::option::Option<::prost_types::Duration>,
-    #[deprecated]
     #[prost(bool, tag = "55")]
     pub flush_access_log_on_new_request: bool,
     #[prost(message, optional, tag = "56")]

@@ -39,10 +39,8 @@ pub struct TcpProxy {
     pub max_downstream_connection_duration_jitter_percentage: ::core::option::Option<
         super::super::super::super::super::r#type::v3::Percent,
     >,
-    #[deprecated]
     #[prost(message, optional, tag = "15")]
     pub access_log_flush_interval: ::core::option::Option<::prost_types::Duration>,
-    #[deprecated]
     #[prost(bool, tag = "16")]
     pub flush_access_log_on_connected: bool,
     #[prost(message, optional, tag = "17")]

@@ -18,7 +18,6 @@ pub mod locality_lb_config {
         pub min_cluster_size: ::core::option::Option<u64>,
         #[prost(bool, tag = "3")]
         pub fail_traffic_on_panic: bool,
-        #[deprecated]
         #[prost(bool, tag = "4")]
         pub force_locality_direct_routing: bool,
         #[prost(message, optional, tag = "5")]

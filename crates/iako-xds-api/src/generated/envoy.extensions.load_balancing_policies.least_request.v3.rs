@@ -15,7 +15,6 @@ pub struct LeastRequest {
     pub locality_lb_config: ::core::option::Option<
         super::super::common::v3::LocalityLbConfig,
     >,
-    #[deprecated]
     #[prost(message, optional, tag = "5")]
     pub enable_full_scan: ::core::option::Option<bool>,
     #[prost(enumeration = "least_request::SelectionMethod", tag = "6")]

@@ -7,10 +7,8 @@ pub struct RingHash {
     pub minimum_ring_size: ::core::option::Option<u64>,
     #[prost(message, optional, tag = "3")]
     pub maximum_ring_size: ::core::option::Option<u64>,
-    #[deprecated]
     #[prost(bool, tag = "4")]
     pub use_hostname_for_hashing: bool,
-    #[deprecated]
     #[prost(message, optional, tag = "5")]
     pub hash_balance_factor: ::core::option::Option<u32>,
     #[prost(message, optional, tag = "6")]

@@ -11,12 +11,7 @@ pub struct TlsParameters {
     pub ecdh_curves: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(string, repeated, tag = "5")]
     pub signature_algorithms: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    #[prost(
-        enumeration = "tls_parameters::CompliancePolicy",
-        repeated,
-        packed = "false",
-        tag = "6"
-    )]
+    #[prost(enumeration = "tls_parameters::CompliancePolicy", repeated, tag = "6")]
     pub compliance_policies: ::prost::alloc::vec::Vec<i32>,
 }
 /// Nested message and enum types in `TlsParameters`.
@@ -329,7 +324,6 @@ pub struct CertificateValidationContext {
     >,
     #[prost(message, repeated, tag = "15")]
     pub match_typed_subject_alt_names: ::prost::alloc::vec::Vec<SubjectAltNameMatcher>,
-    #[deprecated]
     #[prost(message, repeated, tag = "9")]
     pub match_subject_alt_names: ::prost::alloc::vec::Vec<
         super::super::super::super::r#type::matcher::v3::StringMatcher,
@@ -510,7 +504,6 @@ pub struct UpstreamTlsContext {
     pub allow_renegotiation: bool,
     #[prost(message, optional, tag = "4")]
     pub max_session_keys: ::core::option::Option<u32>,
-    #[deprecated]
     #[prost(message, optional, tag = "5")]
     pub enforce_rsa_key_usage: ::core::option::Option<bool>,
 }
@@ -649,12 +642,10 @@ pub struct CommonTlsContext {
     pub custom_tls_certificate_selector: ::core::option::Option<
         super::super::super::super::config::core::v3::TypedExtensionConfig,
     >,
-    #[deprecated]
     #[prost(message, optional, tag = "9")]
     pub tls_certificate_certificate_provider: ::core::option::Option<
         common_tls_context::CertificateProvider,
     >,
-    #[deprecated]
     #[prost(message, optional, tag = "11")]
     pub tls_certificate_certificate_provider_instance: ::core::option::Option<
         common_tls_context::CertificateProviderInstance,
@@ -735,12 +726,10 @@ pub mod common_tls_context {
         pub validation_context_sds_secret_config: ::core::option::Option<
             super::SdsSecretConfig,
         >,
-        #[deprecated]
         #[prost(message, optional, tag = "3")]
         pub validation_context_certificate_provider: ::core::option::Option<
             CertificateProvider,
         >,
-        #[deprecated]
         #[prost(message, optional, tag = "4")]
         pub validation_context_certificate_provider_instance: ::core::option::Option<
             CertificateProviderInstance,
@@ -766,10 +755,8 @@ pub mod common_tls_context {
         ValidationContextSdsSecretConfig(super::SdsSecretConfig),
         #[prost(message, tag = "8")]
         CombinedValidationContext(CombinedCertificateValidationContext),
-        #[deprecated]
         #[prost(message, tag = "10")]
         ValidationContextCertificateProvider(CertificateProvider),
-        #[deprecated]
         #[prost(message, tag = "12")]
         ValidationContextCertificateProviderInstance(CertificateProviderInstance),
     }

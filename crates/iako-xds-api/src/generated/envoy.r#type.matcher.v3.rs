@@ -10,7 +10,6 @@ pub struct RegexMatcher {
 pub mod regex_matcher {
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct GoogleRe2 {
-        #[deprecated]
         #[prost(message, optional, tag = "1")]
         pub max_program_size: ::core::option::Option<u32>,
     }
@@ -26,7 +25,6 @@ pub mod regex_matcher {
     }
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum EngineType {
-        #[deprecated]
         #[prost(message, tag = "1")]
         GoogleRe2(GoogleRe2),
     }

@@ -24,7 +24,6 @@ impl ::prost::Name for ClientStatusRequest {
 pub struct PerXdsConfig {
     #[prost(enumeration = "ConfigStatus", tag = "1")]
     pub status: i32,
-    #[deprecated]
     #[prost(enumeration = "ClientConfigStatus", tag = "7")]
     pub client_status: i32,
     #[prost(oneof = "per_xds_config::PerXdsConfig", tags = "2, 3, 4, 5, 6")]
@@ -60,7 +59,6 @@ impl ::prost::Name for PerXdsConfig {
 pub struct ClientConfig {
     #[prost(message, optional, tag = "1")]
     pub node: ::core::option::Option<super::super::super::config::core::v3::Node>,
-    #[deprecated]
     #[prost(message, repeated, tag = "2")]
     pub xds_config: ::prost::alloc::vec::Vec<PerXdsConfig>,
     #[prost(message, repeated, tag = "3")]

@@ -229,10 +229,8 @@ pub mod constant {
         StringValue(::prost::alloc::string::String),
         #[prost(bytes, tag = "7")]
         BytesValue(::prost::bytes::Bytes),
-        #[deprecated]
         #[prost(message, tag = "8")]
         DurationValue(::prost_types::Duration),
-        #[deprecated]
         #[prost(message, tag = "9")]
         TimestampValue(::prost_types::Timestamp),
     }

@@ -1,0 +1,142 @@
+//! Messages as values that cannot be wrong.
+//!
+//! Each public function takes a resource as it was sent, walks it once against the support table,
+//! and builds the value. What is wrong is said with the path of the field; the whole resource is
+//! then refused, and whoever holds the last good one keeps it.
+
+mod access_log;
+mod bootstrap;
+mod cluster;
+mod cluster_http;
+mod cluster_limits;
+mod endpoint;
+mod fault;
+mod http;
+pub(super) mod http_filter;
+mod jwt;
+mod listener;
+mod matcher;
+mod metadata;
+mod network_filter;
+mod protocol;
+mod rbac;
+mod retry;
+mod route;
+pub(super) mod route_action;
+mod route_match;
+mod secret;
+mod transport;
+pub(super) mod typed_struct;
+mod wire;
+
+use std::cell::RefCell;
+
+use iako_xds_api::envoy::config as pb;
+use iako_xds_api::envoy::extensions::transport_sockets::tls::v3 as tls_pb;
+use prost_types::Any;
+
+use super::problem::{At, Fault, Invalid, Note, Warning};
+use super::{pool, support};
+use crate::{Cluster, EndpointSet, Listener, RouteConfiguration, Secret};
+pub(crate) use bootstrap::bootstrap;
+pub(crate) use http_filter::{ALPN_NAMES, PEER_METADATA};
+pub(crate) use route_action::WHOLE_PATH;
+
+/// A resource that was taken, and what its author should know.
+pub type Decoded<T> = Result<(T, Vec<Warning>), Invalid>;
+
+/// Reads an `envoy.config.listener.v3.Listener`.
+///
+/// # Errors
+/// When the bytes are no such message, a field has a value that it cannot have, or a field is set
+/// whose effect we do not have and cannot leave out.
+pub fn listener(resource: &Any) -> Decoded<Listener> {
+    let name = |message: &pb::listener::v3::Listener| message.name.clone();
+    decode(resource, "listener", name, listener::listener)
+}
+
+/// Reads an `envoy.config.route.v3.RouteConfiguration`.
+///
+/// # Errors
+/// As [`listener`].
+pub fn route_configuration(resource: &Any) -> Decoded<RouteConfiguration> {
+    let name = |message: &pb::route::v3::RouteConfiguration| message.name.clone();
+    decode(resource, "route configuration", name, route::route_configuration)
+}
+
+/// Reads an `envoy.config.cluster.v3.Cluster`.
+///
+/// # Errors
+/// As [`listener`].
+pub fn cluster(resource: &Any) -> Decoded<Cluster> {
+    let name = |message: &pb::cluster::v3::Cluster| message.name.clone();
+    decode(resource, "cluster", name, cluster::cluster)
+}
+
+/// Reads an `envoy.config.endpoint.v3.ClusterLoadAssignment`.
+///
+/// # Errors
+/// As [`listener`].
+pub fn endpoints(resource: &Any) -> Decoded<EndpointSet> {
+    let name = |message: &pb::endpoint::v3::ClusterLoadAssignment| message.cluster_name.clone();
+    decode(resource, "endpoints", name, |message, at| {
+        if message.cluster_name.is_empty() {
+            return Err(at.field("cluster_name").missing("write the name that clusters ask for"));
+        }
+        endpoint::endpoint_set(message, endpoint::Names::Refused, at)
+    })
+}
+
+/// Reads an `envoy.extensions.transport_sockets.tls.v3.Secret`.
+///
+/// # Errors
+/// As [`listener`].
+pub fn secret(resource: &Any) -> Decoded<Secret> {
+    let name = |message: &tls_pb::Secret| message.name.clone();
+    decode(resource, "secret", name, secret::secret)
+}
+
+fn decode<M: prost::Message + prost::Name + Default, T>(
+    resource: &Any,
+    kind: &str,
+    name: impl Fn(&M) -> String,
+    read: impl Fn(&M, &At<'_>) -> Result<T, Fault>,
+) -> Decoded<T> {
+    let notes = RefCell::new(Vec::new());
+    let at = At::root(&notes);
+    let sent = pool::full_name(&resource.type_url);
+    if sent != M::full_name() {
+        let problem = format!("is a `{sent}`, not a `{}`", M::full_name());
+        return Err(at.invalid(problem, "send resources of the type that was asked for").of(kind));
+    }
+    let message: M = wire::unpack(resource, &at).map_err(|fault| fault.of(kind))?;
+    let resource_name = format!("{kind} `{}`", name(&message));
+    let checked = support::check(&resource.type_url, &resource.value, &mut notes.borrow_mut());
+    let value =
+        checked.and_then(|()| read(&message, &at)).map_err(|fault| fault.of(&resource_name))?;
+    Ok((value, warnings(notes.into_inner(), &resource_name)))
+}
+
+/// The warnings of one resource. The same thing in many places is said once, with their number:
+/// a control plane that sets a field sets it everywhere.
+pub(crate) fn warnings(notes: Vec<Note>, resource: &str) -> Vec<Warning> {
+    let mut warnings: Vec<(Warning, usize)> = Vec::new();
+    for (path, message) in notes {
+        let last = path.steps().last().cloned();
+        let same = |(warning, _): &&mut (Warning, usize)| {
+            warning.message == message && warning.path.steps().last() == last.as_ref()
+        };
+        if let Some((_, places)) = warnings.iter_mut().find(same) {
+            *places = places.saturating_add(1);
+        } else {
+            warnings.push((Warning { resource: resource.to_owned(), path, message }, 0));
+        }
+    }
+    let counted = warnings.into_iter().map(|(mut warning, places)| {
+        if places > 0 {
+            warning.message = format!("{} (and in {places} more places)", warning.message);
+        }
+        warning
+    });
+    counted.collect()
+}

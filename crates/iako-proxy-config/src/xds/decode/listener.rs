@@ -1,0 +1,204 @@
+//! Listeners and their filter chains.
+
+use std::time::Duration;
+
+use iako_xds_api::envoy::config::core::v3::{Address, TrafficDirection};
+use iako_xds_api::envoy::config::listener::v3 as pb;
+use iako_xds_api::envoy::extensions::filters::listener as inspectors;
+use prost::Name as _;
+
+use super::{access_log, network_filter, transport, wire};
+use crate::xds::pool;
+use crate::xds::problem::{At, Fault};
+use crate::{Direction, FilterChain, FilterChainMatch, Listener, ListenerFilters, SourceType};
+
+pub(super) fn listener(listener: &pb::Listener, at: &At<'_>) -> Result<Listener, Fault> {
+    if let Some(pb::listener::ListenerSpecifier::InternalListener(_)) = &listener.listener_specifier
+    {
+        let help = "give the listener an `address`";
+        return Err(at.field("internal_listener").invalid("is not supported", help));
+    }
+    let at_address = at.field("address");
+    let first = wire::socket_address(listener.address.as_ref(), &at_address)?;
+    // A listener without a name gets one in Envoy too.
+    let name = if listener.name.is_empty() { first.to_string() } else { listener.name.clone() };
+    let mut value = Listener::new(name, first);
+    value.addresses.extend(wire::list(
+        &listener.additional_addresses,
+        &at.field("additional_addresses"),
+        |additional, at| wire::socket_address(additional.address.as_ref(), &at.field("address")),
+    )?);
+    value.bind = bind(listener);
+    value.use_original_dst = listener.use_original_dst.unwrap_or(false);
+    let at_direction = at.field("traffic_direction");
+    value.direction =
+        match wire::known::<TrafficDirection>(listener.traffic_direction, &at_direction)? {
+            TrafficDirection::Unspecified => Direction::Unspecified,
+            TrafficDirection::Inbound => Direction::Inbound,
+            TrafficDirection::Outbound => Direction::Outbound,
+        };
+    value.inspectors = listener_filters(&listener.listener_filters, &at.field("listener_filters"))?;
+    value.inspect_timeout = wire::limit(
+        listener.listener_filters_timeout.as_ref(),
+        Some(Duration::from_secs(15)),
+        &at.field("listener_filters_timeout"),
+    )?;
+    value.continue_on_inspect_timeout = listener.continue_on_listener_filters_timeout;
+    value.transparent = listener.transparent.unwrap_or(false);
+    value.freebind = listener.freebind.unwrap_or(false);
+    if let Some(backlog) = listener.tcp_backlog_size {
+        value.backlog = wire::non_zero(backlog, &at.field("tcp_backlog_size"))?;
+    }
+    value.access_log = access_log::logs(&listener.access_log, &at.field("access_log"))?;
+    chains(listener, &mut value, at)?;
+    Ok(value)
+}
+
+/// Whether a socket is bound. The old field says the same.
+fn bind(listener: &pb::Listener) -> bool {
+    let old = listener.deprecated_v1.as_ref().and_then(|old| old.bind_to_port);
+    listener.bind_to_port.or(old).unwrap_or(true)
+}
+
+fn chains(listener: &pb::Listener, value: &mut Listener, at: &At<'_>) -> Result<(), Fault> {
+    value.chains = wire::list(&listener.filter_chains, &at.field("filter_chains"), chain)?;
+    let at_default = at.field("default_filter_chain");
+    value.default_chain = listener
+        .default_filter_chain
+        .as_ref()
+        .map(|default| chain(default, &at_default))
+        .transpose()?;
+    if value.chains.is_empty() && value.default_chain.is_none() {
+        return Err(at.field("filter_chains").missing("write at least one filter chain"));
+    }
+    let at_chains = at.field("filter_chains");
+    for (index, one) in value.chains.iter().enumerate() {
+        let mut earlier = value.chains.iter().take(index);
+        if let Some(twin) = earlier.find(|earlier| earlier.matcher == one.matcher) {
+            let problem =
+                format!("takes the same connections as the filter chain `{}` before it", twin.name);
+            let at = at_chains.index(index);
+            return Err(at
+                .field("filter_chain_match")
+                .invalid(problem, "tell the two apart, or remove one"));
+        }
+    }
+    Ok(())
+}
+
+fn listener_filters(filters: &[pb::ListenerFilter], at: &At<'_>) -> Result<ListenerFilters, Fault> {
+    use pb::listener_filter::ConfigType;
+    let mut value = ListenerFilters::default();
+    for (index, filter) in filters.iter().enumerate() {
+        let at = at.index(index);
+        let Some(ConfigType::TypedConfig(any)) = &filter.config_type else {
+            return Err(at
+                .field("typed_config")
+                .missing("write the filter's settings with `@type`"));
+        };
+        let name = pool::full_name(&any.type_url);
+        if name == inspectors::original_dst::v3::OriginalDst::full_name() {
+            value.original_dst = true;
+        } else if name == inspectors::tls_inspector::v3::TlsInspector::full_name() {
+            value.tls = true;
+        } else if name == inspectors::http_inspector::v3::HttpInspector::full_name() {
+            value.http = true;
+        } else if name == inspectors::proxy_protocol::v3::ProxyProtocol::full_name() {
+            value.proxy_protocol = true;
+        } else {
+            let problem =
+                format!("the listener filter `{}` ({name}) is not supported", filter.name);
+            let help = "use original_dst, tls_inspector, http_inspector or proxy_protocol";
+            return Err(at.field("typed_config").invalid(problem, help));
+        }
+    }
+    Ok(value)
+}
+
+fn chain(chain: &pb::FilterChain, at: &At<'_>) -> Result<FilterChain, Fault> {
+    let (filters, terminal) = network_filter::filters(&chain.filters, &at.field("filters"))?;
+    let at_match = at.field("filter_chain_match");
+    let matcher = match &chain.filter_chain_match {
+        Some(matcher) => chain_match(matcher, &at_match)?,
+        None => FilterChainMatch::default(),
+    };
+    Ok(FilterChain {
+        name: chain.name.clone(),
+        matcher,
+        transport: transport::downstream(
+            chain.transport_socket.as_ref(),
+            &at.field("transport_socket"),
+        )?,
+        handshake_timeout: wire::limit(
+            chain.transport_socket_connect_timeout.as_ref(),
+            None,
+            &at.field("transport_socket_connect_timeout"),
+        )?,
+        filters,
+        terminal,
+    })
+}
+
+fn chain_match(matcher: &pb::FilterChainMatch, at: &At<'_>) -> Result<FilterChainMatch, Fault> {
+    use pb::filter_chain_match::ConnectionSourceType;
+    let at_port = at.field("destination_port");
+    let at_source = at.field("source_type");
+    Ok(FilterChainMatch {
+        destination_port: matcher
+            .destination_port
+            .map(|port| wire::port(port, &at_port))
+            .transpose()?,
+        destination_ranges: wire::cidrs(&matcher.prefix_ranges, &at.field("prefix_ranges"))?,
+        server_names: wire::list(&matcher.server_names, &at.field("server_names"), server_name)?,
+        transport_protocol: match matcher.transport_protocol.as_str() {
+            "" => None,
+            "tls" | "raw_buffer" => Some(matcher.transport_protocol.clone()),
+            other => {
+                let at = at.field("transport_protocol");
+                return Err(
+                    at.invalid(format!("`{other}` is not supported"), "write tls or raw_buffer")
+                );
+            }
+        },
+        application_protocols: matcher.application_protocols.clone(),
+        direct_source_ranges: wire::cidrs(
+            &matcher.direct_source_prefix_ranges,
+            &at.field("direct_source_prefix_ranges"),
+        )?,
+        source_type: match wire::known::<ConnectionSourceType>(matcher.source_type, &at_source)? {
+            ConnectionSourceType::Any => SourceType::Any,
+            ConnectionSourceType::SameIpOrLoopback => SourceType::SameIpOrLoopback,
+            ConnectionSourceType::External => SourceType::External,
+        },
+        source_ranges: wire::cidrs(
+            &matcher.source_prefix_ranges,
+            &at.field("source_prefix_ranges"),
+        )?,
+        source_ports: wire::list(&matcher.source_ports, &at.field("source_ports"), |port, at| {
+            wire::port(*port, at)
+        })?,
+    })
+}
+
+fn server_name(name: &String, at: &At<'_>) -> Result<String, Fault> {
+    let lower = name.to_ascii_lowercase();
+    if lower.strip_prefix("*.").unwrap_or(&lower).contains('*') {
+        return Err(at.invalid(
+            format!("`{name}` is not a server name"),
+            "write a.example.com or *.example.com",
+        ));
+    }
+    Ok(lower)
+}
+
+/// Where an admin endpoint listens.
+pub(super) fn admin_address(
+    address: Option<&Address>,
+    at: &At<'_>,
+) -> Result<crate::AdminAddress, Fault> {
+    use iako_xds_api::envoy::config::core::v3::address::Address as Kind;
+    if let Some(Kind::Pipe(pipe)) = address.and_then(|address| address.address.as_ref()) {
+        return Ok(crate::AdminAddress::Pipe(pipe.path.clone().into()));
+    }
+    wire::socket_address(address, at).map(crate::AdminAddress::Socket)
+}

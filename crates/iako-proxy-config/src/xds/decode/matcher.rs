@@ -1,0 +1,175 @@
+//! Conditions on texts, headers, query parameters and facts that filters left.
+
+use iako_xds_api::envoy::config::route::v3 as route;
+use iako_xds_api::envoy::r#type::matcher::v3 as pb;
+
+use super::wire;
+use crate::xds::problem::{At, Fault};
+use crate::{
+    HeaderCheck, HeaderMatch, MetadataMatch, MetadataValueMatch, Pattern, QueryCheck, QueryMatch,
+    StringMatch,
+};
+
+pub(super) fn pattern(regex: &str, at: &At<'_>) -> Result<Pattern, Fault> {
+    Pattern::parse(regex).map_err(|error| {
+        at.field("regex").invalid(error.to_string(), "write a regular expression in RE2's syntax")
+    })
+}
+
+/// A pattern and what is written in its place.
+pub(super) fn substitution(
+    rewrite: &pb::RegexMatchAndSubstitute,
+    at: &At<'_>,
+) -> Result<(Pattern, String), Fault> {
+    let at_pattern = at.field("pattern");
+    let regex = rewrite.pattern.as_ref().ok_or_else(|| at_pattern.missing("write a `regex`"))?;
+    Ok((pattern(&regex.regex, &at_pattern)?, rewrite.substitution.clone()))
+}
+
+pub(super) fn text(matcher: &pb::StringMatcher, at: &At<'_>) -> Result<StringMatch, Fault> {
+    use pb::string_matcher::MatchPattern;
+    let ignore_case = matcher.ignore_case;
+    let filled = |field: &'static str, value: &String| {
+        if value.is_empty() {
+            return Err(at.field(field).invalid("must not be empty", "write a text"));
+        }
+        Ok(value.clone())
+    };
+    Ok(match &matcher.match_pattern {
+        Some(MatchPattern::Exact(value)) => {
+            StringMatch::Exact { value: value.clone(), ignore_case }
+        }
+        Some(MatchPattern::Prefix(value)) => {
+            StringMatch::Prefix { value: filled("prefix", value)?, ignore_case }
+        }
+        Some(MatchPattern::Suffix(value)) => {
+            StringMatch::Suffix { value: filled("suffix", value)?, ignore_case }
+        }
+        Some(MatchPattern::Contains(value)) => {
+            StringMatch::Contains { value: filled("contains", value)?, ignore_case }
+        }
+        Some(MatchPattern::SafeRegex(regex)) => {
+            StringMatch::Regex(pattern(&regex.regex, &at.field("safe_regex"))?)
+        }
+        Some(MatchPattern::Custom(_)) => {
+            return Err(at
+                .field("custom")
+                .invalid("is not supported", "use one of the other patterns"));
+        }
+        None => return Err(at.missing("write exact, prefix, suffix, contains or safe_regex")),
+    })
+}
+
+pub(super) fn headers(
+    matchers: &[route::HeaderMatcher],
+    at: &At<'_>,
+) -> Result<Vec<HeaderMatch>, Fault> {
+    wire::list(matchers, at, header)
+}
+
+pub(super) fn header(matcher: &route::HeaderMatcher, at: &At<'_>) -> Result<HeaderMatch, Fault> {
+    Ok(HeaderMatch {
+        name: wire::header_name(&matcher.name, &at.field("name"))?,
+        check: header_check(matcher, at)?,
+        invert: matcher.invert_match,
+        missing_as_empty: matcher.treat_missing_header_as_empty,
+    })
+}
+
+fn header_check(matcher: &route::HeaderMatcher, at: &At<'_>) -> Result<HeaderCheck, Fault> {
+    use route::header_matcher::HeaderMatchSpecifier as Specifier;
+    let plain = |value: &String| value.clone();
+    let text = match &matcher.header_match_specifier {
+        None => return Ok(HeaderCheck::Present(true)),
+        Some(Specifier::PresentMatch(present)) => return Ok(HeaderCheck::Present(*present)),
+        Some(Specifier::RangeMatch(range)) => {
+            return Ok(HeaderCheck::Range { start: range.start, end: range.end });
+        }
+        Some(Specifier::StringMatch(matcher)) => text(matcher, &at.field("string_match"))?,
+        Some(Specifier::SafeRegexMatch(regex)) => {
+            StringMatch::Regex(pattern(&regex.regex, &at.field("safe_regex_match"))?)
+        }
+        Some(Specifier::ExactMatch(value)) => StringMatch::exact(plain(value)),
+        Some(Specifier::PrefixMatch(value)) => StringMatch::prefix(plain(value)),
+        Some(Specifier::SuffixMatch(value)) => StringMatch::suffix(plain(value)),
+        Some(Specifier::ContainsMatch(value)) => {
+            StringMatch::Contains { value: plain(value), ignore_case: false }
+        }
+    };
+    Ok(HeaderCheck::Text(text))
+}
+
+pub(super) fn query(
+    matcher: &route::QueryParameterMatcher,
+    at: &At<'_>,
+) -> Result<QueryMatch, Fault> {
+    use route::query_parameter_matcher::QueryParameterMatchSpecifier as Specifier;
+    let check = match &matcher.query_parameter_match_specifier {
+        None | Some(Specifier::PresentMatch(true)) => QueryCheck::Present,
+        Some(Specifier::PresentMatch(false)) => {
+            let help = "leave it out to ask only that the parameter is there";
+            return Err(at.field("present_match").invalid("false is not supported", help));
+        }
+        Some(Specifier::StringMatch(matcher)) => {
+            QueryCheck::Text(text(matcher, &at.field("string_match"))?)
+        }
+    };
+    Ok(QueryMatch { name: matcher.name.clone(), check })
+}
+
+pub(super) fn metadata(matcher: &pb::MetadataMatcher, at: &At<'_>) -> Result<MetadataMatch, Fault> {
+    use pb::metadata_matcher::path_segment::Segment;
+    let keys =
+        wire::list(&matcher.path, &at.field("path"), |segment, at| match &segment.segment {
+            Some(Segment::Key(key)) => Ok(key.clone()),
+            None => Err(at.missing("write a `key`")),
+        })?;
+    if keys.is_empty() {
+        return Err(at.field("path").missing("name at least one key"));
+    }
+    let at_value = at.field("value");
+    let wanted =
+        matcher.value.as_ref().ok_or_else(|| at_value.missing("write what the value must be"))?;
+    Ok(MetadataMatch {
+        filter: matcher.filter.clone(),
+        path: keys,
+        value: value(wanted, &at_value)?,
+        invert: matcher.invert,
+    })
+}
+
+fn value(matcher: &pb::ValueMatcher, at: &At<'_>) -> Result<MetadataValueMatch, Fault> {
+    use pb::value_matcher::MatchPattern;
+    Ok(match &matcher.match_pattern {
+        Some(MatchPattern::PresentMatch(present)) => MetadataValueMatch::Present(*present),
+        Some(MatchPattern::NullMatch(_)) => MetadataValueMatch::Null,
+        Some(MatchPattern::BoolMatch(wanted)) => MetadataValueMatch::Bool(*wanted),
+        Some(MatchPattern::StringMatch(matcher)) => {
+            MetadataValueMatch::Text(text(matcher, &at.field("string_match"))?)
+        }
+        Some(MatchPattern::ListMatch(list)) => {
+            let at = at.field("list_match");
+            let at = at.field("one_of");
+            match &list.match_pattern {
+                Some(pb::list_matcher::MatchPattern::OneOf(one)) => {
+                    MetadataValueMatch::ListContains(Box::new(value(one, &at)?))
+                }
+                None => return Err(at.missing("write what one of the elements must be")),
+            }
+        }
+        Some(MatchPattern::OrMatch(any)) => {
+            let at = at.field("or_match");
+            MetadataValueMatch::Or(wire::list(
+                &any.value_matchers,
+                &at.field("value_matchers"),
+                value,
+            )?)
+        }
+        Some(MatchPattern::DoubleMatch(_)) => {
+            return Err(at
+                .field("double_match")
+                .invalid("is not supported", "match a text or a truth value"));
+        }
+        None => return Err(at.missing("write what the value must be")),
+    })
+}

@@ -1,0 +1,147 @@
+//! Facts that travel in metadata: which rule of the user's made this, which services a cluster
+//! stands for, who an endpoint is.
+
+use std::collections::BTreeMap;
+
+use iako_xds_api::envoy::config::core::v3::Metadata;
+use prost_types::{Struct, Value, value::Kind};
+
+use crate::{ClusterMetadata, EndpointMetadata, RuleOrigin, ServiceReference, WorkloadLabel};
+
+fn text(value: &Value) -> Option<&str> {
+    match &value.kind {
+        Some(Kind::StringValue(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn field<'a>(fields: &'a Struct, name: &str) -> &'a str {
+    fields.fields.get(name).and_then(text).unwrap_or_default()
+}
+
+fn section<'a>(metadata: Option<&'a Metadata>, name: &str) -> Option<&'a Struct> {
+    metadata?.filter_metadata.get(name)
+}
+
+/// The texts of a struct; what has another type is written as JSON would write it.
+pub(super) fn texts(fields: &Struct) -> BTreeMap<String, String> {
+    fields
+        .fields
+        .iter()
+        .filter_map(|(key, value)| {
+            let text = match &value.kind {
+                Some(Kind::StringValue(text)) => text.clone(),
+                Some(Kind::BoolValue(value)) => value.to_string(),
+                Some(Kind::NumberValue(value)) => value.to_string(),
+                Some(Kind::NullValue(_) | Kind::StructValue(_) | Kind::ListValue(_)) | None => {
+                    return None;
+                }
+            };
+            Some((key.clone(), text))
+        })
+        .collect()
+}
+
+/// The rule that a piece of configuration was made from: `istio.config` as Istio writes it, and
+/// our own additions under `iako`.
+pub(super) fn origin(metadata: Option<&Metadata>) -> Option<RuleOrigin> {
+    let mut origin =
+        section(metadata, "istio").and_then(|istio| istio_config(field(istio, "config")));
+    if let Some(iako) = section(metadata, "iako") {
+        let own = origin.get_or_insert_default();
+        for (name, place) in
+            [("kind", &mut own.kind), ("namespace", &mut own.namespace), ("name", &mut own.name)]
+        {
+            if !field(iako, name).is_empty() {
+                field(iako, name).clone_into(place);
+            }
+        }
+        field(iako, "file").clone_into(&mut own.file);
+        own.line = field(iako, "line").parse().unwrap_or_default();
+    }
+    origin
+}
+
+/// Reads `/apis/networking.istio.io/v1/namespaces/shop/virtual-service/cart`.
+fn istio_config(path: &str) -> Option<RuleOrigin> {
+    let mut parts = path.strip_prefix("/apis/")?.split('/');
+    let (_group, _version) = (parts.next()?, parts.next()?);
+    if parts.next()? != "namespaces" {
+        return None;
+    }
+    let (namespace, kind, name) = (parts.next()?, parts.next()?, parts.next()?);
+    Some(RuleOrigin {
+        kind: pascal_case(kind),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        ..RuleOrigin::default()
+    })
+}
+
+/// `virtual-service` as `VirtualService`.
+fn pascal_case(words: &str) -> String {
+    words
+        .split('-')
+        .flat_map(|word| {
+            let mut letters = word.chars();
+            let first = letters.next().map(|first| first.to_ascii_uppercase());
+            first.into_iter().chain(letters)
+        })
+        .collect()
+}
+
+pub(super) fn cluster(metadata: Option<&Metadata>) -> ClusterMetadata {
+    let mut facts = ClusterMetadata {
+        alpn_override: true,
+        origin: origin(metadata),
+        ..ClusterMetadata::default()
+    };
+    let Some(istio) = section(metadata, "istio") else { return facts };
+    if let Some(Kind::ListValue(services)) =
+        istio.fields.get("services").and_then(|value| value.kind.as_ref())
+    {
+        facts.services = services.values.iter().filter_map(service).collect();
+    }
+    field(istio, "subset").clone_into(&mut facts.subset);
+    facts.external = matches!(
+        istio.fields.get("external").and_then(|value| value.kind.as_ref()),
+        Some(Kind::BoolValue(true))
+    ) || field(istio, "external") == "true";
+    facts.alpn_override = field(istio, "alpn_override") != "false";
+    facts
+}
+
+fn service(value: &Value) -> Option<ServiceReference> {
+    let Some(Kind::StructValue(service)) = &value.kind else { return None };
+    Some(ServiceReference {
+        host: field(service, "host").to_owned(),
+        name: field(service, "name").to_owned(),
+        namespace: field(service, "namespace").to_owned(),
+    })
+}
+
+pub(super) fn endpoint(metadata: Option<&Metadata>) -> EndpointMetadata {
+    EndpointMetadata {
+        transport_match: section(metadata, "envoy.transport_socket_match")
+            .map(texts)
+            .unwrap_or_default(),
+        lb: section(metadata, "envoy.lb").map(texts).unwrap_or_default(),
+        workload: section(metadata, "istio").and_then(|istio| workload(field(istio, "workload"))),
+    }
+}
+
+/// Reads `workload;namespace;canonical name;canonical revision;cluster`.
+fn workload(label: &str) -> Option<WorkloadLabel> {
+    if label.is_empty() {
+        return None;
+    }
+    let mut parts = label.split(';').map(str::to_owned);
+    let mut next = || parts.next().unwrap_or_default();
+    Some(WorkloadLabel {
+        workload: next(),
+        namespace: next(),
+        canonical_name: next(),
+        canonical_revision: next(),
+        cluster: next(),
+    })
+}

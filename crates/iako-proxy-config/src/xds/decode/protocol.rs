@@ -1,0 +1,91 @@
+//! Settings of the HTTP versions, the same towards clients and towards upstreams.
+
+use std::time::Duration;
+
+use iako_xds_api::envoy::config::core::v3 as core;
+use iako_xds_api::envoy::extensions::http::header_formatters::preserve_case::v3::PreserveCaseFormatterConfig;
+use prost::Name as _;
+
+use super::wire;
+use crate::xds::pool;
+use crate::xds::problem::{At, Fault};
+use crate::{Http1Options, Http2Options};
+
+pub(super) fn http1(
+    options: &core::Http1ProtocolOptions,
+    at: &At<'_>,
+) -> Result<Http1Options, Fault> {
+    use core::http1_protocol_options::header_key_format::HeaderFormat;
+    let format =
+        options.header_key_format.as_ref().and_then(|format| format.header_format.as_ref());
+    let at_format = at.field("header_key_format");
+    let preserve_case = match format {
+        None => false,
+        Some(HeaderFormat::StatefulFormatter(extension)) => {
+            let type_url = extension.typed_config.as_ref().map_or("", |any| any.type_url.as_str());
+            if pool::full_name(type_url) != PreserveCaseFormatterConfig::full_name() {
+                let problem = format!("the formatter `{}` is not supported", extension.name);
+                let at = at_format.field("stateful_formatter");
+                return Err(at.invalid(problem, "use the preserve_case formatter"));
+            }
+            true
+        }
+        Some(HeaderFormat::ProperCaseWords(_)) => {
+            let help = "use the preserve_case formatter, or leave names lower-cased";
+            return Err(at_format.field("proper_case_words").invalid("is not supported", help));
+        }
+    };
+    Ok(Http1Options {
+        accept_http_10: options.accept_http_10,
+        default_host_for_http_10: options.default_host_for_http_10.clone(),
+        preserve_case,
+    })
+}
+
+pub(super) fn http2(
+    options: &core::Http2ProtocolOptions,
+    at: &At<'_>,
+) -> Result<Http2Options, Fault> {
+    let default = Http2Options::default();
+    let window = |value: Option<u32>, default: u32, field: &'static str| {
+        let value = value.unwrap_or(default);
+        if (65_535..=2_147_483_647).contains(&value) {
+            return Ok(value);
+        }
+        Err(at
+            .field(field)
+            .invalid(format!("{value} is no window size"), "write 65535 to 2147483647"))
+    };
+    let at_keepalive = at.field("connection_keepalive");
+    let keepalive = options.connection_keepalive.clone().unwrap_or_default();
+    let streams = options.max_concurrent_streams.unwrap_or(default.concurrent_streams_max);
+    if streams == 0 {
+        return Err(at
+            .field("max_concurrent_streams")
+            .invalid("must be at least 1", "write a number from 1"));
+    }
+    Ok(Http2Options {
+        concurrent_streams_max: streams,
+        stream_window_bytes: window(
+            options.initial_stream_window_size,
+            default.stream_window_bytes,
+            "initial_stream_window_size",
+        )?,
+        connection_window_bytes: window(
+            options.initial_connection_window_size,
+            default.connection_window_bytes,
+            "initial_connection_window_size",
+        )?,
+        allow_connect: options.allow_connect,
+        keepalive_interval: wire::limit(
+            keepalive.interval.as_ref(),
+            None,
+            &at_keepalive.field("interval"),
+        )?,
+        keepalive_timeout: wire::duration_or(
+            keepalive.timeout.as_ref(),
+            Duration::from_secs(20),
+            &at_keepalive.field("timeout"),
+        )?,
+    })
+}

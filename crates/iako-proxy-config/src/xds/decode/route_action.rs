@@ -1,0 +1,285 @@
+//! How a request is sent on.
+
+use std::time::Duration;
+
+use iako_types::Percent;
+use iako_xds_api::envoy::config::core::v3::{Metadata, RoutingPriority, TypedExtensionConfig};
+use iako_xds_api::envoy::config::route::v3 as pb;
+use pb::route_action as inner;
+
+use super::{http_filter, matcher, metadata, retry, route, wire};
+use crate::xds::pool;
+use crate::xds::problem::{At, Fault};
+use crate::{
+    ClusterTarget, HashPolicy, HashSource, HeaderMutations, HostRewrite, MaxStreamDuration, Mirror,
+    PathRewrite, RouteAction, RoutePriority, UpgradeConfig, WeightedCluster,
+};
+
+pub(super) fn route_action(config: &pb::RouteAction, at: &At<'_>) -> Result<RouteAction, Fault> {
+    let mut value = RouteAction::to(target(config, at)?);
+    let at_code = at.field("cluster_not_found_response_code");
+    use inner::ClusterNotFoundResponseCode as Code;
+    value.cluster_not_found_status =
+        match wire::known::<Code>(config.cluster_not_found_response_code, &at_code)? {
+            Code::ServiceUnavailable => 503,
+            Code::NotFound => 404,
+            Code::InternalServerError => 500,
+        };
+    value.path_rewrite = path_rewrite(config, at)?;
+    value.host_rewrite = host_rewrite(config, at)?;
+    value.append_x_forwarded_host = config.append_x_forwarded_host;
+    value.timeout =
+        wire::limit(config.timeout.as_ref(), Some(Duration::from_secs(15)), &at.field("timeout"))?;
+    value.idle_timeout = wire::optional(config.idle_timeout.as_ref(), &at.field("idle_timeout"))?;
+    value.max_stream_duration = max_stream_duration(config, at)?;
+    let at_retry = at.field("retry_policy");
+    value.retry =
+        config.retry_policy.as_ref().map(|policy| retry::policy(policy, &at_retry)).transpose()?;
+    value.mirrors =
+        wire::list(&config.request_mirror_policies, &at.field("request_mirror_policies"), mirror)?;
+    value.hash = wire::list(&config.hash_policy, &at.field("hash_policy"), hash_policy)?;
+    value.upgrades = wire::list(&config.upgrade_configs, &at.field("upgrade_configs"), upgrade)?;
+    value.priority = match wire::known::<RoutingPriority>(config.priority, &at.field("priority"))? {
+        RoutingPriority::Default => RoutePriority::Default,
+        RoutingPriority::High => RoutePriority::High,
+    };
+    value.subset = subset(config.metadata_match.as_ref());
+    Ok(value)
+}
+
+fn target(config: &pb::RouteAction, at: &At<'_>) -> Result<ClusterTarget, Fault> {
+    use inner::ClusterSpecifier;
+    match &config.cluster_specifier {
+        Some(ClusterSpecifier::Cluster(name)) if !name.is_empty() => {
+            Ok(ClusterTarget::Cluster(name.clone()))
+        }
+        Some(ClusterSpecifier::ClusterHeader(name)) => {
+            Ok(ClusterTarget::Header(wire::header_name(name, &at.field("cluster_header"))?))
+        }
+        Some(ClusterSpecifier::WeightedClusters(weighted)) => {
+            let at = at.field("weighted_clusters");
+            let at_clusters = at.field("clusters");
+            let targets = wire::list(&weighted.clusters, &at_clusters, weighted_cluster)?;
+            if targets.iter().all(|target| target.weight == 0) {
+                let help = "give at least one cluster a weight";
+                return Err(at_clusters.invalid("has no weight above 0", help));
+            }
+            Ok(ClusterTarget::Weighted(targets))
+        }
+        Some(ClusterSpecifier::ClusterSpecifierPlugin(_)) => {
+            Err(at.field("cluster_specifier_plugin").invalid("is not supported", "name a cluster"))
+        }
+        Some(ClusterSpecifier::InlineClusterSpecifierPlugin(_)) => Err(at
+            .field("inline_cluster_specifier_plugin")
+            .invalid("is not supported", "name a cluster")),
+        Some(ClusterSpecifier::Cluster(_)) | None => Err(at
+            .field("cluster")
+            .missing("write `cluster`, `weighted_clusters` or `cluster_header`")),
+    }
+}
+
+fn weighted_cluster(
+    config: &pb::weighted_cluster::ClusterWeight,
+    at: &At<'_>,
+) -> Result<WeightedCluster, Fault> {
+    use pb::weighted_cluster::cluster_weight::HostRewriteSpecifier;
+    if config.name.is_empty() {
+        return Err(at.field("name").missing("name the cluster"));
+    }
+    Ok(WeightedCluster {
+        cluster: config.name.clone(),
+        weight: config.weight.unwrap_or(0),
+        headers: HeaderMutations {
+            request_add: route::additions(
+                &config.request_headers_to_add,
+                &at.field("request_headers_to_add"),
+            )?,
+            request_remove: route::removals(
+                &config.request_headers_to_remove,
+                &at.field("request_headers_to_remove"),
+            )?,
+            response_add: route::additions(
+                &config.response_headers_to_add,
+                &at.field("response_headers_to_add"),
+            )?,
+            response_remove: route::removals(
+                &config.response_headers_to_remove,
+                &at.field("response_headers_to_remove"),
+            )?,
+        },
+        host_rewrite: config
+            .host_rewrite_specifier
+            .as_ref()
+            .map(|HostRewriteSpecifier::HostRewriteLiteral(host)| host.clone()),
+        overrides: http_filter::overrides(&config.typed_per_filter_config, at)?,
+    })
+}
+
+fn path_rewrite(config: &pb::RouteAction, at: &At<'_>) -> Result<Option<PathRewrite>, Fault> {
+    if let Some(policy) = &config.path_rewrite_policy {
+        return Err(rewrite_policy(policy, &at.field("path_rewrite_policy")));
+    }
+    if let Some(rewrite) = &config.regex_rewrite {
+        if !config.prefix_rewrite.is_empty() {
+            return Err(at
+                .field("regex_rewrite")
+                .invalid("is set beside prefix_rewrite", "set only one of the two"));
+        }
+        let (pattern, substitution) = matcher::substitution(rewrite, &at.field("regex_rewrite"))?;
+        // What replaces the whole path is written as an expression too, for want of a field.
+        if pattern.source() == WHOLE_PATH
+            && let Some(path) = literal(&substitution)
+        {
+            return Ok(Some(PathRewrite::Full(path)));
+        }
+        return Ok(Some(PathRewrite::Regex { pattern, substitution }));
+    }
+    Ok((!config.prefix_rewrite.is_empty())
+        .then(|| PathRewrite::Prefix(config.prefix_rewrite.clone())))
+}
+
+/// The expression with which a whole path is replaced. Istio's control plane writes the same.
+pub(crate) const WHOLE_PATH: &str = "/.*";
+
+/// The text of a substitution that names no group.
+fn literal(substitution: &str) -> Option<String> {
+    let mut text = String::with_capacity(substitution.len());
+    let mut chars = substitution.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => text.push(chars.next().filter(|escaped| !escaped.is_ascii_digit())?),
+            other => text.push(other),
+        }
+    }
+    Some(text)
+}
+
+fn rewrite_policy(policy: &TypedExtensionConfig, at: &At<'_>) -> Fault {
+    let type_url = policy.typed_config.as_ref().map_or("", |any| any.type_url.as_str());
+    let problem = format!("`{}` is not supported", pool::full_name(type_url));
+    at.field("typed_config").invalid(problem, "use prefix_rewrite or regex_rewrite")
+}
+
+fn host_rewrite(config: &pb::RouteAction, at: &At<'_>) -> Result<Option<HostRewrite>, Fault> {
+    use inner::HostRewriteSpecifier;
+    Ok(match &config.host_rewrite_specifier {
+        None | Some(HostRewriteSpecifier::AutoHostRewrite(false)) => None,
+        Some(HostRewriteSpecifier::HostRewriteLiteral(host)) => {
+            Some(HostRewrite::Literal(host.clone()))
+        }
+        Some(HostRewriteSpecifier::AutoHostRewrite(true)) => Some(HostRewrite::Auto),
+        Some(HostRewriteSpecifier::HostRewriteHeader(name)) => {
+            Some(HostRewrite::Header(wire::header_name(name, &at.field("host_rewrite_header"))?))
+        }
+        Some(HostRewriteSpecifier::HostRewritePathRegex(_)) => {
+            let help = "use host_rewrite_literal or host_rewrite_header";
+            return Err(at.field("host_rewrite_path_regex").invalid("is not supported", help));
+        }
+        Some(HostRewriteSpecifier::HostRewrite(_)) => {
+            let help = "use host_rewrite_literal or host_rewrite_header";
+            return Err(at.field("host_rewrite").invalid("is not supported", help));
+        }
+    })
+}
+
+fn max_stream_duration(
+    config: &pb::RouteAction,
+    at: &At<'_>,
+) -> Result<Option<MaxStreamDuration>, Fault> {
+    let at_grpc = at.field("max_grpc_timeout");
+    let old_max = wire::optional(config.max_grpc_timeout.as_ref(), &at_grpc)?;
+    let old_offset =
+        wire::optional(config.grpc_timeout_offset.as_ref(), &at.field("grpc_timeout_offset"))?;
+    let Some(duration) = &config.max_stream_duration else {
+        return Ok(old_max.map(|max| MaxStreamDuration {
+            limit: None,
+            grpc_timeout_max: Some(max),
+            grpc_timeout_offset: old_offset.unwrap_or_default(),
+        }));
+    };
+    let at = at.field("max_stream_duration");
+    let max = wire::optional(
+        duration.grpc_timeout_header_max.as_ref(),
+        &at.field("grpc_timeout_header_max"),
+    )?;
+    let offset = wire::optional(
+        duration.grpc_timeout_header_offset.as_ref(),
+        &at.field("grpc_timeout_header_offset"),
+    )?;
+    Ok(Some(MaxStreamDuration {
+        limit: wire::limit(
+            duration.max_stream_duration.as_ref(),
+            None,
+            &at.field("max_stream_duration"),
+        )?,
+        grpc_timeout_max: max.or(old_max),
+        grpc_timeout_offset: offset.or(old_offset).unwrap_or_default(),
+    }))
+}
+
+fn mirror(config: &inner::RequestMirrorPolicy, at: &At<'_>) -> Result<Mirror, Fault> {
+    if config.cluster.is_empty() {
+        return Err(at.field("cluster").missing("name the cluster that gets the copies"));
+    }
+    let at_share = at.field("runtime_fraction");
+    Ok(Mirror {
+        cluster: config.cluster.clone(),
+        share: wire::runtime_fraction(
+            config.runtime_fraction.as_ref(),
+            Percent::HUNDRED,
+            &at_share,
+        )?,
+        keep_host: config.disable_shadow_host_suffix_append,
+    })
+}
+
+fn hash_policy(config: &inner::HashPolicy, at: &At<'_>) -> Result<HashPolicy, Fault> {
+    use inner::hash_policy::PolicySpecifier;
+    let source = match &config.policy_specifier {
+        Some(PolicySpecifier::Header(header)) => {
+            let at = at.field("header");
+            HashSource::Header(wire::header_name(&header.header_name, &at.field("header_name"))?)
+        }
+        Some(PolicySpecifier::Cookie(cookie)) => {
+            let at = at.field("cookie");
+            HashSource::Cookie {
+                name: cookie.name.clone(),
+                ttl: wire::optional(cookie.ttl.as_ref(), &at.field("ttl"))?,
+                path: cookie.path.clone(),
+            }
+        }
+        Some(PolicySpecifier::ConnectionProperties(properties)) if properties.source_ip => {
+            HashSource::SourceIp
+        }
+        Some(PolicySpecifier::QueryParameter(parameter)) => {
+            HashSource::QueryParameter(parameter.name.clone())
+        }
+        Some(PolicySpecifier::FilterState(_)) => {
+            return Err(at
+                .field("filter_state")
+                .invalid("is not supported", "hash a header, cookie or address"));
+        }
+        Some(PolicySpecifier::ConnectionProperties(_)) | None => {
+            return Err(at.missing("write what is hashed, such as `header`"));
+        }
+    };
+    Ok(HashPolicy { source, terminal: config.terminal })
+}
+
+fn upgrade(config: &inner::UpgradeConfig, at: &At<'_>) -> Result<UpgradeConfig, Fault> {
+    if config.upgrade_type.is_empty() {
+        return Err(at.field("upgrade_type").missing("name the protocol, such as websocket"));
+    }
+    Ok(UpgradeConfig {
+        protocol: config.upgrade_type.to_ascii_lowercase(),
+        enabled: config.enabled.unwrap_or(true),
+    })
+}
+
+/// Metadata under `envoy.lb`, in the order of keys.
+fn subset(wanted: Option<&Metadata>) -> Vec<(String, String)> {
+    let Some(fields) = wanted.and_then(|wanted| wanted.filter_metadata.get("envoy.lb")) else {
+        return Vec::new();
+    };
+    metadata::texts(fields).into_iter().collect()
+}

@@ -1,0 +1,108 @@
+//! What a proxy starts with.
+
+use crate::xds::support::MessageSupport;
+
+pub(super) const MESSAGES: &[MessageSupport] = &[
+    MessageSupport {
+        name: "envoy.config.bootstrap.v3.Bootstrap",
+        honoured: &["node", "static_resources", "dynamic_resources", "admin"],
+        warned: &[
+            (
+                "only prometheus and admin statistics are written",
+                &[
+                    "stats_sinks",
+                    "deferred_stat_options",
+                    "stats_config",
+                    "stats_flush_interval",
+                    "stats_flush_on_admin",
+                    "stats_eviction_interval",
+                    "enable_dispatcher_stats",
+                    "stats_server_version_override",
+                ],
+            ),
+            (
+                "the process watches over itself",
+                &[
+                    "watchdog",
+                    "watchdogs",
+                    "fatal_actions",
+                    "overload_manager",
+                    "perf_tracing_file_path",
+                    "application_log_config",
+                    "grpc_async_client_manager_config",
+                    "memory_allocator_manager",
+                    "enable_worker_cpu_affinity",
+                ],
+            ),
+            ("there is no runtime to change it", &["layered_runtime", "flags_path"]),
+            ("spans are not sent", &["tracing"]),
+            (
+                "names are resolved by the proxy itself",
+                &["use_tcp_for_dns_lookups", "dns_resolution_config", "typed_dns_resolver_config"],
+            ),
+            (
+                "extensions of the process do not exist here",
+                &[
+                    "bootstrap_extensions",
+                    "default_socket_interface",
+                    "inline_headers",
+                    "default_regex_engine",
+                    "xds_config_tracker_extension",
+                ],
+            ),
+            ("local cluster and load statistics are not kept", &["cluster_manager"]),
+            ("node parameters are sent whole", &["node_context_params"]),
+        ],
+        refused: &[(
+            "not implemented here",
+            &[
+                "hds_config",
+                "header_prefix",
+                "config_sources",
+                "default_config_source",
+                "certificate_provider_instances",
+                "xds_delegate_extension",
+                "listener_manager",
+            ],
+        )],
+    },
+    MessageSupport {
+        name: "envoy.config.bootstrap.v3.Bootstrap.StaticResources",
+        honoured: &["listeners", "clusters", "secrets"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.bootstrap.v3.Bootstrap.DynamicResources",
+        honoured: &["lds_config", "cds_config", "ads_config"],
+        warned: &[],
+        refused: &[("not implemented here", &["lds_resources_locator", "cds_resources_locator"])],
+    },
+    MessageSupport {
+        name: "envoy.config.bootstrap.v3.Admin",
+        honoured: &["address"],
+        warned: &[
+            ("the admin endpoint is not logged", &["access_log", "access_log_path"]),
+            ("profiles are not written", &["profile_path"]),
+            ("there is no global limit of connections", &["ignore_global_conn_limit"]),
+        ],
+        refused: &[("not implemented here", &["socket_options", "allow_paths"])],
+    },
+    MessageSupport {
+        name: "envoy.config.core.v3.Node",
+        honoured: &["id", "cluster", "metadata", "locality"],
+        warned: &[(
+            "the proxy says of itself what it is",
+            &[
+                "dynamic_parameters",
+                "user_agent_name",
+                "user_agent_version",
+                "user_agent_build_version",
+                "extensions",
+                "client_features",
+                "listening_addresses",
+            ],
+        )],
+        refused: &[],
+    },
+];
