@@ -39,8 +39,8 @@ pub use labels::{
     Principal, Reporter, RequestProtocol, SecurityPolicy, ServiceLabels, WorkloadLabels,
 };
 pub use metrics::{
-    HttpOutcome, Labels, MeshMetrics, MetricsSettings, RequestSample, ServiceSummary, TcpSeries,
-    WorkerMetrics, metrics_page,
+    HttpOutcome, Labels, MeshMetrics, MetricRule, MetricsSettings, RequestSample, ServiceSummary,
+    TcpSeries, WorkerMetrics, metrics_page,
 };
 pub use shard::bind_worker;
 pub use stats::{Counter, Gauge, Histogram, StatsQuery, StatsRegistry, StatsScope};

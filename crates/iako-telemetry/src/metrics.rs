@@ -5,10 +5,12 @@
 
 mod family;
 mod recorder;
+mod rules;
 mod series;
 mod summary;
 
 pub use recorder::{MeshMetrics, MetricsSettings, WorkerMetrics};
+pub use rules::MetricRule;
 pub use series::{HttpOutcome, Labels, RequestSample, TcpSeries};
 pub use summary::ServiceSummary;
 

@@ -288,6 +288,8 @@ pub fn decide(sampling: &Sampling, wishes: SamplingWishes, point: u16) -> TraceR
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const W3C: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -356,5 +358,24 @@ mod tests {
         assert_eq!(decide(Decision::Deferred, Asked::Yes, 5_000), TraceReason::None);
         assert_eq!(decide(Decision::Sample, Asked::No, 9_999), TraceReason::Sampled);
         assert_eq!(decide(Decision::Drop, Asked::Yes, 0), TraceReason::None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again_and_nothing_breaks_the_reader(
+            ids in any::<(u128, u64)>(), sampled in any::<bool>(), noise in "[0-9a-fd-]{0,70}",
+        ) {
+            let decision = if sampled { Decision::Sample } else { Decision::Drop };
+            let (trace_id, span_id) = (TraceId::from_random(ids.0), SpanId::from_random(ids.1));
+            let context = TraceContext::root(trace_id, span_id, decision);
+            for form in [Propagation::W3c, Propagation::B3Single, Propagation::B3Multi] {
+                let headers = context.headers(form);
+                let pairs: Vec<_> = headers.iter().map(|(name, text)| (*name, &**text)).collect();
+                let extracted = TraceContext::extract(pairs.as_slice());
+                prop_assert_eq!(extracted, Extracted::Context(context, form));
+            }
+            let noisy = [("traceparent", &*noise), ("b3", &*noise), ("x-b3-traceid", &*noise)];
+            let _extracted = TraceContext::extract(&noisy);
+        }
     }
 }

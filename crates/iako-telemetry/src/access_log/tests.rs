@@ -1,6 +1,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use expect_test::{Expect, expect};
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -165,4 +166,19 @@ fn a_target_that_cannot_be_written_drops_lines_and_counts_them() {
     sink.flush();
     assert_eq!(stats.value("access_log.dropped"), Some(3));
     assert!(logs.open(&LogTarget::File("/dev/null/none".into())).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_format_breaks_the_compiler_and_no_value_the_line(
+        format in "(%[A-Z_]{0,9}(\\([^)]{0,6}\\))?(:[0-9]{1,2})?%|[a-z ]|%REQ\\(A\\):3%|%START_TIME\\(%.f\\)%){0,4}",
+        value in "(?s).{0,9}",
+    ) {
+        let headers = [("a", value.as_str())];
+        let record = AccessRecord { request_headers: &headers, ..record() };
+        if let Ok(format) = AccessLogFormat::text(&format) {
+            let forged = line(&format, &record).chars().any(|shown| shown.is_ascii_control());
+            prop_assert!(!forged);
+        }
+    }
 }

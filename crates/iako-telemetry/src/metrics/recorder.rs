@@ -1,11 +1,14 @@
 //! Recording: every worker has its own stores, and finds them without a lock after the first time.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
 use super::family::{Family, Found, Memory, Series};
+use super::rules::{MetricRule, MetricRules};
 use super::series::{HttpOutcome, Labels, RequestSample, RequestSeries, TcpSeries};
 use super::summary::{self, ServiceSummary};
 use super::{
@@ -13,6 +16,7 @@ use super::{
     RESPONSE_BYTES, RESPONSE_MESSAGES, TCP_CLOSED, TCP_OPENED, TCP_RECEIVED, TCP_SENT,
 };
 use crate::histogram::{AtomicHistogram, HistogramSnapshot};
+use crate::labels::Reporter;
 use crate::stats::exposition::{Exposition, LabelPairs};
 
 /// Bounds and facts that do not change while the process lives.
@@ -43,6 +47,7 @@ pub struct MeshMetrics {
     settings: MetricsSettings,
     requests: Mutex<Family<RequestSeries>>,
     connections: Mutex<Family<TcpSeries>>,
+    rules: Mutex<MetricRules>,
     overflow: AtomicU64,
     workers: AtomicUsize,
 }
@@ -55,6 +60,7 @@ impl MeshMetrics {
             requests: Mutex::new(Family::new(settings.series_max)),
             connections: Mutex::new(Family::new(settings.series_max)),
             settings,
+            rules: Mutex::default(),
             overflow: AtomicU64::new(0),
             workers: AtomicUsize::new(0),
         })
@@ -69,6 +75,11 @@ impl MeshMetrics {
             requests: Memory::default(),
             connections: Memory::default(),
         }
+    }
+
+    /// Replaces what is changed about the metrics of one side; later rules win.
+    pub fn set_rules(&self, reporter: Reporter, rules: Vec<MetricRule>) {
+        self.rules.lock().set(reporter, rules);
     }
 
     /// How many records found no series of their own because the bound was reached.
@@ -98,7 +109,7 @@ impl MeshMetrics {
 
     fn render_requests(&self, text: &mut Exposition<'_>) {
         let family = self.requests.lock();
-        let all = Labelled::new(family.series(), LabelSet::Http);
+        let all = Labelled::new(family.series(), LabelSet::Http, self.rules.lock().clone());
         all.counters(text, &REQUESTS, |store| &store.requests);
         all.histograms(text, &REQUEST_DURATION, |store| &store.duration);
         all.histograms(text, &REQUEST_BYTES, |store| &store.request_bytes);
@@ -109,7 +120,7 @@ impl MeshMetrics {
 
     fn render_connections(&self, text: &mut Exposition<'_>) {
         let family = self.connections.lock();
-        let all = Labelled::new(family.series(), LabelSet::Tcp);
+        let all = Labelled::new(family.series(), LabelSet::Tcp, self.rules.lock().clone());
         all.counters(text, &TCP_OPENED, |store| &store.opened);
         all.counters(text, &TCP_CLOSED, |store| &store.closed);
         all.counters(text, &TCP_SENT, |store| &store.sent);
@@ -117,12 +128,37 @@ impl MeshMetrics {
     }
 }
 
-/// Series beside the text of their labels.
-struct Labelled<'a, S>(Vec<(LabelPairs, &'a Series<S>)>);
+/// Series beside the text of their labels, made once for all metrics that no rule changes.
+struct Labelled<'a, S> {
+    plain: Vec<(LabelPairs, &'a Series<S>)>,
+    set: LabelSet,
+    rules: MetricRules,
+}
 
 impl<'a, S> Labelled<'a, S> {
-    fn new(all: &'a [Series<S>], set: LabelSet) -> Self {
-        Self(all.iter().map(|series| (series.labels.pairs(set), series)).collect())
+    fn new(all: &'a [Series<S>], set: LabelSet, rules: MetricRules) -> Self {
+        let plain = all.iter().map(|series| (series.labels.pairs(set, &[]), series)).collect();
+        Self { plain, set, rules }
+    }
+
+    /// The series of one metric by the labels that are shown; more than one where a rule removed
+    /// the label in which they differ.
+    fn shown(&self, metric: &Metric) -> BTreeMap<Cow<'_, LabelPairs>, Vec<&'a Series<S>>> {
+        let mut shown: BTreeMap<Cow<'_, LabelPairs>, Vec<&'a Series<S>>> = BTreeMap::new();
+        for (plain, series) in &self.plain {
+            let reporter = series.labels.reporter;
+            if self.rules.is_dropped(reporter, metric.name) {
+                continue;
+            }
+            let removed = self.rules.removed(reporter, metric.name);
+            let labels = if removed.is_empty() {
+                Cow::Borrowed(plain)
+            } else {
+                Cow::Owned(series.labels.pairs(self.set, &removed))
+            };
+            shown.entry(labels).or_default().push(series);
+        }
+        shown
     }
 
     fn counters(
@@ -131,14 +167,17 @@ impl<'a, S> Labelled<'a, S> {
         metric: &Metric,
         number: impl Fn(&S) -> &AtomicU64 + Copy,
     ) {
-        let totals = self.0.iter().map(|(labels, series)| (labels, series.total(number)));
         // Only gRPC has messages; the series of other protocols would be zero for ever.
         let only_grpc = metric.unit == REQUEST_MESSAGES.unit;
-        let mut shown = totals.filter(|(_, total)| !only_grpc || *total > 0).peekable();
-        if shown.peek().is_some() {
+        let shown = self.shown(metric);
+        let totals = shown.iter().map(|(labels, all)| {
+            (labels, all.iter().map(|series| series.total(number)).sum::<u64>())
+        });
+        let mut totals = totals.filter(|(_, total)| !only_grpc || *total > 0).peekable();
+        if totals.peek().is_some() {
             text.begin(metric);
         }
-        shown.for_each(|(labels, total)| text.integer(metric.name, labels, total));
+        totals.for_each(|(labels, total)| text.integer(metric.name, labels, total));
     }
 
     fn histograms(
@@ -147,15 +186,18 @@ impl<'a, S> Labelled<'a, S> {
         metric: &Metric,
         histogram: impl Fn(&S) -> &AtomicHistogram,
     ) {
-        if !self.0.is_empty() {
+        let shown = self.shown(metric);
+        if !shown.is_empty() {
             text.begin(metric);
         }
-        for (labels, series) in &self.0 {
-            let stores = series.stores().map(|store| histogram(store).snapshot());
-            let merged = stores.reduce(|mut sum: HistogramSnapshot, next| {
-                sum.merge(&next);
-                sum
-            });
+        for (labels, all) in &shown {
+            let stores = all.iter().flat_map(|series| series.stores());
+            let merged = stores.map(|store| histogram(store).snapshot()).reduce(
+                |mut sum: HistogramSnapshot, next| {
+                    sum.merge(&next);
+                    sum
+                },
+            );
             if let Some(merged) = merged {
                 text.histogram(metric.name, labels, &merged);
             }
@@ -210,8 +252,7 @@ mod tests {
     use super::*;
     use crate::flags::{ResponseFlag, ResponseFlags};
     use crate::labels::{
-        Principal, Reporter, RequestProtocol, SecurityPolicy, ServiceLabels, WorkloadFacts,
-        WorkloadLabels,
+        Principal, RequestProtocol, SecurityPolicy, ServiceLabels, WorkloadFacts, WorkloadLabels,
     };
 
     struct Parts {
@@ -312,9 +353,38 @@ mod tests {
             .filter(|line| line.starts_with("istio_requests_total"))
             .filter_map(|line| line.rsplit(' ').next())
             .collect();
-        assert_eq!(totals, ["2", "1", "3"]);
+        assert_eq!(totals, ["3", "2", "1"], "all others, 200, 201");
         assert!(text.contains("response_code=\"unknown\""));
         assert!(text.contains("\niako_metric_series_overflow_total 3\n"));
+    }
+
+    #[test]
+    fn rules_of_the_telemetry_api_drop_metrics_and_sum_over_removed_labels() {
+        let metrics = MeshMetrics::new(MetricsSettings::default());
+        let (worker, parts) = (metrics.worker(), parts());
+        for code in [200, 404] {
+            let labels = parts.labels(ResponseFlags::NONE);
+            worker.request(&labels, ok(code), &RequestSample::default());
+        }
+        let rule = |metric: &str, drop, labels: &[&str]| MetricRule {
+            metric: metric.to_owned(),
+            drop,
+            labels_removed: labels.iter().map(|label| (*label).to_owned()).collect(),
+        };
+        metrics.set_rules(
+            Reporter::Destination,
+            vec![
+                rule("request_duration_milliseconds", true, &[]),
+                rule("requests_total", false, &["response_code"]),
+            ],
+        );
+        let text = render(&metrics);
+        let lines = |metric: &str| text.lines().filter(|line| line.starts_with(metric)).count();
+        assert_eq!((lines("istio_requests_total"), lines("istio_request_duration")), (1, 0));
+        let line = text.lines().find(|line| line.starts_with("istio_requests_total")).unwrap();
+        assert!(line.ends_with(" 2") && !line.contains("response_code"), "{line}");
+        metrics.set_rules(Reporter::Destination, Vec::new());
+        assert!(render(&metrics).contains("response_code=\"404\""));
     }
 
     #[test]

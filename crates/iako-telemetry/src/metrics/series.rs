@@ -169,10 +169,12 @@ impl LabelText {
         }
     }
 
-    /// The text between the braces, in the order of [`LABELS`].
-    pub(super) fn pairs(&self, set: LabelSet) -> LabelPairs {
+    /// The text between the braces, in the order of [`LABELS`], without what a rule removed.
+    pub(super) fn pairs(&self, set: LabelSet, removed: &[&str]) -> LabelPairs {
         let names = LABELS.iter().map(|(name, _)| *name);
-        let told = names.filter(|name| set == LabelSet::Http || !HTTP_ONLY.contains(name));
+        let told = names
+            .filter(|name| set == LabelSet::Http || !HTTP_ONLY.contains(name))
+            .filter(|name| !removed.contains(name));
         LabelPairs::new(told.map(|name| (name, self.value(name))))
     }
 

@@ -77,7 +77,7 @@ impl<'a> Exposition<'a> {
 }
 
 /// Labels as they stand between the braces, escaped; made once for all metrics of a series.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LabelPairs(String);
 
 impl LabelPairs {
