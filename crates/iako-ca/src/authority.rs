@@ -95,13 +95,15 @@ pub struct CertificateAuthority {
 }
 
 impl CertificateAuthority {
-    pub(crate) const fn assemble(
-        trust_domain: TrustDomain,
+    /// Signs with `issuer`, whose certificate ends at `signer_not_after`.
+    pub(crate) fn of_issuer(
+        trust_domain: &TrustDomain,
         issuer: Issuer<'static, KeyPair>,
         signer_not_after: SystemTime,
         intermediates: Vec<CertificateDer<'static>>,
         roots: TrustBundle,
     ) -> Self {
+        let trust_domain = trust_domain.clone();
         Self { trust_domain, issuer, signer_not_after, intermediates, roots }
     }
 
@@ -245,7 +247,7 @@ fn key_of_request(csr_pem: &str) -> Result<SubjectPublicKeyInfo, SignError> {
     if !rest.is_empty() {
         return Err(unreadable("bytes follow the request".to_owned()));
     }
-    request.verify_signature().map_err(|_| SignError::NoPossession)?;
+    request.verify_signature().map_err(|_wrong| SignError::NoPossession)?;
     let key = &request.certification_request_info.subject_pki;
     let parsed = key.parsed().map_err(|error| SignError::Key { reason: error.to_string() })?;
     if let PublicKey::RSA(rsa) = parsed
@@ -269,6 +271,6 @@ pub(crate) fn random_serial() -> Result<SerialNumber, SignError> {
 /// Random octets from the provider that makes the keys, too.
 pub(crate) fn random_octets() -> Result<[u8; 16], SignError> {
     let mut octets = [0; 16];
-    provider().secure_random.fill(&mut octets).map_err(|_| SignError::Random)?;
+    provider().secure_random.fill(&mut octets).map_err(|_silent| SignError::Random)?;
     Ok(octets)
 }

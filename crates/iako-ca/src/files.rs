@@ -81,7 +81,7 @@ pub(crate) fn read_key(path: &Path) -> Result<Option<String>, FileError> {
 /// the whole file or none.
 pub(crate) fn create_once(path: &Path, text: &str, access: Access) -> Result<String, FileError> {
     let failed = |source| FileError::Write { path: path.to_owned(), source };
-    let directory = path.parent().unwrap_or(Path::new("."));
+    let directory = path.parent().unwrap_or_else(|| Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
     let draft = draft_of(path);
     let written = write_synced(&draft, text, access)

@@ -9,7 +9,7 @@ use iako_identity::{
     BundleError, CertificateError, CertificateFacts, Identity, IdentityError, SigningRequest,
     TrustBundle, certificates_from_pem,
 };
-use iako_types::{SpiffeId, TrustDomain};
+use iako_types::{Namespace, ServiceAccount, SpiffeId, TrustDomain};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
@@ -116,7 +116,8 @@ impl CertificateAuthority {
         let roots = TrustBundle::from_pem(&text)
             .map_err(|source| CaError::Roots { path: path.clone(), source })?;
         let root = roots.roots().first().cloned().ok_or(CaError::Missing { path: path.clone() })?;
-        let authority = Self::of_signer(&path, &root, key, trust_domain, Vec::new(), roots)?;
+        let (issuer, not_after) = issuer(&path, &root, key)?;
+        let authority = Self::of_issuer(trust_domain, issuer, not_after, Vec::new(), roots);
         let left = authority.tried(directory, now)?;
         if left < ROOT_WARNING {
             tracing::warn!(path = %path.display(), days_left = left.as_secs() / 86_400,
@@ -159,34 +160,18 @@ impl CertificateAuthority {
         let chain = certificates_from_pem(&chain)
             .map_err(|source| CaError::Certificate { path: chain_path, source })?;
         let intermediates = between(&signer, chain, &roots);
-        let authority = Self::of_signer(&path, &signer, key, trust_domain, intermediates, roots)?;
+        let (issuer, not_after) = issuer(&path, &signer, key)?;
+        let authority = Self::of_issuer(trust_domain, issuer, not_after, intermediates, roots);
         authority.tried(directory, now)?;
         Ok(authority)
-    }
-
-    fn of_signer(
-        path: &Path,
-        signer: &CertificateDer<'static>,
-        key: KeyPair,
-        trust_domain: &TrustDomain,
-        intermediates: Vec<CertificateDer<'static>>,
-        roots: TrustBundle,
-    ) -> Result<Self, CaError> {
-        let facts = CertificateFacts::read(signer)
-            .map_err(|source| CaError::Certificate { path: path.to_owned(), source })?;
-        let issuer = Issuer::from_ca_cert_der(signer, key)
-            .map_err(|source| CaError::Key { path: path.to_owned(), source })?;
-        let trust_domain = trust_domain.clone();
-        Ok(Self::assemble(trust_domain, issuer, facts.not_after, intermediates, roots))
     }
 
     /// Signs and verifies a certificate for nobody: an authority whose certificates no peer would
     /// believe is found out at its start. Returns how long the root or signer has left.
     fn tried(&self, directory: &Path, now: SystemTime) -> Result<Duration, CaError> {
         let trial = |source| CaError::Trial { directory: directory.to_owned(), source };
-        let id: SpiffeId = format!("spiffe://{}/trial", self.trust_domain())
-            .parse()
-            .map_err(|_| trial(SignError::Random))?;
+        let (namespace, account) = (Namespace::default(), ServiceAccount::default());
+        let id = SpiffeId::of_service_account(self.trust_domain(), &namespace, &account);
         let request = SigningRequest::generate(&id).map_err(|error| trial(error.into()))?;
         let ever = Some(Duration::MAX);
         let issued = self.sign(request.csr_pem(), &id, ever, now).map_err(trial)?;
@@ -206,6 +191,19 @@ pub(crate) fn own_key(path: &Path) -> Result<KeyPair, CaError> {
         }
     };
     KeyPair::from_pem(&text).map_err(|source| CaError::Key { path: path.to_owned(), source })
+}
+
+/// A signer out of its certificate in `path` and its key, and when it ends.
+fn issuer(
+    path: &Path,
+    certificate: &CertificateDer<'static>,
+    key: KeyPair,
+) -> Result<(Issuer<'static, KeyPair>, SystemTime), CaError> {
+    let facts = CertificateFacts::read(certificate)
+        .map_err(|source| CaError::Certificate { path: path.to_owned(), source })?;
+    let issuer = Issuer::from_ca_cert_der(certificate, key)
+        .map_err(|source| CaError::Key { path: path.to_owned(), source })?;
+    Ok((issuer, facts.not_after))
 }
 
 fn self_signed(

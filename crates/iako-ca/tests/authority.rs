@@ -1,5 +1,7 @@
 //! What the authority signs, keeps and refuses.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may be blunt")]
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,

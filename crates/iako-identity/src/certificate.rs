@@ -162,9 +162,10 @@ impl CertificateFacts {
             GeneralName::DNSName(name) => self.dns_sans.push((*name).to_owned()),
             GeneralName::RFC822Name(address) => self.email_sans.push((*address).to_owned()),
             GeneralName::IPAddress(octets) => {
-                let v4 = <[u8; 4]>::try_from(*octets).map(IpAddr::from);
-                let address = v4.or_else(|_| <[u8; 16]>::try_from(*octets).map(IpAddr::from));
-                self.ip_sans.push(address.map_err(|_| "an address is neither IPv4 nor IPv6")?);
+                let v4 = <[u8; 4]>::try_from(*octets).map(IpAddr::from).ok();
+                let v6 = || <[u8; 16]>::try_from(*octets).map(IpAddr::from).ok();
+                let address = v4.or_else(v6).ok_or("an address is neither IPv4 nor IPv6")?;
+                self.ip_sans.push(address);
             }
             GeneralName::Invalid(..) => return Err("an alternative name is malformed".to_owned()),
             _ => {}
@@ -210,9 +211,12 @@ impl TlsCertificate {
         let facts = CertificateFacts::read(chain.first().ok_or(CertificateError::Empty)?)?;
         let key = provider().key_provider.load_private_key(key).map_err(CertificateError::Key)?;
         let certified = CertifiedKey::new(chain, key);
-        certified.keys_match().map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => CertificateError::KeyMismatch,
-            other => CertificateError::Key(other),
+        certified.keys_match().map_err(|error| {
+            if matches!(error, rustls::Error::InconsistentKeys(_)) {
+                CertificateError::KeyMismatch
+            } else {
+                CertificateError::Key(error)
+            }
         })?;
         Ok(Self { certified: Arc::new(certified), facts })
     }

@@ -3,14 +3,20 @@
 pub(crate) mod client;
 pub(crate) mod server;
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    sync::{Arc, LazyLock},
+    time::SystemTime,
+};
 
+use iako_rt::clock;
 use rustls::{
     CipherSuite, SupportedCipherSuite, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
     server::VerifierBuilderError,
+    time_provider::TimeProvider,
     version::{TLS12, TLS13},
 };
+use rustls_pki_types::{InvalidDnsNameError, UnixTime};
 
 /// The crypto of every TLS connection: aws-lc-rs with X25519MLKEM768 as the first key exchange.
 ///
@@ -23,7 +29,7 @@ pub fn provider() -> Arc<CryptoProvider> {
 }
 
 /// Why a description of TLS cannot be built.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// The lowest version is above the highest.
@@ -49,10 +55,23 @@ pub enum TlsError {
     ServerName {
         /// The name.
         name: String,
+        /// Why not.
+        source: InvalidDnsNameError,
     },
     /// rustls refuses the combination.
     #[error("the TLS settings cannot be used")]
     Settings(#[source] rustls::Error),
+}
+
+/// The wall clock that certificates are checked against.
+#[derive(Debug)]
+struct WallClock;
+
+impl TimeProvider for WallClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since = clock::wall().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(UnixTime::since_unix_epoch(since))
+    }
 }
 
 /// A version of TLS that Iako speaks. Older ones are broken and not available.

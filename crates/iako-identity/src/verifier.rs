@@ -143,8 +143,8 @@ impl PeerVerifier {
             Trust::Spiffe { allowed, .. } if allowed.is_empty() => return Ok(()),
             Trust::Roots { names: PeerNames::Any | PeerNames::ServerName, .. }
             | Trust::Unverified => return Ok(()),
-            Trust::Spiffe { allowed, .. } => allowed,
-            Trust::Roots { names: PeerNames::OneOf(allowed), .. } => allowed,
+            Trust::Spiffe { allowed, .. }
+            | Trust::Roots { names: PeerNames::OneOf(allowed), .. } => allowed,
         };
         if allowed.iter().any(|matcher| matcher.matches(facts)) {
             return Ok(());

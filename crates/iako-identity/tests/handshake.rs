@@ -1,16 +1,15 @@
 //! Whom a handshake believes: real rustls on both sides, bytes carried in memory.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+#![expect(clippy::unwrap_used, reason = "tests may be blunt")]
+
+use std::{sync::Arc, time::Duration};
 
 use iako_identity::{
     ClientCertificate, ClientTls, Identity, IdentityError, IdentitySource, PeerError, PeerNames,
     RenewalSettings, SanMatcher, ServerTls, SigningRequest, Svid, TlsCertificate, TlsClient,
     TlsServer, TlsVersions, Trust, TrustBundle, TrustBundles, keep_renewed,
 };
-use iako_rt::Rng;
+use iako_rt::{Rng, clock};
 use iako_types::{SpiffeId, TrustDomain};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -136,7 +135,7 @@ fn two_workloads_of_a_mesh_recognise_each_other_over_tls_1_3_with_a_hybrid_key_e
     assert_eq!(near.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
     let group = near.negotiated_key_exchange_group().unwrap().name();
     assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
-    let now = SystemTime::now();
+    let now = clock::wall();
     let web = server.peer(&far, now).unwrap().unwrap();
     assert_eq!(web.spiffe_id.as_ref().unwrap().as_str(), WEB);
     assert_eq!(web.sha256_hex().len(), 64);
@@ -203,7 +202,7 @@ fn certificates_that_break_the_rules_for_svids_are_refused() {
 fn an_expired_certificate_is_refused_in_the_handshake() {
     let root = Root::new();
     let expired = root.leaf(&[uri(CART)], |params| {
-        params.not_after = (SystemTime::now() - Duration::from_secs(5)).into();
+        params.not_after = (clock::wall() - Duration::from_secs(5)).into();
     });
     let server = server(expired, ClientCertificate::NotRequested);
     let error = shake(&client(None, mesh(&root, &[])), &server, SNI).unwrap_err();
@@ -218,7 +217,7 @@ fn a_client_certificate_may_be_demanded_or_offered() {
     assert!(shake(&naked, &required, SNI).is_err());
     let optional = server(root.svid(CART), ClientCertificate::Optional(mesh(&root, &[WEB])));
     let (_, far) = shake(&naked, &optional, SNI).unwrap();
-    assert_eq!(optional.peer(&far, SystemTime::now()).unwrap(), None);
+    assert_eq!(optional.peer(&far, clock::wall()).unwrap(), None);
     // What is shown must be good, also when nothing had to be shown.
     let wrong = client(Some(root.svid(CART)), mesh(&root, &[]));
     assert!(shake(&wrong, &optional, SNI).is_err());
@@ -228,13 +227,13 @@ fn a_client_certificate_may_be_demanded_or_offered() {
 fn a_resumed_session_keeps_its_peer_and_ends_when_the_peer_has_expired() {
     let root = Root::new();
     let server = server(root.svid(CART), ClientCertificate::Required(mesh(&root, &[])));
-    let soon = SystemTime::now() + Duration::from_secs(3600);
+    let soon = clock::wall() + Duration::from_secs(3600);
     let web = root.leaf(&[uri(WEB)], |params| params.not_after = soon.into());
     let client = client(Some(Arc::clone(&web)), mesh(&root, &[CART]));
     shake(&client, &server, SNI).unwrap();
     let (near, far) = shake(&client, &server, SNI).unwrap();
     assert_eq!(near.handshake_kind(), Some(HandshakeKind::Resumed));
-    let peer = server.peer(&far, SystemTime::now()).unwrap().unwrap();
+    let peer = server.peer(&far, clock::wall()).unwrap().unwrap();
     assert_eq!(peer.facts.uri_sans, [WEB]);
     let late = server.peer(&far, soon + Duration::from_secs(1));
     assert!(matches!(late, Err(PeerError::NotValidNow)));
@@ -255,7 +254,7 @@ fn a_gateway_shows_the_certificate_of_the_asked_name_to_clients_of_the_open_inte
     let trust = Trust::Roots { bundle: root.bundle(), names: PeerNames::ServerName };
     let browser = client(None, trust);
     let (near, _) = shake(&browser, &gateway, "blog.example.com").unwrap();
-    let names = browser.peer(&near, SystemTime::now()).unwrap().unwrap().facts.dns_sans;
+    let names = browser.peer(&near, clock::wall()).unwrap().unwrap().facts.dns_sans;
     assert_eq!(names, ["*.example.com"]);
     assert!(shake(&browser, &gateway, "shop.example.org").is_err());
     let listed = PeerNames::OneOf(vec![SanMatcher::exact_dns("api.example.com")]);
@@ -301,7 +300,7 @@ fn an_issued_certificate_is_taken_only_when_it_is_ours() {
     let (root, other) = (Root::new(), Root::new());
     let cart: SpiffeId = CART.parse().unwrap();
     let take = |elements: &[String], request: SigningRequest| {
-        Identity::from_issued(elements, request.into_key(), &cart, SystemTime::now())
+        Identity::from_issued(elements, request.into_key(), &cart, clock::wall())
     };
     let request = || SigningRequest::generate(&cart).unwrap();
     let (good, foreign, strange) = (request(), request(), request());

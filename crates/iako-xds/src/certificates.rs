@@ -58,7 +58,7 @@ pub async fn fetch(
     }
     let mut client = IstioCertificateServiceClient::new(channel);
     let answer = tokio::time::timeout(ANSWER, client.create_certificate(request)).await;
-    let answer = answer.map_err(|_| FetchError::Timeout)?;
+    let answer = answer.map_err(|_elapsed| FetchError::Timeout)?;
     let refused = |status: Status| FetchError::Refused {
         code: status.code(),
         message: status.message().to_owned(),

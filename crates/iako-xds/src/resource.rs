@@ -189,8 +189,7 @@ impl Cache {
     #[must_use]
     pub fn published(&self, node: &str) -> Option<Arc<Snapshot>> {
         let nodes = self.nodes.lock();
-        let current = nodes.get(node)?.borrow().clone();
-        current
+        nodes.get(node)?.borrow().clone()
     }
 
     /// Watches what `node` may know.

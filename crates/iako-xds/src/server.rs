@@ -33,13 +33,15 @@ use self::{
 };
 use crate::{
     Cache, Node, Response, Variant,
-    transport::{MESSAGE_BYTES_MAX, Peer},
+    transport::Peer,
     wire::{self, Heard},
 };
 
 /// Responses that are encoded but not yet taken by the connection, a stream. More than one a type
 /// never wait anyway.
 const OUTBOUND_MAX: usize = 4;
+/// Largest request in bytes: a returning client names all that it has.
+const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long a client may take to say who it is.
 const FIRST_MESSAGE: Duration = Duration::from_secs(15);
 
@@ -118,7 +120,7 @@ impl Server {
     /// The service for a tonic router.
     #[must_use]
     pub fn into_service(self) -> AggregatedDiscoveryServiceServer<impl AggregatedDiscoveryService> {
-        AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+        AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(REQUEST_BYTES_MAX)
     }
 
     /// Every connected client and how far it is, oldest stream first.
@@ -201,7 +203,7 @@ async fn converse<Message>(
 ) -> Result<(), Status> {
     let first = timeout(FIRST_MESSAGE, inbound.next())
         .await
-        .map_err(|_| Status::deadline_exceeded("no first message"))?;
+        .map_err(|_elapsed| Status::deadline_exceeded("no first message"))?;
     let Some(Heard { node, request }) = first.transpose()? else { return Ok(()) };
     let node = node.filter(|node| !node.id.is_empty());
     let node = node.ok_or_else(|| Status::invalid_argument("missing node information"))?;
@@ -209,7 +211,8 @@ async fn converse<Message>(
     let admitted = Admitted::admit(shared, &caller, &node)?;
     let mut snapshots = shared.cache.watch(&node.id);
     stream.on_request(request);
-    if let Some(snapshot) = snapshots.borrow_and_update().clone() {
+    let published = snapshots.borrow_and_update().clone();
+    if let Some(snapshot) = published {
         stream.on_snapshot(snapshot);
     }
     loop {
@@ -235,7 +238,8 @@ async fn converse<Message>(
                 if changed.is_err() {
                     return Ok(());
                 }
-                if let Some(snapshot) = snapshots.borrow_and_update().clone() {
+                let published = snapshots.borrow_and_update().clone();
+                if let Some(snapshot) = published {
                     stream.on_snapshot(snapshot);
                 }
             }
@@ -262,7 +266,6 @@ struct Admitted {
 }
 
 impl Admitted {
-    #[expect(clippy::result_large_err, reason = "once a stream, and tonic wants it by value")]
     fn admit(shared: &Arc<Shared>, caller: &Caller, node: &Node) -> Result<Self, Status> {
         let stream = StreamId(shared.streams.fetch_add(1, Ordering::Relaxed));
         let opening = Opening {

@@ -9,7 +9,7 @@ use rustls::{
 };
 use rustls_pki_types::ServerName;
 
-use super::{CipherSuites, Resumption, TlsError, TlsVersions};
+use super::{CipherSuites, Resumption, TlsError, TlsVersions, WallClock};
 use crate::{
     certificate::TlsCertificate,
     peer::{PeerError, PeerIdentity},
@@ -66,7 +66,7 @@ impl ClientTls {
     pub fn build(self) -> Result<TlsClient, TlsError> {
         let verifier = PeerVerifier::of_servers(self.trust);
         let provider = self.cipher_suites.provider(self.versions)?;
-        let builder = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_details(provider, Arc::new(WallClock))
             .with_protocol_versions(&self.versions.supported())
             .map_err(TlsError::Settings)?
             .dangerous()
@@ -104,7 +104,7 @@ impl TlsClient {
         match sni {
             None => Ok(ServerName::from(address)),
             Some(name) => ServerName::try_from(name.to_owned())
-                .map_err(|_| TlsError::ServerName { name: name.to_owned() }),
+                .map_err(|source| TlsError::ServerName { name: name.to_owned(), source }),
         }
     }
 

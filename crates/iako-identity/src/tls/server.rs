@@ -9,7 +9,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{CipherSuites, Resumption, TlsError, TlsVersions};
+use super::{CipherSuites, Resumption, TlsError, TlsVersions, WallClock};
 use crate::{
     certificate::TlsCertificate,
     matcher::dns_covers,
@@ -87,7 +87,7 @@ impl ServerTls {
             }
         };
         let provider = self.cipher_suites.provider(self.versions)?;
-        let builder = ServerConfig::builder_with_provider(provider)
+        let builder = ServerConfig::builder_with_details(provider, Arc::new(WallClock))
             .with_protocol_versions(&self.versions.supported())
             .map_err(TlsError::Settings)?;
         let builder = match &verifier {

@@ -11,6 +11,9 @@ use self::kind::{Kind, Removals};
 use super::status::TypeStatus;
 use crate::{Request, Response, Snapshot, TypeUrl, Variant};
 
+/// Types that one stream may ask for; bounds what a client can make us remember. Envoy has nine.
+const TYPES_MAX: usize = 64;
+
 /// The server's end of one stream.
 ///
 /// Feed it requests and snapshots; then take responses until there are none.
@@ -40,10 +43,14 @@ impl ServerStream {
 
     /// Takes a message of the client.
     pub fn on_request(&mut self, request: Request) {
+        let (Request::Delta(type_url, _) | Request::State(type_url, _)) = &request;
+        if self.kinds.len() >= TYPES_MAX && !self.kinds.contains_key(type_url) {
+            return;
+        }
         match request {
             Request::Delta(type_url, request) => {
-                let by_default = type_url.is_wildcard_by_default();
-                self.kinds.entry(type_url).or_default().on_delta(request, by_default);
+                let kind = self.kinds.entry(type_url.clone()).or_default();
+                kind.on_delta(request, &type_url);
             }
             Request::State(type_url, request) => {
                 let kind = self.kinds.entry(type_url.clone()).or_default();

@@ -105,12 +105,10 @@ impl Kind {
     }
 
     pub(super) fn on_verdict(&mut self, update: &Update, verdict: Verdict) {
-        let (taken, words): (Box<dyn Fn(&Arc<str>) -> bool>, _) = match verdict {
-            Verdict::Accepted => (Box::new(|_| true), None),
-            Verdict::Rejected { message } => (Box::new(|_| false), Some(message)),
-            Verdict::PartlyAccepted { rejected, message } => {
-                (Box::new(move |name| !rejected.contains(name)), Some(message))
-            }
+        let taken = |name: &Arc<str>| match &verdict {
+            Verdict::Accepted => true,
+            Verdict::Rejected { .. } => false,
+            Verdict::PartlyAccepted { rejected, .. } => !rejected.contains(name),
         };
         for resource in &update.resources {
             if taken(&resource.name) && self.wanted.covers(&resource.name) {
@@ -120,6 +118,12 @@ impl Kind {
         for name in update.removed.iter().filter(|name| taken(name)) {
             self.held.remove(name);
         }
+        let words = match verdict {
+            Verdict::Accepted => None,
+            Verdict::Rejected { message } | Verdict::PartlyAccepted { message, .. } => {
+                Some(message)
+            }
+        };
         if self.open.remove(&update.nonce) {
             if words.is_none() {
                 update.version.as_str().clone_into(&mut self.accepted);

@@ -77,24 +77,23 @@ pub(super) struct Kind {
 }
 
 impl Kind {
-    pub(super) fn on_delta(&mut self, request: DeltaRequest, wildcard_by_default: bool) {
+    pub(super) fn on_delta(&mut self, request: DeltaRequest, type_url: &TypeUrl) {
         let first = !mem::replace(&mut self.begun, true);
         self.changed = true;
         self.judge(&request.nonce, request.error);
         if first {
             let unnamed = request.subscribe.is_empty() && request.unsubscribe.is_empty();
-            self.wildcard = unnamed && wildcard_by_default;
-            self.answer_due = self.wildcard && request.initial_versions.is_empty();
-            let brought = request.initial_versions.into_iter();
-            self.held = brought
-                .map(|(name, version)| (name.into(), Held::Version(version.as_str().into())))
-                .collect();
+            self.wildcard = unnamed && type_url.is_wildcard_by_default();
+            self.answer_due = self.wildcard;
         }
         for name in request.subscribe {
-            self.subscribe(&name, first);
+            self.subscribe(name);
         }
         for name in request.unsubscribe {
             self.unsubscribe(&name);
+        }
+        if first && !request.initial_versions.is_empty() {
+            self.bring(request.initial_versions);
         }
         if !self.wildcard {
             let names = &self.names;
@@ -102,18 +101,27 @@ impl Kind {
         }
     }
 
-    fn subscribe(&mut self, name: &str, first: bool) {
+    /// What the client has from an earlier stream is compared by version; only differences are
+    /// owed to it.
+    fn bring(&mut self, versions: BTreeMap<String, String>) {
+        let versions = versions.into_iter();
+        self.held = versions
+            .map(|(name, version)| (name.into(), Held::Version(version.as_str().into())))
+            .collect();
+        let held = &self.held;
+        self.due.retain(|name| !held.contains_key(name));
+        self.answer_due = false;
+    }
+
+    fn subscribe(&mut self, name: String) {
         if name == "*" {
             self.wildcard = true;
-            self.answer_due |= !first || self.held.is_empty();
-            return;
-        }
-        let name: Arc<str> = name.into();
-        // What it brought from an earlier stream is compared by version instead.
-        if !(first && self.held.contains_key(&name)) {
+            self.answer_due = true;
+        } else {
+            let name: Arc<str> = name.into();
             self.due.insert(Arc::clone(&name));
+            self.names.insert(name);
         }
-        self.names.insert(name);
     }
 
     fn unsubscribe(&mut self, name: &str) {
