@@ -11,6 +11,8 @@ pub mod sidecar;
 pub mod telemetry;
 pub mod virtual_service;
 
+pub(crate) mod refer;
+
 use std::fmt;
 
 use iako_types::Namespace;
@@ -19,7 +21,8 @@ use regex::Regex;
 /// Longest regular expression, in characters. Source: Istio's admission check.
 pub(crate) const REGEX_CHARACTERS_MAX: usize = 1024;
 
-/// A regular expression that must match the whole text, compiled once.
+/// A regular expression, compiled once; it must match the whole text unless it was made by
+/// [`Pattern::searching`].
 ///
 /// Source: RE2 syntax, as in Istio's `StringMatch.regex`.
 #[derive(Clone)]
@@ -34,12 +37,24 @@ impl Pattern {
     /// # Errors
     /// When the expression is too long, is no regular expression, or would take too much memory.
     pub fn new(source: &str) -> Result<Self, String> {
+        Self::compiled(source, &format!("^(?:{source})$"))
+    }
+
+    /// Compiles an expression that may match anywhere in a text.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub fn searching(source: &str) -> Result<Self, String> {
+        Self::compiled(source, source)
+    }
+
+    fn compiled(source: &str, expression: &str) -> Result<Self, String> {
         if source.chars().count() > REGEX_CHARACTERS_MAX {
             return Err(format!(
                 "a regular expression has at most {REGEX_CHARACTERS_MAX} characters"
             ));
         }
-        match Regex::new(&format!("^(?:{source})$")) {
+        match Regex::new(expression) {
             Ok(regex) => Ok(Self { source: source.to_owned(), regex }),
             Err(regex::Error::CompiledTooBig(_)) => {
                 Err("the regular expression needs too much memory".to_owned())
@@ -54,7 +69,7 @@ impl Pattern {
         &self.source
     }
 
-    /// Whether the whole of `text` matches.
+    /// Whether `text` matches.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         self.regex.is_match(text)

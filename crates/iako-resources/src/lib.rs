@@ -15,18 +15,24 @@
 //! Invariants: an object with an error in it is not handed out; an object without one is. No field
 //! is dropped in silence.
 
+mod base64;
 mod diagnostic;
+mod document;
 mod files;
 pub mod istio;
 pub mod kubernetes;
 mod meta;
 mod origin;
+mod reader;
 mod resource;
+mod support;
+pub mod text;
 
 pub use diagnostic::{
     Code, Diagnostic, Painter, Severity, codes_page, diagnostic_json, diagnostics_json, render,
 };
-pub use files::FileContent;
+pub use document::{ReadOptions, read_text};
+pub use files::{FileContent, load_directory};
 pub use istio::{
     Pattern, StringMatch, Visibility, authorization_policy::AuthorizationPolicy,
     destination_rule::DestinationRule, gateway::Gateway, mesh_config::MeshConfig,
@@ -44,3 +50,4 @@ pub use kubernetes::{
 pub use meta::{Kind, Labels, Object, ObjectMeta, ResourceKey, Timestamp, selects};
 pub use origin::{Origin, Span};
 pub use resource::Resource;
+pub use support::{Support, istio_support_page};

@@ -1,8 +1,13 @@
 //! `AuthorizationPolicy`: who may do what.
 
+mod checks;
+mod parse;
+
 use iako_types::{CidrRange, Namespace, ServiceAccount};
 
 use crate::Labels;
+
+pub(crate) use parse::parse;
 
 /// Who may do what with the workloads it selects.
 /// Source: `istio.security.v1.AuthorizationPolicy`.

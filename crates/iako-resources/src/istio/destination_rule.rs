@@ -1,6 +1,10 @@
 //! `DestinationRule`: how clients reach a service.
 
+mod checks;
 mod effective;
+mod load_balancer;
+mod parse;
+mod pool;
 
 use std::time::Duration;
 
@@ -10,6 +14,7 @@ use super::Visibility;
 use crate::Labels;
 
 pub use effective::EffectivePolicy;
+pub(crate) use parse::parse;
 
 /// How clients reach the services it names. Source: `istio.networking.v1.DestinationRule`.
 #[derive(Debug, Clone, PartialEq)]

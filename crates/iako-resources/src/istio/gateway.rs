@@ -1,10 +1,15 @@
 //! `Gateway`: ports that a gateway listens on.
 
+mod checks;
+mod parse;
+
 use std::net::IpAddr;
 
 use iako_types::{HostPattern, Namespace};
 
 use crate::Labels;
+
+pub(crate) use parse::parse;
 
 /// Ports of the gateways it selects. Source: `istio.networking.v1.Gateway`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,12 +1,15 @@
 //! The settings of the whole mesh: `data.mesh` of the ConfigMap `istio` in `istio-system`.
 
 mod defaults;
+mod parse;
 
 use std::time::Duration;
 
 use iako_types::{Namespace, TrustDomain};
 
 use super::{Visibility, sidecar::OutboundTrafficPolicy, virtual_service::Retries};
+
+pub(crate) use parse::parse;
 
 /// The settings of the whole mesh. Source: `istio.mesh.v1alpha1.MeshConfig`.
 ///

@@ -1,8 +1,12 @@
 //! `PeerAuthentication`: which TLS a workload accepts from others in the mesh.
 
+mod parse;
+
 use std::collections::BTreeMap;
 
 use crate::Labels;
+
+pub(crate) use parse::parse;
 
 /// What the workloads it selects accept. Source: `istio.security.v1.PeerAuthentication`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,12 @@
 //! `RequestAuthentication`: which tokens a workload accepts.
 
+mod parse;
+
 use std::time::Duration;
 
 use crate::Labels;
+
+pub(crate) use parse::parse;
 
 /// Tokens that the workloads it selects check. Source: `istio.security.v1.RequestAuthentication`.
 ///

@@ -1,11 +1,16 @@
 //! `ServiceEntry` and `WorkloadEntry`: services and workloads that Kubernetes does not know.
 
+mod checks;
+mod parse;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use iako_types::{AppProtocol, CidrRange, HostPattern, Hostname, Locality, ServiceAccount, Weight};
 
 use super::Visibility;
 use crate::Labels;
+
+pub(crate) use parse::{parse, parse_workload_entry};
 
 /// A service added by hand. Source: `istio.networking.v1.ServiceEntry`.
 #[derive(Debug, Clone, PartialEq, Eq)]

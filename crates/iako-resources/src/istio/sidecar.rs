@@ -1,8 +1,12 @@
 //! `Sidecar`: what a workload's proxy knows of the mesh.
 
+mod parse;
+
 use iako_types::{HostPattern, Namespace};
 
 use crate::Labels;
+
+pub(crate) use parse::{parse, read_policy};
 
 /// What the proxies it selects know. Source: `istio.networking.v1.Sidecar`.
 #[derive(Debug, Clone, PartialEq, Eq)]

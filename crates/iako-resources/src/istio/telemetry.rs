@@ -1,8 +1,12 @@
 //! `Telemetry`: what proxies report.
 
+mod parse;
+
 use iako_types::Percent;
 
 use crate::Labels;
+
+pub(crate) use parse::parse;
 
 /// What the workloads it selects report. Source: `istio.telemetry.v1.Telemetry`.
 #[derive(Debug, Clone, PartialEq, Eq)]

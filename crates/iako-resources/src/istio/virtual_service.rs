@@ -1,11 +1,22 @@
 //! `VirtualService`: where requests and connections to a host go.
 
+mod checks;
+mod destination;
+mod http;
+mod matches;
+mod parse;
+mod policy;
+mod stream;
+
 use std::time::Duration;
 
 use iako_types::{CidrRange, HostPattern, Hostname, Namespace, Percent, Weight};
 
 use super::{Pattern, StringMatch, Visibility};
 use crate::Labels;
+
+pub(crate) use parse::parse;
+pub(crate) use policy::read_retries;
 
 /// Routing of the hosts it names. Source: `istio.networking.v1.VirtualService`.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,12 @@
 //! `Secret` and `ConfigMap`.
 
+mod parse;
+
 use std::{collections::BTreeMap, fmt};
+
+use crate::MeshConfig;
+
+pub(crate) use parse::{parse_config_map, parse_secret};
 
 /// Secret values. Source: Kubernetes `v1.Secret`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +42,10 @@ impl fmt::Debug for SecretBytes {
 }
 
 /// Plain values. Source: Kubernetes `v1.ConfigMap`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ConfigMap {
     /// Its texts; binary values are not read.
     pub data: BTreeMap<String, String>,
+    /// The settings of the mesh, when this is the ConfigMap `istio` of `istio-system`.
+    pub mesh: Option<Box<MeshConfig>>,
 }

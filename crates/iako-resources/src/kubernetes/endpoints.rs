@@ -1,8 +1,12 @@
 //! `Endpoints` and `EndpointSlice`: addresses of a service, given by hand or by Kubernetes.
 
+mod parse;
+
 use std::net::IpAddr;
 
 use super::service::Transport;
+
+pub(crate) use parse::{parse_endpoints, parse_slice};
 
 /// Addresses of the service of the same name. Source: Kubernetes `v1.Endpoints`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,14 @@
 //! `Pod`, and the template of one.
 
+mod parse;
+
 use std::net::IpAddr;
 
 use iako_types::ServiceAccount;
 
 use super::service::Transport;
+
+pub(crate) use parse::{parse, read_pod_spec};
 
 /// An instance of a workload. Source: Kubernetes `v1.Pod`.
 #[derive(Debug, Clone, PartialEq, Eq)]

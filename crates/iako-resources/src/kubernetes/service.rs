@@ -1,10 +1,14 @@
 //! `Service`.
 
+mod parse;
+
 use std::net::IpAddr;
 
 use iako_types::Hostname;
 
 use crate::{Labels, Visibility};
+
+pub(crate) use parse::{parse, read_transport};
 
 /// A name for a group of pods. Source: Kubernetes `v1.Service`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,11 @@
 //! `Deployment` and the other kinds that make pods.
 
+mod parse;
+
 use super::pod::PodSpec;
 use crate::{Kind, Labels};
+
+pub(crate) use parse::parse;
 
 /// What makes pods. Source: Kubernetes `apps.v1.Deployment` and its kin.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,61 @@
+//! From a document to an object: which kind it is, what it is called, who reads it.
+
+mod kinds;
+mod mesh;
+mod metadata;
+mod source;
+
+use std::fmt;
+
+use iako_types::Namespace;
+
+use crate::{Diagnostic, Labels, Object, Resource, ResourceKey, reader::Cursor};
+
+pub(crate) use mesh::mesh_text;
+pub use source::read_text;
+
+/// What a document needs to know of its surroundings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Namespace of objects that name none. Default: `default`.
+    pub default_namespace: Namespace,
+    /// The DNS domain below `svc`. Default: `cluster.local`.
+    pub cluster_domain: String,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self { default_namespace: Namespace::default(), cluster_domain: "cluster.local".to_owned() }
+    }
+}
+
+/// What the reader of a specification knows of its object.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) namespace: &'a Namespace,
+    pub(crate) name: &'a str,
+    pub(crate) labels: &'a Labels,
+    pub(crate) annotations: &'a Labels,
+    pub(crate) cluster_domain: &'a str,
+}
+
+impl fmt::Display for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What one document became.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Read {
+    pub(crate) resource: Option<Resource>,
+    /// The object, when its name could be read but it has an error.
+    pub(crate) refused: Option<ResourceKey>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+/// How the specification of a kind is read: the `spec`, or the whole document for kinds without.
+pub(crate) type SpecReader<T> = fn(&Cursor<'_>, &Context<'_>) -> Option<T>;
+
+/// Wraps a read specification.
+pub(crate) type Wrap<T> = fn(std::sync::Arc<Object<T>>) -> Resource;

@@ -1,0 +1,271 @@
+//! Which kind a document is, and who reads it.
+
+use std::sync::Arc;
+
+use super::{Context, Read, ReadOptions, SpecReader, Wrap, metadata};
+use crate::{
+    Code, Diagnostic, Kind, Object, ObjectMeta, Origin, Resource, ResourceKey, Severity,
+    istio::{
+        authorization_policy, destination_rule, gateway, peer_authentication,
+        request_authentication, service_entry, sidecar, telemetry, virtual_service,
+    },
+    kubernetes::{config, endpoints, pod, service, workload},
+    reader::{Cursor, Report, closest},
+    support::{self, EXTENSIONS, GATEWAY_API, NETWORKING, UNSUPPORTED_KINDS},
+    text::Node,
+};
+
+const SECURITY: &str = "security.istio.io";
+const TELEMETRY: &str = "telemetry.istio.io";
+const ALL: &[&str] = &["v1", "v1beta1", "v1alpha3"];
+
+/// Group, kind, versions that are served.
+static KINDS: &[(&str, Kind, &[&str])] = &[
+    (NETWORKING, Kind::VirtualService, ALL),
+    (NETWORKING, Kind::DestinationRule, ALL),
+    (NETWORKING, Kind::Gateway, ALL),
+    (NETWORKING, Kind::ServiceEntry, ALL),
+    (NETWORKING, Kind::WorkloadEntry, ALL),
+    (NETWORKING, Kind::Sidecar, ALL),
+    (SECURITY, Kind::PeerAuthentication, &["v1", "v1beta1"]),
+    (SECURITY, Kind::RequestAuthentication, &["v1", "v1beta1"]),
+    (SECURITY, Kind::AuthorizationPolicy, &["v1", "v1beta1"]),
+    (TELEMETRY, Kind::Telemetry, &["v1", "v1alpha1"]),
+    ("", Kind::Namespace, &["v1"]),
+    ("", Kind::Service, &["v1"]),
+    ("", Kind::Endpoints, &["v1"]),
+    ("discovery.k8s.io", Kind::EndpointSlice, &["v1", "v1beta1"]),
+    ("", Kind::Pod, &["v1"]),
+    ("apps", Kind::Deployment, &["v1"]),
+    ("apps", Kind::StatefulSet, &["v1"]),
+    ("apps", Kind::DaemonSet, &["v1"]),
+    ("apps", Kind::ReplicaSet, &["v1"]),
+    ("batch", Kind::Job, &["v1"]),
+    ("", Kind::ServiceAccount, &["v1"]),
+    ("", Kind::Secret, &["v1"]),
+    ("", Kind::ConfigMap, &["v1"]),
+];
+
+/// Reads one document that is no list.
+pub(super) fn read(node: &Node, origin: &Origin, options: &ReadOptions) -> Read {
+    let origin = origin.at(node.span);
+    let text = |key: &str| node.get(key).and_then(Node::as_text);
+    let (Some(api_version), Some(kind)) = (text("apiVersion"), text("kind")) else {
+        let message = "the document has no apiVersion and kind, so it is no object".to_owned();
+        let mut diagnostic = Diagnostic::new(Code::NotAnObject, "", origin, message);
+        if node.get("apiVersion").is_none() && node.get("kind").is_none() {
+            // Other programs keep YAML beside ours, such as the values of a chart.
+            diagnostic.severity = Severity::Warning;
+        }
+        return with(diagnostic);
+    };
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    let known = KINDS.iter().find(|(known, name, _)| *known == group && name.name() == kind);
+    match known {
+        Some((_, kind, versions)) => {
+            let wrong_version = (!versions.contains(&version)).then(|| {
+                format!("{kind} has no version {version:?}; it has {}", versions.join(", "))
+            });
+            read_known(node, &origin, options, *kind, wrong_version)
+        }
+        None => read_unknown(node, &origin, group, kind),
+    }
+}
+
+fn with(diagnostic: Diagnostic) -> Read {
+    Read { diagnostics: vec![diagnostic], ..Read::default() }
+}
+
+/// The subject of a document before its metadata is checked.
+fn subject_of(node: &Node, kind: &str, default_namespace: &str) -> String {
+    let metadata = node.get("metadata");
+    let text = |key: &str| metadata.and_then(|node| node.get(key)).and_then(Node::as_text);
+    match (text("namespace"), text("name")) {
+        (_, Some(name)) if kind == "Namespace" => format!("{kind} {name}"),
+        (namespace, Some(name)) => {
+            format!("{kind} {}/{name}", namespace.unwrap_or(default_namespace))
+        }
+        (_, None) => kind.to_owned(),
+    }
+}
+
+fn read_unknown(node: &Node, origin: &Origin, group: &str, kind: &str) -> Read {
+    let subject = subject_of(node, kind, "default");
+    let place = node.get("kind").map_or_else(|| origin.clone(), |node| origin.at(node.span));
+    let unsupported = UNSUPPORTED_KINDS.iter().filter(|(known, ..)| *known == group);
+    let unsupported: Vec<_> = unsupported.collect();
+    if let Some((_, _, why)) = unsupported.iter().find(|(_, name, _)| *name == kind) {
+        let message = format!("{kind} has no effect here: {why}");
+        return with(Diagnostic::new(Code::UnsupportedKind, subject, place, message).at("kind"));
+    }
+    let ours = [NETWORKING, SECURITY, TELEMETRY, EXTENSIONS, GATEWAY_API].contains(&group)
+        || group.ends_with(".istio.io")
+        || group == "iako.io";
+    if !ours {
+        // Other Kubernetes kinds are none of our business.
+        return Read::default();
+    }
+    let message = format!("{group} has no kind {kind:?}");
+    let diagnostic = Diagnostic::new(Code::UnknownKind, subject, place, message).at("kind");
+    let own = KINDS.iter().filter(|(known, ..)| *known == group).map(|(_, kind, _)| kind.name());
+    let names: Vec<&str> = own.chain(unsupported.iter().map(|(_, kind, _)| *kind)).collect();
+    let elsewhere = KINDS.iter().find(|(_, known, _)| known.name() == kind);
+    with(match (closest(kind, &names), elsewhere) {
+        (Some(name), _) => diagnostic.with_help(format!("did you mean {name}?")),
+        (None, Some(("", ..))) => diagnostic.with_help(format!("{kind} has apiVersion v1")),
+        (None, Some((group, ..))) => diagnostic.with_help(format!("{kind} belongs to {group}")),
+        (None, None) => diagnostic,
+    })
+}
+
+fn read_known(
+    node: &Node,
+    origin: &Origin,
+    options: &ReadOptions,
+    kind: Kind,
+    wrong_version: Option<String>,
+) -> Read {
+    let table = support::table_of(kind);
+    let subject = subject_of(node, kind.name(), options.default_namespace.as_str());
+    let report = Report::new(subject, origin.clone(), table);
+    let root = Cursor::new(node, "", "", &report);
+    if let Some(message) = wrong_version {
+        root.report(Code::UnknownVersion, message);
+    }
+    let meta = match node.get("metadata") {
+        Some(metadata) => {
+            let cursor = Cursor::new(metadata, "metadata", "metadata", &report);
+            metadata::read(&cursor, options, kind == Kind::Namespace)
+        }
+        None => {
+            root.report(Code::BadMetadata, "metadata.name is missing");
+            None
+        }
+    };
+    let Some(meta) = meta else {
+        return Read { diagnostics: report.into_diagnostics(), ..Read::default() };
+    };
+    let key = ResourceKey { kind, namespace: meta.namespace.clone(), name: meta.name.clone() };
+    let build = Build { root: &root, meta, origin, options, kind };
+    let resource = build.read().filter(|_| !report.has_errors());
+    Read {
+        refused: resource.is_none().then_some(key),
+        resource,
+        diagnostics: report.into_diagnostics(),
+    }
+}
+
+/// What an object is built from.
+struct Build<'a, 'r> {
+    root: &'r Cursor<'a>,
+    meta: ObjectMeta,
+    origin: &'r Origin,
+    options: &'r ReadOptions,
+    kind: Kind,
+}
+
+impl Build<'_, '_> {
+    fn read(&self) -> Option<Resource> {
+        match self.kind {
+            Kind::VirtualService => self.istio(virtual_service::parse, Resource::VirtualService),
+            Kind::DestinationRule => self.istio(destination_rule::parse, Resource::DestinationRule),
+            Kind::Gateway => self.istio(gateway::parse, Resource::Gateway),
+            Kind::ServiceEntry => self.istio(service_entry::parse, Resource::ServiceEntry),
+            Kind::WorkloadEntry => {
+                self.istio(service_entry::parse_workload_entry, Resource::WorkloadEntry)
+            }
+            Kind::Sidecar => self.istio(sidecar::parse, Resource::Sidecar),
+            Kind::PeerAuthentication => {
+                self.istio(peer_authentication::parse, Resource::PeerAuthentication)
+            }
+            Kind::RequestAuthentication => {
+                self.istio(request_authentication::parse, Resource::RequestAuthentication)
+            }
+            Kind::AuthorizationPolicy => {
+                self.istio(authorization_policy::parse, Resource::AuthorizationPolicy)
+            }
+            Kind::Telemetry => self.istio(telemetry::parse, Resource::Telemetry),
+            Kind::Namespace => Some(Resource::Namespace(self.object(()))),
+            Kind::ServiceAccount => Some(Resource::ServiceAccount(self.object(()))),
+            Kind::Service => self.whole(service::parse, Resource::Service),
+            Kind::Endpoints => self.whole(endpoints::parse_endpoints, Resource::Endpoints),
+            Kind::EndpointSlice => self.whole(endpoints::parse_slice, Resource::EndpointSlice),
+            Kind::Pod => self.whole(pod::parse, Resource::Pod),
+            Kind::Deployment
+            | Kind::StatefulSet
+            | Kind::DaemonSet
+            | Kind::ReplicaSet
+            | Kind::Job => {
+                let spec = workload::parse(self.root, self.kind)?;
+                Some(Resource::Workload(self.object(spec)))
+            }
+            Kind::Secret => self.whole(config::parse_secret, Resource::Secret),
+            Kind::ConfigMap => self.whole(config::parse_config_map, Resource::ConfigMap),
+        }
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            namespace: &self.meta.namespace,
+            name: &self.meta.name,
+            labels: &self.meta.labels,
+            annotations: &self.meta.annotations,
+            cluster_domain: &self.options.cluster_domain,
+        }
+    }
+
+    fn object<T>(&self, spec: T) -> Arc<Object<T>> {
+        Arc::new(Object { meta: self.meta.clone(), origin: self.origin.clone(), spec })
+    }
+
+    /// An object of Istio's: only `spec` says something.
+    fn istio<T>(&self, read: SpecReader<T>, wrap: Wrap<T>) -> Option<Resource> {
+        let context = self.context();
+        self.check_annotations();
+        let fields = self.root.fields();
+        for known in ["apiVersion", "kind", "metadata", "status"] {
+            fields.get_or_null(known);
+        }
+        let spec = match fields.get("spec") {
+            // The support table names fields below `spec`.
+            Some(spec) => spec.with_pattern(""),
+            None => {
+                let policies = [SECURITY, TELEMETRY];
+                let is_policy = KINDS
+                    .iter()
+                    .any(|(group, kind, _)| *kind == self.kind && policies.contains(group));
+                if !is_policy {
+                    self.root.report(Code::MissingField, "the field spec is missing");
+                    return None;
+                }
+                self.root.empty("spec")
+            }
+        };
+        Some(wrap(self.object(read(&spec, &context)?)))
+    }
+
+    /// An object of Kubernetes'; the reader takes what the mesh needs.
+    fn whole<T>(&self, read: SpecReader<T>, wrap: Wrap<T>) -> Option<Resource> {
+        let context = self.context();
+        Some(wrap(self.object(read(self.root, &context)?)))
+    }
+
+    fn check_annotations(&self) {
+        const DRY_RUN: &str = "istio.io/dry-run";
+        let root = self.root;
+        if let Some(value) = self.meta.annotations.get(DRY_RUN) {
+            if self.kind != Kind::AuthorizationPolicy {
+                let message = format!("the annotation {DRY_RUN} is for AuthorizationPolicy alone");
+                root.report(Code::BadMetadata, message);
+            } else if !matches!(value.as_str(), "true" | "false") {
+                let message =
+                    format!("the annotation {DRY_RUN} is \"true\" or \"false\", not {value:?}");
+                root.report(Code::BadMetadata, message);
+            }
+        }
+        let internal = self.meta.annotations.keys().find(|k| k.starts_with("internal.istio.io/"));
+        if let Some(key) = internal {
+            root.report(Code::BadMetadata, format!("the annotation {key} is not for users"));
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Walks a tree and reads fields, collecting every problem with its path, line and column.
+//!
+//! A [`Cursor`] is a value and the way to it. A reading function always returns something to go on
+//! with; whether the object is usable is asked once at the end ([`Report::has_errors`]).
+
+mod fields;
+mod scalars;
+mod suggest;
+
+use std::cell::RefCell;
+
+pub(crate) use fields::Fields;
+pub(crate) use suggest::closest;
+
+use crate::{
+    Code, Diagnostic, Origin, Severity, Span,
+    support::SupportTable,
+    text::{Node, Value},
+};
+
+/// Problems of one object.
+#[derive(Debug)]
+pub(crate) struct Report {
+    subject: String,
+    origin: Origin,
+    support: &'static SupportTable,
+    problems: RefCell<Vec<Diagnostic>>,
+}
+
+impl Report {
+    /// An empty list about one object of the file of `origin`.
+    pub(crate) const fn new(
+        subject: String,
+        origin: Origin,
+        support: &'static SupportTable,
+    ) -> Self {
+        Self { subject, origin, support, problems: RefCell::new(Vec::new()) }
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.problems.borrow().iter().any(Diagnostic::is_error)
+    }
+
+    pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.problems.into_inner()
+    }
+
+    fn push(&self, diagnostic: Diagnostic) {
+        self.problems.borrow_mut().push(diagnostic);
+    }
+}
+
+/// A value, the way to it, and where to report problems.
+#[derive(Debug, Clone)]
+pub(crate) struct Cursor<'a> {
+    node: &'a Node,
+    /// `spec.http[0].route[1]`.
+    path: String,
+    /// The same without numbers and keys, below `spec`: `http[].route[]`.
+    pattern: String,
+    report: &'a Report,
+}
+
+impl<'a> Cursor<'a> {
+    /// The root of a part of an object; `pattern` is its name in the support table.
+    pub(crate) fn new(node: &'a Node, path: &str, pattern: &str, report: &'a Report) -> Self {
+        Self { node, path: path.to_owned(), pattern: pattern.to_owned(), report }
+    }
+
+    /// The same value under another name in the support table.
+    pub(crate) fn with_pattern(mut self, pattern: &str) -> Self {
+        pattern.clone_into(&mut self.pattern);
+        self
+    }
+
+    /// A mapping without fields in the place of one that was not written.
+    pub(crate) fn empty(&self, path: &str) -> Self {
+        static EMPTY: Node =
+            Node { value: Value::Map(Vec::new()), span: Span { line: 0, column: 0, length: 0 } };
+        Self { node: &EMPTY, path: path.to_owned(), pattern: String::new(), report: self.report }
+    }
+
+    pub(crate) const fn node(&self) -> &'a Node {
+        self.node
+    }
+
+    pub(crate) fn subject(&self) -> &str {
+        &self.report.subject
+    }
+
+    /// The place of the value.
+    pub(crate) fn origin(&self) -> Origin {
+        self.report.origin.at(self.node.span)
+    }
+
+    /// Adds what another report found.
+    pub(crate) fn take_over(&self, report: Report) {
+        self.report.problems.borrow_mut().extend(report.into_diagnostics());
+    }
+
+    /// The line of the value, from 1.
+    pub(crate) const fn line(&self) -> u32 {
+        self.node.span.line
+    }
+
+    fn child(&self, name: &str, node: &'a Node) -> Self {
+        let join =
+            |base: &str| if base.is_empty() { name.to_owned() } else { format!("{base}.{name}") };
+        Self { node, path: join(&self.path), pattern: join(&self.pattern), report: self.report }
+    }
+
+    fn element(&self, index: usize, node: &'a Node) -> Self {
+        Self {
+            node,
+            path: format!("{}[{index}]", self.path),
+            pattern: format!("{}[]", self.pattern),
+            report: self.report,
+        }
+    }
+
+    fn keyed(&self, key: &str, node: &'a Node) -> Self {
+        let plain = key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+        let path =
+            if plain { format!("{}.{key}", self.path) } else { format!("{}[{key:?}]", self.path) };
+        Self { node, path, pattern: format!("{}{{}}", self.pattern), report: self.report }
+    }
+
+    fn diagnostic(&self, code: Code, span: Span, message: String) -> Diagnostic {
+        let origin = self.report.origin.at(span);
+        let mut diagnostic = Diagnostic::new(code, &self.report.subject, origin, message);
+        diagnostic.path.clone_from(&self.path);
+        diagnostic.length = span.length;
+        diagnostic
+    }
+
+    /// Reports a problem with this value; how bad it is, the code says.
+    pub(crate) fn report(&self, code: Code, message: impl Into<String>) {
+        self.report.push(self.diagnostic(code, self.node.span, message.into()));
+    }
+
+    /// Reports a problem with this value, and what to do.
+    pub(crate) fn report_with_help(
+        &self,
+        code: Code,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let diagnostic = self.diagnostic(code, self.node.span, message.into());
+        self.report.push(diagnostic.with_help(help));
+    }
+
+    /// Reports as a warning what the code calls an error, or the other way round.
+    pub(crate) fn report_as(&self, severity: Severity, code: Code, message: impl Into<String>) {
+        let mut diagnostic = self.diagnostic(code, self.node.span, message.into());
+        diagnostic.severity = severity;
+        self.report.push(diagnostic);
+    }
+
+    fn wrong_type(&self, expected: &str) {
+        let message = format!("expected {expected}, found {}", describe(&self.node.value));
+        match &self.node.value {
+            Value::Int(_, text) | Value::Float(_, text) if expected.contains("text") => {
+                self.report_with_help(
+                    Code::WrongType,
+                    message,
+                    format!("write \"{text}\" in quotes"),
+                );
+            }
+            Value::Bool(value) if expected.contains("text") => {
+                self.report_with_help(
+                    Code::WrongType,
+                    message,
+                    format!("write \"{value}\" in quotes"),
+                );
+            }
+            Value::Null
+            | Value::Bool(_)
+            | Value::Int(..)
+            | Value::Float(..)
+            | Value::Text(_)
+            | Value::List(_)
+            | Value::Map(_) => self.report(Code::WrongType, message),
+        }
+    }
+
+    /// The fields of a mapping. Anything else is reported and has no fields.
+    pub(crate) fn fields(&self) -> Fields<'a> {
+        Fields::new(self.clone())
+    }
+
+    /// The elements of a list. Anything else is reported and has none.
+    pub(crate) fn list(&self) -> Vec<Self> {
+        match &self.node.value {
+            Value::List(nodes) => {
+                nodes.iter().enumerate().map(|(index, node)| self.element(index, node)).collect()
+            }
+            Value::Null
+            | Value::Bool(_)
+            | Value::Int(..)
+            | Value::Float(..)
+            | Value::Text(_)
+            | Value::Map(_) => {
+                self.wrong_type("a list");
+                Vec::new()
+            }
+        }
+    }
+
+    /// The pairs of a mapping whose keys the user chooses. Anything else is reported.
+    pub(crate) fn entries(&self) -> Vec<(&'a str, Self)> {
+        match &self.node.value {
+            Value::Map(entries) => entries
+                .iter()
+                .map(|entry| (entry.key.as_str(), self.keyed(&entry.key, &entry.node)))
+                .collect(),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Int(..)
+            | Value::Float(..)
+            | Value::Text(_)
+            | Value::List(_) => {
+                self.wrong_type("a mapping");
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_owned(),
+        Value::Bool(value) => format!("the boolean {value}"),
+        Value::Int(_, text) | Value::Float(_, text) => format!("the number {text}"),
+        Value::Text(text) => format!("the text {:?}", shortened(text)),
+        Value::List(_) => "a list".to_owned(),
+        Value::Map(_) => "a mapping".to_owned(),
+    }
+}
+
+/// A text that fits in a message.
+pub(crate) fn shortened(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 60;
+    if text.chars().count() <= CHARACTERS_MAX {
+        return text.to_owned();
+    }
+    text.chars().take(CHARACTERS_MAX).chain(std::iter::once('…')).collect()
+}

@@ -1,0 +1,99 @@
+//! Rows of the security and telemetry kinds.
+
+use super::{
+    Support::{Honoured, Refused, Warned},
+    SupportTable,
+};
+
+const TARGETS: &str = "it names objects of the Gateway API, which comes later; use selector";
+
+pub(super) static PEER_AUTHENTICATION: SupportTable = SupportTable {
+    name: "PeerAuthentication",
+    rows: &[("selector", Honoured), ("mtls", Honoured), ("portLevelMtls", Honoured)],
+    repeats: &[],
+};
+
+pub(super) static REQUEST_AUTHENTICATION: SupportTable = SupportTable {
+    name: "RequestAuthentication",
+    rows: &[
+        ("selector", Honoured),
+        ("targetRef", Refused(TARGETS)),
+        ("targetRefs", Refused(TARGETS)),
+        ("jwtRules", Honoured),
+        ("jwtRules[].issuer", Honoured),
+        ("jwtRules[].audiences", Honoured),
+        ("jwtRules[].jwksUri", Honoured),
+        ("jwtRules[].jwks_uri", Honoured),
+        ("jwtRules[].jwks", Honoured),
+        ("jwtRules[].fromHeaders", Honoured),
+        ("jwtRules[].fromParams", Honoured),
+        ("jwtRules[].fromCookies", Honoured),
+        ("jwtRules[].forwardOriginalToken", Honoured),
+        ("jwtRules[].outputPayloadToHeader", Honoured),
+        ("jwtRules[].outputClaimToHeaders", Honoured),
+        ("jwtRules[].timeout", Honoured),
+        ("jwtRules[].spaceDelimitedClaims", Honoured),
+    ],
+    repeats: &[],
+};
+
+pub(super) static AUTHORIZATION_POLICY: SupportTable = SupportTable {
+    name: "AuthorizationPolicy",
+    rows: &[
+        ("selector", Honoured),
+        ("targetRef", Refused(TARGETS)),
+        ("targetRefs", Refused(TARGETS)),
+        ("action", Honoured),
+        (
+            "provider",
+            Refused("external authorizers are not carried yet; only ALLOW, DENY and AUDIT are"),
+        ),
+        ("rules", Honoured),
+        ("rules[].from", Honoured),
+        ("rules[].to", Honoured),
+        ("rules[].when", Honoured),
+    ],
+    repeats: &[],
+};
+
+pub(super) static TELEMETRY: SupportTable = SupportTable {
+    name: "Telemetry",
+    rows: &[
+        ("selector", Honoured),
+        ("targetRef", Refused(TARGETS)),
+        ("targetRefs", Refused(TARGETS)),
+        ("tracing", Honoured),
+        ("tracing[].providers", Honoured),
+        ("tracing[].match", Honoured),
+        ("tracing[].randomSamplingPercentage", Honoured),
+        ("tracing[].disableSpanReporting", Honoured),
+        ("tracing[].disableContextPropagation", Warned("trace context is always passed on")),
+        ("tracing[].customTags", Warned("spans have Istio's tags only")),
+        (
+            "tracing[].useRequestIdForTraceSampling",
+            Warned("the sampling decision travels in the trace context"),
+        ),
+        ("tracing[].enableIstioTags", Warned("spans always have Istio's tags")),
+        ("metrics", Honoured),
+        ("metrics[].providers", Honoured),
+        ("metrics[].overrides", Honoured),
+        ("metrics[].overrides[].match", Honoured),
+        ("metrics[].overrides[].disabled", Honoured),
+        ("metrics[].overrides[].tagOverrides", Honoured),
+        ("metrics[].overrides[].tagOverrides{}.operation", Honoured),
+        (
+            "metrics[].overrides[].tagOverrides{}.value",
+            Warned("labels can be removed; expressions for new ones are not evaluated yet"),
+        ),
+        ("metrics[].reportingInterval", Warned("counters of open connections are always current")),
+        ("accessLogging", Honoured),
+        ("accessLogging[].providers", Honoured),
+        ("accessLogging[].match", Honoured),
+        ("accessLogging[].disabled", Honoured),
+        (
+            "accessLogging[].filter",
+            Warned("expressions are not evaluated yet, so every request is logged"),
+        ),
+    ],
+    repeats: &[],
+};
