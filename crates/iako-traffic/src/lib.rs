@@ -15,20 +15,30 @@
 //! Tests check each rule by what Envoy was seen to do, and by properties over random input.
 
 mod breaker;
+mod client;
+mod cors;
 mod facts;
+mod fault;
+mod filter_chain;
 mod lb;
 mod matching;
 mod outlier;
+pub mod rbac;
 mod retry;
 mod route;
 mod share;
+mod target;
 mod text;
 
 pub use breaker::{BreakerGuard, Breakers, Overflow};
+pub use client::{ClientAddress, ClientCertHeader};
+pub use cors::{CorsDecision, cors};
 pub use facts::{
     ConnectionInfo, HeaderList, Headers, Metadata, PeerCertificate, RequestFacts, RequestHead,
     TlsFacts, is_grpc_content_type,
 };
+pub use fault::{FaultAbort, FaultDecision, fault};
+pub use filter_chain::FilterChainTable;
 pub use lb::{
     ActiveRequest, BalancedEndpoint, Balancer, ClusterState, EndpointCounters, EndpointState, Pick,
     PickRequest,
@@ -41,3 +51,4 @@ pub use route::{
     RouteOutcome, RouteTable, RouteTrace, Timeouts, hash_of_ip, https_location,
 };
 pub use share::tcp_cluster;
+pub use target::{NormalizedTarget, normalize_target, stripped_host};

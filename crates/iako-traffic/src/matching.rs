@@ -171,11 +171,6 @@ pub(crate) fn any_matches(matcher: &StringMatch, texts: &[String]) -> bool {
     texts.iter().any(|text| matcher.matches(text))
 }
 
-/// Whether two texts of a header are the same, case left aside.
-pub(crate) fn same_token(value: &[u8], token: &str) -> bool {
-    value.eq_ignore_ascii_case(token.as_bytes())
-}
-
 /// All values of a header as texts, bad bytes replaced.
 pub(crate) fn header_texts<'h>(
     head: &RequestHead<'h>,

@@ -11,6 +11,7 @@ mod timeout;
 pub use hash::{RequestHash, of_ip as hash_of_ip};
 pub use host::DomainMatch;
 pub use redirect::https_location;
+pub(crate) use result::cut_query;
 pub use result::{EffectiveOverrides, HostChange, RouteMatchResult};
 pub use table::{ConsideredRoute, RouteOutcome, RouteTable, RouteTrace};
 pub use timeout::Timeouts;

@@ -47,7 +47,7 @@ impl View {
         let mut counts = Vec::new();
         let mut priorities = Vec::new();
         for level in 0..levels {
-            let members: Vec<Member> = (0..)
+            let members: Vec<Member<'_>> = (0..)
                 .zip(source.endpoints)
                 .filter(|(_, endpoint)| endpoint.priority == level && belongs(endpoint))
                 .map(|(place, endpoint)| Member::new(place, endpoint))

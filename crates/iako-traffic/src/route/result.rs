@@ -167,7 +167,7 @@ impl<'t> RouteMatchResult<'t> {
 }
 
 /// Path and the rest of a target, the rest with its question mark.
-pub(super) fn cut_query(path_and_query: &str) -> (&str, &str) {
+pub(crate) fn cut_query(path_and_query: &str) -> (&str, &str) {
     let cut = path_and_query.find(['?', '#']).unwrap_or(path_and_query.len());
     path_and_query.split_at_checked(cut).unwrap_or((path_and_query, ""))
 }

@@ -1,0 +1,233 @@
+//! Who the client of a request is.
+
+use std::net::IpAddr;
+
+use iako_proxy_config::{ClientCertDetails, ForwardClientCert, HttpConnectionManager};
+
+use crate::{ConnectionInfo, Headers, PeerCertificate};
+
+/// The client of a request, as far as `x-forwarded-for` is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress {
+    /// Its address.
+    pub client: IpAddr,
+    /// Whether it counts as internal: a single trusted address inside
+    /// `HttpConnectionManager::internal_addresses`. Only then are `x-envoy-*` headers honoured.
+    pub internal: bool,
+    /// Whether the request comes from outside to this proxy at the edge: `x-envoy-*` headers are
+    /// removed and `x-envoy-external-address` is set.
+    pub edge: bool,
+    /// What is appended to `x-forwarded-for`.
+    pub append: Option<IpAddr>,
+    /// Whether `x-forwarded-proto` is kept when it was sent; else the connection says it.
+    pub trusts_forwarded_proto: bool,
+}
+
+impl ClientAddress {
+    /// Finds out who sent a request.
+    ///
+    /// Source: Envoy, "HTTP header manipulation", `x-forwarded-for`; `use_remote_address` and
+    /// `xff_num_trusted_hops`.
+    #[must_use]
+    pub fn resolve(
+        settings: &HttpConnectionManager,
+        connection: &ConnectionInfo,
+        headers: &dyn Headers,
+    ) -> Self {
+        let remote = connection.remote.ip();
+        let hops = usize::try_from(settings.xff_trusted_hops).unwrap_or(usize::MAX);
+        let (forwarded, single) = if settings.use_remote_address {
+            // Our own neighbour counts as the first hop.
+            let forwarded = hops.checked_sub(1).and_then(|hops| forwarded_for(headers, hops));
+            let sent = headers.value("x-forwarded-for", 0).is_some();
+            (Some(forwarded.map_or(remote, |(address, _)| address)), !sent)
+        } else {
+            let forwarded = forwarded_for(headers, hops);
+            (forwarded.map(|(address, _)| address), forwarded.is_some_and(|(_, single)| single))
+        };
+        let inside = |address: IpAddr| {
+            settings.internal_addresses.iter().any(|range| range.contains(&address))
+        };
+        let internal = single && forwarded.is_some_and(inside);
+        let at_edge = settings.use_remote_address;
+        Self {
+            client: forwarded.unwrap_or(remote),
+            internal,
+            edge: at_edge && !internal,
+            append: (at_edge && !settings.skip_xff_append).then_some(remote),
+            trusts_forwarded_proto: !at_edge || settings.xff_trusted_hops > 0,
+        }
+    }
+}
+
+/// The address that stands `skip` entries from the right of `x-forwarded-for`, and whether it is
+/// the only entry.
+fn forwarded_for(headers: &dyn Headers, skip: usize) -> Option<(IpAddr, bool)> {
+    let values = (0..).map_while(|nth| headers.value("x-forwarded-for", nth));
+    let texts: Vec<&str> = values.filter_map(|value| std::str::from_utf8(value).ok()).collect();
+    let entries: Vec<&str> = texts.iter().flat_map(|text| text.split(',')).map(str::trim).collect();
+    let address = entries.iter().rev().nth(skip)?.parse().ok()?;
+    Some((address, entries.len() == 1))
+}
+
+/// What becomes of `x-forwarded-client-cert`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientCertHeader {
+    /// It stays as it was sent.
+    Keep,
+    /// It is removed.
+    Remove,
+    /// It becomes this.
+    Set(String),
+}
+
+impl ClientCertHeader {
+    /// Composes the header.
+    ///
+    /// Source: Envoy, `x-forwarded-client-cert`; elements in the order `By`, `Hash`, `Cert`,
+    /// `Chain`, `Subject`, `URI`, `DNS`.
+    #[must_use]
+    pub fn compose(
+        mode: ForwardClientCert,
+        details: ClientCertDetails,
+        connection: &ConnectionInfo,
+        sent: Option<&str>,
+    ) -> Self {
+        let own = || match (&connection.tls, connection.peer()) {
+            (Some(tls), Some(peer)) => Some(element(&tls.local_uris, peer, details)),
+            _ => None,
+        };
+        match mode {
+            ForwardClientCert::AlwaysForwardOnly => Self::Keep,
+            ForwardClientCert::Sanitize => Self::Remove,
+            ForwardClientCert::ForwardOnly if connection.peer().is_some() => Self::Keep,
+            ForwardClientCert::ForwardOnly => Self::Remove,
+            ForwardClientCert::SanitizeSet => own().map_or(Self::Remove, Self::Set),
+            ForwardClientCert::AppendForward => match (own(), sent.filter(|sent| !sent.is_empty()))
+            {
+                (Some(own), Some(sent)) => Self::Set(format!("{sent},{own}")),
+                (Some(own), None) => Self::Set(own),
+                (None, _) => Self::Remove,
+            },
+        }
+    }
+}
+
+fn element(local_uris: &[String], peer: &PeerCertificate, details: ClientCertDetails) -> String {
+    let mut parts: Vec<String> =
+        local_uris.first().map(|uri| format!("By={uri}")).into_iter().collect();
+    if !peer.sha256.is_empty() {
+        parts.push(format!("Hash={}", peer.sha256));
+    }
+    if details.cert && !peer.pem.is_empty() {
+        parts.push(format!("Cert=\"{}\"", url_encoded(&peer.pem)));
+    }
+    if details.chain && !peer.chain_pem.is_empty() {
+        parts.push(format!("Chain=\"{}\"", url_encoded(&peer.chain_pem)));
+    }
+    if details.subject {
+        parts.push(format!("Subject=\"{}\"", peer.subject.replace('"', "\\\"")));
+    }
+    if details.uri {
+        parts.extend(peer.uris.iter().map(|uri| format!("URI={uri}")));
+    }
+    if details.dns {
+        parts.extend(peer.dns.iter().map(|name| format!("DNS={name}")));
+    }
+    parts.join(";")
+}
+
+fn url_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use iako_proxy_config::RouteSource;
+
+    use super::*;
+    use crate::{HeaderList, TlsFacts};
+
+    fn resolve(edge: bool, hops: u32, internal: &str, forwarded: &[&str]) -> ClientAddress {
+        let mut settings = HttpConnectionManager::new("s", RouteSource::Rds("r".to_owned()));
+        settings.use_remote_address = edge;
+        settings.xff_trusted_hops = hops;
+        settings.internal_addresses = internal.parse().into_iter().collect();
+        let connection =
+            ConnectionInfo::plain("10.0.0.1:80".parse().unwrap(), "10.0.0.9:1".parse().unwrap());
+        let headers: HeaderList = forwarded.iter().map(|text| ("x-forwarded-for", *text)).collect();
+        ClientAddress::resolve(&settings, &connection, &headers)
+    }
+
+    #[test]
+    fn at_the_edge_the_connection_tells_who_the_client_is() {
+        let address = resolve(true, 0, "", &["1.2.3.4"]);
+        assert_eq!(address.client.to_string(), "10.0.0.9");
+        assert_eq!(address.append.unwrap().to_string(), "10.0.0.9");
+        assert!(address.edge && !address.internal && !address.trusts_forwarded_proto);
+        let behind = resolve(true, 1, "", &["1.2.3.4, 5.6.7.8"]);
+        assert_eq!(behind.client.to_string(), "5.6.7.8");
+        assert!(behind.trusts_forwarded_proto);
+    }
+
+    #[test]
+    fn inside_the_header_does() {
+        let address = resolve(false, 0, "", &["1.2.3.4", "5.6.7.8"]);
+        assert_eq!(address.client.to_string(), "5.6.7.8");
+        assert_eq!(address.append, None);
+        assert_eq!(resolve(false, 1, "", &["1.2.3.4,5.6.7.8"]).client.to_string(), "1.2.3.4");
+        assert_eq!(resolve(false, 0, "", &["junk"]).client.to_string(), "10.0.0.9");
+    }
+
+    #[test]
+    fn internal_is_a_single_trusted_address_in_the_ranges() {
+        assert!(resolve(true, 0, "10.0.0.0/8", &[]).internal);
+        assert!(!resolve(true, 0, "10.0.0.0/8", &["10.1.1.1"]).internal);
+        assert!(!resolve(true, 0, "", &[]).internal);
+        assert!(resolve(false, 0, "10.0.0.0/8", &["10.1.1.1"]).internal);
+        assert!(!resolve(false, 0, "10.0.0.0/8", &[]).internal);
+    }
+
+    // Cases xfcc-sanitize_set, xfcc-append_forward, xfcc-always_forward_only.
+    #[test]
+    fn the_certificate_header_is_that_of_envoy() {
+        let mut connection =
+            ConnectionInfo::plain("10.0.0.1:80".parse().unwrap(), "10.0.0.9:1".parse().unwrap());
+        let details = ClientCertDetails { subject: true, uri: true, ..Default::default() };
+        let sent = Some("By=spiffe://x;Hash=00");
+        let compose = |mode, connection: &ConnectionInfo| {
+            ClientCertHeader::compose(mode, details, connection, sent)
+        };
+        let append = ForwardClientCert::AppendForward;
+        assert_eq!(compose(append, &connection), ClientCertHeader::Remove);
+        connection.tls = Some(TlsFacts {
+            alpn: String::new(),
+            local_uris: vec!["spiffe://cluster.local/ns/default/sa/server".to_owned()],
+            peer: Some(PeerCertificate {
+                uris: vec!["spiffe://cluster.local/ns/default/sa/client".to_owned()],
+                sha256: "d989".to_owned(),
+                ..PeerCertificate::default()
+            }),
+        });
+        let own = "By=spiffe://cluster.local/ns/default/sa/server;Hash=d989;Subject=\"\";\
+                   URI=spiffe://cluster.local/ns/default/sa/client";
+        assert_eq!(
+            compose(ForwardClientCert::SanitizeSet, &connection),
+            ClientCertHeader::Set(own.to_owned())
+        );
+        assert_eq!(
+            compose(append, &connection),
+            ClientCertHeader::Set(format!("By=spiffe://x;Hash=00,{own}"))
+        );
+        assert_eq!(compose(ForwardClientCert::ForwardOnly, &connection), ClientCertHeader::Keep);
+        assert_eq!(compose(ForwardClientCert::Sanitize, &connection), ClientCertHeader::Remove);
+    }
+}

@@ -1,0 +1,124 @@
+//! Faults on purpose.
+
+use std::time::Duration;
+
+use iako_proxy_config::{AbortStatus, Fault};
+use iako_types::Percent;
+
+use crate::{RequestHead, header_matches};
+
+/// What is done to a request on purpose: first the delay, then the abort.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FaultDecision {
+    /// It is held back. Envoy: flag `DI`.
+    pub delay: Option<Duration>,
+    /// It is answered, with the body `fault filter abort`. Envoy: flag `FI`.
+    pub abort: Option<FaultAbort>,
+}
+
+/// How a request is answered on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultAbort {
+    /// With an HTTP status.
+    Http(u16),
+    /// With a gRPC status; the HTTP status is 200.
+    Grpc(u32),
+}
+
+/// Decides about a request towards `cluster`. `active` is how many faults are under way. `draw`
+/// gives a number for the delay, then one for the abort.
+#[must_use]
+pub fn fault(
+    fault: &Fault,
+    head: &RequestHead<'_>,
+    cluster: &str,
+    active: u32,
+    draw: &mut dyn FnMut() -> u64,
+) -> FaultDecision {
+    let meant = (fault.upstream_cluster.is_empty() || fault.upstream_cluster == cluster)
+        && fault.active_max.is_none_or(|max| active < max)
+        && fault.headers.iter().all(|rule| header_matches(rule, head));
+    if !meant {
+        return FaultDecision::default();
+    }
+    let delay = fault.delay.as_ref().and_then(|delay| {
+        let duration = match delay.fixed {
+            Some(fixed) => fixed,
+            None => Duration::from_millis(number(head, "x-envoy-fault-delay-request")?),
+        };
+        let share = lowered(delay.share, head, "x-envoy-fault-delay-request-percentage");
+        (share.takes(draw()) && !duration.is_zero()).then_some(duration)
+    });
+    let abort = fault.abort.as_ref().and_then(|abort| {
+        let answer = match abort.status {
+            AbortStatus::Http(status) => FaultAbort::Http(status),
+            AbortStatus::Grpc(status) => FaultAbort::Grpc(status),
+            AbortStatus::Header => from_header(head)?,
+        };
+        let share = lowered(abort.share, head, "x-envoy-fault-abort-request-percentage");
+        share.takes(draw()).then_some(answer)
+    });
+    FaultDecision { delay, abort }
+}
+
+fn from_header(head: &RequestHead<'_>) -> Option<FaultAbort> {
+    if let Some(status) = number::<u16>(head, "x-envoy-fault-abort-request") {
+        return (200..600).contains(&status).then_some(FaultAbort::Http(status));
+    }
+    number(head, "x-envoy-fault-abort-grpc-request").map(FaultAbort::Grpc)
+}
+
+/// A client may ask for a smaller share than configured, never for a larger one.
+fn lowered(share: Percent, head: &RequestHead<'_>, name: &str) -> Percent {
+    let asked = number::<u32>(head, name).map(|percent| Percent::from_whole(percent.min(100)));
+    match asked {
+        Some(Ok(asked)) => asked.min(share),
+        Some(Err(_)) | None => share,
+    }
+}
+
+fn number<T: std::str::FromStr>(head: &RequestHead<'_>, name: &str) -> Option<T> {
+    head.text(name)?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use iako_proxy_config::{Abort, Delay};
+
+    use super::*;
+    use crate::HeaderList;
+
+    fn decide(rule: &Fault, headers: &[(&str, &str)], active: u32) -> FaultDecision {
+        let headers: HeaderList = headers.iter().copied().collect();
+        let head = RequestHead {
+            method: "GET",
+            scheme: "http",
+            authority: "a.test",
+            path_and_query: "/",
+            headers: &headers,
+        };
+        fault(rule, &head, "be", active, &mut || 999_999)
+    }
+
+    // Cases fault-abort and fault-delay.
+    #[test]
+    fn faults_are_those_that_are_configured() {
+        let abort = Abort { status: AbortStatus::Http(418), share: Percent::HUNDRED };
+        let rule = Fault { abort: Some(abort), ..Fault::default() };
+        let sent = [("x-envoy-fault-abort-request", "429")];
+        assert_eq!(decide(&rule, &sent, 0).abort, Some(FaultAbort::Http(418)));
+        let header = Abort { status: AbortStatus::Header, ..abort };
+        let rule = Fault { abort: Some(header), ..Fault::default() };
+        assert_eq!(decide(&rule, &sent, 0).abort, Some(FaultAbort::Http(429)));
+        assert_eq!(decide(&rule, &[], 0), FaultDecision::default());
+        let fixed = Some(Duration::from_millis(300));
+        let delay = Delay { fixed, share: Percent::HUNDRED };
+        let rule = Fault { delay: Some(delay), active_max: Some(1), ..Fault::default() };
+        assert_eq!(decide(&rule, &[], 0).delay, fixed);
+        assert_eq!(decide(&rule, &[], 1).delay, None);
+        let less = [("x-envoy-fault-delay-request-percentage", "50")];
+        assert_eq!(decide(&rule, &less, 0).delay, None);
+        let other = Fault { upstream_cluster: "other".to_owned(), ..rule };
+        assert_eq!(decide(&other, &[], 0).delay, None);
+    }
+}

@@ -1,0 +1,289 @@
+//! Who may do what.
+
+use std::net::SocketAddr;
+
+use iako_proxy_config::{Permission, Policy, Principal, Rbac, RbacAction, RbacRules, StringMatch};
+
+use crate::{
+    ConnectionInfo, Metadata, RequestFacts, header_matches, matching::any_matches, metadata_matches,
+};
+
+/// Who asks: a request, or a connection before anything is known of requests on it.
+#[derive(Debug, Clone, Copy)]
+pub enum Subject<'a> {
+    /// A connection. Conditions on requests never hold for it.
+    Connection(&'a ConnectionInfo),
+    /// A request.
+    Request(&'a RequestFacts<'a>),
+}
+
+/// What rules say of a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict<'r> {
+    /// Whether it passes.
+    pub allowed: bool,
+    /// The policy that matched.
+    pub policy: Option<(&'r str, &'r Policy)>,
+}
+
+impl Verdict<'_> {
+    /// Response code details of a refused request.
+    #[must_use]
+    pub fn details(&self) -> String {
+        let name = self.policy.map_or("none", |(name, _)| name);
+        format!("rbac_access_denied_matched_policy[{name}]")
+    }
+}
+
+/// What a filter says of a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Authorization<'r> {
+    /// By the rules that count; refused requests get 403 `RBAC: access denied`, refused
+    /// connections are closed.
+    pub verdict: Verdict<'r>,
+    /// By the rules that are only counted and logged.
+    pub shadow: Option<Verdict<'r>>,
+    /// Whether a `Log` rule matched, for `access_log_hint`.
+    pub log: bool,
+}
+
+/// Asks a filter's rules.
+#[must_use]
+pub fn authorize<'r>(rbac: &'r Rbac, subject: &Subject<'_>) -> Authorization<'r> {
+    let open = Verdict { allowed: true, policy: None };
+    let verdict = rbac.rules.as_ref().map_or(open, |rules| evaluate(rules, subject));
+    let logs = rbac.rules.as_ref().is_some_and(|rules| rules.action == RbacAction::Log);
+    Authorization {
+        verdict,
+        shadow: rbac.shadow_rules.as_ref().map(|rules| evaluate(rules, subject)),
+        log: logs && verdict.policy.is_some(),
+    }
+}
+
+/// Asks one set of rules: the first policy that matches, by name, decides.
+/// Source: `envoy.config.rbac.v3.RBAC.action`.
+#[must_use]
+pub fn evaluate<'r>(rules: &'r RbacRules, subject: &Subject<'_>) -> Verdict<'r> {
+    let mut policies = rules.policies.iter();
+    let policy = policies
+        .find(|(_, policy)| policy_matches(policy, subject))
+        .map(|(name, policy)| (name.as_str(), policy));
+    let allowed = match rules.action {
+        RbacAction::Allow => policy.is_some(),
+        RbacAction::Deny => policy.is_none(),
+        RbacAction::Log => true,
+    };
+    Verdict { allowed, policy }
+}
+
+/// Whether some permission and some principal of a policy hold.
+#[must_use]
+pub fn policy_matches(policy: &Policy, subject: &Subject<'_>) -> bool {
+    policy.permissions.iter().any(|permission| permits(permission, subject))
+        && policy.principals.iter().any(|principal| is(principal, subject))
+}
+
+impl<'a> Subject<'a> {
+    const fn connection(&self) -> &'a ConnectionInfo {
+        match self {
+            Self::Connection(connection) => connection,
+            Self::Request(facts) => facts.connection,
+        }
+    }
+
+    const fn request(&self) -> Option<&'a RequestFacts<'a>> {
+        match self {
+            Self::Connection(_) => None,
+            Self::Request(facts) => Some(facts),
+        }
+    }
+
+    fn metadata(&self) -> Option<&'a Metadata> {
+        self.request().map(|facts| facts.metadata)
+    }
+
+    fn has_path(&self, matches: impl Fn(&str) -> bool) -> bool {
+        self.request().is_some_and(|facts| matches(facts.head.path()))
+    }
+
+    fn destination(&self) -> SocketAddr {
+        self.connection().original_destination
+    }
+}
+
+/// Whether a subject does what a permission names.
+#[must_use]
+pub fn permits(permission: &Permission, subject: &Subject<'_>) -> bool {
+    match permission {
+        Permission::Any => true,
+        Permission::And(all) => all.iter().all(|part| permits(part, subject)),
+        Permission::Or(any) => any.iter().any(|part| permits(part, subject)),
+        Permission::Not(inner) => !permits(inner, subject),
+        Permission::Header(rule) => {
+            subject.request().is_some_and(|facts| header_matches(rule, &facts.head))
+        }
+        Permission::Path(matcher) => subject.has_path(|path| matcher.matches(path)),
+        Permission::PathTemplate(template) => subject.has_path(|path| template.matches(path)),
+        Permission::DestinationIp(range) => range.contains(&subject.destination().ip()),
+        Permission::DestinationPort(ports) => ports.contains(&subject.destination().port()),
+        Permission::ServerName(matcher) => matcher.matches(&subject.connection().server_name),
+        Permission::Metadata(rule) => {
+            subject.metadata().is_some_and(|metadata| metadata_matches(rule, metadata))
+        }
+    }
+}
+
+/// Whether a subject is who a principal names.
+#[must_use]
+pub fn is(principal: &Principal, subject: &Subject<'_>) -> bool {
+    match principal {
+        Principal::Any => true,
+        Principal::And(all) => all.iter().all(|part| is(part, subject)),
+        Principal::Or(any) => any.iter().any(|part| is(part, subject)),
+        Principal::Not(inner) => !is(inner, subject),
+        Principal::Authenticated(matcher) => authenticated(matcher.as_ref(), subject.connection()),
+        Principal::DirectRemoteIp(range) => range.contains(&subject.connection().remote.ip()),
+        Principal::RemoteIp(range) => {
+            let connection = subject.connection().remote.ip();
+            range.contains(&subject.request().map_or(connection, |facts| facts.client))
+        }
+        Principal::Header(rule) => {
+            subject.request().is_some_and(|facts| header_matches(rule, &facts.head))
+        }
+        Principal::Path(matcher) => subject.has_path(|path| matcher.matches(path)),
+        Principal::Metadata(rule) => {
+            subject.metadata().is_some_and(|metadata| metadata_matches(rule, metadata))
+        }
+    }
+}
+
+fn authenticated(matcher: Option<&StringMatch>, connection: &ConnectionInfo) -> bool {
+    let Some(peer) = connection.peer() else { return false };
+    matcher.is_none_or(|matcher| {
+        any_matches(matcher, &peer.uris)
+            || any_matches(matcher, &peer.dns)
+            || matcher.matches(&peer.subject)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use iako_proxy_config::{HeaderCheck, HeaderMatch, MetadataMatch, MetadataValueMatch};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{HeaderList, PeerCertificate, RequestHead, TlsFacts};
+
+    fn policy(permission: Permission, principal: Principal) -> Policy {
+        Policy { permissions: vec![permission], principals: vec![principal], origin: None }
+    }
+
+    fn rules(action: RbacAction, policies: &[(&str, Policy)]) -> RbacRules {
+        let policies = policies.iter().map(|(name, policy)| ((*name).to_owned(), policy.clone()));
+        RbacRules { action, policies: policies.collect() }
+    }
+
+    fn role(value: &str) -> Permission {
+        Permission::Header(HeaderMatch {
+            name: "x-role".parse().unwrap(),
+            check: HeaderCheck::Text(StringMatch::exact(value)),
+            invert: false,
+            missing_as_empty: false,
+        })
+    }
+
+    fn connection() -> ConnectionInfo {
+        ConnectionInfo::plain("10.0.0.1:80".parse().unwrap(), "10.0.0.9:1".parse().unwrap())
+    }
+
+    fn ask(
+        rules: &RbacRules,
+        connection: &ConnectionInfo,
+        metadata: &Metadata,
+        sent: &str,
+    ) -> (bool, String) {
+        let headers: HeaderList = [("x-role", sent)].into_iter().collect();
+        let head = RequestHead {
+            method: "GET",
+            scheme: "http",
+            authority: "a.test",
+            path_and_query: "/secure?x=1",
+            headers: &headers,
+        };
+        let client = "1.2.3.4".parse().unwrap();
+        let facts = RequestFacts { head, connection, metadata, client, internal: false };
+        let verdict = evaluate(rules, &Subject::Request(&facts));
+        (verdict.allowed, verdict.details())
+    }
+
+    // Cases rbac-allow and rbac-empty-allow; fact 14.
+    #[test]
+    fn an_allow_without_a_match_lets_nothing_pass() {
+        let (plain, none) = (connection(), Metadata::default());
+        let allow = rules(RbacAction::Allow, &[("p1", policy(role("a"), Principal::Any))]);
+        assert!(ask(&allow, &plain, &none, "a").0);
+        let refused = (false, "rbac_access_denied_matched_policy[none]".to_owned());
+        assert_eq!(ask(&allow, &plain, &none, "b"), refused);
+        assert_eq!(ask(&rules(RbacAction::Allow, &[]), &plain, &none, "a"), refused);
+        let deny = rules(RbacAction::Deny, &[("p1", policy(role("a"), Principal::Any))]);
+        let (allowed, details) = ask(&deny, &plain, &none, "a");
+        assert!(!allowed);
+        assert_eq!(details, "rbac_access_denied_matched_policy[p1]");
+        assert!(ask(&deny, &plain, &none, "b").0);
+        let open = Rbac::default();
+        assert!(authorize(&open, &Subject::Connection(&plain)).verdict.allowed);
+    }
+
+    #[test]
+    fn conditions_on_requests_never_hold_for_connections() {
+        let plain = connection();
+        let allow = rules(RbacAction::Allow, &[("p", policy(role("a"), Principal::Any))]);
+        assert!(!evaluate(&allow, &Subject::Connection(&plain)).allowed);
+        let port = policy(Permission::DestinationPort(80..=80), Principal::Any);
+        let allow = rules(RbacAction::Allow, &[("p", port)]);
+        assert!(evaluate(&allow, &Subject::Connection(&plain)).allowed);
+    }
+
+    #[test]
+    fn a_principal_needs_a_checked_certificate() {
+        let id = "spiffe://cluster.local/ns/shop/sa/web";
+        let named = Principal::Authenticated(Some(StringMatch::exact(id)));
+        let allow = rules(RbacAction::Allow, &[("p", policy(Permission::Any, named))]);
+        let mut connection = connection();
+        assert!(!evaluate(&allow, &Subject::Connection(&connection)).allowed);
+        let peer = PeerCertificate { uris: vec![id.to_owned()], ..PeerCertificate::default() };
+        connection.tls = Some(TlsFacts { peer: Some(peer), ..TlsFacts::default() });
+        assert!(evaluate(&allow, &Subject::Connection(&connection)).allowed);
+    }
+
+    #[test]
+    fn claims_and_trusted_addresses_count() {
+        let issuer = MetadataMatch {
+            filter: "envoy.filters.http.jwt_authn".to_owned(),
+            path: vec!["payload".to_owned(), "iss".to_owned()],
+            value: MetadataValueMatch::Text(StringMatch::exact("https://issuer.test")),
+            invert: false,
+        };
+        let path = Permission::And(vec![
+            Permission::Path(StringMatch::exact("/secure")),
+            Permission::Metadata(issuer),
+        ]);
+        let client = Principal::RemoteIp("1.2.3.0/24".parse().unwrap());
+        let allow = rules(RbacAction::Allow, &[("p", policy(path, client))]);
+        let mut metadata = Metadata::default();
+        assert!(!ask(&allow, &connection(), &metadata, "").0);
+        let payload = json!({"iss": "https://issuer.test"});
+        metadata.set("envoy.filters.http.jwt_authn", "payload", payload);
+        assert!(ask(&allow, &connection(), &metadata, "").0);
+    }
+
+    #[test]
+    fn dry_rules_do_not_refuse() {
+        let deny = rules(RbacAction::Deny, &[("p", policy(Permission::Any, Principal::Any))]);
+        let rbac = Rbac { shadow_rules: Some(deny), ..Rbac::default() };
+        let plain = connection();
+        let answer = authorize(&rbac, &Subject::Connection(&plain));
+        assert!(answer.verdict.allowed);
+        assert!(!answer.shadow.unwrap().allowed);
+    }
+}
