@@ -149,10 +149,8 @@ fn discovery(outlook: &Outlook<'_>, target: &Target<'_>, plan: &mut Plan) -> Opt
     };
     match target.service.resolution {
         ServiceResolution::Endpoints if asked_passthrough && captured => Some(original),
-        ServiceResolution::Endpoints => Some(Discovery::Eds(name)),
-        ServiceResolution::Headless if captured => Some(original),
-        ServiceResolution::Headless => Some(Discovery::Eds(name)),
-        ServiceResolution::Passthrough if captured => Some(original),
+        ServiceResolution::Headless | ServiceResolution::Passthrough if captured => Some(original),
+        ServiceResolution::Endpoints | ServiceResolution::Headless => Some(Discovery::Eds(name)),
         // Without capture nobody knows the address that the application meant, only the name.
         ServiceResolution::Passthrough | ServiceResolution::Dns => {
             by_name(plan).map(Discovery::StrictDns)

@@ -160,8 +160,8 @@ fn workload_label(workload: &Workload) -> WorkloadLabel {
 fn priority(outlook: &Outlook<'_>, target: &Target<'_>, endpoint: &Endpoint) -> u32 {
     let here = &outlook.scope.locality;
     let setting = locality_setting(target);
-    let enabled =
-        setting.and_then(|setting| setting.enabled).unwrap_or(outlook.mesh().locality_lb_enabled);
+    let default = outlook.mesh().locality_lb_enabled;
+    let enabled = setting.and_then(|setting| setting.enabled).unwrap_or(default);
     let spread = setting.is_some_and(|setting| !setting.distribute.is_empty());
     if !enabled || spread || target.policy.outlier_detection.is_none() {
         return 0;

@@ -227,7 +227,8 @@ fn tls_chains(
     chain.matcher.server_names = server_names(&hosts);
     chain.matcher.transport_protocol = Some("tls".to_owned());
     chain.handshake_timeout = Some(HANDSHAKE_TIMEOUT);
-    let transport = tls::terminate(settings, server.carries_http(), plan);
+    let alpn: &[&str] = if server.carries_http() { &["h2", "http/1.1"] } else { &[] };
+    let transport = tls::terminate(settings, alpn, plan);
     chain.transport = DownstreamTransport::Tls(Box::new(transport));
     vec![chain]
 }

@@ -132,10 +132,12 @@ fn local_cluster(outlook: &Outlook<'_>, port: &InboundPort<'_>) -> Cluster {
         cluster.lb = LbPolicy::ClusterProvided;
         cluster.bind_address = Some(passthrough_source(outlook.scope.address()));
     }
-    cluster.http.protocol = match port.protocol {
-        protocol if protocol.is_http2() => HttpProtocol::Http2,
-        AppProtocol::Unknown => HttpProtocol::Downstream,
-        _ => HttpProtocol::Http1,
+    cluster.http.protocol = if port.protocol.is_http2() {
+        HttpProtocol::Http2
+    } else if port.protocol == AppProtocol::Unknown {
+        HttpProtocol::Downstream
+    } else {
+        HttpProtocol::Http1
     };
     if let Some((service, number)) = port.services.first()
         && let Some(rule) = outlook.rule(service)

@@ -142,8 +142,7 @@ pub(crate) fn service_route(outlook: &Outlook<'_>, service: &Service, port: &Ser
     let mut action = RouteAction::to(ClusterTarget::Cluster(cluster));
     action.timeout = None;
     action.max_stream_duration = Some(policy::stream_duration(None));
-    action.retry =
-        policy::retry(outlook.mesh().default_http_retry_policy.as_ref(), !hash.is_empty());
+    action.retry = policy::retry(outlook.mesh().default_http_retry_policy.as_ref(), &hash);
     action.hash = hash;
     let mut route = Route::new(RouteMatch::any(), Action::Forward(Box::new(action)));
     DEFAULT_ROUTE.clone_into(&mut route.name);

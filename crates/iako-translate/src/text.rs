@@ -3,6 +3,15 @@
 use iako_proxy_config::{HeaderCheck, HeaderMatch, HeaderName, Pattern, StringMatch};
 use iako_resources::istio::authorization_policy::ValueMatch;
 
+/// Whether the case of letters counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Case {
+    /// It does.
+    Counts,
+    /// It does not.
+    Ignored,
+}
+
 /// An expression that was checked when the document was read. A failure here would be a
 /// difference between the two checks; the rule then matches nothing instead of everything.
 pub(crate) fn pattern(source: &str) -> Pattern {
@@ -20,7 +29,8 @@ pub(crate) fn wildcard(text: &str) -> String {
 }
 
 /// A value of an `AuthorizationPolicy` as the proxy compares it.
-pub(crate) fn value_match(value: &ValueMatch, ignore_case: bool) -> StringMatch {
+pub(crate) fn value_match(value: &ValueMatch, case: Case) -> StringMatch {
+    let ignore_case = case == Case::Ignored;
     match value {
         ValueMatch::Present => StringMatch::Regex(pattern(".+")),
         ValueMatch::Exact(text) => StringMatch::Exact { value: text.clone(), ignore_case },
@@ -30,14 +40,11 @@ pub(crate) fn value_match(value: &ValueMatch, ignore_case: bool) -> StringMatch 
 }
 
 /// A condition of a rule as the proxy compares it; `None` asks only for presence.
-pub(crate) fn string_match(
-    matcher: &iako_resources::StringMatch,
-    ignore_case: bool,
-) -> Option<StringMatch> {
+pub(crate) fn string_match(matcher: &iako_resources::StringMatch) -> Option<StringMatch> {
     use iako_resources::StringMatch as Source;
     Some(match matcher {
-        Source::Exact(text) => StringMatch::Exact { value: text.clone(), ignore_case },
-        Source::Prefix(text) => StringMatch::Prefix { value: text.clone(), ignore_case },
+        Source::Exact(text) => StringMatch::exact(text.clone()),
+        Source::Prefix(text) => StringMatch::prefix(text.clone()),
         Source::Regex(expression) => StringMatch::Regex(pattern(expression.source())),
         Source::Present => return None,
     })
@@ -49,7 +56,7 @@ pub(crate) fn header_match(
     matcher: &iako_resources::StringMatch,
 ) -> Option<HeaderMatch> {
     let name: HeaderName = name.parse().ok()?;
-    let check = string_match(matcher, false).map_or(HeaderCheck::Present(true), HeaderCheck::Text);
+    let check = string_match(matcher).map_or(HeaderCheck::Present(true), HeaderCheck::Text);
     Some(HeaderMatch { name, check, invert: false, missing_as_empty: false })
 }
 

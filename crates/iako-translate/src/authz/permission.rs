@@ -6,7 +6,7 @@ use iako_resources::istio::authorization_policy::{
 };
 
 use super::Layer;
-use crate::text::{header_text, value_match};
+use crate::text::{Case, header_text, value_match};
 
 /// An operation together with every condition about the destination.
 pub(super) fn of_operation(
@@ -16,8 +16,8 @@ pub(super) fn of_operation(
 ) -> Permission {
     let mut all = Vec::new();
     if layer == Layer::Http {
-        push(&mut all, &operation.hosts, |value| header(":authority", value, true));
-        push(&mut all, &operation.methods, |value| header(":method", value, false));
+        push(&mut all, &operation.hosts, |value| header(":authority", value, Case::Ignored));
+        push(&mut all, &operation.methods, |value| header(":method", value, Case::Counts));
         push(&mut all, &operation.paths, path);
     }
     push(&mut all, &operation.ports, |port| Permission::DestinationPort(*port..=*port));
@@ -40,7 +40,7 @@ fn push_condition(all: &mut Vec<Permission>, condition: &Condition) {
             push(all, values, |port| Permission::DestinationPort(*port..=*port));
         }
         Condition::ServerName(values) => {
-            push(all, values, |value| Permission::ServerName(value_match(value, false)));
+            push(all, values, |value| Permission::ServerName(value_match(value, Case::Counts)));
         }
         Condition::Header(..)
         | Condition::SourceIp(_)
@@ -56,14 +56,14 @@ fn push_condition(all: &mut Vec<Permission>, condition: &Condition) {
     }
 }
 
-fn header(name: &str, value: &ValueMatch, ignore_case: bool) -> Permission {
-    header_text(name, value_match(value, ignore_case))
+fn header(name: &str, value: &ValueMatch, case: Case) -> Permission {
+    header_text(name, value_match(value, case))
         .map_or_else(|| Permission::Not(Box::new(Permission::Any)), Permission::Header)
 }
 
 fn path(path: &PathMatch) -> Permission {
     match path {
-        PathMatch::Value(value) => Permission::Path(value_match(value, false)),
+        PathMatch::Value(value) => Permission::Path(value_match(value, Case::Counts)),
         PathMatch::Template(text) => match UriTemplate::parse(text) {
             Ok(template) => Permission::PathTemplate(template),
             // Refused when the document was read; nothing is meant by it.

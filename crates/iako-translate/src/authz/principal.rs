@@ -8,7 +8,7 @@ use iako_resources::{
 use iako_types::{Namespace, ServiceAccount};
 
 use super::Layer;
-use crate::text::{header_text, pattern, value_match, wildcard};
+use crate::text::{Case, header_text, pattern, value_match, wildcard};
 
 /// The filter whose facts hold the claims of a verified token.
 const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
@@ -67,10 +67,10 @@ impl Terms<'_> {
             Condition::SourceTrustDomain(values) => push(all, values, trust_domain),
             Condition::RequestPrincipal(values) => push(all, values, request_principal),
             Condition::RequestAudiences(values) => {
-                push(all, values, |value| claim(&["aud"], value))
+                push(all, values, |value| claim(&["aud"], value));
             }
             Condition::RequestPresenter(values) => {
-                push(all, values, |value| claim(&["azp"], value))
+                push(all, values, |value| claim(&["azp"], value));
             }
             Condition::RequestClaim(path, values) => push(all, values, |value| claim(path, value)),
             Condition::DestinationIp(_)
@@ -158,7 +158,7 @@ fn trust_domain(value: &ValueMatch) -> Principal {
 }
 
 fn header(name: &str, value: &ValueMatch) -> Principal {
-    header_text(name, value_match(value, false)).map_or_else(nobody, Principal::Header)
+    header_text(name, value_match(value, Case::Counts)).map_or_else(nobody, Principal::Header)
 }
 
 /// Issuer and subject of a token, written `<iss>/<sub>` and split at the last slash.
@@ -198,7 +198,7 @@ fn text_claim(name: &str, check: StringMatch) -> Principal {
 
 /// A claim that is a text, or a list one of whose elements matches.
 fn claim<S: AsRef<str>>(path: &[S], value: &ValueMatch) -> Principal {
-    metadata(path, claim_value(value_match(value, false)))
+    metadata(path, claim_value(value_match(value, Case::Counts)))
 }
 
 pub(crate) fn claim_value(check: StringMatch) -> MetadataValueMatch {

@@ -15,18 +15,16 @@ use crate::{
 /// How TLS of a server is ended.
 pub(super) fn terminate(
     settings: &ServerTlsSettings,
-    http: bool,
+    alpn: &[&str],
     plan: &mut Plan,
 ) -> DownstreamTls {
     let mut options = TlsOptions {
         minimum: version(settings.version_min).unwrap_or_default(),
         maximum: version(settings.version_max),
         cipher_suites: settings.cipher_suites.clone(),
+        alpn: alpn.iter().map(|&name| name.to_owned()).collect(),
         ..TlsOptions::default()
     };
-    if http {
-        options.alpn = vec!["h2".to_owned(), "http/1.1".to_owned()];
-    }
     if settings.mode == ServerTlsMode::IstioMutual {
         options.certificates.push(CertificateSource::Sds(IDENTITY_SECRET.to_owned()));
         options.validation.trust = Trust::Sds(ROOTS_SECRET.to_owned());

@@ -123,8 +123,7 @@ impl<'a> Hosts<'a> {
         let place = Place { outlook: self.outlook, gateway: GatewayRef::Mesh, port: HTTP_PORT };
         for object in &self.outlook.virtual_services {
             let unknown = object.spec.hosts.iter().filter(|host| {
-                let known = |service: &&std::sync::Arc<Service>| host.covers(&service.host);
-                !self.outlook.services.iter().any(|service| known(&service))
+                !self.outlook.services.iter().any(|service| host.covers(&service.host))
             });
             for host in unknown {
                 let routes = routes_of(&place, object);
@@ -215,20 +214,18 @@ pub(super) fn claimant<'a>(
 pub(super) fn claim<'a>(
     outlook: &Outlook<'a>,
     host: &HostPattern,
-    wanted: impl Fn(&VirtualServiceObject) -> bool,
+    wanted: impl Fn(&Object<VirtualService>) -> bool,
 ) -> Option<&'a Object<VirtualService>> {
-    let mut best: Option<((u8, usize), &'a Object<VirtualService>)> = None;
+    let mut best = None;
     for object in outlook.virtual_services.iter().filter(|object| wanted(object)) {
         let covering = object.spec.hosts.iter().filter(|pattern| pattern.covers(host));
         let Some(specificity) = covering.map(HostPattern::specificity).max() else { continue };
-        if best.is_none_or(|(other, _)| specificity > other) {
+        if best.is_none_or(|(other, _): (_, &Object<VirtualService>)| specificity > other) {
             best = Some((specificity, object));
         }
     }
     best.map(|(_, object)| object)
 }
-
-pub(super) type VirtualServiceObject = Object<VirtualService>;
 
 /// An address range of one address, as it stands in a URL.
 fn single_address(range: &CidrRange) -> Option<String> {

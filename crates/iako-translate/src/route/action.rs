@@ -9,7 +9,7 @@ use iako_resources::{
     istio::virtual_service::{
         Destination, HeaderOperations, HttpAction, HttpMatch, HttpRoute,
         PathRewrite as SourceRewrite, Redirect as SourceRedirect, RedirectPath as SourcePath,
-        RedirectPort, RouteDestination,
+        RedirectPort, Retries, RouteDestination,
     },
 };
 use iako_types::Weight;
@@ -47,8 +47,8 @@ fn forward(
     let mut action = RouteAction::to(cluster_target(place, targets));
     action.timeout = timeout;
     action.max_stream_duration = Some(policy::stream_duration(timeout));
-    let retries = rule.retries.as_ref().or(outlook.mesh().default_http_retry_policy.as_ref());
-    action.retry = policy::retry(retries, !hash.is_empty());
+    let retries = rule.retries.as_ref().or_else(|| default_retries(outlook));
+    action.retry = policy::retry(retries, &hash);
     action.hash = hash;
     if let Some(rewrite) = &rule.rewrite {
         action.path_rewrite = rewrite.path.as_ref().map(|path| path_rewrite(path, matcher));
@@ -72,6 +72,10 @@ fn forward(
         })
         .collect();
     action
+}
+
+fn default_retries<'a>(outlook: &Outlook<'a>) -> Option<&'a Retries> {
+    outlook.mesh().default_http_retry_policy.as_ref()
 }
 
 fn cluster_target(place: &Place<'_>, targets: &[RouteDestination]) -> ClusterTarget {

@@ -36,7 +36,7 @@ pub(super) fn route_match(matcher: &HttpMatch) -> RouteMatch {
         .iter()
         .map(|(name, condition)| QueryMatch {
             name: name.clone(),
-            check: string_match(condition, false).map_or(QueryCheck::Present, QueryCheck::Text),
+            check: string_match(condition).map_or(QueryCheck::Present, QueryCheck::Text),
         })
         .collect();
     planned
@@ -64,8 +64,8 @@ fn push(planned: &mut RouteMatch, key: &HeaderKey, condition: &StringMatch, sens
             planned.headers.extend(matcher);
         }
         HeaderKey::Claim(path) => {
-            let value = string_match(condition, false)
-                .map_or(MetadataValueMatch::Present(true), claim_value);
+            let value =
+                string_match(condition).map_or(MetadataValueMatch::Present(true), claim_value);
             let mut matcher = claim_match(path, value);
             matcher.invert = sense == Sense::MustNot;
             planned.metadata.push(matcher);

@@ -38,7 +38,8 @@ const RETRY_ON: [RetryOn; 5] = [
 ];
 
 /// The retries of a rule. With consistent hashing the same instance is asked again.
-pub(super) fn retry(retries: Option<&Retries>, hashed: bool) -> Option<RetryPolicy> {
+pub(super) fn retry(retries: Option<&Retries>, hash: &[HashPolicy]) -> Option<RetryPolicy> {
+    let hashed = !hash.is_empty();
     let mut policy = RetryPolicy {
         conditions: RETRY_ON.into_iter().collect(),
         retries_max: RETRIES_MAX,
@@ -128,11 +129,7 @@ fn fault(source: &SourceFault) -> Fault {
 
 fn cors(source: &SourceCors) -> CorsPolicy {
     CorsPolicy {
-        allow_origins: source
-            .allow_origins
-            .iter()
-            .filter_map(|origin| string_match(origin, false))
-            .collect(),
+        allow_origins: source.allow_origins.iter().filter_map(string_match).collect(),
         allow_methods: source.allow_methods.join(","),
         allow_headers: source.allow_headers.join(","),
         expose_headers: source.expose_headers.join(","),

@@ -1,0 +1,136 @@
+//! The table of analyzers.
+
+mod destinations;
+mod findings;
+mod gateways;
+mod policies;
+mod routing;
+mod telemetry;
+mod tls;
+mod workloads;
+
+use findings::Findings;
+use iako_registry::MeshSnapshot;
+use iako_resources::Diagnostic;
+
+/// One kind of mistake.
+#[derive(Debug, Clone, Copy)]
+pub struct Analyzer {
+    /// Its name, for lists.
+    pub name: &'static str,
+    /// What it finds, in one sentence.
+    pub doc: &'static str,
+    run: fn(&MeshSnapshot, &mut Findings),
+}
+
+/// Every analyzer, in the order in which they run.
+pub const ANALYZERS: &[Analyzer] = &[
+    Analyzer {
+        name: "destinations",
+        doc: "VirtualServices send to hosts, subsets and ports that exist.",
+        run: routing::destinations,
+    },
+    Analyzer {
+        name: "gateway-references",
+        doc: "VirtualServices are bound to Gateways that exist and serve one of their hosts.",
+        run: routing::gateway_references,
+    },
+    Analyzer {
+        name: "host-conflicts",
+        doc: "No two VirtualServices claim one host in the sidecars.",
+        run: routing::host_conflicts,
+    },
+    Analyzer {
+        name: "destination-rules",
+        doc: "DestinationRules configure services that exist.",
+        run: destinations::unused_rules,
+    },
+    Analyzer {
+        name: "subsets",
+        doc: "Subsets select at least one endpoint.",
+        run: destinations::empty_subsets,
+    },
+    Analyzer {
+        name: "tls-conflicts",
+        doc: "Clients speak the TLS that servers accept.",
+        run: tls::conflicts,
+    },
+    Analyzer {
+        name: "gateway-workloads",
+        doc: "Gateways select a workload.",
+        run: gateways::without_workload,
+    },
+    Analyzer {
+        name: "gateway-conflicts",
+        doc: "No two Gateways claim one port in different protocols, or one TLS host.",
+        run: gateways::conflicts,
+    },
+    Analyzer {
+        name: "gateway-secrets",
+        doc: "Credentials of Gateways are secrets that exist.",
+        run: gateways::missing_secrets,
+    },
+    Analyzer {
+        name: "selectors",
+        doc: "Selectors of policies select at least one workload.",
+        run: policies::empty_selectors,
+    },
+    Analyzer {
+        name: "shadowed-policies",
+        doc: "Of objects of which only the oldest counts there is one.",
+        run: policies::shadowed,
+    },
+    Analyzer {
+        name: "identities",
+        doc: "Policies about identities apply where clients must have one.",
+        run: policies::identities,
+    },
+    Analyzer {
+        name: "tokens",
+        doc: "Policies about tokens apply where tokens are checked.",
+        run: policies::tokens,
+    },
+    Analyzer {
+        name: "http-rules-on-tcp",
+        doc: "Rules about requests apply to ports that carry requests.",
+        run: policies::http_rules_on_tcp,
+    },
+    Analyzer {
+        name: "services",
+        doc: "Services have endpoints, and ports that say what they speak.",
+        run: workloads::services,
+    },
+    Analyzer {
+        name: "target-ports",
+        doc: "Services send to ports that pods declare.",
+        run: workloads::target_ports,
+    },
+    Analyzer {
+        name: "workloads",
+        doc: "Workloads belong to a service, and to a namespace that is defined.",
+        run: workloads::unnamed,
+    },
+    Analyzer {
+        name: "providers",
+        doc: "Telemetry objects name providers that exist.",
+        run: telemetry::missing_providers,
+    },
+];
+
+/// Every mistake in a snapshot: those that reading found, and those that the analyzers find. In the
+/// order of files and lines; none twice.
+#[must_use]
+pub fn analyze(snapshot: &MeshSnapshot) -> Vec<Diagnostic> {
+    let mut findings = Findings::default();
+    for analyzer in ANALYZERS {
+        (analyzer.run)(snapshot, &mut findings);
+    }
+    let mut all = snapshot.diagnostics.clone();
+    all.extend(findings.into_diagnostics());
+    all.sort_by(|a, b| {
+        let key = |found: &Diagnostic| (found.origin.clone(), found.severity, found.code);
+        key(a).cmp(&key(b)).then_with(|| a.message.cmp(&b.message))
+    });
+    all.dedup();
+    all
+}

@@ -1,0 +1,151 @@
+//! Services and workloads: whether they find each other.
+
+use std::collections::BTreeSet;
+
+use iako_registry::{GATEWAY_ANNOTATION, MeshSnapshot, Service, ServiceSource, WorkloadSource};
+use iako_resources::{Code, Diagnostic};
+use iako_types::AppProtocol;
+
+use super::findings::Findings;
+
+fn subject(service: &Service) -> String {
+    let kind = match service.source {
+        ServiceSource::Kubernetes => "Service",
+        ServiceSource::ServiceEntry => "ServiceEntry",
+    };
+    format!("{kind} {}/{}", service.namespace, service.name)
+}
+
+/// Services without endpoints, and ports that do not say what they speak.
+pub(super) fn services(snapshot: &MeshSnapshot, findings: &mut Findings) {
+    let kubernetes =
+        snapshot.services.iter().filter(|service| service.source == ServiceSource::Kubernetes);
+    for service in kubernetes {
+        let empty = service.endpoints.values().all(Vec::is_empty);
+        if empty && !service.ports.is_empty() {
+            let message = format!("no pod carries the labels that {} selects", service.host);
+            findings.push(
+                Diagnostic::new(
+                    Code::ServiceWithoutEndpoints,
+                    subject(service),
+                    service.origin.clone(),
+                    message,
+                )
+                .at("spec.selector")
+                .with_help("compare the selector with the labels of the pod template"),
+            );
+        }
+        for (at, port) in service.ports.iter().enumerate() {
+            if port.protocol != AppProtocol::Unknown {
+                continue;
+            }
+            let name = if port.name.is_empty() { "it has no name" } else { "its name has no known prefix" };
+            let message = format!("port {} does not say what it speaks: {name}", port.number);
+            findings.push(
+                Diagnostic::new(
+                    Code::ProtocolNotDeclared,
+                    subject(service),
+                    service.origin.clone(),
+                    message,
+                )
+                .at(format!("spec.ports[{at}].name"))
+                .with_help("name it http-…, grpc-… or tcp-…, or set appProtocol"),
+            );
+        }
+    }
+}
+
+/// Target ports that the pods do not declare.
+pub(super) fn target_ports(snapshot: &MeshSnapshot, findings: &mut Findings) {
+    for service in &snapshot.services {
+        for (at, port) in service.ports.iter().enumerate() {
+            let wrong = service.endpoints(port.number).iter().find_map(|endpoint| {
+                let workload = endpoint.workload.as_deref()?;
+                let declared = &workload.ports;
+                let known = declared.is_empty()
+                    || declared.iter().any(|declared| declared.port == endpoint.port);
+                (!known).then(|| (endpoint.port, workload))
+            });
+            let Some((target, workload)) = wrong else { continue };
+            let declared: Vec<String> =
+                workload.ports.iter().map(|port| port.port.to_string()).collect();
+            let message = format!(
+                "port {} sends to port {target} of the pods, but {}/{} declares {}",
+                port.number,
+                workload.namespace,
+                workload.owner.name,
+                declared.join(", ")
+            );
+            findings.push(
+                Diagnostic::new(
+                    Code::TargetPortNotFound,
+                    subject(service),
+                    service.origin.clone(),
+                    message,
+                )
+                .at(format!("spec.ports[{at}].targetPort"))
+                .with_help("name a containerPort of the pods"),
+            );
+        }
+    }
+}
+
+/// Workloads that no service names, and namespaces that nothing defines.
+pub(super) fn unnamed(snapshot: &MeshSnapshot, findings: &mut Findings) {
+    let served: BTreeSet<(&str, &str)> = snapshot
+        .services
+        .iter()
+        .flat_map(|service| service.endpoints.values().flatten())
+        .filter_map(|endpoint| endpoint.workload.as_deref())
+        .map(|workload| (workload.namespace.as_str(), workload.name.as_str()))
+        .collect();
+    let mut reported = BTreeSet::new();
+    for workload in &snapshot.workloads {
+        let gateway = workload.annotations.contains_key(GATEWAY_ANNOTATION);
+        let known = served.contains(&(workload.namespace.as_str(), workload.name.as_str()));
+        let silent = workload.ports.is_empty();
+        if gateway || known || silent || workload.source != WorkloadSource::Pod {
+            continue;
+        }
+        let owner = &workload.owner;
+        let subject = format!("{} {}/{}", owner.kind, workload.namespace, owner.name);
+        if !reported.insert(subject.clone()) {
+            continue;
+        }
+        let message = "no Service selects its pods, so that nobody can call them by a name";
+        findings.push(
+            Diagnostic::new(
+                Code::WorkloadWithoutService,
+                subject,
+                workload.origin.clone(),
+                message.to_owned(),
+            )
+            .with_help("add a Service whose selector takes the labels of the pods"),
+        );
+    }
+    missing_namespaces(snapshot, findings);
+}
+
+/// Reported only where namespaces are defined at all: many directories leave that to others.
+fn missing_namespaces(snapshot: &MeshSnapshot, findings: &mut Findings) {
+    if snapshot.namespaces.is_empty() {
+        return;
+    }
+    let mut reported = BTreeSet::new();
+    for template in &snapshot.templates {
+        let namespace = &template.meta.namespace;
+        let known = snapshot.namespaces.contains_key(namespace)
+            || namespace.as_str() == "default"
+            || *namespace == snapshot.mesh.root_namespace;
+        if known || !reported.insert(namespace.clone()) {
+            continue;
+        }
+        let subject = format!("{} {namespace}/{}", template.spec.kind.kind(), template.meta.name);
+        let message = format!("the namespace {namespace} is not defined");
+        let diagnostic =
+            Diagnostic::new(Code::MissingNamespace, subject, template.origin.clone(), message)
+                .at("metadata.namespace")
+                .with_help("add a Namespace object");
+        findings.push(diagnostic);
+    }
+}
