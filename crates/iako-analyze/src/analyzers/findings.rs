@@ -28,9 +28,8 @@ impl Findings {
     ) {
         let origin =
             if part.line == 0 { object.origin.clone() } else { object.origin_at(part.line) };
-        let diagnostic = Diagnostic::new(code, key(kind, object), origin, message)
-            .at(part.path)
-            .with_help(help);
+        let diagnostic =
+            Diagnostic::new(code, key(kind, object), origin, message).at(part.path).with_help(help);
         self.diagnostics.push(diagnostic);
     }
 
@@ -46,11 +45,7 @@ impl Findings {
 
 /// An object's name for messages.
 pub(super) fn key<T>(kind: Kind, object: &Object<T>) -> ResourceKey {
-    ResourceKey {
-        kind,
-        namespace: object.meta.namespace.clone(),
-        name: object.meta.name.clone(),
-    }
+    ResourceKey { kind, namespace: object.meta.namespace.clone(), name: object.meta.name.clone() }
 }
 
 /// The workloads that a policy in `namespace` with this selector applies to.
@@ -73,10 +68,7 @@ pub(super) fn written(labels: &Labels) -> String {
 }
 
 /// The name among `known` that differs least from `wanted`, if any is near.
-pub(super) fn nearest<'a>(
-    wanted: &str,
-    known: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distances = known.map(|name| (distance(wanted, name), name));
     let (distance, name) = distances.min()?;
     (distance <= wanted.chars().count().div_ceil(3)).then_some(name)

@@ -23,8 +23,7 @@ pub(super) fn without_workload(snapshot: &MeshSnapshot, findings: &mut Findings)
         if workloads(snapshot, gateway).next().is_some() {
             continue;
         }
-        let message =
-            format!("no workload has the labels {}", written(&gateway.spec.selector));
+        let message = format!("no workload has the labels {}", written(&gateway.spec.selector));
         let help = "give the pods of a gateway these labels";
         let of = (Kind::Gateway, gateway.as_ref());
         let part = Part { path: "spec.selector", line: 0 };
@@ -82,9 +81,8 @@ fn clash(claimed: &Server, server: &Server) -> Option<String> {
         // Plain HTTP servers of one port share their hosts and rules.
         return None;
     }
-    let common = server.hosts.iter().find(|own| {
-        claimed.hosts.iter().any(|other| other.host == own.host)
-    })?;
+    let common =
+        server.hosts.iter().find(|own| claimed.hosts.iter().any(|other| other.host == own.host))?;
     Some(format!("the host {} on port {} is that of a server", common.host, server.port))
 }
 

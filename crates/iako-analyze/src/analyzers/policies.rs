@@ -80,7 +80,13 @@ fn report_shadow<'a, T>(
         let message =
             format!("{} at {} is older and counts instead", key(kind, first), first.origin);
         let help = "keep one object for each scope";
-        findings.add(Code::PolicyShadowed, (kind, object), &Part { path: "", line: 0 }, message, help);
+        findings.add(
+            Code::PolicyShadowed,
+            (kind, object),
+            &Part { path: "", line: 0 },
+            message,
+            help,
+        );
     } else {
         older.push((scope, object));
     }
@@ -114,7 +120,9 @@ pub(super) fn identities(snapshot: &MeshSnapshot, findings: &mut Findings) {
             let effect = match (denies, mode) {
                 (true, _) if named => "such clients are never refused by this rule",
                 (false, _) if excluded => "such clients always match this rule",
-                (true | false, _) => "no client of it has an identity, so that the rule never matches",
+                (true | false, _) => {
+                    "no client of it has an identity, so that the rule never matches"
+                }
             };
             let message = format!("{subject} accepts plain text {allowed}; {effect}");
             let of = (Kind::AuthorizationPolicy, object.as_ref());
@@ -207,10 +215,12 @@ pub(super) fn tokens(snapshot: &MeshSnapshot, findings: &mut Findings) {
             if !asks {
                 continue;
             }
-            let unchecked = selected(snapshot, &object.meta.namespace, object.spec.selector.as_ref())
-                .find(|workload| {
-                    select::request_authentications(snapshot, (*workload).into()).is_empty()
-                });
+            let unchecked =
+                selected(snapshot, &object.meta.namespace, object.spec.selector.as_ref()).find(
+                    |workload| {
+                        select::request_authentications(snapshot, (*workload).into()).is_empty()
+                    },
+                );
             let Some(workload) = unchecked else { continue };
             let message = format!(
                 "no RequestAuthentication checks tokens for {}/{}, so that no request ever has one",
@@ -265,10 +275,7 @@ fn needs_http(rule: &AuthorizationRule) -> bool {
             || rule.conditions.iter().any(Condition::needs_http))
 }
 
-fn tcp_port<'a>(
-    snapshot: &MeshSnapshot,
-    workload: &'a Workload,
-) -> Option<(&'a Workload, u16)> {
+fn tcp_port<'a>(snapshot: &MeshSnapshot, workload: &'a Workload) -> Option<(&'a Workload, u16)> {
     snapshot.services_of(workload).into_iter().find_map(|(service, number, target)| {
         service.port(number)?.protocol.is_tcp().then_some((workload, target))
     })

@@ -114,7 +114,10 @@ fn check_subset(
     }
     let (message, help) = match &rule {
         None => (
-            format!("the subset {subset} of {} is not defined: it has no DestinationRule", service.host),
+            format!(
+                "the subset {subset} of {} is not defined: it has no DestinationRule",
+                service.host
+            ),
             "add a DestinationRule with this subset and the labels of its pods".to_owned(),
         ),
         Some(rule) => {
@@ -197,8 +200,7 @@ pub(super) fn host_conflicts(snapshot: &MeshSnapshot, findings: &mut Findings) {
                 let exported = other.spec.export_to.as_ref().unwrap_or(default);
                 exported.includes(&object.meta.namespace)
             };
-            let owner =
-                owners.iter().find(|(claimed, other)| *claimed == host && visible(other));
+            let owner = owners.iter().find(|(claimed, other)| *claimed == host && visible(other));
             if let Some((_, owner)) = owner {
                 let message = format!(
                     "the host {host} is claimed by VirtualService {}/{} at {} already; in the \

@@ -11,11 +11,15 @@ use super::findings::{Findings, Part};
 /// DestinationRules that make clients speak what a server refuses.
 pub(super) fn conflicts(snapshot: &MeshSnapshot, findings: &mut Findings) {
     for object in &snapshot.destination_rules {
-        let covered = snapshot.services.iter().filter(|service| {
-            object.spec.host.covers(&service.host) && !service.mesh_external
-        });
+        let covered = snapshot
+            .services
+            .iter()
+            .filter(|service| object.spec.host.covers(&service.host) && !service.mesh_external);
         for service in covered {
-            let found = service.ports.iter().find_map(|port| conflict(snapshot, object, service, port.number));
+            let found = service
+                .ports
+                .iter()
+                .find_map(|port| conflict(snapshot, object, service, port.number));
             if let Some(message) = found {
                 let of = (Kind::DestinationRule, object.as_ref());
                 let help = "use ISTIO_MUTUAL, or remove tls: clients then find out themselves what \

@@ -39,7 +39,11 @@ pub(super) fn services(snapshot: &MeshSnapshot, findings: &mut Findings) {
             if port.protocol != AppProtocol::Unknown {
                 continue;
             }
-            let name = if port.name.is_empty() { "it has no name" } else { "its name has no known prefix" };
+            let name = if port.name.is_empty() {
+                "it has no name"
+            } else {
+                "its name has no known prefix"
+            };
             let message = format!("port {} does not say what it speaks: {name}", port.number);
             findings.push(
                 Diagnostic::new(
