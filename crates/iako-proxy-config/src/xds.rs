@@ -7,6 +7,7 @@
 //! Not here: the conversation that carries resources (`iako-xds`), bootstrap files (`bootstrap`).
 
 pub mod decode;
+pub mod encode;
 mod json;
 mod pool;
 pub(crate) mod problem;

@@ -37,7 +37,7 @@ use prost_types::Any;
 
 use super::problem::{At, Fault, Invalid, Note, Warning};
 use super::{pool, support};
-use crate::{Cluster, EndpointSet, Listener, RouteConfiguration, Secret};
+use crate::{Cluster, EndpointSet, Listener, Node, RouteConfiguration, Secret};
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use http_filter::{ALPN_NAMES, PEER_METADATA};
 pub(crate) use route_action::WHOLE_PATH;
@@ -94,6 +94,11 @@ pub fn endpoints(resource: &Any) -> Decoded<EndpointSet> {
 pub fn secret(resource: &Any) -> Decoded<Secret> {
     let name = |message: &tls_pb::Secret| message.name.clone();
     decode(resource, "secret", name, secret::secret)
+}
+
+/// Reads who a proxy says it is. Every text is a possible name: this cannot fail.
+pub fn node(message: &pb::core::v3::Node) -> Node {
+    bootstrap::node(message)
 }
 
 fn decode<M: prost::Message + prost::Name + Default, T>(

@@ -52,7 +52,7 @@ fn names_stand_once(names: &[&str], at: &At<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn node(config: &core::Node) -> Node {
+pub(super) fn node(config: &core::Node) -> Node {
     Node {
         id: config.id.clone(),
         cluster: config.cluster.clone(),

@@ -54,7 +54,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("node parameters are sent whole", &["node_context_params"]),
         ],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &[
                 "hds_config",
                 "header_prefix",
@@ -76,7 +76,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         name: "envoy.config.bootstrap.v3.Bootstrap.DynamicResources",
         honoured: &["lds_config", "cds_config", "ads_config"],
         warned: &[],
-        refused: &[("not implemented here", &["lds_resources_locator", "cds_resources_locator"])],
+        refused: &[(
+            "this proxy does not have it",
+            &["lds_resources_locator", "cds_resources_locator"],
+        )],
     },
     MessageSupport {
         name: "envoy.config.bootstrap.v3.Admin",
@@ -86,7 +89,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("profiles are not written", &["profile_path"]),
             ("there is no global limit of connections", &["ignore_global_conn_limit"]),
         ],
-        refused: &[("not implemented here", &["socket_options", "allow_paths"])],
+        refused: &[("this proxy does not have it", &["socket_options", "allow_paths"])],
     },
     MessageSupport {
         name: "envoy.config.core.v3.Node",

@@ -10,7 +10,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "name",
             "alt_stat_name",
             "type",
-            "cluster_type",
             "eds_cluster_config",
             "connect_timeout",
             "lb_policy",
@@ -77,16 +76,19 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
                 &["ignore_health_on_host_removal"],
             ),
         ],
-        refused: &[(
-            "not implemented here",
-            &[
-                "transport_socket_matcher",
-                "health_checks",
-                "upstream_config",
-                "connection_pool_per_downstream_connection",
-                "queuing_policies",
-            ],
-        )],
+        refused: &[
+            ("use one of the values of type", &["cluster_type"]),
+            (
+                "this proxy does not have it",
+                &[
+                    "transport_socket_matcher",
+                    "health_checks",
+                    "upstream_config",
+                    "connection_pool_per_downstream_connection",
+                    "queuing_policies",
+                ],
+            ),
+        ],
     },
     MessageSupport {
         name: "envoy.config.cluster.v3.Cluster.TransportSocketMatch",
@@ -101,12 +103,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[],
     },
     MessageSupport {
-        name: "envoy.config.cluster.v3.Cluster.CustomClusterType",
-        honoured: &["name", "typed_config"],
-        warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
         name: "envoy.config.cluster.v3.Cluster.EdsClusterConfig",
         honoured: &["eds_config", "service_name"],
         warned: &[],
@@ -116,7 +112,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         name: "envoy.config.cluster.v3.CircuitBreakers",
         honoured: &["thresholds"],
         warned: &[],
-        refused: &[("not implemented here", &["per_host_thresholds"])],
+        refused: &[("this proxy does not have it", &["per_host_thresholds"])],
     },
     MessageSupport {
         name: "envoy.config.cluster.v3.CircuitBreakers.Thresholds",
@@ -144,7 +140,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         name: "envoy.config.core.v3.UpstreamHttpProtocolOptions",
         honoured: &["auto_sni", "auto_san_validation"],
         warned: &[],
-        refused: &[("not implemented here", &["override_auto_sni_header"])],
+        refused: &[("this proxy does not have it", &["override_auto_sni_header"])],
     },
     MessageSupport {
         name: "envoy.config.cluster.v3.OutlierDetection",
@@ -190,7 +186,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         honoured: &["source_address"],
         warned: &[("the operating system decides", &["freebind"])],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &[
                 "socket_options",
                 "extra_source_addresses",
@@ -208,7 +204,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             &["locality_weight_aware", "scale_locality_weight"],
         )],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &["panic_mode_any", "list_as_any", "metadata_fallback_policy"],
         )],
     },
@@ -217,7 +213,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         honoured: &["keys"],
         warned: &[],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &["single_host_per_subset", "fallback_policy", "fallback_keys_subset"],
         )],
     },
@@ -238,7 +234,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         honoured: &["upstream_port_override"],
         warned: &[],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &["use_http_header", "http_header_name", "metadata_key"],
         )],
     },
@@ -295,7 +291,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         name: "envoy.config.cluster.v3.Filter",
         honoured: &["name", "typed_config"],
         warned: &[],
-        refused: &[("not implemented here", &["config_discovery"])],
+        refused: &[("this proxy does not have it", &["config_discovery"])],
     },
     MessageSupport {
         name: "envoy.config.cluster.v3.LoadBalancingPolicy",
@@ -313,13 +309,13 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         name: "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
         honoured: &[],
         warned: &[("new instances take their full share at once", &["slow_start_config"])],
-        refused: &[("not implemented here", &["locality_lb_config"])],
+        refused: &[("this proxy does not have it", &["locality_lb_config"])],
     },
     MessageSupport {
         name: "envoy.extensions.load_balancing_policies.random.v3.Random",
         honoured: &[],
         warned: &[],
-        refused: &[("not implemented here", &["locality_lb_config"])],
+        refused: &[("this proxy does not have it", &["locality_lb_config"])],
     },
     MessageSupport {
         name: "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
@@ -329,13 +325,13 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("weights count as they are", &["active_request_bias"]),
             ("a few instances are compared", &["enable_full_scan", "selection_method"]),
         ],
-        refused: &[("not implemented here", &["locality_lb_config"])],
+        refused: &[("this proxy does not have it", &["locality_lb_config"])],
     },
     MessageSupport {
         name: "envoy.extensions.load_balancing_policies.maglev.v3.Maglev",
         honoured: &["table_size"],
         warned: &[("hashes use addresses", &["consistent_hashing_lb_config"])],
-        refused: &[("not implemented here", &["locality_weighted_lb_config"])],
+        refused: &[("this proxy does not have it", &["locality_weighted_lb_config"])],
     },
     MessageSupport {
         name: "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash",
@@ -344,7 +340,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "hashes use addresses",
             &["consistent_hashing_lb_config", "use_hostname_for_hashing", "hash_balance_factor"],
         )],
-        refused: &[("not implemented here", &["locality_weighted_lb_config"])],
+        refused: &[("this proxy does not have it", &["locality_weighted_lb_config"])],
     },
     MessageSupport {
         name: "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided",
@@ -363,7 +359,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         ],
         warned: &[("what ejects an instance is its status", &["outlier_detection"])],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &[
                 "http_filters",
                 "header_validation_config",
@@ -398,7 +394,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         name: "envoy.config.endpoint.v3.ClusterLoadAssignment",
         honoured: &["cluster_name", "endpoints", "policy"],
         warned: &[],
-        refused: &[("not implemented here", &["named_endpoints"])],
+        refused: &[("this proxy does not have it", &["named_endpoints"])],
     },
     MessageSupport {
         name: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy",
@@ -407,7 +403,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("endpoints stay until the control plane removes them", &["endpoint_stale_after"]),
             ("weights do not change health", &["weighted_priority_health"]),
         ],
-        refused: &[("not implemented here", &["drop_overloads"])],
+        refused: &[("this proxy does not have it", &["drop_overloads"])],
     },
     MessageSupport {
         name: "envoy.config.endpoint.v3.LocalityLbEndpoints",
@@ -417,7 +413,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("places share traffic by priority and weight", &["proximity"]),
         ],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &["load_balancer_endpoints", "leds_cluster_locality_config"],
         )],
     },
@@ -429,15 +425,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.endpoint.v3.LbEndpoint",
-        honoured: &[
-            "endpoint",
-            "endpoint_name",
-            "health_status",
-            "metadata",
-            "load_balancing_weight",
-        ],
+        honoured: &["endpoint", "health_status", "metadata", "load_balancing_weight"],
         warned: &[],
-        refused: &[],
+        refused: &[("write an endpoint", &["endpoint_name"])],
     },
     MessageSupport {
         name: "envoy.config.endpoint.v3.Endpoint",

@@ -13,7 +13,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("early data is never used", &["reject_connect_request_early_data"]),
         ],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &["strict_check_headers", "respect_expected_rq_timeout", "upstream_http_filters"],
         )],
     },
@@ -36,13 +36,13 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("statistics only", &["disable_downstream_cluster_stats"]),
             ("informational", &["filter_metadata"]),
         ],
-        refused: &[("not implemented here", &["downstream_nodes", "response_rate_limit"])],
+        refused: &[("this proxy does not have it", &["downstream_nodes", "response_rate_limit"])],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.fault.v3.FaultAbort",
         honoured: &["http_status", "grpc_status", "header_abort", "percentage"],
         warned: &[],
-        refused: &[("not implemented here", &["response_body"])],
+        refused: &[("this proxy does not have it", &["response_body"])],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort",
@@ -81,13 +81,16 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "forward_not_matching_preflights",
         ],
         warned: &[("a policy that is only counted", &["shadow_enabled"])],
-        refused: &[("not implemented here", &["allow_private_network_access"])],
+        refused: &[("this proxy does not have it", &["allow_private_network_access"])],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
         honoured: &["providers", "rules", "bypass_cors_preflight", "requirement_map"],
         warned: &[("statistics only", &["stat_prefix"])],
-        refused: &[("not implemented here", &["filter_state_rules", "strip_failure_response"])],
+        refused: &[(
+            "this proxy does not have it",
+            &["filter_state_rules", "strip_failure_response"],
+        )],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.jwt_authn.v3.JwtProvider",
@@ -112,7 +115,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("payloads are written without padding", &["pad_forward_payload_header"]),
         ],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &[
                 "subjects",
                 "require_expiration",
@@ -147,7 +150,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         name: "envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader",
         honoured: &["header_name", "claim_name"],
         warned: &[],
-        refused: &[("not implemented here", &["claim_path"])],
+        refused: &[("this proxy does not have it", &["claim_path"])],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.jwt_authn.v3.RequirementRule",
@@ -164,10 +167,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "requires_all",
             "allow_missing_or_failed",
             "allow_missing",
-            "extract_only_without_validation",
         ],
         warned: &[],
-        refused: &[],
+        refused: &[("tokens are always checked", &["extract_only_without_validation"])],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.jwt_authn.v3.ProviderWithAudiences",
@@ -188,16 +190,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[],
     },
     MessageSupport {
-        name: "envoy.extensions.filters.http.jwt_authn.v3.ExtractOnlyWithoutValidation",
-        honoured: &[],
-        warned: &[],
-        refused: &[("tokens are always checked", &["verification_status_header"])],
-    },
-    MessageSupport {
         name: "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
-        honoured: &["disabled", "requirement_name"],
+        honoured: &["disabled"],
         warned: &[],
-        refused: &[],
+        refused: &[("write the requirement in the rules of the filter", &["requirement_name"])],
     },
     MessageSupport {
         name: "envoy.config.core.v3.HttpUri",
@@ -209,7 +205,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         name: "envoy.extensions.filters.http.rbac.v3.RBAC",
         honoured: &["rules", "rules_stat_prefix", "shadow_rules", "shadow_rules_stat_prefix"],
         warned: &[("statistics only", &["track_per_rule_stats"])],
-        refused: &[("not implemented here", &["matcher", "shadow_matcher"])],
+        refused: &[("this proxy does not have it", &["matcher", "shadow_matcher"])],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",

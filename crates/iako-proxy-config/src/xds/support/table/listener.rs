@@ -22,7 +22,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "access_log",
             "tcp_backlog_size",
             "bind_to_port",
-            "internal_listener",
         ],
         warned: &[
             ("statistics only", &["stat_prefix", "stats_matcher"]),
@@ -54,16 +53,19 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ),
             ("the operating system decides", &["tcp_keepalive"]),
         ],
-        refused: &[(
-            "not implemented here",
-            &[
-                "fcds_config",
-                "filter_chain_matcher",
-                "socket_options",
-                "udp_listener_config",
-                "api_listener",
-            ],
-        )],
+        refused: &[
+            ("give the listener an address", &["internal_listener"]),
+            (
+                "this proxy does not have it",
+                &[
+                    "fcds_config",
+                    "filter_chain_matcher",
+                    "socket_options",
+                    "udp_listener_config",
+                    "api_listener",
+                ],
+            ),
+        ],
     },
     MessageSupport {
         name: "envoy.config.listener.v3.Listener.DeprecatedV1",
@@ -72,16 +74,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[],
     },
     MessageSupport {
-        name: "envoy.config.listener.v3.Listener.InternalListenerConfig",
-        honoured: &[],
-        warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
         name: "envoy.config.listener.v3.AdditionalAddress",
         honoured: &["address"],
         warned: &[("the operating system decides", &["tcp_keepalive"])],
-        refused: &[("not implemented here", &["socket_options"])],
+        refused: &[("this proxy does not have it", &["socket_options"])],
     },
     MessageSupport {
         name: "envoy.config.listener.v3.FilterChain",
@@ -109,13 +105,13 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "application_protocols",
         ],
         warned: &[],
-        refused: &[("not implemented here", &["address_suffix", "suffix_len"])],
+        refused: &[("this proxy does not have it", &["address_suffix", "suffix_len"])],
     },
     MessageSupport {
         name: "envoy.config.listener.v3.Filter",
-        honoured: &["name", "typed_config", "config_discovery"],
+        honoured: &["name", "typed_config"],
         warned: &[],
-        refused: &[],
+        refused: &[("write typed_config", &["config_discovery"])],
     },
     MessageSupport {
         name: "envoy.config.listener.v3.ListenerFilter",
@@ -124,7 +120,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "the inspector looks at every connection, which costs server-first protocols the time of listener_filters_timeout",
             &["filter_disabled"],
         )],
-        refused: &[("not implemented here", &["config_discovery"])],
+        refused: &[("this proxy does not have it", &["config_discovery"])],
     },
     MessageSupport {
         name: "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
@@ -168,7 +164,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ),
         ],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &["allow_requests_without_proxy_protocol", "disallowed_versions"],
         )],
     },
@@ -260,11 +256,8 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.accesslog.v3.RuntimeFilter",
-        honoured: &["percent_sampled"],
-        warned: &[
-            ("there is no runtime to change it", &["runtime_key"]),
-            ("draws are always independent", &["use_independent_randomness"]),
-        ],
+        honoured: &["runtime_key", "percent_sampled"],
+        warned: &[("draws are always independent", &["use_independent_randomness"])],
         refused: &[],
     },
     MessageSupport {
@@ -347,7 +340,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ),
         ],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &[
                 "metadata_match",
                 "tunneling_config",
@@ -368,23 +361,17 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         name: "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight",
         honoured: &["name", "weight"],
         warned: &[],
-        refused: &[("not implemented here", &["metadata_match"])],
+        refused: &[("this proxy does not have it", &["metadata_match"])],
     },
     MessageSupport {
         name: "envoy.type.v3.HashPolicy",
-        honoured: &["source_ip", "filter_state"],
+        honoured: &["source_ip"],
         warned: &[],
-        refused: &[],
+        refused: &[("use source_ip", &["filter_state"])],
     },
     MessageSupport {
         name: "envoy.type.v3.HashPolicy.SourceIp",
         honoured: &[],
-        warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.type.v3.HashPolicy.FilterState",
-        honoured: &["key"],
         warned: &[],
         refused: &[],
     },
@@ -395,7 +382,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("rules are checked once, when the connection starts", &["enforcement_type"]),
             ("connections are closed at once", &["delay_deny"]),
         ],
-        refused: &[("not implemented here", &["matcher", "shadow_matcher"])],
+        refused: &[("this proxy does not have it", &["matcher", "shadow_matcher"])],
     },
     MessageSupport {
         name: "envoy.tcp.metadataexchange.config.MetadataExchange",

@@ -19,7 +19,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         ],
         warned: &[("informational", &["metadata"])],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &[
                 "vhds",
                 "internal_only_headers",
@@ -57,7 +57,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("upstreams are not told", &["include_is_timeout_retry_header"]),
         ],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &[
                 "matcher",
                 "rate_limits",
@@ -78,8 +78,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "route",
             "redirect",
             "direct_response",
-            "filter_action",
-            "non_forwarding_action",
             "metadata",
             "decorator",
             "typed_per_filter_config",
@@ -96,19 +94,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ),
             ("sampling is decided by the connection manager", &["tracing"]),
         ],
-        refused: &[("not implemented here", &["route_specifiers"])],
-    },
-    MessageSupport {
-        name: "envoy.config.route.v3.FilterAction",
-        honoured: &[],
-        warned: &[],
-        refused: &[("not implemented here", &["action"])],
-    },
-    MessageSupport {
-        name: "envoy.config.route.v3.NonForwardingAction",
-        honoured: &[],
-        warned: &[],
-        refused: &[],
+        refused: &[
+            ("use route, redirect or direct_response", &["filter_action", "non_forwarding_action"]),
+            ("this proxy does not have it", &["route_specifiers"]),
+        ],
     },
     MessageSupport {
         name: "envoy.config.route.v3.Decorator",
@@ -139,7 +128,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "dynamic_metadata",
         ],
         warned: &[],
-        refused: &[("not implemented here", &["cookies", "tls_context", "filter_state"])],
+        refused: &[("this proxy does not have it", &["cookies", "tls_context", "filter_state"])],
     },
     MessageSupport {
         name: "envoy.config.route.v3.RouteMatch.ConnectMatcher",
@@ -189,18 +178,13 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "cluster",
             "cluster_header",
             "weighted_clusters",
-            "cluster_specifier_plugin",
-            "inline_cluster_specifier_plugin",
             "cluster_not_found_response_code",
             "metadata_match",
             "prefix_rewrite",
             "regex_rewrite",
-            "path_rewrite_policy",
             "host_rewrite_literal",
             "auto_host_rewrite",
             "host_rewrite_header",
-            "host_rewrite_path_regex",
-            "host_rewrite",
             "append_x_forwarded_host",
             "timeout",
             "idle_timeout",
@@ -220,8 +204,14 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[
             ("use the cors filter", &["cors"]),
             ("use a rate limit filter", &["rate_limits", "include_vh_rate_limits"]),
+            ("name a cluster", &["cluster_specifier_plugin", "inline_cluster_specifier_plugin"]),
+            ("use prefix_rewrite or regex_rewrite", &["path_rewrite_policy"]),
             (
-                "not implemented here",
+                "use host_rewrite_literal or host_rewrite_header",
+                &["host_rewrite_path_regex", "host_rewrite"],
+            ),
+            (
+                "this proxy does not have it",
                 &[
                     "path_rewrite",
                     "retry_policy_typed_config",
@@ -234,19 +224,13 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         ],
     },
     MessageSupport {
-        name: "envoy.config.route.v3.ClusterSpecifierPlugin",
-        honoured: &[],
-        warned: &[],
-        refused: &[("not implemented here", &["extension", "is_optional"])],
-    },
-    MessageSupport {
         name: "envoy.config.route.v3.WeightedCluster",
         honoured: &["clusters"],
         warned: &[
             ("weights are relative to their sum", &["total_weight"]),
             ("there is no runtime to change it", &["runtime_key_prefix"]),
         ],
-        refused: &[("not implemented here", &["header_name", "use_hash_policy"])],
+        refused: &[("this proxy does not have it", &["header_name", "use_hash_policy"])],
     },
     MessageSupport {
         name: "envoy.config.route.v3.WeightedCluster.ClusterWeight",
@@ -261,35 +245,28 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "host_rewrite_literal",
         ],
         warned: &[],
-        refused: &[("not implemented here", &["cluster_header", "metadata_match"])],
+        refused: &[("this proxy does not have it", &["cluster_header", "metadata_match"])],
     },
     MessageSupport {
         name: "envoy.config.route.v3.RouteAction.RequestMirrorPolicy",
         honoured: &["cluster", "runtime_fraction", "disable_shadow_host_suffix_append"],
         warned: &[("copies are traced as their request is", &["trace_sampled"])],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &["cluster_header", "request_headers_mutations", "host_rewrite_literal"],
         )],
     },
     MessageSupport {
         name: "envoy.config.route.v3.RouteAction.HashPolicy",
-        honoured: &[
-            "header",
-            "cookie",
-            "connection_properties",
-            "query_parameter",
-            "filter_state",
-            "terminal",
-        ],
+        honoured: &["header", "cookie", "connection_properties", "query_parameter", "terminal"],
         warned: &[],
-        refused: &[],
+        refused: &[("hash a header, cookie, parameter or address", &["filter_state"])],
     },
     MessageSupport {
         name: "envoy.config.route.v3.RouteAction.HashPolicy.Header",
         honoured: &["header_name"],
         warned: &[],
-        refused: &[("not implemented here", &["regex_rewrite"])],
+        refused: &[("this proxy does not have it", &["regex_rewrite"])],
     },
     MessageSupport {
         name: "envoy.config.route.v3.RouteAction.HashPolicy.Cookie",
@@ -310,16 +287,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[],
     },
     MessageSupport {
-        name: "envoy.config.route.v3.RouteAction.HashPolicy.FilterState",
-        honoured: &["key"],
-        warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
         name: "envoy.config.route.v3.RouteAction.UpgradeConfig",
         honoured: &["upgrade_type", "enabled"],
         warned: &[],
-        refused: &[("not implemented here", &["connect_config"])],
+        refused: &[("this proxy does not have it", &["connect_config"])],
     },
     MessageSupport {
         name: "envoy.config.route.v3.RouteAction.MaxStreamDuration",
@@ -346,7 +317,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("the cluster stays the same", &["refresh_cluster_on_retry"]),
         ],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &["retry_options_predicates", "retriable_request_headers"],
         )],
     },
@@ -396,17 +367,16 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "path_redirect",
             "prefix_rewrite",
             "regex_rewrite",
-            "path_rewrite",
             "response_code",
             "strip_query",
         ],
         warned: &[],
-        refused: &[],
+        refused: &[("use path_redirect, prefix_rewrite or regex_rewrite", &["path_rewrite"])],
     },
     MessageSupport {
         name: "envoy.config.route.v3.DirectResponseAction",
         honoured: &["status", "body"],
         warned: &[],
-        refused: &[("not implemented here", &["body_format"])],
+        refused: &[("this proxy does not have it", &["body_format"])],
     },
 ];

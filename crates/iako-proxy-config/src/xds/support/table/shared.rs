@@ -5,26 +5,23 @@ use crate::xds::support::MessageSupport;
 pub(super) const MESSAGES: &[MessageSupport] = &[
     MessageSupport {
         name: "envoy.config.core.v3.Address",
-        honoured: &["socket_address", "pipe", "envoy_internal_address"],
+        honoured: &["socket_address", "pipe"],
         warned: &[],
-        refused: &[],
+        refused: &[("write a socket_address", &["envoy_internal_address"])],
     },
     MessageSupport {
         name: "envoy.config.core.v3.SocketAddress",
-        honoured: &["protocol", "address", "port_value", "named_port"],
+        honoured: &["protocol", "address", "port_value"],
         warned: &[("IPv6 sockets do not take IPv4", &["ipv4_compat"])],
-        refused: &[("not implemented here", &["resolver_name", "network_namespace_filepath"])],
+        refused: &[
+            ("write a port_value", &["named_port"]),
+            ("this proxy does not have it", &["resolver_name", "network_namespace_filepath"]),
+        ],
     },
     MessageSupport {
         name: "envoy.config.core.v3.Pipe",
         honoured: &["path"],
         warned: &[("the operating system decides", &["mode"])],
-        refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.config.core.v3.EnvoyInternalAddress",
-        honoured: &["server_listener_name", "endpoint_id"],
-        warned: &[],
         refused: &[],
     },
     MessageSupport {
@@ -35,25 +32,18 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.core.v3.DataSource",
-        honoured: &["filename", "inline_bytes", "inline_string", "environment_variable"],
+        honoured: &["filename", "inline_bytes", "inline_string"],
         warned: &[("files are read when the resource arrives", &["watched_directory"])],
-        refused: &[],
+        refused: &[("write the content inline or name a file", &["environment_variable"])],
     },
     MessageSupport {
         name: "envoy.config.core.v3.ConfigSource",
-        honoured: &[
-            "path",
-            "path_config_source",
-            "api_config_source",
-            "ads",
-            "self",
-            "resource_api_version",
-        ],
+        honoured: &["api_config_source", "ads", "self", "resource_api_version"],
         warned: &[
             ("the control plane tells which resources there are", &["authorities"]),
             ("waiting is bounded by the proxy itself", &["initial_fetch_timeout"]),
         ],
-        refused: &[],
+        refused: &[("write ads: {}", &["path", "path_config_source"])],
     },
     MessageSupport {
         name: "envoy.config.core.v3.AggregatedConfigSource",
@@ -66,12 +56,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         honoured: &["transport_api_version"],
         warned: &[],
         refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.config.core.v3.PathConfigSource",
-        honoured: &[],
-        warned: &[],
-        refused: &[("not implemented here", &["path", "watched_directory", "poll_interval"])],
     },
     MessageSupport {
         name: "envoy.config.core.v3.ApiConfigSource",
@@ -93,12 +77,12 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.core.v3.GrpcService",
-        honoured: &["envoy_grpc", "google_grpc"],
+        honoured: &["envoy_grpc"],
         warned: &[
             ("the stream is paced by the proxy itself", &["timeout", "retry_policy"]),
             ("no further metadata is sent", &["initial_metadata"]),
         ],
-        refused: &[],
+        refused: &[("use envoy_grpc with a static cluster", &["google_grpc"])],
     },
     MessageSupport {
         name: "envoy.config.core.v3.GrpcService.EnvoyGrpc",
@@ -111,38 +95,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("the cluster's name is the authority", &["authority", "skip_envoy_headers"]),
         ],
         refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.config.core.v3.GrpcService.GoogleGrpc",
-        honoured: &["target_uri"],
-        warned: &[("see envoy_grpc", &["stat_prefix"])],
-        refused: &[(
-            "not implemented here",
-            &[
-                "channel_credentials",
-                "channel_credentials_plugin",
-                "call_credentials",
-                "call_credentials_plugin",
-                "credentials_factory_name",
-                "config",
-                "per_stream_buffer_limit_bytes",
-                "channel_args",
-            ],
-        )],
-    },
-    MessageSupport {
-        name: "envoy.config.core.v3.ExtensionConfigSource",
-        honoured: &[],
-        warned: &[],
-        refused: &[(
-            "not implemented here",
-            &[
-                "config_source",
-                "default_config",
-                "apply_default_config_without_warming",
-                "type_urls",
-            ],
-        )],
     },
     MessageSupport {
         name: "envoy.config.core.v3.TypedExtensionConfig",
@@ -170,14 +122,14 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.core.v3.RuntimeFractionalPercent",
-        honoured: &["default_value"],
-        warned: &[("there is no runtime to change it", &["runtime_key"])],
+        honoured: &["default_value", "runtime_key"],
+        warned: &[],
         refused: &[],
     },
     MessageSupport {
         name: "envoy.config.core.v3.RuntimeUInt32",
-        honoured: &["default_value"],
-        warned: &[("there is no runtime to change it", &["runtime_key"])],
+        honoured: &["default_value", "runtime_key"],
+        warned: &[],
         refused: &[],
     },
     MessageSupport {
@@ -208,7 +160,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         name: "envoy.type.matcher.v3.StringMatcher",
         honoured: &["exact", "prefix", "suffix", "safe_regex", "contains", "ignore_case"],
         warned: &[],
-        refused: &[("not implemented here", &["custom"])],
+        refused: &[("this proxy does not have it", &["custom"])],
     },
     MessageSupport {
         name: "envoy.type.matcher.v3.RegexMatcher",
@@ -250,7 +202,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         name: "envoy.type.matcher.v3.ValueMatcher",
         honoured: &[
             "null_match",
-            "double_match",
             "string_match",
             "bool_match",
             "present_match",
@@ -258,19 +209,13 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "or_match",
         ],
         warned: &[],
-        refused: &[],
+        refused: &[("match a text or a truth value", &["double_match"])],
     },
     MessageSupport {
         name: "envoy.type.matcher.v3.ValueMatcher.NullMatch",
         honoured: &[],
         warned: &[],
         refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.type.matcher.v3.DoubleMatcher",
-        honoured: &[],
-        warned: &[],
-        refused: &[("not implemented here", &["range", "exact"])],
     },
     MessageSupport {
         name: "envoy.type.matcher.v3.ListMatcher",
@@ -285,12 +230,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[],
     },
     MessageSupport {
-        name: "envoy.type.matcher.v3.FilterStateMatcher",
-        honoured: &[],
-        warned: &[],
-        refused: &[("not implemented here", &["key", "string_match", "address_match"])],
-    },
-    MessageSupport {
         name: "envoy.config.rbac.v3.RBAC",
         honoured: &["action", "policies"],
         warned: &[("decisions are written in the access log", &["audit_logging_options"])],
@@ -300,7 +239,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         name: "envoy.config.rbac.v3.Policy",
         honoured: &["permissions", "principals"],
         warned: &[],
-        refused: &[("not implemented here", &["condition", "checked_condition", "cel_config"])],
+        refused: &[(
+            "this proxy does not have it",
+            &["condition", "checked_condition", "cel_config"],
+        )],
     },
     MessageSupport {
         name: "envoy.config.rbac.v3.Permission",
@@ -316,12 +258,11 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "metadata",
             "not_rule",
             "requested_server_name",
-            "matcher",
             "uri_template",
             "sourced_metadata",
         ],
         warned: &[],
-        refused: &[],
+        refused: &[("use one of the other rules", &["matcher"])],
     },
     MessageSupport {
         name: "envoy.config.rbac.v3.Permission.Set",
@@ -342,13 +283,11 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "header",
             "url_path",
             "metadata",
-            "filter_state",
             "not_id",
             "sourced_metadata",
-            "custom",
         ],
         warned: &[],
-        refused: &[],
+        refused: &[("use one of the other identifiers", &["filter_state", "custom"])],
     },
     MessageSupport {
         name: "envoy.config.rbac.v3.Principal.Set",

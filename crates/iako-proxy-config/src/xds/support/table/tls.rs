@@ -55,40 +55,35 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "validation_context",
             "validation_context_sds_secret_config",
             "combined_validation_context",
-            "validation_context_certificate_provider",
-            "validation_context_certificate_provider_instance",
             "alpn_protocols",
         ],
         warned: &[("keys are never logged", &["key_log"])],
-        refused: &[(
-            "not implemented here",
-            &[
-                "tls_certificate_provider_instance",
-                "custom_tls_certificate_selector",
-                "tls_certificate_certificate_provider",
-                "tls_certificate_certificate_provider_instance",
-                "custom_handshaker",
-            ],
-        )],
-    },
-    MessageSupport {
-        name: "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProvider",
-        honoured: &[],
-        warned: &[],
-        refused: &[("not implemented here", &["name", "typed_config"])],
-    },
-    MessageSupport {
-        name: "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProviderInstance",
-        honoured: &[],
-        warned: &[],
-        refused: &[("not implemented here", &["instance_name", "certificate_name"])],
+        refused: &[
+            (
+                "use validation_context or combined_validation_context",
+                &[
+                    "validation_context_certificate_provider",
+                    "validation_context_certificate_provider_instance",
+                ],
+            ),
+            (
+                "this proxy does not have it",
+                &[
+                    "tls_certificate_provider_instance",
+                    "custom_tls_certificate_selector",
+                    "tls_certificate_certificate_provider",
+                    "tls_certificate_certificate_provider_instance",
+                    "custom_handshaker",
+                ],
+            ),
+        ],
     },
     MessageSupport {
         name: "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext",
         honoured: &["default_validation_context", "validation_context_sds_secret_config"],
         warned: &[],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &[
                 "validation_context_certificate_provider",
                 "validation_context_certificate_provider_instance",
@@ -116,7 +111,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("certificates are not stapled", &["ocsp_staple", "signed_certificate_timestamp"]),
         ],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &["pkcs12", "private_key_provider", "password", "tls_params"],
         )],
     },
@@ -142,7 +137,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("the list of authorities is never sent", &["suppress_client_ca_list"]),
         ],
         refused: &[(
-            "not implemented here",
+            "this proxy does not have it",
             &[
                 "ca_certificate_provider_instance",
                 "require_signed_certificate_timestamp",
@@ -164,30 +159,15 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         name: "envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher",
         honoured: &["san_type", "matcher"],
         warned: &[],
-        refused: &[("not implemented here", &["oid"])],
+        refused: &[("this proxy does not have it", &["oid"])],
     },
     MessageSupport {
         name: "envoy.extensions.transport_sockets.tls.v3.Secret",
-        honoured: &[
-            "name",
-            "tls_certificate",
-            "session_ticket_keys",
-            "validation_context",
-            "generic_secret",
+        honoured: &["name", "tls_certificate", "validation_context"],
+        warned: &[],
+        refused: &[
+            ("every proxy makes session keys of its own", &["session_ticket_keys"]),
+            ("only certificates and trusted roots are secrets here", &["generic_secret"]),
         ],
-        warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys",
-        honoured: &["keys"],
-        warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.extensions.transport_sockets.tls.v3.GenericSecret",
-        honoured: &["secret", "secrets"],
-        warned: &[],
-        refused: &[],
     },
 ];
