@@ -2,8 +2,29 @@
 
 use std::io::{IsTerminal, Write};
 
-use clap::{Arg, ArgMatches};
+use clap::{Arg, ArgMatches, ValueEnum};
 use tracing_subscriber::EnvFilter;
+
+/// The form of a result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+    /// For programs and people
+    Yaml,
+}
+
+/// Writes a value in a form for programs.
+pub(crate) fn print_value(value: &serde_json::Value, format: Format) -> anyhow::Result<()> {
+    let text = match format {
+        Format::Yaml => serde_saphyr::to_string(value)?,
+        Format::Table | Format::Json => format!("{}\n", serde_json::to_string_pretty(value)?),
+    };
+    Ok(print(&text)?)
+}
 
 /// `--log`, for every subcommand.
 pub(crate) fn log_argument() -> Arg {

@@ -9,7 +9,10 @@ use iako_telemetry::{Reporter, ServiceSummary};
 use serde_json::{Value, json};
 
 use super::LoadTotals;
-use crate::app::Client;
+use crate::{
+    app::Client,
+    output::{self, Format},
+};
 
 /// Collects what the proxies of the mesh count, over restarts of the proxies.
 #[derive(Debug, Default)]
@@ -106,6 +109,14 @@ impl MeshSummary {
     /// Whether nothing failed that the configuration did not ask to fail.
     pub(crate) fn is_good(&self) -> bool {
         self.load.as_ref().is_none_or(|load| load.failed == 0)
+    }
+
+    /// Writes it to standard output.
+    pub(crate) fn print(&self, format: Format) -> anyhow::Result<()> {
+        match format {
+            Format::Table => Ok(output::print(&self.to_table())?),
+            Format::Json | Format::Yaml => output::print_value(&self.to_json(), format),
+        }
     }
 
     /// The machine-readable form, whose shape is fixed.

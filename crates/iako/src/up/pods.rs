@@ -1,0 +1,225 @@
+//! From planned pods to processes, and back to documents that the control plane reads.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use iako_ca::JoinTokens;
+use iako_registry::{LocalPod, LocalPodRole};
+use iako_supervise::{Output, PodPhase, PodSpec, PodState, Program};
+
+use crate::place::{HEALTH_PORT, MeshRange, StateDirectory, write_whole};
+
+/// How long a join token is good. Long enough for a machine that slept; the pod's process reads it
+/// again for every attempt.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Makes the processes of pods.
+#[derive(Debug)]
+pub(crate) struct PodMaker {
+    state: StateDirectory,
+    executable: PathBuf,
+    control: SocketAddr,
+    tokens: JoinTokens,
+    logs: Logs,
+}
+
+/// Where the words of pods go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Logs {
+    /// To the terminal, with the pod's name before each line.
+    Terminal,
+    /// To a file a pod in the state directory.
+    Files,
+}
+
+impl PodMaker {
+    pub(crate) fn new(state: StateDirectory, range: MeshRange, logs: Logs) -> anyhow::Result<Self> {
+        for folder in [state.authority(), state.pods(), state.tokens(), state.logs()] {
+            std::fs::create_dir_all(&folder)
+                .with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        let tokens = JoinTokens::open(&state.authority())
+            .context("the key that signs join tokens cannot be used")?;
+        let executable = std::env::current_exe().context("cannot find our own program")?;
+        let control = SocketAddr::new(IpAddr::V4(range.control()), 15012);
+        Ok(Self { state, executable, control, tokens, logs })
+    }
+
+    /// The control plane, which is kept running like a pod.
+    pub(crate) fn control(&self, range: MeshRange, directories: &[PathBuf]) -> PodSpec {
+        let mut argv = self.argv(&["control"]);
+        for directory in directories {
+            argv.extend(["--config".into(), directory.into()]);
+        }
+        argv.extend(["--config".into(), self.state.pods().into()]);
+        argv.extend(["--state".into(), self.state.path().into()]);
+        argv.extend(["--range".into(), range.to_string().into()]);
+        let address = |port| SocketAddr::new(IpAddr::V4(range.control()), port);
+        PodSpec {
+            name: CONTROL.to_owned(),
+            program: self.program(CONTROL, argv),
+            ready_when_listening: vec![address(15012), address(crate::place::API_PORT)],
+            health: None,
+            restart: true,
+        }
+    }
+
+    /// The processes of a planned pod.
+    pub(crate) fn pod(&self, pod: &LocalPod) -> anyhow::Result<PodSpec> {
+        let name = pod_name(pod);
+        let token = self.token(pod)?;
+        let mut argv = self.argv(match pod.role {
+            LocalPodRole::Application(_) => &["run"],
+            LocalPodRole::Gateway => &["gateway", "ingress"],
+        });
+        let mut option = |name: &str, value: OsString| argv.extend([name.into(), value]);
+        option("--as", format!("{}/{}", pod.namespace, pod.service_account).into());
+        option("--name", pod.name.clone().into());
+        option("--workload", pod.owner.name.clone().into());
+        option("--address", pod.address.to_string().into());
+        option("--control", self.control.to_string().into());
+        option("--root", self.state.authority().join(iako_ca::ROOT_CERTIFICATE_FILE).into());
+        option("--token", token.into());
+        for (label, value) in pod.labels.iter() {
+            option("--label", format!("{label}={value}").into());
+        }
+        for (annotation, value) in pod.annotations.iter() {
+            option("--annotation", format!("{annotation}={value}").into());
+        }
+        let health = SocketAddr::new(IpAddr::V4(pod.address), HEALTH_PORT);
+        let mut ready = Vec::new();
+        let mut environment = Vec::new();
+        let mut directory = None;
+        if let LocalPodRole::Application(containers) = &pod.role {
+            option("--app-address", pod.app_address.to_string().into());
+            for port in &pod.ports {
+                option("--port", port.container_port.to_string().into());
+                ready.push(SocketAddr::new(IpAddr::V4(pod.app_address), port.container_port));
+            }
+            let container = containers.first().context("a pod without a container")?;
+            if containers.len() > 1 {
+                tracing::warn!(pod = %name, "only the first container with a command is run");
+            }
+            environment = container.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+            directory = pod.origin.file.as_ref().parent().map(Path::to_owned);
+            argv.push("--".into());
+            argv.extend(container.command.iter().chain(&container.args).map(OsString::from));
+        }
+        let mut program = self.program(&name, argv);
+        program.env.extend(environment);
+        program.directory = directory;
+        Ok(PodSpec { name, program, ready_when_listening: ready, health: Some(health), restart: true })
+    }
+
+    /// Where the words of pods go.
+    pub(crate) fn logs_folder(&self) -> PathBuf {
+        self.state.logs()
+    }
+
+    fn argv(&self, subcommand: &[&str]) -> Vec<OsString> {
+        let executable = OsString::from(&self.executable);
+        std::iter::once(executable).chain(subcommand.iter().map(OsString::from)).collect()
+    }
+
+    fn program(&self, name: &str, argv: Vec<OsString>) -> Program {
+        let output = match self.logs {
+            Logs::Terminal => Output::Prefixed(format!("[{name}] ")),
+            Logs::Files => {
+                Output::File(self.state.logs().join(format!("{}.log", name.replace('/', "."))))
+            }
+        };
+        Program { output, ..Program::new(argv) }
+    }
+
+    /// The file that holds the pod's join token.
+    fn token(&self, pod: &LocalPod) -> anyhow::Result<PathBuf> {
+        let path = self.state.tokens().join(format!("{}.{}.jwt", pod.namespace, pod.name));
+        if !path.exists() {
+            let now = iako_rt::clock::wall();
+            let token = self
+                .tokens
+                .mint(&pod.namespace, &pod.service_account, TOKEN_LIFETIME, now)
+                .with_context(|| format!("no join token for {}", pod_name(pod)))?;
+            write_secret(&path, token.as_str())?;
+        }
+        Ok(path)
+    }
+}
+
+/// The name under which the control plane is kept among the pods.
+pub(crate) const CONTROL: &str = "control";
+
+/// `namespace/name`.
+pub(crate) fn pod_name(pod: &LocalPod) -> String {
+    format!("{}/{}", pod.namespace, pod.name)
+}
+
+/// Writes a file that only we can read.
+fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Keeps one `Pod` document a pod in a directory, as a kubelet keeps the status of its pods.
+#[derive(Debug)]
+pub(crate) struct PodDocuments {
+    folder: PathBuf,
+    written: BTreeMap<String, String>,
+}
+
+impl PodDocuments {
+    /// An empty directory: what an earlier run left is removed.
+    pub(crate) fn start(folder: PathBuf) -> anyhow::Result<Self> {
+        for entry in std::fs::read_dir(&folder)
+            .with_context(|| format!("cannot read {}", folder.display()))?
+        {
+            let path = entry?.path();
+            std::fs::remove_file(&path)
+                .with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        Ok(Self { folder, written: BTreeMap::new() })
+    }
+
+    /// Writes what changed, and removes the documents of pods that are gone.
+    pub(crate) fn write(
+        &mut self,
+        pods: &[LocalPod],
+        states: &BTreeMap<String, PodState>,
+    ) -> anyhow::Result<()> {
+        let mut wanted = BTreeMap::new();
+        for pod in pods {
+            let phase = states.get(&pod_name(pod)).map(|state| state.phase);
+            if phase == Some(PodPhase::Stopping) {
+                continue;
+            }
+            let ready = phase == Some(PodPhase::Ready);
+            let file = format!("{}.{}.yaml", pod.namespace, pod.name);
+            wanted.insert(file, pod.to_yaml(ready));
+        }
+        for (file, text) in &wanted {
+            if self.written.get(file) != Some(text) {
+                write_whole(&self.folder.join(file), text)?;
+            }
+        }
+        for file in self.written.keys().filter(|file| !wanted.contains_key(*file)) {
+            let path = self.folder.join(file);
+            std::fs::remove_file(&path)
+                .with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        self.written = wanted;
+        Ok(())
+    }
+}
