@@ -1,28 +1,23 @@
 //! Who is calling: the one place that turns credentials into an identity.
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use iako_ca::JoinTokens;
-use iako_identity::PeerIdentity;
 use iako_types::{SpiffeId, TrustDomain};
-use tonic::{Status, metadata::MetadataMap};
+use iako_xds::transport::Peer;
 
-/// What a listener knows of a connection.
-#[derive(Debug, Clone)]
-pub(crate) enum Channel {
-    /// TLS, with the client's certificate if it showed one.
-    Tls(Option<Arc<PeerIdentity>>),
-    /// No encryption; only from this machine, and only for configuration, never for certificates.
-    Plaintext,
-}
-
-/// Who is calling.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Caller {
-    /// A workload that proved who it is.
-    Workload(SpiffeId),
-    /// A process of this machine on the plaintext port, that proved nothing.
-    Local,
+/// Why a caller is nobody.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unknown {
+    /// No credentials.
+    #[error("neither a join token nor a workload certificate was shown")]
+    Nothing,
+    /// A token that is not good.
+    #[error("the join token is not good: {0}")]
+    Token(String),
+    /// A certificate without a workload's name.
+    #[error("the certificate names no workload")]
+    Certificate,
 }
 
 /// Finds out who is calling, by certificate or by join token.
@@ -39,44 +34,29 @@ impl Authenticator {
 
     /// Who is calling. A token counts over a certificate: whoever sends one means it.
     ///
-    /// The reason of a refusal is logged here and not told to the caller.
+    /// The certificate was verified in the handshake; the token is verified here.
     pub(crate) fn caller(
         &self,
-        channel: &Channel,
-        metadata: &MetadataMap,
+        peer: &Peer,
+        bearer: Option<&str>,
         now: SystemTime,
-    ) -> Result<Caller, Status> {
-        let peer = match channel {
-            Channel::Plaintext => return Ok(Caller::Local),
-            Channel::Tls(peer) => peer,
-        };
-        if let Some(value) = metadata.get("authorization") {
-            return self.by_token(value.to_str().unwrap_or_default(), now).map(Caller::Workload);
+    ) -> Result<SpiffeId, Unknown> {
+        if let Some(token) = bearer {
+            return self.by_token(token, now);
         }
-        match peer.as_ref().and_then(|peer| peer.spiffe_id.clone()) {
-            Some(id) => Ok(Caller::Workload(id)),
-            None => Err(refused("neither a token nor a workload certificate was shown")),
-        }
+        let identity = peer.identities.first().ok_or(Unknown::Nothing)?;
+        identity.parse().map_err(|_no_spiffe_id| Unknown::Certificate)
     }
 
-    fn by_token(&self, header: &str, now: SystemTime) -> Result<SpiffeId, Status> {
-        let Some(token) = header.strip_prefix("Bearer ") else {
-            return Err(refused("the authorization header holds no bearer token"));
-        };
+    fn by_token(&self, token: &str, now: SystemTime) -> Result<SpiffeId, Unknown> {
         let joining = self.tokens.verify(token, now).map_err(|error| {
-            let mut reason = error.to_string();
-            if let Some(source) = std::error::Error::source(&error) {
-                reason = format!("{reason}: {source}");
-            }
-            refused(&reason)
+            let cause = std::error::Error::source(&error);
+            Unknown::Token(match cause {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            })
         })?;
         let (namespace, account) = (&joining.namespace, &joining.service_account);
         Ok(SpiffeId::of_service_account(&self.trust_domain, namespace, account))
     }
-}
-
-fn refused(reason: &str) -> Status {
-    tracing::warn!(reason, "a caller was turned away");
-    // One answer for every reason: a stranger learns nothing from it. Istio's wording differs.
-    Status::unauthenticated("authentication failed; the control plane's log says why")
 }

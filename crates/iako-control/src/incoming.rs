@@ -1,7 +1,8 @@
-//! Connections to the control plane, with or without TLS.
+//! Connections to the control plane, with or without TLS, and what they prove.
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -10,6 +11,7 @@ use std::{
 
 use iako_identity::TlsServer;
 use iako_rt::Scope;
+use iako_xds::transport::{Accepted, Peer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -18,9 +20,6 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, transport::server::Connected};
-
-use crate::authenticate::Channel;
 
 /// Longest time for a TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -31,27 +30,13 @@ const HANDSHAKES_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) enum Connection {
     /// With TLS.
-    Tls(Box<TlsStream<TcpStream>>, Channel),
+    Tls(Box<TlsStream<TcpStream>>),
     /// Without.
     Plaintext(TcpStream),
 }
 
-impl Connected for Connection {
-    type ConnectInfo = Channel;
-
-    fn connect_info(&self) -> Channel {
-        match self {
-            Self::Tls(_, channel) => channel.clone(),
-            Self::Plaintext(_) => Channel::Plaintext,
-        }
-    }
-}
-
-/// What is known of the connection that a request came on.
-pub(crate) fn channel_of<T>(request: &Request<T>) -> Channel {
-    // Without the extension nothing is known, and nothing is proven.
-    request.extensions().get::<Channel>().cloned().unwrap_or(Channel::Tls(None))
-}
+/// What the servers take connections from.
+pub(crate) type Incoming = ReceiverStream<io::Result<Accepted<Connection>>>;
 
 /// Connections that arrive on `listener`, after their TLS handshakes; `tls` may change, and counts
 /// for new connections.
@@ -59,17 +44,17 @@ pub(crate) fn tls(
     listener: TcpListener,
     tls: watch::Receiver<Arc<TlsServer>>,
     scope: &Scope,
-) -> ReceiverStream<io::Result<Connection>> {
+) -> Incoming {
     let (ready, incoming) = mpsc::channel(64);
     let handshakes = Scope::new();
     scope.spawn("tls connections", async move {
         let slots = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-            let Some(stream) = accept(&listener).await else { continue };
+            let Some((stream, address)) = accept(&listener).await else { continue };
             let (server, ready) = (Arc::clone(&tls.borrow()), ready.clone());
             handshakes.spawn("tls handshake", async move {
-                match handshake(&server, stream).await {
+                match handshake(&server, stream, address).await {
                     Ok(connection) => {
                         if ready.send(Ok(connection)).await.is_err() {
                             tracing::debug!("the server is gone");
@@ -88,12 +73,14 @@ pub(crate) fn tls(
 pub(crate) fn plaintext(
     listener: TcpListener,
     scope: &Scope,
-) -> ReceiverStream<io::Result<Connection>> {
+) -> Incoming {
     let (ready, incoming) = mpsc::channel(64);
     scope.spawn("plaintext connections", async move {
         loop {
-            let Some(stream) = accept(&listener).await else { continue };
-            if ready.send(Ok(Connection::Plaintext(stream))).await.is_err() {
+            let Some((stream, address)) = accept(&listener).await else { continue };
+            let peer = Peer { address: Some(address), ..Peer::default() };
+            let accepted = Accepted::new(Connection::Plaintext(stream), peer);
+            if ready.send(Ok(accepted)).await.is_err() {
                 return;
             }
         }
@@ -101,13 +88,13 @@ pub(crate) fn plaintext(
     ReceiverStream::new(incoming)
 }
 
-async fn accept(listener: &TcpListener) -> Option<TcpStream> {
+async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, address)) => {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "a connection was gone at once");
             }
-            Some(stream)
+            Some((stream, address))
         }
         Err(error) => {
             // Usually too many open files: wait for some to close.
@@ -118,16 +105,21 @@ async fn accept(listener: &TcpListener) -> Option<TcpStream> {
     }
 }
 
-async fn handshake(server: &TlsServer, stream: TcpStream) -> io::Result<Connection> {
+async fn handshake(
+    server: &TlsServer,
+    stream: TcpStream,
+    address: SocketAddr,
+) -> io::Result<Accepted<Connection>> {
     let acceptor = TlsAcceptor::from(Arc::clone(server.config()));
     let stream = time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream))
         .await
         .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
     let peer = server
         .peer(stream.get_ref().1, iako_rt::clock::wall())
-        .map_err(io::Error::other)?
-        .map(Arc::new);
-    Ok(Connection::Tls(Box::new(stream), Channel::Tls(peer)))
+        .map_err(io::Error::other)?;
+    let id = peer.and_then(|peer| peer.spiffe_id).map(|id| id.to_string());
+    let peer = Peer { address: Some(address), identities: id.into_iter().collect() };
+    Ok(Accepted::new(Connection::Tls(Box::new(stream)), peer))
 }
 
 impl AsyncRead for Connection {
@@ -137,7 +129,7 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tls(stream, _) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Plaintext(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
@@ -150,21 +142,21 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tls(stream, _) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Plaintext(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tls(stream, _) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
             Self::Plaintext(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tls(stream, _) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Plaintext(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }

@@ -14,7 +14,7 @@ const POLL: Duration = Duration::from_secs(5);
 
 /// Tells when files below some paths change.
 #[derive(Debug)]
-pub(crate) struct DirectoryWatch {
+pub struct DirectoryWatch {
     changes: mpsc::Receiver<()>,
     // Keeps the channel open when there is no watcher.
     _notices: mpsc::Sender<()>,
@@ -24,7 +24,7 @@ pub(crate) struct DirectoryWatch {
 
 impl DirectoryWatch {
     /// Starts watching. A path that cannot be watched is polled.
-    pub(crate) fn start(paths: &[PathBuf]) -> Self {
+    pub fn start(paths: &[PathBuf]) -> Self {
         let (sender, changes) = mpsc::channel(1);
         let notices = sender.clone();
         let notify = move |event: notify::Result<notify::Event>| {
@@ -48,7 +48,7 @@ impl DirectoryWatch {
     }
 
     /// Waits until something changed, or may have, and no longer does.
-    pub(crate) async fn changed(&mut self) {
+    pub async fn changed(&mut self) {
         let notified = time::timeout(POLL, self.changes.recv()).await;
         if notified.is_err() {
             return;

@@ -45,12 +45,11 @@ fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         directories: arguments.directories,
         authority: state.authority(),
         address,
-        network: arguments.range.network(),
         dns_names: arguments.dns_names,
     };
     block_on(async move {
         let mut signals = Signals::listen().context("cannot listen for signals")?;
-        let control = Control::start(settings).await.context("the control plane cannot start")?;
+        let mut control = Control::start(settings).await.context("the control plane cannot start")?;
         tokio::select! {
             _ = signals.next() => {}
             reason = control.failed() => anyhow::bail!("the control plane failed: {reason}"),
