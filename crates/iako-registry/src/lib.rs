@@ -12,17 +12,20 @@
 //! Invariants: a snapshot never changes; lists are oldest first; the same objects make the same
 //! snapshot in whatever order they came.
 
+mod build;
 mod change;
 mod local;
 pub mod select;
 mod service;
 mod snapshot;
+mod state;
 mod workload;
 
 pub use change::Change;
-pub use local::{LocalPod, LocalPodRole};
+pub use local::{Allocated, LocalPod, LocalPodRole, local_pods};
 pub use service::{Endpoint, Service, ServicePort, ServiceResolution, ServiceSource};
 pub use snapshot::MeshSnapshot;
+pub use state::MeshState;
 pub use workload::{
     APP_ADDRESS_ANNOTATION, GATEWAY_ANNOTATION, OWNER_ANNOTATION, TLS_MODE_LABEL, Workload,
     WorkloadOwner, WorkloadSource,

@@ -1,5 +1,8 @@
 //! Local pods: which processes `iako up` runs for a directory of YAML, and on which addresses.
 
+mod document;
+mod plan;
+
 use std::net::Ipv4Addr;
 
 use iako_resources::{
@@ -7,6 +10,8 @@ use iako_resources::{
     kubernetes::pod::{Container, ContainerPort},
 };
 use iako_types::{Namespace, ServiceAccount};
+
+pub use plan::{Allocated, local_pods};
 
 use crate::WorkloadOwner;
 

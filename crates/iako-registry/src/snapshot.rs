@@ -8,7 +8,7 @@ use std::{
 
 use iako_resources::{
     AuthorizationPolicy, ConfigMap, DestinationRule, Diagnostic, Gateway, MeshConfig, Object,
-    PeerAuthentication, RequestAuthentication, Secret, Sidecar, Telemetry, VirtualService,
+    PeerAuthentication, Pod, RequestAuthentication, Secret, Sidecar, Telemetry, VirtualService,
     WorkloadTemplate,
 };
 use iako_types::{Hostname, Namespace};
@@ -47,6 +47,8 @@ pub struct MeshSnapshot {
     pub workloads: Vec<Arc<Workload>>,
     /// What makes pods: `Deployment` and its kin.
     pub templates: Vec<Arc<Object<WorkloadTemplate>>>,
+    /// `Pod` objects, those that run and those that ask to.
+    pub pods: Vec<Arc<Object<Pod>>>,
     /// `Secret` objects by namespace and name.
     pub secrets: BTreeMap<(Namespace, String), Arc<Object<Secret>>>,
     /// `ConfigMap` objects by namespace and name.

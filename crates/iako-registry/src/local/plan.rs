@@ -1,0 +1,239 @@
+//! Who runs, and where.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+use iako_resources::{
+    Gateway, Labels, Object, Origin, Pod, WorkloadTemplate,
+    kubernetes::{
+        pod::{Container, ContainerPort, PodSpec},
+        service::Transport,
+    },
+    selects,
+};
+use iako_types::{Namespace, ServiceAccount};
+
+use super::{LocalPod, LocalPodRole};
+use crate::{
+    MeshSnapshot, TLS_MODE_LABEL, WorkloadOwner,
+    build::workloads::{canonical_name, canonical_revision},
+};
+
+/// Addresses that pods have already, by namespace and name.
+pub type Allocated = BTreeMap<(Namespace, String), Ipv4Addr>;
+
+/// Pods that one /16 holds: 127 times 250, for half of it belongs to the applications.
+const PODS_MAX: u16 = 127 * 250;
+/// By how much the third octet of an application's address is above that of its pod.
+const APP_OCTET: u8 = 128;
+/// By how much gateway ports below 1024, which need privileges, are shifted.
+const PORT_SHIFT: u16 = 8000;
+
+/// A pod without an address.
+struct Draft {
+    name: String,
+    namespace: Namespace,
+    labels: Labels,
+    annotations: Labels,
+    service_account: ServiceAccount,
+    owner: WorkloadOwner,
+    role: LocalPodRole,
+    ports: Vec<ContainerPort>,
+    origin: Origin,
+}
+
+/// The pods of the workloads whose containers give a command, and the gateways that `Gateway`
+/// objects ask for and no workload is. In the order of namespace and name.
+///
+/// A pod keeps the address that it has in `earlier`; a new one gets the first free address of
+/// `network`, a /16. What does not fit into the network is left out.
+#[must_use]
+pub fn local_pods(
+    snapshot: &MeshSnapshot,
+    network: Ipv4Addr,
+    earlier: &Allocated,
+) -> Vec<LocalPod> {
+    let mut drafts: Vec<Draft> = Vec::new();
+    for template in &snapshot.templates {
+        drafts.extend(of_template(template, snapshot));
+    }
+    for pod in &snapshot.pods {
+        drafts.extend(of_pod(pod, snapshot));
+    }
+    drafts.extend(implicit_gateways(snapshot, &drafts));
+    drafts.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    drafts.dedup_by(|b, a| a.namespace == b.namespace && a.name == b.name);
+    let kept: BTreeSet<Ipv4Addr> = drafts
+        .iter()
+        .filter_map(|draft| earlier.get(&(draft.namespace.clone(), draft.name.clone())))
+        .copied()
+        .collect();
+    let mut free = (0..PODS_MAX)
+        .map(|index| address_of(network, index))
+        .filter(|address| !kept.contains(address));
+    drafts
+        .into_iter()
+        .filter_map(|draft| {
+            let known = earlier.get(&(draft.namespace.clone(), draft.name.clone()));
+            let address = known.copied().or_else(|| free.next())?;
+            Some(draft.at(address))
+        })
+        .collect()
+}
+
+fn address_of(network: Ipv4Addr, index: u16) -> Ipv4Addr {
+    let [a, b, _, _] = network.octets();
+    let octet = |number: u16| u8::try_from(number).unwrap_or(u8::MAX);
+    Ipv4Addr::new(a, b, octet(1 + index / 250), octet(1 + index % 250))
+}
+
+impl Draft {
+    fn at(self, address: Ipv4Addr) -> LocalPod {
+        let [a, b, c, d] = address.octets();
+        LocalPod {
+            name: self.name,
+            namespace: self.namespace,
+            labels: self.labels,
+            annotations: self.annotations,
+            service_account: self.service_account,
+            owner: self.owner,
+            address,
+            app_address: Ipv4Addr::new(a, b, c | APP_OCTET, d),
+            role: self.role,
+            ports: self.ports,
+            origin: self.origin,
+        }
+    }
+}
+
+fn of_template(template: &Object<WorkloadTemplate>, snapshot: &MeshSnapshot) -> Vec<Draft> {
+    let (meta, spec) = (&template.meta, &template.spec);
+    let Some((role, ports)) = role_of(&spec.pod, &spec.labels, &spec.annotations, snapshot) else {
+        return Vec::new();
+    };
+    let kind = spec.kind.kind();
+    (0..spec.replicas)
+        .map(|number| Draft {
+            name: format!("{}-{number}", meta.name),
+            namespace: meta.namespace.clone(),
+            labels: injected(&spec.labels, &meta.name),
+            annotations: spec.annotations.clone(),
+            service_account: spec.pod.service_account.clone(),
+            owner: WorkloadOwner { kind: kind.to_string(), name: meta.name.clone() },
+            role: role.clone(),
+            ports: ports.clone(),
+            origin: template.origin.clone(),
+        })
+        .collect()
+}
+
+fn of_pod(pod: &Object<Pod>, snapshot: &MeshSnapshot) -> Option<Draft> {
+    let meta = &pod.meta;
+    // A pod with an address runs already, here or elsewhere.
+    if pod.spec.ip.is_some() {
+        return None;
+    }
+    let (role, ports) = role_of(&pod.spec.spec, &meta.labels, &meta.annotations, snapshot)?;
+    Some(Draft {
+        name: meta.name.clone(),
+        namespace: meta.namespace.clone(),
+        labels: injected(&meta.labels, &meta.name),
+        annotations: meta.annotations.clone(),
+        service_account: pod.spec.spec.service_account.clone(),
+        owner: WorkloadOwner { kind: "Pod".to_owned(), name: meta.name.clone() },
+        role,
+        ports,
+        origin: pod.origin.clone(),
+    })
+}
+
+/// What a pod runs here, and its ports; none when no container says what to run.
+fn role_of(
+    spec: &PodSpec,
+    labels: &Labels,
+    annotations: &Labels,
+    snapshot: &MeshSnapshot,
+) -> Option<(LocalPodRole, Vec<ContainerPort>)> {
+    let with_command: Vec<Container> =
+        spec.containers.iter().filter(|it| !it.command.is_empty()).cloned().collect();
+    if !with_command.is_empty() {
+        let ports = spec.containers.iter().flat_map(|it| it.ports.iter().cloned()).collect();
+        return Some((LocalPodRole::Application(with_command), ports));
+    }
+    let templated = annotations.get("inject.istio.io/templates").map(String::as_str);
+    let selected = snapshot.gateways.iter().any(|gateway| is_selected(gateway, labels));
+    let gateway = templated == Some("gateway") || selected;
+    gateway.then(|| (LocalPodRole::Gateway, gateway_ports(labels, snapshot)))
+}
+
+fn is_selected(gateway: &Object<Gateway>, labels: &Labels) -> bool {
+    !gateway.spec.selector.is_empty() && selects(&gateway.spec.selector, labels)
+}
+
+/// The ports on which a gateway with these labels listens, in their order.
+fn gateway_ports(labels: &Labels, snapshot: &MeshSnapshot) -> Vec<ContainerPort> {
+    let selected = snapshot.gateways.iter().filter(|gateway| is_selected(gateway, labels));
+    let numbers: BTreeSet<u16> =
+        selected.flat_map(|gateway| gateway.spec.servers.iter().map(|it| it.port)).collect();
+    numbers
+        .into_iter()
+        .map(|number| ContainerPort {
+            name: String::new(),
+            port: if number < 1024 { number.saturating_add(PORT_SHIFT) } else { number },
+            transport: Transport::Tcp,
+        })
+        .collect()
+}
+
+/// One pod for each selector of `Gateway` objects that no workload carries the labels of.
+fn implicit_gateways(snapshot: &MeshSnapshot, drafts: &[Draft]) -> Vec<Draft> {
+    let mut found: BTreeMap<&Labels, Draft> = BTreeMap::new();
+    for gateway in &snapshot.gateways {
+        let selector = &gateway.spec.selector;
+        let carried = drafts.iter().any(|draft| is_selected(gateway, &draft.labels))
+            || snapshot.workloads.iter().any(|workload| is_selected(gateway, &workload.labels));
+        if selector.is_empty() || carried || found.contains_key(selector) {
+            continue;
+        }
+        let name = gateway_name(selector);
+        let account = format!("{name}-service-account");
+        let draft = Draft {
+            namespace: snapshot.mesh.root_namespace.clone(),
+            labels: injected(selector, &name),
+            annotations: Labels::new(),
+            service_account: account.parse().unwrap_or_default(),
+            owner: WorkloadOwner { kind: "Gateway".to_owned(), name: name.clone() },
+            role: LocalPodRole::Gateway,
+            ports: gateway_ports(selector, snapshot),
+            origin: gateway.origin.clone(),
+            name,
+        };
+        found.insert(selector, draft);
+    }
+    found.into_values().collect()
+}
+
+/// `istio: ingressgateway` becomes `istio-ingressgateway`, as Istio's own gateway is called.
+fn gateway_name(selector: &Labels) -> String {
+    let parts = selector.iter().flat_map(|(key, value)| {
+        let key = key.rsplit('/').next().unwrap_or(key);
+        [key.to_owned(), value.clone()]
+    });
+    let text = parts.collect::<Vec<_>>().join("-").to_ascii_lowercase();
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    text.chars().map(|c| if allowed(c) { c } else { '-' }).collect()
+}
+
+/// The labels of a pod after injection. Source: Istio's injector.
+fn injected(labels: &Labels, workload: &str) -> Labels {
+    let mut injected = labels.clone();
+    let mut add = |key: &str, value: String| {
+        injected.entry(key.to_owned()).or_insert(value);
+    };
+    add(TLS_MODE_LABEL, "istio".to_owned());
+    add("service.istio.io/canonical-name", canonical_name(labels, workload));
+    add("service.istio.io/canonical-revision", canonical_revision(labels));
+    injected
+}
