@@ -13,7 +13,7 @@ use iako_resources::{
 };
 use iako_types::HostPattern;
 
-use crate::{LocalPod, MeshSnapshot, Workload, local_pods};
+use crate::{LocalPod, MeshSnapshot, Readiness, Workload, local_pods};
 
 /// Objects that are looked at while a snapshot is made, and are not kept in it.
 #[derive(Debug, Default)]
@@ -101,23 +101,19 @@ fn mesh_config(snapshot: &MeshSnapshot) -> Arc<iako_resources::MeshConfig> {
 
 /// Adds the pods that `iako up` would run, for workloads that no `Pod` document runs.
 fn invent(workloads: &mut Vec<Workload>, snapshot: &MeshSnapshot, network: Ipv4Addr) {
-    for pod in local_pods(snapshot, network, &BTreeMap::new()) {
-        let known = |workload: &Workload| {
+    let runs = |pod: &LocalPod| {
+        let same = |workload: &Workload| {
             workload.namespace == pod.namespace
                 && (workload.name == pod.name || workload.owner == pod.owner)
-                && workload.address.is_some()
         };
-        if !workloads.iter().any(known) {
-            workloads.retain(|workload| {
-                workload.namespace != pod.namespace || workload.name != pod.name
-            });
-            workloads.push(of_local_pod(&pod, snapshot));
-        }
+        workloads.iter().any(|workload| workload.address.is_some() && same(workload))
+    };
+    let mut pods = local_pods(snapshot, network, &BTreeMap::new());
+    pods.retain(|pod| !runs(pod));
+    for pod in pods {
+        workloads.retain(|it| it.namespace != pod.namespace || it.name != pod.name);
+        workloads.push(workloads::of_pod(&pod.to_object(Readiness::Ready), &snapshot.mesh));
     }
-}
-
-fn of_local_pod(pod: &LocalPod, snapshot: &MeshSnapshot) -> Workload {
-    workloads::of_pod(&pod.to_object(true), &snapshot.mesh)
 }
 
 fn index(snapshot: &mut MeshSnapshot) {

@@ -11,6 +11,7 @@ use iako_resources::{
 };
 use iako_types::{Namespace, ServiceAccount};
 
+pub use document::Readiness;
 pub use plan::{Allocated, local_pods};
 
 use crate::WorkloadOwner;

@@ -62,8 +62,12 @@ impl MeshState {
 
     fn upsert(&mut self, source: String, resource: Resource) -> bool {
         let objects = &mut self.sources.entry(source).or_default().objects;
-        let old = objects.insert(resource.key(), resource.clone());
-        old.as_ref() != Some(&resource)
+        let key = resource.key();
+        if objects.get(&key) == Some(&resource) {
+            return false;
+        }
+        objects.insert(key, resource);
+        true
     }
 
     fn replace(&mut self, source: String, files: Vec<FileContent>) -> bool {

@@ -92,8 +92,7 @@ fn of_documents(
             continue;
         };
         for address in &slice.addresses {
-            let workload =
-                snapshot.workloads.iter().find(|it| it.address == Some(address.address));
+            let workload = snapshot.workloads.iter().find(|it| it.address == Some(address.address));
             let mut endpoint = match workload {
                 Some(workload) => {
                     let exact = ServicePort { target: TargetPort::Number(number), ..port.clone() };
@@ -127,7 +126,11 @@ pub(super) fn of_entry(
         return selected.filter_map(|workload| of_workload(workload, port)).collect();
     }
     if !spec.endpoints.is_empty() {
-        return spec.endpoints.iter().map(|entry| of_written(entry, object, port, snapshot)).collect();
+        return spec
+            .endpoints
+            .iter()
+            .map(|entry| of_written(entry, object, port, snapshot))
+            .collect();
     }
     match host {
         HostPattern::Exact(host) => vec![by_hand(named(host), target_number(port))],
@@ -143,11 +146,7 @@ fn of_written(
 ) -> Endpoint {
     let number = entry.ports.get(&port.name).copied().unwrap_or_else(|| target_number(port));
     let identity = entry.service_account.as_ref().map(|account| {
-        SpiffeId::of_service_account(
-            &snapshot.mesh.trust_domain,
-            &object.meta.namespace,
-            account,
-        )
+        SpiffeId::of_service_account(&snapshot.mesh.trust_domain, &object.meta.namespace, account)
     });
     Endpoint {
         labels: entry.labels.clone(),

@@ -50,12 +50,7 @@ fn of_service(
         .map(|port| ServicePort {
             number: port.port,
             name: port.name.clone(),
-            protocol: protocol(
-                port.transport,
-                port.app_protocol.as_deref(),
-                &port.name,
-                port.port,
-            ),
+            protocol: protocol(port.transport, port.app_protocol.as_deref(), &port.name, port.port),
             target: port.target_port.clone(),
         })
         .collect();
@@ -132,8 +127,7 @@ fn of_entry(object: &Object<ServiceEntry>, host: &HostPattern, snapshot: &MeshSn
 /// outside of every registry stays a service of its own, found by DNS.
 fn add_aliases(services: &mut Vec<Service>, parts: &Parts, snapshot: &MeshSnapshot) {
     for object in &parts.services {
-        let (Some(target), Some(alias)) =
-            (&object.spec.external_name, host_of(object, snapshot))
+        let (Some(target), Some(alias)) = (&object.spec.external_name, host_of(object, snapshot))
         else {
             continue;
         };

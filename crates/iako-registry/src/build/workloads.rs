@@ -135,8 +135,7 @@ pub(crate) fn canonical_name(labels: &Labels, workload: &str) -> String {
 
 /// Source: Istio, canonical revision of a workload.
 pub(crate) fn canonical_revision(labels: &Labels) -> String {
-    let names =
-        ["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"];
+    let names = ["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"];
     first_of(labels, names).unwrap_or_else(|| "latest".to_owned())
 }
 

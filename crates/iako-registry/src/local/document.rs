@@ -11,15 +11,31 @@ use serde_json::{Value, json};
 use super::{LocalPod, LocalPodRole};
 use crate::{APP_ADDRESS_ANNOTATION, GATEWAY_ANNOTATION, OWNER_ANNOTATION};
 
+/// Whether a pod takes traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It does.
+    Ready,
+    /// It does not: it starts, or ends.
+    NotReady,
+}
+
+impl Readiness {
+    /// The status of the condition `Ready`.
+    const fn status(self) -> &'static str {
+        match self {
+            Self::Ready => "True",
+            Self::NotReady => "False",
+        }
+    }
+}
+
 impl LocalPod {
     /// The pod as an object, as if its document had been read.
     #[must_use]
-    pub fn to_object(&self, ready: bool) -> Object<Pod> {
-        let container = Container {
-            name: "app".to_owned(),
-            ports: self.ports.clone(),
-            ..Container::default()
-        };
+    pub fn to_object(&self, readiness: Readiness) -> Object<Pod> {
+        let container =
+            Container { name: "app".to_owned(), ports: self.ports.clone(), ..Container::default() };
         Object {
             meta: ObjectMeta {
                 namespace: self.namespace.clone(),
@@ -36,7 +52,7 @@ impl LocalPod {
                     ..PodSpec::default()
                 },
                 ip: Some(IpAddr::V4(self.address)),
-                ready,
+                ready: readiness == Readiness::Ready,
                 terminating: false,
                 owner: None,
             },
@@ -45,7 +61,7 @@ impl LocalPod {
 
     /// The pod as a document of Kubernetes, in JSON.
     #[must_use]
-    pub fn to_json(&self, ready: bool) -> Value {
+    pub fn to_json(&self, readiness: Readiness) -> Value {
         let ports: Vec<Value> = self
             .ports
             .iter()
@@ -67,7 +83,7 @@ impl LocalPod {
             "status": {
                 "phase": "Running",
                 "podIP": self.address.to_string(),
-                "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
+                "conditions": [{"type": "Ready", "status": readiness.status()}],
             },
         })
     }
@@ -77,8 +93,9 @@ impl LocalPod {
         let owner = format!("{}/{}", self.owner.kind, self.owner.name);
         annotations.insert(OWNER_ANNOTATION.to_owned(), owner);
         match self.role {
-            LocalPodRole::Application(_) => annotations
-                .insert(APP_ADDRESS_ANNOTATION.to_owned(), self.app_address.to_string()),
+            LocalPodRole::Application(_) => {
+                annotations.insert(APP_ADDRESS_ANNOTATION.to_owned(), self.app_address.to_string())
+            }
             LocalPodRole::Gateway => {
                 annotations.insert(GATEWAY_ANNOTATION.to_owned(), "true".to_owned())
             }

@@ -206,8 +206,9 @@ impl PodDocuments {
                 continue;
             }
             let ready = phase == Some(PodPhase::Ready);
-            let file = format!("{}.{}.yaml", pod.namespace, pod.name);
-            wanted.insert(file, pod.to_yaml(ready));
+            let readiness = if ready { Readiness::Ready } else { Readiness::NotReady };
+            let file = format!("{}.{}.json", pod.namespace, pod.name);
+            wanted.insert(file, format!("{:#}\n", pod.to_json(readiness)));
         }
         for (file, text) in &wanted {
             if self.written.get(file) != Some(text) {

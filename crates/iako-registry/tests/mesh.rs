@@ -1,0 +1,134 @@
+//! From YAML to a mesh: what users of the registry rely on.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+
+use iako_registry::{Change, LocalPodRole, MeshSnapshot, MeshState, Readiness, local_pods};
+use iako_resources::{ReadOptions, read_text};
+
+const NETWORK: Ipv4Addr = Ipv4Addr::new(127, 15, 0, 0);
+
+const SHOP: &str = "
+apiVersion: v1
+kind: Service
+metadata: { name: cart }
+spec:
+  selector: { app: cart }
+  ports: [{ name: http, port: 80, targetPort: web }]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: cart-v1 }
+spec:
+  replicas: 2
+  selector: { matchLabels: { app: cart } }
+  template:
+    metadata: { labels: { app: cart, version: v1 } }
+    spec:
+      serviceAccountName: cart
+      containers:
+        - { name: app, command: [cart], ports: [{ name: web, containerPort: 8080 }] }
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: in }
+spec:
+  selector: { istio: ingressgateway }
+  servers: [{ port: { number: 80, name: http, protocol: HTTP }, hosts: ['*'] }]
+";
+
+fn replace(state: &mut MeshState, source: &str, text: &str) -> Arc<MeshSnapshot> {
+    let files = vec![read_text(text, "shop.yaml", &ReadOptions::default())];
+    state.apply(Change::Replace { source: source.to_owned(), files })
+}
+
+#[test]
+fn a_directory_that_does_not_run_is_looked_at_as_if_it_did() {
+    let mut state = MeshState::inventing_pods(NETWORK);
+    let snapshot = replace(&mut state, "shop", SHOP);
+    assert!(snapshot.diagnostics.is_empty(), "{:?}", snapshot.diagnostics);
+    let cart = snapshot.services.iter().find(|service| service.name == "cart").unwrap();
+    assert_eq!(cart.hostname().unwrap().as_str(), "cart.default.svc.cluster.local");
+    let endpoints: Vec<String> = cart
+        .endpoints(80)
+        .iter()
+        .map(|it| format!("{}:{} {} {}", it.address, it.port, it.ready, it.mutual_tls))
+        .collect();
+    assert_eq!(endpoints, ["127.15.1.1:8080 true true", "127.15.1.2:8080 true true"]);
+    let first = &cart.endpoints(80)[0];
+    let identity = first.identity.as_ref().unwrap();
+    assert_eq!(identity.as_str(), "spiffe://cluster.local/ns/default/sa/cart");
+    assert_eq!(first.workload.as_ref().unwrap().owner.name, "cart-v1");
+}
+
+#[test]
+fn pods_are_planned_with_addresses_that_stay() {
+    let mut state = MeshState::default();
+    let snapshot = replace(&mut state, "shop", SHOP);
+    let pods = local_pods(&snapshot, NETWORK, &BTreeMap::new());
+    let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
+    assert_eq!(names, ["cart-v1-0", "cart-v1-1", "istio-ingressgateway"]);
+    let gateway = &pods[2];
+    assert_eq!(gateway.role, LocalPodRole::Gateway);
+    assert_eq!(gateway.ports[0].port, 8080);
+    assert_eq!(pods[0].app_address, Ipv4Addr::new(127, 15, 129, 1));
+
+    let earlier =
+        pods.iter().map(|pod| ((pod.namespace.clone(), pod.name.clone()), pod.address)).collect();
+    let fewer = replace(&mut state, "shop", &SHOP.replace("replicas: 2", "replicas: 1"));
+    let pods_now = local_pods(&fewer, NETWORK, &earlier);
+    assert_eq!(pods_now.len(), 2);
+    assert_eq!(pods_now[1].address, pods[2].address);
+}
+
+#[test]
+fn what_a_kubelet_writes_of_a_pod_is_what_was_planned() {
+    let mut state = MeshState::default();
+    let snapshot = replace(&mut state, "shop", SHOP);
+    let pods = local_pods(&snapshot, NETWORK, &BTreeMap::new());
+    let files = pods
+        .iter()
+        .map(|pod| {
+            let late = pod.name == "cart-v1-1";
+            let readiness = if late { Readiness::NotReady } else { Readiness::Ready };
+            let text = pod.to_json(readiness).to_string();
+            read_text(&text, &pod.name, &ReadOptions::default())
+        })
+        .collect();
+    let running = state.apply(Change::Replace { source: "pods".to_owned(), files });
+    let cart = running.services.iter().find(|service| service.name == "cart").unwrap();
+    let ready: Vec<bool> = cart.endpoints(80).iter().map(|it| it.ready).collect();
+    assert_eq!(ready, [true, false]);
+    let workload = cart.endpoints(80)[0].workload.clone().unwrap();
+    assert_eq!(workload.app_address, Some(Ipv4Addr::new(127, 15, 129, 1).into()));
+    assert_eq!(workload.owner.kind, "Deployment");
+    // The gateway runs now, so it is not planned again beside itself.
+    assert_eq!(running.workloads.len(), 3);
+}
+
+#[test]
+fn an_edit_that_breaks_an_object_leaves_its_last_good_version_and_says_so() {
+    let mut state = MeshState::default();
+    let good = replace(&mut state, "shop", SHOP);
+    let broken = replace(&mut state, "shop", &SHOP.replace("port: 80,", "port: eighty,"));
+    assert_ne!(good.version, broken.version);
+    let cart = broken.services.iter().find(|service| service.name == "cart").unwrap();
+    assert_eq!(cart.ports[0].number, 80);
+    let told: Vec<String> = broken.diagnostics.iter().map(|found| found.code.to_string()).collect();
+    assert!(told.len() >= 2, "{told:?}");
+    assert!(broken.diagnostics.iter().any(|found| found.message.contains("previous version")));
+
+    let unreadable = replace(&mut state, "shop", "kind: [");
+    assert_eq!(unreadable.services.len(), 1);
+    assert_eq!(unreadable.gateways.len(), 1);
+
+    let mended = replace(&mut state, "shop", SHOP);
+    assert!(mended.diagnostics.is_empty());
+}
+
+#[test]
+fn the_same_content_makes_no_new_version() {
+    let mut state = MeshState::default();
+    let one = replace(&mut state, "shop", SHOP);
+    let two = replace(&mut state, "shop", SHOP);
+    assert!(Arc::ptr_eq(&one, &two));
+}
