@@ -20,6 +20,7 @@ mod cors;
 mod facts;
 mod fault;
 mod filter_chain;
+mod jwt;
 mod lb;
 mod matching;
 mod outlier;
@@ -39,6 +40,10 @@ pub use facts::{
 };
 pub use fault::{FaultAbort, FaultDecision, fault};
 pub use filter_chain::FilterChainTable;
+pub use jwt::{
+    JWT_METADATA, JwksError, JwtChanges, JwtDecision, JwtRefusal, JwtRejection, JwtVerifier,
+    WantedJwks,
+};
 pub use lb::{
     ActiveRequest, BalancedEndpoint, Balancer, ClusterState, EndpointCounters, EndpointState, Pick,
     PickRequest,

@@ -1,0 +1,84 @@
+//! The keys of an issuer.
+
+use jsonwebtoken::{DecodingKey, jwk::Jwk};
+use serde_json::Value;
+
+use super::{reject::JwtRejection, token::Token};
+
+/// Public keys of an issuer. Source: RFC 7517.
+#[derive(Debug, Default)]
+pub(super) struct KeySet(Vec<Key>);
+
+#[derive(Debug)]
+struct Key {
+    /// Its name; empty when it has none.
+    id: String,
+    /// The one algorithm it is for; empty when any of its family.
+    algorithm: String,
+    key: DecodingKey,
+}
+
+/// Why a text is no set of keys.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JwksError {
+    /// It is no JSON object with a list `keys`.
+    #[error("expected a JSON object with a list named keys")]
+    Shape,
+    /// None of its keys can be used.
+    #[error("none of the {count} keys is of a kind that can verify signatures")]
+    NoUsableKey {
+        /// How many keys it has.
+        count: usize,
+    },
+}
+
+impl KeySet {
+    /// Reads a JSON Web Key Set. Keys of unknown kinds are passed over.
+    pub(super) fn parse(text: &str) -> Result<Self, JwksError> {
+        let document: Value = serde_json::from_str(text).map_err(|_not_json| JwksError::Shape)?;
+        let listed = document.get("keys").and_then(Value::as_array).ok_or(JwksError::Shape)?;
+        let keys: Vec<Key> = listed.iter().filter_map(Key::parse).collect();
+        if keys.is_empty() {
+            return Err(JwksError::NoUsableKey { count: listed.len() });
+        }
+        Ok(Self(keys))
+    }
+
+    /// Whether one of the keys made the signature.
+    pub(super) fn verify(&self, token: &Token<'_>) -> Result<(), JwtRejection> {
+        if self.0.is_empty() {
+            return Err(JwtRejection::NoKeys);
+        }
+        let mut rejection = JwtRejection::NoMatchingKey;
+        for key in self.0.iter().filter(|key| key.fits(token)) {
+            let signed = token.signed.as_bytes();
+            let verified =
+                jsonwebtoken::crypto::verify(token.signature, signed, &key.key, token.algorithm);
+            if verified.is_ok_and(|good| good) {
+                return Ok(());
+            }
+            rejection = JwtRejection::Signature;
+        }
+        Err(rejection)
+    }
+}
+
+impl Key {
+    fn parse(value: &Value) -> Option<Self> {
+        let text = |field| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut known = value.clone();
+        // An algorithm or use that the library does not know must not lose the key.
+        if let Some(fields) = known.as_object_mut() {
+            fields.retain(|field, _| !matches!(field.as_str(), "alg" | "use" | "key_ops"));
+        }
+        let jwk: Jwk = serde_json::from_value(known).ok()?;
+        let key = DecodingKey::from_jwk(&jwk).ok()?;
+        Some(Self { id: text("kid"), algorithm: text("alg"), key })
+    }
+
+    fn fits(&self, token: &Token<'_>) -> bool {
+        let named = self.id.is_empty() || token.key_id.is_empty() || self.id == token.key_id;
+        let meant = self.algorithm.is_empty() || self.algorithm == token.algorithm_name;
+        named && meant && self.key.family() == token.algorithm.family()
+    }
+}
