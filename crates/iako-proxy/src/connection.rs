@@ -4,21 +4,24 @@
 mod client_hello;
 mod http_sniff;
 mod inspect;
+pub(crate) mod metadata_exchange;
 mod proxy_protocol;
 
 use std::{
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-use bytes::Bytes;
 use iako_identity::PeerIdentity;
 use iako_proxy_config::Direction;
 use iako_rt::clock;
 use iako_telemetry::{AccessRecord, ResponseFlag, WorkloadLabels};
-use iako_traffic::{ConnectionInfo, PeerCertificate, TlsFacts};
+use iako_traffic::{
+    ConnectionInfo, PeerCertificate, TlsFacts,
+    rbac::{Subject, authorize},
+};
 use tokio::net::TcpStream;
 
 use crate::{
@@ -33,6 +36,9 @@ use crate::{
     transport::{Prefixed, Stream, server::AcceptError},
     worker::Worker,
 };
+
+/// Longest time that a client may take for its part of the metadata exchange.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection whose filter chain is chosen and whose handshake is done.
 #[derive(Debug)]
@@ -97,5 +103,204 @@ impl Drop for Place {
         self.settings.stats.cx_active.dec();
         self.settings.stats.cx_destroy.inc();
         self.worker.shared.server.total_connections.dec();
+    }
+}
+
+/// Carries one connection from accept to close.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    snapshot: Arc<ProxySnapshot>,
+    slot: ConnectionSlot,
+    settings: Arc<ListenerSettings>,
+    socket: TcpStream,
+    remote: SocketAddr,
+) {
+    // Large parts of the way live in boxed futures of their own, so that a connection that relays
+    // for days does not hold the memory of its handshake.
+    let prepared = Box::pin(prepare(Rc::clone(&worker), snapshot, slot, settings, socket, remote));
+    let Some(downstream) = prepared.await else { return };
+    match downstream.chain.terminal.clone() {
+        Terminal::Http(service) => http::serve_connection(worker, downstream, service).await,
+        Terminal::Tcp(service) => tcp::exchange::serve(worker, downstream, service).await,
+    }
+}
+
+async fn prepare(
+    worker: Rc<Worker>,
+    snapshot: Arc<ProxySnapshot>,
+    slot: ConnectionSlot,
+    mut settings: Arc<ListenerSettings>,
+    mut socket: TcpStream,
+    remote: SocketAddr,
+) -> Option<Downstream> {
+    let (accepted, accepted_wall) = (clock::now(), clock::wall());
+    let local = socket.local_addr().ok()?;
+    // Small writes of a request must not wait for the acknowledgement of earlier ones.
+    drop(socket.set_nodelay(true));
+    let mut info = ConnectionInfo::plain(local, remote);
+    if settings.config.inspectors.original_dst
+        && let Some(destination) = original_destination(&socket)
+    {
+        info.original_destination = destination;
+    }
+    if settings.config.use_original_dst
+        && info.original_destination != local
+        && let Some(other) = snapshot.listener_at(info.original_destination)
+    {
+        settings = Arc::clone(other);
+    }
+    let place = Place::new(slot, Arc::clone(&settings), Rc::clone(&worker));
+    let prefix = match inspect::inspect(&mut socket, &settings.config, &mut info).await {
+        Ok(prefix) => prefix,
+        Err(error) => {
+            tracing::debug!(listener = %settings.config.name, %remote, %error, "connection closed");
+            return None;
+        }
+    };
+    let Some(chain) = settings.chain_for(&info) else {
+        refuse(&worker, &settings, &info, accepted_wall);
+        return None;
+    };
+    let chain = Arc::clone(chain);
+    let downstream = Downstream {
+        stream: Stream::Tcp(Prefixed::new(socket, prefix)),
+        info: Arc::new(info),
+        peer: None,
+        peer_workload: None,
+        tls_version: "",
+        tls_cipher: String::new(),
+        direction: settings.config.direction,
+        chain,
+        accepted,
+        accepted_wall,
+        _place: place,
+    };
+    let downstream = secure(downstream, &settings).await?;
+    run_steps(&worker, downstream).await
+}
+
+/// The address that the client meant to reach, where the kernel redirected it.
+fn original_destination(socket: &TcpStream) -> Option<SocketAddr> {
+    let socket = socket2::SockRef::from(socket);
+    socket.original_dst_v4().or_else(|_| socket.original_dst_v6()).ok()?.as_socket()
+}
+
+fn refuse(
+    worker: &Worker,
+    settings: &ListenerSettings,
+    info: &ConnectionInfo,
+    accepted_wall: SystemTime,
+) {
+    settings.stats.no_chain.inc();
+    let mut record = AccessRecord::new(accepted_wall);
+    record.flags.insert(ResponseFlag::NoRouteFound);
+    record.response_code_details = Some("filter_chain_not_found");
+    record.downstream.local_address = Some(info.original_destination);
+    record.downstream.remote_address = Some(info.remote);
+    record.downstream.direct_remote_address = Some(info.direct_remote);
+    record.downstream.server_name = Some(info.server_name.as_str()).filter(|name| !name.is_empty());
+    let draw = worker.with_rng(iako_rt::Rng::next_u64);
+    for log in &settings.access_log {
+        log.log(&record, FilterFacts { draw, ..FilterFacts::default() });
+    }
+}
+
+/// Makes the TLS handshake that the chain asks for.
+async fn secure(mut downstream: Downstream, settings: &ListenerSettings) -> Option<Downstream> {
+    let ChainTransport::Tls(tls) = downstream.chain.transport.clone() else {
+        return Some(downstream);
+    };
+    let Stream::Tcp(socket) = downstream.stream else { return None };
+    let accepted = match tls.accept(socket, downstream.chain.handshake_timeout).await {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            count_failure(settings, &error);
+            let remote = downstream.info.remote;
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::debug!(listener = %settings.config.name, %remote, %error, cause, "TLS refused");
+            return None;
+        }
+    };
+    settings.stats.ssl_handshake.inc();
+    if accepted.peer.is_none() {
+        settings.stats.ssl_no_certificate.inc();
+    }
+    let info = Arc::make_mut(&mut downstream.info);
+    if let Some(name) = accepted.server_name {
+        info.server_name = name.to_ascii_lowercase();
+    }
+    "tls".clone_into(&mut info.transport_protocol);
+    info.tls = Some(TlsFacts {
+        alpn: accepted
+            .alpn
+            .map(|alpn| String::from_utf8_lossy(&alpn).into_owned())
+            .unwrap_or_default(),
+        peer: accepted.peer.as_deref().map(certificate_facts),
+        local_uris: tls.own_uris(),
+    });
+    downstream.peer = accepted.peer;
+    downstream.tls_version = accepted.version;
+    downstream.tls_cipher = accepted.cipher;
+    downstream.stream = accepted.stream;
+    Some(downstream)
+}
+
+fn count_failure(settings: &ListenerSettings, error: &AcceptError) {
+    match error {
+        AcceptError::Peer(_) | AcceptError::NotPinned => settings.stats.ssl_fail_verify_error.inc(),
+        AcceptError::Handshake(cause) if crate::transport::is_certificate_error(cause) => {
+            settings.stats.ssl_fail_verify_error.inc();
+        }
+        AcceptError::NoCertificate
+        | AcceptError::Timeout(_)
+        | AcceptError::Handshake(_)
+        | AcceptError::NoServerName => settings.stats.ssl_connection_error.inc(),
+    }
+}
+
+fn certificate_facts(peer: &PeerIdentity) -> PeerCertificate {
+    PeerCertificate {
+        uris: peer.facts.uri_sans.clone(),
+        dns: peer.facts.dns_sans.clone(),
+        subject: peer.facts.subject.clone(),
+        sha256: peer.sha256_hex(),
+        pem: peer.leaf_pem(),
+        chain_pem: peer.chain_pem(),
+    }
+}
+
+/// Runs the network filters in order; `None` closes the connection.
+async fn run_steps(worker: &Worker, mut downstream: Downstream) -> Option<Downstream> {
+    let chain = Arc::clone(&downstream.chain);
+    for step in &chain.steps {
+        match step {
+            NetworkStep::Rbac(rbac) => {
+                let subject = Subject::Connection(&downstream.info);
+                if !authorize(rbac, &subject).verdict.allowed {
+                    tracing::debug!(chain = %chain.name, remote = %downstream.info.remote, "denied");
+                    return None;
+                }
+            }
+            NetworkStep::MetadataExchange { protocol } => {
+                let agreed = downstream.info.tls.as_ref().is_some_and(|tls| tls.alpn == *protocol);
+                if agreed {
+                    let node = &worker.shared.node.node.id;
+                    let exchange = metadata_exchange::exchange(&mut downstream.stream, node);
+                    tokio::time::timeout(METADATA_TIMEOUT, exchange).await.ok()?.ok()?;
+                }
+            }
+            NetworkStep::Stats => {}
+        }
+    }
+    Some(downstream)
+}
+
+impl ListenerSettings {
+    /// The chain that takes a connection.
+    fn chain_for(&self, info: &ConnectionInfo) -> Option<&Arc<Chain>> {
+        let found = self.table.find(info)?;
+        let configured = self.config.chains.iter().chain(&self.config.default_chain);
+        let mut chains = configured.zip(&self.chains);
+        chains.find(|(chain, _)| std::ptr::eq(*chain, found)).map(|(_, chain)| chain)
     }
 }

@@ -19,13 +19,25 @@
 //! Tested on loopback with whole proxies in one process (`tests/`).
 
 mod access_log;
+mod admin;
+mod ads;
+mod config_task;
 mod connection;
+mod dns;
 mod drain;
 mod http;
 mod listener;
+mod proxy;
 mod shared;
 mod snapshot;
 mod tcp;
 mod transport;
 mod upstream;
 mod worker;
+
+pub use ads::{ControlPlane, Dialling};
+pub use config_task::ConfigError;
+pub use listener::socket::BindError;
+pub use proxy::{LogLevelHook, Proxy, ProxyHandle, ProxySettings, StartError};
+pub use snapshot::ProxySnapshot;
+pub use worker::Worker;

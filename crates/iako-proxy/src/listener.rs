@@ -14,7 +14,7 @@ use std::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::{drain::Drain, worker::Worker};
+use crate::{connection, drain::Drain, worker::Worker};
 
 /// How long accepting rests after an error that lasts, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -131,5 +131,7 @@ fn start_connection(
         settings.stats.overflow.inc();
         return;
     };
-    let _ = (slot, stream, remote);
+    let settings = Arc::clone(settings);
+    let task = connection::serve(Rc::clone(worker), snapshot, slot, settings, stream, remote);
+    worker.scope.spawn("connection", task);
 }

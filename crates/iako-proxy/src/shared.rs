@@ -12,10 +12,11 @@ use arc_swap::ArcSwap;
 use iako_proxy_config::Node;
 use iako_rt::clock;
 use iako_telemetry::{
-    MeshMetrics, MetricsSettings, StatsRegistry, WorkloadLabels, stats::Counter, stats::Gauge,
+    AccessLogs, MeshMetrics, MetricsSettings, StatsRegistry, WorkloadLabels, stats::Counter,
+    stats::Gauge,
 };
 
-use crate::snapshot::ProxySnapshot;
+use crate::{config_task::Inventory, snapshot::ProxySnapshot};
 
 /// What all parts of one proxy share. Written by the configuration task only, read by everybody.
 #[derive(Debug)]
@@ -26,6 +27,10 @@ pub struct Shared {
     pub stats: Arc<StatsRegistry>,
     /// Istio's standard metrics.
     pub metrics: Arc<MeshMetrics>,
+    /// Access logs, one sink a target.
+    pub access_logs: Arc<AccessLogs>,
+    /// What the proxy was told, for the admin endpoint.
+    pub inventory: ArcSwap<Inventory>,
     /// Who this proxy is.
     pub node: Arc<LocalNode>,
     /// Statistics of the whole process.
@@ -119,6 +124,8 @@ impl Shared {
             published: ArcSwap::from_pointee(ProxySnapshot::default()),
             metrics: MeshMetrics::new(metrics),
             node: Arc::new(LocalNode::new(node)),
+            access_logs: AccessLogs::new(concurrency, &stats),
+            inventory: ArcSwap::from_pointee(Inventory::default()),
             server,
             stats,
             started: clock::now(),

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iako_proxy_config::{FilterChainMatch, Listener};
+use iako_proxy_config::{FilterChainMatch, Listener, Rbac};
+use iako_traffic::FilterChainTable;
 
 use super::ListenerStats;
 use crate::{
@@ -20,6 +21,8 @@ pub struct ChainId(pub(crate) u64);
 pub struct ListenerSettings {
     /// As they were sent.
     pub config: Arc<Listener>,
+    /// Chooses a chain.
+    pub table: FilterChainTable,
     /// The chains, in the order of `config.chains`, the default one last.
     pub chains: Vec<Arc<Chain>>,
     /// Statistics of its first address.
@@ -61,6 +64,8 @@ pub enum ChainTransport {
 /// A step on every connection's way, compiled.
 #[derive(Debug)]
 pub enum NetworkStep {
+    /// Lets connections pass or not.
+    Rbac(Arc<Rbac>),
     /// Exchanges metadata with the peer when ALPN agreed on this protocol.
     MetadataExchange {
         /// The ALPN name.

@@ -20,7 +20,7 @@ pub const OWN_CERTIFICATE: &str = "default";
 pub const OWN_ROOTS: &str = "ROOTCA";
 
 /// Why TLS settings cannot be used (yet).
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MaterialError {
     /// A secret has not arrived.

@@ -1,0 +1,138 @@
+//! Everything that the proxy was told, in Envoy's form.
+
+use std::sync::Arc;
+
+use iako_proxy_config::{EndpointSet, Listener, xds};
+use rustls_pki_types::CertificateDer;
+use serde_json::{Value, json};
+
+use super::text::{Query, timestamp};
+use crate::{
+    config_task::{Inventory, Refusal, Told},
+    shared::Shared,
+    transport::material::Material,
+};
+
+/// What stands in place of a private key: `[redacted]`, base64, as Envoy writes it.
+const REDACTED: &str = "W3JlZGFjdGVkXQ==";
+
+/// The answer to `/config_dump`; endpoints with `include_eds`, as Envoy does.
+pub(super) fn dump(shared: &Shared, query: &Query) -> Value {
+    let inventory = shared.inventory.load();
+    let mut configs = vec![
+        bootstrap(shared),
+        clusters(&inventory),
+        listeners(&inventory),
+        routes(&inventory),
+        secrets(&inventory),
+    ];
+    if query.has("include_eds") {
+        configs.push(endpoints(&inventory));
+    }
+    json!({"configs": configs, "refused": refusals(&inventory)})
+}
+
+fn bootstrap(shared: &Shared) -> Value {
+    let node = &shared.node.node;
+    json!({
+        "@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump",
+        "bootstrap": {"node": {
+            "id": node.id, "cluster": node.cluster, "metadata": node.metadata,
+        }},
+    })
+}
+
+fn clusters(inventory: &Inventory) -> Value {
+    let show =
+        |told: &Told<_>| dated(told, "cluster", &xds::to_json(&xds::encode::cluster(&told.value)));
+    let (fixed, sent): (Vec<_>, Vec<_>) =
+        inventory.clusters.iter().partition(|told| told.is_static());
+    json!({
+        "@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump",
+        "static_clusters": fixed.into_iter().map(show).collect::<Vec<_>>(),
+        "dynamic_active_clusters": sent.into_iter().map(show).collect::<Vec<_>>(),
+        "dynamic_warming_clusters": inventory.warming_clusters.iter().map(show).collect::<Vec<_>>(),
+    })
+}
+
+fn listeners(inventory: &Inventory) -> Value {
+    let show = |told: &Told<Listener>| {
+        dated(told, "listener", &xds::to_json(&xds::encode::listener(&told.value)))
+    };
+    let named =
+        |told: &Told<Listener>, state: &str| json!({"name": told.value.name, (state): show(told)});
+    let serving = inventory.listeners.iter().map(|(told, _)| told);
+    let (fixed, sent): (Vec<_>, Vec<_>) = serving.partition(|told| told.is_static());
+    let warming = inventory.warming_listeners.iter().map(|told| named(told, "warming_state"));
+    let sent = sent.into_iter().map(|told| named(told, "active_state"));
+    json!({
+        "@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump",
+        "static_listeners": fixed.into_iter().map(show).collect::<Vec<_>>(),
+        "dynamic_listeners": sent.chain(warming).collect::<Vec<_>>(),
+    })
+}
+
+fn routes(inventory: &Inventory) -> Value {
+    let show = |told: &Told<_>| {
+        let json = xds::to_json(&xds::encode::route_configuration(&told.value));
+        dated(told, "route_config", &json)
+    };
+    json!({
+        "@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump",
+        "dynamic_route_configs": inventory.routes.iter().map(show).collect::<Vec<_>>(),
+    })
+}
+
+fn endpoints(inventory: &Inventory) -> Value {
+    let show = |set: &Arc<EndpointSet>| json!({"endpoint_config": xds::to_json(&xds::encode::endpoints(set))});
+    json!({
+        "@type": "type.googleapis.com/envoy.admin.v3.EndpointsConfigDump",
+        "dynamic_endpoint_configs": inventory.endpoints.iter().map(show).collect::<Vec<_>>(),
+    })
+}
+
+fn secrets(inventory: &Inventory) -> Value {
+    let chain = |certificates: &[CertificateDer<'_>]| json!({"inline_string": iako_identity::certificates_to_pem(certificates)});
+    let certificate = |certificates: &[CertificateDer<'_>]| json!({"certificate_chain": chain(certificates), "private_key": {"inline_bytes": REDACTED}});
+    let mut all = Vec::new();
+    if let Some(identity) = &inventory.materials.identity {
+        let own = certificate(identity.svid.certificate().chain());
+        all.push(json!({"name": "default", "secret": {"name": "default", "tls_certificate": own}}));
+    }
+    let mut secrets: Vec<_> = inventory.materials.secrets.iter().collect();
+    secrets.sort_by_key(|(name, _)| name.as_str());
+    for (name, material) in secrets {
+        let secret = match material {
+            Material::Certificate(one) => {
+                json!({"name": name, "tls_certificate": certificate(one.chain())})
+            }
+            Material::Roots(roots) => {
+                json!({"name": name, "validation_context": {"trusted_ca": chain(roots.roots())}})
+            }
+        };
+        all.push(json!({"name": name, "secret": secret}));
+    }
+    json!({
+        "@type": "type.googleapis.com/envoy.admin.v3.SecretsConfigDump",
+        "dynamic_active_secrets": all,
+    })
+}
+
+fn refusals(inventory: &Inventory) -> Value {
+    let show = |refusal: &Refusal| {
+        json!({
+            "resource": refusal.resource,
+            "error": refusal.error,
+            "last_update_attempt": timestamp(refusal.at),
+        })
+    };
+    Value::Array(inventory.refusals.iter().map(show).collect())
+}
+
+fn dated<T>(told: &Told<T>, kind: &str, resource: &Value) -> Value {
+    json!({
+        "version_info": &*told.version,
+        (kind): resource,
+        "last_updated": timestamp(told.updated),
+    })
+}

@@ -1,0 +1,293 @@
+//! The pages that show what the proxy does now.
+
+use std::{fmt::Write as _, sync::atomic::Ordering::Relaxed};
+
+use iako_identity::describe;
+use iako_proxy_config::{EndpointAddress, HealthStatus, Thresholds};
+use iako_rt::clock;
+use iako_traffic::BalancedEndpoint;
+use rustls_pki_types::CertificateDer;
+use serde_json::{Value, json};
+
+use super::text::timestamp;
+use crate::{
+    config_task::Told,
+    proxy::Control,
+    shared::Shared,
+    snapshot::UpstreamCluster,
+    transport::{connect::name_of, material::Material},
+};
+
+/// Envoy's word for what the proxy is doing.
+pub(super) fn state(control: &Control) -> &'static str {
+    let shared = &control.shared;
+    if shared.server.state.value() == 1 || shared.is_failed_by_operator() {
+        "DRAINING"
+    } else if control.is_ready() {
+        "LIVE"
+    } else {
+        "PRE_INITIALIZING"
+    }
+}
+
+pub(super) fn server_info(control: &Control) -> Value {
+    let shared = &control.shared;
+    let uptime = clock::now().saturating_duration_since(shared.started).as_secs();
+    let node = &shared.node.node;
+    json!({
+        "version": concat!("iako/", env!("CARGO_PKG_VERSION")),
+        "state": state(control),
+        "uptime_current_epoch": format!("{uptime}s"),
+        "uptime_all_epochs": format!("{uptime}s"),
+        "hot_restart_version": "disabled",
+        "command_line_options": {"concurrency": shared.concurrency},
+        "node": {
+            "id": node.id,
+            "cluster": node.cluster,
+            "metadata": node.metadata,
+            "locality": {
+                "region": node.locality.region,
+                "zone": node.locality.zone,
+                "sub_zone": node.locality.sub_zone,
+            },
+            "user_agent_name": "iako",
+        },
+    })
+}
+
+pub(super) fn services(shared: &Shared) -> Value {
+    let summaries = shared.metrics.summaries();
+    let services = summaries.iter().map(iako_telemetry::ServiceSummary::to_json);
+    json!({"services": services.collect::<Vec<_>>()})
+}
+
+pub(super) fn listeners_text(shared: &Shared) -> String {
+    let mut out = String::new();
+    for (told, bound) in &shared.inventory.load().listeners {
+        for address in bound {
+            line(&mut out, format_args!("{}::{address}", told.value.name));
+        }
+    }
+    out
+}
+
+pub(super) fn listeners_json(shared: &Shared) -> Value {
+    let inventory = shared.inventory.load();
+    let statuses = inventory.listeners.iter().filter_map(|(told, bound)| {
+        let (first, others) = bound.split_first()?;
+        let mut status = json!({"name": told.value.name, "local_address": socket(*first)});
+        if let (false, Some(status)) = (others.is_empty(), status.as_object_mut()) {
+            let others = others.iter().map(|address| socket(*address)).collect();
+            status.insert("additional_local_addresses".to_owned(), Value::Array(others));
+        }
+        Some(status)
+    });
+    json!({"listener_statuses": statuses.collect::<Vec<_>>()})
+}
+
+fn socket(address: std::net::SocketAddr) -> Value {
+    let (ip, port) = (address.ip().to_string(), address.port());
+    json!({"socket_address": {"address": ip, "port_value": port}})
+}
+
+/// `name::address::statistic::value`, one a line, as Envoy writes it.
+pub(super) fn clusters_text(shared: &Shared) -> String {
+    let snapshot = shared.published.load_full();
+    let mut clusters: Vec<_> = snapshot.clusters().collect();
+    clusters.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut out = String::new();
+    for cluster in clusters {
+        cluster_text(shared, cluster, &mut out);
+    }
+    out
+}
+
+fn cluster_text(shared: &Shared, cluster: &UpstreamCluster, out: &mut String) {
+    let name = &cluster.name;
+    line(out, format_args!("{name}::observability_name::{}", cluster.config.stat_name()));
+    for (priority, limits) in thresholds(cluster) {
+        for (limit, value) in limits_of(&limits) {
+            line(out, format_args!("{name}::{priority}_priority::{limit}::{value}"));
+        }
+    }
+    line(out, format_args!("{name}::added_via_api::{}", !is_static(shared, name)));
+    for endpoint in cluster.balancer().endpoints() {
+        let address = name_of(&endpoint.endpoint.address);
+        for (statistic, value) in numbers(endpoint) {
+            line(out, format_args!("{name}::{address}::{statistic}::{value}"));
+        }
+        let facts = [
+            ("hostname", endpoint.endpoint.hostname.clone()),
+            ("health_flags", health_flags(endpoint)),
+            ("weight", endpoint.endpoint.weight.to_string()),
+            ("region", endpoint.locality.region.clone()),
+            ("zone", endpoint.locality.zone.clone()),
+            ("sub_zone", endpoint.locality.sub_zone.clone()),
+            ("canary", "false".to_owned()),
+            ("priority", endpoint.priority.to_string()),
+            ("success_rate", "-1".to_owned()),
+            ("local_origin_success_rate", "-1".to_owned()),
+        ];
+        for (fact, value) in facts {
+            line(out, format_args!("{name}::{address}::{fact}::{value}"));
+        }
+    }
+}
+
+pub(super) fn clusters_json(shared: &Shared) -> Value {
+    let snapshot = shared.published.load_full();
+    let mut clusters: Vec<_> = snapshot.clusters().collect();
+    clusters.sort_by(|a, b| a.name.cmp(&b.name));
+    let statuses = clusters.into_iter().map(|cluster| {
+        let thresholds = thresholds(cluster).map(|(priority, limits)| {
+            let mut shown = json!({"priority": priority.to_uppercase()});
+            if let Some(shown) = shown.as_object_mut() {
+                let limits =
+                    limits_of(&limits).map(|(limit, value)| (limit.to_owned(), json!(value)));
+                shown.extend(limits);
+            }
+            shown
+        });
+        json!({
+            "name": &*cluster.name,
+            "added_via_api": !is_static(shared, &cluster.name),
+            "observability_name": cluster.config.stat_name(),
+            "circuit_breakers": {"thresholds": thresholds},
+            "host_statuses":
+                cluster.balancer().endpoints().iter().map(host_status).collect::<Vec<_>>(),
+        })
+    });
+    json!({"cluster_statuses": statuses.collect::<Vec<_>>()})
+}
+
+fn host_status(endpoint: &BalancedEndpoint) -> Value {
+    let address = match &endpoint.endpoint.address {
+        EndpointAddress::Socket(address) => socket(*address),
+        EndpointAddress::Host { name, port } => {
+            json!({"socket_address": {"address": name, "port_value": port}})
+        }
+        EndpointAddress::Pipe(path) => json!({"pipe": {"path": path.display().to_string()}}),
+    };
+    let stats = numbers(endpoint).into_iter().map(|(name, value)| {
+        let kind = if name.ends_with("_active") { "GAUGE" } else { "COUNTER" };
+        json!({"name": name, "value": value.to_string(), "type": kind})
+    });
+    let eds = match endpoint.endpoint.health {
+        HealthStatus::Unknown | HealthStatus::Healthy => "HEALTHY",
+        HealthStatus::Unhealthy => "UNHEALTHY",
+        HealthStatus::Draining => "DRAINING",
+        HealthStatus::Degraded => "DEGRADED",
+    };
+    json!({
+        "address": address,
+        "stats": stats.collect::<Vec<_>>(),
+        "health_status": {
+            "eds_health_status": eds,
+            "failed_outlier_check": endpoint.state.is_ejected(),
+        },
+        "weight": endpoint.endpoint.weight,
+        "hostname": endpoint.endpoint.hostname,
+        "priority": endpoint.priority,
+        "locality": {
+            "region": endpoint.locality.region,
+            "zone": endpoint.locality.zone,
+            "sub_zone": endpoint.locality.sub_zone,
+        },
+    })
+}
+
+fn thresholds(cluster: &UpstreamCluster) -> [(&'static str, Thresholds); 2] {
+    let breakers = cluster.config.circuit_breakers;
+    [("default", breakers.default), ("high", breakers.high)]
+}
+
+const fn limits_of(limits: &Thresholds) -> [(&'static str, u32); 4] {
+    [
+        ("max_connections", limits.connections_max),
+        ("max_pending_requests", limits.pending_requests_max),
+        ("max_requests", limits.requests_max),
+        ("max_retries", limits.retries_max),
+    ]
+}
+
+fn numbers(endpoint: &BalancedEndpoint) -> [(&'static str, u64); 8] {
+    let counters = &endpoint.state.counters;
+    [
+        ("cx_active", u64::from(counters.connections_active.load(Relaxed))),
+        ("cx_connect_fail", counters.connect_failures.load(Relaxed)),
+        ("cx_total", counters.connections.load(Relaxed)),
+        ("rq_active", u64::from(endpoint.state.active_requests())),
+        ("rq_error", counters.errors.load(Relaxed)),
+        ("rq_success", counters.successes.load(Relaxed)),
+        ("rq_timeout", counters.timeouts.load(Relaxed)),
+        ("rq_total", counters.requests.load(Relaxed)),
+    ]
+}
+
+/// Envoy's words, `healthy` when none applies.
+fn health_flags(endpoint: &BalancedEndpoint) -> String {
+    let mut flags = String::new();
+    if endpoint.state.is_ejected() {
+        flags.push_str("/failed_outlier_check");
+    }
+    flags.push_str(match endpoint.endpoint.health {
+        HealthStatus::Unknown | HealthStatus::Healthy => "",
+        HealthStatus::Unhealthy => "/failed_eds_health",
+        HealthStatus::Draining => "/eds_status_draining",
+        HealthStatus::Degraded => "/degraded_eds_health",
+    });
+    if flags.is_empty() { "healthy".to_owned() } else { flags }
+}
+
+fn is_static(shared: &Shared, name: &str) -> bool {
+    let inventory = shared.inventory.load();
+    let told = inventory.clusters.iter().find(|told| told.value.name == name);
+    told.is_some_and(Told::is_static)
+}
+
+/// Certificates by the secret that brought them. No private key can be here: nobody writes one.
+pub(super) fn certificates(shared: &Shared) -> Value {
+    let inventory = shared.inventory.load();
+    let mut all = Vec::new();
+    if let Some(identity) = &inventory.materials.identity {
+        let (_, roots) = identity.bundles.iter().next().unzip();
+        all.push(json!({
+            "name": "default",
+            "spiffe_id": identity.svid.id().as_str(),
+            "ca_cert": roots.map_or_else(|| json!([]), |bundle| show_all(bundle.roots())),
+            "cert_chain": show_all(identity.svid.certificate().chain()),
+        }));
+    }
+    let mut secrets: Vec<_> = inventory.materials.secrets.iter().collect();
+    secrets.sort_by_key(|(name, _)| name.as_str());
+    for (name, material) in secrets {
+        all.push(match material {
+            Material::Certificate(certificate) => {
+                json!({"name": name, "ca_cert": [], "cert_chain": show_all(certificate.chain())})
+            }
+            Material::Roots(roots) => {
+                json!({"name": name, "ca_cert": show_all(roots.roots()), "cert_chain": []})
+            }
+        });
+    }
+    json!({"certificates": all})
+}
+
+fn show_all(certificates: &[CertificateDer<'_>]) -> Value {
+    let described = describe(certificates, clock::wall()).into_iter().map(|one| {
+        let names = one.subject_alt_names.iter().map(|(kind, name)| json!({(*kind): name}));
+        json!({
+            "serial_number": one.serial_number,
+            "subject_alt_names": names.collect::<Vec<_>>(),
+            "valid_from": timestamp(one.valid_from),
+            "expiration_time": timestamp(one.expiration_time),
+            "days_until_expiration": one.days_until_expiration.to_string(),
+        })
+    });
+    Value::Array(described.collect())
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    drop(writeln!(out, "{text}"));
+}

@@ -1,0 +1,350 @@
+//! The one owner of the configuration: hears what changed, and publishes what follows.
+//!
+//! Make before break: a cluster serves once its endpoints and secrets are there, a listener once
+//! its routes and secrets are, a new route table once the clusters that it names are; until then
+//! the old ones do. What is refused never replaces what works.
+
+mod clusters;
+mod compile;
+mod inventory;
+mod listeners;
+mod routes;
+mod secrets;
+mod subscriptions;
+mod update;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use iako_identity::IdentitySource;
+use iako_proxy_config::{Bootstrap, EndpointSet};
+use iako_rt::{Scope, clock};
+use tokio::sync::{mpsc, watch};
+
+pub(crate) use inventory::{Inventory, Refusal, Told};
+pub(crate) use update::{ResourceKind, ResourceUpdate, Subscriptions};
+
+use crate::{
+    dns::Resolver,
+    drain::{Drain, DrainPhase},
+    listener::socket::BindError,
+    shared::Shared,
+    worker::WorkerHandle,
+};
+use clusters::ClusterEntry;
+use listeners::ListenerEntry;
+use routes::RouteEntry;
+use secrets::SecretStore;
+
+/// Events that may wait for the task; senders wait when it is full.
+pub(crate) const EVENTS_MAX: usize = 1024;
+/// Time after which a cluster or listener serves without what it waits for. Envoy default: 15 s.
+const WARMING_MAX: Duration = Duration::from_secs(15);
+/// Time between looks at what changes by itself (uptime, certificates' age, failed sockets).
+const TICK: Duration = Duration::from_secs(5);
+
+/// Everything that can change the configuration or the life of the proxy.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The control plane told something; the verdict goes back to it.
+    Update(ResourceUpdate),
+    /// The control plane was reached or lost.
+    Connected(bool),
+    /// The workload's identity was renewed.
+    IdentityChanged,
+    /// The names of a DNS cluster were resolved.
+    Resolved {
+        /// The version of the cluster that asked.
+        cluster: u64,
+        /// Its instances.
+        endpoints: EndpointSet,
+    },
+    /// Connections are asked to go.
+    Drain(DrainWish),
+    /// Everything ends; answered by closing the channel.
+    Stop,
+}
+
+/// How listeners are drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DrainWish {
+    /// Sockets close; connections are asked to go.
+    StopAccepting,
+    /// Connections are asked to go, new ones too; sockets close at the end of the drain time.
+    Graceful,
+    /// What is left is cut.
+    Close,
+}
+
+/// The configuration task.
+#[derive(Debug)]
+pub(crate) struct ConfigTask {
+    shared: Arc<Shared>,
+    workers: Vec<WorkerHandle>,
+    scope: Scope,
+    resolver: Resolver,
+    identity: Option<Arc<IdentitySource>>,
+    drain_time: Duration,
+    events: mpsc::Sender<Event>,
+    subscriptions: watch::Sender<Subscriptions>,
+    ready: watch::Sender<bool>,
+    clusters: BTreeMap<String, ClusterEntry>,
+    endpoints: BTreeMap<String, Arc<EndpointSet>>,
+    routes: BTreeMap<String, RouteEntry>,
+    listeners: BTreeMap<String, ListenerEntry>,
+    secrets: SecretStore,
+    /// Drains under way, with the time at which what is left is cut.
+    leaving: Vec<(Instant, Drain)>,
+    /// Numbers that are never used twice: of clusters' versions and of chains.
+    next_id: u64,
+    /// Whether anything changed that a snapshot shows.
+    dirty: bool,
+    started: Instant,
+    initial: Initial,
+    accepting: bool,
+}
+
+/// What the first configuration still waits for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Initial {
+    clusters: bool,
+    listeners: bool,
+    clusters_warm: bool,
+}
+
+/// What the task is made of at its start.
+#[derive(Debug)]
+pub(crate) struct ConfigParts {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) workers: Vec<WorkerHandle>,
+    pub(crate) identity: Option<Arc<IdentitySource>>,
+    pub(crate) drain_time: Duration,
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) subscriptions: watch::Sender<Subscriptions>,
+    pub(crate) ready: watch::Sender<bool>,
+}
+
+/// Why the proxy cannot start with its bootstrap.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A listener has no socket.
+    #[error("the listener {name:?} cannot serve")]
+    Bind {
+        /// The listener.
+        name: String,
+        /// Which address, and why.
+        source: BindError,
+    },
+    /// A part of the bootstrap cannot be used.
+    #[error("the bootstrap cannot be used: {0}")]
+    Refused(String),
+}
+
+impl ConfigTask {
+    pub(crate) fn new(parts: ConfigParts) -> Self {
+        let ConfigParts { shared, workers, identity, drain_time, events, subscriptions, ready } =
+            parts;
+        Self {
+            shared,
+            workers,
+            scope: Scope::new(),
+            resolver: Resolver::default(),
+            identity,
+            drain_time,
+            events,
+            subscriptions,
+            ready,
+            clusters: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            secrets: SecretStore::default(),
+            leaving: Vec::new(),
+            next_id: 0,
+            dirty: true,
+            started: clock::now(),
+            initial: Initial::default(),
+            accepting: true,
+        }
+    }
+
+    /// Takes what the bootstrap holds, and serves what can be served.
+    ///
+    /// # Errors
+    /// When a part cannot be used, or an address cannot be listened on.
+    pub(crate) async fn take_bootstrap(&mut self, bootstrap: Bootstrap) -> Result<(), ConfigError> {
+        self.secrets.set_identity(self.identity.as_ref().and_then(|source| source.current()));
+        self.initial.clusters = !bootstrap.ads.as_ref().is_some_and(|ads| ads.clusters);
+        self.initial.listeners = !bootstrap.ads.as_ref().is_some_and(|ads| ads.listeners);
+        let refused = |error: String| ConfigError::Refused(error);
+        for secret in bootstrap.secrets {
+            self.secrets.set_static(secret).map_err(refused)?;
+        }
+        for cluster in bootstrap.clusters {
+            self.set_cluster(cluster, Told::of_bootstrap).map_err(refused)?;
+        }
+        for listener in bootstrap.listeners {
+            self.set_listener(listener, Told::of_bootstrap).map_err(refused)?;
+        }
+        self.reconcile().await;
+        for (name, entry) in &mut self.listeners {
+            if let Some(source) = entry.take_bind_error() {
+                return Err(ConfigError::Bind { name: name.clone(), source });
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs until it is stopped.
+    pub(crate) async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+        loop {
+            let wake = self.next_wake();
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = tokio::time::sleep_until(wake.into()) => {
+                    self.tick();
+                    self.reconcile().await;
+                    continue;
+                }
+            };
+            let Some(event) = event else { break };
+            if matches!(event, Event::Stop) {
+                break;
+            }
+            self.apply(event);
+            // What is waiting is taken together: one snapshot for a burst of changes.
+            while let Ok(event) = events.try_recv() {
+                if matches!(event, Event::Stop) {
+                    return self.stop().await;
+                }
+                self.apply(event);
+            }
+            self.reconcile().await;
+        }
+        self.stop().await;
+    }
+
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Update(update) => self.take_update(update),
+            Event::Connected(connected) => {
+                self.shared.server.connected_state.set(u64::from(connected));
+            }
+            Event::IdentityChanged => {
+                let identity = self.identity.as_ref().and_then(|source| source.current());
+                self.secrets.set_identity(identity);
+                self.refresh_tls();
+            }
+            Event::Resolved { cluster, endpoints } => self.take_resolved(cluster, endpoints),
+            Event::Drain(wish) => self.drain(wish),
+            // Handled by the loop.
+            Event::Stop => {}
+        }
+    }
+
+    /// Lets everything that has become ready serve, and publishes the result.
+    async fn reconcile(&mut self) {
+        let now = clock::now();
+        self.settle_clusters(now);
+        self.settle_routes(now);
+        self.settle_listeners(now);
+        self.drop_unused_clusters(now);
+        if std::mem::take(&mut self.dirty) {
+            self.publish();
+        }
+        self.bind_listeners().await;
+        self.cut_what_is_left(now);
+        self.publish_subscriptions();
+        self.note_ready();
+    }
+
+    /// When something changes by itself next.
+    fn next_wake(&self) -> Instant {
+        let tick = clock::now() + TICK;
+        let clusters = self.clusters.values().filter_map(ClusterEntry::deadline);
+        let listeners = self.listeners.values().filter_map(ListenerEntry::deadline);
+        let routes = self.routes.values().filter_map(RouteEntry::deadline);
+        let leaving = self.leaving.iter().map(|(at, _)| *at);
+        clusters.chain(listeners).chain(routes).chain(leaving).chain([tick]).min().unwrap_or(tick)
+    }
+
+    fn tick(&self) {
+        let server = &self.shared.server;
+        server.uptime.set(clock::now().saturating_duration_since(self.started).as_secs());
+        let now = clock::wall();
+        if let Some(days) = self.secrets.days_until_first_expiry(now) {
+            server.days_until_first_cert_expiring.set(days);
+        }
+        self.shared.stats.sweep();
+    }
+
+    fn drain(&mut self, wish: DrainWish) {
+        let until = clock::now() + self.drain_time;
+        self.shared.server.live.set(0);
+        self.shared.server.state.set(1);
+        if wish == DrainWish::StopAccepting {
+            self.accepting = false;
+        }
+        for entry in self.listeners.values() {
+            if wish != DrainWish::Graceful {
+                entry.stop_accepting();
+            }
+            for drain in entry.drains() {
+                if wish == DrainWish::Close {
+                    drain.advance(DrainPhase::Closing);
+                } else {
+                    drain.advance(DrainPhase::Draining);
+                    self.leaving.push((until, drain));
+                }
+            }
+        }
+        if wish == DrainWish::Close {
+            for (_, drain) in self.leaving.drain(..) {
+                drain.advance(DrainPhase::Closing);
+            }
+        }
+    }
+
+    fn cut_what_is_left(&mut self, now: Instant) {
+        self.leaving.retain(|(at, drain)| {
+            let waits = *at > now;
+            if !waits {
+                drain.advance(DrainPhase::Closing);
+            }
+            waits
+        });
+    }
+
+    /// Says that the first configuration serves; it stays said.
+    fn note_ready(&self) {
+        if *self.ready.borrow() {
+            return;
+        }
+        let late = clock::now().saturating_duration_since(self.started) >= WARMING_MAX;
+        let told = self.initial.clusters && self.initial.listeners;
+        let listeners_serve = self.listeners.values().all(ListenerEntry::serves);
+        let routes_serve = self.routes.values().all(RouteEntry::is_settled);
+        if (told || late) && self.initial.clusters_warm && listeners_serve && routes_serve {
+            self.shared.server.state.set(0);
+            self.shared.server.live.set(1);
+            self.ready.send_replace(true);
+        }
+    }
+
+    async fn stop(mut self) {
+        self.drain(DrainWish::Close);
+        self.scope.stop();
+        for worker in self.workers.drain(..) {
+            worker.stop().await;
+        }
+    }
+
+    fn take_id(&mut self) -> u64 {
+        self.next_id = self.next_id.wrapping_add(1);
+        self.next_id
+    }
+}

@@ -1,0 +1,277 @@
+//! Clusters: which serve, which still wait, and their endpoints.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use iako_proxy_config::{Cluster, Discovery, EndpointSet};
+use iako_rt::clock;
+use tokio::task::AbortHandle;
+
+use super::{ConfigTask, Event, Told, WARMING_MAX, routes};
+use crate::{dns, snapshot::UpstreamCluster};
+
+/// How long a removed cluster serves routes that still name it: the routes' own change may come
+/// after the cluster's.
+const REMOVED_KEPT: Duration = Duration::from_secs(15);
+
+/// One cluster over its changes.
+#[derive(Debug)]
+pub(super) struct ClusterEntry {
+    /// What serves.
+    pub(super) active: Option<(Told<Cluster>, Arc<UpstreamCluster>)>,
+    /// What is to serve next, and since when it waits.
+    pub(super) warming: Option<(Told<Cluster>, Arc<UpstreamCluster>, Instant)>,
+    removed: Option<Instant>,
+    /// Resolves the names of the newest version.
+    resolving: Option<AbortHandle>,
+    /// Whether instances of the newest version are known.
+    has_endpoints: bool,
+}
+
+impl ClusterEntry {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let warming = self.warming.as_ref().map(|(_, _, since)| *since + WARMING_MAX);
+        warming.or_else(|| self.removed.map(|at| at + REMOVED_KEPT))
+    }
+
+    fn newest(&self) -> Option<&Arc<UpstreamCluster>> {
+        let warming = self.warming.as_ref().map(|(_, cluster, _)| cluster);
+        warming.or_else(|| self.active.as_ref().map(|(_, cluster)| cluster))
+    }
+
+    fn newest_told(&self) -> Option<&Told<Cluster>> {
+        let warming = self.warming.as_ref().map(|(told, _, _)| told);
+        warming.or_else(|| self.active.as_ref().map(|(told, _)| told))
+    }
+
+    /// Every version that is held.
+    pub(super) fn versions(&self) -> impl Iterator<Item = &Arc<UpstreamCluster>> {
+        let active = self.active.iter().map(|(_, cluster)| cluster);
+        active.chain(self.warming.iter().map(|(_, cluster, _)| cluster))
+    }
+
+    pub(super) const fn is_removed(&self) -> bool {
+        self.removed.is_some()
+    }
+}
+
+impl Drop for ClusterEntry {
+    fn drop(&mut self) {
+        if let Some(resolving) = &self.resolving {
+            resolving.abort();
+        }
+    }
+}
+
+impl ConfigTask {
+    /// Takes a cluster; it serves once it is warm.
+    pub(super) fn set_cluster(
+        &mut self,
+        cluster: Cluster,
+        told: impl FnOnce(Cluster) -> Told<Cluster>,
+    ) -> Result<(), String> {
+        let name = cluster.name.clone();
+        let told = told(cluster);
+        let old = self.clusters.get(&name);
+        if let Some(newest) = old.and_then(ClusterEntry::newest_told) {
+            if newest.is_static() {
+                return Err(format!("cluster {name:?} is the bootstrap's and cannot be changed"));
+            }
+            if newest.value == told.value {
+                if let Some(entry) = self.clusters.get_mut(&name) {
+                    entry.removed = None;
+                }
+                return Ok(());
+            }
+        }
+        let state = old.and_then(ClusterEntry::newest).map(|cluster| Arc::clone(&cluster.state));
+        let changed = old.is_some();
+        let id = self.take_id();
+        let compiled =
+            Arc::new(UpstreamCluster::new(id, Arc::clone(&told.value), &self.shared.stats, state));
+        for slot in compiled.tls_slots() {
+            // What is missing may arrive yet; what can never work is refused now.
+            self.secrets
+                .refresh_client(slot)
+                .map_err(|error| format!("cluster {name:?}: {error}"))?;
+        }
+        let server = &self.shared.server;
+        if changed {
+            server.cluster_modified.inc()
+        } else {
+            server.cluster_added.inc()
+        }
+        let resolving = self.start_resolving(&compiled);
+        let active = self.clusters.get_mut(&name).and_then(|entry| entry.active.take());
+        let has_endpoints = self.first_endpoints(&compiled);
+        let warming = Some((told, compiled, clock::now()));
+        self.clusters.insert(
+            name,
+            ClusterEntry { active, warming, removed: None, resolving, has_endpoints },
+        );
+        Ok(())
+    }
+
+    fn start_resolving(&self, cluster: &Arc<UpstreamCluster>) -> Option<AbortHandle> {
+        let (Discovery::StrictDns(names) | Discovery::LogicalDns(names)) =
+            &cluster.config.discovery
+        else {
+            return None;
+        };
+        let (id, events) = (cluster.id, self.events.clone());
+        let task = dns::keep_resolved(
+            self.resolver.clone(),
+            Arc::clone(&cluster.config),
+            names.clone(),
+            move |endpoints| {
+                let events = events.clone();
+                async move { events.send(Event::Resolved { cluster: id, endpoints }).await.is_ok() }
+            },
+        );
+        Some(self.scope.spawn("dns", task))
+    }
+
+    /// Gives a new version the endpoints that are known; whether there are any to know.
+    fn first_endpoints(&self, cluster: &UpstreamCluster) -> bool {
+        match &cluster.config.discovery {
+            Discovery::Static(endpoints) => {
+                cluster.set_endpoints(&Arc::new(endpoints.clone()));
+                true
+            }
+            Discovery::Eds(name) => match self.endpoints.get(name) {
+                Some(endpoints) => {
+                    cluster.set_endpoints(endpoints);
+                    true
+                }
+                None => false,
+            },
+            Discovery::StrictDns(_) | Discovery::LogicalDns(_) => false,
+            Discovery::OriginalDst { .. } => true,
+        }
+    }
+
+    /// Takes endpoints of EDS: only these change, connections and live numbers stay.
+    pub(super) fn set_endpoints(&mut self, endpoints: EndpointSet) {
+        let endpoints = Arc::new(endpoints);
+        let unchanged = self.endpoints.get(&endpoints.name) == Some(&endpoints);
+        for entry in self.clusters.values_mut() {
+            let mut newest_knows = false;
+            for version in entry.versions() {
+                if version.eds_name() == Some(&endpoints.name) {
+                    newest_knows = true;
+                    if !unchanged {
+                        version.set_endpoints(&endpoints);
+                        version.stats.update_success.inc();
+                    }
+                }
+            }
+            entry.has_endpoints |= newest_knows;
+        }
+        self.endpoints.insert(endpoints.name.clone(), endpoints);
+        self.publish_inventory();
+    }
+
+    /// The control plane knows no such endpoints: who waits for them goes on without, who has them
+    /// keeps them, as Envoy does.
+    pub(super) fn endpoints_do_not_exist(&mut self, name: &str) {
+        if !self.endpoints.contains_key(name) {
+            self.set_endpoints(EndpointSet::new(name, Vec::new()));
+        }
+    }
+
+    pub(super) fn take_resolved(&mut self, id: u64, endpoints: EndpointSet) {
+        let endpoints = Arc::new(endpoints);
+        for entry in self.clusters.values_mut() {
+            let Some(cluster) = entry.newest().filter(|cluster| cluster.id == id) else { continue };
+            cluster.set_endpoints(&endpoints);
+            cluster.stats.update_success.inc();
+            entry.has_endpoints = true;
+        }
+    }
+
+    pub(super) fn remove_cluster(&mut self, name: &str) {
+        let Some(entry) = self.clusters.get_mut(name) else { return };
+        if entry.newest_told().is_some_and(Told::is_static) {
+            return;
+        }
+        entry.removed.get_or_insert_with(clock::now);
+        self.shared.server.cluster_removed.inc();
+        self.dirty = true;
+    }
+
+    /// Lets clusters serve that have what they need, or have waited long enough.
+    pub(super) fn settle_clusters(&mut self, now: Instant) {
+        for (name, entry) in &mut self.clusters {
+            let Some((_, cluster, since)) = &entry.warming else { continue };
+            let late = now.saturating_duration_since(*since) >= WARMING_MAX;
+            let has_secrets = cluster.tls_slots().all(|slot| slot.is_ready());
+            if !late && !(entry.has_endpoints && has_secrets) {
+                continue;
+            }
+            if !(entry.has_endpoints && has_secrets) {
+                tracing::warn!(
+                    cluster = %name,
+                    endpoints = entry.has_endpoints,
+                    secrets = has_secrets,
+                    "cluster serves without what it waited for"
+                );
+            }
+            if let Some((told, cluster, _)) = entry.warming.take() {
+                entry.active = Some((told, cluster));
+                self.dirty = true;
+            }
+        }
+        let waiting = self.clusters.values().any(|entry| entry.warming.is_some());
+        let late = now.saturating_duration_since(self.started) >= WARMING_MAX;
+        if !self.initial.clusters_warm && (late || (self.initial.clusters && !waiting)) {
+            self.initial.clusters_warm = true;
+        }
+    }
+
+    /// Lets go of removed clusters that no route needs any more.
+    pub(super) fn drop_unused_clusters(&mut self, now: Instant) {
+        if !self.clusters.values().any(ClusterEntry::is_removed) {
+            return;
+        }
+        let named = self.clusters_in_use();
+        let before = self.clusters.len();
+        self.clusters.retain(|name, entry| {
+            entry.removed.is_none_or(|at| {
+                named.contains(name) && now.saturating_duration_since(at) < REMOVED_KEPT
+            })
+        });
+        if self.clusters.len() != before {
+            self.dirty = true;
+        }
+        let wanted: BTreeSet<String> = self
+            .clusters
+            .values()
+            .flat_map(ClusterEntry::versions)
+            .filter_map(|cluster| cluster.eds_name().cloned())
+            .collect();
+        self.endpoints.retain(|name, _| wanted.contains(name));
+    }
+
+    /// Names of clusters that serving routes and listeners refer to.
+    fn clusters_in_use(&self) -> BTreeSet<String> {
+        let mut named = BTreeSet::new();
+        for entry in self.routes.values() {
+            if let Some(table) = entry.active() {
+                routes::clusters_named(table.configuration(), &mut named);
+            }
+        }
+        for entry in self.listeners.values() {
+            entry.clusters_named(&mut named);
+        }
+        named
+    }
+
+    /// Whether a cluster serves, or is not known at all: a route to an unknown cluster is the
+    /// user's mistake and must not hold up the others.
+    pub(super) fn serves_or_is_unknown(&self, cluster: &str) -> bool {
+        self.clusters.get(cluster).is_none_or(|entry| entry.active.is_some())
+    }
+}

@@ -1,0 +1,110 @@
+//! From a listener as it was sent to one that connections can be served by.
+
+use std::sync::Arc;
+
+use iako_proxy_config::{
+    self as config, DownstreamTransport, FilterChain, Listener, NetworkFilter,
+};
+use iako_traffic::FilterChainTable;
+
+use super::secrets::with_causes;
+use crate::{
+    access_log::AccessLogger,
+    drain::Drain,
+    http::HttpService,
+    shared::Shared,
+    snapshot::{
+        Chain, ChainId, ChainTransport, ListenerSettings, ListenerStats, NetworkStep, Terminal,
+    },
+    tcp::TcpService,
+    transport::server::ServerTlsSlot,
+};
+
+/// Compiles a listener. Chains that `previous` had already keep their name, their connections and
+/// their TLS settings; `take_id` names new ones.
+pub(super) fn listener(
+    listener: &Arc<Listener>,
+    previous: Option<&ListenerSettings>,
+    shared: &Shared,
+    mut take_id: impl FnMut() -> u64,
+) -> Result<ListenerSettings, String> {
+    let mut known: Vec<&Arc<Chain>> =
+        previous.into_iter().flat_map(|settings| &settings.chains).collect();
+    let mut chains = Vec::new();
+    for chain in listener.chains.iter().chain(&listener.default_chain) {
+        let same = known.iter().position(|old| is_same(old, chain));
+        let same = same.map(|place| known.swap_remove(place));
+        chains.push(Arc::new(compile_chain(chain, same, shared, &mut take_id)?));
+    }
+    let address = listener.addresses.first().map(ToString::to_string).unwrap_or_default();
+    Ok(ListenerSettings {
+        table: FilterChainTable::compile(Arc::clone(listener)),
+        stats: ListenerStats::new(&shared.stats, &address),
+        access_log: AccessLogger::open_all(&listener.access_log, &shared.access_logs)
+            .map_err(|error| with_causes(&error))?,
+        chains,
+        config: Arc::clone(listener),
+    })
+}
+
+/// Whether connections of `old` can live on under `new`: they were chosen by the same conditions,
+/// and their bytes are protected in the same way.
+fn is_same(old: &Chain, new: &FilterChain) -> bool {
+    let transport = match (&old.transport, &new.transport) {
+        (ChainTransport::Raw, DownstreamTransport::Raw) => true,
+        (ChainTransport::Tls(slot), DownstreamTransport::Tls(tls)) => *slot.settings() == **tls,
+        (ChainTransport::Raw | ChainTransport::Tls(_), _) => false,
+    };
+    let terminal = matches!(
+        (&old.terminal, &new.terminal),
+        (Terminal::Http(_), config::Terminal::Http(_))
+            | (Terminal::Tcp(_), config::Terminal::Tcp(_))
+    );
+    transport && terminal && old.matcher == new.matcher
+}
+
+fn compile_chain(
+    chain: &FilterChain,
+    same: Option<&Arc<Chain>>,
+    shared: &Shared,
+    take_id: &mut impl FnMut() -> u64,
+) -> Result<Chain, String> {
+    let transport = match (&chain.transport, same) {
+        (_, Some(same)) => same.transport.clone(),
+        (DownstreamTransport::Raw, None) => ChainTransport::Raw,
+        (DownstreamTransport::Tls(tls), None) => {
+            ChainTransport::Tls(Arc::new(ServerTlsSlot::new((**tls).clone())))
+        }
+    };
+    let terminal = match &chain.terminal {
+        config::Terminal::Http(manager) => {
+            let service = HttpService::compile(Arc::clone(manager), shared);
+            Terminal::Http(Arc::new(service.map_err(|error| with_causes(&error))?))
+        }
+        config::Terminal::Tcp(tcp) => {
+            let service = TcpService::compile(Arc::clone(tcp), shared);
+            Terminal::Tcp(Arc::new(service.map_err(|error| with_causes(&error))?))
+        }
+    };
+    Ok(Chain {
+        id: same.map_or_else(|| ChainId(take_id()), |same| same.id),
+        name: chain.name.as_str().into(),
+        matcher: chain.matcher.clone(),
+        transport,
+        handshake_timeout: chain.handshake_timeout,
+        steps: chain.filters.iter().filter_map(compile_step).collect(),
+        terminal,
+        drain: same.map_or_else(Drain::new, |same| same.drain.clone()),
+    })
+}
+
+fn compile_step(filter: &NetworkFilter) -> Option<NetworkStep> {
+    match filter {
+        NetworkFilter::Rbac(rbac) => Some(NetworkStep::Rbac(Arc::new((**rbac).clone()))),
+        NetworkFilter::MetadataExchange { protocol } => {
+            Some(NetworkStep::MetadataExchange { protocol: protocol.clone() })
+        }
+        NetworkFilter::Stats(_) => Some(NetworkStep::Stats),
+        NetworkFilter::Unsupported(_) => None,
+    }
+}

@@ -1,0 +1,85 @@
+//! What the proxy was told and what it holds, for the admin endpoint.
+
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+
+use iako_proxy_config::{Cluster, EndpointSet, Listener, RouteConfiguration};
+use iako_rt::clock;
+
+use crate::transport::material::Materials;
+
+/// Who told a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Teller {
+    /// The bootstrap; the control plane cannot change it.
+    Bootstrap,
+    /// The control plane.
+    ControlPlane,
+}
+
+/// A resource, where it came from, and when.
+#[derive(Debug, Clone)]
+pub struct Told<T> {
+    /// The resource.
+    pub value: Arc<T>,
+    /// Who told it.
+    pub teller: Teller,
+    /// The version that the control plane gave it; empty for the bootstrap's.
+    pub version: Arc<str>,
+    /// When it was taken.
+    pub updated: SystemTime,
+}
+
+impl<T> Told<T> {
+    /// A resource of the bootstrap.
+    pub(crate) fn of_bootstrap(value: T) -> Self {
+        Self::new(value, Teller::Bootstrap, "")
+    }
+
+    /// A resource of the control plane.
+    pub(crate) fn of_control_plane(value: T, version: &str) -> Self {
+        Self::new(value, Teller::ControlPlane, version)
+    }
+
+    fn new(value: T, teller: Teller, version: &str) -> Self {
+        let (value, version) = (Arc::new(value), version.into());
+        Self { value, teller, version, updated: clock::wall() }
+    }
+
+    /// Whether it is the bootstrap's, which the control plane cannot change.
+    #[must_use]
+    pub const fn is_static(&self) -> bool {
+        matches!(self.teller, Teller::Bootstrap)
+    }
+}
+
+/// A resource that was refused; what it would have replaced stays.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// The kind and name.
+    pub resource: String,
+    /// Why.
+    pub error: String,
+    /// When.
+    pub at: SystemTime,
+}
+
+/// Everything that the proxy holds, as it was told. Replaced as a whole, like the snapshot.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    /// Listeners that serve, with the addresses that they are bound to.
+    pub listeners: Vec<(Told<Listener>, Vec<SocketAddr>)>,
+    /// Listeners that wait for something.
+    pub warming_listeners: Vec<Told<Listener>>,
+    /// Clusters that serve.
+    pub clusters: Vec<Told<Cluster>>,
+    /// Clusters that wait for something.
+    pub warming_clusters: Vec<Told<Cluster>>,
+    /// Route tables.
+    pub routes: Vec<Told<RouteConfiguration>>,
+    /// Endpoints that the control plane told.
+    pub endpoints: Vec<Arc<EndpointSet>>,
+    /// Secrets that were looked into.
+    pub materials: Arc<Materials>,
+    /// What was refused lately.
+    pub refusals: Vec<Refusal>,
+}

@@ -1,0 +1,321 @@
+//! Listeners: which serve, which still wait, and their sockets.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use iako_proxy_config::{Listener, RouteSource, TcpTarget, Terminal};
+use iako_rt::clock;
+
+use super::{ConfigTask, Told, WARMING_MAX, compile, routes};
+use crate::{
+    drain::Drain,
+    listener::{
+        ListenerHandle,
+        socket::{self, BindError},
+    },
+    snapshot::{ChainTransport, ListenerSettings},
+    transport::server::ServerTlsSlot,
+    worker::Command,
+};
+
+/// Time between attempts to bind an address that is taken.
+const BIND_AGAIN: Duration = Duration::from_secs(1);
+
+/// One listener over its changes.
+#[derive(Debug, Default)]
+pub(super) struct ListenerEntry {
+    active: Option<(Told<Listener>, Arc<ListenerSettings>)>,
+    warming: Option<(Told<Listener>, Arc<ListenerSettings>, Instant)>,
+    sockets: Vec<Bound>,
+    /// Why an address has no socket, and when it is tried again.
+    unbound: Option<(BindError, Instant)>,
+}
+
+/// The sockets of one address.
+#[derive(Debug)]
+struct Bound {
+    /// As configured; its port may be 0.
+    configured: SocketAddr,
+    /// As bound.
+    actual: SocketAddr,
+    handle: Arc<ListenerHandle>,
+}
+
+impl ListenerEntry {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let warming = self.warming.as_ref().map(|(_, _, since)| *since + WARMING_MAX);
+        let again = self.unbound.as_ref().map(|(_, at)| *at);
+        warming.into_iter().chain(again).min()
+    }
+
+    pub(super) fn active(&self) -> Option<&Arc<ListenerSettings>> {
+        self.active.as_ref().map(|(_, settings)| settings)
+    }
+
+    pub(super) fn told(&self) -> Option<&Told<Listener>> {
+        self.active.as_ref().map(|(told, _)| told)
+    }
+
+    pub(super) fn warming_told(&self) -> Option<&Told<Listener>> {
+        self.warming.as_ref().map(|(told, _, _)| told)
+    }
+
+    fn versions(&self) -> impl Iterator<Item = &Arc<ListenerSettings>> {
+        self.active().into_iter().chain(self.warming.iter().map(|(_, settings, _)| settings))
+    }
+
+    /// Whether its newest version serves at all of its addresses.
+    pub(super) const fn serves(&self) -> bool {
+        self.warming.is_none() && self.unbound.is_none()
+    }
+
+    pub(super) fn take_bind_error(&mut self) -> Option<BindError> {
+        self.unbound.take().map(|(error, _)| error)
+    }
+
+    pub(super) fn bound_addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().map(|bound| bound.actual).collect()
+    }
+
+    pub(super) fn stop_accepting(&self) {
+        for bound in &self.sockets {
+            bound.handle.stop_accepting();
+        }
+    }
+
+    /// The signals of its chains.
+    pub(super) fn drains(&self) -> impl Iterator<Item = Drain> {
+        let chains = self.active().into_iter().flat_map(|settings| &settings.chains);
+        chains.map(|chain| chain.drain.clone())
+    }
+
+    pub(super) fn tls_slots(&self) -> impl Iterator<Item = &Arc<ServerTlsSlot>> {
+        self.versions().flat_map(|settings| slots_of(settings))
+    }
+
+    /// Adds the RDS names that it needs.
+    pub(super) fn routes_named(&self, named: &mut BTreeSet<String>) {
+        for settings in self.versions() {
+            routes_of(&settings.config, named);
+        }
+    }
+
+    /// Adds the clusters that it names itself.
+    pub(super) fn clusters_named(&self, named: &mut BTreeSet<String>) {
+        for settings in self.versions() {
+            for chain in settings.config.chains.iter().chain(&settings.config.default_chain) {
+                match &chain.terminal {
+                    Terminal::Tcp(tcp) => match &tcp.target {
+                        TcpTarget::Cluster(cluster) => {
+                            named.insert(cluster.clone());
+                        }
+                        TcpTarget::Weighted(targets) => {
+                            named.extend(targets.iter().map(|(cluster, _)| cluster.clone()));
+                        }
+                    },
+                    Terminal::Http(http) => {
+                        if let RouteSource::Inline(table) = &http.routes {
+                            routes::clusters_named(table, named);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn slots_of(settings: &ListenerSettings) -> impl Iterator<Item = &Arc<ServerTlsSlot>> {
+    settings.chains.iter().filter_map(|chain| match &chain.transport {
+        ChainTransport::Tls(slot) => Some(slot),
+        ChainTransport::Raw => None,
+    })
+}
+
+fn routes_of(listener: &Listener, named: &mut BTreeSet<String>) {
+    for chain in listener.chains.iter().chain(&listener.default_chain) {
+        if let Terminal::Http(http) = &chain.terminal
+            && let RouteSource::Rds(name) = &http.routes
+        {
+            named.insert(name.clone());
+        }
+    }
+}
+
+impl ConfigTask {
+    /// Takes a listener; it serves once its routes and secrets are there.
+    pub(super) fn set_listener(
+        &mut self,
+        listener: Listener,
+        told: impl FnOnce(Listener) -> Told<Listener>,
+    ) -> Result<(), String> {
+        let name = listener.name.clone();
+        let told = told(listener);
+        let entry = self.listeners.entry(name.clone()).or_default();
+        let newest = entry.warming_told().or_else(|| entry.told());
+        if let Some(newest) = newest {
+            if newest.is_static() {
+                return Err(format!("listener {name:?} is the bootstrap's and cannot be changed"));
+            }
+            if newest.value == told.value {
+                return Ok(());
+            }
+        }
+        let changed = newest.is_some();
+        let previous = entry.active().map(Arc::clone);
+        let settings = self.compile_listener(&told.value, previous.as_deref());
+        let settings = match settings {
+            Ok(settings) => settings,
+            Err(error) => {
+                if !changed {
+                    self.listeners.remove(&name);
+                }
+                return Err(format!("listener {name:?}: {error}"));
+            }
+        };
+        let server = &self.shared.server;
+        if changed {
+            server.listener_modified.inc()
+        } else {
+            server.listener_added.inc()
+        }
+        if let Some(entry) = self.listeners.get_mut(&name) {
+            entry.warming = Some((told, Arc::new(settings), clock::now()));
+        }
+        Ok(())
+    }
+
+    fn compile_listener(
+        &mut self,
+        listener: &Arc<Listener>,
+        previous: Option<&ListenerSettings>,
+    ) -> Result<ListenerSettings, String> {
+        let shared = Arc::clone(&self.shared);
+        let settings = compile::listener(listener, previous, &shared, || self.take_id())?;
+        for slot in slots_of(&settings) {
+            self.secrets.refresh_server(slot)?;
+        }
+        Ok(settings)
+    }
+
+    pub(super) fn remove_listener(&mut self, name: &str) {
+        let is_static = |entry: &ListenerEntry| entry.told().is_some_and(Told::is_static);
+        if self.listeners.get(name).is_some_and(is_static) {
+            return;
+        }
+        if let Some(entry) = self.listeners.remove(name) {
+            entry.stop_accepting();
+            self.shared.server.listener_removed.inc();
+            self.dirty = true;
+        }
+    }
+
+    /// Lets listeners serve that have what they need, or have waited long enough.
+    pub(super) fn settle_listeners(&mut self, now: Instant) {
+        if !self.initial.clusters_warm {
+            return;
+        }
+        let known = |name: &String| self.routes.get(name).is_some_and(routes::RouteEntry::is_known);
+        for (name, entry) in &mut self.listeners {
+            let Some((told, settings, since)) = &entry.warming else { continue };
+            let mut needed = BTreeSet::new();
+            routes_of(&told.value, &mut needed);
+            let has_routes = needed.iter().all(known);
+            let has_secrets = slots_of(settings).all(|slot| slot.is_ready());
+            let late = now.saturating_duration_since(*since) >= WARMING_MAX;
+            if !late && !(has_routes && has_secrets) {
+                continue;
+            }
+            if !(has_routes && has_secrets) {
+                tracing::warn!(
+                    listener = %name,
+                    routes = has_routes,
+                    secrets = has_secrets,
+                    "listener serves without what it waited for"
+                );
+            }
+            if let Some((told, settings, _)) = entry.warming.take() {
+                entry.active = Some((told, settings));
+                self.dirty = true;
+            }
+        }
+    }
+
+    /// Opens sockets for addresses that are new, and closes those of addresses that are gone.
+    pub(super) async fn bind_listeners(&mut self) {
+        if !self.accepting {
+            return;
+        }
+        let now = clock::now();
+        let workers = self.workers.len();
+        let mut commands = Vec::new();
+        for (name, entry) in &mut self.listeners {
+            if entry.unbound.as_ref().is_some_and(|(_, at)| *at > now) {
+                continue;
+            }
+            let Some((told, _)) = &entry.active else { continue };
+            let listener = Arc::clone(&told.value);
+            let wanted = if listener.bind { listener.addresses.as_slice() } else { &[] };
+            entry.sockets.retain(|bound| {
+                let stays = wanted.contains(&bound.configured);
+                if !stays {
+                    bound.handle.stop_accepting();
+                }
+                stays
+            });
+            entry.unbound = None;
+            for address in wanted {
+                if entry.sockets.iter().any(|bound| bound.configured == *address) {
+                    continue;
+                }
+                match bind(name, &listener, *address, workers) {
+                    Ok((bound, sockets)) => {
+                        tracing::info!(listener = %name, address = %bound.actual, "listening");
+                        commands.extend(with_workers(&bound.handle, sockets));
+                        entry.sockets.push(bound);
+                    }
+                    Err(error) => {
+                        let cause = std::error::Error::source(&error).map(ToString::to_string);
+                        tracing::error!(listener = %name, %error, cause, "listener cannot serve");
+                        entry.unbound = Some((error, now + BIND_AGAIN));
+                    }
+                }
+            }
+        }
+        if commands.is_empty() {
+            return;
+        }
+        for (worker, command) in commands {
+            if let Some(worker) = self.workers.get(worker) {
+                worker.send(command).await;
+            }
+        }
+        self.publish_inventory();
+    }
+}
+
+fn bind(
+    name: &str,
+    listener: &Listener,
+    address: SocketAddr,
+    workers: usize,
+) -> Result<(Bound, Vec<std::net::TcpListener>), BindError> {
+    let sockets = socket::bind(listener, address, workers)?;
+    let actual = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(address);
+    let handle = Arc::new(ListenerHandle::new(name.into()));
+    Ok((Bound { configured: address, actual, handle }, sockets))
+}
+
+/// One socket for each worker.
+fn with_workers(
+    listener: &Arc<ListenerHandle>,
+    sockets: Vec<std::net::TcpListener>,
+) -> impl Iterator<Item = (usize, Command)> {
+    let listener = Arc::clone(listener);
+    sockets.into_iter().enumerate().map(move |(worker, socket)| {
+        (worker, Command::Listen { listener: Arc::clone(&listener), socket })
+    })
+}

@@ -1,0 +1,118 @@
+//! Route tables: which serve, and which wait for a cluster.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use iako_proxy_config::{Action, ClusterTarget, RouteAction, RouteConfiguration};
+use iako_rt::clock;
+use iako_traffic::RouteTable;
+
+use super::{ConfigTask, Told};
+
+/// How long a new table waits for the clusters that it names before it serves without them.
+const CLUSTERS_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// One route table over its changes.
+#[derive(Debug, Default)]
+pub(super) struct RouteEntry {
+    pub(super) active: Option<(Told<RouteConfiguration>, Arc<RouteTable>)>,
+    waiting: Option<(Told<RouteConfiguration>, Arc<RouteTable>, Instant)>,
+    /// The control plane said that there is no such table.
+    does_not_exist: bool,
+}
+
+impl RouteEntry {
+    pub(super) fn active(&self) -> Option<&Arc<RouteTable>> {
+        self.active.as_ref().map(|(_, table)| table)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.waiting.as_ref().map(|(_, _, since)| *since + CLUSTERS_WAIT_MAX)
+    }
+
+    /// Whether the newest table serves.
+    pub(super) const fn is_settled(&self) -> bool {
+        self.waiting.is_none()
+    }
+
+    /// Whether listeners need not wait for it.
+    pub(super) const fn is_known(&self) -> bool {
+        self.active.is_some() || self.does_not_exist
+    }
+}
+
+impl ConfigTask {
+    /// Takes a route table; it serves once the clusters that it names do.
+    pub(super) fn set_routes(&mut self, told: Told<RouteConfiguration>) {
+        let entry = self.routes.entry(told.value.name.clone()).or_default();
+        entry.does_not_exist = false;
+        let newest = entry.waiting.as_ref().map(|(told, _, _)| told);
+        let newest = newest.or_else(|| entry.active.as_ref().map(|(told, _)| told));
+        if newest.is_some_and(|newest| newest.value == told.value) {
+            return;
+        }
+        let table = Arc::new(RouteTable::compile(Arc::clone(&told.value)));
+        entry.waiting = Some((told, table, clock::now()));
+    }
+
+    pub(super) fn routes_do_not_exist(&mut self, name: &str) {
+        self.routes.entry(name.to_owned()).or_default().does_not_exist = true;
+    }
+
+    /// Lets tables serve whose clusters do.
+    pub(super) fn settle_routes(&mut self, now: Instant) {
+        let mut ready = Vec::new();
+        for (name, entry) in &self.routes {
+            let Some((told, _, since)) = &entry.waiting else { continue };
+            let late = now.saturating_duration_since(*since) >= CLUSTERS_WAIT_MAX;
+            let mut named = BTreeSet::new();
+            clusters_named(&told.value, &mut named);
+            if late || named.iter().all(|cluster| self.serves_or_is_unknown(cluster)) {
+                ready.push(name.clone());
+            }
+        }
+        for name in ready {
+            let Some(entry) = self.routes.get_mut(&name) else { continue };
+            if let Some((told, table, _)) = entry.waiting.take() {
+                entry.active = Some((told, table));
+                self.dirty = true;
+            }
+        }
+    }
+
+    /// Forgets tables that no listener names any more.
+    pub(super) fn keep_routes(&mut self, wanted: &BTreeSet<String>) {
+        let before = self.routes.len();
+        self.routes.retain(|name, _| wanted.contains(name));
+        self.dirty |= self.routes.len() != before;
+    }
+}
+
+/// Adds the names of all clusters that a table can send to.
+pub(super) fn clusters_named(routes: &RouteConfiguration, named: &mut BTreeSet<String>) {
+    for host in &routes.virtual_hosts {
+        for route in &host.routes {
+            if let Action::Forward(action) = &route.action {
+                named_by_action(action, named);
+            }
+        }
+    }
+}
+
+fn named_by_action(action: &RouteAction, named: &mut BTreeSet<String>) {
+    match &action.target {
+        ClusterTarget::Cluster(cluster) => {
+            named.insert(cluster.clone());
+        }
+        ClusterTarget::Weighted(targets) => {
+            // A target without weight is not sent to, and may be there before its cluster.
+            let used = targets.iter().filter(|target| target.weight > 0);
+            named.extend(used.map(|target| target.cluster.clone()));
+        }
+        ClusterTarget::Header(_) => {}
+    }
+    named.extend(action.mirrors.iter().map(|mirror| mirror.cluster.clone()));
+}

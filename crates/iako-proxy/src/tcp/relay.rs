@@ -1,0 +1,287 @@
+//! Two connections, byte by byte, until both are done.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use iako_rt::clock;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Sleep,
+};
+
+use crate::{drain::Drain, worker::Worker};
+
+/// Reads in one go before other connections get their turn.
+const TURNS_MAX: u32 = 16;
+
+/// What bounds a relay.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Longest silence in both directions; none when absent.
+    pub(super) idle: Option<Duration>,
+    /// When the connection is closed whatever happens; never when absent.
+    pub(super) until: Option<Instant>,
+    /// Time between reports of the bytes that were moved.
+    pub(super) report: Duration,
+}
+
+/// Why a relay ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Both sides closed.
+    Done,
+    /// Nothing moved for too long.
+    Idle,
+    /// The connection reached its age.
+    MaxDuration,
+    /// The proxy closes.
+    Drained,
+    /// The client's side broke.
+    Downstream(io::Error),
+    /// The upstream's side broke.
+    Upstream(io::Error),
+}
+
+/// Bytes moved since the last report.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Moved {
+    /// From the client.
+    pub(super) received: u64,
+    /// To the client.
+    pub(super) sent: u64,
+}
+
+/// Moves bytes both ways until both directions have ended or a limit is reached. A side that ends
+/// is half closed at the other; the rest goes on.
+///
+/// Holds no buffer while nothing moves: bytes go through the worker's scratch buffer, and only
+/// what a slow receiver leaves is kept, at most one read of it.
+pub(super) async fn relay<D, U>(
+    worker: &Worker,
+    (downstream, upstream): (&mut D, &mut U),
+    limits: Limits,
+    drain: &Drain,
+    mut report: impl FnMut(Moved),
+) -> End
+where
+    D: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut relay = Relay {
+        worker,
+        downstream,
+        upstream,
+        up: Way::default(),
+        down: Way::default(),
+        last: clock::now(),
+        moved: Moved::default(),
+    };
+    let mut closing = pin!(drain.closing());
+    let mut timer = pin!(tokio::time::sleep_until(relay.wake_at(&limits).into()));
+    let end = poll_fn(|context| {
+        if closing.as_mut().poll(context).is_ready() {
+            return Poll::Ready(End::Drained);
+        }
+        if let Poll::Ready(end) = relay.poll(context) {
+            return Poll::Ready(end);
+        }
+        relay.poll_limits(timer.as_mut(), &limits, &mut report, context)
+    })
+    .await;
+    report(std::mem::take(&mut relay.moved));
+    end
+}
+
+struct Relay<'a, D, U> {
+    worker: &'a Worker,
+    downstream: &'a mut D,
+    upstream: &'a mut U,
+    up: Way,
+    down: Way,
+    last: Instant,
+    moved: Moved,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Way {
+    /// Read, not yet written.
+    left: Vec<u8>,
+    written: usize,
+    stage: Stage,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Moving,
+    /// The source ended; the rest is written, then the target is half closed.
+    Ending,
+    Ended,
+}
+
+/// Which side of a direction broke.
+enum Broken {
+    Source(io::Error),
+    Target(io::Error),
+}
+
+impl<D, U> Relay<'_, D, U>
+where
+    D: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        let before = self.moved;
+        let worker = self.worker;
+        let up = self.up.poll(
+            worker,
+            (Pin::new(&mut *self.downstream), Pin::new(&mut *self.upstream)),
+            &mut self.moved.received,
+            context,
+        );
+        if let Poll::Ready(Err(broken)) = up {
+            return Poll::Ready(match broken {
+                Broken::Source(error) => End::Downstream(error),
+                Broken::Target(error) => End::Upstream(error),
+            });
+        }
+        let down = self.down.poll(
+            worker,
+            (Pin::new(&mut *self.upstream), Pin::new(&mut *self.downstream)),
+            &mut self.moved.sent,
+            context,
+        );
+        if self.moved != before {
+            self.last = clock::now();
+        }
+        match (up, down) {
+            (_, Poll::Ready(Err(Broken::Source(error)))) => Poll::Ready(End::Upstream(error)),
+            (_, Poll::Ready(Err(Broken::Target(error)))) => Poll::Ready(End::Downstream(error)),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(End::Done),
+            _ => Poll::Pending,
+        }
+    }
+
+    fn wake_at(&self, limits: &Limits) -> Instant {
+        let idle = limits.idle.map(|idle| self.last + idle);
+        let report = self.last + limits.report;
+        let unreported = (self.moved != Moved::default()).then_some(report);
+        let times = [idle, limits.until, unreported].into_iter().flatten();
+        // Without a limit the timer only looks again now and then.
+        times.min().unwrap_or_else(|| clock::now() + Duration::from_secs(86_400))
+    }
+
+    fn poll_limits(
+        &mut self,
+        mut timer: Pin<&mut Sleep>,
+        limits: &Limits,
+        report: &mut impl FnMut(Moved),
+        context: &mut Context<'_>,
+    ) -> Poll<End> {
+        loop {
+            let due = self.wake_at(limits);
+            // Bytes that move push the limit back; the timer is only set again when it fires, or
+            // when something is due before it.
+            if due < timer.deadline().into_std() {
+                timer.as_mut().reset(due.into());
+            }
+            ready!(timer.as_mut().poll(context));
+            let now = clock::now();
+            if self.moved != Moved::default() {
+                report(std::mem::take(&mut self.moved));
+            }
+            if limits.until.is_some_and(|until| now >= until) {
+                return Poll::Ready(End::MaxDuration);
+            }
+            if limits.idle.is_some_and(|idle| now.saturating_duration_since(self.last) >= idle) {
+                return Poll::Ready(End::Idle);
+            }
+            let due = self.wake_at(limits).max(now + Duration::from_millis(1));
+            timer.as_mut().reset(due.into());
+        }
+    }
+}
+
+impl Way {
+    fn poll<S: AsyncRead, T: AsyncWrite>(
+        &mut self,
+        worker: &Worker,
+        (mut source, mut target): (Pin<&mut S>, Pin<&mut T>),
+        moved: &mut u64,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Broken>> {
+        for _ in 0..TURNS_MAX {
+            ready!(self.poll_write_left(target.as_mut(), context))?;
+            match self.stage {
+                Stage::Ended => return Poll::Ready(Ok(())),
+                Stage::Ending => {
+                    // A peer that is gone already needs no half close.
+                    drop(ready!(target.as_mut().poll_shutdown(context)));
+                    self.stage = Stage::Ended;
+                    return Poll::Ready(Ok(()));
+                }
+                Stage::Moving => {}
+            }
+            let read = worker.with_scratch(|scratch| {
+                self.poll_move(scratch, (source.as_mut(), target.as_mut()), context)
+            });
+            match ready!(read)? {
+                0 => self.stage = Stage::Ending,
+                count => *moved = moved.saturating_add(u64::try_from(count).unwrap_or(u64::MAX)),
+            }
+        }
+        // Other connections get their turn; this one comes back at once.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// One read into the scratch buffer and one write of it; what is not written at once is kept.
+    fn poll_move<S: AsyncRead, T: AsyncWrite>(
+        &mut self,
+        scratch: &mut [u8],
+        (source, target): (Pin<&mut S>, Pin<&mut T>),
+        context: &mut Context<'_>,
+    ) -> Poll<Result<usize, Broken>> {
+        let mut buffer = ReadBuf::new(scratch);
+        ready!(source.poll_read(context, &mut buffer)).map_err(Broken::Source)?;
+        let bytes = buffer.filled();
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let written = match target.poll_write(context, bytes) {
+            Poll::Ready(written) => written.map_err(Broken::Target)?,
+            Poll::Pending => 0,
+        };
+        self.left.extend_from_slice(bytes.get(written..).unwrap_or_default());
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_write_left<T: AsyncWrite>(
+        &mut self,
+        mut target: Pin<&mut T>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Broken>> {
+        while let Some(rest) = self.left.get(self.written..).filter(|rest| !rest.is_empty()) {
+            let written =
+                ready!(target.as_mut().poll_write(context, rest)).map_err(Broken::Target)?;
+            if written == 0 {
+                return Poll::Ready(Err(Broken::Target(io::ErrorKind::WriteZero.into())));
+            }
+            self.written = self.written.saturating_add(written);
+        }
+        if !self.left.is_empty() {
+            // A slow receiver must not cost memory once it has caught up.
+            (self.left, self.written) = (Vec::new(), 0);
+        }
+        match target.poll_flush(context) {
+            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(Broken::Target)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
