@@ -118,10 +118,10 @@ pub struct ResourceKey {
 
 impl fmt::Display for ResourceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
-            Kind::Namespace => write!(f, "{} {}", self.kind, self.name),
-            _ => write!(f, "{} {}/{}", self.kind, self.namespace, self.name),
+        if self.kind == Kind::Namespace {
+            return write!(f, "{} {}", self.kind, self.name);
         }
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
     }
 }
 

@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 use iako_resources::{Painter, ReadOptions, Severity, diagnostics_json, read_text, render};
 
 /// Every diagnostic as one line: place, severity, code, path, message, help.
+#[expect(clippy::needless_pass_by_value, reason = "reads best as `check(text, expect![…])`")]
 fn check(text: &str, expected: Expect) {
     let content = read_text(text, "shop.yaml", &ReadOptions::default());
     let lines: Vec<String> = content

@@ -39,7 +39,7 @@ pub fn render(diagnostic: &Diagnostic, source: Option<&str>, painter: Painter) -
     };
     push_line(&mut text, &format!("  --> {place}"));
     if let Some(line) = source.and_then(|source| source_line(source, origin.line)) {
-        underline(&mut text, diagnostic, line, painter.paint(colour, &marks(diagnostic, line)));
+        underline(&mut text, diagnostic, line, &painter.paint(colour, &marks(diagnostic, line)));
     }
     let about = match (diagnostic.subject.as_str(), diagnostic.path.as_str()) {
         ("", path) => path.to_owned(),
@@ -72,7 +72,7 @@ fn marks(diagnostic: &Diagnostic, line: &str) -> String {
     "^".repeat(wanted.clamp(1, rest.max(1)))
 }
 
-fn underline(text: &mut String, diagnostic: &Diagnostic, line: &str, marks: String) {
+fn underline(text: &mut String, diagnostic: &Diagnostic, line: &str, marks: &str) {
     let number = diagnostic.origin.line.to_string();
     let gutter = " ".repeat(number.len());
     let column = usize::try_from(diagnostic.origin.column).unwrap_or(1);

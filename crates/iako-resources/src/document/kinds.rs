@@ -9,7 +9,10 @@ use crate::{
         authorization_policy, destination_rule, gateway, peer_authentication,
         request_authentication, service_entry, sidecar, telemetry, virtual_service,
     },
-    kubernetes::{config, endpoints, pod, service, workload},
+    kubernetes::{
+        config, endpoints, pod, service,
+        workload::{self, WorkloadKind},
+    },
     reader::{Cursor, Report, closest},
     support::{self, EXTENSIONS, GATEWAY_API, NETWORKING, UNSUPPORTED_KINDS},
     text::Node,
@@ -135,7 +138,7 @@ fn read_known(
     let meta = match node.get("metadata") {
         Some(metadata) => {
             let cursor = Cursor::new(metadata, "metadata", "metadata", &report);
-            metadata::read(&cursor, options, kind == Kind::Namespace)
+            metadata::read(&cursor, options, kind)
         }
         None => {
             root.report(Code::BadMetadata, "metadata.name is missing");
@@ -191,14 +194,11 @@ impl Build<'_, '_> {
             Kind::Endpoints => self.whole(endpoints::parse_endpoints, Resource::Endpoints),
             Kind::EndpointSlice => self.whole(endpoints::parse_slice, Resource::EndpointSlice),
             Kind::Pod => self.whole(pod::parse, Resource::Pod),
-            Kind::Deployment
-            | Kind::StatefulSet
-            | Kind::DaemonSet
-            | Kind::ReplicaSet
-            | Kind::Job => {
-                let spec = workload::parse(self.root, self.kind)?;
-                Some(Resource::Workload(self.object(spec)))
-            }
+            Kind::Deployment => self.workload(WorkloadKind::Deployment),
+            Kind::StatefulSet => self.workload(WorkloadKind::StatefulSet),
+            Kind::DaemonSet => self.workload(WorkloadKind::DaemonSet),
+            Kind::ReplicaSet => self.workload(WorkloadKind::ReplicaSet),
+            Kind::Job => self.workload(WorkloadKind::Job),
             Kind::Secret => self.whole(config::parse_secret, Resource::Secret),
             Kind::ConfigMap => self.whole(config::parse_config_map, Resource::ConfigMap),
         }
@@ -248,6 +248,11 @@ impl Build<'_, '_> {
     fn whole<T>(&self, read: SpecReader<T>, wrap: Wrap<T>) -> Option<Resource> {
         let context = self.context();
         Some(wrap(self.object(read(self.root, &context)?)))
+    }
+
+    fn workload(&self, kind: WorkloadKind) -> Option<Resource> {
+        let spec = workload::parse(self.root, kind)?;
+        Some(Resource::Workload(self.object(spec)))
     }
 
     fn check_annotations(&self) {

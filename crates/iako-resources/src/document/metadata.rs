@@ -3,14 +3,12 @@
 use iako_types::Namespace;
 
 use super::ReadOptions;
-use crate::{Code, Labels, ObjectMeta, Timestamp, istio::refer::namespace_name, reader::Cursor};
+use crate::{
+    Code, Kind, Labels, ObjectMeta, Timestamp, istio::refer::namespace_name, reader::Cursor,
+};
 
 /// Reads names, labels and age; `None` when the object has no usable name.
-pub(super) fn read(
-    cursor: &Cursor<'_>,
-    options: &ReadOptions,
-    cluster_wide: bool,
-) -> Option<ObjectMeta> {
+pub(super) fn read(cursor: &Cursor<'_>, options: &ReadOptions, kind: Kind) -> Option<ObjectMeta> {
     let fields = cursor.fields();
     let name = fields.get("name").or_else(|| fields.get("generateName"));
     let namespace = fields.get("namespace");
@@ -31,7 +29,7 @@ pub(super) fn read(
         name.report(Code::BadMetadata, message);
         return None;
     }
-    let namespace = if cluster_wide {
+    let namespace = if kind == Kind::Namespace {
         text.parse().unwrap_or_default()
     } else {
         read_namespace(namespace.as_ref(), options)?

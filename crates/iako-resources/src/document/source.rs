@@ -30,7 +30,7 @@ pub fn read_text(text: &str, name: &str, options: &ReadOptions) -> FileContent {
         let subject = subject_of(&reads);
         content.diagnostics.extend(problems.iter().map(|p| to_diagnostic(p, &origin, &subject)));
         for read in reads {
-            take(&mut content, &mut seen, read, !problems.is_empty());
+            take(&mut content, &mut seen, read, problems);
         }
         if let Some(own) = content.diagnostics.get_mut(before..) {
             own.sort_by_key(|diagnostic| (diagnostic.origin.line, diagnostic.origin.column));
@@ -78,7 +78,7 @@ fn take(
     content: &mut FileContent,
     seen: &mut BTreeMap<ResourceKey, u32>,
     read: Read,
-    broken: bool,
+    problems: &[TextProblem],
 ) {
     content.diagnostics.extend(read.diagnostics);
     content.refused.extend(read.refused);
@@ -91,9 +91,9 @@ fn take(
         return;
     }
     seen.insert(key.clone(), resource.origin().line);
-    if broken {
-        content.refused.push(key);
-    } else {
+    if problems.is_empty() {
         content.resources.push(resource);
+    } else {
+        content.refused.push(key);
     }
 }

@@ -97,6 +97,10 @@ impl Builder {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the parser's events may grow; what is not data is presentation"
+    )]
     fn event(
         &mut self,
         event: Event<'_>,
@@ -104,11 +108,6 @@ impl Builder {
         found: &mut Documents,
     ) -> Result<(), TextProblem> {
         match event {
-            Event::StreamStart
-            | Event::StreamEnd
-            | Event::Comment(..)
-            | Event::Anchor(..)
-            | Event::UnresolvedAlias(_) => {}
             Event::DocumentStart(..) => {
                 self.root = None;
                 self.anchors.clear();
@@ -132,7 +131,7 @@ impl Builder {
                 self.open.push(Open { span, anchor, content });
             }
             Event::SequenceEnd | Event::MappingEnd => self.close()?,
-            // Presentation that a later version of the parser may tell us about.
+            // Start and end of the text, comments and other presentation.
             _ => {}
         }
         Ok(())

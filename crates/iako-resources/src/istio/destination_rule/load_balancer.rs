@@ -206,7 +206,8 @@ fn read_locality(cursor: &Cursor<'_>) -> LocalityLoadBalancer {
     let failover_priority = fields.texts("failoverPriority");
     let distribute: Vec<_> = distribute.into_iter().flatten().collect();
     let failover: Vec<_> = failover.into_iter().flatten().collect();
-    if !distribute.is_empty() && !(failover.is_empty() && failover_priority.is_empty()) {
+    let fails_over = !failover.is_empty() || !failover_priority.is_empty();
+    if fails_over && !distribute.is_empty() {
         cursor.report(Code::Conflict, "distribute and failover exclude each other");
     }
     LocalityLoadBalancer { enabled, distribute, failover, failover_priority }

@@ -22,7 +22,7 @@ fn read_rule(cursor: &Cursor<'_>) -> Option<JwtRule> {
     let fields = cursor.fields();
     let issuer = fields.text("issuer");
     let audiences = fields.texts("audiences");
-    let keys = read_keys(&fields, issuer.is_some());
+    let keys = read_keys(&fields, issuer.as_deref());
     let from_headers = fields.list_of("fromHeaders", read_header);
     let from_params = read_names(&fields, "fromParams");
     let from_cookies = read_names(&fields, "fromCookies");
@@ -47,13 +47,13 @@ fn read_rule(cursor: &Cursor<'_>) -> Option<JwtRule> {
     })
 }
 
-fn read_keys(fields: &Fields<'_>, has_issuer: bool) -> Option<JwtKeys> {
+fn read_keys(fields: &Fields<'_>, issuer: Option<&str>) -> Option<JwtKeys> {
     let uri = fields.get("jwksUri");
     let inline = fields.get("jwks");
     if uri.is_some() && inline.is_some() {
         fields.cursor().report(Code::Conflict, "a rule has jwksUri or jwks, not both");
     }
-    if !has_issuer && uri.is_none() {
+    if issuer.is_none() && uri.is_none() {
         fields.cursor().report(Code::MissingField, "the field issuer is missing");
         return None;
     }

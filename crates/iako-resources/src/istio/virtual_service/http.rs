@@ -180,11 +180,11 @@ fn read_regex_rewrite(cursor: &Cursor<'_>) -> Option<PathRewrite> {
     let replacement = fields.required("rewrite").and_then(|cursor| cursor.text());
     let find = find.and_then(|cursor| {
         let text = cursor.text()?;
-        Pattern::searching(&text)
-            .map_err(|error| {
-                cursor.report(Code::BadRegex, format!("{text:?} does not compile: {error}"))
-            })
-            .ok()
+        let compiled = Pattern::searching(&text);
+        if let Err(error) = &compiled {
+            cursor.report(Code::BadRegex, format!("{text:?} does not compile: {error}"));
+        }
+        compiled.ok()
     });
     Some(PathRewrite::Regex { find: find?, replacement: replacement? })
 }

@@ -15,13 +15,15 @@ pub(crate) fn parse_endpoints(cursor: &Cursor<'_>, context: &Context<'_>) -> Opt
     let fields = cursor.fields();
     let subsets = fields.list_of("subsets", |cursor| {
         let fields = cursor.fields();
-        let ready = fields.list_of("addresses", |cursor| read_address(cursor, true));
-        let waiting = fields.list_of("notReadyAddresses", |cursor| read_address(cursor, false));
+        let ready = fields.list_of("addresses", |cursor| read_address(cursor));
+        let waiting = fields.list_of("notReadyAddresses", |cursor| read_address(cursor));
+        let waiting = waiting.into_iter().flatten();
+        let waiting = waiting.map(|address| SliceAddress { ready: false, ..address });
         let ports = read_ports(&fields);
         fields.ignore_rest();
         EndpointSlice {
             service: context.name.to_owned(),
-            addresses: ready.into_iter().chain(waiting).flatten().collect(),
+            addresses: ready.into_iter().flatten().chain(waiting).collect(),
             ports,
         }
     });
@@ -29,12 +31,12 @@ pub(crate) fn parse_endpoints(cursor: &Cursor<'_>, context: &Context<'_>) -> Opt
     Some(Endpoints { subsets })
 }
 
-fn read_address(cursor: &Cursor<'_>, ready: bool) -> Option<SliceAddress> {
+fn read_address(cursor: &Cursor<'_>) -> Option<SliceAddress> {
     let fields = cursor.fields();
     let address = fields.required("ip").and_then(|cursor| cursor.parsed(Code::BadValue));
     let pod = fields.get("targetRef").and_then(|cursor| read_pod(&cursor));
     fields.ignore_rest();
-    Some(SliceAddress { address: address?, ready, pod })
+    Some(SliceAddress { address: address?, ready: true, pod })
 }
 
 fn read_pod(cursor: &Cursor<'_>) -> Option<String> {

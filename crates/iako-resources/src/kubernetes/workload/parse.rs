@@ -1,17 +1,10 @@
 //! Reads a `Deployment` and its kin.
 
 use super::{WorkloadKind, WorkloadTemplate};
-use crate::{Code, Kind, Labels, kubernetes::pod::read_pod_spec, reader::Cursor};
+use crate::{Code, Labels, kubernetes::pod::read_pod_spec, reader::Cursor};
 
 /// Reads the object.
-pub(crate) fn parse(cursor: &Cursor<'_>, kind: Kind) -> Option<WorkloadTemplate> {
-    let kind = match kind {
-        Kind::StatefulSet => WorkloadKind::StatefulSet,
-        Kind::DaemonSet => WorkloadKind::DaemonSet,
-        Kind::ReplicaSet => WorkloadKind::ReplicaSet,
-        Kind::Job => WorkloadKind::Job,
-        _ => WorkloadKind::Deployment,
-    };
+pub(crate) fn parse(cursor: &Cursor<'_>, kind: WorkloadKind) -> Option<WorkloadTemplate> {
     let root = cursor.fields();
     let spec = root.get("spec");
     root.ignore_rest();
