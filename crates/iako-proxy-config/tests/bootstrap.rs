@@ -1,5 +1,7 @@
 //! Bootstrap files: what is taken, and what a mistake looks like.
 
+#![expect(clippy::unwrap_used, reason = "a test may be blunt")]
+
 use expect_test::{Expect, expect};
 use iako_proxy_config::{AdminAddress, Discovery, bootstrap};
 
@@ -54,7 +56,7 @@ fn a_bootstrap_in_yaml_is_read() {
     assert_eq!(value.listeners[0].name, "web");
 }
 
-fn check_refused(from: &str, to: &str, expected: Expect) {
+fn check_refused(from: &str, to: &str, expected: &Expect) {
     let file = FILE.replacen(from, to, 1);
     assert_ne!(file, FILE);
     expected.assert_eq(&bootstrap::parse("b.yaml", &file).unwrap_err().to_string());
@@ -65,55 +67,55 @@ fn mistakes_are_told_with_their_place_and_what_to_do() {
     check_refused(
         "lb_policy: ROUND_ROBIN",
         "lb_polizy: ROUND_ROBIN",
-        expect![
+        &expect![
             "b.yaml:19:5: static_resources.clusters[0].lb_polizy: `envoy.config.cluster.v3.Cluster` has no such field; did you mean `lb_policy`?"
         ],
     );
     check_refused(
         "ROUND_ROBIN",
         "MAGLOV",
-        expect![
+        &expect![
             "b.yaml:19:16: static_resources.clusters[0].lb_policy: `MAGLOV` is not a value of this field; write one of ROUND_ROBIN, LEAST_REQUEST, RING_HASH, RANDOM, MAGLEV, CLUSTER_PROVIDED, LOAD_BALANCING_POLICY_CONFIG"
         ],
     );
     check_refused(
         "250ms",
         "soon",
-        expect![
+        &expect![
             "b.yaml:18:21: static_resources.clusters[0].connect_timeout: is not a duration; write seconds with an `s`, such as `10s` or `0.25s`"
         ],
     );
     check_refused(
         "port_value: 8080",
         "port_value: 99999",
-        expect![
+        &expect![
             "b.yaml:28:64: static_resources.listeners[0].address.socket_address.port_value: 99999 is not a port; write a number from 0 to 65535"
         ],
     );
     check_refused(
         "stat_prefix: web",
         "stat_prefix: web\n          tunneling_config: {hostname: a}",
-        expect![
+        &expect![
             "b.yaml:35:29: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.tunneling_config: is not supported: this proxy does not have it; remove `tunneling_config`; docs/xds-support.md lists what is honoured"
         ],
     );
     check_refused(
         "cluster_name: xds}",
         "cluster_name: xdx}",
-        expect![
+        &expect![
             "b.yaml:13:7: dynamic_resources.ads_config.grpc_services: names the cluster `xdx`, which is not among static_resources.clusters; add the cluster, or name one that is there"
         ],
     );
     check_refused(
         "network.tcp_proxy.v3.TcpProxy",
         "network.echo.v3.Echo",
-        expect![
+        &expect![
             "b.yaml:33:11: static_resources.listeners[0].filter_chains[0].filters[0].typed_config: the network filter `tcp` (envoy.extensions.filters.network.echo.v3.Echo) is not supported; remove the filter; docs/xds-support.md lists those there are"
         ],
     );
     check_refused(
         "node: {id",
         "node: {id: [}",
-        expect!["b.yaml:2:12: mismatched bracket '[' closed by '}'; write YAML or JSON"],
+        &expect!["b.yaml:2:12: mismatched bracket '[' closed by '}'; write YAML or JSON"],
     );
 }

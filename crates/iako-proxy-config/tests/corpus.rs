@@ -1,5 +1,6 @@
 //! Recorded configurations of real control planes and of a real Envoy: each is taken, or refused
 //! for one precise reason. Skipped where the recordings are not at hand; `IAKO_CORPUS` names them.
+#![expect(clippy::unwrap_used, reason = "a test may be blunt")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -79,7 +80,7 @@ fn what_a_real_istiod_sent_is_taken_or_refused_by_name() {
                         Err(refusal) => {
                             *refusals
                                 .entry(format!("{}: {refusal}", file.path().display()))
-                                .or_default() += 1
+                                .or_default() += 1;
                         }
                     }
                 }

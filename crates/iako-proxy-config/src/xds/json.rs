@@ -24,11 +24,11 @@ fn read(resource: &Any) -> Option<Value> {
         SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(true);
     let mut object = serde_json::Map::new();
     object.insert("@type".to_owned(), Value::String(resource.type_url.clone()));
-    match message.serialize_with_options(serde_json::value::Serializer, &options).ok()? {
-        Value::Object(fields) => object.extend(fields),
-        other => {
-            object.insert("value".to_owned(), other);
-        }
+    let json = message.serialize_with_options(serde_json::value::Serializer, &options).ok()?;
+    if let Value::Object(fields) = json {
+        object.extend(fields);
+    } else {
+        object.insert("value".to_owned(), json);
     }
     Some(Value::Object(object))
 }

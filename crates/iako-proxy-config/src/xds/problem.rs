@@ -121,7 +121,7 @@ pub(crate) type Note = (FieldPath, String);
 /// problems costs no allocation, and the place to leave warnings.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct At<'a> {
-    parent: Option<&'a At<'a>>,
+    parent: Option<&'a Self>,
     step: Place<'a>,
     notes: &'a RefCell<Vec<Note>>,
 }

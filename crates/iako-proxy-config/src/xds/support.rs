@@ -5,11 +5,11 @@
 //! is what keeps that from happening: it looks at every field that is *set* in a resource, nested
 //! extensions included, and asks the table.
 
+mod page;
 mod table;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, MapKey, ReflectMessage as _, Value};
@@ -17,7 +17,8 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, MapKey, ReflectMessage as _
 use super::decode::typed_struct;
 use super::pool;
 use super::problem::{Fault, FieldPath, Note, Step};
-pub(crate) use table::TABLE;
+pub use page::support_page;
+use table::TABLE;
 
 /// What happens to a field that is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,28 +156,26 @@ impl Walk<'_> {
     }
 
     fn value(&mut self, value: &Value) -> Result<(), Fault> {
-        match value {
-            Value::Message(message) => self.message(message),
-            Value::List(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    let Value::Message(message) = item else { return Ok(()) };
-                    self.path.push(Step::Index(index));
-                    self.message(message)?;
-                    self.path.pop();
-                }
-                Ok(())
-            }
-            Value::Map(entries) => {
-                for (key, item) in sorted(entries) {
-                    let Value::Message(message) = item else { return Ok(()) };
-                    self.path.push(Step::Key(key));
-                    self.message(message)?;
-                    self.path.pop();
-                }
-                Ok(())
-            }
-            _ => Ok(()),
+        if let Value::Message(message) = value {
+            return self.message(message);
         }
+        if let Value::List(items) = value {
+            for (index, item) in items.iter().enumerate() {
+                let Value::Message(message) = item else { return Ok(()) };
+                self.path.push(Step::Index(index));
+                self.message(message)?;
+                self.path.pop();
+            }
+        }
+        if let Value::Map(entries) = value {
+            for (key, item) in sorted(entries) {
+                let Value::Message(message) = item else { return Ok(()) };
+                self.path.push(Step::Key(key));
+                self.message(message)?;
+                self.path.pop();
+            }
+        }
+        Ok(())
     }
 
     fn any(&mut self, any: &DynamicMessage) -> Result<(), Fault> {
@@ -204,48 +203,6 @@ fn sorted(entries: &HashMap<MapKey, Value>) -> Vec<(String, &Value)> {
     sorted
 }
 
-/// The page `docs/xds-support.md`: every message and every field of the table.
-pub fn support_page() -> String {
-    let mut page = String::from(PAGE_HEAD);
-    for message in TABLE.iter().copied().flatten() {
-        // Writing to a String cannot fail.
-        let _ = write_message(&mut page, message);
-    }
-    page
-}
-
-const PAGE_HEAD: &str = "\
-# What of Envoy's API is honoured
-
-Generated from the support table of `iako-proxy-config`; do not edit.
-
-A message that is not listed is an extension we do not have: a filter marked `is_optional` is then
-skipped with a warning, anything else is refused. A listed field is honoured; has no effect, and a
-warning says so; or is refused together with the resource that carries it, because leaving it out
-would change what the resource means.
-
-";
-
-fn write_message(page: &mut String, message: &MessageSupport) -> std::fmt::Result {
-    writeln!(page, "## `{}`\n", message.name)?;
-    let list = |fields: &[&str]| {
-        fields.iter().map(|field| format!("`{field}`")).collect::<Vec<_>>().join(", ")
-    };
-    if !message.honoured.is_empty() {
-        writeln!(page, "- honoured: {}", list(message.honoured))?;
-    }
-    for (why, fields) in message.warned {
-        writeln!(page, "- no effect, with a warning ({why}): {}", list(fields))?;
-    }
-    for (why, fields) in message.refused {
-        writeln!(page, "- refused ({why}): {}", list(fields))?;
-    }
-    if message.honoured.is_empty() && message.warned.is_empty() && message.refused.is_empty() {
-        writeln!(page, "- has no fields")?;
-    }
-    writeln!(page)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -262,10 +219,7 @@ mod tests {
         if !field.is_map() {
             return Some(message);
         }
-        match message.map_entry_value_field().kind() {
-            Kind::Message(value) => Some(value),
-            _ => None,
-        }
+        message.map_entry_value_field().kind().as_message().cloned()
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub(crate) mod typed;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use prost_types::{ListValue, Struct, Value, value::Kind};
 
-use document::{Node, NodeValue, Position};
+use document::{Node, NodeValue, Position, Style};
 use typed::ShapeFault;
 
 /// A structure as the message that it stands for.
@@ -20,14 +20,14 @@ pub(crate) fn from_struct(
 
 /// A value as a document node; it stands nowhere in particular.
 fn node(value: &Kind) -> Node {
-    let plain = |text: String| NodeValue::Scalar { text, quoted: false };
+    let plain = |text: String| NodeValue::Scalar { text, style: Style::Plain };
     let inner = |value: &Value| node(value.kind.as_ref().unwrap_or(&Kind::NullValue(0)));
     let at = Position { line: 0, column: 0 };
     let value = match value {
         Kind::NullValue(_) => plain("null".to_owned()),
         Kind::NumberValue(number) => plain(number.to_string()),
         Kind::BoolValue(value) => plain(value.to_string()),
-        Kind::StringValue(text) => NodeValue::Scalar { text: text.clone(), quoted: true },
+        Kind::StringValue(text) => NodeValue::Scalar { text: text.clone(), style: Style::Quoted },
         Kind::ListValue(list) => NodeValue::List(list.values.iter().map(inner).collect()),
         Kind::StructValue(fields) => NodeValue::Map(
             fields

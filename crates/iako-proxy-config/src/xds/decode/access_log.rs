@@ -65,10 +65,13 @@ fn file(
         None => LogFormat::Default,
         Some(AccessLogFormat::Format(text)) if text.is_empty() => LogFormat::Default,
         Some(AccessLogFormat::Format(text)) => LogFormat::Text(text.clone()),
-        Some(AccessLogFormat::JsonFormat(fields)) => json(fields, false, &at.field("json_format")),
-        Some(AccessLogFormat::TypedJsonFormat(fields)) => {
-            json(fields, false, &at.field("typed_json_format"))
+        Some(AccessLogFormat::JsonFormat(fields)) => {
+            LogFormat::Json { fields: json(fields, &at.field("json_format")), omit_empty: false }
         }
+        Some(AccessLogFormat::TypedJsonFormat(fields)) => LogFormat::Json {
+            fields: json(fields, &at.field("typed_json_format")),
+            omit_empty: false,
+        },
         Some(AccessLogFormat::LogFormat(format)) => {
             log_format(Some(format), &at.field("log_format"))?
         }
@@ -88,20 +91,21 @@ fn log_format(
         Some(Format::TextFormatSource(source)) => {
             LogFormat::Text(wire::text_source(source, &at.field("text_format_source"))?)
         }
-        Some(Format::JsonFormat(fields)) => {
-            json(fields, written.omit_empty_values, &at.field("json_format"))
-        }
+        Some(Format::JsonFormat(fields)) => LogFormat::Json {
+            fields: json(fields, &at.field("json_format")),
+            omit_empty: written.omit_empty_values,
+        },
     })
 }
 
 /// One text a key; what is nested gets dots in its key. The schema keeps no order, so that keys
 /// stand in the order of their names.
-fn json(fields: &Struct, omit_empty: bool, at: &At<'_>) -> LogFormat {
+fn json(fields: &Struct, at: &At<'_>) -> Vec<(String, String)> {
     let mut out = Vec::new();
     for (key, value) in &fields.fields {
         flatten(key.clone(), value, &mut out, &at.key(key));
     }
-    LogFormat::Json { fields: out, omit_empty }
+    out
 }
 
 fn flatten(key: String, value: &Value, out: &mut Vec<(String, String)>, at: &At<'_>) {

@@ -140,12 +140,14 @@ fn lb_policy(cluster: &pb::Cluster, at: &At<'_>) -> Result<LbPolicy, Fault> {
             Some(LbConfig::RingHashLbConfig(config)) => {
                 use pb::cluster::ring_hash_lb_config::HashFunction as Function;
                 let at = at.field("ring_hash_lb_config");
-                let murmur =
-                    wire::known::<Function>(config.hash_function, &at.field("hash_function"))?
-                        == Function::MurmurHash2;
-                ring_hash(config.minimum_ring_size, config.maximum_ring_size, murmur, &at)?
+                let at_function = at.field("hash_function");
+                let function = match wire::known::<Function>(config.hash_function, &at_function)? {
+                    Function::XxHash => HashFunction::XxHash,
+                    Function::MurmurHash2 => HashFunction::Murmur2,
+                };
+                ring_hash(config.minimum_ring_size, config.maximum_ring_size, function, &at)?
             }
-            _ => ring_hash(None, None, false, at)?,
+            _ => ring_hash(None, None, HashFunction::XxHash, at)?,
         },
         Kind::Maglev => match &cluster.lb_config {
             Some(LbConfig::MaglevLbConfig(config)) => {
@@ -177,7 +179,7 @@ fn least_request(choices: Option<u32>, at: &At<'_>) -> Result<LbPolicy, Fault> {
 fn ring_hash(
     least: Option<u64>,
     most: Option<u64>,
-    murmur: bool,
+    function: HashFunction,
     at: &At<'_>,
 ) -> Result<LbPolicy, Fault> {
     let (least, most) = (least.unwrap_or(1024), most.unwrap_or(RING_SIZE_MAX));
@@ -189,7 +191,7 @@ fn ring_hash(
     Ok(LbPolicy::RingHash(RingHash {
         ring_size_min: wire::non_zero_long(least, &at_least)?,
         ring_size_max: wire::non_zero_long(most, &at.field("maximum_ring_size"))?,
-        function: if murmur { HashFunction::Murmur2 } else { HashFunction::XxHash },
+        function,
     }))
 }
 
@@ -255,10 +257,13 @@ fn typed_policy(any: &prost_types::Any, at: &At<'_>) -> Result<Option<LbPolicy>,
         maglev(wire::unpack::<Maglev>(any, at)?.table_size, at)?
     } else if name == ring::RingHash::full_name() {
         let config: ring::RingHash = wire::unpack(any, at)?;
-        let function: ring::ring_hash::HashFunction =
-            wire::known(config.hash_function, &at.field("hash_function"))?;
-        let murmur = function == ring::ring_hash::HashFunction::MurmurHash2;
-        ring_hash(config.minimum_ring_size, config.maximum_ring_size, murmur, at)?
+        use ring::ring_hash::HashFunction as Function;
+        let function =
+            match wire::known::<Function>(config.hash_function, &at.field("hash_function"))? {
+                Function::DefaultHash | Function::XxHash => HashFunction::XxHash,
+                Function::MurmurHash2 => HashFunction::Murmur2,
+            };
+        ring_hash(config.minimum_ring_size, config.maximum_ring_size, function, at)?
     } else {
         return Ok(None);
     }))

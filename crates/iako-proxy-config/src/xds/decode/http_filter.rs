@@ -150,7 +150,7 @@ fn peer_metadata(fields: &Struct, at: &At<'_>) -> PeerMetadata {
                 value.downstream_discovery = discoveries(entry, &at);
             }
             "upstream_discovery" | "upstreamDiscovery" => {
-                value.upstream_discovery = discoveries(entry, &at)
+                value.upstream_discovery = discoveries(entry, &at);
             }
             "downstream_propagation" | "downstreamPropagation" => {
                 value.downstream_propagation = propagates(entry, &mut value.skip_external, &at);

@@ -57,7 +57,7 @@ pub(super) fn http2(
             .invalid(format!("{value} is no window size"), "write 65535 to 2147483647"))
     };
     let at_keepalive = at.field("connection_keepalive");
-    let keepalive = options.connection_keepalive.clone().unwrap_or_default();
+    let keepalive = options.connection_keepalive.unwrap_or_default();
     let streams = options.max_concurrent_streams.unwrap_or(default.concurrent_streams_max);
     if streams == 0 {
         return Err(at

@@ -262,7 +262,7 @@ fn validation_context(
         certificate_hashes: wire::list(
             &context.verify_certificate_hash,
             &at.field("verify_certificate_hash"),
-            certificate_hash,
+            |text, at| certificate_hash(text, at),
         )?,
         crl: crl(context, at)?,
     })
@@ -277,7 +277,7 @@ pub(super) fn crl(
     context.crl.as_ref().map(|source| Ok(Pem(wire::text_source(source, &at)?.into()))).transpose()
 }
 
-fn certificate_hash(text: &String, at: &At<'_>) -> Result<String, Fault> {
+fn certificate_hash(text: &str, at: &At<'_>) -> Result<String, Fault> {
     let digits: String =
         text.chars().filter(|c| *c != ':').map(|c| c.to_ascii_lowercase()).collect();
     if digits.len() != 64 || !digits.chars().all(|c| c.is_ascii_hexdigit()) {

@@ -111,7 +111,7 @@ fn paths(value: &HttpConnectionManager, message: &mut pb::HttpConnectionManager)
         StripPort::Keep => {}
         StripPort::Matching => message.strip_matching_host_port = true,
         StripPort::Any => {
-            message.strip_port_mode = Some(inner::StripPortMode::StripAnyHostPort(true))
+            message.strip_port_mode = Some(inner::StripPortMode::StripAnyHostPort(true));
         }
     }
 }

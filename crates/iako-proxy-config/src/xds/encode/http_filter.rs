@@ -122,7 +122,6 @@ fn fault(value: &Fault) -> filters::fault::v3::HttpFault {
             Some(fixed) => FaultDelaySecifier::FixedDelay(wire::duration(fixed)),
             None => FaultDelaySecifier::HeaderDelay(HeaderDelay {}),
         }),
-        ..Default::default()
     });
     let abort = value.abort.map(|abort| FaultAbort {
         percentage: Some(wire::fraction(abort.share)),

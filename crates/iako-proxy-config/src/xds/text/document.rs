@@ -40,9 +40,16 @@ pub(crate) struct Node {
     pub(crate) value: NodeValue,
 }
 
+/// How a single value is written. Only a plain one can be a number, a truth value or null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    Plain,
+    Quoted,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) enum NodeValue {
-    Scalar { text: String, quoted: bool },
+    Scalar { text: String, style: Style },
     List(Vec<Node>),
     Map(Vec<(Key, Node)>),
 }
@@ -72,7 +79,7 @@ impl Node {
 
     /// Whether this is YAML's or JSON's null.
     pub(crate) fn is_null(&self) -> bool {
-        matches!(&self.value, NodeValue::Scalar { text, quoted: false }
+        matches!(&self.value, NodeValue::Scalar { text, style: Style::Plain }
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
@@ -139,8 +146,9 @@ impl Builder {
     fn take(&mut self, event: Event<'_>, at: Position) -> Result<(), SyntaxFault> {
         match event {
             Event::Scalar(text, style, anchor, _) => {
-                let quoted = style != ScalarStyle::Plain;
-                self.scalar(text, quoted, anchor, at)
+                let plain = style == ScalarStyle::Plain;
+                let style = if plain { Style::Plain } else { Style::Quoted };
+                self.scalar(text, style, anchor, at)
             }
             Event::SequenceStart(_, anchor, _) => {
                 self.open(NodeValue::List(Vec::new()), anchor, at);
@@ -164,14 +172,21 @@ impl Builder {
                     problem: "an alias stands inside its own anchor".to_owned(),
                 }),
             },
-            _ => Ok(()),
+            Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(..)
+            | Event::DocumentEnd
+            | Event::Anchor(..)
+            | Event::UnresolvedAlias(_)
+            | Event::Comment(..)
+            | _ => Ok(()),
         }
     }
 
     fn scalar(
         &mut self,
         text: Cow<'_, str>,
-        quoted: bool,
+        style: Style,
         anchor: usize,
         at: Position,
     ) -> Result<(), SyntaxFault> {
@@ -187,7 +202,7 @@ impl Builder {
             *key = Some(Key { at, name: text.into_owned() });
             return Ok(());
         }
-        let value = NodeValue::Scalar { text: text.into_owned(), quoted };
+        let value = NodeValue::Scalar { text: text.into_owned(), style };
         self.place(Node { at, value }, anchor)
     }
 

@@ -2,8 +2,10 @@
 
 use prost_reflect::{Kind, MapKey, Value};
 
+use super::document::Style;
+
 /// The value of a scalar field, or nothing when the text is no such value.
-pub(super) fn value(kind: &Kind, text: &str, quoted: bool) -> Option<Value> {
+pub(super) fn value(kind: &Kind, text: &str, style: Style) -> Option<Value> {
     Some(match kind {
         Kind::Bool => Value::Bool(boolean(text)?),
         Kind::String => Value::String(text.to_owned()),
@@ -17,8 +19,11 @@ pub(super) fn value(kind: &Kind, text: &str, quoted: bool) -> Option<Value> {
         Kind::Uint64 | Kind::Fixed64 => Value::U64(integer(text)?.try_into().ok()?),
         Kind::Enum(descriptor) => {
             let by_name = descriptor.get_value_by_name(text).map(|value| value.number());
-            let by_number =
-                || integer(text).filter(|_| !quoted).and_then(|number| number.try_into().ok());
+            let by_number = || {
+                integer(text)
+                    .filter(|_| style == Style::Plain)
+                    .and_then(|number| number.try_into().ok())
+            };
             Value::EnumNumber(by_name.or_else(by_number)?)
         }
         Kind::Message(_) => return None,
@@ -27,7 +32,7 @@ pub(super) fn value(kind: &Kind, text: &str, quoted: bool) -> Option<Value> {
 
 /// The key of a map field.
 pub(super) fn map_key(kind: &Kind, text: &str) -> Option<MapKey> {
-    value(kind, text, true)?.into_map_key()
+    value(kind, text, Style::Quoted)?.into_map_key()
 }
 
 /// What a field of a kind accepts, as a sentence for its author.

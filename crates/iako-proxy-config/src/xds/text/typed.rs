@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 
-use super::document::{Node, NodeValue, Position};
+use super::document::{Node, NodeValue, Position, Style};
 use super::scalar;
 use crate::xds::pool;
 
@@ -128,7 +128,7 @@ fn single(node: &Node, kind: &Kind, path: &str) -> Result<Value, ShapeFault> {
     if let Kind::Message(descriptor) = kind {
         return Ok(Value::Message(message(node, descriptor, path)?));
     }
-    let NodeValue::Scalar { text, quoted } = &node.value else {
+    let NodeValue::Scalar { text, style } = &node.value else {
         return Err(ShapeFault::new(
             node,
             path,
@@ -136,7 +136,7 @@ fn single(node: &Node, kind: &Kind, path: &str) -> Result<Value, ShapeFault> {
             scalar::expectation(kind),
         ));
     };
-    scalar::value(kind, text, *quoted).ok_or_else(|| {
+    scalar::value(kind, text, *style).ok_or_else(|| {
         let problem = format!("`{text}` is not a value of this field");
         ShapeFault::new(node, path, problem, scalar::expectation(kind))
     })
@@ -187,12 +187,11 @@ fn packed(node: &Node, inner: &MessageDescriptor, path: &str) -> Result<Vec<u8>,
     use prost_reflect::prost::Message as _;
     // Types with a JSON form of their own stand under `value` beside `@type`.
     let own_form = inner.package_name() == "google.protobuf" && inner.name() != "Empty";
-    let value = match &node.value {
-        NodeValue::Map(entries) if own_form => {
-            entries.iter().find(|(key, _)| key.name == "value").map(|(_, value)| value)
-        }
-        _ => None,
+    let entries = match &node.value {
+        NodeValue::Map(entries) if own_form => entries.as_slice(),
+        NodeValue::Map(_) | NodeValue::List(_) | NodeValue::Scalar { .. } => &[],
     };
+    let value = entries.iter().find(|(key, _)| key.name == "value").map(|(_, value)| value);
     let message = match value {
         Some(value) => message(value, inner, &join(path, "value"))?,
         None => fields(node, inner, path, Some("@type"))?,
@@ -309,13 +308,17 @@ fn free_value(
         NodeValue::Scalar { .. } if node.is_null() => {
             message.set_field_by_number(1, Value::EnumNumber(0));
         }
-        NodeValue::Scalar { text, quoted: false } if matches!(text.as_str(), "true" | "false") => {
+        NodeValue::Scalar { text, style: Style::Plain }
+            if matches!(text.as_str(), "true" | "false") =>
+        {
             message.set_field_by_number(4, Value::Bool(text == "true"));
         }
-        NodeValue::Scalar { text, quoted } => match scalar::number(text).filter(|_| !quoted) {
-            Some(number) => message.set_field_by_number(2, Value::F64(number)),
-            None => message.set_field_by_number(3, Value::String(text.clone())),
-        },
+        NodeValue::Scalar { text, style } => {
+            match scalar::number(text).filter(|_| *style == Style::Plain) {
+                Some(number) => message.set_field_by_number(2, Value::F64(number)),
+                None => message.set_field_by_number(3, Value::String(text.clone())),
+            }
+        }
         NodeValue::Map(_) => {
             if let Some(inner) = inner(5) {
                 message.set_field_by_number(5, Value::Message(structure(node, &inner, path)?));

@@ -1,0 +1,141 @@
+//! A cluster with everything.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use iako_proxy_config::*;
+use iako_types::{Locality, Percent};
+
+use crate::shared::*;
+
+pub(crate) fn endpoint_set(name: &str) -> EndpointSet {
+    let mut workload = Endpoint::at(address("127.15.1.2:8080"));
+    workload.hostname = "a".into();
+    workload.health = HealthStatus::Draining;
+    workload.weight = some(3);
+    workload.metadata = EndpointMetadata {
+        transport_match: BTreeMap::from([("tlsMode".into(), "istio".into())]),
+        lb: BTreeMap::from([("version".into(), "v1".into())]),
+        workload: Some(WorkloadLabel {
+            workload: "cart-v1".into(),
+            namespace: "shop".into(),
+            canonical_name: "cart".into(),
+            canonical_revision: "v1".into(),
+            cluster: "Kubernetes".into(),
+        }),
+    };
+    let pipe = Endpoint {
+        address: EndpointAddress::Pipe("/tmp/socket".into()),
+        ..Endpoint::at(address("127.0.0.1:1"))
+    };
+    let place = LocalityEndpoints {
+        locality: Locality { region: "r".into(), zone: "z".into(), sub_zone: "s".into() },
+        priority: 0,
+        weight: Some(some(5)),
+        endpoints: vec![workload, pipe],
+    };
+    let next = LocalityEndpoints { priority: 1, ..LocalityEndpoints::default() };
+    EndpointSet { overprovisioning_factor: some(200), ..EndpointSet::new(name, vec![place, next]) }
+}
+
+pub(crate) fn cluster() -> Cluster {
+    let tls = |trust| {
+        UpstreamTransport::Tls(Box::new(UpstreamTls {
+            options: tls_options(trust),
+            sni: Some("outbound_.80_._.a.test".into()),
+            auto_sni: true,
+            auto_san_validation: true,
+        }))
+    };
+    let percent = |whole| Percent::from_whole(whole).unwrap();
+    Cluster {
+        alt_stat_name: "a;".into(),
+        connect_timeout: Duration::from_secs(10),
+        lb: LbPolicy::RingHash(RingHash {
+            ring_size_min: NonZeroU64::new(64).unwrap(),
+            ring_size_max: NonZeroU64::new(128).unwrap(),
+            function: HashFunction::Murmur2,
+        }),
+        subsets: subsets(),
+        panic_threshold: Percent::ZERO,
+        locality_weighted: true,
+        circuit_breakers: CircuitBreakers {
+            default: Thresholds {
+                connections_max: u32::MAX,
+                retry_budget: Some(RetryBudget { percent: percent(25), retries_min: 4 }),
+                ..Thresholds::default()
+            },
+            high: Thresholds { requests_max: 0, ..Thresholds::default() },
+        },
+        outlier_detection: outlier_detection(),
+        http: http(),
+        transport: tls(Trust::System),
+        transport_matches: vec![
+            TransportMatch {
+                name: "tlsMode-istio".into(),
+                criteria: BTreeMap::from([("tlsMode".into(), "istio".into())]),
+                transport: tls(Trust::Inline(Pem("roots".into()))),
+            },
+            TransportMatch {
+                name: "tlsMode-disabled".into(),
+                criteria: BTreeMap::new(),
+                transport: UpstreamTransport::Raw,
+            },
+        ],
+        tcp_keepalive: Some(TcpKeepalive {
+            probes: Some(some(3)),
+            time: Some(Duration::from_secs(60)),
+            interval: None,
+        }),
+        bind_address: Some(address("127.0.0.6:0")),
+        dns: DnsOptions {
+            refresh_rate: Duration::from_secs(60),
+            respect_ttl: true,
+            family: DnsFamily::V4Only,
+        },
+        metadata: ClusterMetadata {
+            services: vec![ServiceReference {
+                host: "a.shop.svc.cluster.local".into(),
+                name: "a".into(),
+                namespace: "shop".into(),
+            }],
+            subset: "v1".into(),
+            external: true,
+            alpn_override: false,
+            origin: Some(origin()),
+        },
+        ..Cluster::new("outbound|80|v1|a.shop.svc.cluster.local", Discovery::Eds("eds-name".into()))
+    }
+}
+
+fn outlier_detection() -> Option<OutlierDetection> {
+    Some(OutlierDetection {
+        consecutive_5xx: None,
+        consecutive_gateway_failure: Some(some(5)),
+        consecutive_local_origin_failure: None,
+        split_local_origin: true,
+        interval: Duration::from_secs(1),
+        base_ejection_time: Duration::from_secs(180),
+        ejection_time_max: Duration::from_secs(300),
+        ejection_max: Percent::HUNDRED,
+    })
+}
+
+fn subsets() -> Option<SubsetSelection> {
+    Some(SubsetSelection {
+        selectors: vec![vec!["stage".into(), "version".into()]],
+        fallback: SubsetFallback::Default(BTreeMap::from([("version".into(), "v1".into())])),
+    })
+}
+
+fn http() -> ClusterHttp {
+    ClusterHttp {
+        protocol: HttpProtocol::Http2,
+        idle_timeout: None,
+        connection_duration_max: Some(Duration::from_secs(60)),
+        requests_per_connection_max: Some(some(10)),
+        http2: Http2Options { concurrent_streams_max: 5, ..Http2Options::default() },
+        preserve_case: false,
+    }
+}

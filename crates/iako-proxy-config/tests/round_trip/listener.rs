@@ -1,0 +1,222 @@
+//! A listener with everything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use iako_proxy_config::*;
+use iako_types::Percent;
+
+use crate::route::route_table;
+use crate::shared::*;
+
+pub(crate) fn http_filters() -> Vec<HttpFilter> {
+    let filter = |name: &str, kind| HttpFilter { name: name.into(), disabled: false, kind };
+    let peer = PeerMetadata {
+        downstream_discovery: vec![PeerDiscovery::IstioHeaders, PeerDiscovery::WorkloadDiscovery],
+        upstream_discovery: vec![PeerDiscovery::IstioHeaders],
+        downstream_propagation: true,
+        upstream_propagation: true,
+        skip_external: true,
+    };
+    vec![
+        filter("istio.peer_metadata", HttpFilterKind::PeerMetadata(peer)),
+        filter("envoy.filters.http.jwt_authn", HttpFilterKind::JwtAuthn(Box::new(jwt_authn()))),
+        HttpFilter {
+            disabled: true,
+            ..filter("envoy.filters.http.rbac", HttpFilterKind::Rbac(Box::new(rbac())))
+        },
+        filter("istio.alpn", HttpFilterKind::Alpn),
+        filter("envoy.filters.http.fault", HttpFilterKind::Fault(Box::new(fault()))),
+        filter("envoy.filters.http.cors", HttpFilterKind::Cors),
+        filter("envoy.filters.http.grpc_stats", HttpFilterKind::GrpcStats),
+        filter(
+            "istio.stats",
+            HttpFilterKind::Stats(StatsFilter {
+                overrides: vec![StatsMetricOverride {
+                    metric: "requests_total".into(),
+                    drop: true,
+                    tags_to_remove: vec!["source_app".into()],
+                }],
+                disable_host_header_fallback: true,
+            }),
+        ),
+        filter(
+            "envoy.filters.http.router",
+            HttpFilterKind::Router(Router { suppress_envoy_headers: true }),
+        ),
+    ]
+}
+
+pub(crate) fn manager(routes: RouteSource) -> HttpConnectionManager {
+    HttpConnectionManager {
+        codec: CodecType::Http1,
+        filters: http_filters(),
+        server_name: "iako".into(),
+        server_header: ServerHeader::PassThrough,
+        use_remote_address: true,
+        xff_trusted_hops: 2,
+        skip_xff_append: true,
+        internal_addresses: vec!["10.0.0.0/8".parse().unwrap()],
+        via: "v".into(),
+        forward_client_cert: ForwardClientCert::AppendForward,
+        client_cert_details: ClientCertDetails {
+            subject: true,
+            cert: true,
+            chain: true,
+            dns: true,
+            uri: true,
+        },
+        normalize_path: true,
+        merge_slashes: true,
+        escaped_slashes: EscapedSlashes::UnescapeAndRedirect,
+        strip_port: StripPort::Any,
+        generate_request_id: false,
+        preserve_external_request_id: true,
+        request_id_in_response: true,
+        stream_idle_timeout: None,
+        request_timeout: Some(Duration::from_secs(1)),
+        request_headers_timeout: Some(Duration::from_secs(2)),
+        idle_timeout: None,
+        connection_duration_max: Some(Duration::from_secs(3)),
+        stream_duration_max: Some(Duration::from_secs(4)),
+        requests_per_connection_max: Some(some(9)),
+        delayed_close_timeout: Duration::from_secs(6),
+        drain_timeout: Duration::from_secs(7),
+        request_head_kib_max: 96,
+        headers_max: 50,
+        underscore_headers: UnderscoreHeaders::Drop,
+        http1: Http1Options {
+            accept_http_10: true,
+            default_host_for_http_10: "d".into(),
+            preserve_case: true,
+        },
+        http2: Http2Options {
+            concurrent_streams_max: 7,
+            allow_connect: true,
+            keepalive_interval: Some(Duration::from_secs(30)),
+            ..Http2Options::default()
+        },
+        upgrades: vec![UpgradeConfig { protocol: "websocket".into(), enabled: true }],
+        proxy_100_continue: true,
+        append_x_forwarded_port: true,
+        access_log: access_logs(),
+        tracing: Some(Tracing {
+            random_sampling: Percent::from_whole(1).unwrap(),
+            overall_sampling: Percent::HUNDRED,
+        }),
+        ..HttpConnectionManager::new("in", routes)
+    }
+}
+
+pub(crate) fn listener() -> Listener {
+    let chain = |name: &str, terminal| FilterChain {
+        name: name.into(),
+        matcher: FilterChainMatch::default(),
+        transport: DownstreamTransport::Raw,
+        handshake_timeout: None,
+        filters: Vec::new(),
+        terminal,
+    };
+    let mut tls = chain(
+        "tls",
+        Terminal::Http(Arc::new(manager(RouteSource::Inline(Arc::new(route_table()))))),
+    );
+    tls.matcher = FilterChainMatch {
+        destination_port: Some(8080),
+        destination_ranges: vec!["127.15.0.0/16".parse().unwrap()],
+        server_names: vec!["a.test".into(), "*.b.test".into()],
+        transport_protocol: Some("tls".into()),
+        application_protocols: vec!["istio".into()],
+        direct_source_ranges: vec!["10.0.0.0/8".parse().unwrap()],
+        source_type: SourceType::External,
+        source_ranges: vec!["10.1.0.0/16".parse().unwrap()],
+        source_ports: vec![1, 2],
+    };
+    tls.transport = DownstreamTransport::Tls(Box::new(DownstreamTls {
+        options: tls_options(Trust::Sds("ROOTCA".into())),
+        require_client_certificate: true,
+        require_sni: true,
+        session_resumption: false,
+    }));
+    tls.handshake_timeout = Some(Duration::from_secs(15));
+    tls.filters = vec![
+        NetworkFilter::Rbac(Box::new(rbac())),
+        NetworkFilter::MetadataExchange { protocol: "istio-peer-exchange".into() },
+        NetworkFilter::Stats(StatsFilter::default()),
+    ];
+    let tcp = TcpProxy {
+        idle_timeout: None,
+        duration_max: Some(Duration::from_secs(60)),
+        connect_attempts_max: some(3),
+        hash_source_ip: true,
+        access_log: access_logs(),
+        ..TcpProxy::new("tcp", TcpTarget::Weighted(vec![("a".into(), 1), ("b".into(), 0)]))
+    };
+    Listener {
+        addresses: vec![address("127.15.1.1:15006"), address("[::1]:15006")],
+        bind: false,
+        use_original_dst: true,
+        direction: Direction::Inbound,
+        inspectors: ListenerFilters {
+            original_dst: true,
+            tls: true,
+            http: true,
+            proxy_protocol: true,
+        },
+        inspect_timeout: None,
+        continue_on_inspect_timeout: true,
+        chains: vec![tls],
+        default_chain: Some(chain("rest", Terminal::Tcp(Arc::new(tcp)))),
+        access_log: access_logs(),
+        transparent: true,
+        freebind: true,
+        backlog: some(128),
+        ..Listener::new("virtualInbound", address("127.0.0.1:1"))
+    }
+}
+
+fn jwt_authn() -> JwtAuthn {
+    let mut provider = JwtProvider::new(
+        "https://issuer",
+        Jwks::Remote {
+            uri: "https://issuer/keys".into(),
+            cluster: "issuer".into(),
+            timeout: Duration::from_secs(3),
+            cache: Duration::from_secs(300),
+        },
+    );
+    provider.audiences = vec!["a".into()];
+    provider.from_headers =
+        vec![JwtHeader { name: "x-jwt".parse().unwrap(), prefix: "Bearer ".into() }];
+    provider.from_params = vec!["t".into()];
+    provider.from_cookies = vec!["c".into()];
+    provider.payload_header = Some("x-payload".parse().unwrap());
+    provider.claim_to_headers =
+        vec![ClaimToHeader { header: "x-sub".parse().unwrap(), claim: "sub".into() }];
+    provider.payload_in_metadata = "payload".into();
+    provider.space_delimited_claims = vec!["scope".into()];
+    provider.clear_route_cache = true;
+    JwtAuthn {
+        providers: BTreeMap::from([
+            ("p".to_owned(), provider),
+            ("q".to_owned(), JwtProvider::new("", Jwks::Inline("{}".into()))),
+        ]),
+        rules: vec![
+            JwtRule {
+                matcher: RouteMatch::any(),
+                requirement: Some(JwtRequirement::Any(vec![
+                    JwtRequirement::Provider { name: "p".into(), audiences: vec!["b".into()] },
+                    JwtRequirement::All(vec![JwtRequirement::Provider {
+                        name: "q".into(),
+                        audiences: vec![],
+                    }]),
+                    JwtRequirement::AllowMissing,
+                    JwtRequirement::AllowMissingOrFailed,
+                ])),
+            },
+            JwtRule { matcher: RouteMatch::any(), requirement: None },
+        ],
+        bypass_cors_preflight: true,
+    }
+}

@@ -1,0 +1,150 @@
+//! What is encoded decodes to the same value, without a warning: our control plane says nothing
+//! that our proxy does not understand.
+
+#![expect(clippy::unwrap_used, reason = "a test may be blunt")]
+
+mod cluster;
+mod listener;
+mod route;
+mod shared;
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use iako_proxy_config::xds::{decode, encode, to_json};
+use iako_proxy_config::*;
+use iako_types::{Locality, Percent};
+use proptest::prelude::*;
+
+use crate::cluster::{cluster, endpoint_set};
+use crate::listener::listener;
+use crate::route::route_table;
+use crate::shared::{address, some};
+
+#[test]
+fn a_listener_with_everything_comes_back() {
+    let value = listener();
+    let (back, warnings) = decode::listener(&encode::listener(&value)).unwrap();
+    assert_eq!(warnings, vec![]);
+    assert_eq!(back, value);
+}
+
+#[test]
+fn a_route_table_with_everything_comes_back() {
+    let value = route_table();
+    let (back, warnings) =
+        decode::route_configuration(&encode::route_configuration(&value)).unwrap();
+    assert_eq!(warnings, vec![]);
+    assert_eq!(back, value);
+}
+
+#[test]
+fn a_cluster_with_everything_comes_back() {
+    let value = cluster();
+    let (back, warnings) = decode::cluster(&encode::cluster(&value)).unwrap();
+    assert_eq!(warnings, vec![]);
+    assert_eq!(back, value);
+}
+
+#[test]
+fn every_kind_of_discovery_and_balancing_comes_back() {
+    let named = |mut set: EndpointSet| {
+        set.localities[0].endpoints = vec![Endpoint {
+            address: EndpointAddress::Host { name: "a.test".into(), port: 80 },
+            ..Endpoint::at(address("127.0.0.1:1"))
+        }];
+        set
+    };
+    let kinds = [
+        Discovery::Static(endpoint_set("c")),
+        Discovery::StrictDns(named(endpoint_set("c"))),
+        Discovery::LogicalDns(named(endpoint_set("c"))),
+        Discovery::OriginalDst { port_override: Some(80) },
+    ];
+    let policies = [
+        LbPolicy::RoundRobin,
+        LbPolicy::Random,
+        LbPolicy::LeastRequest(LeastRequest { choices: some(4) }),
+        LbPolicy::Maglev(MaglevTable { table_size: NonZeroU64::new(251).unwrap() }),
+        LbPolicy::ClusterProvided,
+    ];
+    for kind in kinds {
+        let original = matches!(kind, Discovery::OriginalDst { .. });
+        for lb in policies.clone() {
+            if original != (lb == LbPolicy::ClusterProvided) {
+                continue;
+            }
+            let value = Cluster { lb, ..Cluster::new("c", kind.clone()) };
+            let value = Cluster {
+                metadata: ClusterMetadata { alpn_override: true, ..value.metadata },
+                ..value
+            };
+            let (back, warnings) = decode::cluster(&encode::cluster(&value)).unwrap();
+            assert_eq!((back, warnings), (value, vec![]));
+        }
+    }
+}
+
+#[test]
+fn endpoints_and_secrets_come_back() {
+    let set = endpoint_set("c");
+    assert_eq!(decode::endpoints(&encode::endpoints(&set)).unwrap(), (set, vec![]));
+    let kinds = [
+        SecretKind::Certificate { chain: Pem("chain".into()), key: PrivateKey::new("key") },
+        SecretKind::Trust { roots: Pem("roots".into()), crl: Some(Pem("crl".into())) },
+    ];
+    for kind in kinds {
+        let secret = Secret { name: "s".into(), kind };
+        assert_eq!(decode::secret(&encode::secret(&secret)).unwrap(), (secret, vec![]));
+    }
+}
+
+#[test]
+fn a_node_comes_back() {
+    let metadata = serde_json::json!({ "NAMESPACE": "shop", "LABELS": { "app": "cart" }, "n": 3 });
+    let node = Node {
+        id: "sidecar~127.15.1.1~cart.shop~shop.svc.cluster.local".into(),
+        cluster: "cart.shop".into(),
+        locality: Locality { region: "r".into(), ..Locality::default() },
+        metadata: metadata.as_object().unwrap().clone(),
+    };
+    assert_eq!(decode::node(&encode::node(&node)), node);
+}
+
+#[test]
+fn a_resource_prints_as_json_with_its_extensions_unpacked() {
+    let json = to_json(&encode::listener(&listener()));
+    let filter = &json["filter_chains"][0]["filters"][3];
+    assert_eq!(json["@type"], "type.googleapis.com/envoy.config.listener.v3.Listener");
+    assert_eq!(filter["name"], "envoy.filters.network.http_connection_manager");
+    assert_eq!(filter["typed_config"]["route_config"]["virtual_hosts"][0]["domains"][0], "a.test");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_taken_or_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        use iako_proxy_config::xds::type_url;
+        let any = |url: &str| prost_types::Any { type_url: url.to_owned(), value: bytes.clone() };
+        drop(decode::listener(&any(type_url::LISTENER)));
+        drop(decode::cluster(&any(type_url::CLUSTER)));
+        drop(decode::route_configuration(&any(type_url::ROUTE_CONFIGURATION)));
+        drop(decode::endpoints(&any(type_url::ENDPOINTS)));
+        drop(decode::secret(&any(type_url::SECRET)));
+    }
+
+    #[test]
+    fn times_and_shares_come_back(seconds in 0u64..100_000_000, nanos in 0u32..1_000_000_000, ppm in 0u32..=1_000_000) {
+        let mut action = RouteAction::to(ClusterTarget::Cluster("c".into()));
+        action.idle_timeout = Some(Duration::new(seconds, nanos));
+        action.mirrors = vec![Mirror {
+            cluster: "m".into(),
+            share: Percent::from_f64(f64::from(ppm) / 10_000.0).unwrap(),
+            keep_host: false,
+        }];
+        let route = Route::new(RouteMatch::any(), Action::Forward(Box::new(action)));
+        let host = VirtualHost { domains: vec![Domain::Any], routes: vec![route], ..VirtualHost::default() };
+        let table = RouteConfiguration::new("t", vec![host]);
+        let (back, _) = decode::route_configuration(&encode::route_configuration(&table)).unwrap();
+        prop_assert_eq!(back, table);
+    }
+}

@@ -1,0 +1,147 @@
+//! A route table with everything.
+
+use std::time::Duration;
+
+use iako_proxy_config::*;
+use iako_types::Percent;
+
+use crate::shared::*;
+
+pub(crate) fn retry() -> RetryPolicy {
+    RetryPolicy {
+        conditions: RetryOn::ALL.into_iter().collect(),
+        status_codes: vec![429, 503],
+        headers: header_matches(),
+        retries_max: 2,
+        per_try_timeout: Some(Duration::from_secs(2)),
+        per_try_idle_timeout: Some(Duration::from_secs(1)),
+        back_off: BackOff { base: Duration::from_millis(5), max: Duration::from_millis(80) },
+        avoid_previous_hosts: true,
+        host_selection_attempts_max: some(5),
+        previous_priorities: Some(some(2)),
+    }
+}
+
+pub(crate) fn route_action(target: ClusterTarget) -> RouteAction {
+    RouteAction {
+        cluster_not_found_status: 500,
+        path_rewrite: Some(PathRewrite::Full(r"/a\1".into())),
+        host_rewrite: Some(HostRewrite::Literal("b.test".into())),
+        append_x_forwarded_host: true,
+        timeout: None,
+        idle_timeout: Some(Duration::ZERO),
+        max_stream_duration: Some(MaxStreamDuration {
+            limit: None,
+            grpc_timeout_max: Some(Duration::ZERO),
+            grpc_timeout_offset: Duration::from_millis(10),
+        }),
+        retry: Some(retry()),
+        mirrors: vec![Mirror {
+            cluster: "m".into(),
+            share: Percent::from_f64(12.5).unwrap(),
+            keep_host: true,
+        }],
+        hash: vec![
+            HashPolicy { source: HashSource::Header("x-u".parse().unwrap()), terminal: true },
+            HashPolicy {
+                source: HashSource::Cookie {
+                    name: "c".into(),
+                    ttl: Some(Duration::ZERO),
+                    path: "/".into(),
+                },
+                terminal: false,
+            },
+            HashPolicy { source: HashSource::SourceIp, terminal: false },
+            HashPolicy { source: HashSource::QueryParameter("q".into()), terminal: false },
+        ],
+        upgrades: vec![UpgradeConfig { protocol: "websocket".into(), enabled: false }],
+        priority: RoutePriority::High,
+        subset: vec![("version".into(), "v1".into())],
+        ..RouteAction::to(target)
+    }
+}
+
+pub(crate) fn route_table() -> RouteConfiguration {
+    let weighted = ClusterTarget::Weighted(vec![
+        WeightedCluster {
+            cluster: "a".into(),
+            weight: 0,
+            headers: mutations(),
+            host_rewrite: Some("h".into()),
+            overrides: overrides(),
+        },
+        WeightedCluster {
+            cluster: "b".into(),
+            weight: 10,
+            headers: HeaderMutations::default(),
+            host_rewrite: None,
+            overrides: FilterOverrides::default(),
+        },
+    ]);
+    let full = Route {
+        name: "r".into(),
+        matcher: full_match(),
+        action: Action::Forward(Box::new(route_action(weighted))),
+        headers: mutations(),
+        overrides: overrides(),
+        operation: "op".into(),
+        origin: Some(origin()),
+    };
+    let redirect = Redirect {
+        scheme: Some(RedirectScheme::Https),
+        host: Some("c.test".into()),
+        port: Some(8443),
+        path: Some(RedirectPath::Regex {
+            pattern: Pattern::parse("a").unwrap(),
+            substitution: "b".into(),
+        }),
+        status: 308,
+        strip_query: true,
+    };
+    let respond = DirectResponse { status: 404, body: bytes::Bytes::from_static(b"no") };
+    let path = |path| RouteMatch::path(path);
+    let virtual_host = VirtualHost {
+        name: "v".into(),
+        domains: ["a.test", "*.b.test", "c.*"]
+            .iter()
+            .map(|domain| domain.parse().unwrap())
+            .collect(),
+        routes: vec![
+            full,
+            Route::new(path(PathMatch::SegmentPrefix("/api".into())), Action::Redirect(redirect)),
+            Route::new(path(PathMatch::Exact("/x".into())), Action::Respond(respond)),
+            Route::new(
+                path(PathMatch::Connect),
+                Action::Forward(Box::new(RouteAction::to(ClusterTarget::Header(
+                    "x-c".parse().unwrap(),
+                )))),
+            ),
+        ],
+        require_tls: TlsRequirement::ExternalOnly,
+        headers: mutations(),
+        retry: Some(RetryPolicy::default()),
+        include_attempt_count: true,
+        overrides: overrides(),
+        origin: Some(origin()),
+    };
+    RouteConfiguration {
+        headers: mutations(),
+        most_specific_last: true,
+        ignore_port_in_host: true,
+        ..RouteConfiguration::new("t", vec![virtual_host])
+    }
+}
+
+fn full_match() -> RouteMatch {
+    let mut matcher = RouteMatch::path(PathMatch::Template(UriTemplate::parse("/a/{*}").unwrap()));
+    matcher.case_sensitive = false;
+    matcher.headers = header_matches();
+    matcher.query = vec![
+        QueryMatch { name: "q".into(), check: QueryCheck::Present },
+        QueryMatch { name: "r".into(), check: QueryCheck::Text(StringMatch::exact("1")) },
+    ];
+    matcher.metadata = vec![metadata_match()];
+    matcher.grpc_only = true;
+    matcher.share = Some(Percent::from_whole(7).unwrap());
+    matcher
+}

@@ -1,0 +1,205 @@
+//! Parts that several resources have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use iako_proxy_config::*;
+use iako_types::Percent;
+
+pub(crate) fn some(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
+}
+
+pub(crate) fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+pub(crate) fn origin() -> RuleOrigin {
+    RuleOrigin {
+        kind: "HTTPRoute".into(),
+        namespace: "shop".into(),
+        name: "cart".into(),
+        file: "shop.yaml".into(),
+        line: 12,
+    }
+}
+
+pub(crate) fn header(name: &str, value: &str, action: AppendAction) -> HeaderValueOption {
+    HeaderValueOption { name: name.parse().unwrap(), value: value.into(), action, keep_empty: true }
+}
+
+pub(crate) fn mutations() -> HeaderMutations {
+    HeaderMutations {
+        request_add: vec![header("x-a", "%REQ(:path)%", AppendAction::AddIfAbsent)],
+        request_remove: vec!["x-b".parse().unwrap()],
+        response_add: vec![header("x-c", "1", AppendAction::OverwriteIfExists)],
+        response_remove: vec!["x-d".parse().unwrap()],
+    }
+}
+
+pub(crate) fn header_matches() -> Vec<HeaderMatch> {
+    let check = |name: &str, check| HeaderMatch {
+        name: name.parse().unwrap(),
+        check,
+        invert: true,
+        missing_as_empty: true,
+    };
+    vec![
+        check(":method", HeaderCheck::Text(StringMatch::exact("GET"))),
+        check("x-n", HeaderCheck::Range { start: 1, end: 9 }),
+        check("x-p", HeaderCheck::Present(false)),
+        check("x-r", HeaderCheck::Text(StringMatch::Regex(Pattern::parse("a+").unwrap()))),
+    ]
+}
+
+pub(crate) fn metadata_match() -> MetadataMatch {
+    MetadataMatch {
+        filter: "envoy.filters.http.jwt_authn".into(),
+        path: vec!["payload".into(), "groups".into()],
+        value: MetadataValueMatch::Or(vec![
+            MetadataValueMatch::Text(StringMatch::prefix("a")),
+            MetadataValueMatch::ListContains(Box::new(MetadataValueMatch::Text(
+                StringMatch::suffix("b"),
+            ))),
+            MetadataValueMatch::Bool(true),
+            MetadataValueMatch::Null,
+            MetadataValueMatch::Present(true),
+        ]),
+        invert: true,
+    }
+}
+
+pub(crate) fn tls_options(trust: Trust) -> TlsOptions {
+    TlsOptions {
+        minimum: TlsVersion::V1_2,
+        maximum: Some(TlsVersion::V1_3),
+        cipher_suites: vec!["ECDHE-ECDSA-AES256-GCM-SHA384".into()],
+        alpn: vec!["istio".into(), "h2".into()],
+        certificates: vec![
+            CertificateSource::Inline { chain: Pem("chain".into()), key: PrivateKey::new("key") },
+            CertificateSource::Sds("default".into()),
+        ],
+        validation: Validation {
+            trust,
+            subject_alt_names: vec![
+                SanMatch { kind: Some(SanKind::Uri), matcher: StringMatch::exact("spiffe://a/b") },
+                SanMatch { kind: None, matcher: StringMatch::suffix(".test") },
+            ],
+            spki_pins: vec!["pin".into()],
+            certificate_hashes: vec!["ab".repeat(32)],
+            crl: Some(Pem("crl".into())),
+        },
+    }
+}
+
+pub(crate) fn access_logs() -> Vec<AccessLog> {
+    let filter = AccessLogFilter::And(vec![
+        AccessLogFilter::Status(LogComparison::AtLeast(500)),
+        AccessLogFilter::Or(vec![
+            AccessLogFilter::DurationMs(LogComparison::AtMost(5)),
+            AccessLogFilter::ResponseFlags(vec!["UH".into()]),
+            AccessLogFilter::NotHealthCheck,
+            AccessLogFilter::Header(header_matches().remove(0)),
+            AccessLogFilter::Sample(Percent::from_whole(1).unwrap()),
+            AccessLogFilter::GrpcStatus { statuses: vec![14], exclude: true },
+        ]),
+    ]);
+    vec![
+        AccessLog { sink: AccessLogSink::Stdout, format: LogFormat::Default, filter: Some(filter) },
+        AccessLog {
+            sink: AccessLogSink::File("/tmp/log".into()),
+            format: LogFormat::Json {
+                fields: vec![("a".into(), "%PROTOCOL%".into()), ("b".into(), "x".into())],
+                omit_empty: true,
+            },
+            filter: None,
+        },
+        AccessLog {
+            sink: AccessLogSink::Stderr,
+            format: LogFormat::Text("%PROTOCOL%\n".into()),
+            filter: None,
+        },
+    ]
+}
+
+pub(crate) fn overrides() -> FilterOverrides {
+    FilterOverrides {
+        fault: Some(Box::new(fault())),
+        cors: Some(Box::new(CorsPolicy {
+            allow_origins: vec![StringMatch::exact("https://a.test")],
+            allow_methods: "GET".into(),
+            allow_headers: "x-a".into(),
+            expose_headers: "x-b".into(),
+            max_age: "60".into(),
+            allow_credentials: true,
+            forward_unmatched_preflights: false,
+            enabled: Percent::from_whole(50).unwrap(),
+        })),
+        rbac: Some(None),
+        disabled: BTreeSet::from(["envoy.filters.http.rbac".to_owned(), "other".to_owned()]),
+    }
+}
+
+pub(crate) fn fault() -> Fault {
+    Fault {
+        delay: Some(Delay {
+            fixed: Some(Duration::from_millis(250)),
+            share: Percent::from_f64(0.5).unwrap(),
+        }),
+        abort: Some(Abort {
+            status: AbortStatus::Grpc(14),
+            share: Percent::from_whole(10).unwrap(),
+        }),
+        headers: header_matches(),
+        upstream_cluster: "c".into(),
+        active_max: Some(3),
+    }
+}
+
+pub(crate) fn rbac() -> Rbac {
+    let policy = Policy {
+        permissions: vec![
+            Permission::And(vec![
+                Permission::Path(StringMatch::prefix("/a")),
+                Permission::Not(Box::new(Permission::DestinationPort(80..=80))),
+                Permission::DestinationPort(1..=65535),
+                Permission::Or(vec![Permission::Any, Permission::Metadata(metadata_match())]),
+                Permission::PathTemplate(UriTemplate::parse("/foo/{*}/{**}").unwrap()),
+                Permission::DestinationIp("10.0.0.0/8".parse().unwrap()),
+                Permission::ServerName(StringMatch::exact("a.test")),
+            ]),
+            Permission::Header(header_matches().remove(0)),
+        ],
+        principals: vec![
+            Principal::And(vec![
+                Principal::Authenticated(Some(StringMatch::exact(
+                    "spiffe://cluster.local/ns/a/sa/b",
+                ))),
+                Principal::Authenticated(None),
+                Principal::Not(Box::new(Principal::DirectRemoteIp("::1/128".parse().unwrap()))),
+                Principal::RemoteIp("192.0.2.0/24".parse().unwrap()),
+                Principal::Or(vec![Principal::Any, Principal::Path(StringMatch::exact("/"))]),
+                Principal::Metadata(metadata_match()),
+            ]),
+            Principal::Header(header_matches().remove(1)),
+        ],
+        origin: Some(RuleOrigin {
+            kind: "AuthorizationPolicy".into(),
+            namespace: "shop".into(),
+            name: "cart".into(),
+            ..RuleOrigin::default()
+        }),
+    };
+    let rules = RbacRules {
+        action: RbacAction::Deny,
+        policies: BTreeMap::from([("ns[shop]-policy[cart]-rule[0]".to_owned(), policy)]),
+    };
+    Rbac {
+        rules: Some(rules.clone()),
+        shadow_rules: Some(RbacRules { action: RbacAction::Log, ..rules }),
+        shadow_prefix: "dry_".into(),
+        stat_prefix: "tcp.".into(),
+    }
+}
