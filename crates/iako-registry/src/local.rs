@@ -1,6 +1,7 @@
 //! Local pods: which processes `iako up` runs for a directory of YAML, and on which addresses.
 
 mod document;
+mod environment;
 mod plan;
 
 use std::net::Ipv4Addr;
@@ -12,7 +13,7 @@ use iako_resources::{
 use iako_types::{Namespace, ServiceAccount};
 
 pub use document::Readiness;
-pub use plan::{Allocated, local_pods};
+pub use plan::{Allocated, local_pods, silent_workloads};
 
 use crate::WorkloadOwner;
 

@@ -116,28 +116,46 @@ fn keep_last_good(file: &FileContent, before: &Source) -> Held {
         // What follows the fault is unknown, so nothing of the file is taken.
         if let Some(old) = before.files.get(&file.file).filter(|old| !old.resources.is_empty()) {
             for resource in &old.resources {
-                held.diagnostics.push(kept(resource));
+                held.diagnostics.push(kept(resource, &[]));
             }
             held.resources.clone_from(&old.resources);
         }
         return held;
     }
-    for key in &file.refused {
-        let old = before.files.values().flat_map(|held| &held.resources);
-        let Some(last_good) = old.into_iter().find(|resource| resource.key() == *key) else {
-            continue;
-        };
+    let missing = nameless_faults(file, before);
+    for key in file.refused.iter().chain(&missing) {
+        let mut old = before.files.values().flat_map(|held| &held.resources);
+        let Some(last_good) = old.find(|resource| resource.key() == *key) else { continue };
         if held.resources.iter().all(|resource| resource.key() != *key) {
+            let diagnostic = kept(last_good, &held.diagnostics);
             held.resources.push(last_good.clone());
-            held.diagnostics.push(kept(last_good));
+            held.diagnostics.push(diagnostic);
         }
     }
     held
 }
 
-fn kept(resource: &Resource) -> Diagnostic {
+/// The objects that the file held and names no more, when it holds one whose kind or name cannot
+/// be read: a misspelt `kind` is an edit that breaks an object, not one that removes it.
+fn nameless_faults(file: &FileContent, before: &Source) -> Vec<ResourceKey> {
+    let faults = [Code::BadMetadata, Code::NotAnObject, Code::UnknownKind];
+    let is_nameless = |found: &Diagnostic| found.is_error() && faults.contains(&found.code);
+    let held = before.files.get(&file.file);
+    let Some(held) = held.filter(|_| file.diagnostics.iter().any(is_nameless)) else {
+        return Vec::new();
+    };
+    let known = |key: &ResourceKey| file.resources.iter().any(|resource| resource.key() == *key);
+    held.resources.iter().map(Resource::key).filter(|key| !known(key)).collect()
+}
+
+/// Says that an object stays, at the place of what is wrong with it, if that is known.
+fn kept(resource: &Resource, diagnostics: &[Diagnostic]) -> Diagnostic {
+    let key = resource.key();
+    let subject = key.to_string();
+    let fault = diagnostics.iter().find(|found| found.is_error() && found.subject == subject);
+    let origin = fault.map_or_else(|| resource.origin(), |found| &found.origin).clone();
     let message = "the previous version stays in force until the error is mended".to_owned();
-    Diagnostic::new(Code::KeptLastGood, resource.key(), resource.origin().clone(), message)
+    Diagnostic::new(Code::KeptLastGood, key, origin, message)
 }
 
 /// Two documents of one name. A pod that runs counts over the document that asked for it; of

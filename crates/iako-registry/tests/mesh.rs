@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
-use iako_registry::{Change, LocalPodRole, MeshSnapshot, MeshState, Readiness, local_pods};
+use iako_registry::{
+    Change, LocalPodRole, MeshSnapshot, MeshState, Readiness, local_pods, silent_workloads,
+};
 use iako_resources::{ReadOptions, read_text};
 
 const NETWORK: Ipv4Addr = Ipv4Addr::new(127, 15, 0, 0);
@@ -131,4 +133,71 @@ fn the_same_content_makes_no_new_version() {
     let one = replace(&mut state, "shop", SHOP);
     let two = replace(&mut state, "shop", SHOP);
     assert!(Arc::ptr_eq(&one, &two));
+}
+
+#[test]
+fn a_misspelt_kind_does_not_remove_its_object() {
+    let mut state = MeshState::default();
+    let _good = replace(&mut state, "shop", SHOP);
+    let broken = replace(&mut state, "shop", &SHOP.replace("kind: Gateway", "kind: Gatway"));
+    assert_eq!(broken.gateways.len(), 1, "{:?}", broken.diagnostics);
+    let removed = replace(&mut state, "shop", SHOP.rsplit_once("---").unwrap().0);
+    assert_eq!(removed.gateways.len(), 0);
+}
+
+#[test]
+fn what_is_outside_the_mesh_is_reached_without_its_mutual_tls() {
+    let text = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: { name: pay }
+spec:
+  hosts: [pay.example.com]
+  ports: [{ number: 443, name: tls, protocol: TLS }]
+  resolution: STATIC
+  endpoints: [{ address: 127.9.9.9, labels: { security.istio.io/tlsMode: istio }, weight: 3 }]
+";
+    let snapshot = replace(&mut MeshState::default(), "shop", text);
+    let host = "pay.example.com".parse().unwrap();
+    let service = snapshot.service(&host, &"default".parse().unwrap()).unwrap();
+    let endpoint = &service.endpoints(443)[0];
+    assert!(service.mesh_external && !endpoint.mutual_tls);
+    assert_eq!((endpoint.port, endpoint.weight), (443, 3));
+}
+
+#[test]
+fn variables_are_looked_up_when_the_process_starts() {
+    let text = "
+apiVersion: v1
+kind: Secret
+metadata: { name: keys }
+data: { a: aGVsbG8= }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: app }
+spec:
+  template:
+    spec:
+      containers:
+      - name: app
+        command: [app]
+        env:
+        - { name: NAME, valueFrom: { fieldRef: { fieldPath: metadata.name } } }
+        - { name: KEY, valueFrom: { secretKeyRef: { name: keys, key: a } } }
+        - { name: NONE, valueFrom: { configMapKeyRef: { name: keys, key: a, optional: true } } }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: image-only }
+spec: { template: { spec: { containers: [{ name: app, image: nginx }] } } }
+";
+    let snapshot = replace(&mut MeshState::default(), "shop", text);
+    let pods = local_pods(&snapshot, NETWORK, &BTreeMap::new());
+    let LocalPodRole::Application(containers) = &pods[0].role else { panic!() };
+    let variables = pods[0].environment(&containers[0], &snapshot);
+    let expected = [("NAME", "app-0"), ("KEY", "hello")];
+    assert_eq!(variables, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let silent = silent_workloads(&snapshot);
+    assert_eq!(silent[0].subject, "Deployment default/image-only");
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use iako_resources::{
     Object, Service as ServiceObject, ServiceEntry,
     istio::service_entry::{EndpointAddress, Location, Resolution},
-    kubernetes::service::{ClusterIp, TargetPort},
+    kubernetes::service::{ClusterIp, TargetPort, Transport},
 };
-use iako_types::{CidrRange, HostPattern, Hostname};
+use iako_types::{AppProtocol, CidrRange, HostPattern, Hostname};
 
 use super::{Parts, endpoints, protocol::protocol};
 use crate::{MeshSnapshot, Service, ServicePort, ServiceResolution, ServiceSource};
@@ -47,6 +47,7 @@ fn of_service(
     let ports: Vec<ServicePort> = spec
         .ports
         .iter()
+        .filter(|port| port.transport != Transport::Sctp)
         .map(|port| ServicePort {
             number: port.port,
             name: port.name.clone(),
@@ -88,14 +89,23 @@ fn of_entry(object: &Object<ServiceEntry>, host: &HostPattern, snapshot: &MeshSn
         .map(|port| ServicePort {
             number: port.number,
             name: port.name.clone(),
-            protocol: port.protocol,
+            protocol: match port.protocol {
+                AppProtocol::Unknown => protocol(Transport::Tcp, None, &port.name, port.number),
+                declared => declared,
+            },
             target: TargetPort::Number(port.target_port.unwrap_or(port.number)),
         })
         .collect();
-    let endpoints: BTreeMap<_, _> = ports
+    let mut endpoints: BTreeMap<_, _> = ports
         .iter()
         .map(|port| (port.number, endpoints::of_entry(object, host, port, snapshot)))
         .collect();
+    let mesh_external = spec.location == Location::MeshExternal;
+    if mesh_external {
+        // What is outside never speaks the mesh's mutual TLS, whatever its labels say.
+        let outside = endpoints.values_mut().flatten();
+        outside.for_each(|endpoint| endpoint.mutual_tls = false);
+    }
     Service {
         host: host.clone(),
         aliases: Vec::new(),
@@ -111,7 +121,7 @@ fn of_entry(object: &Object<ServiceEntry>, host: &HostPattern, snapshot: &MeshSn
             Resolution::Dns => ServiceResolution::Dns,
             Resolution::DnsRoundRobin => ServiceResolution::DnsRoundRobin,
         },
-        mesh_external: spec.location == Location::MeshExternal,
+        mesh_external,
         export_to: spec
             .export_to
             .clone()

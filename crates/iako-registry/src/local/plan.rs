@@ -6,7 +6,7 @@ use std::{
 };
 
 use iako_resources::{
-    Gateway, Labels, Object, Origin, Pod, WorkloadTemplate,
+    Code, Diagnostic, Gateway, Labels, Object, Origin, Pod, WorkloadTemplate,
     kubernetes::{
         pod::{Container, ContainerPort, PodSpec},
         service::Transport,
@@ -79,6 +79,29 @@ pub fn local_pods(
             let known = earlier.get(&(draft.namespace.clone(), draft.name.clone()));
             let address = known.copied().or_else(|| free.next())?;
             Some(draft.at(address))
+        })
+        .collect()
+}
+
+/// The workloads for which nothing runs on this machine, because no container gives a command.
+#[must_use]
+pub fn silent_workloads(snapshot: &MeshSnapshot) -> Vec<Diagnostic> {
+    let templates = snapshot.templates.iter().map(|template| {
+        let spec = &template.spec;
+        let role = role_of(&spec.pod, &spec.labels, &spec.annotations, snapshot);
+        (role, format!("{} ", spec.kind.kind()), &template.meta, &template.origin)
+    });
+    let pods = snapshot.pods.iter().filter(|pod| pod.spec.ip.is_none()).map(|pod| {
+        let role = role_of(&pod.spec.spec, &pod.meta.labels, &pod.meta.annotations, snapshot);
+        (role, "Pod ".to_owned(), &pod.meta, &pod.origin)
+    });
+    let silent = templates.chain(pods).filter(|(role, ..)| role.is_none());
+    silent
+        .map(|(_, kind, meta, origin)| {
+            let subject = format!("{kind}{}/{}", meta.namespace, meta.name);
+            let message = "no container gives a command, so nothing runs for it on this machine";
+            Diagnostic::new(Code::NoEffect, subject, origin.clone(), message.to_owned())
+                .with_help("give a container a command; images are not pulled")
         })
         .collect()
 }
