@@ -58,6 +58,12 @@ impl TypeUrl {
         self.is_full_state() || self.0.starts_with("type.googleapis.com/istio.")
     }
 
+    /// Whether the protocol itself defines this type. Requests for such a type are answered even
+    /// when there is nothing of it; others only by a control plane that serves them.
+    pub(crate) fn is_core(&self) -> bool {
+        self.rank() < OTHERS || *self == Self::RUNTIME
+    }
+
     /// Place in the order of sending: make before break.
     fn rank(&self) -> u8 {
         const ORDER: [&TypeUrl; 8] = [
@@ -70,10 +76,13 @@ impl TypeUrl {
             &TypeUrl::SECRET,
             &TypeUrl::EXTENSION,
         ];
-        let place = ORDER.iter().position(|known| *known == self).unwrap_or(ORDER.len());
-        u8::try_from(place).unwrap_or(u8::MAX)
+        let place = ORDER.iter().position(|known| *known == self);
+        place.and_then(|place| u8::try_from(place).ok()).unwrap_or(OTHERS)
     }
 }
+
+/// The rank of types without a place of their own.
+const OTHERS: u8 = u8::MAX;
 
 impl From<String> for TypeUrl {
     fn from(name: String) -> Self {

@@ -168,9 +168,13 @@ fn x5_nothing_is_sent_when_nothing_changed() {
 #[test]
 fn x6_an_unknown_type_gets_no_answer_and_harms_nothing() {
     let mut client = Client::delta(&[(CDS, "a=1")]);
-    client.ask(&TypeUrl::from("type.example.com/Unknown".to_owned()), "");
+    let unknown = TypeUrl::from("type.googleapis.com/istio.v1.HealthInformation".to_owned());
+    client.ask(&unknown, "");
+    client.ask(&unknown, "+x");
     client.ask(&CDS, "");
     assert_eq!(client.settle(), ["Cluster a"]);
+    client.publish(&[(CDS, "a=1"), (unknown, "x=1")]);
+    assert_eq!(client.settle(), ["HealthInformation x"], "served after all");
 }
 
 #[test]

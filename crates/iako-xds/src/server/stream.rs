@@ -104,11 +104,15 @@ impl ServerStream {
         snapshot: &Snapshot,
         removals: Removals,
     ) -> Option<Response> {
+        let set = snapshot.set(type_url).map(AsRef::as_ref);
+        if set.is_none() && !type_url.is_core() {
+            // Nobody here serves this type; saying that its resources do not exist would be a lie.
+            return None;
+        }
         let kind = self.kinds.get_mut(type_url)?;
         if *type_url == TypeUrl::ENDPOINTS && !kind.is_waiting() {
             kind.push_again(std::mem::take(&mut self.endpoints_due));
         }
-        let set = snapshot.set(type_url).map(AsRef::as_ref);
         let answer = match self.variant {
             Variant::Delta => kind.next_delta(set, removals),
             Variant::StateOfTheWorld if type_url.is_full_state() => kind.next_whole(set, removals),
