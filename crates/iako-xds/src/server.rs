@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{Stream, StreamExt};
@@ -216,7 +216,7 @@ async fn converse<Message>(
         stream.on_snapshot(snapshot);
     }
     loop {
-        while let Some(response) = stream.next_response() {
+        while let Some(response) = stream.next_response(clock::now()) {
             tracing::debug!(node = %node.id, type_url = %response.type_url, nonce = %response.nonce,
                 resources = response.resources.len(), removed = response.removed.len(), "xds response");
             admitted.note(&stream);
@@ -243,8 +243,17 @@ async fn converse<Message>(
                     stream.on_snapshot(snapshot);
                 }
             }
+            () = until(stream.wake_at(clock::now())) => {}
             () = outbound.closed() => return Ok(()),
         }
+    }
+}
+
+/// Waits until `moment`, or for ever.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

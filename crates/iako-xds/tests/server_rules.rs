@@ -3,9 +3,14 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may be blunt")]
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
+use iako_rt::clock;
 use iako_xds::{
     DeltaRequest, Request, Resource, ResourceSet, Response, ServerStream, Snapshot, StateRequest,
     TypeUrl, Variant,
@@ -28,11 +33,13 @@ fn snapshot(sets: &[(TypeUrl, &str)]) -> Snapshot {
 struct Client {
     stream: ServerStream,
     nonces: BTreeMap<TypeUrl, String>,
+    now: Instant,
 }
 
 impl Client {
     fn new(variant: Variant, sets: &[(TypeUrl, &str)]) -> Self {
-        let mut client = Self { stream: ServerStream::new(variant), nonces: BTreeMap::new() };
+        let stream = ServerStream::new(variant);
+        let mut client = Self { stream, nonces: BTreeMap::new(), now: clock::now() };
         client.publish(sets);
         client
     }
@@ -91,7 +98,7 @@ impl Client {
 
     /// The next response in short form, without an answer to it.
     fn hear(&mut self) -> Option<Response> {
-        let response = self.stream.next_response()?;
+        let response = self.stream.next_response(self.now)?;
         self.nonces.insert(response.type_url.clone(), response.nonce.clone());
         Some(response)
     }
@@ -401,9 +408,10 @@ fn d6_the_first_wildcard_request_is_answered_even_with_nothing() {
 fn d6_nothing_is_said_before_there_is_a_state() {
     let mut stream = ServerStream::new(Variant::Delta);
     stream.on_request(Request::Delta(CDS, DeltaRequest::default()));
-    assert_eq!(stream.next_response(), None);
+    let now = clock::now();
+    assert_eq!(stream.next_response(now), None);
     stream.on_snapshot(Arc::new(snapshot(&[(CDS, "a=1")])));
-    assert_eq!(short(&stream.next_response().unwrap()), "Cluster a");
+    assert_eq!(short(&stream.next_response(now).unwrap()), "Cluster a");
 }
 
 #[test]
@@ -447,6 +455,8 @@ fn o1_a_cluster_leaves_after_the_routes_to_it() {
     assert_eq!(client.take(), "-", "the client may still route to b");
     client.accept(&RDS);
     assert_eq!(client.settle(), ["Cluster !b", "ClusterLoadAssignment !b"]);
+    let before = [(CDS, "a=1 b=1"), (RDS, "r=1")];
+    let after = [(CDS, "a=2"), (RDS, "r=2")];
     let mut state = Client::state(&before);
     state.names(&CDS, &[]);
     state.names(&RDS, &["r"]);
@@ -473,6 +483,63 @@ fn o1_a_cluster_stays_while_the_client_rejects_the_new_routes() {
     assert_eq!(client.take(), "-", "the old routes still need b");
     client.publish(&[(CDS, "a=1"), (RDS, "r=3")]);
     assert_eq!(client.settle(), ["RouteConfiguration r", "Cluster !b"]);
+}
+
+#[test]
+fn o1_routes_wait_until_the_client_is_ready_with_a_new_cluster() {
+    let before = [(CDS, "a=1"), (EDS, "a=1"), (RDS, "r=1")];
+    let after = [(CDS, "b=1"), (EDS, "b=1"), (RDS, "r=2")];
+    let start = || {
+        let mut client = Client::delta(&before);
+        client.ask(&CDS, "");
+        client.ask(&EDS, "+a");
+        client.ask(&RDS, "+r");
+        client.settle();
+        client.publish(&after);
+        assert_eq!(client.settle(), ["Cluster b"]);
+        client
+    };
+    let mut client = start();
+    client.ask(&EDS, "+b");
+    assert_eq!(client.take(), "ClusterLoadAssignment b");
+    assert_eq!(client.take(), "-", "the endpoints are on their way");
+    client.accept(&EDS);
+    let rest = ["RouteConfiguration r", "Cluster !a", "ClusterLoadAssignment !a"];
+    assert_eq!(client.settle(), rest);
+    assert_eq!(client.stream.wake_at(client.now), None);
+    // A client that never asks for the endpoints waits two seconds, not for ever.
+    let mut client = start();
+    let wake = client.stream.wake_at(client.now).unwrap();
+    assert_eq!(wake, client.now + Duration::from_secs(2));
+    client.now = wake;
+    assert_eq!(client.settle(), rest);
+    assert_eq!(client.stream.wake_at(client.now), None);
+}
+
+#[test]
+fn o1_routes_wait_for_a_cluster_that_waits_for_its_turn() {
+    let mut client = Client::delta(&[(CDS, "a=1"), (RDS, "r=1")]);
+    client.ask(&CDS, "");
+    client.ask(&RDS, "+r");
+    client.settle();
+    client.publish(&[(CDS, "a=2"), (RDS, "r=1")]);
+    assert_eq!(client.take(), "Cluster a");
+    client.publish(&[(CDS, "a=2 b=1"), (RDS, "r=2")]);
+    assert_eq!(client.take(), "-", "the routes to b would come before b");
+    client.accept(&CDS);
+    assert_eq!(client.settle(), ["Cluster b", "RouteConfiguration r"]);
+}
+
+#[test]
+fn o1_the_routes_of_a_returning_client_wait_for_new_clusters_too() {
+    let mut client = Client::state(&[(CDS, "b=1"), (EDS, "b=1"), (RDS, "r=2")]);
+    client.names_with(&CDS, &[], "older", "");
+    client.names_with(&RDS, &["r"], "older", "");
+    assert_eq!([client.take(), client.take()], ["Cluster b", "-"]);
+    client.names(&EDS, &["b"]);
+    assert_eq!([client.take(), client.take()], ["ClusterLoadAssignment b", "-"]);
+    client.names(&EDS, &["b"]);
+    assert_eq!(client.take(), "RouteConfiguration r");
 }
 
 /// What may happen to a stream.

@@ -5,6 +5,7 @@ mod kind;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use self::kind::{Kind, Removals};
@@ -13,6 +14,10 @@ use crate::{Request, Response, Snapshot, TypeUrl, Variant};
 
 /// Types that one stream may ask for; bounds what a client can make us remember. Envoy has nine.
 const TYPES_MAX: usize = 64;
+
+/// How long listeners and routes wait for a client to be ready with the clusters they may refer
+/// to. Bounds the harm of a client that never asks for a cluster's endpoints.
+const HOLD_MAX: Duration = Duration::from_secs(2);
 
 /// The server's end of one stream.
 ///
@@ -25,6 +30,11 @@ pub struct ServerStream {
     /// Endpoints of clusters that changed: a client that updates a cluster waits for its
     /// endpoints, and a delta client does not even ask for them.
     endpoints_due: BTreeSet<Arc<str>>,
+    /// Endpoints of clusters that are new to the client: until it has them, a request to such a
+    /// cluster fails.
+    fresh: BTreeSet<Arc<str>>,
+    /// Since when listeners and routes wait.
+    held_since: Option<Instant>,
     responses: u64,
 }
 
@@ -37,6 +47,8 @@ impl ServerStream {
             snapshot: None,
             kinds: BTreeMap::new(),
             endpoints_due: BTreeSet::new(),
+            fresh: BTreeSet::new(),
+            held_since: None,
             responses: 0,
         }
     }
@@ -71,25 +83,40 @@ impl ServerStream {
 
     /// What is to be sent next; none when everything is sent or waits for the client.
     ///
-    /// Types go out in the order that makes before it breaks: clusters and endpoints are removed
-    /// only when the client has taken the listeners and routes that no longer need them.
-    pub fn next_response(&mut self) -> Option<Response> {
+    /// Types go out in the order that makes before it breaks. A client that has listeners or
+    /// routes is sent others only when it is ready with the clusters that are new, or after 2 s;
+    /// clusters and endpoints are removed only when it has taken the listeners and routes that no
+    /// longer need them.
+    pub fn next_response(&mut self, now: Instant) -> Option<Response> {
         let snapshot = Arc::clone(self.snapshot.as_ref()?);
         let types: Vec<TypeUrl> = self.kinds.keys().cloned().collect();
-        let add = |type_url: &TypeUrl| match is_target(type_url) {
-            true => Removals::Held,
-            false => Removals::Sent,
-        };
+        for (type_url, kind) in &mut self.kinds {
+            if type_url.is_full_state() {
+                kind.take_up(snapshot.set(type_url).map(AsRef::as_ref));
+            }
+        }
+        let hold = self.hold_references(&snapshot, now);
         for type_url in &types {
-            if let Some(response) = self.respond(type_url, &snapshot, add(type_url)) {
+            let refers = REFERRING.contains(type_url);
+            if hold && refers && self.kinds.get(type_url).is_some_and(Kind::has_any) {
+                continue;
+            }
+            let removals = if is_target(type_url) { Removals::Held } else { Removals::Sent };
+            if let Some(response) = self.respond(type_url, &snapshot, removals) {
                 return Some(response);
             }
         }
-        if !self.references_settled() {
+        if hold || !self.references_settled() {
             return None;
         }
         let mut targets = types.iter().filter(|type_url| is_target(type_url));
         targets.find_map(|type_url| self.respond(type_url, &snapshot, Removals::Sent))
+    }
+
+    /// When to ask for responses again although nothing has happened; none when that is not needed.
+    #[must_use]
+    pub fn wake_at(&self, now: Instant) -> Option<Instant> {
+        self.held_since?.checked_add(HOLD_MAX).filter(|until| *until > now)
     }
 
     /// How far the client is, in order of sending.
@@ -113,6 +140,7 @@ impl ServerStream {
         if *type_url == TypeUrl::ENDPOINTS && !kind.is_waiting() {
             kind.push_again(std::mem::take(&mut self.endpoints_due));
         }
+        let added = if *type_url == TypeUrl::CLUSTER { kind.lacking(set) } else { BTreeSet::new() };
         let answer = match self.variant {
             Variant::Delta => kind.next_delta(set, removals),
             Variant::StateOfTheWorld if type_url.is_full_state() => kind.next_whole(set, removals),
@@ -123,6 +151,7 @@ impl ServerStream {
         kind.sent(&nonce, &answer.version);
         if *type_url == TypeUrl::CLUSTER {
             self.endpoints_due.extend(answer.changed);
+            self.fresh.extend(added);
         }
         Some(Response {
             type_url: type_url.clone(),
@@ -133,15 +162,43 @@ impl ServerStream {
         })
     }
 
+    /// Whether listeners and routes must wait for clusters that the client does not have ready.
+    fn hold_references(&mut self, snapshot: &Snapshot, now: Instant) -> bool {
+        let endpoints = self.kinds.get(&TypeUrl::ENDPOINTS);
+        let (due, set) = (&self.endpoints_due, snapshot.set(&TypeUrl::ENDPOINTS));
+        self.fresh.retain(|name| {
+            let exists = set.is_some_and(|set| set.get(name).is_some());
+            let has = endpoints.is_some_and(|kind| !kind.is_waiting() && kind.has(name));
+            exists && (!has || due.contains(name))
+        });
+        let clusters = self.kinds.get(&TypeUrl::CLUSTER);
+        let set = snapshot.set(&TypeUrl::CLUSTER).map(AsRef::as_ref);
+        let unsent = clusters.is_some_and(|kind| !kind.lacking(set).is_empty());
+        if self.fresh.is_empty() && !unsent {
+            self.held_since = None;
+            return false;
+        }
+        let since = *self.held_since.get_or_insert(now);
+        let hold = now.duration_since(since) < HOLD_MAX;
+        if !hold {
+            // These were waited for long enough; the next new cluster is waited for again.
+            self.fresh.clear();
+            self.held_since = self.held_since.filter(|_| unsent);
+        }
+        hold
+    }
+
     /// Whether the client has taken all that may refer to clusters. After a rejection it still
     /// runs the old listeners and routes, which need the old clusters.
     fn references_settled(&self) -> bool {
-        let referring =
-            [TypeUrl::LISTENER, TypeUrl::SCOPED_ROUTES, TypeUrl::ROUTES, TypeUrl::VIRTUAL_HOST];
-        let mut kinds = referring.iter().filter_map(|type_url| self.kinds.get(type_url));
+        let mut kinds = REFERRING.iter().filter_map(|type_url| self.kinds.get(type_url));
         kinds.all(Kind::is_settled)
     }
 }
+
+/// Types whose resources refer to clusters.
+static REFERRING: [TypeUrl; 4] =
+    [TypeUrl::LISTENER, TypeUrl::SCOPED_ROUTES, TypeUrl::ROUTES, TypeUrl::VIRTUAL_HOST];
 
 /// Whether listeners and routes refer to resources of this type.
 fn is_target(type_url: &TypeUrl) -> bool {

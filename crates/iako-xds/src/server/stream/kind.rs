@@ -66,6 +66,8 @@ pub(super) struct Kind {
     answer_due: bool,
     /// The version that the client brought from an earlier stream. State of the world.
     brought: Option<Version>,
+    /// Whether the client came with something from an earlier stream. State of the world.
+    returned: bool,
     /// Whether anything has happened since the last look.
     pub(super) changed: bool,
     /// The last response.
@@ -147,6 +149,7 @@ impl Kind {
         self.changed = true;
         if first && !request.version.is_empty() {
             self.brought = Some(request.version.as_str().into());
+            self.returned = true;
         }
         self.judge(&request.nonce, request.error);
         self.named |= !request.names.is_empty();
@@ -246,7 +249,6 @@ impl Kind {
         if self.waiting || !self.changed {
             return None;
         }
-        self.take_up(set);
         let news = self.news(set);
         let exists = |name: &Arc<str>| set.is_some_and(|set| set.get(name).is_some());
         let kept: Vec<Resource> = self
@@ -271,8 +273,9 @@ impl Kind {
         Some(Answer { changed, ..self.answer(all, Vec::new()) })
     }
 
-    /// When the client brought exactly this list from an earlier stream, it has it already.
-    fn take_up(&mut self, set: Option<&ResourceSet>) {
+    /// When the client brought exactly this list of a full-state type from an earlier stream, it
+    /// has it already.
+    pub(super) fn take_up(&mut self, set: Option<&ResourceSet>) {
         let Some(brought) = self.brought.take() else { return };
         let current = Version::of_list(
             self.visible(set).map(|resource| (resource.name.as_ref(), &resource.version)),
@@ -339,6 +342,22 @@ impl Kind {
         self.waiting = true;
     }
 
+    /// Endpoints of the clusters that the client wants and has in no version.
+    pub(super) fn lacking(&self, set: Option<&ResourceSet>) -> BTreeSet<Arc<str>> {
+        let lacks = |resource: &&Resource| !self.has(&resource.name);
+        self.visible(set).filter(lacks).map(endpoints_of).collect()
+    }
+
+    /// Whether the client was told that this exists.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.held.get(name).is_some_and(|held| held.version().is_some())
+    }
+
+    /// Whether the client has anything, from this stream or an earlier one.
+    pub(super) fn has_any(&self) -> bool {
+        self.returned || self.held.values().any(|held| held.version().is_some())
+    }
+
     pub(super) const fn is_waiting(&self) -> bool {
         self.waiting
     }
@@ -352,7 +371,11 @@ impl Kind {
         TypeStatus {
             type_url: type_url.clone(),
             resources: self.held.values().filter(|held| held.version().is_some()).count(),
-            sent: self.last.as_ref().map(|(_, version)| version.clone()),
+            sent: match &self.last {
+                Some((_, version)) => Some(version.clone()),
+                // It came with this very list, so nothing had to be sent.
+                None => self.acknowledged.clone(),
+            },
             acknowledged: self.acknowledged.clone(),
             waiting: self.waiting,
             rejected: self.rejected.clone(),
