@@ -99,8 +99,38 @@ impl HeaderEdits {
 
     /// The first value of a name after the changes.
     #[must_use]
-    pub fn get<'a>(&'a self, fields: &'a Fields, name: impl Into<NameRef<'a>>) -> Option<&'a [u8]> {
-        self.values(fields, name).next()
+    pub fn get<'a, 'n>(
+        &'a self,
+        fields: &'a Fields,
+        name: impl Into<NameRef<'n>>,
+    ) -> Option<&'a [u8]> {
+        self.nth(fields, name.into(), 0)
+    }
+
+    /// The `nth` value of a name, from 0, after the changes.
+    #[must_use]
+    pub fn nth<'a>(
+        &'a self,
+        fields: &'a Fields,
+        name: NameRef<'_>,
+        nth: usize,
+    ) -> Option<&'a [u8]> {
+        let removed = self.removes(name);
+        let mut left = nth;
+        let mut found_any = false;
+        if !removed {
+            for value in fields.values_of(name) {
+                found_any = true;
+                match left.checked_sub(1) {
+                    Some(rest) => left = rest,
+                    None => return Some(value),
+                }
+            }
+        }
+        let mut added = self.added.iter().filter(|addition| {
+            NameRef::from(&addition.name) == name && !(found_any && addition.if_absent)
+        });
+        added.nth(left).map(|addition| addition.value.as_bytes().as_ref())
     }
 
     fn removes(&self, name: NameRef<'_>) -> bool {

@@ -44,21 +44,33 @@ impl Fields {
             .map(|entry| entry.value_span().of(&self.bytes))
     }
 
+    /// Like [`values`](Self::values), for a name that lives shorter than the fields.
+    pub(crate) fn values_of<'a, 'n>(
+        &'a self,
+        name: NameRef<'n>,
+    ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let entries: &[Entry] = if self.may_contain(name) { &self.entries } else { &[] };
+        entries
+            .iter()
+            .filter(move |entry| self.has_name(entry, name))
+            .map(|entry| entry.value_span().of(&self.bytes))
+    }
+
     /// The first value of a name.
     #[must_use]
-    pub fn get<'a>(&'a self, name: impl Into<NameRef<'a>>) -> Option<&'a [u8]> {
-        self.values(name).next()
+    pub fn get<'n>(&self, name: impl Into<NameRef<'n>>) -> Option<&[u8]> {
+        self.values_of(name.into()).next()
     }
 
     /// The first value of a name as text; `None` also when it is not UTF-8.
     #[must_use]
-    pub fn text<'a>(&'a self, name: impl Into<NameRef<'a>>) -> Option<&'a str> {
+    pub fn text<'n>(&self, name: impl Into<NameRef<'n>>) -> Option<&str> {
         std::str::from_utf8(self.get(name)?).ok()
     }
 
     /// The first value of a name, sharing the head's buffer.
     #[must_use]
-    pub fn shared<'a>(&'a self, name: impl Into<NameRef<'a>>) -> Option<Bytes> {
+    pub fn shared<'n>(&self, name: impl Into<NameRef<'n>>) -> Option<Bytes> {
         let name = name.into();
         let entry = self.entries.iter().find(|entry| self.has_name(entry, name))?;
         Some(self.bytes.slice(entry.value_span().range()))
@@ -74,7 +86,7 @@ impl Fields {
 
     /// Whether a field of that name is there.
     #[must_use]
-    pub fn contains<'a>(&'a self, name: impl Into<NameRef<'a>>) -> bool {
+    pub fn contains<'n>(&self, name: impl Into<NameRef<'n>>) -> bool {
         self.get(name).is_some()
     }
 

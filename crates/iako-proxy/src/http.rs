@@ -1,46 +1,132 @@
-//! Carrying HTTP.
+//! Carrying HTTP: a connection's driver reads requests, [`exchange`] serves each of them.
+//!
+//! Start at [`serve_connection`], then read `exchange.rs`. An HTTP/1 connection is one task, and so is
+//! each stream of an HTTP/2 connection; within it nothing is handed over.
 
+mod attempt;
+mod connection;
 pub(crate) mod convert;
+mod deadlines;
 pub(crate) mod downstream;
-pub(crate) mod grpc;
-pub(crate) mod pump;
+mod error_response;
+mod exchange;
+mod failure;
+mod fetch;
+mod filters;
+mod forward;
+mod grpc;
+mod headers;
+mod mirror;
+mod mutations;
+mod pump;
+mod record;
+mod request;
+mod respond;
+mod serve_http1;
+mod serve_http2;
+mod service;
 pub(crate) mod stream;
-pub(crate) mod timer;
+mod timer;
 pub(crate) mod wire;
 
-use std::{rc::Rc, sync::Arc};
+use std::rc::Rc;
+use std::sync::Arc;
 
-use iako_proxy_config::HttpConnectionManager;
+use bytes::Bytes;
+use iako_proxy_config::CodecType;
+use tokio::io::AsyncReadExt as _;
 
-use crate::{access_log::LogError, connection::Downstream, shared::Shared, worker::Worker};
+pub use service::HttpService;
 
-/// An HTTP connection manager, compiled: routes, filters, logs, statistics. Replaced as a whole
-/// when the listener changes; found again for each request by [`Downstream::chain_id`].
-#[derive(Debug)]
-pub struct HttpService {
-    /// As it was sent.
-    pub manager: Arc<HttpConnectionManager>,
+use crate::connection::Downstream;
+use crate::transport::{Prefixed, Stream};
+use crate::worker::Worker;
+use connection::HttpConnection;
+
+/// How an HTTP/2 client begins (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Carries an HTTP connection until it ends.
+pub(crate) async fn serve_connection(
+    worker: Rc<Worker>,
+    downstream: Downstream,
+    service: Arc<HttpService>,
+) {
+    let connection = Rc::new(HttpConnection::new(worker, &downstream, Arc::clone(&service)));
+    let stats = &service.stats;
+    stats.cx_total.inc();
+    stats.cx_active.inc();
+    // What gives the connection's place back when it ends stays with this task.
+    let mut stream = downstream.stream;
+    let opened = match service.manager.codec {
+        CodecType::Http1 => Some(Opened::http1(stream)),
+        CodecType::Http2 => Some(Opened::http2(stream)),
+        CodecType::Auto => {
+            let alpn = connection.info.tls.as_ref().map(|tls| tls.alpn.as_str());
+            match alpn {
+                Some(alpn) if alpn.ends_with("h2") => Some(Opened::http2(stream)),
+                Some("") | None => sniff(&mut stream).await.map(|found| found.over(stream)),
+                Some(_) => Some(Opened::http1(stream)),
+            }
+        }
+    };
+    match opened {
+        Some(Opened::Http1(stream, read)) => {
+            stats.cx_http1_total.inc();
+            serve_http1::serve(&connection, stream, read).await;
+        }
+        Some(Opened::Http2(stream)) => {
+            stats.cx_http2_total.inc();
+            serve_http2::serve(&connection, *stream).await;
+        }
+        None => {}
+    }
+    stats.cx_active.dec();
 }
 
-impl HttpService {
-    /// Compiles an HTTP connection manager. Called by the configuration task.
-    ///
-    /// # Errors
-    /// When a log cannot be opened.
-    pub(crate) fn compile(
-        manager: Arc<HttpConnectionManager>,
-        _shared: &Shared,
-    ) -> Result<Self, LogError> {
-        Ok(Self { manager })
+/// A connection whose protocol is known.
+enum Opened {
+    Http1(Stream, Bytes),
+    Http2(Box<Prefixed<Stream>>),
+}
+
+impl Opened {
+    fn http1(stream: Stream) -> Self {
+        Self::Http1(stream, Bytes::new())
+    }
+
+    fn http2(stream: Stream) -> Self {
+        Self::Http2(Box::new(Prefixed::new(stream, Bytes::new())))
     }
 }
 
-/// Carries an HTTP connection until it ends.
-#[expect(clippy::unused_async, reason = "the driver awaits")]
-pub(crate) async fn serve_connection(
-    _worker: Rc<Worker>,
-    downstream: Downstream,
-    _service: Arc<HttpService>,
-) {
-    drop(downstream);
+/// What the first bytes said.
+struct Sniffed {
+    read: Bytes,
+    is_http2: bool,
+}
+
+impl Sniffed {
+    fn over(self, stream: Stream) -> Opened {
+        if self.is_http2 {
+            Opened::Http2(Box::new(Prefixed::new(stream, self.read)))
+        } else {
+            Opened::Http1(stream, self.read)
+        }
+    }
+}
+
+/// Reads until the bytes are the preface of HTTP/2, or cannot become it. `None`: the client left.
+async fn sniff(stream: &mut Stream) -> Option<Sniffed> {
+    let mut read = bytes::BytesMut::new();
+    loop {
+        let common = read.len().min(PREFACE.len());
+        let is_alike = read.get(..common) == PREFACE.get(..common);
+        if !is_alike || common == PREFACE.len() {
+            return Some(Sniffed { read: read.freeze(), is_http2: is_alike });
+        }
+        let mut piece = [0; 4096];
+        let count = stream.read(&mut piece).await.ok().filter(|count| *count > 0)?;
+        read.extend_from_slice(piece.get(..count).unwrap_or_default());
+    }
 }

@@ -3,6 +3,7 @@
 use std::task::{Context, Poll, ready};
 
 use iako_http::{BodyEvent, Fields, HeaderEdits};
+use tokio::sync::mpsc;
 
 use super::downstream::{Downstream, DownstreamError};
 use super::grpc::MessageCounter;
@@ -40,6 +41,8 @@ pub(crate) struct Upload {
     /// The current try has been told everything.
     told_whole: bool,
     trailers: Option<Box<Fields>>,
+    /// Who gets a copy.
+    mirrors: Vec<mpsc::Sender<BodyEvent>>,
     /// Content bytes received from the client.
     pub(crate) bytes: u64,
     /// gRPC messages received from the client.
@@ -56,9 +59,15 @@ impl Upload {
             read_whole: false,
             told_whole: false,
             trailers: None,
+            mirrors: Vec::new(),
             bytes: 0,
             messages: MessageCounter::default(),
         }
+    }
+
+    /// Whether the current try has been told everything.
+    pub(crate) fn is_told_whole(&self) -> bool {
+        self.told_whole
     }
 
     /// Whether the client has said everything.
@@ -69,6 +78,12 @@ impl Upload {
     /// Whether the request can be sent once more.
     pub(crate) fn can_repeat(&self) -> bool {
         self.replay.is_some() || (self.bytes == 0 && self.trailers.is_none())
+    }
+
+    /// There is no content: the request is whole with its head.
+    pub(crate) fn skip(&mut self) {
+        self.read_whole = true;
+        self.told_whole = true;
     }
 
     /// Starts over, for another try.
@@ -131,7 +146,15 @@ impl Upload {
         Poll::Ready(Ok(event))
     }
 
+    /// Gives a copy of what comes to somebody else, as long as it keeps up.
+    pub(crate) fn mirror_to(&mut self, copy: mpsc::Sender<BodyEvent>) {
+        self.mirrors.push(copy);
+    }
+
     fn keep(&mut self, event: &BodyEvent) {
+        if !self.mirrors.is_empty() {
+            self.mirrors.retain(|mirror| mirror.try_send(event.clone()).is_ok());
+        }
         match event {
             BodyEvent::Data(data) => {
                 self.bytes += data.len() as u64;

@@ -42,8 +42,10 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// Takes a connection over, with what was already read from it.
-    pub(crate) fn new(mut stream: Stream) -> Self {
-        let input = BytesMut::from(stream.take_prefix());
+    pub(crate) fn new(mut stream: Stream, read: Bytes) -> Self {
+        let mut input = BytesMut::from(read);
+        // What inspection read lies beneath what the driver read of it.
+        input.extend_from_slice(&stream.take_prefix());
         Self { stream, input, output: Output::default() }
     }
 

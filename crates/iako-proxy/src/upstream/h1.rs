@@ -54,7 +54,7 @@ impl Http1Upstream {
     /// Takes a new connection over.
     pub(crate) fn new(stream: Stream, name_case: NameCase) -> Self {
         Self {
-            wire: Wire::new(stream),
+            wire: Wire::new(stream, Bytes::new()),
             decoder: ResponseDecoder::new(response_limits(name_case)),
             encoder: BodyEncoder::Empty,
             name_case,

@@ -5,13 +5,13 @@ use std::future::Future as _;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream};
 use iako_http::{BodyEvent, Fields, HeaderEdits, RequestEdits, RequestHead, ResponseHead};
-use iako_proxy_config::Http2Options;
+use iako_proxy_config::ClusterHttp;
 
 use super::UpstreamError;
 use crate::http::convert;
@@ -27,6 +27,8 @@ pub(crate) struct Http2Connection {
     streams_max: usize,
     /// When it was established.
     pub(crate) since: Instant,
+    /// It is closed after so long without requests.
+    pub(crate) idle_timeout: Option<Duration>,
 }
 
 /// What requests and the driver tell each other.
@@ -45,8 +47,9 @@ impl Http2Connection {
     /// When the greeting cannot be written.
     pub(crate) async fn greet(
         stream: Stream,
-        options: &Http2Options,
+        settings: &ClusterHttp,
     ) -> Result<(Self, impl Future<Output = ()> + use<>), h2::Error> {
+        let options = &settings.http2;
         let (sender, connection) = Builder::new()
             .initial_window_size(options.stream_window_bytes)
             .initial_connection_window_size(options.connection_window_bytes)
@@ -63,7 +66,9 @@ impl Http2Connection {
             told.ended.set(true);
         };
         let streams_max = usize::try_from(options.concurrent_streams_max).unwrap_or(usize::MAX);
-        Ok((Self { sender, live, streams_max, since: iako_rt::clock::now() }, driver))
+        let since = iako_rt::clock::now();
+        let idle_timeout = settings.idle_timeout;
+        Ok((Self { sender, live, streams_max, since, idle_timeout }, driver))
     }
 
     /// Whether another request can be put on it now.

@@ -27,6 +27,8 @@ pub(crate) struct Http1Downstream {
     /// Whether the connection serves another request.
     persistence: Persistence,
     upgrade: Option<Bytes>,
+    /// The client asked for a tunnel; refused one, it would not know how to go on.
+    wants_tunnel: bool,
     tunnel: Tunnel,
 }
 
@@ -40,10 +42,10 @@ enum Tunnel {
 }
 
 impl Http1Downstream {
-    /// Takes a connection over.
-    pub(crate) fn new(stream: Stream, limits: Limits) -> Self {
+    /// Takes a connection over; `read` was read from it already.
+    pub(crate) fn new(stream: Stream, read: Bytes, limits: Limits) -> Self {
         Self {
-            wire: Wire::new(stream),
+            wire: Wire::new(stream, read),
             decoder: RequestDecoder::new(limits),
             encoder: BodyEncoder::Empty,
             name_case: limits.name_case,
@@ -51,6 +53,7 @@ impl Http1Downstream {
             continue_owed: false,
             persistence: Persistence::KeepAlive,
             upgrade: None,
+            wants_tunnel: false,
             tunnel: Tunnel::No,
         }
     }
@@ -81,6 +84,7 @@ impl Http1Downstream {
         self.version = head.version();
         self.continue_owed = head.expects_continue();
         self.persistence = head.persistence();
+        self.wants_tunnel = head.length() == BodyLength::Tunnel || head.upgrade().is_some();
         self.upgrade = head.fields().shared(Known::Upgrade).filter(|_| head.upgrade().is_some());
     }
 
@@ -167,7 +171,7 @@ impl Http1Downstream {
         if content == Content::Tunnel {
             self.decoder.switch_to_tunnel();
             self.tunnel = Tunnel::Open;
-        } else if encoder == BodyEncoder::Raw || !self.decoder.is_body_done() {
+        } else if encoder == BodyEncoder::Raw || self.wants_tunnel || !self.decoder.is_body_done() {
             // A response that comes before the whole request is followed by unread content, which
             // nobody should have to skip.
             self.persistence = Persistence::Close;

@@ -1,0 +1,460 @@
+//! One try: an endpoint, a connection, the request, and the head of the response.
+
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use iako_http::{ResponseHead, Version};
+use iako_proxy_config::{Discovery, Endpoint, EndpointAddress};
+use iako_rt::clock;
+use iako_traffic::{
+    ActiveRequest, Balancer, BreakerGuard, EndpointState, Outcome, PickRequest, TryEnd,
+};
+
+use super::downstream::{Content, Downstream};
+use super::exchange::Exchange;
+use super::failure::Failure;
+use super::forward::Plan;
+use super::pump::PumpError;
+use crate::upstream::pool::{AcquireError, Lease, Pools, Want};
+use crate::upstream::{Upstream, UpstreamError};
+
+/// A try that brought the head of a response.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) lease: Lease,
+    pub(super) head: ResponseHead,
+    /// Counts the request as under way, at the cluster and at the endpoint.
+    _open: Open,
+}
+
+#[derive(Debug)]
+struct Open {
+    _request: BreakerGuard,
+    _active: ActiveRequest,
+}
+
+/// A try that brought none.
+#[derive(Debug)]
+pub(super) enum TryFailure {
+    /// Another try may be made.
+    Repeatable { failure: Failure, end: End, written: bool },
+    /// Nothing that another try would change.
+    Final(Failure),
+}
+
+/// How a try without a response ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    ConnectFailed,
+    Refused,
+    Reset,
+    Timeout,
+}
+
+impl End {
+    pub(super) const fn as_end(self) -> TryEnd<'static> {
+        match self {
+            Self::ConnectFailed => TryEnd::ConnectFailed,
+            Self::Refused => TryEnd::Refused,
+            Self::Reset => TryEnd::Reset,
+            Self::Timeout => TryEnd::TryTimeout,
+        }
+    }
+}
+
+impl TryFailure {
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            Self::Repeatable { failure, .. } | Self::Final(failure) => failure,
+        }
+    }
+}
+
+/// The endpoint of a try.
+struct Target {
+    balancer: Arc<Balancer>,
+    state: Arc<EndpointState>,
+    endpoint: TargetEndpoint,
+}
+
+enum TargetEndpoint {
+    /// One of the cluster's.
+    Listed(u32),
+    /// Where the client meant to go.
+    Original(Box<Endpoint>),
+}
+
+impl Target {
+    fn endpoint(&self) -> Option<&Endpoint> {
+        match &self.endpoint {
+            TargetEndpoint::Original(endpoint) => Some(endpoint),
+            TargetEndpoint::Listed(place) => {
+                let place = usize::try_from(*place).ok()?;
+                self.balancer.endpoints().get(place).map(|listed| &listed.endpoint)
+            }
+        }
+    }
+}
+
+impl Exchange<'_> {
+    /// Makes one try.
+    pub(super) async fn attempt(
+        &mut self,
+        plan: &Plan<'_>,
+        excluded: &[u32],
+        downstream: &mut Downstream<'_>,
+    ) -> Result<Attempt, TryFailure> {
+        let Some(target) = self.target(plan, excluded) else {
+            plan.cluster.stats.cx_none_healthy.inc();
+            return Err(TryFailure::Final(Failure::NoHealthyUpstream));
+        };
+        let Some(endpoint) = target.endpoint() else {
+            return Err(TryFailure::Final(Failure::NoHealthyUpstream));
+        };
+        self.record.host = Some(endpoint.address.clone());
+        if plan.endpoint_host && !endpoint.hostname.is_empty() {
+            let told = !self.suppresses_envoy_headers();
+            let host = Bytes::copy_from_slice(endpoint.hostname.as_bytes());
+            self.set_host(host, told, plan.action.append_x_forwarded_host);
+        }
+        let request = plan.breakers().request(plan.limits()).inspect_err(|_| {
+            plan.cluster.stats.rq_pending_overflow.inc();
+        })?;
+        let open = Open { _request: request, _active: target.state.begin() };
+        let ended = self.send(plan, &target, endpoint, downstream).await;
+        self.report(plan, &target, ended.as_ref().map(|(_, head)| head));
+        let (lease, head) = ended?;
+        Ok(Attempt { lease, head, _open: open })
+    }
+
+    /// Chooses an endpoint.
+    fn target(&mut self, plan: &Plan<'_>, excluded: &[u32]) -> Option<Target> {
+        let balancer = plan.cluster.balancer();
+        if let Discovery::OriginalDst { port_override } = &plan.cluster.config.discovery {
+            let mut address = self.connection.info.original_destination;
+            if let Some(port) = port_override {
+                address.set_port(*port);
+            }
+            let endpoint = Box::new(Endpoint::at(address));
+            let state = plan.cluster.state.endpoint(&endpoint.address);
+            self.record.endpoint = None;
+            return Some(Target { balancer, state, endpoint: TargetEndpoint::Original(endpoint) });
+        }
+        let mut draw = || self.connection.draw();
+        let request = PickRequest { hash: plan.hash, subset: &plan.action.subset, excluded };
+        let pick = balancer.pick(&request, clock::now(), &mut draw)?;
+        let (place, state) = (pick.place, Arc::clone(&pick.endpoint.state));
+        self.record.endpoint = Some((Arc::clone(&balancer), place));
+        Some(Target { balancer, state, endpoint: TargetEndpoint::Listed(place) })
+    }
+
+    /// Gets a connection, sends the request and waits for the head. A kept connection that turns out
+    /// to be closed is replaced once by a new one, where repeating the request is safe.
+    async fn send(
+        &mut self,
+        plan: &Plan<'_>,
+        target: &Target,
+        endpoint: &Endpoint,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<(Lease, ResponseHead), TryFailure> {
+        let authority = self.request.authority().to_owned();
+        let want = Want {
+            cluster: &plan.cluster,
+            endpoint,
+            breakers: plan.breakers(),
+            limits: plan.limits(),
+            version: self.request.head.version(),
+            host: &authority,
+            istio_alpn: plan.istio_alpn,
+        };
+        let lease = self.acquire(&want, target, downstream).await?;
+        let (ended, lease) = self.ask(plan, lease, downstream).await;
+        let is_race = lease.upstream.is_reused()
+            && matches!(ended, Err(TryFailure::Repeatable { end: End::Reset, .. }))
+            && (plan.idempotent || !lease.upstream.has_sent())
+            && self.upload.can_repeat()
+            && matches!(lease.upstream, Upstream::Http1(_));
+        if !is_race {
+            return ended.map(|head| (lease, head));
+        }
+        drop(lease);
+        self.upload.rewind();
+        if matches!(plan.content, Content::None | Content::Tunnel) {
+            self.upload.skip();
+        }
+        let lease = self.acquire_fresh(&want, target, downstream).await?;
+        let (ended, lease) = self.ask(plan, lease, downstream).await;
+        ended.map(|head| (lease, head))
+    }
+
+    async fn acquire(
+        &mut self,
+        want: &Want<'_>,
+        target: &Target,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<Lease, TryFailure> {
+        if let Some(lease) = Pools::take(&self.connection.worker, want) {
+            return Ok(lease);
+        }
+        let worker = std::rc::Rc::clone(&self.connection.worker);
+        let acquiring = Box::pin(Pools::acquire(&worker, want));
+        self.connected(acquiring, target, downstream).await
+    }
+
+    async fn acquire_fresh(
+        &mut self,
+        want: &Want<'_>,
+        target: &Target,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<Lease, TryFailure> {
+        let worker = std::rc::Rc::clone(&self.connection.worker);
+        let acquiring = Box::pin(Pools::acquire_fresh(&worker, want));
+        self.connected(acquiring, target, downstream).await
+    }
+
+    async fn connected(
+        &mut self,
+        acquiring: impl Future<Output = Result<Lease, AcquireError>>,
+        target: &Target,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<Lease, TryFailure> {
+        let mut acquiring = pin!(acquiring);
+        let acquired = poll_fn(|context| {
+            if let Poll::Ready(acquired) = acquiring.as_mut().poll(context) {
+                return Poll::Ready(Ok(acquired));
+            }
+            self.poll_interrupted(context, downstream).map(Err)
+        })
+        .await;
+        match acquired {
+            Err(failure) => Err(TryFailure::Final(failure)),
+            Ok(Ok(lease)) => {
+                target.state.counters.connections.fetch_add(1, Relaxed);
+                Ok(lease)
+            }
+            Ok(Err(AcquireError::Overflow)) => {
+                Err(TryFailure::Final(Failure::Overflow(iako_traffic::Overflow::Pending)))
+            }
+            Ok(Err(AcquireError::Connect(error))) => {
+                target.state.counters.connect_failures.fetch_add(1, Relaxed);
+                Err(connect_failed(Failure::Connect(error)))
+            }
+            Ok(Err(AcquireError::Greeting(error))) => Err(connect_failed(Failure::Greeting(error))),
+        }
+    }
+
+    /// Sends the request on a connection and waits for the head of its response.
+    async fn ask(
+        &mut self,
+        plan: &Plan<'_>,
+        mut lease: Lease,
+        downstream: &mut Downstream<'_>,
+    ) -> (Result<ResponseHead, TryFailure>, Lease) {
+        let version = lease.upstream.version();
+        self.record.upstream = Some(std::rc::Rc::clone(&lease.facts));
+        self.record.upstream_version = Some(version);
+        plan.cluster.stats.rq_total.inc();
+        plan.cluster.stats.rq_active.inc();
+        if let Some(method) = self.tunnel_method(plan.content, version) {
+            self.request.edits.method = Some(method);
+        }
+        let upstream = &mut lease.upstream;
+        let begun = upstream.send_head(&self.request.head, &self.request.edits, plan.content);
+        let begun = begun.and_then(|()| match plan.content {
+            Content::None => upstream.send_end(None),
+            _ => Ok(()),
+        });
+        let ended = match begun {
+            Ok(()) => {
+                self.begin_try(plan);
+                let mut upload_failed = false;
+                poll_fn(|context| {
+                    self.poll_answer(
+                        context,
+                        plan,
+                        &mut lease.upstream,
+                        downstream,
+                        &mut upload_failed,
+                    )
+                })
+                .await
+            }
+            Err(error) => Err(TryFailure::Final(Failure::Upstream(error))),
+        };
+        plan.cluster.stats.rq_active.dec();
+        (ended, lease)
+    }
+
+    fn begin_try(&mut self, plan: &Plan<'_>) {
+        self.deadlines.per_try_idle = plan.timeouts.per_try_idle;
+        self.deadlines.touch();
+        self.note_request_end(plan);
+        let per_try = plan.timeouts.per_try.filter(|_| self.upload.is_read_whole());
+        self.deadlines.per_try = per_try.map(|limit| clock::now() + limit);
+    }
+
+    /// Once the whole request is here, the times for the response begin.
+    fn note_request_end(&mut self, plan: &Plan<'_>) {
+        if self.record.request_at.is_some() || !self.upload.is_read_whole() {
+            return;
+        }
+        let now = clock::now();
+        self.record.request_at = Some(now);
+        self.deadlines.request = None;
+        if plan.content != Content::Tunnel {
+            self.deadlines.response = plan.timeouts.response.map(|limit| now + limit);
+            self.deadlines.per_try = plan.timeouts.per_try.map(|limit| now + limit);
+        }
+    }
+
+    fn poll_answer(
+        &mut self,
+        context: &mut Context<'_>,
+        plan: &Plan<'_>,
+        upstream: &mut Upstream,
+        downstream: &mut Downstream<'_>,
+        upload_failed: &mut bool,
+    ) -> Poll<Result<ResponseHead, TryFailure>> {
+        if !*upload_failed {
+            let before = self.upload.bytes;
+            match self.upload.poll(context, downstream, upstream) {
+                Poll::Ready(Err(PumpError::Downstream(error))) => {
+                    return Poll::Ready(Err(TryFailure::Final(Failure::Client(error))));
+                }
+                // The server may have answered before it stopped reading.
+                Poll::Ready(Err(PumpError::Upstream(UpstreamError::Closed(_)))) => {
+                    *upload_failed = true;
+                }
+                Poll::Ready(Err(PumpError::Upstream(error))) => {
+                    return Poll::Ready(Err(lost(error, upstream)));
+                }
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+            if self.upload.bytes != before {
+                self.deadlines.touch();
+            }
+            self.note_request_end(plan);
+        }
+        match upstream.poll_head(context) {
+            Poll::Ready(Ok(head)) => {
+                self.record.response_at = Some(clock::now());
+                return Poll::Ready(Ok(head));
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(lost(error, upstream))),
+            Poll::Pending => {}
+        }
+        if let Poll::Ready(expired) = self.deadlines.poll(context) {
+            return Poll::Ready(Err(self.too_late(expired, plan, upstream)));
+        }
+        if self.upload.is_read_whole() {
+            let gone = downstream.poll_gone(context);
+            return gone.map(|error| Err(TryFailure::Final(Failure::Client(error))));
+        }
+        Poll::Pending
+    }
+
+    fn too_late(
+        &self,
+        expired: super::deadlines::Expired,
+        plan: &Plan<'_>,
+        upstream: &Upstream,
+    ) -> TryFailure {
+        use super::deadlines::Expired;
+        let failure = expired.failure();
+        match expired {
+            Expired::PerTry => {
+                plan.cluster.stats.rq_per_try_timeout.inc();
+                let written = upstream.has_sent();
+                TryFailure::Repeatable { failure, end: End::Timeout, written }
+            }
+            Expired::Response => {
+                plan.cluster.stats.rq_timeout.inc();
+                TryFailure::Final(failure)
+            }
+            Expired::Idle | Expired::Stream | Expired::Request => TryFailure::Final(failure),
+        }
+    }
+
+    /// Tells outlier detection and the statistics how the try ended.
+    fn report(&self, plan: &Plan<'_>, target: &Target, ended: Result<&ResponseHead, &TryFailure>) {
+        let stats = &plan.cluster.stats;
+        let outcome = match ended {
+            Ok(head) => {
+                let status = head.status();
+                match status {
+                    100..=199 => stats.rq_1xx.inc(),
+                    200..=299 => stats.rq_2xx.inc(),
+                    300..=399 => stats.rq_3xx.inc(),
+                    400..=499 => stats.rq_4xx.inc(),
+                    _ => stats.rq_5xx.inc(),
+                }
+                stats.rq_completed.inc();
+                Outcome::Response(grpc_as_http(head).unwrap_or(status))
+            }
+            Err(TryFailure::Repeatable { end: End::Timeout, .. }) => Outcome::Timeout,
+            Err(TryFailure::Final(Failure::ResponseTimeout)) => Outcome::Timeout,
+            Err(TryFailure::Repeatable { end, .. }) => {
+                if *end != End::ConnectFailed {
+                    stats.rq_rx_reset.inc();
+                }
+                Outcome::LocalFailure
+            }
+            Err(TryFailure::Final(_)) => return,
+        };
+        if let Some(ejection) = target.balancer.record(&target.state, outcome, clock::now()) {
+            stats.ejections_total.inc();
+            stats.ejections_enforced_total.inc();
+            let cluster = &plan.cluster.name;
+            let host = self.record.host.as_ref().map(shown);
+            tracing::warn!(%cluster, host, cause = ?ejection.cause, "an endpoint is set aside");
+        }
+    }
+}
+
+fn shown(address: &EndpointAddress) -> String {
+    crate::transport::connect::name_of(address)
+}
+
+/// The HTTP status that a gRPC status in the head stands for, so that outlier detection sees failures
+/// that gRPC hides behind 200.
+fn grpc_as_http(head: &ResponseHead) -> Option<u16> {
+    match super::grpc::status(head.fields())? {
+        0 => None,
+        4 => Some(504),
+        14 => Some(503),
+        2 | 13 | 15 => Some(500),
+        _ => Some(400),
+    }
+}
+
+const fn connect_failed(failure: Failure) -> TryFailure {
+    TryFailure::Repeatable { failure, end: End::ConnectFailed, written: false }
+}
+
+fn lost(error: UpstreamError, upstream: &Upstream) -> TryFailure {
+    let end = match &error {
+        UpstreamError::Refused => End::Refused,
+        UpstreamError::Closed(_) | UpstreamError::Reset(_) | UpstreamError::Protocol(_) => {
+            End::Reset
+        }
+        UpstreamError::Length(_) | UpstreamError::NotHttp2(_) => {
+            return TryFailure::Final(Failure::Upstream(error));
+        }
+    };
+    let written = upstream.has_sent();
+    TryFailure::Repeatable { failure: Failure::Upstream(error), end, written }
+}
+
+/// What was spoken on a connection.
+impl Upstream {
+    pub(crate) const fn version(&self) -> Version {
+        match self {
+            Self::Http1(_) => Version::Http11,
+            Self::Http2(_) => Version::Http2,
+        }
+    }
+}

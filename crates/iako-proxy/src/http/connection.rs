@@ -1,0 +1,95 @@
+//! What all exchanges of one client connection share.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use iako_proxy_config::Direction;
+use iako_telemetry::{Principal, WorkloadLabels};
+use iako_traffic::ConnectionInfo;
+
+use super::service::HttpService;
+use crate::connection::Downstream;
+use crate::snapshot::{Chain, ProxySnapshot, Terminal};
+use crate::worker::Worker;
+
+/// A client connection that carries HTTP.
+#[derive(Debug)]
+pub(crate) struct HttpConnection {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) info: Arc<ConnectionInfo>,
+    pub(crate) tls_version: &'static str,
+    pub(crate) tls_cipher: String,
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) direction: Direction,
+    /// Its number in this process.
+    pub(crate) id: u64,
+    /// As whom the client proved itself.
+    pub(crate) client_principal: Principal,
+    /// As whom we proved ourselves to it.
+    pub(crate) own_principal: Principal,
+    pub(crate) unknown: Unknown,
+    /// The settings that were present last.
+    service: RefCell<Arc<HttpService>>,
+}
+
+/// Labels of whoever is not known.
+#[derive(Debug)]
+pub(crate) struct Unknown {
+    pub(crate) workload: WorkloadLabels,
+    pub(crate) principal: Principal,
+}
+
+static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+
+impl HttpConnection {
+    /// Takes over what is known of a connection.
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        accepted: &Downstream,
+        service: Arc<HttpService>,
+    ) -> Self {
+        let info = &accepted.info;
+        let client = info.peer().and_then(|peer| peer.uris.first());
+        let own = info.tls.as_ref().filter(|_| client.is_some());
+        let own = own.and_then(|tls| tls.local_uris.first());
+        Self {
+            info: Arc::clone(info),
+            tls_version: accepted.tls_version,
+            tls_cipher: accepted.tls_cipher.clone(),
+            chain: Arc::clone(&accepted.chain),
+            direction: accepted.direction,
+            id: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
+            client_principal: Principal::new(client.map_or("", String::as_str)),
+            own_principal: Principal::new(own.map_or("", String::as_str)),
+            unknown: Unknown {
+                workload: WorkloadLabels::unknown(),
+                principal: Principal::unknown(),
+            },
+            service: RefCell::new(service),
+            worker,
+        }
+    }
+
+    /// The settings for a request that begins now; the last ones when the chain is gone.
+    pub(crate) fn service(&self, snapshot: &ProxySnapshot) -> Arc<HttpService> {
+        if let Some(chain) = snapshot.chain(self.chain.id)
+            && let Terminal::Http(service) = &chain.terminal
+            && !Arc::ptr_eq(service, &self.service.borrow())
+        {
+            *self.service.borrow_mut() = Arc::clone(service);
+        }
+        Arc::clone(&self.service.borrow())
+    }
+
+    /// The settings that were present last.
+    pub(crate) fn last_service(&self) -> Arc<HttpService> {
+        Arc::clone(&self.service.borrow())
+    }
+
+    /// A random number, even over all of `u64`.
+    pub(crate) fn draw(&self) -> u64 {
+        self.worker.with_rng(iako_rt::Rng::next_u64)
+    }
+}

@@ -1,0 +1,204 @@
+//! The one place where a failure becomes a response.
+
+use bytes::Bytes;
+use iako_http::{FieldValue, HeaderEdits, Known, ParseError};
+
+use super::downstream::DownstreamError;
+use super::failure::Failure;
+use crate::upstream::UpstreamError;
+
+/// A response made by this proxy.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// Text, unless a field says otherwise; the message of a gRPC reply.
+    pub(crate) body: Bytes,
+    /// Further fields.
+    pub(crate) edits: HeaderEdits,
+    /// Envoy's response code details.
+    pub(crate) details: String,
+    /// The gRPC status for gRPC requests; by the HTTP status when absent.
+    pub(crate) grpc_status: Option<u32>,
+}
+
+impl Reply {
+    /// A reply without content.
+    pub(crate) fn new(status: u16, details: impl Into<String>) -> Self {
+        Self {
+            status,
+            body: Bytes::new(),
+            edits: HeaderEdits::default(),
+            details: details.into(),
+            grpc_status: None,
+        }
+    }
+
+    /// The same with a text.
+    pub(crate) fn with_body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// The same with one more field.
+    pub(crate) fn with_field(mut self, name: Known, value: FieldValue) -> Self {
+        self.edits.append(name, value);
+        self
+    }
+}
+
+/// The response for a failure: Envoy's status, body and details for the same cause, so that clients,
+/// alerts and people find what they know. `None` when nobody is left to answer.
+pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
+    Some(match failure {
+        Failure::NoRoute => Reply::new(404, "route_not_found"),
+        Failure::NoCluster { status } => Reply::new(*status, "cluster_not_found"),
+        Failure::NoHealthyUpstream => {
+            Reply::new(503, "no_healthy_upstream").with_body("no healthy upstream")
+        }
+        Failure::Overflow(_) => {
+            let value = FieldValue::from_static("true");
+            before_response(503, "overflow", None).with_field(Known::XEnvoyOverloaded, value)
+        }
+        Failure::Connect(error) => {
+            before_response(503, error.reset_reason(), Some(&transport_reason(failure)))
+        }
+        Failure::Greeting(_) => before_response(503, "remote connection failure", None),
+        Failure::Upstream(UpstreamError::Closed(_)) => {
+            before_response(503, "connection termination", None)
+        }
+        Failure::Upstream(UpstreamError::Reset(_)) => before_response(503, "remote reset", None),
+        Failure::Upstream(UpstreamError::Refused) => {
+            before_response(503, "remote refused stream reset", None)
+        }
+        Failure::Upstream(
+            UpstreamError::Protocol(_) | UpstreamError::NotHttp2(_) | UpstreamError::Length(_),
+        ) => before_response(502, "protocol error", None),
+        Failure::ResponseTimeout => {
+            Reply::new(504, "response_timeout").with_body("upstream request timeout")
+        }
+        Failure::PerTryTimeout => {
+            Reply::new(504, "upstream_per_try_timeout").with_body("upstream request timeout")
+        }
+        Failure::StreamIdle => Reply::new(504, "stream_idle_timeout").with_body("stream timeout"),
+        Failure::RequestTimeout => {
+            Reply::new(408, "request_overall_timeout").with_body("request timeout")
+        }
+        Failure::MaxDuration => Reply {
+            grpc_status: Some(DEADLINE_EXCEEDED),
+            ..Reply::new(504, "max_duration_timeout").with_body("downstream duration timeout")
+        },
+        Failure::UpgradeRefused => Reply::new(403, "upgrade_failed"),
+        Failure::Path => Reply::new(400, "path_normalization_failed"),
+        Failure::Denied { policy } => {
+            Reply::new(403, format!("rbac_access_denied_matched_policy[{policy}]"))
+                .with_body("RBAC: access denied")
+        }
+        Failure::Token { status, message, challenge } => token(*status, message, challenge),
+        Failure::FaultAbort { status, grpc } => Reply {
+            grpc_status: *grpc,
+            ..Reply::new(*status, "fault_filter_abort").with_body("fault filter abort")
+        },
+        Failure::Client(DownstreamError::Protocol(error)) => protocol(*error),
+        Failure::Client(_) | Failure::BrokenOff(_) => return None,
+    })
+}
+
+/// The answer to what is no HTTP. Envoy's codec answers with the reason phrase.
+pub(crate) fn protocol(error: ParseError) -> Reply {
+    let reply = Reply::new(error.status(), error.details());
+    if error.body_is_reason() {
+        return reply.with_body(iako_http::reason(error.status()));
+    }
+    reply
+}
+
+const DEADLINE_EXCEEDED: u32 = 4;
+
+/// A request that was lost before its response: `reason` as Envoy names it.
+fn before_response(status: u16, reason: &str, more: Option<&str>) -> Reply {
+    let reason_word = reason.replace(' ', "_");
+    let more = more.filter(|more| !more.is_empty());
+    let more = more.map_or_else(String::new, |more| format!("|{more}"));
+    Reply::new(status, format!("upstream_reset_before_response_started{{{reason_word}{more}}}"))
+        .with_body(format!(
+            "upstream connect error or disconnect/reset before headers. reset reason: {reason}"
+        ))
+}
+
+fn token(status: u16, message: &str, challenge: &str) -> Reply {
+    let words = message.replace(' ', "_");
+    let reply = Reply::new(status, format!("jwt_authn_access_denied{{{words}}}"))
+        .with_body(message.to_owned());
+    if challenge.is_empty() {
+        return reply;
+    }
+    reply.with_field(Known::WwwAuthenticate, FieldValue::sanitized(challenge.to_owned()))
+}
+
+/// What the log says about the transport beneath a failure, for
+/// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`; blanks become underscores.
+pub(crate) fn transport_reason(failure: &Failure) -> String {
+    let Failure::Connect(error) = failure else { return String::new() };
+    let Some(source) = std::error::Error::source(error) else { return String::new() };
+    let text = if error.is_tls() {
+        format!("TLS_error:|{source}")
+    } else {
+        format!("delayed_connect_error:_{}", plain(source))
+    };
+    text.replace(' ', "_")
+}
+
+/// What the system said, without the number that Rust adds.
+fn plain(source: &dyn std::error::Error) -> String {
+    let text = source.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// What the log says when a response broke off after its head was sent.
+pub(crate) fn broken_off_details(error: &UpstreamError) -> &'static str {
+    match error {
+        UpstreamError::Closed(_) => "upstream_reset_after_response_started{connection_termination}",
+        UpstreamError::Reset(_) | UpstreamError::Refused => {
+            "upstream_reset_after_response_started{remote_reset}"
+        }
+        UpstreamError::Protocol(_) | UpstreamError::Length(_) | UpstreamError::NotHttp2(_) => {
+            "upstream_reset_after_response_started{protocol_error}"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_and_details_are_those_of_envoy() {
+        let shown = |failure: Failure| {
+            let reply = reply(&failure).unwrap();
+            let body = String::from_utf8(reply.body.to_vec()).unwrap();
+            (reply.status, body, reply.details)
+        };
+        let prefix = "upstream connect error or disconnect/reset before headers. reset reason: ";
+        assert_eq!(shown(Failure::NoRoute), (404, String::new(), "route_not_found".into()));
+        assert_eq!(
+            shown(Failure::Upstream(UpstreamError::Closed(None))),
+            (
+                503,
+                format!("{prefix}connection termination"),
+                "upstream_reset_before_response_started{connection_termination}".into()
+            )
+        );
+        let refused = std::io::Error::from_raw_os_error(111);
+        let connect = ConnectError::Connect { endpoint: "127.0.0.1:1".into(), source: refused };
+        assert_eq!(
+            shown(Failure::Connect(connect)),
+            (
+                503,
+                format!("{prefix}remote connection failure"),
+                "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}".into()
+            )
+        );
+    }
+
+    use crate::transport::ConnectError;
+}

@@ -1,0 +1,441 @@
+//! One request and its response: **the function to read** is [`Exchange::run`].
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use iako_http::{
+    BodyLength, FieldValue, Fields, Known, Method, RequestHead, ResponseEdits, ResponseHead,
+    Version,
+};
+use iako_proxy_config::Action;
+use iako_rt::clock;
+use iako_telemetry::ResponseFlag;
+use iako_traffic::{
+    EffectiveOverrides, RouteMatchResult, RouteOutcome, RouteTable, https_location,
+};
+
+use super::connection::HttpConnection;
+use super::deadlines::Deadlines;
+use super::downstream::{Content, Downstream, DownstreamError};
+use super::error_response::{self, Reply};
+use super::failure::Failure;
+use super::filters::{Cors, Filter, FilterKind, check_cors, check_rbac};
+use super::headers::{Prepared, finish_response, prepare};
+use super::pump::{Download, Repeatable, Upload};
+use super::record::{self, Finished, Record};
+use super::request::Request;
+use super::service::HttpService;
+use super::timer::Timer;
+use super::{grpc, mutations};
+use crate::snapshot::ProxySnapshot;
+
+/// Everything that belongs to one request while it is served.
+#[derive(Debug)]
+pub(crate) struct Exchange<'e> {
+    pub(super) connection: &'e HttpConnection,
+    pub(super) service: Arc<HttpService>,
+    pub(super) snapshot: Arc<ProxySnapshot>,
+    pub(super) request: Box<Request>,
+    pub(super) record: Record,
+    pub(super) deadlines: Deadlines<'e>,
+    pub(super) upload: Upload,
+    pub(super) download: Download,
+    /// The head that was sent to the client.
+    pub(super) response: Option<ResponseHead>,
+    pub(super) response_edits: ResponseEdits,
+    /// Fields that filters and routes add to whatever response comes.
+    pub(super) annotations: Vec<(&'static str, String)>,
+}
+
+/// What a filter says.
+enum Step {
+    Continue,
+    /// The route has to be chosen again.
+    Reroute,
+    Reply(Reply),
+}
+
+/// Serves one request: by the time this ends, the client has its response, or is gone.
+pub(crate) async fn exchange(
+    connection: &HttpConnection,
+    head: RequestHead,
+    downstream: &mut Downstream<'_>,
+    timer: &mut Timer,
+) {
+    let snapshot = connection.worker.snapshot();
+    let service = connection.service(&snapshot);
+    service.stats.rq_total.inc();
+    service.stats.rq_active.inc();
+    match head.version() {
+        Version::Http2 => service.stats.rq_http2_total.inc(),
+        Version::Http10 | Version::Http11 => service.stats.rq_http1_total.inc(),
+    }
+    let now = clock::now();
+    let (request, early) = match prepare(connection, &service, head) {
+        Prepared::Request(request) => (request, None),
+        Prepared::Reply(request, reply) => (request, Some(Ok(reply))),
+        Prepared::Refused(request, failure) => (request, Some(Err(failure))),
+    };
+    let mut deadlines = Deadlines::new(timer, now);
+    deadlines.idle = service.manager.stream_idle_timeout;
+    deadlines.request = service.manager.request_timeout.map(|limit| now + limit);
+    deadlines.stream = service.manager.stream_duration_max.map(|limit| now + limit);
+    let mut exchange = Exchange {
+        connection,
+        service,
+        snapshot,
+        request,
+        record: Record::new(now, clock::wall()),
+        deadlines,
+        upload: Upload::new(Repeatable::No),
+        download: Download::default(),
+        response: None,
+        response_edits: ResponseEdits::default(),
+        annotations: Vec::new(),
+    };
+    let ended = match early {
+        None => exchange.run(downstream).await,
+        Some(Ok(reply)) => exchange.reply(reply, downstream).await,
+        Some(Err(failure)) => Err(failure),
+    };
+    if let Err(failure) = ended {
+        exchange.fail(failure, downstream).await;
+    }
+    exchange.finish();
+}
+
+impl Exchange<'_> {
+    /// The way of a request: filters, route, then what the route says. The configuration was loaded
+    /// once, before; nothing here sees another one.
+    async fn run(&mut self, downstream: &mut Downstream<'_>) -> Result<(), Failure> {
+        let service = Arc::clone(&self.service);
+        let table = service.routes(&self.snapshot).map(Arc::clone);
+        let draw = self.connection.draw();
+        let mut outcome = self.route(table.as_deref(), draw);
+        for filter in &service.filters {
+            let matched = matched(outcome);
+            let overrides = matched.map(|route| route.overrides());
+            if filter.is_off(overrides.as_ref()) {
+                continue;
+            }
+            match self.step(filter, matched, overrides, downstream).await? {
+                Step::Continue => {}
+                Step::Reroute => outcome = self.route(table.as_deref(), draw),
+                Step::Reply(reply) => return self.reply(reply, downstream).await,
+            }
+        }
+        self.act(outcome, downstream).await
+    }
+
+    fn route<'t>(&self, table: Option<&'t RouteTable>, draw: u64) -> RouteOutcome<'t> {
+        let view = self.request.view();
+        let facts = self.request.facts(&view, &self.connection.info);
+        table.map_or(RouteOutcome::NoHost, |table| table.route(&facts, draw))
+    }
+
+    /// Takes one filter's step.
+    async fn step(
+        &mut self,
+        filter: &Filter,
+        matched: Option<RouteMatchResult<'_>>,
+        overrides: Option<EffectiveOverrides<'_>>,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<Step, Failure> {
+        match &filter.kind {
+            FilterKind::PeerMetadata(step) => {
+                let Request { head, edits, .. } = &mut *self.request;
+                let sent = head.fields().get(Known::XEnvoyPeerMetadata);
+                self.record.source = step.client(sent, &mut edits.fields);
+            }
+            FilterKind::Rbac(rbac) => {
+                let view = self.request.view();
+                let facts = self.request.facts(&view, &self.connection.info);
+                let checked = check_rbac(rbac, overrides.as_ref(), &facts);
+                match &checked {
+                    Ok(()) => self.service.stats.rbac_allowed.inc(),
+                    Err(_) => self.service.stats.rbac_denied.inc(),
+                }
+                checked?;
+            }
+            FilterKind::Jwt(step) => {
+                step.ready(&self.connection.worker).await;
+                return self.check_token(step);
+            }
+            FilterKind::Cors => return Ok(self.ask_cors(overrides.as_ref())),
+            FilterKind::Fault(step) => {
+                let mut draw = || self.connection.draw();
+                let view = self.request.view();
+                let facts = self.request.facts(&view, &self.connection.info);
+                let cluster = matched.and_then(|route| route.cluster(&facts.head));
+                let cluster = cluster.as_deref().unwrap_or_default();
+                let plan = step.plan(overrides.as_ref(), &facts, cluster, &mut draw);
+                if let Some(delay) = plan.delay {
+                    self.record.flags.insert(ResponseFlag::DelayInjected);
+                    self.service.stats.fault_delays.inc();
+                    self.pause(delay, downstream).await?;
+                }
+                if let Some(failure) = plan.abort {
+                    self.service.stats.fault_aborts.inc();
+                    return Err(failure);
+                }
+            }
+            FilterKind::Alpn
+            | FilterKind::Stats
+            | FilterKind::Router { .. }
+            | FilterKind::Other => {}
+        }
+        Ok(Step::Continue)
+    }
+
+    fn check_token(&mut self, step: &super::filters::jwt::JwtStep) -> Result<Step, Failure> {
+        let view = self.request.view();
+        let facts = self.request.facts(&view, &self.connection.info);
+        let checked = step.check(&facts);
+        match &checked {
+            Ok(_) => self.service.stats.jwt_allowed.inc(),
+            Err(_) => self.service.stats.jwt_denied.inc(),
+        }
+        let changes = checked?;
+        changes.keep(&mut self.request.metadata);
+        let edits = &mut self.request.edits;
+        for name in &changes.remove_headers {
+            if let Ok(name) = iako_http::FieldName::parse(name.as_bytes()) {
+                edits.fields.remove(name);
+            }
+        }
+        for (name, value) in changes.set_headers {
+            mutations::set(&mut edits.fields, &name, value);
+        }
+        if let Some(target) = changes.path_and_query {
+            edits.path = Some(target.into());
+        }
+        Ok(if changes.clear_route_cache { Step::Reroute } else { Step::Continue })
+    }
+
+    fn ask_cors(&mut self, overrides: Option<&EffectiveOverrides<'_>>) -> Step {
+        let view = self.request.view();
+        let facts = self.request.facts(&view, &self.connection.info);
+        match check_cors(overrides, &facts, self.connection.draw()) {
+            Cors::Pass => Step::Continue,
+            Cors::Reply(reply) => Step::Reply(reply),
+            Cors::Annotate(fields) => {
+                self.annotations.extend(fields);
+                Step::Continue
+            }
+        }
+    }
+
+    /// Does what the route says.
+    async fn act(
+        &mut self,
+        outcome: RouteOutcome<'_>,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<(), Failure> {
+        let route = match outcome {
+            RouteOutcome::NoHost | RouteOutcome::NoRoute(_) => {
+                self.service.stats.no_route.inc();
+                return Err(Failure::NoRoute);
+            }
+            RouteOutcome::TlsRequired(_) => {
+                let view = self.request.view();
+                let facts = self.request.facts(&view, &self.connection.info);
+                let location = FieldValue::sanitized(https_location(&facts.head));
+                let reply = Reply::new(301, "direct_response");
+                return self.reply(reply.with_field(Known::Location, location), downstream).await;
+            }
+            RouteOutcome::Matched(route) => route,
+        };
+        self.record.route.clone_from(&route.route.name);
+        let reply = match &route.route.action {
+            Action::Forward(action) => return self.forward(&route, action, downstream).await,
+            Action::Redirect(redirect) => {
+                self.service.stats.redirect.inc();
+                let view = self.request.view();
+                let facts = self.request.facts(&view, &self.connection.info);
+                let location = route.redirect_location(redirect, &facts.head);
+                Reply::new(redirect.status, "direct_response")
+                    .with_field(Known::Location, FieldValue::sanitized(location))
+            }
+            Action::Respond(respond) => {
+                self.service.stats.direct_response.inc();
+                Reply::new(respond.status, "direct_response").with_body(respond.body.clone())
+            }
+        };
+        self.response_edits.fields = reply.edits.clone();
+        self.edit_response(&route, &Fields::default());
+        let edits = std::mem::take(&mut self.response_edits.fields);
+        self.reply(Reply { edits, ..reply }, downstream).await
+    }
+
+    /// Applies the route's edits to the response.
+    pub(super) fn edit_response(&mut self, route: &RouteMatchResult<'_>, fields: &Fields) {
+        for level in route.header_mutations() {
+            if level.response_add.is_empty() && level.response_remove.is_empty() {
+                continue;
+            }
+            let view = self.request.view();
+            let record = record::access_record(self.connection, &self.record, &self.request, &view);
+            let additions = mutations::rendered(&level.response_add, &record);
+            mutations::edit_response(fields, &mut self.response_edits.fields, &additions, level);
+        }
+    }
+
+    /// Waits, unless the client goes or a deadline passes.
+    pub(super) async fn pause(
+        &mut self,
+        duration: Duration,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<(), Failure> {
+        let mut sleep = Box::pin(tokio::time::sleep(duration));
+        poll_fn(|context| {
+            if sleep.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            self.poll_interrupted(context, downstream).map(Err)
+        })
+        .await
+    }
+
+    /// Ready when the exchange cannot go on: the client is gone, or a deadline has passed.
+    pub(super) fn poll_interrupted(
+        &mut self,
+        context: &mut Context<'_>,
+        downstream: &mut Downstream<'_>,
+    ) -> Poll<Failure> {
+        if let Poll::Ready(expired) = self.deadlines.poll(context) {
+            return Poll::Ready(expired.failure());
+        }
+        downstream.poll_gone(context).map(Failure::Client)
+    }
+
+    /// Answers the client ourselves.
+    pub(super) async fn reply(
+        &mut self,
+        reply: Reply,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<(), Failure> {
+        let Reply { status, body, mut edits, details, grpc_status } = reply;
+        self.record.details = details;
+        self.deadlines.response = None;
+        self.deadlines.request = None;
+        self.deadlines.end_try();
+        let is_grpc = self.request.is_grpc();
+        let mut sent_status = status;
+        let mut body = body;
+        if is_grpc {
+            sent_status = 200;
+            let code = grpc_status.unwrap_or_else(|| u32::from(grpc::status_of_http(status)));
+            edits.set(Known::ContentType, FieldValue::from_static("application/grpc"));
+            edits.set(Known::GrpcStatus, FieldValue::from(u64::from(code)));
+            if !body.is_empty() {
+                let message = FieldValue::sanitized(grpc::message(&body));
+                edits.set(Known::GrpcMessage, message);
+            }
+            body = bytes::Bytes::new();
+        } else if !body.is_empty() {
+            edits.add_if_absent(Known::ContentType, FieldValue::from_static("text/plain"));
+        }
+        let head = ResponseHead::new(
+            sent_status,
+            Version::Http11,
+            BodyLength::Exact(body.len() as u64),
+            Fields::default(),
+        );
+        for (name, value) in std::mem::take(&mut self.annotations) {
+            mutations::set(&mut edits, name, value);
+        }
+        self.response_edits = ResponseEdits { status: None, fields: edits };
+        finish_response(&self.service, &self.request, &head, &mut self.response_edits);
+        let length = body.len() as u64;
+        let is_head = *self.request.head.method() == Method::Head;
+        let content = match length {
+            _ if is_head => Content::Described(Some(length)),
+            0 => Content::None,
+            length => Content::Exact(length),
+        };
+        let sent = downstream.send_head(&head, &self.response_edits, content);
+        self.response = Some(head);
+        sent.map_err(Failure::Client)?;
+        if content == Content::Exact(length) {
+            self.record.reply_bytes = length;
+            downstream.send_data(body).map_err(Failure::Client)?;
+        }
+        downstream.send_end(None).map_err(Failure::Client)?;
+        self.flush(downstream).await
+    }
+
+    async fn flush(&mut self, downstream: &mut Downstream<'_>) -> Result<(), Failure> {
+        poll_fn(|context| {
+            if let Poll::Ready(flushed) = downstream.poll_flush(context) {
+                return Poll::Ready(flushed.map_err(Failure::Client));
+            }
+            self.deadlines.poll(context).map(|expired| Err(expired.failure()))
+        })
+        .await
+    }
+
+    /// Turns a failure into a response, if it is not too late for one.
+    async fn fail(&mut self, failure: Failure, downstream: &mut Downstream<'_>) {
+        failure.note(&mut self.record.flags);
+        if let Failure::Client(error) = &failure {
+            self.client_failed(error);
+        }
+        match &failure {
+            Failure::NoCluster { .. } => self.service.stats.no_cluster.inc(),
+            Failure::RequestTimeout => self.service.stats.rq_timeout.inc(),
+            Failure::StreamIdle => self.service.stats.rq_idle_timeout.inc(),
+            _ => {}
+        }
+        self.record.transport_failure = error_response::transport_reason(&failure);
+        if self.response.is_some() {
+            if let Failure::BrokenOff(error) = &failure {
+                error_response::broken_off_details(error).clone_into(&mut self.record.details);
+            } else if let Some(reply) = error_response::reply(&failure) {
+                self.record.details = reply.details;
+            }
+            downstream.abort();
+            return;
+        }
+        let Some(reply) = error_response::reply(&failure) else {
+            downstream.abort();
+            return;
+        };
+        if let Err(failure) = self.reply(reply, downstream).await {
+            tracing::debug!(%failure, "the client did not take its error response");
+            downstream.abort();
+        }
+    }
+
+    fn client_failed(&mut self, error: &DownstreamError) {
+        self.service.stats.rq_rx_reset.inc();
+        let details = match error {
+            DownstreamError::Gone(_) => "downstream_remote_disconnect",
+            DownstreamError::Reset => "http2.remote_reset",
+            DownstreamError::Protocol(error) => error.details(),
+            DownstreamError::Length(_) => "http1.codec_error",
+        };
+        if self.record.details.is_empty() || self.response.is_none() {
+            details.clone_into(&mut self.record.details);
+        }
+    }
+
+    /// Writes everything down.
+    fn finish(self) {
+        let finished = Finished {
+            request: &self.request,
+            response: self.response.as_ref().map(|head| (head, &self.response_edits)),
+            upload: &self.upload,
+            download: &self.download,
+        };
+        record::finish(self.connection, &self.service, &self.record, &finished, clock::now());
+    }
+}
+
+fn matched(outcome: RouteOutcome<'_>) -> Option<RouteMatchResult<'_>> {
+    match outcome {
+        RouteOutcome::Matched(route) => Some(route),
+        RouteOutcome::NoHost | RouteOutcome::NoRoute(_) | RouteOutcome::TlsRequired(_) => None,
+    }
+}

@@ -1,0 +1,167 @@
+//! Why an exchange did not end with the upstream's whole answer.
+
+use iako_telemetry::{ResponseFlag, ResponseFlags};
+use iako_traffic::Overflow;
+
+use super::downstream::DownstreamError;
+use crate::transport::ConnectError;
+use crate::upstream::UpstreamError;
+
+/// A cause, with the facts that its answer needs. [`super::error_response`] is the only place that
+/// turns one into a response.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// No virtual host or route takes the request.
+    #[error("no route matches the request")]
+    NoRoute,
+    /// The route names a cluster that does not exist.
+    #[error("the cluster of the route does not exist")]
+    NoCluster {
+        /// What the route answers then.
+        status: u16,
+    },
+    /// No endpoint of the cluster is healthy, or there is none.
+    #[error("no endpoint of the cluster takes requests")]
+    NoHealthyUpstream,
+    /// A circuit breaker is full.
+    #[error("a circuit breaker of the cluster is full")]
+    Overflow(#[from] Overflow),
+    /// No connection could be made.
+    #[error("no connection to the upstream")]
+    Connect(#[from] ConnectError),
+    /// The server accepted the connection and did not take HTTP/2.
+    #[error("the upstream does not speak HTTP/2")]
+    Greeting(#[source] h2::Error),
+    /// The request was lost before its response began.
+    #[error("the upstream gave no response")]
+    Upstream(#[source] UpstreamError),
+    /// The response took too long.
+    #[error("the response took too long")]
+    ResponseTimeout,
+    /// The last allowed try took too long.
+    #[error("the last try took too long")]
+    PerTryTimeout,
+    /// Nothing moved on the stream for too long.
+    #[error("nothing moved for too long")]
+    StreamIdle,
+    /// The whole request took too long to arrive.
+    #[error("the request took too long to arrive")]
+    RequestTimeout,
+    /// The stream lived longer than allowed.
+    #[error("the stream lived longer than allowed")]
+    MaxDuration,
+    /// The upgrade or CONNECT is not configured.
+    #[error("the upgrade is not allowed")]
+    UpgradeRefused,
+    /// The path is refused by normalization.
+    #[error("the path is not acceptable")]
+    Path,
+    /// Rules do not let the request pass.
+    #[error("access denied by {policy}")]
+    Denied {
+        /// The policy that decided, or `none`.
+        policy: String,
+    },
+    /// A token is missing or not accepted.
+    #[error("the token is not accepted: {message}")]
+    Token {
+        /// 401 or 403.
+        status: u16,
+        /// Envoy's sentence.
+        message: String,
+        /// Value of `www-authenticate`; empty for none.
+        challenge: String,
+    },
+    /// A fault on purpose.
+    #[error("a fault was injected")]
+    FaultAbort {
+        /// The HTTP status.
+        status: u16,
+        /// The gRPC status, when the fault is one.
+        grpc: Option<u32>,
+    },
+    /// The client is gone: nobody is left to answer.
+    #[error("the client is gone")]
+    Client(#[source] DownstreamError),
+    /// The response broke off after its head was sent.
+    #[error("the response broke off")]
+    BrokenOff(#[source] UpstreamError),
+}
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Downstream,
+    Upstream,
+    Ourselves,
+}
+
+impl Failure {
+    /// Whose fault it is.
+    pub(crate) const fn side(&self) -> Side {
+        match self {
+            Self::Client(_) | Self::RequestTimeout | Self::Path | Self::UpgradeRefused => {
+                Side::Downstream
+            }
+            Self::Connect(_)
+            | Self::Greeting(_)
+            | Self::Upstream(_)
+            | Self::ResponseTimeout
+            | Self::PerTryTimeout
+            | Self::NoHealthyUpstream
+            | Self::BrokenOff(_) => Side::Upstream,
+            Self::NoRoute
+            | Self::NoCluster { .. }
+            | Self::Overflow(_)
+            | Self::StreamIdle
+            | Self::MaxDuration
+            | Self::Denied { .. }
+            | Self::Token { .. }
+            | Self::FaultAbort { .. } => Side::Ourselves,
+        }
+    }
+
+    /// Envoy's flag for it.
+    pub(crate) fn response_flag(&self) -> Option<ResponseFlag> {
+        Some(match self {
+            Self::NoRoute => ResponseFlag::NoRouteFound,
+            Self::NoCluster { .. } => ResponseFlag::NoClusterFound,
+            Self::NoHealthyUpstream => ResponseFlag::NoHealthyUpstream,
+            Self::Overflow(_) => ResponseFlag::UpstreamOverflow,
+            Self::Connect(_) | Self::Greeting(_) => ResponseFlag::UpstreamConnectionFailure,
+            Self::Upstream(error) | Self::BrokenOff(error) => upstream_flag(error),
+            Self::ResponseTimeout | Self::PerTryTimeout => ResponseFlag::UpstreamRequestTimeout,
+            Self::StreamIdle => ResponseFlag::StreamIdleTimeout,
+            Self::FaultAbort { .. } => ResponseFlag::FaultInjected,
+            Self::Client(DownstreamError::Gone(_)) => ResponseFlag::DownstreamConnectionTermination,
+            Self::Client(DownstreamError::Reset) => ResponseFlag::DownstreamRemoteReset,
+            Self::Client(DownstreamError::Protocol(_) | DownstreamError::Length(_)) => {
+                ResponseFlag::DownstreamProtocolError
+            }
+            Self::RequestTimeout
+            | Self::MaxDuration
+            | Self::UpgradeRefused
+            | Self::Path
+            | Self::Denied { .. }
+            | Self::Token { .. } => return None,
+        })
+    }
+
+    /// The flags that the cause adds to those noted before.
+    pub(crate) fn note(&self, flags: &mut ResponseFlags) {
+        if let Some(flag) = self.response_flag() {
+            flags.insert(flag);
+        }
+    }
+}
+
+const fn upstream_flag(error: &UpstreamError) -> ResponseFlag {
+    match error {
+        UpstreamError::Closed(_) => ResponseFlag::UpstreamConnectionTermination,
+        UpstreamError::Reset(_) | UpstreamError::Refused => ResponseFlag::UpstreamRemoteReset,
+        UpstreamError::Protocol(_) | UpstreamError::NotHttp2(_) => {
+            ResponseFlag::UpstreamProtocolError
+        }
+        UpstreamError::Length(_) => ResponseFlag::DownstreamProtocolError,
+    }
+}

@@ -1,0 +1,356 @@
+//! Sending a request on: what is changed about it, how often it is tried, where it goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use iako_http::{BodyLength, FieldValue, Known, Method, Version};
+use iako_proxy_config::{RouteAction, RoutePriority, Thresholds};
+use iako_rt::clock;
+use iako_telemetry::ResponseFlag;
+use iako_traffic::{
+    BreakerGuard, HostChange, Overflow, RetryDecision, RetryState, RouteMatchResult, StopReason,
+    Timeouts, TryTraces,
+};
+
+use super::attempt::{Attempt, TryFailure};
+use super::downstream::h1::content_of;
+use super::downstream::{Content, Downstream};
+use super::exchange::Exchange;
+use super::failure::Failure;
+use super::filters::FilterKind;
+use super::pump::{Repeatable, Upload};
+use super::request::ResponseView;
+use super::{mirror, mutations, record};
+use crate::snapshot::UpstreamCluster;
+
+/// What all tries of a request have in common.
+#[derive(Debug)]
+pub(super) struct Plan<'r> {
+    pub(super) action: &'r RouteAction,
+    pub(super) cluster: Arc<UpstreamCluster>,
+    pub(super) content: Content,
+    pub(super) timeouts: Timeouts,
+    pub(super) hash: Option<u64>,
+    /// Whether the host becomes that of the chosen endpoint.
+    pub(super) endpoint_host: bool,
+    pub(super) istio_alpn: bool,
+    pub(super) idempotent: bool,
+}
+
+impl Plan<'_> {
+    pub(super) fn limits(&self) -> &Thresholds {
+        let breakers = &self.cluster.config.circuit_breakers;
+        match self.action.priority {
+            RoutePriority::Default => &breakers.default,
+            RoutePriority::High => &breakers.high,
+        }
+    }
+
+    pub(super) fn breakers(&self) -> &Arc<iako_traffic::Breakers> {
+        self.cluster.state.breakers(self.action.priority)
+    }
+}
+
+impl Exchange<'_> {
+    /// Sends the request to the route's cluster and the response back.
+    pub(super) async fn forward(
+        &mut self,
+        route: &RouteMatchResult<'_>,
+        action: &RouteAction,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<(), Failure> {
+        self.service.stats.routed.inc();
+        let plan = self.plan(route, action)?;
+        self.record.cluster = Some(Arc::clone(&plan.cluster));
+        let (mut retry, mirrors) = {
+            let view = self.request.view();
+            let facts = self.request.facts(&view, &self.connection.info);
+            let mut draw = || self.connection.draw();
+            let mirrors: Vec<_> = route.mirrors(&mut draw).collect();
+            (RetryState::new(route.retry_policy(), &facts), mirrors)
+        };
+        let repeatable =
+            if retry.is_some() || plan.idempotent { Repeatable::Yes } else { Repeatable::No };
+        self.upload = Upload::new(repeatable);
+        if matches!(plan.content, Content::None | Content::Tunnel) {
+            self.upload.skip();
+        }
+        if self.request.is_grpc() {
+            self.upload.messages.enable();
+            self.download.messages.enable();
+        }
+        self.begin_deadlines(&plan);
+        self.change_request(route, &plan);
+        for policy in mirrors {
+            mirror::start(self, policy, plan.content);
+        }
+        let attempt = self.tries(route, &plan, retry.as_mut(), downstream).await?;
+        self.respond(route, attempt, downstream).await
+    }
+
+    fn plan<'r>(
+        &mut self,
+        route: &RouteMatchResult<'r>,
+        action: &'r RouteAction,
+    ) -> Result<Plan<'r>, Failure> {
+        let content = self.content(route)?;
+        let view = self.request.view();
+        let facts = self.request.facts(&view, &self.connection.info);
+        let missing = Failure::NoCluster { status: action.cluster_not_found_status };
+        let Some(name) = route.cluster(&facts.head) else { return Err(missing) };
+        let Some(cluster) = self.snapshot.cluster(&name) else { return Err(missing) };
+        let hash = if action.hash.is_empty() {
+            None
+        } else {
+            let hash = route.hash(&facts, self.connection.draw());
+            let cookies = hash.set_cookies.into_iter().map(|cookie| ("set-cookie", cookie));
+            self.annotations.extend(cookies);
+            hash.hash
+        };
+        let has_alpn = self
+            .service
+            .filters
+            .iter()
+            .any(|filter| matches!(filter.kind, FilterKind::Alpn) && !filter.is_off(None));
+        Ok(Plan {
+            action,
+            cluster: Arc::clone(cluster),
+            content,
+            timeouts: route.timeouts(&facts),
+            hash,
+            endpoint_host: matches!(
+                route.host_change(&facts.head),
+                Some(HostChange::EndpointHostname)
+            ),
+            istio_alpn: has_alpn && cluster.config.metadata.alpn_override,
+            idempotent: self.request.head.method().is_idempotent(),
+        })
+    }
+
+    /// What follows the head; upgrades and CONNECT only where they are configured.
+    fn content(&self, route: &RouteMatchResult<'_>) -> Result<Content, Failure> {
+        let head = &self.request.head;
+        let general = &self.service.manager.upgrades;
+        if head.length() == BodyLength::Tunnel {
+            let allowed = route.allows_upgrade("connect", general);
+            return if allowed { Ok(Content::Tunnel) } else { Err(Failure::UpgradeRefused) };
+        }
+        let protocol = head.upgrade().map(<[u8]>::to_ascii_lowercase);
+        match protocol.as_deref().map(std::str::from_utf8) {
+            // A client that would rather speak HTTP/2 goes on in HTTP/1.1 (RFC 9113 dropped this).
+            None | Some(Ok("h2c")) => Ok(content_of(head.length())),
+            Some(Ok(protocol)) if route.allows_upgrade(protocol, general) => Ok(Content::Tunnel),
+            Some(_) => Err(Failure::UpgradeRefused),
+        }
+    }
+
+    fn begin_deadlines(&mut self, plan: &Plan<'_>) {
+        let nonzero = |limit: Option<Duration>| limit.filter(|limit| !limit.is_zero());
+        if let Some(idle) = plan.timeouts.idle {
+            self.deadlines.idle = nonzero(Some(idle));
+        }
+        if let Some(stream) = plan.timeouts.stream {
+            self.deadlines.stream = nonzero(Some(stream)).map(|limit| self.record.start + limit);
+        }
+        if plan.content == Content::Tunnel {
+            self.deadlines.request = None;
+        }
+    }
+
+    /// The edits of the route and of the mesh, made once for all tries.
+    fn change_request(&mut self, route: &RouteMatchResult<'_>, plan: &Plan<'_>) {
+        for level in route.header_mutations() {
+            if level.request_add.is_empty() && level.request_remove.is_empty() {
+                continue;
+            }
+            let additions = {
+                let view = self.request.view();
+                let facts =
+                    record::access_record(self.connection, &self.record, &self.request, &view);
+                mutations::rendered(&level.request_add, &facts)
+            };
+            mutations::edit_request(&mut self.request, &additions, level);
+        }
+        let told = !self.suppresses_envoy_headers();
+        self.rewrite(route, told);
+        for filter in self.service.filters.iter().filter(|filter| !filter.is_off(None)) {
+            if let FilterKind::PeerMetadata(step) = &filter.kind {
+                let external = plan.cluster.config.metadata.external;
+                step.tell_server(external, &mut self.request.edits.fields);
+            }
+        }
+    }
+
+    fn rewrite(&mut self, route: &RouteMatchResult<'_>, told: bool) {
+        if let Some(path) = route.rewritten_path(self.request.path()) {
+            let original = Bytes::copy_from_slice(self.request.path().as_bytes());
+            if told {
+                let value = FieldValue::sanitized(original);
+                self.request.edits.fields.set(Known::XEnvoyOriginalPath, value);
+            }
+            self.request.edits.path = Some(Bytes::from(path));
+        }
+        let host = {
+            let view = self.request.view();
+            let facts = self.request.facts(&view, &self.connection.info);
+            match route.host_change(&facts.head) {
+                Some(HostChange::To(host)) => Some(host.into_owned()),
+                Some(HostChange::EndpointHostname) | None => None,
+            }
+        };
+        if let Some(host) = host {
+            let append = route.forward().is_some_and(|action| action.append_x_forwarded_host);
+            self.set_host(Bytes::from(host), told, append);
+        }
+    }
+
+    pub(super) fn set_host(&mut self, host: Bytes, told: bool, append: bool) {
+        let original = self.request.authority().to_owned();
+        if original.as_bytes() == host {
+            return;
+        }
+        let fields = &mut self.request.edits.fields;
+        if append {
+            fields.append(Known::XForwardedHost, FieldValue::sanitized(original.clone()));
+        }
+        if told {
+            fields.add_if_absent(Known::XEnvoyOriginalHost, FieldValue::sanitized(original));
+        }
+        self.request.edits.authority = Some(host);
+    }
+
+    pub(super) fn suppresses_envoy_headers(&self) -> bool {
+        self.service.filters.iter().any(|filter| {
+            matches!(filter.kind, FilterKind::Router { suppress_envoy_headers: true })
+        })
+    }
+
+    /// Tries until there is a response to pass on, or no further try is allowed.
+    async fn tries(
+        &mut self,
+        route: &RouteMatchResult<'_>,
+        plan: &Plan<'_>,
+        mut retry: Option<&mut RetryState<'_>>,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<Attempt, Failure> {
+        let mut place: Option<BreakerGuard> = None;
+        loop {
+            self.record.attempts += 1;
+            self.tell_attempt(route, plan);
+            let excluded = retry.as_deref().map_or(&[][..], RetryState::excluded);
+            let tried = Box::pin(self.attempt(plan, excluded, downstream)).await;
+            drop(place.take());
+            let Some(state) = retry.as_deref_mut() else {
+                return tried.map_err(TryFailure::into_failure);
+            };
+            if let Some((_, tried)) = &self.record.endpoint {
+                state.tried(*tried);
+            }
+            let decision = self.decide(state, plan, &tried);
+            let (after, guard) = match decision {
+                RetryDecision::Retry { after, guard } => (after, guard),
+                RetryDecision::Stop(reason) => {
+                    self.note_stop(reason, state, plan);
+                    return tried.map_err(TryFailure::into_failure);
+                }
+            };
+            plan.cluster.stats.rq_retry.inc();
+            drop(tried);
+            place = Some(guard);
+            self.upload.rewind();
+            if plan.content == Content::None {
+                self.upload.skip();
+            }
+            self.deadlines.end_try();
+            self.pause(after, downstream).await?;
+        }
+    }
+
+    fn decide(
+        &self,
+        state: &mut RetryState<'_>,
+        plan: &Plan<'_>,
+        tried: &Result<Attempt, TryFailure>,
+    ) -> RetryDecision {
+        let draw = self.connection.draw();
+        let limits = (plan.breakers(), plan.limits());
+        let body_lost = !self.upload.can_repeat();
+        match tried {
+            Ok(attempt) => {
+                let view = ResponseView { head: &attempt.head, edits: &self.response_edits };
+                let end = iako_traffic::TryEnd::Response {
+                    status: attempt.head.status(),
+                    headers: &view,
+                };
+                let traces =
+                    TryTraces { request_written: true, body_lost, response_started: false };
+                state.decide(&end, traces, limits, draw)
+            }
+            Err(TryFailure::Repeatable { end, written, .. }) => {
+                let traces =
+                    TryTraces { request_written: *written, body_lost, response_started: false };
+                state.decide(&end.as_end(), traces, limits, draw)
+            }
+            Err(TryFailure::Final(_)) => RetryDecision::Stop(StopReason::NotNamed),
+        }
+    }
+
+    fn note_stop(&mut self, reason: StopReason, state: &RetryState<'_>, plan: &Plan<'_>) {
+        match reason {
+            StopReason::LimitReached => {
+                self.record.flags.insert(ResponseFlag::UpstreamRetryLimitExceeded);
+                plan.cluster.stats.rq_retry_limit_exceeded.inc();
+            }
+            StopReason::Overflow => {
+                self.record.flags.insert(ResponseFlag::UpstreamOverflow);
+                plan.cluster.stats.rq_retry_overflow.inc();
+            }
+            StopReason::NotNamed if state.retries() > 0 => {
+                plan.cluster.stats.rq_retry_success.inc();
+            }
+            StopReason::NotNamed | StopReason::Unsafe | StopReason::TooLate => {}
+        }
+    }
+
+    /// Tells the server how often the request was tried and how long we wait.
+    fn tell_attempt(&mut self, route: &RouteMatchResult<'_>, plan: &Plan<'_>) {
+        if self.suppresses_envoy_headers() {
+            return;
+        }
+        let elapsed = clock::now().saturating_duration_since(self.record.start);
+        let fields = &mut self.request.edits.fields;
+        if route.virtual_host.include_attempt_count {
+            let attempts = u64::from(self.record.attempts);
+            fields.set(Known::XEnvoyAttemptCount, FieldValue::from(attempts));
+        }
+        let whole = plan.timeouts.response.map(|limit| {
+            // The first try is told the whole time, later ones what is left of it.
+            if self.record.attempts > 1 { limit.saturating_sub(elapsed) } else { limit }
+        });
+        let expected = match (plan.timeouts.per_try, whole) {
+            (Some(per_try), Some(whole)) => Some(per_try.min(whole)),
+            (per_try, whole) => per_try.or(whole),
+        };
+        if let Some(expected) = expected {
+            let millis = u64::try_from(expected.as_millis()).unwrap_or(u64::MAX);
+            fields.set(Known::XEnvoyExpectedRequestTimeout, FieldValue::from(millis));
+        }
+    }
+
+    /// Whether an HTTP/2 client asked for a tunnel in a way that HTTP/1 says otherwise.
+    pub(super) fn tunnel_method(&self, content: Content, to: Version) -> Option<Method> {
+        let head = &self.request.head;
+        let extended = content == Content::Tunnel
+            && *head.method() == Method::Connect
+            && head.version() == Version::Http2
+            && head.upgrade().is_some();
+        (extended && to != Version::Http2).then_some(Method::Get)
+    }
+}
+
+impl From<Overflow> for TryFailure {
+    fn from(overflow: Overflow) -> Self {
+        Self::Final(Failure::Overflow(overflow))
+    }
+}

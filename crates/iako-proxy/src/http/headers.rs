@@ -1,0 +1,259 @@
+//! What a proxy does to heads whatever the route says, as Envoy does by default.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use iako_http::{
+    FieldValue, Known, RequestEdits, RequestHead, ResponseEdits, ResponseHead, Scheme, http_date,
+};
+use iako_proxy_config::{HttpConnectionManager, ServerHeader};
+use iako_rt::clock;
+use iako_telemetry::request_id::{Origin, RequestId, RequestIdRule, decide};
+use iako_traffic::{
+    ClientAddress, ClientCertHeader, Metadata, NormalizedTarget, normalize_target, stripped_host,
+};
+
+use super::connection::HttpConnection;
+use super::error_response::Reply;
+use super::failure::Failure;
+use super::request::Request;
+use super::service::HttpService;
+
+/// What the client may say only when it counts as internal; removed from everybody else's requests.
+const INTERNAL_ONLY: &[Known] = &[
+    Known::XEnvoyRetryOn,
+    Known::XEnvoyRetryGrpcOn,
+    Known::XEnvoyMaxRetries,
+    Known::XEnvoyRetriableStatusCodes,
+    Known::XEnvoyRetriableHeaderNames,
+    Known::XEnvoyUpstreamAltStatName,
+    Known::XEnvoyUpstreamRequestTimeout,
+    Known::XEnvoyUpstreamRequestPerTryTimeout,
+    Known::XEnvoyUpstreamRequestTimeoutAltResponse,
+    Known::XEnvoyExpectedRequestTimeout,
+    Known::XEnvoyHedgeOnPerTryTimeout,
+    Known::XEnvoyIpTags,
+    Known::XEnvoyOriginalPath,
+    Known::XEnvoyOriginalHost,
+    Known::XEnvoyInternal,
+];
+
+/// What comes of looking at a fresh request.
+pub(crate) enum Prepared {
+    /// It goes on.
+    Request(Box<Request>),
+    /// It is answered at once.
+    Reply(Box<Request>, Reply),
+    /// It is refused.
+    Refused(Box<Request>, Failure),
+}
+
+/// Finds out who sent a request and puts its head in order, before filters and routes look at it.
+pub(crate) fn prepare(
+    connection: &HttpConnection,
+    service: &HttpService,
+    head: RequestHead,
+) -> Prepared {
+    let manager = &*service.manager;
+    let mut request = Box::new(Request {
+        head,
+        edits: RequestEdits::default(),
+        scheme: Scheme::Http,
+        client: connection.info.remote.ip(),
+        internal: false,
+        metadata: Metadata::default(),
+    });
+    let address = ClientAddress::resolve(manager, &connection.info, &request.view());
+    request.client = address.client;
+    request.internal = address.internal;
+    set_scheme(connection, &mut request, &address);
+    if request.authority().is_empty() && !manager.http1.default_host_for_http_10.is_empty() {
+        let host = manager.http1.default_host_for_http_10.clone();
+        request.edits.authority = Some(Bytes::from(host));
+    }
+    clean(&mut request, &address);
+    set_forwarded(connection, manager, &mut request, &address);
+    set_request_id(connection, manager, &mut request, &address);
+    normalize(connection, manager, request)
+}
+
+fn set_scheme(connection: &HttpConnection, request: &mut Request, address: &ClientAddress) {
+    let by_connection = if connection.info.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let told = request.text(Known::XForwardedProto).map(str::to_owned);
+    let told = told.filter(|_| address.trusts_forwarded_proto);
+    match told {
+        Some(told) => {
+            request.scheme = Scheme::parse(told.as_bytes()).unwrap_or(by_connection);
+        }
+        None => {
+            request.scheme = by_connection;
+            let value = FieldValue::from_static(by_connection.as_str());
+            request.edits.fields.set(Known::XForwardedProto, value);
+        }
+    }
+    request.edits.scheme = Some(request.scheme);
+}
+
+fn clean(request: &mut Request, address: &ClientAddress) {
+    let Request { head, edits, .. } = request;
+    let sent = head.fields();
+    if !address.internal {
+        for name in INTERNAL_ONLY.iter().filter(|name| sent.contains(**name)) {
+            edits.fields.remove(*name);
+        }
+    } else if !sent.contains(Known::XEnvoyInternal) {
+        edits.fields.set(Known::XEnvoyInternal, FieldValue::from_static("true"));
+    }
+    if address.edge {
+        for name in [
+            Known::XEnvoyDecoratorOperation,
+            Known::XEnvoyDownstreamServiceCluster,
+            Known::XEnvoyDownstreamServiceNode,
+        ] {
+            edits.fields.remove(name);
+        }
+        let client = FieldValue::sanitized(address.client.to_string());
+        edits.fields.set(Known::XEnvoyExternalAddress, client);
+    }
+    // `100 Continue` is answered here.
+    if sent.contains(Known::Expect) {
+        edits.fields.remove(Known::Expect);
+    }
+}
+
+fn set_forwarded(
+    connection: &HttpConnection,
+    manager: &HttpConnectionManager,
+    request: &mut Request,
+    address: &ClientAddress,
+) {
+    if let Some(client) = address.append {
+        append_to_list(request, Known::XForwardedFor, &client.to_string());
+    }
+    if manager.append_x_forwarded_port && request.get(Known::XForwardedPort).is_none() {
+        let port = u64::from(connection.info.original_destination.port());
+        request.edits.fields.set(Known::XForwardedPort, FieldValue::from(port));
+    }
+    if !manager.via.is_empty() {
+        request.edits.fields.append(Known::Via, FieldValue::sanitized(manager.via.clone()));
+    }
+    let sent = request.text(Known::XForwardedClientCert);
+    let mode = manager.forward_client_cert;
+    if sent.is_none() && connection.info.peer().is_none() {
+        return;
+    }
+    match ClientCertHeader::compose(mode, manager.client_cert_details, &connection.info, sent) {
+        ClientCertHeader::Keep => {}
+        ClientCertHeader::Remove => request.edits.fields.remove(Known::XForwardedClientCert),
+        ClientCertHeader::Set(value) => {
+            request.edits.fields.set(Known::XForwardedClientCert, FieldValue::sanitized(value));
+        }
+    }
+}
+
+/// Appends to a list that stands in one line, as Envoy writes it.
+fn append_to_list(request: &mut Request, name: Known, text: &str) {
+    let sent: Vec<&str> = request
+        .edits
+        .values(&request.head, name)
+        .filter_map(|value| std::str::from_utf8(value).ok())
+        .collect();
+    let value =
+        if sent.is_empty() { text.to_owned() } else { format!("{},{text}", sent.join(",")) };
+    request.edits.fields.set(name, FieldValue::sanitized(value));
+}
+
+fn set_request_id(
+    connection: &HttpConnection,
+    manager: &HttpConnectionManager,
+    request: &mut Request,
+    address: &ClientAddress,
+) {
+    let rule = match (manager.generate_request_id, manager.preserve_external_request_id) {
+        (false, _) => RequestIdRule::Never,
+        (true, false) => RequestIdRule::Generate,
+        (true, true) => RequestIdRule::Preserve,
+    };
+    let origin = if address.edge { Origin::Edge } else { Origin::Internal };
+    let random = u128::from(connection.draw()) << 64 | u128::from(connection.draw());
+    match decide(rule, origin, request.get(Known::XRequestId), random) {
+        RequestId::Keep => {}
+        RequestId::Set(id) => {
+            request.edits.fields.set(Known::XRequestId, FieldValue::sanitized(id));
+        }
+    }
+}
+
+fn normalize(
+    connection: &HttpConnection,
+    manager: &HttpConnectionManager,
+    mut request: Box<Request>,
+) -> Prepared {
+    let port = connection.info.local.port();
+    if let Some(host) = stripped_host(manager.strip_port, request.authority(), port) {
+        let host = Bytes::copy_from_slice(host.as_bytes());
+        request.edits.authority = Some(host);
+    }
+    match normalize_target(manager, request.path()) {
+        NormalizedTarget::Keep => Prepared::Request(request),
+        NormalizedTarget::Change(target) => {
+            request.edits.path = Some(Bytes::from(target));
+            Prepared::Request(request)
+        }
+        NormalizedTarget::Refuse => Prepared::Refused(request, Failure::Path),
+        NormalizedTarget::Redirect(target) => {
+            let location = FieldValue::sanitized(target);
+            let reply =
+                Reply::new(307, "path_normalization_failed").with_field(Known::Location, location);
+            Prepared::Reply(request, reply)
+        }
+    }
+}
+
+/// Puts the head of a response in order, whoever made it.
+pub(crate) fn finish_response(
+    service: &HttpService,
+    request: &Request,
+    head: &ResponseHead,
+    edits: &mut ResponseEdits,
+) {
+    let manager = &*service.manager;
+    let sent = head.fields();
+    let write_server = match manager.server_header {
+        ServerHeader::Overwrite => true,
+        ServerHeader::AppendIfAbsent => edits.fields.get(sent, Known::Server).is_none(),
+        ServerHeader::PassThrough => false,
+    };
+    if write_server {
+        edits.fields.set(Known::Server, service.server.clone());
+    }
+    if edits.fields.get(sent, Known::Date).is_none() {
+        edits.fields.set(Known::Date, date());
+    }
+    if !manager.via.is_empty() {
+        edits.fields.append(Known::Via, FieldValue::sanitized(manager.via.clone()));
+    }
+    if manager.request_id_in_response
+        && let Some(id) = request.text(Known::XRequestId)
+    {
+        edits.fields.set(Known::XRequestId, FieldValue::sanitized(id.to_owned()));
+    }
+}
+
+thread_local! {
+    /// The value of `date`, made once a second.
+    static DATE: RefCell<(u64, FieldValue)> = RefCell::default();
+}
+
+/// The value of `date`.
+pub(super) fn date() -> FieldValue {
+    let seconds =
+        clock::wall().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    DATE.with_borrow_mut(|(made, value)| {
+        if *made != seconds {
+            *value = FieldValue::sanitized(http_date(seconds));
+            *made = seconds;
+        }
+        value.clone()
+    })
+}

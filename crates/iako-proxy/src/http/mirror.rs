@@ -1,0 +1,128 @@
+//! Copies of requests for others, whose answers nobody waits for.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use iako_http::{BodyEvent, HeaderEdits, RequestEdits, RequestHead};
+use iako_proxy_config::{Mirror, RoutePriority};
+use iako_rt::clock;
+use iako_traffic::PickRequest;
+use tokio::sync::mpsc;
+
+use super::downstream::Content;
+use super::exchange::Exchange;
+use crate::snapshot::UpstreamCluster;
+use crate::upstream::pool::{Pools, Want};
+use crate::worker::Worker;
+
+/// Pieces of content that may wait for a slow mirror; a mirror that falls behind further is given up.
+const PIECES_MAX: usize = 64;
+
+/// Longest life of a copy.
+const COPY_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Starts a copy of the request beside it.
+pub(super) fn start(exchange: &mut Exchange<'_>, policy: &Mirror, content: Content) {
+    if content == Content::Tunnel {
+        return;
+    }
+    let Some(cluster) = exchange.snapshot.cluster(&policy.cluster) else {
+        tracing::debug!(cluster = policy.cluster, "a mirror names a cluster that does not exist");
+        return;
+    };
+    let mut edits = exchange.request.edits.clone();
+    if !policy.keep_host {
+        edits.authority = Some(Bytes::from(shadow(exchange.request.authority())));
+    }
+    let (sender, pieces) = mpsc::channel(PIECES_MAX);
+    let copy = Copy {
+        worker: Rc::clone(&exchange.connection.worker),
+        cluster: Arc::clone(cluster),
+        head: exchange.request.head.clone(),
+        edits,
+        content,
+    };
+    if content != Content::None {
+        exchange.upload.mirror_to(sender);
+    }
+    let worker = Rc::clone(&exchange.connection.worker);
+    worker.scope.spawn("mirror", async move {
+        if tokio::time::timeout(COPY_TIME_MAX, copy.send(pieces)).await.is_err() {
+            tracing::debug!("a mirror took too long");
+        }
+    });
+}
+
+/// The host of a copy, so that its receiver can tell it from the request. Source: Envoy
+/// `RequestMirrorPolicy`.
+fn shadow(authority: &str) -> String {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{host}-shadow:{port}")
+        }
+        Some(_) | None => format!("{authority}-shadow"),
+    }
+}
+
+struct Copy {
+    worker: Rc<Worker>,
+    cluster: Arc<UpstreamCluster>,
+    head: RequestHead,
+    edits: RequestEdits,
+    content: Content,
+}
+
+impl Copy {
+    async fn send(self, pieces: mpsc::Receiver<BodyEvent>) {
+        if let Err(problem) = self.try_send(pieces).await {
+            tracing::debug!(cluster = %self.cluster.name, problem, "a mirror failed");
+        }
+    }
+
+    async fn try_send(&self, mut pieces: mpsc::Receiver<BodyEvent>) -> Result<(), String> {
+        let balancer = self.cluster.balancer();
+        let mut draw = || self.worker.with_rng(iako_rt::Rng::next_u64);
+        let pick = balancer.pick(&PickRequest::default(), clock::now(), &mut draw);
+        let pick = pick.ok_or("no endpoint takes requests")?;
+        let want = Want {
+            cluster: &self.cluster,
+            endpoint: &pick.endpoint.endpoint,
+            breakers: self.cluster.state.breakers(RoutePriority::Default),
+            limits: &self.cluster.config.circuit_breakers.default,
+            version: self.head.version(),
+            host: self.edits.authority(&self.head),
+            istio_alpn: self.cluster.config.metadata.alpn_override,
+        };
+        let text = |error: &dyn std::error::Error| error.to_string();
+        let mut lease = Pools::acquire(&self.worker, &want).await.map_err(|e| text(&e))?;
+        let upstream = &mut lease.upstream;
+        upstream.send_head(&self.head, &self.edits, self.content).map_err(|e| text(&e))?;
+        poll_fn(|context| upstream.poll_flush(context)).await.map_err(|e| text(&e))?;
+        let mut trailers = None;
+        while self.content != Content::None {
+            match pieces.recv().await {
+                Some(BodyEvent::Data(data)) => upstream.send_data(data).map_err(|e| text(&e))?,
+                Some(BodyEvent::Trailers(fields)) => trailers = Some(fields),
+                Some(BodyEvent::End) => break,
+                None => return Err("the request was given up".to_owned()),
+            }
+            poll_fn(|context| upstream.poll_flush(context)).await.map_err(|e| text(&e))?;
+        }
+        let edits = HeaderEdits::default();
+        let trailers = trailers.as_deref().map(|fields| (fields, &edits));
+        upstream.send_end(trailers).map_err(|e| text(&e))?;
+        poll_fn(|context| upstream.poll_flush(context)).await.map_err(|e| text(&e))?;
+        poll_fn(|context| upstream.poll_head(context)).await.map_err(|e| text(&e))?;
+        loop {
+            match poll_fn(|context| upstream.poll_body(context)).await.map_err(|e| text(&e))? {
+                BodyEvent::End => break,
+                BodyEvent::Data(_) | BodyEvent::Trailers(_) => {}
+            }
+        }
+        lease.release();
+        Ok(())
+    }
+}

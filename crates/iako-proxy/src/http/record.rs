@@ -1,0 +1,319 @@
+//! What is remembered of an exchange for its log line and its metrics.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use iako_http::{ResponseEdits, ResponseHead, Version};
+use iako_proxy_config::{Direction, EndpointAddress, WorkloadLabel};
+use iako_telemetry::headers::NoHeaders;
+use iako_telemetry::labels::UNKNOWN;
+use iako_telemetry::{
+    AccessRecord, HeaderLookup, HttpOutcome, Labels, Reporter, RequestProtocol, RequestSample,
+    ResponseFlags, SecurityPolicy, ServiceLabels, WorkloadLabels,
+};
+use iako_traffic::Balancer;
+
+use super::connection::HttpConnection;
+use super::grpc;
+use super::pump::{Download, Upload};
+use super::request::{Request, ResponseView, TrailersView};
+use super::service::HttpService;
+use crate::access_log::FilterFacts;
+use crate::snapshot::UpstreamCluster;
+use crate::upstream::pool::ConnectionFacts;
+
+/// Everything that is known of an exchange besides its messages.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) start: Instant,
+    pub(crate) start_wall: SystemTime,
+    pub(crate) flags: ResponseFlags,
+    /// Envoy's response code details.
+    pub(crate) details: String,
+    /// Tries, the first included.
+    pub(crate) attempts: u32,
+    /// Name of the route; empty without one.
+    pub(crate) route: String,
+    /// Name of the cluster that the route chose.
+    pub(crate) cluster: Option<Arc<UpstreamCluster>>,
+    /// The endpoint of the last try.
+    pub(crate) host: Option<EndpointAddress>,
+    /// Where the endpoint stands among those of its cluster.
+    pub(crate) endpoint: Option<(Arc<Balancer>, u32)>,
+    /// The connection of the last try.
+    pub(crate) upstream: Option<Rc<ConnectionFacts>>,
+    /// Protocol of the last try.
+    pub(crate) upstream_version: Option<Version>,
+    /// Why the transport failed.
+    pub(crate) transport_failure: String,
+    /// When the head of the response came from the upstream.
+    pub(crate) response_at: Option<Instant>,
+    /// When the whole request had arrived.
+    pub(crate) request_at: Option<Instant>,
+    /// Who called, as the client said.
+    pub(crate) source: Option<Arc<WorkloadLabels>>,
+    /// Who answered, as the server said.
+    pub(crate) destination: Option<Arc<WorkloadLabels>>,
+    /// Body of a reply of our own.
+    pub(crate) reply_bytes: u64,
+}
+
+impl Record {
+    /// Nothing but the beginning.
+    pub(crate) fn new(start: Instant, start_wall: SystemTime) -> Self {
+        Self {
+            start,
+            start_wall,
+            flags: ResponseFlags::NONE,
+            details: String::new(),
+            attempts: 0,
+            route: String::new(),
+            cluster: None,
+            host: None,
+            endpoint: None,
+            upstream: None,
+            upstream_version: None,
+            transport_failure: String::new(),
+            response_at: None,
+            request_at: None,
+            source: None,
+            destination: None,
+            reply_bytes: 0,
+        }
+    }
+}
+
+/// The messages of a finished exchange.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finished<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) response: Option<(&'a ResponseHead, &'a ResponseEdits)>,
+    pub(crate) upload: &'a Upload,
+    pub(crate) download: &'a Download,
+}
+
+impl Finished<'_> {
+    fn status(&self) -> Option<u16> {
+        self.response.map(|(head, edits)| edits.status(head))
+    }
+
+    fn grpc_status(&self) -> Option<u16> {
+        if !self.request.is_grpc() {
+            return None;
+        }
+        let trailers = self.download.trailers.as_deref().and_then(grpc::status);
+        trailers.or_else(|| {
+            let (head, edits) = self.response?;
+            let value = edits.fields.get(head.fields(), iako_http::Known::GrpcStatus)?;
+            std::str::from_utf8(value).ok()?.trim().parse().ok()
+        })
+    }
+}
+
+/// Writes the log line of an exchange and counts it.
+pub(crate) fn finish(
+    connection: &HttpConnection,
+    service: &HttpService,
+    record: &Record,
+    finished: &Finished<'_>,
+    now: Instant,
+) {
+    let duration = now.saturating_duration_since(record.start);
+    service.stats.completed(finished.status(), duration);
+    if service.counts_in_metrics() {
+        count(connection, record, finished, duration);
+    }
+    if service.access_log.is_empty() {
+        return;
+    }
+    let request_view = finished.request.view();
+    let response_view = finished.response.map(|(head, edits)| ResponseView { head, edits });
+    let trailers_view = finished.download.trailers.as_deref().map(TrailersView);
+    let mut access = access_record(connection, record, finished.request, &request_view);
+    if let Some(view) = &response_view {
+        access.response_headers = view;
+    }
+    if let Some(view) = &trailers_view {
+        access.response_trailers = view;
+    }
+    access.duration = Some(duration);
+    access.response_code = finished.status();
+    access.bytes_received = finished.upload.bytes;
+    access.bytes_sent = finished.download.bytes + record.reply_bytes;
+    access.response_tx_duration = record.response_at.map(|at| now.saturating_duration_since(at));
+    let facts = FilterFacts {
+        draw: connection.worker.with_rng(iako_rt::Rng::next_u64),
+        health_check: false,
+        grpc_status: finished.grpc_status().map(u32::from),
+    };
+    for log in &service.access_log {
+        log.log(&access, facts);
+    }
+}
+
+/// The facts of an exchange as log formats and header formats read them.
+pub(crate) fn access_record<'a>(
+    connection: &'a HttpConnection,
+    record: &'a Record,
+    request: &'a Request,
+    request_headers: &'a dyn HeaderLookup,
+) -> AccessRecord<'a> {
+    let mut access = AccessRecord::new(record.start_wall);
+    let since = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(record.start));
+    let some = |text: &'a str| (!text.is_empty()).then_some(text);
+    access.request_headers = request_headers;
+    access.response_headers = &NoHeaders;
+    access.protocol = Some(request.head.version().as_str());
+    access.response_code_details = some(&record.details);
+    access.flags = record.flags;
+    access.request_duration = since(record.request_at);
+    access.response_duration = since(record.response_at);
+    access.route_name = some(&record.route);
+    let info = &connection.info;
+    let down = &mut access.downstream;
+    down.local_address = Some(info.original_destination);
+    down.remote_address = Some(SocketAddr::new(request.client, info.remote.port()));
+    down.direct_remote_address = Some(info.direct_remote);
+    down.server_name = some(&info.server_name);
+    down.tls_version = some(connection.tls_version);
+    down.tls_cipher = some(&connection.tls_cipher);
+    down.connection_id = Some(connection.id);
+    if let Some(tls) = &info.tls {
+        down.local_uri_san = tls.local_uris.first().map(String::as_str);
+    }
+    if let Some(peer) = info.peer() {
+        down.peer_uri_san = peer.uris.first().map(String::as_str);
+        down.peer_subject = some(&peer.subject);
+    }
+    let up = &mut access.upstream;
+    up.attempts = record.attempts;
+    up.transport_failure_reason = some(&record.transport_failure);
+    if let Some(cluster) = &record.cluster {
+        up.cluster = Some(&cluster.name);
+        up.cluster_alias = some(&cluster.config.alt_stat_name);
+    }
+    match &record.host {
+        Some(EndpointAddress::Socket(address)) => up.host = Some(*address),
+        Some(EndpointAddress::Host { name, .. }) => up.host_name = Some(name),
+        Some(EndpointAddress::Pipe(_)) | None => {}
+    }
+    if let Some(facts) = &record.upstream {
+        up.local_address = facts.local;
+        up.tls_version = some(facts.tls_version);
+        up.peer_uri_san =
+            facts.peer.as_ref().and_then(|peer| peer.facts.uri_sans.first()).map(String::as_str);
+    }
+    up.protocol = record.upstream_version.map(Version::as_str);
+    access
+}
+
+/// Counts an exchange in Istio's standard metrics.
+fn count(
+    connection: &HttpConnection,
+    record: &Record,
+    finished: &Finished<'_>,
+    duration: Duration,
+) {
+    let own = &connection.worker.shared.node.labels;
+    let unknown = &connection.unknown;
+    let inbound = connection.direction == Direction::Inbound;
+    let told;
+    let host_service;
+    let (reporter, source, source_principal, destination, destination_principal) = if inbound {
+        let source = record.source.as_deref().unwrap_or(&unknown.workload);
+        let (client, server) = (&connection.client_principal, &connection.own_principal);
+        (Reporter::Destination, source, client, own, server)
+    } else {
+        told = record.endpoint.as_ref().and_then(endpoint_labels);
+        let destination = record.destination.as_deref().or(told.as_deref());
+        let upstream = record.upstream.as_deref();
+        (
+            Reporter::Source,
+            own,
+            upstream.map_or(&unknown.principal, |facts| &facts.own_principal),
+            destination.unwrap_or(&unknown.workload),
+            upstream.map_or(&unknown.principal, |facts| &facts.server_principal),
+        )
+    };
+    let service = match &record.cluster {
+        Some(cluster) if &*cluster.service.host != UNKNOWN => &cluster.service,
+        Some(_) | None => {
+            host_service = service_of_host(finished.request.authority());
+            &host_service
+        }
+    };
+    let security = match (inbound, connection.info.peer()) {
+        (false, _) => SecurityPolicy::Unknown,
+        (true, Some(_)) => SecurityPolicy::MutualTls,
+        (true, None) => SecurityPolicy::None,
+    };
+    let grpc = finished.request.is_grpc();
+    let labels = Labels {
+        reporter,
+        source,
+        source_principal,
+        destination,
+        destination_principal,
+        service,
+        protocol: if grpc { RequestProtocol::Grpc } else { RequestProtocol::Http },
+        security,
+        flags: record.flags,
+    };
+    let outcome = HttpOutcome {
+        response_code: finished.status().unwrap_or(0),
+        grpc_status: finished.grpc_status(),
+    };
+    let sample = RequestSample {
+        duration,
+        request_bytes: finished.upload.bytes,
+        response_bytes: finished.download.bytes + record.reply_bytes,
+        request_messages: finished.upload.messages.messages(),
+        response_messages: finished.download.messages.messages(),
+    };
+    connection.worker.metrics.request(&labels, outcome, &sample);
+}
+
+/// Who an endpoint is by what the control plane said, built once a worker.
+fn endpoint_labels((balancer, place): &(Arc<Balancer>, u32)) -> Option<Rc<WorkloadLabels>> {
+    let endpoint = balancer.endpoints().get(usize::try_from(*place).ok()?)?;
+    let label = endpoint.endpoint.metadata.workload.as_ref()?;
+    LABELS.with_borrow_mut(|known| {
+        if let Some(labels) = known.get(label) {
+            return Some(Rc::clone(labels));
+        }
+        if known.len() >= LABELS_MAX {
+            known.clear();
+        }
+        let labels = Rc::new(workload_labels(label));
+        known.insert(label.clone(), Rc::clone(&labels));
+        Some(labels)
+    })
+}
+
+/// Workloads remembered a worker; when it is full it starts anew.
+const LABELS_MAX: usize = 1024;
+
+thread_local! {
+    static LABELS: RefCell<HashMap<WorkloadLabel, Rc<WorkloadLabels>>> = RefCell::default();
+}
+
+fn workload_labels(label: &WorkloadLabel) -> WorkloadLabels {
+    let parts = [
+        &label.workload,
+        &label.namespace,
+        &label.canonical_name,
+        &label.canonical_revision,
+        &label.cluster,
+    ];
+    WorkloadLabels::from_endpoint_metadata(&parts.map(String::as_str).join(";"))
+}
+
+/// The service of a host that no cluster speaks for, without its port.
+fn service_of_host(authority: &str) -> ServiceLabels {
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    ServiceLabels::from_host(host)
+}

@@ -1,0 +1,150 @@
+//! A request on its way: the head as it came, and what has been changed since.
+
+use std::net::IpAddr;
+
+use iako_http::{Known, NameRef, RequestEdits, RequestHead, ResponseEdits, ResponseHead, Scheme};
+use iako_telemetry::HeaderLookup;
+use iako_traffic::{ConnectionInfo, Headers, Metadata, RequestFacts};
+
+/// A request as filters, routes and logs see it.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// As it came.
+    pub(crate) head: RequestHead,
+    /// What is changed while it is sent on.
+    pub(crate) edits: RequestEdits,
+    /// `http` or `https`: what `x-forwarded-proto` says where it is trusted, else the connection.
+    pub(crate) scheme: Scheme,
+    /// The client, as far as `x-forwarded-for` is trusted.
+    pub(crate) client: IpAddr,
+    /// Whether the client counts as internal.
+    pub(crate) internal: bool,
+    /// What filters found out.
+    pub(crate) metadata: Metadata,
+}
+
+impl Request {
+    /// The first value of a field after the changes.
+    pub(crate) fn get(&self, name: Known) -> Option<&[u8]> {
+        self.edits.fields.get(self.head.fields(), name)
+    }
+
+    /// The first value of a field after the changes, when it is text.
+    pub(crate) fn text(&self, name: Known) -> Option<&str> {
+        std::str::from_utf8(self.get(name)?).ok()
+    }
+
+    /// The authority after the changes.
+    pub(crate) fn authority(&self) -> &str {
+        self.edits.authority(&self.head)
+    }
+
+    /// Path and query after the changes.
+    pub(crate) fn path(&self) -> &str {
+        self.edits.path(&self.head)
+    }
+
+    /// Whether this is a gRPC request.
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.get(Known::ContentType).is_some_and(iako_traffic::is_grpc_content_type)
+    }
+
+    /// What decisions look at.
+    pub(crate) fn facts<'a>(
+        &'a self,
+        view: &'a RequestView<'a>,
+        connection: &'a ConnectionInfo,
+    ) -> RequestFacts<'a> {
+        RequestFacts {
+            head: iako_traffic::RequestHead {
+                method: self.edits.method(&self.head).as_str(),
+                scheme: self.scheme.as_str(),
+                authority: self.authority(),
+                path_and_query: self.path(),
+                headers: view,
+            },
+            connection,
+            metadata: &self.metadata,
+            client: self.client,
+            internal: self.internal,
+        }
+    }
+
+    /// The fields after the changes.
+    pub(crate) fn view(&self) -> RequestView<'_> {
+        RequestView { request: self }
+    }
+}
+
+/// The fields of a request after the changes, for those who look names up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestView<'a> {
+    request: &'a Request,
+}
+
+impl Headers for RequestView<'_> {
+    fn value(&self, name: &str, nth: usize) -> Option<&[u8]> {
+        let Request { head, edits, .. } = self.request;
+        edits.fields.nth(head.fields(), NameRef::from(name), nth)
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(&str, &[u8])) {
+        let Request { head, edits, .. } = self.request;
+        for field in iako_http::edited_fields(head.fields(), &edits.fields) {
+            if let Ok(name) = std::str::from_utf8(field.name) {
+                visit(name, field.value);
+            }
+        }
+    }
+}
+
+impl HeaderLookup for RequestView<'_> {
+    fn first_value(&self, name: &str) -> Option<&[u8]> {
+        let request = self.request;
+        let text = match name {
+            ":method" => request.edits.method(&request.head).as_str(),
+            ":path" => request.path(),
+            ":authority" | "host" => request.authority(),
+            ":scheme" => request.scheme.as_str(),
+            _ => return self.value(name, 0),
+        };
+        (!text.is_empty()).then_some(text.as_bytes())
+    }
+}
+
+/// The fields of a response after the changes, for those who look names up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResponseView<'a> {
+    pub(crate) head: &'a ResponseHead,
+    pub(crate) edits: &'a ResponseEdits,
+}
+
+impl Headers for ResponseView<'_> {
+    fn value(&self, name: &str, nth: usize) -> Option<&[u8]> {
+        self.edits.fields.nth(self.head.fields(), NameRef::from(name), nth)
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(&str, &[u8])) {
+        for field in iako_http::edited_fields(self.head.fields(), &self.edits.fields) {
+            if let Ok(name) = std::str::from_utf8(field.name) {
+                visit(name, field.value);
+            }
+        }
+    }
+}
+
+impl HeaderLookup for ResponseView<'_> {
+    fn first_value(&self, name: &str) -> Option<&[u8]> {
+        self.value(name, 0)
+    }
+}
+
+/// Trailers, for those who look names up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TrailersView<'a>(pub(crate) &'a iako_http::Fields);
+
+impl HeaderLookup for TrailersView<'_> {
+    fn first_value(&self, name: &str) -> Option<&[u8]> {
+        self.0.get(name)
+    }
+}

@@ -1,0 +1,188 @@
+//! Passing a response on.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use iako_http::{BodyLength, FieldValue, Known, Method, ResponseEdits, ResponseHead};
+use iako_rt::clock;
+use iako_traffic::RouteMatchResult;
+
+use super::attempt::Attempt;
+use super::downstream::{Content, Downstream};
+use super::exchange::Exchange;
+use super::failure::Failure;
+use super::filters::FilterKind;
+use super::headers::finish_response;
+use super::mutations;
+use super::pump::{PumpError, Repeatable, Upload};
+use crate::upstream::Upstream;
+
+impl Exchange<'_> {
+    /// Sends the head of a response and relays its content, while the request's may still flow.
+    pub(super) async fn respond(
+        &mut self,
+        route: &RouteMatchResult<'_>,
+        attempt: Attempt,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<(), Failure> {
+        let Attempt { mut lease, head, .. } = attempt;
+        self.deadlines.end_try();
+        let is_tunnel = head.length() == BodyLength::Tunnel
+            || (self.wants_tunnel()
+                && head.version() == iako_http::Version::Http2
+                && head.status() == 200);
+        self.record.details = match (is_tunnel, self.wants_tunnel()) {
+            (false, true) if *self.request.head.method() != Method::Connect => {
+                "websocket_handshake_unsuccessful".to_owned()
+            }
+            _ => "via_upstream".to_owned(),
+        };
+        if is_tunnel {
+            self.upload = Upload::new(Repeatable::No);
+            self.deadlines.response = None;
+        } else if self.wants_tunnel() {
+            // Nothing was said after the head, and nothing will be.
+            lease.upstream.send_end(None).map_err(Failure::Upstream)?;
+        }
+        self.change_response(route, &head);
+        let content = self.response_content(&head, is_tunnel);
+        let sent = downstream.send_head(&head, &self.response_edits, content);
+        self.response = Some(head);
+        sent.map_err(Failure::Client)?;
+        let mut relay = Relay::new(is_tunnel);
+        let relayed = poll_fn(|context| {
+            self.poll_relay(context, &mut relay, &mut lease.upstream, downstream)
+        })
+        .await;
+        if let Err(failure) = relayed {
+            if let Upstream::Http2(stream) = &mut lease.upstream {
+                stream.cancel();
+            }
+            return Err(failure);
+        }
+        if let Downstream::Http2(stream) = downstream {
+            stream.refuse_rest();
+        }
+        if self.upload.is_told_whole() {
+            lease.release();
+        } else if let Upstream::Http2(stream) = &mut lease.upstream {
+            stream.cancel();
+        }
+        Ok(())
+    }
+
+    fn wants_tunnel(&self) -> bool {
+        let head = &self.request.head;
+        head.length() == BodyLength::Tunnel
+            || head.upgrade().is_some_and(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
+    }
+
+    fn change_response(&mut self, route: &RouteMatchResult<'_>, head: &ResponseHead) {
+        self.response_edits = ResponseEdits::default();
+        let fields = &mut self.response_edits.fields;
+        let service = std::sync::Arc::clone(&self.service);
+        let sent = head.fields();
+        for filter in service.filters.iter().filter(|filter| !filter.is_off(None)) {
+            if let FilterKind::PeerMetadata(step) = &filter.kind {
+                let told = sent.get(Known::XEnvoyPeerMetadata);
+                self.record.destination = step.server(told, fields);
+                step.tell_client(self.record.source.is_some(), fields);
+            }
+        }
+        if !self.suppresses_envoy_headers() {
+            let since = self.record.request_at.unwrap_or(self.record.start);
+            let took = clock::now().saturating_duration_since(since).as_millis();
+            let took = FieldValue::from(u64::try_from(took).unwrap_or(u64::MAX));
+            self.response_edits.fields.set(Known::XEnvoyUpstreamServiceTime, took);
+        }
+        self.edit_response(route, sent);
+        let mut cookies = Vec::new();
+        for (name, value) in std::mem::take(&mut self.annotations) {
+            if name == "set-cookie" {
+                cookies.push(value);
+            } else {
+                mutations::set(&mut self.response_edits.fields, name, value);
+            }
+        }
+        for cookie in cookies {
+            self.response_edits.fields.append(Known::SetCookie, FieldValue::sanitized(cookie));
+        }
+        finish_response(&service, &self.request, head, &mut self.response_edits);
+    }
+
+    fn response_content(&self, head: &ResponseHead, is_tunnel: bool) -> Content {
+        if is_tunnel {
+            return Content::Tunnel;
+        }
+        let announced =
+            || head.fields().text(Known::ContentLength).and_then(|text| text.parse().ok());
+        let status = head.status();
+        if *self.request.head.method() == Method::Head || status == 304 {
+            return Content::Described(announced());
+        }
+        match head.length() {
+            BodyLength::Empty => Content::None,
+            BodyLength::Exact(length) => Content::Exact(length),
+            BodyLength::Chunked | BodyLength::UntilClose | BodyLength::Tunnel => Content::Streamed,
+        }
+    }
+
+    fn poll_relay(
+        &mut self,
+        context: &mut Context<'_>,
+        relay: &mut Relay,
+        upstream: &mut Upstream,
+        downstream: &mut Downstream<'_>,
+    ) -> Poll<Result<(), Failure>> {
+        let before = (self.upload.bytes, self.download.pieces);
+        if !relay.uploaded {
+            match self.upload.poll(context, downstream, upstream) {
+                Poll::Ready(Ok(())) => relay.uploaded = true,
+                // The response tells what the server thinks of the rest.
+                Poll::Ready(Err(PumpError::Upstream(_))) => relay.uploaded = true,
+                Poll::Ready(Err(PumpError::Downstream(error))) => {
+                    return Poll::Ready(Err(Failure::Client(error)));
+                }
+                Poll::Pending => {}
+            }
+        }
+        if !relay.downloaded {
+            match self.download.poll(context, upstream, downstream) {
+                Poll::Ready(Ok(())) => relay.downloaded = true,
+                Poll::Ready(Err(PumpError::Upstream(error))) => {
+                    return Poll::Ready(Err(Failure::BrokenOff(error)));
+                }
+                Poll::Ready(Err(PumpError::Downstream(error))) => {
+                    return Poll::Ready(Err(Failure::Client(error)));
+                }
+                Poll::Pending => {}
+            }
+        }
+        if relay.downloaded && (relay.uploaded || !relay.is_tunnel) {
+            return Poll::Ready(Ok(()));
+        }
+        if before != (self.upload.bytes, self.download.pieces) {
+            self.deadlines.touch();
+        }
+        if let Poll::Ready(expired) = self.deadlines.poll(context) {
+            return Poll::Ready(Err(expired.failure()));
+        }
+        if relay.uploaded && self.upload.is_read_whole() && !relay.is_tunnel {
+            return downstream.poll_gone(context).map(|error| Err(Failure::Client(error)));
+        }
+        Poll::Pending
+    }
+}
+
+/// How far a relay is.
+struct Relay {
+    uploaded: bool,
+    downloaded: bool,
+    is_tunnel: bool,
+}
+
+impl Relay {
+    const fn new(is_tunnel: bool) -> Self {
+        Self { uploaded: false, downloaded: false, is_tunnel }
+    }
+}

@@ -1,0 +1,188 @@
+//! The driver of an HTTP/1 connection: one request after the other, all in one task.
+
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use iako_http::{
+    BodyLength, Fields, ParseError, RequestHead, ResponseEdits, ResponseHead, Version,
+};
+use iako_rt::clock;
+use iako_telemetry::headers::NoHeaders;
+use iako_telemetry::{AccessRecord, ResponseFlag};
+
+use super::connection::HttpConnection;
+use super::downstream::h1::Http1Downstream;
+use super::downstream::{Content, Downstream, DownstreamError};
+use super::error_response::{self, Reply};
+use super::exchange::exchange;
+use super::service::HttpService;
+use super::timer::Timer;
+use crate::access_log::FilterFacts;
+use crate::transport::Stream;
+
+/// Serves an HTTP/1 connection until either side ends it.
+pub(crate) async fn serve(connection: &HttpConnection, stream: Stream, read: Bytes) {
+    let service = connection.last_service();
+    let mut side = Http1Downstream::new(stream, read, service.limits);
+    let mut timer = Timer::default();
+    let opened = clock::now();
+    let mut served: u32 = 0;
+    loop {
+        let head = match next_head(connection, &mut side, &mut timer, opened).await {
+            Next::Request(head) => *head,
+            Next::Broken(error) => {
+                refuse(connection, &mut side, error).await;
+                break;
+            }
+            Next::SlowHead => {
+                answer(connection, &mut side, header_timeout()).await;
+                break;
+            }
+            Next::End => return,
+        };
+        served += 1;
+        let manager = &connection.last_service().manager;
+        let worn = manager.requests_per_connection_max.is_some_and(|max| served >= max.get());
+        if worn || connection.chain.drain.is_draining() {
+            side.close_after_response();
+        }
+        exchange(connection, head, &mut Downstream::Http1(&mut side), &mut timer).await;
+        if !side.is_reusable() {
+            break;
+        }
+    }
+    close(connection, side).await;
+}
+
+enum Next {
+    Request(Box<RequestHead>),
+    /// What came is no HTTP.
+    Broken(ParseError),
+    /// The head took too long.
+    SlowHead,
+    /// The client is gone, or has to go.
+    End,
+}
+
+async fn next_head(
+    connection: &HttpConnection,
+    side: &mut Http1Downstream,
+    timer: &mut Timer,
+    opened: Instant,
+) -> Next {
+    let service = connection.last_service();
+    let manager = &service.manager;
+    let now = clock::now();
+    let idle = manager.idle_timeout.map(|limit| now + limit);
+    let aged = manager.connection_duration_max.map(|limit| opened + limit);
+    let mut slow = None;
+    let mut draining = pin!(connection.chain.drain.draining());
+    poll_fn(|context| {
+        match side.poll_head(context) {
+            Poll::Ready(Ok(Some(head))) => return Poll::Ready(Next::Request(Box::new(head))),
+            Poll::Ready(Ok(None)) => return Poll::Ready(Next::End),
+            Poll::Ready(Err(DownstreamError::Protocol(error))) => {
+                return Poll::Ready(Next::Broken(error));
+            }
+            Poll::Ready(Err(_)) => return Poll::Ready(Next::End),
+            Poll::Pending => {}
+        }
+        if side.is_inside_head() {
+            if let Some(limit) = manager.request_headers_timeout {
+                let deadline = *slow.get_or_insert_with(|| clock::now() + limit);
+                timer.set(Some(deadline));
+                return timer.poll(context).map(|()| Next::SlowHead);
+            }
+        } else if draining.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Next::End);
+        }
+        timer.set(earliest(idle, aged));
+        timer.poll(context).map(|()| Next::End)
+    })
+    .await
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn header_timeout() -> Reply {
+    Reply::new(408, "request_header_timeout").with_body("request header timeout")
+}
+
+/// Answers what is no HTTP, and writes it down: nothing is known of the request itself.
+async fn refuse(connection: &HttpConnection, side: &mut Http1Downstream, error: ParseError) {
+    let service = connection.last_service();
+    service.stats.cx_protocol_error.inc();
+    let reply = error_response::protocol(error);
+    let (status, details, bytes) = (reply.status, reply.details.clone(), reply.body.len() as u64);
+    answer(connection, side, reply).await;
+    let mut record = AccessRecord::new(clock::wall());
+    record.request_headers = &NoHeaders;
+    record.protocol = Some(Version::Http11.as_str());
+    record.response_code = Some(status);
+    record.response_code_details = Some(&details);
+    record.flags.insert(ResponseFlag::DownstreamProtocolError);
+    record.bytes_sent = bytes;
+    record.duration = Some(std::time::Duration::ZERO);
+    record.downstream.local_address = Some(connection.info.original_destination);
+    record.downstream.remote_address = Some(connection.info.remote);
+    record.downstream.direct_remote_address = Some(connection.info.direct_remote);
+    record.downstream.connection_id = Some(connection.id);
+    let facts = FilterFacts { draw: connection.draw(), ..FilterFacts::default() };
+    for log in &service.access_log {
+        log.log(&record, facts);
+    }
+}
+
+/// Sends a reply on a connection that has no request, and that ends with it.
+async fn answer(connection: &HttpConnection, side: &mut Http1Downstream, reply: Reply) {
+    let service = connection.last_service();
+    let mut edits = ResponseEdits { status: None, fields: reply.edits };
+    server_fields(&service, &mut edits);
+    if !reply.body.is_empty() {
+        let text = iako_http::FieldValue::from_static("text/plain");
+        edits.fields.add_if_absent(iako_http::Known::ContentType, text);
+    }
+    let length = reply.body.len() as u64;
+    let head = ResponseHead::new(
+        reply.status,
+        Version::Http11,
+        BodyLength::Exact(length),
+        Fields::default(),
+    );
+    let content = if length == 0 { Content::None } else { Content::Exact(length) };
+    side.close_after_response();
+    let mut sent = side.send_head(&head, &edits, content);
+    if length > 0 {
+        sent = sent.and_then(|()| side.send_data(reply.body));
+    }
+    if let Err(error) = sent.and_then(|()| side.send_end(None)) {
+        tracing::debug!(%error, "an error response was not written");
+        return;
+    }
+    if let Err(error) = poll_fn(|context| side.poll_flush(context)).await {
+        tracing::debug!(%error, "the client did not take an error response");
+    }
+}
+
+fn server_fields(service: &HttpService, edits: &mut ResponseEdits) {
+    edits.fields.set(iako_http::Known::Server, service.server.clone());
+    edits.fields.set(iako_http::Known::Date, super::headers::date());
+}
+
+/// Ends the connection without losing the last response: a socket that is closed with unread bytes is
+/// reset, and a reset overtakes what was written.
+async fn close(connection: &HttpConnection, mut side: Http1Downstream) {
+    let limit = connection.last_service().manager.delayed_close_timeout;
+    let closing = poll_fn(|context| side.poll_close(context));
+    if let Ok(Err(error)) = tokio::time::timeout(limit, closing).await {
+        tracing::trace!(%error, "the client was gone before the connection closed");
+    }
+}
