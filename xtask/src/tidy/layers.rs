@@ -85,6 +85,8 @@ const PROTOBUF: &[(&str, &str)] = &[
     ("crates/iako-proxy-config/src/xds", "turns them into values and back"),
     ("crates/iako-proxy-config/src/bootstrap", "reads files with the same schema"),
     ("crates/iako-proxy-config/tests/", "tests of the codec"),
+    ("crates/iako-proxy/src/ads.rs", "hands resources from the stream to the codec, unopened"),
+    ("crates/iako-proxy/src/config_task/update.rs", "the same, on the receiving side"),
     ("crates/iako-control/", "serves Istio's signing service and the xDS streams"),
     ("crates/iako/", "is the client of the signing service"),
 ];
