@@ -41,6 +41,7 @@ use crate::{Cluster, EndpointSet, Listener, Node, RouteConfiguration, Secret};
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use http_filter::{ALPN_NAMES, PEER_METADATA};
 pub(crate) use route_action::WHOLE_PATH;
+pub(crate) use transport::SYSTEM_ROOTS;
 
 /// A resource that was taken, and what its author should know.
 pub type Decoded<T> = Result<(T, Vec<Warning>), Invalid>;

@@ -151,7 +151,7 @@ pub(crate) fn listener() -> Listener {
         connect_attempts_max: some(3),
         hash_source_ip: true,
         access_log: access_logs(),
-        ..TcpProxy::new("tcp", TcpTarget::Weighted(vec![("a".into(), 1), ("b".into(), 0)]))
+        ..TcpProxy::new("tcp", TcpTarget::Weighted(vec![("a".into(), 1), ("b".into(), 2)]))
     };
     Listener {
         addresses: vec![address("127.15.1.1:15006"), address("[::1]:15006")],
@@ -207,10 +207,10 @@ fn jwt_authn() -> JwtAuthn {
                 matcher: RouteMatch::any(),
                 requirement: Some(JwtRequirement::Any(vec![
                     JwtRequirement::Provider { name: "p".into(), audiences: vec!["b".into()] },
-                    JwtRequirement::All(vec![JwtRequirement::Provider {
-                        name: "q".into(),
-                        audiences: vec![],
-                    }]),
+                    JwtRequirement::All(vec![
+                        JwtRequirement::Provider { name: "q".into(), audiences: vec![] },
+                        JwtRequirement::AllowMissing,
+                    ]),
                     JwtRequirement::AllowMissing,
                     JwtRequirement::AllowMissingOrFailed,
                 ])),

@@ -85,7 +85,7 @@ pub(crate) fn tls_options(trust: Trust) -> TlsOptions {
             trust,
             subject_alt_names: vec![
                 SanMatch { kind: Some(SanKind::Uri), matcher: StringMatch::exact("spiffe://a/b") },
-                SanMatch { kind: None, matcher: StringMatch::suffix(".test") },
+                SanMatch { kind: Some(SanKind::Dns), matcher: StringMatch::suffix(".test") },
             ],
             spki_pins: vec!["pin".into()],
             certificate_hashes: vec!["ab".repeat(32)],

@@ -200,7 +200,15 @@ fn validation(common: &pb::CommonTlsContext, at: &At<'_>) -> Result<Validation, 
     match &common.validation_context_type {
         None => Ok(Validation::default()),
         Some(Kind::ValidationContext(context)) => {
-            validation_context(context, &at.field("validation_context"))
+            let at = at.field("validation_context");
+            let validation = validation_context(context, &at)?;
+            if validation.trust == Trust::Unverified && !validation.subject_alt_names.is_empty() {
+                let help = "write `trusted_ca`: a name proves nothing when nobody vouches for it";
+                return Err(at
+                    .field("trusted_ca")
+                    .invalid("is missing beside names to match", help));
+            }
+            Ok(validation)
         }
         Some(Kind::ValidationContextSdsSecretConfig(config)) => {
             let at = at.field("validation_context_sds_secret_config");
@@ -230,8 +238,16 @@ fn combined_context(
         .validation_context_sds_secret_config
         .as_ref()
         .ok_or_else(|| at_config.missing("name the secret that holds the roots"))?;
-    validation.trust = Trust::Sds(secret_name(config, &at_config)?);
+    validation.trust = named_trust(config, &at_config)?;
     Ok(validation)
+}
+
+/// The name under which Istio's proxies ask for the operating system's roots.
+pub(crate) const SYSTEM_ROOTS: &str = "file-root:system";
+
+fn named_trust(config: &pb::SdsSecretConfig, at: &At<'_>) -> Result<Trust, Fault> {
+    let name = secret_name(config, at)?;
+    Ok(if name == SYSTEM_ROOTS { Trust::System } else { Trust::Sds(name) })
 }
 
 fn validation_context(
@@ -245,16 +261,17 @@ fn validation_context(
         (None, Some(_)) => Trust::System,
         (None, None) => Trust::Unverified,
     };
-    let mut names = wire::list(
-        &context.match_typed_subject_alt_names,
-        &at.field("match_typed_subject_alt_names"),
-        san,
-    )?;
-    names.extend(wire::list(
-        &context.match_subject_alt_names,
-        &at.field("match_subject_alt_names"),
-        |matcher, at| Ok(SanMatch { kind: None, matcher: matcher::text(matcher, at)? }),
-    )?);
+    let at_names = at.field("match_typed_subject_alt_names");
+    let mut names = wire::list(&context.match_typed_subject_alt_names, &at_names, san)?;
+    let at_untyped = at.field("match_subject_alt_names");
+    // As in Envoy: beside the typed names the old ones do not count.
+    if names.is_empty() {
+        names = wire::list(&context.match_subject_alt_names, &at_untyped, |matcher, at| {
+            Ok(SanMatch { kind: None, matcher: matcher::text(matcher, at)? })
+        })?;
+    } else if !context.match_subject_alt_names.is_empty() {
+        at_untyped.warn("has no effect beside match_typed_subject_alt_names");
+    }
     Ok(Validation {
         trust,
         subject_alt_names: names,

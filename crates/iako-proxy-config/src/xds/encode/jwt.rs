@@ -43,6 +43,10 @@ fn requirement(value: &JwtRequirement) -> pb::JwtRequirement {
                 audiences: audiences.clone(),
             })
         }
+        // An Envoy wants at least two; one of one is that one.
+        JwtRequirement::Any(values) | JwtRequirement::All(values) if values.len() == 1 => {
+            return values.first().map(requirement).unwrap_or_default();
+        }
         JwtRequirement::Any(values) => {
             RequiresType::RequiresAny(pb::JwtRequirementOrList { requirements: several(values) })
         }

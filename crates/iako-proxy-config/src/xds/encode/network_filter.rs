@@ -65,7 +65,8 @@ fn tcp_proxy(value: &TcpProxy) -> tcp::TcpProxy {
                 ..Default::default()
             };
             ClusterSpecifier::WeightedClusters(WeightedCluster {
-                clusters: targets.iter().map(cluster).collect(),
+                // An Envoy refuses a weight of 0; a target without traffic need not be named.
+                clusters: targets.iter().filter(|(_, weight)| *weight > 0).map(cluster).collect(),
             })
         }
     };

@@ -6,6 +6,7 @@ use iako_xds_api::envoy::extensions::transport_sockets::{
 };
 
 use super::{matcher, wire};
+use crate::xds::decode::SYSTEM_ROOTS;
 use crate::{
     CertificateSource, DownstreamTransport, Pem, PrivateKey, SanKind, SanMatch, TlsOptions,
     TlsVersion, Trust, UpstreamTransport, Validation,
@@ -103,14 +104,17 @@ fn validation(value: &Validation) -> Option<pb::common_tls_context::ValidationCo
         return None;
     }
     let context = validation_context(value);
-    Some(match &value.trust {
-        Trust::Sds(name) => Kind::CombinedValidationContext(CombinedCertificateValidationContext {
-            default_validation_context: Some(context),
-            validation_context_sds_secret_config: Some(secret(name)),
-            ..Default::default()
-        }),
-        Trust::Unverified | Trust::Inline(_) | Trust::System => Kind::ValidationContext(context),
-    })
+    let named = match &value.trust {
+        Trust::Sds(name) => name.as_str(),
+        // Istio's name for them: an Envoy has no field of its own for the system's roots.
+        Trust::System => SYSTEM_ROOTS,
+        Trust::Unverified | Trust::Inline(_) => return Some(Kind::ValidationContext(context)),
+    };
+    Some(Kind::CombinedValidationContext(CombinedCertificateValidationContext {
+        default_validation_context: Some(context),
+        validation_context_sds_secret_config: Some(secret(named)),
+        ..Default::default()
+    }))
 }
 
 fn validation_context(value: &Validation) -> pb::CertificateValidationContext {
@@ -120,10 +124,8 @@ fn validation_context(value: &Validation) -> pb::CertificateValidationContext {
         crl: value.crl.as_ref().map(|crl| wire::text_source(&crl.0)),
         ..Default::default()
     };
-    match &value.trust {
-        Trust::Inline(roots) => context.trusted_ca = Some(wire::text_source(&roots.0)),
-        Trust::System => context.system_root_certs = Some(Default::default()),
-        Trust::Unverified | Trust::Sds(_) => {}
+    if let Trust::Inline(roots) = &value.trust {
+        context.trusted_ca = Some(wire::text_source(&roots.0));
     }
     for name in &value.subject_alt_names {
         match name.kind {
