@@ -48,13 +48,20 @@ fn reached(project: &Project) -> BTreeSet<String> {
     reached
 }
 
+/// What Cargo compiles by itself: libraries, programs, tests, examples and build scripts.
 fn is_root(path: &str) -> bool {
-    let Some((folder, name)) = path.rsplit_once('/') else { return false };
-    let last = folder.rsplit('/').next().unwrap_or_default();
-    match last {
-        "src" => matches!(name, "lib.rs" | "main.rs"),
-        "bin" | "tests" | "benches" | "examples" => !path.contains("/src/") || last == "bin",
-        _ => name == "build.rs",
+    let mut parts = path.rsplit('/');
+    let name = parts.next().unwrap_or_default();
+    let (folder, above) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let is_target = |folder: &str| {
+        folder == "bin"
+            || (matches!(folder, "tests" | "benches" | "examples") && !path.contains("/src/"))
+    };
+    match name {
+        "lib.rs" => folder == "src",
+        "main.rs" => folder == "src" || is_target(above) || is_target(folder),
+        "build.rs" => !path.contains("/src/"),
+        _ => is_target(folder),
     }
 }
 
@@ -106,6 +113,8 @@ mod tests {
                 file("crates/a/src/live/tests.rs", ""),
                 file("crates/a/src/other.rs", "use x;"),
                 file("crates/a/tests/it.rs", "//! I.\nmod support;"),
+                file("crates/a/tests/many/main.rs", "//! M.\nmod part;"),
+                file("crates/a/tests/many/part.rs", "//! P."),
                 file("crates/a/tests/support.rs", "//! S."),
             ],
         };
