@@ -3,9 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may be blunt")]
 
+#[path = "round_trip/cluster.rs"]
 mod cluster;
+#[path = "round_trip/listener.rs"]
 mod listener;
+#[path = "round_trip/route.rs"]
 mod route;
+#[path = "round_trip/shared.rs"]
 mod shared;
 
 use std::num::NonZeroU64;
