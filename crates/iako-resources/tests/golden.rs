@@ -124,7 +124,7 @@ fn fields_that_are_not_carried_say_why() {
              destination: {host: cart}\n",
         ),
         expect![[r#"
-            8:5 error IAKO0040 spec.http[0].delegate: delegate is not carried yet: delegation is not carried yet; write the routes into one VirtualService
+            8:5 error IAKO0040 spec.http[0].delegate: delegate is refused here: delegation is not carried yet; write the routes into one VirtualService
             9:20 warning IAKO0042 spec.http[1].mirrorPercent: mirrorPercent is old; use mirrorPercentage
             13:5 warning IAKO0044 spec.http[2]: the rule of line 9 takes every request before this one
             14:27 warning IAKO0041 spec.http[2].match[0].statPrefix: statPrefix has no effect here: the proxy keeps no statistics of single routes

@@ -89,9 +89,10 @@ fn of_entry(object: &Object<ServiceEntry>, host: &HostPattern, snapshot: &MeshSn
         .map(|port| ServicePort {
             number: port.number,
             name: port.name.clone(),
-            protocol: match port.protocol {
-                AppProtocol::Unknown => protocol(Transport::Tcp, None, &port.name, port.number),
-                declared => declared,
+            protocol: if port.protocol == AppProtocol::Unknown {
+                protocol(Transport::Tcp, None, &port.name, port.number)
+            } else {
+                port.protocol
             },
             target: TargetPort::Number(port.target_port.unwrap_or(port.number)),
         })

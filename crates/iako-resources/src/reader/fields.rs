@@ -118,7 +118,7 @@ impl<'a> Fields<'a> {
                 child.diagnostic(Code::FieldIgnored, entry.key_span, message)
             }
             Some(Support::Refused(why)) => {
-                let message = format!("{} is not carried yet: {why}", entry.key);
+                let message = format!("{} is refused here: {why}", entry.key);
                 child.diagnostic(Code::FieldRefused, entry.key_span, message)
             }
             None => {

@@ -149,10 +149,10 @@ fn read_abort(cursor: &Cursor<'_>) -> Option<FaultAbort> {
     let fields = cursor.fields();
     let http = fields.get("httpStatus");
     let grpc = fields.get("grpcStatus");
+    let percentage = read_share(&fields, None);
     if fields.has("http2Error") {
         return None;
     }
-    let percentage = read_share(&fields, None);
     let status = match (http, grpc) {
         (Some(_), Some(_)) => {
             cursor.report(Code::Conflict, "an abort has httpStatus or grpcStatus, not both");
