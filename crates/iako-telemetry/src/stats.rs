@@ -11,13 +11,13 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::histogram::{AtomicHistogram, DURATION};
+use crate::histogram::{AtomicHistogram, DURATION, HistogramSnapshot};
 use crate::shard;
 pub use render::{StatsFormat, StatsQuery};
 pub use table::{STATS, Stat};
@@ -138,19 +138,41 @@ impl Gauge {
 
 /// Durations. Copies count into the same statistic.
 #[derive(Clone, Debug)]
-pub struct Histogram(Arc<AtomicHistogram>);
+pub struct Histogram(Arc<DurationShards>);
+
+/// One histogram a worker, made when the worker records its first value: most clusters of a large
+/// mesh never see one.
+#[derive(Debug)]
+struct DurationShards(Box<[OnceLock<AtomicHistogram>]>);
 
 impl Histogram {
+    fn new(workers: usize) -> Self {
+        let shards = (0..workers.max(1)).map(|_| OnceLock::new()).collect();
+        Self(Arc::new(DurationShards(shards)))
+    }
+
     /// Adds one duration; shown in milliseconds.
     #[inline]
     pub fn record(&self, duration: Duration) {
-        self.0.record(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+        let DurationShards(shards) = &*self.0;
+        if let Some(own) = shards.get(shard::worker()).or_else(|| shards.first()) {
+            let histogram = own.get_or_init(|| AtomicHistogram::new(&DURATION));
+            histogram.record(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+        }
     }
 
     /// The value below which the share `quantile` lies, in milliseconds; `None` without values.
     #[must_use]
     pub fn quantile(&self, quantile: f64) -> Option<f64> {
-        self.0.snapshot().quantile(quantile)
+        self.snapshot().quantile(quantile)
+    }
+
+    fn snapshot(&self) -> HistogramSnapshot {
+        let used = self.0.0.iter().filter_map(OnceLock::get);
+        used.fold(HistogramSnapshot::empty(&DURATION), |mut sum, shard| {
+            sum.merge(&shard.snapshot());
+            sum
+        })
     }
 }
 
@@ -357,7 +379,7 @@ impl StatsScope {
     /// The histogram of durations of this name, made when it is new.
     #[must_use]
     pub fn histogram(&self, leaf: &str) -> Histogram {
-        let fresh = || Histogram(Arc::new(AtomicHistogram::new(&DURATION)));
+        let fresh = || Histogram::new(self.registry.workers);
         match self.entry(leaf, |_, _| Value::Histogram(fresh())) {
             Value::Histogram(histogram) => histogram,
             Value::Counter(_) | Value::Gauge(_) => fresh(),

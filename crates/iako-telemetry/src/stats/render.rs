@@ -82,7 +82,7 @@ fn is_unused(value: &Value) -> bool {
     match value {
         Value::Counter(counter) => counter.value() == 0,
         Value::Gauge(gauge) => gauge.value() == 0,
-        Value::Histogram(histogram) => histogram.0.snapshot().count() == 0,
+        Value::Histogram(histogram) => histogram.snapshot().count() == 0,
     }
 }
 
@@ -124,7 +124,7 @@ fn number(value: &Value) -> Option<u64> {
 
 fn histograms(entries: &[(String, Entry)]) -> impl Iterator<Item = (&str, HistogramSnapshot)> {
     entries.iter().filter_map(|(name, entry)| match &entry.value {
-        Value::Histogram(histogram) => Some((name.as_str(), histogram.0.snapshot())),
+        Value::Histogram(histogram) => Some((name.as_str(), histogram.snapshot())),
         Value::Counter(_) | Value::Gauge(_) => None,
     })
 }
@@ -192,7 +192,7 @@ fn prometheus(entries: &[(String, Entry)]) -> String {
         for (labels, value) in series.iter().filter(|(_, value)| kind(value) == kind(first)) {
             match value {
                 Value::Histogram(histogram) => {
-                    text.histogram(name, labels, &histogram.0.snapshot());
+                    text.histogram(name, labels, &histogram.snapshot());
                 }
                 Value::Counter(counter) => text.integer(name, labels, counter.value()),
                 Value::Gauge(gauge) => text.integer(name, labels, gauge.value()),
