@@ -223,6 +223,18 @@ struct Entries {
 }
 
 /// All statistics of one process, by name. Copies are the same registry.
+///
+/// ```
+/// use iako_telemetry::{StatsQuery, StatsRegistry};
+///
+/// let registry = StatsRegistry::new(2);
+/// let requests = registry.cluster("outbound|80||cart").counter("upstream_rq_total");
+/// requests.inc();
+/// let query = StatsQuery::parse([("format", "prometheus")])?;
+/// let text = registry.render(&query);
+/// assert!(text.contains("{envoy_cluster_name=\"outbound|80||cart\"} 1"));
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone)]
 pub struct StatsRegistry {
     entries: Arc<Mutex<Entries>>,
