@@ -14,5 +14,10 @@
 //! Start with `analyzers.rs` and `explain.rs`. Tested by golden findings and golden explanations.
 
 mod analyzers;
+mod explain;
 
 pub use analyzers::{ANALYZERS, Analyzer, analyze};
+pub use explain::{
+    Client, Decision, ExplainError, ExplainRequest, Explanation, Outcome, RuleReference, Step,
+    explain, render_explanation,
+};
