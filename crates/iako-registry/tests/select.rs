@@ -1,5 +1,7 @@
 //! Which object counts for which workload, as Istio decides it.
 
+#![expect(clippy::unwrap_used, reason = "tests may be blunt, and so may what they share")]
+
 use iako_registry::{
     Change, MeshSnapshot, MeshState,
     select::{self, Subject},
