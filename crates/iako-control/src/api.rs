@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use iako_analyze::{ExplainRequest, explain};
+use iako_analyze::{Client, ExplainRequest, explain, render_explanation};
 use iako_proxy_config::xds::to_json;
 use iako_registry::MeshSnapshot;
 use iako_resources::{Severity, diagnostics_json};
@@ -100,11 +100,11 @@ async fn status(State(api): State<Api>) -> Json<Value> {
             "warnings": count(Severity::Warning),
         },
         "diagnostics": diagnostics_json(&diagnostics),
-        "proxies": api.clients().iter().map(client).collect::<Vec<_>>(),
+        "proxies": api.clients().iter().map(proxy).collect::<Vec<_>>(),
     }))
 }
 
-fn client(client: &ClientStatus) -> Value {
+fn proxy(client: &ClientStatus) -> Value {
     let now = iako_rt::clock::wall();
     let since = now.duration_since(client.connected_since).unwrap_or_default();
     json!({
@@ -166,10 +166,7 @@ async fn config(State(api): State<Api>, Query(query): Query<ConfigQuery>) -> Res
     ] {
         let set = snapshot.set(&type_url);
         let resources = set.into_iter().flat_map(|set| set.iter()).map(|resource| {
-            to_json(&Any {
-                type_url: type_url.as_str().to_owned(),
-                value: resource.body.to_vec(),
-            })
+            to_json(&Any { type_url: type_url.as_str().to_owned(), value: resource.body.to_vec() })
         });
         kinds.insert(kind.to_owned(), resources.collect());
     }
@@ -185,10 +182,39 @@ fn workload_of(node: &str) -> Option<String> {
     Some(format!("{namespace}/{pod}"))
 }
 
+/// A request to be explained, as tools ask for it.
+#[derive(Debug, Deserialize)]
+struct Question {
+    from: String,
+    method: String,
+    url: String,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+}
+
+/// Every text names a client; whether there is such a client is found out later.
+fn client(text: &str) -> Client {
+    match text.parse() {
+        Ok(client) => client,
+        Err(never) => match never {},
+    }
+}
+
 /// What would happen to a request, in the mesh as it is now.
-async fn explained(State(api): State<Api>, Json(request): Json<ExplainRequest>) -> Response {
+async fn explained(State(api): State<Api>, Json(question): Json<Question>) -> Response {
+    let request = ExplainRequest {
+        from: client(&question.from),
+        method: question.method,
+        url: question.url,
+        headers: question.headers,
+        now: iako_rt::clock::wall(),
+        draw: 0,
+    };
     match explain(&api.snapshot(), &request) {
-        Ok(explanation) => Json(explanation.to_json()).into_response(),
+        Ok(explanation) => {
+            let text = render_explanation(&request, &explanation);
+            Json(json!({"explanation": explanation, "text": text})).into_response()
+        }
         Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     }
 }

@@ -128,8 +128,7 @@ impl Control {
         let (proxies, cache) = (Arc::new(Proxies::default()), Cache::new());
         let findings = Arc::new(Findings::default());
         let snapshots = mesh.watch();
-        let planner =
-            Planner::new(Arc::clone(&proxies), cache.clone(), Arc::clone(&findings));
+        let planner = Planner::new(Arc::clone(&proxies), cache.clone(), Arc::clone(&findings));
         scope.spawn("planner", planner.run(mesh.watch()));
         scope.spawn("mesh", mesh.run(watch));
 
@@ -150,9 +149,8 @@ impl Control {
         };
         let certificates =
             IstioCertificateServiceServer::new(Certificates::new(authority, authenticator));
-        let router = transport::server()
-            .add_service(guarded.into_service())
-            .add_service(certificates);
+        let router =
+            transport::server().add_service(guarded.into_service()).add_service(certificates);
         let incoming = incoming::tls(listeners.tls, tls, &scope);
         serve(&scope, "tls xds", router, incoming, failed.clone());
         if let (Some(listener), Some(server)) = (listeners.plaintext, open) {
@@ -182,10 +180,8 @@ fn open_authority(
     trust_domain: &TrustDomain,
 ) -> Result<CertificateAuthority, StartError> {
     let directory = settings.authority.clone();
-    std::fs::create_dir_all(&directory).map_err(|source| StartError::Directory {
-        directory: directory.clone(),
-        source,
-    })?;
+    std::fs::create_dir_all(&directory)
+        .map_err(|source| StartError::Directory { directory: directory.clone(), source })?;
     CertificateAuthority::open(&directory, trust_domain, iako_rt::clock::wall())
         .map_err(|source| StartError::Authority { directory, source })
 }
@@ -253,11 +249,9 @@ impl OwnCertificate {
             .into_iter()
             .chain(self.settings.dns_names.iter().map(String::as_str))
             .collect();
-        let svid =
-            self.authority.server_certificate(&id, &names, &[self.settings.address], now)?;
-        let bundles =
-            TrustBundles::single(trust_domain.clone(), self.authority.roots().clone());
-        let mut tls = ServerTls::with_certificate(Arc::new(svid.certificate().clone()));
+        let svid = self.authority.server_certificate(&id, &names, &[self.settings.address], now)?;
+        let bundles = TrustBundles::single(trust_domain.clone(), self.authority.roots().clone());
+        let mut tls = ServerTls::with_certificate(Arc::clone(svid.certificate()));
         tls.alpn = vec![b"h2".to_vec()];
         // Workloads that renew show a certificate; those that join have none yet.
         tls.client_certificate =

@@ -70,10 +70,7 @@ pub(crate) fn tls(
 }
 
 /// Connections that arrive on `listener`, as they are.
-pub(crate) fn plaintext(
-    listener: TcpListener,
-    scope: &Scope,
-) -> Incoming {
+pub(crate) fn plaintext(listener: TcpListener, scope: &Scope) -> Incoming {
     let (ready, incoming) = mpsc::channel(64);
     scope.spawn("plaintext connections", async move {
         loop {
@@ -114,9 +111,7 @@ async fn handshake(
     let stream = time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream))
         .await
         .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
-    let peer = server
-        .peer(stream.get_ref().1, iako_rt::clock::wall())
-        .map_err(io::Error::other)?;
+    let peer = server.peer(stream.get_ref().1, iako_rt::clock::wall()).map_err(io::Error::other)?;
     let id = peer.and_then(|peer| peer.spiffe_id).map(|id| id.to_string());
     let peer = Peer { address: Some(address), identities: id.into_iter().collect() };
     Ok(Accepted::new(Connection::Tls(Box::new(stream)), peer))

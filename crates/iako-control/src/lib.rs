@@ -17,7 +17,6 @@ mod certificates;
 mod control;
 mod incoming;
 mod mesh;
-mod node;
 mod planner;
 mod proxies;
 mod watch;

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use iako_registry::{Change, MeshSnapshot, MeshState};
-use iako_resources::{FileContent, Severity, load_directory};
+use iako_resources::{FileContent, ReadOptions, Severity, load_directory};
 use tokio::sync::watch;
 
 use crate::DirectoryWatch;
@@ -29,18 +29,12 @@ impl Mesh {
         self.published.subscribe()
     }
 
-    /// Reads everything now. A directory that cannot be read keeps what it said before.
+    /// Reads everything now. A file that cannot be read keeps what it said before.
     pub(crate) async fn read(&mut self) {
         for directory in self.directories.clone() {
             let source = directory.display().to_string();
-            match load(directory).await {
-                Ok(files) => {
-                    self.state.apply(Change::Replace { source, files });
-                }
-                Err(error) => {
-                    tracing::error!(%source, %error, "the directory cannot be read; its last good \
-                        content stays");
-                }
+            if let Some(files) = load(directory).await {
+                self.state.apply(Change::Replace { source, files });
             }
         }
         let snapshot = self.state.snapshot();
@@ -64,11 +58,10 @@ impl Mesh {
 }
 
 /// Files are read apart from the tasks that talk to proxies.
-async fn load(directory: PathBuf) -> Result<Vec<FileContent>, String> {
-    match tokio::task::spawn_blocking(move || load_directory(&directory)).await {
-        Ok(loaded) => loaded.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    }
+async fn load(directory: PathBuf) -> Option<Vec<FileContent>> {
+    let options = ReadOptions::default();
+    let loaded = tokio::task::spawn_blocking(move || load_directory(&directory, &options)).await;
+    loaded.inspect_err(|error| tracing::error!(%error, "the directory was not read")).ok()
 }
 
 fn tell(before: &MeshSnapshot, now: &MeshSnapshot) {

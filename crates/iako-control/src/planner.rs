@@ -99,10 +99,7 @@ pub(crate) fn resources(plan: &Plan, mesh: &MeshSnapshot, namespace: &Namespace)
         .with(TypeUrl::CLUSTER, set(&plan.clusters, |it| (&it.name, encode::cluster(it))))
         .with(TypeUrl::ENDPOINTS, set(&plan.endpoints, |it| (&it.name, encode::endpoints(it))))
         .with(TypeUrl::LISTENER, set(&plan.listeners, |it| (&it.name, encode::listener(it))))
-        .with(
-            TypeUrl::ROUTES,
-            set(&plan.routes, |it| (&it.name, encode::route_configuration(it))),
-        )
+        .with(TypeUrl::ROUTES, set(&plan.routes, |it| (&it.name, encode::route_configuration(it))))
         .with(
             TypeUrl::SECRET,
             secrets

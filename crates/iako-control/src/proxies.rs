@@ -5,13 +5,14 @@ use std::{
     sync::Arc,
 };
 
+use iako_proxy_config::xds::decode;
 use iako_translate::ProxyScope;
 use iako_types::SpiffeId;
 use iako_xds::{Gate, Opening, Refusal, StreamId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{authenticate::Authenticator, node::node_of};
+use crate::authenticate::Authenticator;
 
 /// Most proxies of one control plane; beyond, others should take them.
 const PROXIES_MAX: usize = 20_000;
@@ -79,10 +80,7 @@ pub(crate) struct Door {
 
 impl Door {
     /// For the TLS port: a proxy proves who it is, and may only be a proxy of its own account.
-    pub(crate) const fn guarded(
-        proxies: Arc<Proxies>,
-        authenticator: Arc<Authenticator>,
-    ) -> Self {
+    pub(crate) const fn guarded(proxies: Arc<Proxies>, authenticator: Arc<Authenticator>) -> Self {
         Self { proxies, authenticator: Some(authenticator) }
     }
 
@@ -100,7 +98,7 @@ impl Gate for Door {
             .map(|known| known.caller(opening.peer, opening.bearer, iako_rt::clock::wall()))
             .transpose()
             .map_err(|reason| Refusal::Unauthenticated(reason.to_string()))?;
-        let scope = ProxyScope::from_node(&node_of(opening.node))
+        let scope = ProxyScope::from_node(&decode::node(opening.node))
             .map_err(|error| Refusal::InvalidNode(error.to_string()))?;
         if let Some(caller) = caller {
             check(&caller, &scope)?;

@@ -1,10 +1,22 @@
 //! The subcommands, and what they share.
 
+mod analyze;
 mod app;
+mod config;
+mod control;
+mod demo;
+mod explain;
+mod gateway;
+mod proxy;
+mod run;
+mod status;
+mod up;
 
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
+
+pub(crate) use up::parse_duration;
 
 use crate::output;
 
@@ -17,7 +29,19 @@ pub(crate) struct Entry {
 }
 
 /// Every subcommand, in the order of `iako --help`.
-const COMMANDS: &[Entry] = &[app::ENTRY];
+const COMMANDS: &[Entry] = &[
+    demo::ENTRY,
+    up::ENTRY,
+    run::ENTRY,
+    proxy::ENTRY,
+    control::ENTRY,
+    gateway::ENTRY,
+    analyze::ENTRY,
+    explain::ENTRY,
+    status::ENTRY,
+    config::ENTRY,
+    app::ENTRY,
+];
 
 /// Parses the command line, runs the subcommand, and tells what went wrong.
 ///

@@ -113,10 +113,9 @@ pub(crate) struct Joined {
 
 impl JoinArguments {
     fn account(&self) -> anyhow::Result<(Namespace, ServiceAccount)> {
-        let (namespace, account) = self
-            .identity
-            .split_once('/')
-            .with_context(|| format!("expected NAMESPACE/SERVICE-ACCOUNT, found {}", self.identity))?;
+        let (namespace, account) = self.identity.split_once('/').with_context(|| {
+            format!("expected NAMESPACE/SERVICE-ACCOUNT, found {}", self.identity)
+        })?;
         let named = |what: &str| format!("{what} of {} is not allowed", self.identity);
         Ok((
             namespace.parse().with_context(|| named("the namespace"))?,
@@ -291,8 +290,7 @@ impl Dialler {
         let trust = Trust::Roots { bundle: self.roots()?, names };
         let mut tls = ClientTls::believing(trust);
         tls.alpn = vec![b"h2".to_vec()];
-        tls.certificate =
-            self.current().map(|identity| Arc::new(identity.svid.certificate().clone()));
+        tls.certificate = self.current().map(|identity| Arc::clone(identity.svid.certificate()));
         Ok(tls.build()?)
     }
 
@@ -335,7 +333,8 @@ impl Dialler {
 async fn open(tls: TlsClient, control: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(control).await?;
     stream.set_nodelay(true)?;
-    let name = TlsClient::server_name(Some(CONTROL_NAME), control.ip()).map_err(io::Error::other)?;
+    let name =
+        TlsClient::server_name(Some(CONTROL_NAME), control.ip()).map_err(io::Error::other)?;
     let stream = TlsConnector::from(Arc::clone(tls.config())).connect(name, stream).await?;
     tls.peer(stream.get_ref().1, iako_rt::clock::wall()).map_err(io::Error::other)?;
     Ok(stream)

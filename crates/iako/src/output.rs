@@ -1,9 +1,12 @@
 //! What the command prints: results to standard output, everything else to standard error.
 
-use std::io::{IsTerminal, Write};
+use std::{
+    io::{IsTerminal, Write},
+    sync::OnceLock,
+};
 
 use clap::{Arg, ArgMatches, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt as _, reload};
 
 /// The form of a result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -37,19 +40,29 @@ pub(crate) fn log_argument() -> Arg {
         .help("What is logged to standard error: error, warn, info, debug, trace, or per target")
 }
 
+/// Lets the level of logging be changed while the process runs.
+static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
 /// Starts logging to standard error.
 pub(crate) fn start_logging(matches: &ArgMatches) {
     let level = matches.get_one::<String>("log").map_or("info", String::as_str);
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_unknown| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .finish();
-    if tracing::subscriber::set_global_default(subscriber).is_err() {
+        .with_target(false);
+    let subscriber = Registry::default().with(filter).with(lines);
+    if tracing::subscriber::set_global_default(subscriber).is_err() || LEVEL.set(handle).is_err() {
         error("logging was started twice");
     }
+}
+
+/// Changes the level of logging; says why if it cannot.
+pub(crate) fn set_log_level(level: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(level).map_err(|error| error.to_string())?;
+    let handle = LEVEL.get().ok_or("logging was not started")?;
+    handle.reload(filter).map_err(|error| error.to_string())
 }
 
 /// Tells what went wrong.
@@ -60,8 +73,9 @@ pub(crate) fn error(message: &str) {
 
 /// Writes one line to standard error.
 pub(crate) fn note(line: &str) {
-    // Nobody can be told when standard error is gone.
-    drop(writeln!(std::io::stderr(), "{line}"));
+    if let Err(error) = writeln!(std::io::stderr(), "{line}") {
+        tracing::trace!(%error, "standard error is gone");
+    }
 }
 
 /// Writes a result to standard output.

@@ -49,7 +49,8 @@ fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     };
     block_on(async move {
         let mut signals = Signals::listen().context("cannot listen for signals")?;
-        let mut control = Control::start(settings).await.context("the control plane cannot start")?;
+        let mut control =
+            Control::start(settings).await.context("the control plane cannot start")?;
         tokio::select! {
             _ = signals.next() => {}
             reason = control.failed() => anyhow::bail!("the control plane failed: {reason}"),

@@ -2,9 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use anyhow::Context as _;
 use iako_registry::{Change, MeshSnapshot, MeshState};
-use iako_resources::{Diagnostic, load_directory};
+use iako_resources::{Diagnostic, ReadOptions, load_directory};
+
+use crate::place::MeshRange;
 
 /// The user's directories, read again when they change; what breaks keeps its last good version.
 #[derive(Debug)]
@@ -21,8 +22,8 @@ impl Directory {
     /// Reads everything again.
     pub(crate) fn read(&mut self) -> anyhow::Result<Arc<MeshSnapshot>> {
         for path in &self.paths {
-            let files = load_directory(path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
+            anyhow::ensure!(path.exists(), "{} does not exist", path.display());
+            let files = load_directory(path, &ReadOptions::default());
             let source = path.to_string_lossy().into_owned();
             self.state.apply(Change::Replace { source, files });
         }
@@ -30,9 +31,10 @@ impl Directory {
     }
 }
 
-/// The mesh that some directories mean, read once.
+/// The mesh that some directories mean, read once, with the pods that they would run.
 pub(crate) fn read_snapshot(paths: &[PathBuf]) -> anyhow::Result<Arc<MeshSnapshot>> {
-    Directory::new(paths.to_vec()).read()
+    let state = MeshState::inventing_pods(MeshRange::default().network());
+    Directory { paths: paths.to_vec(), state }.read()
 }
 
 /// The diagnostics of `now` that were not there before.

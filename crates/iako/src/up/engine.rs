@@ -12,7 +12,6 @@ use std::{
 use anyhow::Context as _;
 use iako_control::DirectoryWatch;
 use iako_registry::{LocalPod, LocalPodRole, MeshSnapshot, local_pods};
-use iako_resources::render;
 use iako_supervise::{PodPhase, PodSpec, PodState, Pods, PodsSettings, Signals};
 use tokio::{sync::watch, time};
 
@@ -23,6 +22,7 @@ use super::{
 };
 use crate::{
     demo::{Load, LoadSettings, MeshSummary, Statistics},
+    diagnostics::{painter, render_all},
     output::Format,
     place::{ADMIN_PORT, API_PORT, ControlPlace, MeshRange, StateDirectory},
 };
@@ -159,8 +159,9 @@ impl Engine {
     /// Reads the directory and makes the running pods those that it asks for.
     fn plan(&mut self) -> anyhow::Result<()> {
         let snapshot = self.directory.read()?;
-        for diagnostic in new_diagnostics(&snapshot, self.snapshot.as_deref()) {
-            self.screen.say(&render(diagnostic));
+        let found = new_diagnostics(&snapshot, self.snapshot.as_deref());
+        if !found.is_empty() {
+            self.screen.say(&render_all(found, painter(&std::io::stderr())));
         }
         let earlier = self
             .planned
@@ -170,7 +171,7 @@ impl Engine {
         let pods = local_pods(&snapshot, self.settings.range.network(), &earlier);
         let mut specs = vec![self.control()];
         for pod in &pods {
-            specs.push(self.maker.pod(pod)?);
+            specs.push(self.maker.pod(pod, &snapshot)?);
         }
         self.planned = pods;
         self.snapshot = Some(snapshot);
@@ -230,9 +231,8 @@ impl Engine {
 
     fn not_ready(&self) -> Vec<String> {
         let states = self.states.borrow();
-        let ready = |name: &str| {
-            states.get(name).is_some_and(|state| state.phase == PodPhase::Ready)
-        };
+        let ready =
+            |name: &str| states.get(name).is_some_and(|state| state.phase == PodPhase::Ready);
         self.planned
             .iter()
             .map(pod_name)
@@ -268,7 +268,7 @@ impl Engine {
     /// Where customers come in.
     fn gateway(&self) -> Option<SocketAddr> {
         let pod = self.planned.iter().find(|pod| pod.role == LocalPodRole::Gateway)?;
-        let port = pod.ports.first().map_or(8080, |port| port.container_port);
+        let port = pod.ports.first().map_or(8080, |port| port.port);
         Some(SocketAddr::new(IpAddr::V4(pod.address), port))
     }
 

@@ -10,7 +10,8 @@ use std::{
 
 use anyhow::Context as _;
 use iako_ca::JoinTokens;
-use iako_registry::{LocalPod, LocalPodRole};
+use iako_registry::{LocalPod, LocalPodRole, MeshSnapshot, Readiness};
+use iako_resources::kubernetes::pod::{Container, EnvValue};
 use iako_supervise::{Output, PodPhase, PodSpec, PodState, Program};
 
 use crate::place::{HEALTH_PORT, MeshRange, StateDirectory, write_whole};
@@ -71,7 +72,7 @@ impl PodMaker {
     }
 
     /// The processes of a planned pod.
-    pub(crate) fn pod(&self, pod: &LocalPod) -> anyhow::Result<PodSpec> {
+    pub(crate) fn pod(&self, pod: &LocalPod, snapshot: &MeshSnapshot) -> anyhow::Result<PodSpec> {
         let name = pod_name(pod);
         let token = self.token(pod)?;
         let mut argv = self.argv(match pod.role {
@@ -99,22 +100,23 @@ impl PodMaker {
         if let LocalPodRole::Application(containers) = &pod.role {
             option("--app-address", pod.app_address.to_string().into());
             for port in &pod.ports {
-                option("--port", port.container_port.to_string().into());
-                ready.push(SocketAddr::new(IpAddr::V4(pod.app_address), port.container_port));
+                option("--port", port.port.to_string().into());
+                ready.push(SocketAddr::new(IpAddr::V4(pod.app_address), port.port));
             }
             let container = containers.first().context("a pod without a container")?;
             if containers.len() > 1 {
                 tracing::warn!(pod = %name, "only the first container with a command is run");
             }
-            environment = container.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-            directory = pod.origin.file.as_ref().parent().map(Path::to_owned);
+            environment = variables(container, pod, snapshot);
+            directory = directory_of(container, pod);
             argv.push("--".into());
             argv.extend(container.command.iter().chain(&container.args).map(OsString::from));
         }
         let mut program = self.program(&name, argv);
         program.env.extend(environment);
         program.directory = directory;
-        Ok(PodSpec { name, program, ready_when_listening: ready, health: Some(health), restart: true })
+        let restart = pod.owner.kind != "Job";
+        Ok(PodSpec { name, program, ready_when_listening: ready, health: Some(health), restart })
     }
 
     /// Where the words of pods go.
@@ -149,6 +151,51 @@ impl PodMaker {
             write_secret(&path, token.as_str())?;
         }
         Ok(path)
+    }
+}
+
+/// Where a program starts: where the container says, else where its document is.
+fn directory_of(container: &Container, pod: &LocalPod) -> Option<PathBuf> {
+    let of_document = Path::new(pod.origin.file.as_ref()).parent()?;
+    let directory = match &container.working_dir {
+        Some(directory) => of_document.join(directory),
+        None => of_document.to_owned(),
+    };
+    directory.is_dir().then_some(directory)
+}
+
+/// The environment that a container asks for; what cannot be found is left out, with a warning.
+fn variables(container: &Container, pod: &LocalPod, mesh: &MeshSnapshot) -> Vec<(String, String)> {
+    let found = container.env.iter().filter_map(|variable| {
+        let value = value_of(&variable.value, pod, mesh);
+        if value.is_none() {
+            tracing::warn!(pod = %pod_name(pod), variable = variable.name, "its value is not known");
+        }
+        Some((variable.name.clone(), value?))
+    });
+    found.collect()
+}
+
+fn value_of(value: &EnvValue, pod: &LocalPod, mesh: &MeshSnapshot) -> Option<String> {
+    match value {
+        EnvValue::Text(text) => Some(text.clone()),
+        EnvValue::Field(field) => match field.as_str() {
+            "metadata.name" => Some(pod.name.clone()),
+            "metadata.namespace" => Some(pod.namespace.to_string()),
+            "spec.serviceAccountName" => Some(pod.service_account.to_string()),
+            "status.podIP" | "status.podIPs" => Some(pod.address.to_string()),
+            "status.hostIP" => Some("127.0.0.1".to_owned()),
+            _ => None,
+        },
+        EnvValue::ConfigMapKey(name, key) => {
+            let map = mesh.config_maps.get(&(pod.namespace.clone(), name.clone()))?;
+            map.spec.data.get(key).cloned()
+        }
+        EnvValue::SecretKey(name, key) => {
+            let secret = mesh.secrets.get(&(pod.namespace.clone(), name.clone()))?;
+            let value = secret.spec.data.get(key)?;
+            String::from_utf8(value.reveal().to_vec()).ok()
+        }
     }
 }
 
