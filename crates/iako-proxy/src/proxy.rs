@@ -301,7 +301,7 @@ impl ProxyHandle {
 
     /// Takes no new connections, waits until the old ones have ended or the drain time is over,
     /// and stops.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(&self) {
         self.drain().await;
         let connections = &self.control.shared.server.total_connections;
         let gone = async {

@@ -65,7 +65,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 }
 
 /// A time such as `1500ms`, `20s`, `2m` or `1h`.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("expected a time such as 500ms, 20s, 2m or 1h, found {text}");
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
     let (number, unit) = text.split_at(split);
