@@ -100,8 +100,7 @@ impl ClientCertHeader {
         match mode {
             ForwardClientCert::AlwaysForwardOnly => Self::Keep,
             ForwardClientCert::Sanitize => Self::Remove,
-            ForwardClientCert::ForwardOnly if connection.peer().is_some() => Self::Keep,
-            ForwardClientCert::ForwardOnly => Self::Remove,
+            ForwardClientCert::ForwardOnly => own().map_or(Self::Remove, |_mutual| Self::Keep),
             ForwardClientCert::SanitizeSet => own().map_or(Self::Remove, Self::Set),
             ForwardClientCert::AppendForward => match (own(), sent.filter(|sent| !sent.is_empty()))
             {

@@ -62,10 +62,8 @@ impl JwtRefusal {
         let target = head.path_and_query;
         let cut = target.floor_char_boundary(REALM_PATH_BYTES_MAX);
         let target = target.get(..cut).unwrap_or_default();
-        let error = match rejection {
-            JwtRejection::Missing => "",
-            _ => ", error=\"invalid_token\"",
-        };
+        let missing = rejection == JwtRejection::Missing;
+        let error = if missing { "" } else { ", error=\"invalid_token\"" };
         let challenge =
             format!("Bearer realm=\"{}://{}{target}\"{error}", head.scheme, head.authority);
         let status = if rejection == JwtRejection::Audience { 403 } else { 401 };

@@ -39,7 +39,7 @@ pub fn mismatch<'t>(
     draw: u64,
 ) -> Option<Mismatch<'t>> {
     let head = &facts.head;
-    if !path_matches(&rule.path, rule.case_sensitive, head) {
+    if !path_matches(rule, head) {
         return Some(Mismatch::Path(&rule.path));
     }
     if let Some(share) = rule.share.filter(|share| !share.takes(draw)) {
@@ -59,37 +59,28 @@ pub fn mismatch<'t>(
     rule.metadata.iter().find(claims).map(Mismatch::Metadata)
 }
 
-/// Whether the path of a request meets a condition.
-#[must_use]
-pub(crate) fn path_matches(rule: &PathMatch, case_counts: bool, head: &RequestHead<'_>) -> bool {
+/// Whether the path of a request meets a rule's condition.
+fn path_matches(rule: &RouteMatch, head: &RequestHead<'_>) -> bool {
     // CONNECT has no path: only a rule made for it takes it.
     if head.path_and_query.is_empty() {
-        return *rule == PathMatch::Connect && head.method == "CONNECT";
+        return rule.path == PathMatch::Connect && head.method == "CONNECT";
     }
     let path = head.path();
-    match rule {
-        PathMatch::Prefix(prefix) => starts_with(path, prefix, case_counts),
+    let same = |own: &[u8], text: &str| {
+        own == text.as_bytes()
+            || (!rule.case_sensitive && own.eq_ignore_ascii_case(text.as_bytes()))
+    };
+    let starts = |text: &str| path.as_bytes().get(..text.len()).is_some_and(|own| same(own, text));
+    match &rule.path {
+        PathMatch::Prefix(prefix) => starts(prefix),
         PathMatch::SegmentPrefix(prefix) => {
-            starts_with(path, prefix, case_counts)
-                && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
+            starts(prefix) && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
         }
-        PathMatch::Exact(exact) if case_counts => path == exact,
-        PathMatch::Exact(exact) => path.eq_ignore_ascii_case(exact),
+        PathMatch::Exact(exact) => same(path.as_bytes(), exact),
         PathMatch::Regex(pattern) => pattern.is_match(path),
         PathMatch::Template(template) => template.matches(path),
         PathMatch::Connect => head.method == "CONNECT",
     }
-}
-
-fn starts_with(path: &str, prefix: &str, case_counts: bool) -> bool {
-    let start = path.as_bytes().get(..prefix.len());
-    start.is_some_and(|start| {
-        if case_counts {
-            start == prefix.as_bytes()
-        } else {
-            start.eq_ignore_ascii_case(prefix.as_bytes())
-        }
-    })
 }
 
 /// Whether a request meets a condition on a header; each value is looked at by itself.

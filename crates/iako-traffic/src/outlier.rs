@@ -90,7 +90,7 @@ impl OutlierDetector<'_> {
             }
             Outcome::Response(status) => {
                 state.consecutive_local.store(0, Relaxed);
-                self.server_error(state, (502..=504).contains(&status))
+                self.server_error(state, status)
             }
             Outcome::LocalFailure | Outcome::Timeout if split => {
                 let limit = self.policy.consecutive_local_origin_failure;
@@ -98,15 +98,16 @@ impl OutlierDetector<'_> {
                     .then_some(EjectionCause::ConsecutiveLocalOriginFailure)
             }
             // Not counted apart, they stand for 503 and 504.
-            Outcome::LocalFailure | Outcome::Timeout => self.server_error(state, true),
+            Outcome::LocalFailure => self.server_error(state, 503),
+            Outcome::Timeout => self.server_error(state, 504),
         };
         self.eject(state, cause?, now)
     }
 
-    fn server_error(&self, state: &EndpointState, gateway: bool) -> Option<EjectionCause> {
+    fn server_error(&self, state: &EndpointState, status: u16) -> Option<EjectionCause> {
         let limit = |limit: Option<std::num::NonZeroU32>| limit.map(std::num::NonZeroU32::get);
         let gateway_limit = limit(self.policy.consecutive_gateway_failure);
-        if !gateway {
+        if !(502..=504).contains(&status) {
             state.consecutive_gateway.store(0, Relaxed);
         } else if reaches(&state.consecutive_gateway, gateway_limit) {
             return Some(EjectionCause::ConsecutiveGatewayFailure);

@@ -70,11 +70,7 @@ pub fn normalize_target(settings: &HttpConnectionManager, target: &str) -> Norma
 
 /// The host without its port, when it is to go. `listener_port` is the one that was connected to.
 #[must_use]
-pub fn stripped_host<'h>(
-    mode: StripPort,
-    authority: &'h str,
-    listener_port: u16,
-) -> Option<&'h str> {
+pub fn stripped_host(mode: StripPort, authority: &str, listener_port: u16) -> Option<&str> {
     let (host, port) = split_host_port(authority);
     let port = port?;
     let goes = match mode {

@@ -72,7 +72,24 @@ impl JwtRejection {
         match self {
             Self::Missing => 0,
             Self::UnknownIssuer => 1,
-            _ => 2,
+            Self::BadFormat
+            | Self::HeaderBase64
+            | Self::HeaderJson
+            | Self::HeaderAlgorithm
+            | Self::AlgorithmUnsupported
+            | Self::HeaderKeyId
+            | Self::PayloadBase64
+            | Self::PayloadJson
+            | Self::ClaimNotText(_)
+            | Self::ClaimNotNumber(_)
+            | Self::AudienceNotText
+            | Self::SignatureBase64
+            | Self::NotYetValid
+            | Self::Expired
+            | Self::Audience
+            | Self::NoKeys
+            | Self::NoMatchingKey
+            | Self::Signature => 2,
         }
     }
 }

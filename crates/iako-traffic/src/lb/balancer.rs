@@ -224,8 +224,14 @@ struct Views {
 #[derive(Debug)]
 struct Subsets {
     /// By a hash of keys and values that does not depend on their order.
-    by_hash: HashMap<u64, Vec<(BTreeMap<String, String>, View)>>,
+    by_hash: HashMap<u64, Vec<Subset>>,
     fallback: Fallback,
+}
+
+#[derive(Debug)]
+struct Subset {
+    metadata: BTreeMap<String, String>,
+    view: View,
 }
 
 #[derive(Debug)]
@@ -253,10 +259,11 @@ impl Views {
                     }
                 }
             }
-            let mut by_hash: HashMap<u64, Vec<_>> = HashMap::new();
+            let mut by_hash: HashMap<u64, Vec<Subset>> = HashMap::new();
             for subset in subsets {
                 let view = View::compile(source, &|endpoint| fits(endpoint, &subset));
-                by_hash.entry(subset_hash(&subset)).or_default().push((subset, view));
+                let slot = by_hash.entry(subset_hash(&subset)).or_default();
+                slot.push(Subset { metadata: subset, view });
             }
             let fallback = match &selection.fallback {
                 SubsetFallback::None => Fallback::Nobody,
@@ -278,10 +285,10 @@ impl Views {
                 && wanted.iter().all(|(key, value)| subset.get(key) == Some(value))
         };
         let found = subsets.by_hash.get(&hash).and_then(|candidates| {
-            candidates.iter().find(|(subset, _)| !wanted.is_empty() && same(subset))
+            candidates.iter().find(|subset| !wanted.is_empty() && same(&subset.metadata))
         });
         match (found, &subsets.fallback) {
-            (Some((_, view)), _) if !view.is_empty() => Some(view),
+            (Some(subset), _) if !subset.view.is_empty() => Some(&subset.view),
             (_, Fallback::Nobody) => None,
             (_, Fallback::Anybody) => Some(&self.all),
             (_, Fallback::Default(view)) => Some(view),

@@ -79,11 +79,11 @@ impl Group {
         let chosen = match &self.table {
             Table::Ring(ring) => {
                 let hash = choice.hash.unwrap_or_else(&mut *draw);
-                self.first_free(ring.from_hash(hash), choice)
+                self.first_free(ring.owners(hash), choice)
             }
             Table::Maglev(maglev) => {
                 let hash = choice.hash.unwrap_or_else(&mut *draw);
-                self.first_free(maglev.from_hash(hash), choice)
+                self.first_free(maglev.owners(hash), choice)
             }
             Table::None => match choice.policy {
                 LbPolicy::LeastRequest(least) => self.least_busy(choice, least.choices.get(), draw),

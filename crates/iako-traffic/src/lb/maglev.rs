@@ -43,7 +43,7 @@ impl Maglev {
     }
 
     /// The instances from a hash onward, the one that owns it first; slots repeat instances.
-    pub(super) fn from_hash(&self, hash: u64) -> impl Iterator<Item = u32> {
+    pub(super) fn owners(&self, hash: u64) -> impl Iterator<Item = u32> {
         let size = u64::try_from(self.0.len()).unwrap_or_default();
         let start = hash.checked_rem(size).and_then(|slot| usize::try_from(slot).ok());
         let cut = start.and_then(|start| self.0.split_at_checked(start));

@@ -36,7 +36,7 @@ impl Ring {
     }
 
     /// The instances from a hash onward, the one that owns it first; entries repeat instances.
-    pub(super) fn from_hash(&self, hash: u64) -> impl Iterator<Item = u32> {
+    pub(super) fn owners(&self, hash: u64) -> impl Iterator<Item = u32> {
         let start = self.0.partition_point(|(own, _)| *own < hash);
         let (before, after) = self.0.split_at_checked(start).unwrap_or((&self.0, &[]));
         after.iter().chain(before).map(|(_, position)| *position)

@@ -75,7 +75,7 @@ impl View {
         draw: &mut dyn FnMut() -> u64,
     ) -> Option<(u32, bool)> {
         // A client with a hash stays at its priority, too.
-        let level = choice.hash.map_or_else(&mut *draw, |hash| hash);
+        let level = choice.hash.unwrap_or_else(&mut *draw);
         let (level, availability) = priority::choose(&self.loads, level)?;
         let priority = self.priorities.get(level)?;
         let (group, places) = match availability {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use iako_proxy_config::{Domain, VirtualHost};
+use iako_proxy_config::{Domain, RouteConfiguration};
 
 use crate::text::{lower, split_host_port};
 
@@ -30,13 +30,15 @@ pub(super) struct HostIndex {
     /// By length, longest first.
     prefixes: Vec<(usize, HashMap<String, usize>)>,
     any: Option<usize>,
+    /// Whether a port in the host is left out of the search.
+    ignore_port: bool,
 }
 
 impl HostIndex {
     /// Compiles the domains of virtual hosts; the first that claims a domain keeps it.
-    pub(super) fn compile(virtual_hosts: &[VirtualHost]) -> Self {
-        let mut index = Self::default();
-        for (position, virtual_host) in virtual_hosts.iter().enumerate() {
+    pub(super) fn compile(configuration: &RouteConfiguration) -> Self {
+        let mut index = Self { ignore_port: configuration.ignore_port_in_host, ..Self::default() };
+        for (position, virtual_host) in configuration.virtual_hosts.iter().enumerate() {
             for domain in &virtual_host.domains {
                 index.add(domain, position);
             }
@@ -73,9 +75,9 @@ impl HostIndex {
     }
 
     /// The virtual host for an authority.
-    pub(super) fn find(&self, authority: &str, ignore_port: bool) -> Option<(usize, DomainMatch)> {
+    pub(super) fn find(&self, authority: &str) -> Option<(usize, DomainMatch)> {
         let host = lower(authority);
-        let host = if ignore_port { split_host_port(&host).0 } else { host.as_ref() };
+        let host = if self.ignore_port { split_host_port(&host).0 } else { host.as_ref() };
         if let Some(&position) = self.exact.get(host) {
             return Some((position, DomainMatch::Exact));
         }
@@ -97,6 +99,8 @@ impl HostIndex {
 
 #[cfg(test)]
 mod tests {
+    use iako_proxy_config::VirtualHost;
+
     use super::*;
 
     fn found(domains: &[&str], authority: &str, ignore_port: bool) -> Option<usize> {
@@ -107,7 +111,11 @@ mod tests {
                 ..VirtualHost::default()
             })
             .collect();
-        HostIndex::compile(&hosts).find(authority, ignore_port).map(|(position, _)| position)
+        let configuration = RouteConfiguration {
+            ignore_port_in_host: ignore_port,
+            ..RouteConfiguration::new("r", hosts)
+        };
+        HostIndex::compile(&configuration).find(authority).map(|(position, _)| position)
     }
 
     // envoy-behaviour fact 6.

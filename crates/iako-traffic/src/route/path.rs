@@ -78,7 +78,7 @@ impl Iterator for Candidates<'_> {
 #[derive(Debug, Default)]
 struct PrefixTrie {
     positions: Vec<u32>,
-    children: Vec<(Box<[u8]>, PrefixTrie)>,
+    children: Vec<(Box<[u8]>, Self)>,
 }
 
 impl PrefixTrie {

@@ -44,7 +44,7 @@ impl RouteTable {
     /// Compiles a table.
     #[must_use]
     pub fn compile(configuration: Arc<RouteConfiguration>) -> Self {
-        let hosts = HostIndex::compile(&configuration.virtual_hosts);
+        let hosts = HostIndex::compile(&configuration);
         let compile = |host: &VirtualHost| PathIndex::compile(&host.routes);
         let paths = configuration.virtual_hosts.iter().map(compile).collect();
         Self { configuration, hosts, paths }
@@ -112,8 +112,7 @@ impl RouteTable {
     }
 
     fn virtual_host(&self, authority: &str) -> Option<(usize, &VirtualHost, DomainMatch)> {
-        let (position, found) =
-            self.hosts.find(authority, self.configuration.ignore_port_in_host)?;
+        let (position, found) = self.hosts.find(authority)?;
         Some((position, self.configuration.virtual_hosts.get(position)?, found))
     }
 

@@ -41,10 +41,9 @@ pub(super) fn of_request(
         idle: action.idle_timeout,
         stream: grpc.or_else(|| stream.and_then(|limits| limits.limit)),
     };
-    // A life of the stream stands in place of the route's timeout.
-    let replaced = stream.is_some_and(|limits| {
-        limits.limit.is_some() || (limits.grpc_timeout_max.is_some() && head.is_grpc())
-    });
+    // A life of the stream stands in place of the route's timeout. Envoy drops that timeout for
+    // every request of such a route; here a request that names no time of its own keeps it.
+    let replaced = stream.is_some_and(|limits| limits.limit.is_some() || grpc.is_some());
     if replaced {
         timeouts.response = None;
     }

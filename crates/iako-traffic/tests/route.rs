@@ -1,0 +1,423 @@
+//! Routes as Envoy was seen to choose them, and the index against a walk over all rules.
+
+use std::{sync::Arc, time::Duration};
+
+use iako_proxy_config::{
+    Action, AppendAction, ClusterTarget, DirectResponse, HashPolicy, HashSource, HeaderCheck,
+    HeaderMatch, HeaderValueOption, HostRewrite, MaxStreamDuration, PathMatch, PathRewrite,
+    Pattern, QueryCheck, QueryMatch, Route, RouteAction, RouteConfiguration, RouteMatch,
+    StringMatch, TlsRequirement, UpgradeConfig, VirtualHost, WeightedCluster,
+};
+use iako_traffic::{
+    ConnectionInfo, HeaderList, HostChange, Metadata, Mismatch, RequestFacts, RequestHead,
+    RouteMatchResult, RouteOutcome, RouteTable, https_location,
+};
+use iako_types::Percent;
+use proptest::prelude::*;
+
+struct Request {
+    method: &'static str,
+    authority: &'static str,
+    target: String,
+    headers: HeaderList,
+    internal: bool,
+}
+
+impl Request {
+    fn get(target: &str) -> Self {
+        Self {
+            method: "GET",
+            authority: "a.test",
+            target: target.to_owned(),
+            headers: HeaderList::default(),
+            internal: false,
+        }
+    }
+
+    fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.add(name, value);
+        self
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(&RequestFacts<'_>) -> T) -> T {
+        let connection =
+            ConnectionInfo::plain("10.0.0.1:80".parse().unwrap(), "127.0.0.1:9".parse().unwrap());
+        let head = RequestHead {
+            method: self.method,
+            scheme: "http",
+            authority: self.authority,
+            path_and_query: &self.target,
+            headers: &self.headers,
+        };
+        let client = "127.0.0.1".parse().unwrap();
+        let metadata = Metadata::default();
+        let internal = self.internal;
+        question(&RequestFacts {
+            head,
+            connection: &connection,
+            metadata: &metadata,
+            client,
+            internal,
+        })
+    }
+}
+
+fn table(routes: Vec<Route>) -> RouteTable {
+    let host =
+        VirtualHost { domains: vec!["*".parse().unwrap()], routes, ..VirtualHost::default() };
+    RouteTable::compile(Arc::new(RouteConfiguration::new("r", vec![host])))
+}
+
+fn respond(name: &str, matcher: RouteMatch) -> Route {
+    let answer =
+        DirectResponse { status: 200, body: bytes::Bytes::copy_from_slice(name.as_bytes()) };
+    Route { name: name.to_owned(), ..Route::new(matcher, Action::Respond(answer)) }
+}
+
+fn forward(path: PathMatch, change: impl FnOnce(&mut RouteAction)) -> Route {
+    let mut action = RouteAction::to(ClusterTarget::Cluster("be".to_owned()));
+    change(&mut action);
+    Route::new(RouteMatch::path(path), Action::Forward(Box::new(action)))
+}
+
+fn chosen<'t>(table: &'t RouteTable, request: &Request, draw: u64) -> Option<RouteMatchResult<'t>> {
+    match request.ask(|facts| table.route(facts, draw)) {
+        RouteOutcome::Matched(result) => Some(result),
+        RouteOutcome::NoHost | RouteOutcome::NoRoute(_) | RouteOutcome::TlsRequired(_) => None,
+    }
+}
+
+fn name(table: &RouteTable, request: &Request) -> String {
+    chosen(table, request, 0).map_or("404".to_owned(), |result| result.route.name.clone())
+}
+
+fn header(name: &str, check: HeaderCheck) -> HeaderMatch {
+    HeaderMatch { name: name.parse().unwrap(), check, invert: false, missing_as_empty: false }
+}
+
+fn prefix(text: &str) -> RouteMatch {
+    RouteMatch::path(PathMatch::Prefix(text.to_owned()))
+}
+
+// Case rt-match-kinds.
+#[test]
+fn the_first_rule_whose_conditions_are_all_met_counts() {
+    let with_header = |path: &str, rule: HeaderMatch| {
+        let mut matcher = prefix(path);
+        matcher.headers.push(rule);
+        matcher
+    };
+    let mut query = prefix("/q");
+    let exact_one = QueryCheck::Text(StringMatch::exact("1"));
+    query.query.push(QueryMatch { name: "a".to_owned(), check: exact_one });
+    let pattern = Pattern::parse("/re/[0-9]+").unwrap();
+    let any_case = RouteMatch { case_sensitive: false, ..prefix("/ci/abc") };
+    let no = HeaderMatch { invert: true, ..header("x-no", HeaderCheck::Present(true)) };
+    let table = table(vec![
+        respond("path", RouteMatch::path(PathMatch::Exact("/exact".to_owned()))),
+        respond("sep", RouteMatch::path(PathMatch::SegmentPrefix("/sep".to_owned()))),
+        respond("re", RouteMatch::path(PathMatch::Regex(pattern))),
+        respond("query", query),
+        respond(
+            "hdr",
+            with_header("/h", header("x-v", HeaderCheck::Text(StringMatch::prefix("abc")))),
+        ),
+        respond("absent", with_header("/h", header("x-v", HeaderCheck::Present(false)))),
+        respond("ci", any_case),
+        respond("inv", with_header("/inv", no)),
+        respond(
+            "rng",
+            with_header("/rng", header("x-n", HeaderCheck::Range { start: 10, end: 20 })),
+        ),
+        respond("default", prefix("/")),
+    ]);
+    let answers = [
+        ("/exact", "path"),
+        ("/exact/", "default"),
+        ("/sep", "sep"),
+        ("/sep/x", "sep"),
+        ("/separate", "default"),
+        ("/re/12", "re"),
+        ("/re/12?x=1", "re"),
+        ("/re/12x", "default"),
+        ("/q?a=1", "query"),
+        ("/q?a=2", "default"),
+        ("/h", "absent"),
+        ("/EXACT", "default"),
+        ("/ci/ABC", "ci"),
+        ("/inv", "inv"),
+    ];
+    for (target, expected) in answers {
+        assert_eq!(name(&table, &Request::get(target)), expected, "{target}");
+    }
+    assert_eq!(name(&table, &Request::get("/h").with("x-v", "abc1")), "hdr");
+    assert_eq!(name(&table, &Request::get("/h").with("x-v", "zz")), "default");
+    assert_eq!(name(&table, &Request::get("/inv").with("x-no", "1")), "default");
+    assert_eq!(name(&table, &Request::get("/rng").with("x-n", "15")), "rng");
+    let connect = Request { method: "CONNECT", ..Request::get("") };
+    assert_eq!(name(&table, &connect), "404");
+}
+
+#[test]
+fn a_trace_names_the_condition_that_failed() {
+    let mut post = prefix("/a");
+    post.headers.push(header(":method", HeaderCheck::Text(StringMatch::exact("POST"))));
+    let table = table(vec![
+        respond("post", post),
+        respond("other", prefix("/b")),
+        respond("any", prefix("/")),
+    ]);
+    Request::get("/a").ask(|facts| {
+        let trace = table.trace(facts, 0);
+        assert_eq!(trace.domain.unwrap().to_string(), "*");
+        let failed: Vec<_> = trace.considered.iter().map(|route| route.failed).collect();
+        assert!(matches!(
+            failed.as_slice(),
+            [Some(Mismatch::Header(rule)), Some(Mismatch::Path(_)), None] if rule.name.as_str() == ":method"
+        ));
+    });
+}
+
+// Case hdr-mutate.
+#[test]
+fn header_edits_go_from_narrow_to_wide_or_back() {
+    let edit = |value: &str| iako_proxy_config::HeaderMutations {
+        request_add: vec![HeaderValueOption {
+            name: "x-lvl".parse().unwrap(),
+            value: value.to_owned(),
+            action: AppendAction::AppendOrAdd,
+            keep_empty: false,
+        }],
+        ..Default::default()
+    };
+    let weighted = ClusterTarget::Weighted(vec![WeightedCluster {
+        cluster: "be".to_owned(),
+        weight: 1,
+        headers: edit("wc"),
+        host_rewrite: None,
+        overrides: Default::default(),
+    }]);
+    let mut route = forward(PathMatch::Prefix("/".to_owned()), |action| action.target = weighted);
+    route.headers = edit("route");
+    let host = VirtualHost {
+        domains: vec!["*".parse().unwrap()],
+        routes: vec![route],
+        headers: edit("vh"),
+        ..VirtualHost::default()
+    };
+    let mut configuration = RouteConfiguration::new("r", vec![host]);
+    configuration.headers = edit("rc");
+    let levels = |configuration: RouteConfiguration| {
+        let table = RouteTable::compile(Arc::new(configuration));
+        let result = chosen(&table, &Request::get("/"), 0).unwrap();
+        let edits = result.header_mutations().into_iter();
+        edits.map(|edit| edit.request_add[0].value.clone()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(levels(configuration.clone()), "wc route vh rc");
+    configuration.most_specific_last = true;
+    assert_eq!(levels(configuration), "rc vh route wc");
+}
+
+// Fact 7.
+#[test]
+fn a_rewrite_changes_the_path_and_keeps_the_query() {
+    let rewritten = |path: PathMatch, rewrite: PathRewrite, target: &str| {
+        let table = table(vec![forward(path, |action| action.path_rewrite = Some(rewrite))]);
+        let result = chosen(&table, &Request::get(target), 0).unwrap();
+        result.rewritten_path(target)
+    };
+    let start = |text: &str| PathMatch::Prefix(text.to_owned());
+    let to = |text: &str| PathRewrite::Prefix(text.to_owned());
+    assert_eq!(rewritten(start("/slash"), to("/"), "/slash/x?y").unwrap(), "//x?y");
+    assert_eq!(rewritten(start("/old/"), to("/new/"), "/old/x").unwrap(), "/new/x");
+    assert_eq!(rewritten(PathMatch::Exact("/a".into()), to("/b"), "/a?x").unwrap(), "/b?x");
+    assert_eq!(rewritten(start("/a"), to("/a"), "/a/b"), None);
+    let pattern = Pattern::parse("/service/([^/]+)(/.*)").unwrap();
+    let regex = PathRewrite::Regex { pattern, substitution: r"\2/\1".to_owned() };
+    assert_eq!(
+        rewritten(start("/"), regex, "/service/foo/v1?q=/service/a/b").unwrap(),
+        "/v1/foo?q=/service/a/b"
+    );
+    let full = PathRewrite::Full("/only".to_owned());
+    assert_eq!(rewritten(start("/"), full, "/x?y").unwrap(), "/only?y");
+}
+
+#[test]
+fn hosts_change_as_told() {
+    let table = table(vec![
+        forward(PathMatch::Prefix("/auto".into()), |action| {
+            action.host_rewrite = Some(HostRewrite::Auto)
+        }),
+        forward(PathMatch::Prefix("/header".into()), |action| {
+            action.host_rewrite = Some(HostRewrite::Header("x-host".parse().unwrap()));
+        }),
+        forward(PathMatch::Prefix("/".into()), |_| {}),
+    ]);
+    let change = |request: &Request| {
+        let result = chosen(&table, request, 0).unwrap();
+        request.ask(|facts| match result.host_change(&facts.head) {
+            Some(HostChange::To(host)) => host.into_owned(),
+            Some(HostChange::EndpointHostname) => "auto".to_owned(),
+            None => "kept".to_owned(),
+        })
+    };
+    assert_eq!(change(&Request::get("/auto")), "auto");
+    assert_eq!(change(&Request::get("/header").with("x-host", "b.test")), "b.test");
+    assert_eq!(change(&Request::get("/header")), "kept");
+    assert_eq!(change(&Request::get("/")), "kept");
+}
+
+#[test]
+fn plain_requests_are_sent_to_https_where_it_is_required() {
+    let host = VirtualHost {
+        domains: vec!["*".parse().unwrap()],
+        routes: vec![respond("any", prefix("/"))],
+        require_tls: TlsRequirement::ExternalOnly,
+        ..VirtualHost::default()
+    };
+    let table = RouteTable::compile(Arc::new(RouteConfiguration::new("r", vec![host])));
+    let outside = Request { authority: "a.test:80", ..Request::get("/x?y") };
+    let outcome = outside.ask(|facts| {
+        let redirected = matches!(table.route(facts, 0), RouteOutcome::TlsRequired(_));
+        redirected.then(|| https_location(&facts.head))
+    });
+    assert_eq!(outcome.unwrap(), "https://a.test/x?y");
+    assert_eq!(name(&table, &Request { internal: true, ..Request::get("/") }), "any");
+}
+
+// Cases to-route and grpc-timeout.
+#[test]
+fn times_come_from_the_route_and_from_those_who_may_ask() {
+    let limits = |max: u64| MaxStreamDuration {
+        limit: None,
+        grpc_timeout_max: Some(Duration::from_secs(max)),
+        grpc_timeout_offset: Duration::ZERO,
+    };
+    let table = table(vec![
+        forward(PathMatch::Prefix("/cap".into()), |action| {
+            action.max_stream_duration = Some(limits(1))
+        }),
+        forward(PathMatch::Prefix("/grpc".into()), |action| {
+            action.max_stream_duration = Some(limits(0))
+        }),
+        forward(PathMatch::Prefix("/".into()), |_| {}),
+    ]);
+    let times = |request: &Request| {
+        let result = chosen(&table, request, 0).unwrap();
+        let times = request.ask(|facts| result.timeouts(facts));
+        (times.response.map(|time| time.as_millis()), times.stream.map(|time| time.as_millis()))
+    };
+    assert_eq!(times(&Request::get("/")), (Some(15_000), None));
+    let asking = |target: &str| Request::get(target).with("x-envoy-upstream-rq-timeout-ms", "70");
+    assert_eq!(times(&asking("/")), (Some(15_000), None));
+    assert_eq!(times(&Request { internal: true, ..asking("/") }), (Some(70), None));
+    let grpc = |target: &str| Request::get(target).with("content-type", "application/grpc");
+    assert_eq!(times(&grpc("/grpc").with("grpc-timeout", "200m")), (None, Some(200)));
+    assert_eq!(times(&grpc("/cap").with("grpc-timeout", "1H")), (None, Some(1_000)));
+    assert_eq!(times(&grpc("/cap")), (Some(15_000), None));
+    assert_eq!(times(&grpc("/cap").with("grpc-timeout", "junk")), (Some(15_000), None));
+}
+
+#[test]
+fn an_upgrade_is_allowed_by_the_route_first() {
+    let upgrade = |enabled| UpgradeConfig { protocol: "websocket".to_owned(), enabled };
+    let table = table(vec![
+        forward(PathMatch::Prefix("/no".into()), |action| action.upgrades.push(upgrade(false))),
+        forward(PathMatch::Prefix("/".into()), |_| {}),
+    ]);
+    let allowed = |target: &str, general: &[UpgradeConfig]| {
+        chosen(&table, &Request::get(target), 0).unwrap().allows_upgrade("websocket", general)
+    };
+    assert!(!allowed("/no", &[upgrade(true)]));
+    assert!(allowed("/", &[upgrade(true)]));
+    assert!(!allowed("/", &[]));
+}
+
+#[test]
+fn a_cookie_is_made_when_there_is_none() {
+    let cookie = HashSource::Cookie {
+        name: "sess".to_owned(),
+        ttl: Some(Duration::from_secs(60)),
+        path: "/".to_owned(),
+    };
+    let policy = HashPolicy { source: cookie, terminal: false };
+    let table =
+        table(vec![forward(PathMatch::Prefix("/".into()), |action| action.hash.push(policy))]);
+    let hash = |request: &Request| {
+        let result = chosen(&table, request, 0).unwrap();
+        request.ask(|facts| result.hash(facts, 0xabc))
+    };
+    let made = hash(&Request::get("/"));
+    assert_eq!(made.set_cookies[0], "sess=\"0000000000000abc\"; Max-Age=60; Path=/; HttpOnly");
+    let sent = hash(&Request::get("/").with("cookie", "a=1; sess=\"0000000000000abc\""));
+    assert_eq!((sent.hash, sent.set_cookies.len()), (made.hash, 0));
+}
+
+proptest! {
+    #[test]
+    fn weighted_targets_get_their_shares(weights in proptest::collection::vec(0_u32..50, 1..5)) {
+        prop_assume!(weights.iter().any(|weight| *weight > 0));
+        let target = |(position, weight): (usize, &u32)| WeightedCluster {
+            cluster: position.to_string(),
+            weight: *weight,
+            headers: Default::default(),
+            host_rewrite: None,
+            overrides: Default::default(),
+        };
+        let targets = weights.iter().enumerate().map(target).collect();
+        let table = table(vec![forward(PathMatch::Prefix("/".into()), |action| {
+            action.target = ClusterTarget::Weighted(targets);
+        })]);
+        let total: u32 = weights.iter().sum();
+        let mut counts = vec![0_u32; weights.len()];
+        for draw in 0..u64::from(total) {
+            // The draw's upper half decides.
+            let result = chosen(&table, &Request::get("/"), draw.rotate_right(32)).unwrap();
+            let position: usize = result.weighted.unwrap().cluster.parse().unwrap();
+            counts[position] += 1;
+        }
+        prop_assert_eq!(counts, weights);
+    }
+
+    #[test]
+    fn the_index_agrees_with_a_walk_over_all_rules(
+        rules in proptest::collection::vec(rule(), 0..40),
+        targets in proptest::collection::vec("(/[ab]{0,2}){1,3}(\\?[xy])?", 1..12),
+        draw in any::<u64>(),
+    ) {
+        let routes = rules.into_iter().enumerate();
+        let table = table(routes.map(|(position, rule)| respond(&position.to_string(), rule)).collect());
+        for target in targets {
+            let request = Request::get(&target).with("x-v", "a");
+            let compiled = chosen(&table, &request, draw).map(|result| result.route.name.clone());
+            let walked = request.ask(|facts| match table.trace(facts, draw).outcome {
+                RouteOutcome::Matched(result) => Some(result.route.name.clone()),
+                _ => None,
+            });
+            prop_assert_eq!(compiled, walked);
+        }
+    }
+}
+
+fn rule() -> impl Strategy<Value = RouteMatch> {
+    let text = "(/[abAB]{0,2}){1,3}";
+    let path = prop_oneof![
+        "(/[abAB]{0,2}){0,3}".prop_map(PathMatch::Prefix),
+        text.prop_map(PathMatch::SegmentPrefix),
+        text.prop_map(PathMatch::Exact),
+        "/[ab]{0,2}[.]\\*".prop_map(|text| PathMatch::Regex(Pattern::parse(&text).unwrap())),
+        Just(PathMatch::Connect),
+    ];
+    let header = proptest::option::of("[ab]").prop_map(|value| {
+        value.map(|value| header("x-v", HeaderCheck::Text(StringMatch::exact(value))))
+    });
+    let share = proptest::option::weighted(0.2, Just(Percent::from_whole(50).unwrap()));
+    (path, any::<bool>(), header, share).prop_map(|(path, case_sensitive, header, share)| {
+        RouteMatch {
+            case_sensitive,
+            headers: header.into_iter().collect(),
+            share,
+            ..RouteMatch::path(path)
+        }
+    })
+}
