@@ -165,8 +165,8 @@ pub fn explain(
     snapshot: &MeshSnapshot,
     request: &ExplainRequest,
 ) -> Result<Explanation, ExplainError> {
-    let target = url::Target::parse(&request.url)
-        .ok_or_else(|| ExplainError::Url(request.url.clone()))?;
+    let target =
+        url::Target::parse(&request.url).ok_or_else(|| ExplainError::Url(request.url.clone()))?;
     let caller = client::resolve(snapshot, &request.from)?;
     let mut walk = Walk { snapshot, request, target, explanation: Explanation::default() };
     match &caller {

@@ -103,12 +103,8 @@ fn named(
         },
     ];
     for meaning in meanings {
-        let found: Vec<_> = snapshot
-            .workloads
-            .iter()
-            .filter(near)
-            .filter(|workload| meaning(workload))
-            .collect();
+        let found: Vec<_> =
+            snapshot.workloads.iter().filter(near).filter(|workload| meaning(workload)).collect();
         let namespaces: BTreeSet<&str> =
             found.iter().map(|workload| workload.namespace.as_str()).collect();
         if namespaces.len() > 1 {

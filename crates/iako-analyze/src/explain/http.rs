@@ -45,7 +45,10 @@ impl Walk<'_> {
             "client",
             Outcome::Chosen,
             None,
-            format!("the client is {name}, as {}; its sidecar takes the request", workload.identity),
+            format!(
+                "the client is {name}, as {}; its sidecar takes the request",
+                workload.identity
+            ),
         );
         let proxy = ClientProxy { plan: &plan, workload };
         if self.target.scheme != Scheme::Http {
@@ -57,7 +60,12 @@ impl Walk<'_> {
         let hop = self.first_hop(ConnectionInfo::plain(local, remote), "http");
         let Some((table, settings)) = self.outbound_table(&plan) else {
             let port = self.target.port;
-            self.step("host", Outcome::Refused, None, format!("no service speaks HTTP on port {port}"));
+            self.step(
+                "host",
+                Outcome::Refused,
+                None,
+                format!("no service speaks HTTP on port {port}"),
+            );
             self.close();
             return Ok(());
         };
@@ -84,9 +92,10 @@ impl Walk<'_> {
     ) -> Option<(Arc<RouteConfiguration>, Arc<HttpConnectionManager>)> {
         let port = self.target.port;
         let own = format!(":{port}");
-        let of_port = plan.routes.iter().find(|table| {
-            table.name == "http_proxy" || table.name == port.to_string()
-        });
+        let of_port = plan
+            .routes
+            .iter()
+            .find(|table| table.name == "http_proxy" || table.name == port.to_string());
         // A service with an address of its own has a table of its own.
         let of_service = || {
             plan.routes.iter().find(|table| {
@@ -96,7 +105,8 @@ impl Walk<'_> {
             })
         };
         let table = of_port.or_else(of_service)?;
-        let settings = plan.listeners.iter().find_map(|listener| settings_of(listener, &table.name))?;
+        let settings =
+            plan.listeners.iter().find_map(|listener| settings_of(listener, &table.name))?;
         Some((Arc::new(table.clone()), settings))
     }
 
@@ -238,9 +248,9 @@ impl Walk<'_> {
         if self.faulted(settings, &matched, &hop) {
             return;
         }
-        let Some(cluster) = hop.ask(settings, |facts| {
-            matched.cluster(&facts.head).map(std::borrow::Cow::into_owned)
-        }) else {
+        let Some(cluster) = hop
+            .ask(settings, |facts| matched.cluster(&facts.head).map(std::borrow::Cow::into_owned))
+        else {
             self.step("cluster", Outcome::Answered, None, "the route names no cluster");
             self.respond(503);
             return;
@@ -291,11 +301,7 @@ impl Walk<'_> {
         self.respond(404);
     }
 
-    fn tell_route(
-        &mut self,
-        trace: &iako_traffic::RouteTrace<'_>,
-        matched: &RouteMatchResult<'_>,
-    ) {
+    fn tell_route(&mut self, trace: &iako_traffic::RouteTrace<'_>, matched: &RouteMatchResult<'_>) {
         let route = matched.route;
         let named = if route.name.is_empty() { String::new() } else { format!(" {}", route.name) };
         let mut why = format!(

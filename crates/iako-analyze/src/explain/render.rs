@@ -41,7 +41,8 @@ fn result(explanation: &Explanation) -> String {
     match (explanation.decision, explanation.status) {
         (Decision::Forward, _) => {
             let cluster = cluster.as_deref().unwrap_or("the instance");
-            let limit = timeout_ms.map_or_else(|| "no time limit".to_owned(), |ms| format!("{ms} ms at most"));
+            let limit = timeout_ms
+                .map_or_else(|| "no time limit".to_owned(), |ms| format!("{ms} ms at most"));
             format!(
                 "=> forwarded to {cluster} ({}), {limit}, up to {retries} retries",
                 endpoints.join(", ")

@@ -75,8 +75,9 @@ impl Walk<'_> {
                 for (name, value) in &changes.set_headers {
                     hop.set(name, value);
                 }
-                hop.path_and_query =
-                    changes.path_and_query.unwrap_or_else(|| std::mem::take(&mut hop.path_and_query));
+                hop.path_and_query = changes
+                    .path_and_query
+                    .unwrap_or_else(|| std::mem::take(&mut hop.path_and_query));
                 Verdict::GoOn
             }
             JwtDecision::Refuse(refusal) => {
@@ -171,7 +172,8 @@ fn reasons(policies: &[&Policy], subject: &Subject<'_>) -> String {
     };
     let more = policies.len().saturating_sub(POLICIES_MAX);
     let told: Vec<String> = policies.iter().take(POLICIES_MAX).map(reason).collect();
-    let mut told = if told.is_empty() { "there is none that could".to_owned() } else { told.join("; ") };
+    let mut told =
+        if told.is_empty() { "there is none that could".to_owned() } else { told.join("; ") };
     if more > 0 {
         told.push_str(&format!("; and {more} more"));
     }

@@ -7,7 +7,9 @@ use iako_proxy_config::{
 };
 use iako_registry::{Workload, select};
 use iako_resources::{Kind, istio::peer_authentication::MutualTlsMode};
-use iako_traffic::{ConnectionInfo, FilterChainTable, NormalizedTarget, normalize_target, rbac::Subject};
+use iako_traffic::{
+    ConnectionInfo, FilterChainTable, NormalizedTarget, normalize_target, rbac::Subject,
+};
 use iako_translate::{Plan, ProxyScope, plan};
 
 use super::{Decision, Outcome, Walk, hop::Hop, security::Verdict, upstream::socket};

@@ -72,7 +72,11 @@ impl Walk<'_> {
     }
 
     /// Access rules of a gateway for a connection.
-    fn rules_at_gateway(&mut self, proxy: &ClientProxy<'_>, connection: &ConnectionInfo) -> Verdict {
+    fn rules_at_gateway(
+        &mut self,
+        proxy: &ClientProxy<'_>,
+        connection: &ConnectionInfo,
+    ) -> Verdict {
         let listener = proxy
             .plan
             .listeners

@@ -58,7 +58,12 @@ impl Walk<'_> {
             return None;
         };
         let origin = cluster.metadata.origin.as_ref();
-        self.step("cluster", Outcome::Chosen, origin, format!("it goes to {}", why::service(cluster)));
+        self.step(
+            "cluster",
+            Outcome::Chosen,
+            origin,
+            format!("it goes to {}", why::service(cluster)),
+        );
         let set = match &cluster.discovery {
             Discovery::Eds(name) => proxy.plan.endpoint_set(name),
             Discovery::Static(set) | Discovery::StrictDns(set) | Discovery::LogicalDns(set) => {
@@ -202,8 +207,10 @@ fn tls_sentence(tls: &UpstreamTls, identity: &SpiffeId, automatic: bool) -> Stri
 }
 
 fn client_facts(tls: &UpstreamTls, identity: &SpiffeId) -> TlsFacts {
-    let peer = (!tls.options.certificates.is_empty())
-        .then(|| PeerCertificate { uris: vec![identity.to_string()], ..PeerCertificate::default() });
+    let peer = (!tls.options.certificates.is_empty()).then(|| PeerCertificate {
+        uris: vec![identity.to_string()],
+        ..PeerCertificate::default()
+    });
     TlsFacts { peer, ..TlsFacts::default() }
 }
 

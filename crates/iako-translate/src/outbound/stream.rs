@@ -21,6 +21,10 @@ use crate::{
     route::{Place, cluster_of, hash_policy},
 };
 
+/// The first port that may be bound without privileges. Source: Linux
+/// `net.ipv4.ip_unprivileged_port_start`.
+const UNPRIVILEGED_PORT_MIN: u16 = 1024;
+
 /// A TCP port of a service.
 pub(super) type StreamPort<'a> = (&'a Service, &'a ServicePort);
 
@@ -39,7 +43,9 @@ pub(super) fn stream_ports<'a>(outlook: &'a Outlook<'a>) -> BTreeMap<u16, Vec<St
 pub(super) fn add_port_listeners(outlook: &Outlook<'_>, plan: &mut Plan) {
     let own = outlook.scope.port_numbers();
     for (number, ports) in stream_ports(outlook) {
-        if own.contains(&number) || PROXY_PORTS.contains(&number) {
+        // Without privileges nobody binds a low port, and without capture nobody has privileges.
+        let low = number < UNPRIVILEGED_PORT_MIN;
+        if low || own.contains(&number) || PROXY_PORTS.contains(&number) {
             plan.diagnostics.extend(ports.iter().map(|&port| not_reachable(outlook, port)));
             continue;
         }
@@ -81,7 +87,8 @@ pub(super) fn fill(
 fn not_reachable(outlook: &Outlook<'_>, (service, port): StreamPort<'_>) -> Diagnostic {
     let subject = format!("{} {}/{}", service_kind(service), service.namespace, service.name);
     let message = format!(
-        "port {} of {} cannot be reached through the sidecar of {}/{}: the port is taken there",
+        "port {} of {} cannot be reached through the sidecar of {}/{}: the port is taken there, or \
+         below 1024",
         port.number, service.host, outlook.scope.namespace, outlook.scope.name
     );
     Diagnostic::new(Code::NoEffect, subject, service.origin.clone(), message)

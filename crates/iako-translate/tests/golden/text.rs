@@ -1,0 +1,416 @@
+//! A plan as text: what matters of it, a line each.
+
+use std::fmt::Write as _;
+
+use iako_proxy_config::{
+    Action, Cluster, ClusterTarget, Discovery, DownstreamTransport, Endpoint, EndpointSet,
+    FilterChain, HeaderCheck, HttpFilterKind, Listener, MetadataValueMatch, NetworkFilter,
+    PathMatch, PathRewrite, Permission, Principal, Rbac, Route, RouteAction, RouteConfiguration,
+    RouteMatch, RouteSource, RuleOrigin, StringMatch, TcpTarget, Terminal, TlsOptions, Trust,
+    UpstreamTransport, VirtualHost,
+};
+use iako_translate::Plan;
+
+pub(crate) fn render(plan: &Plan) -> String {
+    let mut out = String::new();
+    plan.listeners.iter().for_each(|it| listener(&mut out, it));
+    plan.routes.iter().for_each(|it| table(&mut out, it, ""));
+    plan.clusters.iter().for_each(|it| cluster(&mut out, it));
+    plan.endpoints.iter().for_each(|it| line(&mut out, &format!("endpoints {}", endpoints(it))));
+    plan.secrets.iter().for_each(|it| line(&mut out, &format!("secret {it}")));
+    for found in &plan.diagnostics {
+        line(&mut out, &format!("diagnostic {} {}: {}", found.code, found.subject, found.message));
+    }
+    out
+}
+
+fn line(out: &mut String, text: &str) {
+    writeln!(out, "{}", text.trim_end()).unwrap();
+}
+
+fn listener(out: &mut String, listener: &Listener) {
+    let mut flags = format!("{:?}", listener.direction).to_lowercase();
+    for (set, word) in [
+        (listener.inspectors.tls, "tls-inspector"),
+        (listener.inspectors.http, "http-inspector"),
+        (listener.use_original_dst, "use-original-dst"),
+        (!listener.bind, "unbound"),
+    ] {
+        if set {
+            write!(flags, " {word}").unwrap();
+        }
+    }
+    let addresses: Vec<_> = listener.addresses.iter().map(ToString::to_string).collect();
+    line(out, &format!("listener {} on {} {flags}", listener.name, addresses.join(",")));
+    listener.chains.iter().for_each(|it| chain(out, it, "chain"));
+    listener.default_chain.iter().for_each(|it| chain(out, it, "default"));
+}
+
+fn chain(out: &mut String, chain: &FilterChain, word: &str) {
+    let it = &chain.matcher;
+    let mut when = Vec::new();
+    when.extend(it.destination_port.map(|port| format!("port {port}")));
+    when.extend(it.transport_protocol.clone());
+    if !it.server_names.is_empty() {
+        when.push(format!("sni {}", it.server_names.join(",")));
+    }
+    if !it.application_protocols.is_empty() {
+        when.push(format!("alpn {}", it.application_protocols.join(",")));
+    }
+    let transport = match &chain.transport {
+        DownstreamTransport::Raw => "raw".to_owned(),
+        DownstreamTransport::Tls(tls) => {
+            let ask = if tls.require_client_certificate { " client-certificate" } else { "" };
+            format!("tls{ask} {}", tls_options(&tls.options))
+        }
+    };
+    line(out, &format!("  {word} {:?} [{}] {transport}", chain.name, when.join("; ")));
+    for filter in &chain.filters {
+        match filter {
+            NetworkFilter::Rbac(rules) => rbac(out, rules),
+            NetworkFilter::MetadataExchange { .. } => line(out, "    metadata-exchange"),
+            NetworkFilter::Stats(_) => line(out, "    stats"),
+            NetworkFilter::Unsupported(it) => line(out, &format!("    {}", it.type_name)),
+        }
+    }
+    match &chain.terminal {
+        Terminal::Tcp(tcp) => match &tcp.target {
+            TcpTarget::Cluster(name) => line(out, &format!("    tcp -> {name}")),
+            TcpTarget::Weighted(targets) => line(out, &format!("    tcp -> {targets:?}")),
+        },
+        Terminal::Http(http) => {
+            for filter in &http.filters {
+                match &filter.kind {
+                    HttpFilterKind::Rbac(rules) => rbac(out, rules),
+                    HttpFilterKind::JwtAuthn(jwt) => {
+                        for (name, it) in &jwt.providers {
+                            line(
+                                out,
+                                &format!(
+                                    "    jwt {name} issuer {} audiences {:?}",
+                                    it.issuer, it.audiences
+                                ),
+                            );
+                        }
+                        for rule in &jwt.rules {
+                            line(out, &format!("    jwt requires {:?}", rule.requirement));
+                        }
+                    }
+                    _ => line(out, &format!("    {}", filter.name)),
+                }
+            }
+            match &http.routes {
+                RouteSource::Rds(name) => line(out, &format!("    http -> routes {name}")),
+                RouteSource::Inline(it) => table(out, it, "    "),
+            }
+        }
+    }
+}
+
+fn tls_options(options: &TlsOptions) -> String {
+    let certificates: Vec<_> = options.certificates.iter().map(|it| format!("{it:?}")).collect();
+    let trust = match &options.validation.trust {
+        Trust::Unverified => "unverified".to_owned(),
+        Trust::Sds(name) => name.clone(),
+        Trust::Inline(_) => "inline".to_owned(),
+        Trust::System => "system".to_owned(),
+    };
+    let names: Vec<_> =
+        options.validation.subject_alt_names.iter().map(|it| string(&it.matcher)).collect();
+    format!(
+        "alpn {} certificates {} trust {trust} names [{}]",
+        options.alpn.join(","),
+        certificates.join(","),
+        names.join(", ")
+    )
+}
+
+fn origin(origin: Option<&RuleOrigin>) -> String {
+    let Some(it) = origin else { return String::new() };
+    let file = it.file.rsplit('/').next().unwrap_or_default();
+    format!(" ({} {}/{} {file}:{})", it.kind, it.namespace, it.name, it.line)
+}
+
+fn rbac(out: &mut String, rules: &Rbac) {
+    for (word, rules) in [("rbac", &rules.rules), ("shadow", &rules.shadow_rules)] {
+        let Some(rules) = rules else { continue };
+        line(out, &format!("    {word} {:?}", rules.action));
+        for (name, policy) in &rules.policies {
+            line(out, &format!("      {name}{}", origin(policy.origin.as_ref())));
+            let all: Vec<_> = policy.permissions.iter().map(permission).collect();
+            line(out, &format!("        to {}", all.join(" or ")));
+            let all: Vec<_> = policy.principals.iter().map(principal).collect();
+            line(out, &format!("        from {}", all.join(" or ")));
+        }
+    }
+}
+
+fn string(check: &StringMatch) -> String {
+    match check {
+        StringMatch::Exact { value, ignore_case: false } => format!("{value:?}"),
+        StringMatch::Exact { value, .. } => format!("{value:?}i"),
+        StringMatch::Prefix { value, .. } => format!("{value:?}*"),
+        StringMatch::Suffix { value, .. } => format!("*{value:?}"),
+        StringMatch::Contains { value, .. } => format!("*{value:?}*"),
+        StringMatch::Regex(it) => format!("/{}/", it.source()),
+    }
+}
+
+fn joined(parts: Vec<String>, word: &str) -> String {
+    format!("({})", parts.join(word))
+}
+
+fn permission(it: &Permission) -> String {
+    match it {
+        Permission::Any => "any".to_owned(),
+        Permission::And(all) => joined(all.iter().map(permission).collect(), " and "),
+        Permission::Or(any) => joined(any.iter().map(permission).collect(), " or "),
+        Permission::Not(it) => format!("not {}", permission(it)),
+        Permission::Header(it) => format!("{} {}", it.name, header(&it.check)),
+        Permission::Path(it) => format!("path {}", string(it)),
+        Permission::PathTemplate(it) => format!("path {}", it.source()),
+        Permission::DestinationIp(it) => format!("to {it}"),
+        Permission::DestinationPort(it) => format!("port {it:?}"),
+        Permission::ServerName(it) => format!("sni {}", string(it)),
+        Permission::Metadata(it) => format!("{}={}", it.path.join("."), value(&it.value)),
+    }
+}
+
+fn principal(it: &Principal) -> String {
+    match it {
+        Principal::Any => "any".to_owned(),
+        Principal::And(all) => joined(all.iter().map(principal).collect(), " and "),
+        Principal::Or(any) => joined(any.iter().map(principal).collect(), " or "),
+        Principal::Not(it) => format!("not {}", principal(it)),
+        Principal::Authenticated(None) => "anybody authenticated".to_owned(),
+        Principal::Authenticated(Some(it)) => format!("identity {}", string(it)),
+        Principal::DirectRemoteIp(it) => format!("peer {it}"),
+        Principal::RemoteIp(it) => format!("client {it}"),
+        Principal::Header(it) => format!("{} {}", it.name, header(&it.check)),
+        Principal::Path(it) => format!("path {}", string(it)),
+        Principal::Metadata(it) => format!("{}={}", it.path.join("."), value(&it.value)),
+    }
+}
+
+fn value(it: &MetadataValueMatch) -> String {
+    match it {
+        MetadataValueMatch::Present(it) => format!("present {it}"),
+        MetadataValueMatch::Null => "null".to_owned(),
+        MetadataValueMatch::Bool(it) => it.to_string(),
+        MetadataValueMatch::Text(it) => string(it),
+        MetadataValueMatch::ListContains(it) => format!("list with {}", value(it)),
+        MetadataValueMatch::Or(any) => joined(any.iter().map(value).collect(), " or "),
+    }
+}
+
+fn header(it: &HeaderCheck) -> String {
+    match it {
+        HeaderCheck::Present(it) => format!("present {it}"),
+        HeaderCheck::Text(it) => string(it),
+        HeaderCheck::Range { start, end } => format!("{start}..{end}"),
+    }
+}
+
+fn table(out: &mut String, table: &RouteConfiguration, indent: &str) {
+    line(out, &format!("{indent}routes {}", table.name));
+    for host in &table.virtual_hosts {
+        virtual_host(out, host, indent);
+    }
+}
+
+fn virtual_host(out: &mut String, host: &VirtualHost, indent: &str) {
+    let domains: Vec<_> = host.domains.iter().map(ToString::to_string).collect();
+    let require = if host.require_tls == iako_proxy_config::TlsRequirement::None {
+        ""
+    } else {
+        " require-tls"
+    };
+    line(out, &format!("{indent}  host {}{require}{}", host.name, origin(host.origin.as_ref())));
+    line(out, &format!("{indent}    domains {}", domains.join(" ")));
+    for route in &host.routes {
+        self::route(out, route, &format!("{indent}    "));
+    }
+}
+
+fn route(out: &mut String, route: &Route, indent: &str) {
+    let name = if route.name.is_empty() { "-" } else { &route.name };
+    let action = match &route.action {
+        Action::Forward(it) => forward(it),
+        Action::Redirect(it) => format!("redirect {it:?}"),
+        Action::Respond(it) => format!("respond {} {:?}", it.status, it.body),
+    };
+    line(
+        out,
+        &format!(
+            "{indent}route {name} {} -> {action}{}",
+            matcher(&route.matcher),
+            origin(route.origin.as_ref())
+        ),
+    );
+    let it = &route.headers;
+    for (word, add) in [("request", &it.request_add), ("response", &it.response_add)] {
+        for edit in add {
+            line(out, &format!("{indent}  {word} {}: {} {:?}", edit.name, edit.value, edit.action));
+        }
+    }
+    for (word, names) in [("request", &it.request_remove), ("response", &it.response_remove)] {
+        for name in names {
+            line(out, &format!("{indent}  {word} without {name}"));
+        }
+    }
+    if let Some(fault) = &route.overrides.fault {
+        line(out, &format!("{indent}  fault delay {:?} abort {:?}", fault.delay, fault.abort));
+    }
+    if let Some(cors) = &route.overrides.cors {
+        let origins: Vec<_> = cors.allow_origins.iter().map(string).collect();
+        line(out, &format!("{indent}  cors {} methods {}", origins.join(","), cors.allow_methods));
+    }
+}
+
+fn matcher(it: &RouteMatch) -> String {
+    let mut words = vec![match &it.path {
+        PathMatch::Prefix(path) => format!("{path}*"),
+        PathMatch::SegmentPrefix(path) => format!("{path}/*"),
+        PathMatch::Exact(path) => path.clone(),
+        PathMatch::Regex(path) => format!("/{}/", path.source()),
+        PathMatch::Template(path) => path.source().to_owned(),
+        PathMatch::Connect => "CONNECT".to_owned(),
+    }];
+    for condition in &it.headers {
+        let not = if condition.invert { "not " } else { "" };
+        words.push(format!("{not}{} {}", condition.name, header(&condition.check)));
+    }
+    words.extend(
+        it.query.iter().map(|condition| format!("?{} {:?}", condition.name, condition.check)),
+    );
+    words.extend(
+        it.metadata.iter().map(|claim| format!("{}={}", claim.path.join("."), value(&claim.value))),
+    );
+    if !it.case_sensitive {
+        words.push("any case".to_owned());
+    }
+    words.join(" ")
+}
+
+fn forward(it: &RouteAction) -> String {
+    let mut text = match &it.target {
+        ClusterTarget::Cluster(name) => name.clone(),
+        ClusterTarget::Header(name) => format!("header {name}"),
+        ClusterTarget::Weighted(targets) => {
+            let all = targets.iter().map(|target| format!("{} {}", target.weight, target.cluster));
+            all.collect::<Vec<_>>().join(", ")
+        }
+    };
+    match &it.path_rewrite {
+        Some(PathRewrite::Prefix(path)) => write!(text, " path {path}").unwrap(),
+        Some(PathRewrite::Full(path)) => write!(text, " whole path {path}").unwrap(),
+        Some(PathRewrite::Regex { pattern, substitution }) => {
+            write!(text, " path s/{}/{substitution}/", pattern.source()).unwrap();
+        }
+        None => {}
+    }
+    if let Some(host) = &it.host_rewrite {
+        write!(text, " host {host:?}").unwrap();
+    }
+    if let Some(timeout) = it.timeout {
+        write!(text, " timeout {timeout:?}").unwrap();
+    }
+    if let Some(retry) = &it.retry {
+        write!(text, " retries {}", retry.retries_max).unwrap();
+        if let Some(time) = retry.per_try_timeout {
+            write!(text, " of {time:?}").unwrap();
+        }
+    }
+    for mirror in &it.mirrors {
+        write!(text, " mirror {} of {}", mirror.cluster, mirror.share).unwrap();
+    }
+    for hash in &it.hash {
+        write!(text, " hash {:?}", hash.source).unwrap();
+    }
+    text
+}
+
+fn cluster(out: &mut String, cluster: &Cluster) {
+    let discovery = match &cluster.discovery {
+        Discovery::Static(set) => format!("static {}", endpoints(set)),
+        Discovery::Eds(_) => "eds".to_owned(),
+        Discovery::StrictDns(set) => format!("dns {}", endpoints(set)),
+        Discovery::LogicalDns(set) => format!("logical-dns {}", endpoints(set)),
+        Discovery::OriginalDst { .. } => "original-dst".to_owned(),
+    };
+    let lb = format!("{:?}", cluster.lb);
+    let lb = lb.split('(').next().unwrap_or_default();
+    line(
+        out,
+        &format!(
+            "cluster {} {discovery} {lb} {:?}{}",
+            cluster.name,
+            cluster.http.protocol,
+            origin(cluster.metadata.origin.as_ref())
+        ),
+    );
+    let limits = &cluster.circuit_breakers.default;
+    let words = [
+        ("connections", limits.connections_max),
+        ("pending", limits.pending_requests_max),
+        ("requests", limits.requests_max),
+        ("retries", limits.retries_max),
+    ];
+    let set: Vec<_> = words
+        .iter()
+        .filter(|(_, max)| *max != u32::MAX && *max != 1024 && *max != 3)
+        .map(|(word, max)| format!("{word} {max}"))
+        .collect();
+    if !set.is_empty() {
+        line(out, &format!("  limits {}", set.join(", ")));
+    }
+    if let Some(it) = &cluster.outlier_detection {
+        line(
+            out,
+            &format!(
+                "  outlier 5xx {:?} gateway {:?} every {:?} for {:?} at most {}",
+                it.consecutive_5xx,
+                it.consecutive_gateway_failure,
+                it.interval,
+                it.base_ejection_time,
+                it.ejection_max
+            ),
+        );
+    }
+    for it in &cluster.transport_matches {
+        line(out, &format!("  {} {:?} {}", it.name, it.criteria, transport(&it.transport)));
+    }
+    if cluster.transport != UpstreamTransport::Raw {
+        line(out, &format!("  {}", transport(&cluster.transport)));
+    }
+}
+
+fn transport(it: &UpstreamTransport) -> String {
+    match it {
+        UpstreamTransport::Raw => "raw".to_owned(),
+        UpstreamTransport::Tls(tls) => {
+            format!("tls sni {:?} {}", tls.sni, tls_options(&tls.options))
+        }
+    }
+}
+
+fn endpoints(set: &EndpointSet) -> String {
+    let mut text = set.name.clone();
+    for place in &set.localities {
+        let all: Vec<_> = place.endpoints.iter().map(endpoint).collect();
+        write!(text, " p{} [{}]", place.priority, all.join(", ")).unwrap();
+    }
+    text
+}
+
+fn endpoint(it: &Endpoint) -> String {
+    use iako_proxy_config::EndpointAddress as Address;
+    let address = match &it.address {
+        Address::Socket(address) => address.to_string(),
+        Address::Host { name, port } => format!("{name}:{port}"),
+        Address::Pipe(path) => path.display().to_string(),
+    };
+    let workload = it.metadata.workload.as_ref().map_or("", |label| &label.workload);
+    let mode = it.metadata.transport_match.get("tlsMode").map_or("", |_| " mtls");
+    format!("{address} {workload}{mode}").trim_end().to_owned()
+}
