@@ -29,7 +29,27 @@ pub(super) fn dump(shared: &Shared, query: &Query) -> Value {
     if query.has("include_eds") {
         configs.push(endpoints(&inventory));
     }
+    for config in &mut configs {
+        redact(config);
+    }
     json!({"configs": configs, "refused": refusals(&inventory)})
+}
+
+/// Takes private keys out, wherever the configuration holds them.
+fn redact(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                if matches!(name.as_str(), "private_key" | "password" | "session_ticket_keys") {
+                    *member = json!({"inline_bytes": REDACTED});
+                } else {
+                    redact(member);
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(redact),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn bootstrap(shared: &Shared) -> Value {

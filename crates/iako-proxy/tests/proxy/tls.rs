@@ -1,0 +1,180 @@
+//! TLS, terminated and originated.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use iako_identity::{
+    ClientTls, Identity, IdentitySource, PeerNames, Svid, TrustBundle, TrustBundles,
+};
+use iako_proxy::Proxy;
+use iako_proxy_config::{
+    CertificateSource, DownstreamTls, DownstreamTransport, FilterChainMatch, SanMatch, TlsOptions,
+    Trust, UpstreamTls, UpstreamTransport, Validation,
+};
+use iako_rt::Scope;
+use iako_types::TrustDomain;
+use tokio::{io::AsyncReadExt as _, net::TcpStream};
+
+use crate::support::{
+    Root, ask, bootstrap, cluster, echo, eventually, is_served, settings, start, tcp_chain,
+    tcp_listener,
+};
+
+const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
+const CART: &str = "spiffe://cluster.local/ns/shop/sa/cart";
+
+fn downstream(certificate: CertificateSource, trust: Trust) -> DownstreamTransport {
+    let require_client_certificate = trust != Trust::Unverified;
+    let options = TlsOptions {
+        certificates: vec![certificate],
+        validation: Validation { trust, ..Validation::default() },
+        ..TlsOptions::default()
+    };
+    DownstreamTransport::Tls(Box::new(DownstreamTls {
+        options,
+        require_client_certificate,
+        require_sni: false,
+        session_resumption: true,
+    }))
+}
+
+fn upstream(certificate: CertificateSource, trust: Trust, server: &str) -> UpstreamTransport {
+    let validation = Validation {
+        trust,
+        subject_alt_names: vec![SanMatch::spiffe(&server.parse().unwrap())],
+        ..Validation::default()
+    };
+    let alpn = vec!["istio".to_owned()];
+    let options =
+        TlsOptions { certificates: vec![certificate], validation, alpn, ..TlsOptions::default() };
+    let sni = Some("outbound_.80_._.cart.shop.svc.cluster.local".to_owned());
+    UpstreamTransport::Tls(Box::new(UpstreamTls { options, sni, ..UpstreamTls::default() }))
+}
+
+#[tokio::test]
+async fn the_server_name_chooses_the_chain_and_its_certificate() {
+    let (scope, root) = (Scope::new(), Root::new());
+    let mut listener = tcp_listener("in", "b");
+    listener.inspectors.tls = true;
+    listener.chains = ["a.test", "b.test"]
+        .map(|name| {
+            let matcher =
+                FilterChainMatch { server_names: vec![name.to_owned()], ..Default::default() };
+            let mut chain = tcp_chain(matcher, name);
+            chain.transport = downstream(root.source(name), Trust::Unverified);
+            chain
+        })
+        .into();
+    let clusters = vec![
+        cluster("a.test", &[echo(&scope, "a").await]),
+        cluster("b.test", &[echo(&scope, "b").await]),
+    ];
+    let proxy = start(vec![listener], clusters).await;
+    let address = proxy.listener_address("in").unwrap();
+    for (name, expected) in [("a.test", "a:x"), ("b.test", "b:x")] {
+        let mut stream = connect(address, name, &root).await.unwrap();
+        assert_eq!(ask(&mut stream, "x", 3).await, expected);
+    }
+    assert!(connect(address, "c.test", &root).await.is_err());
+    assert!(!is_served(address).await);
+    proxy.shutdown().await;
+}
+
+type ClientStream = tokio_rustls::client::TlsStream<TcpStream>;
+
+async fn connect(address: SocketAddr, name: &str, root: &Root) -> std::io::Result<ClientStream> {
+    let bundle = TrustBundle::from_pem(&root.pem().0).unwrap();
+    let trust = iako_identity::Trust::Roots { bundle, names: PeerNames::ServerName };
+    let client = ClientTls::believing(trust).build().unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::clone(client.config()));
+    let socket = TcpStream::connect(address).await?;
+    connector.connect(name.to_owned().try_into().unwrap(), socket).await
+}
+
+#[tokio::test]
+async fn two_proxies_speak_mutual_tls_and_refuse_a_stranger() {
+    let (scope, root, stranger) = (Scope::new(), Root::new(), Root::new());
+    let application = echo(&scope, "app").await;
+    let mut inbound = tcp_listener("in", "app");
+    inbound.chains[0].transport = downstream(root.source(CART), Trust::Inline(root.pem()));
+    let server = start(vec![inbound], vec![cluster("app", &[application])]).await;
+    let there = server.listener_address("in").unwrap();
+    let cases = [
+        ("good", root.source(WEB), CART),
+        ("wrong-server", root.source(WEB), WEB),
+        ("wrong-client", stranger.source(WEB), CART),
+    ];
+    let mut clusters = Vec::new();
+    for (name, certificate, expected) in cases {
+        let mut one = cluster(name, &[there]);
+        one.transport = upstream(certificate, Trust::Inline(root.pem()), expected);
+        clusters.push(one);
+    }
+    let listeners = ["good", "wrong-server", "wrong-client"].map(|name| tcp_listener(name, name));
+    let client = start(listeners.into(), clusters).await;
+    let served = async |name| is_served(client.listener_address(name).unwrap()).await;
+    assert!(served("good").await);
+    assert!(!served("wrong-server").await);
+    assert!(!served("wrong-client").await);
+    // Plain bytes do not pass the server either.
+    assert!(!is_served(there).await);
+    client.shutdown().await;
+    server.shutdown().await;
+}
+
+fn identity(root: &Root, id: &str) -> Identity {
+    let (chain, key) = root.issue(id);
+    let svid = Svid::from_pem(&chain.0, key.expose()).unwrap();
+    let bundle = TrustBundle::from_pem(&root.pem().0).unwrap();
+    Identity { svid, bundles: TrustBundles::single(TrustDomain::cluster_local(), bundle) }
+}
+
+#[tokio::test]
+async fn a_renewed_identity_is_shown_to_new_connections_and_old_ones_live_on() {
+    let (scope, root) = (Scope::new(), Root::new());
+    let source = Arc::new(IdentitySource::new());
+    let mut listener = tcp_listener("in", "app");
+    listener.chains[0].transport =
+        downstream(CertificateSource::Sds("default".to_owned()), Trust::Sds("ROOTCA".to_owned()));
+    let clusters = vec![cluster("app", &[echo(&scope, "app").await])];
+    let mut settings = settings(bootstrap(vec![listener], clusters));
+    settings.identity = Some(Arc::clone(&source));
+    let proxy = Proxy::start(settings).await.unwrap();
+    // Without its certificate the listener does not serve.
+    assert_eq!(proxy.listener_address("in"), None);
+    source.publish(identity(&root, CART));
+    proxy.ready().await;
+    let address = proxy.listener_address("in").unwrap();
+    let client = identity(&root, WEB);
+    let dial = async || {
+        let trust =
+            iako_identity::Trust::Spiffe { bundles: client.bundles.clone(), allowed: Vec::new() };
+        let certificate = Some(Arc::clone(client.svid.certificate()));
+        let tls = ClientTls { certificate, ..ClientTls::believing(trust) }.build().unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(tls.config()));
+        let socket = TcpStream::connect(address).await.unwrap();
+        connector.connect("x.test".try_into().unwrap(), socket).await.unwrap()
+    };
+    let serial = |stream: &ClientStream| {
+        let chain = stream.get_ref().1.peer_certificates().unwrap().to_vec();
+        iako_identity::CertificateFacts::read(&chain[0]).unwrap().serial
+    };
+    let mut old = dial().await;
+    assert_eq!(ask(&mut old, "1", 5).await, "app:1");
+    source.publish(identity(&root, CART));
+    eventually("the new certificate is shown", async || serial(&dial().await) != serial(&old))
+        .await;
+    assert_eq!(ask(&mut old, "2", 5).await, "app:2");
+    proxy.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_never_comes_is_given_up() {
+    let (scope, root) = (Scope::new(), Root::new());
+    let mut listener = tcp_listener("in", "app");
+    listener.chains[0].transport = downstream(root.source("a.test"), Trust::Unverified);
+    listener.chains[0].handshake_timeout = Some(Duration::from_millis(50));
+    let proxy = start(vec![listener], vec![cluster("app", &[echo(&scope, "a").await])]).await;
+    let mut client = TcpStream::connect(proxy.listener_address("in").unwrap()).await.unwrap();
+    assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+    proxy.shutdown().await;
+}
