@@ -155,6 +155,7 @@ mod tests {
     use super::*;
     use crate::{HeaderList, TlsFacts};
 
+    #[expect(clippy::fn_params_excessive_bools, reason = "one column of a table of cases")]
     fn resolve(edge: bool, hops: u32, internal: &str, forwarded: &[&str]) -> ClientAddress {
         let mut settings = HttpConnectionManager::new("s", RouteSource::Rds("r".to_owned()));
         settings.use_remote_address = edge;

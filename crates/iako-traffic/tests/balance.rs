@@ -1,5 +1,11 @@
 //! Choices of instances, as Envoy was seen to make them and by their shares.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests may be blunt, also outside of the test functions"
+)]
+
 use std::{
     collections::BTreeMap,
     num::{NonZeroU32, NonZeroU64},

@@ -1,5 +1,11 @@
 //! Which failed tries are repeated.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::fn_params_excessive_bools,
+    reason = "tests may be blunt, also outside of the test functions"
+)]
+
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use iako_proxy_config::{BackOff, RetryBudget, RetryConditions, RetryOn, RetryPolicy, Thresholds};

@@ -103,6 +103,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::fn_params_excessive_bools, reason = "one column of a table of cases")]
     fn found(domains: &[&str], authority: &str, ignore_port: bool) -> Option<usize> {
         let hosts: Vec<VirtualHost> = domains
             .iter()
