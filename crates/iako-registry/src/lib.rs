@@ -22,7 +22,7 @@ mod state;
 mod workload;
 
 pub use change::Change;
-pub use local::{Allocated, LocalPod, LocalPodRole, Readiness, local_pods, silent_workloads};
+pub use local::{Allocated, LocalPod, LocalPodRole, Readiness, local_findings, local_pods};
 pub use service::{Endpoint, Service, ServicePort, ServiceResolution, ServiceSource};
 pub use snapshot::MeshSnapshot;
 pub use state::MeshState;

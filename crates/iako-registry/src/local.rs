@@ -1,7 +1,7 @@
 //! Local pods: which processes `iako up` runs for a directory of YAML, and on which addresses.
 
 mod document;
-mod environment;
+mod findings;
 mod plan;
 
 use std::net::Ipv4Addr;
@@ -13,7 +13,8 @@ use iako_resources::{
 use iako_types::{Namespace, ServiceAccount};
 
 pub use document::Readiness;
-pub use plan::{Allocated, local_pods, silent_workloads};
+pub use findings::local_findings;
+pub use plan::{Allocated, local_pods};
 
 use crate::WorkloadOwner;
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use iako_registry::{
-    Change, LocalPodRole, MeshSnapshot, MeshState, Readiness, local_pods, silent_workloads,
+    Change, LocalPodRole, MeshSnapshot, MeshState, Readiness, local_findings, local_pods,
 };
 use iako_resources::{ReadOptions, read_text};
 
@@ -166,26 +166,15 @@ spec:
 }
 
 #[test]
-fn variables_are_looked_up_when_the_process_starts() {
+fn what_does_not_run_here_is_told() {
     let text = "
-apiVersion: v1
-kind: Secret
-metadata: { name: keys }
-data: { a: aGVsbG8= }
----
 apiVersion: apps/v1
 kind: Deployment
 metadata: { name: app }
 spec:
   template:
     spec:
-      containers:
-      - name: app
-        command: [app]
-        env:
-        - { name: NAME, valueFrom: { fieldRef: { fieldPath: metadata.name } } }
-        - { name: KEY, valueFrom: { secretKeyRef: { name: keys, key: a } } }
-        - { name: NONE, valueFrom: { configMapKeyRef: { name: keys, key: a, optional: true } } }
+      containers: [{ name: app, command: [app], envFrom: [{ configMapRef: { name: a } }] }]
 ---
 apiVersion: apps/v1
 kind: Deployment
@@ -193,11 +182,22 @@ metadata: { name: image-only }
 spec: { template: { spec: { containers: [{ name: app, image: nginx }] } } }
 ";
     let snapshot = replace(&mut MeshState::default(), "shop", text);
-    let pods = local_pods(&snapshot, NETWORK, &BTreeMap::new());
-    let LocalPodRole::Application(containers) = &pods[0].role else { panic!() };
-    let variables = pods[0].environment(&containers[0], &snapshot);
-    let expected = [("NAME", "app-0"), ("KEY", "hello")];
-    assert_eq!(variables, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let silent = silent_workloads(&snapshot);
-    assert_eq!(silent[0].subject, "Deployment default/image-only");
+    let found: Vec<String> = local_findings(&snapshot)
+        .iter()
+        .map(|found| format!("{} {} {}", found.subject, found.code, found.path))
+        .collect();
+    let expected =
+        ["Deployment default/app IAKO0041 envFrom", "Deployment default/image-only IAKO0043 "];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_gateway_without_a_selector_asks_for_the_ingress_gateway() {
+    let mut state = MeshState::default();
+    let text = SHOP.replace("selector: { istio: ingressgateway }", "selector: {}");
+    let pods = local_pods(&replace(&mut state, "shop", &text), NETWORK, &BTreeMap::new());
+    let gateways: Vec<_> = pods.iter().filter(|pod| pod.role == LocalPodRole::Gateway).collect();
+    assert_eq!(gateways.len(), 1);
+    assert_eq!(gateways[0].name, "istio-ingressgateway");
+    assert_eq!(gateways[0].ports[0].port, 8080);
 }

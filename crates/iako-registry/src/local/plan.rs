@@ -6,7 +6,7 @@ use std::{
 };
 
 use iako_resources::{
-    Code, Diagnostic, Gateway, Labels, Object, Origin, Pod, WorkloadTemplate,
+    Gateway, Labels, Object, Origin, Pod, WorkloadTemplate,
     kubernetes::{
         pod::{Container, ContainerPort, PodSpec},
         service::Transport,
@@ -83,29 +83,6 @@ pub fn local_pods(
         .collect()
 }
 
-/// The workloads for which nothing runs on this machine, because no container gives a command.
-#[must_use]
-pub fn silent_workloads(snapshot: &MeshSnapshot) -> Vec<Diagnostic> {
-    let templates = snapshot.templates.iter().map(|template| {
-        let spec = &template.spec;
-        let role = role_of(&spec.pod, &spec.labels, &spec.annotations, snapshot);
-        (role, format!("{} ", spec.kind.kind()), &template.meta, &template.origin)
-    });
-    let pods = snapshot.pods.iter().filter(|pod| pod.spec.ip.is_none()).map(|pod| {
-        let role = role_of(&pod.spec.spec, &pod.meta.labels, &pod.meta.annotations, snapshot);
-        (role, "Pod ".to_owned(), &pod.meta, &pod.origin)
-    });
-    let silent = templates.chain(pods).filter(|(role, ..)| role.is_none());
-    silent
-        .map(|(_, kind, meta, origin)| {
-            let subject = format!("{kind}{}/{}", meta.namespace, meta.name);
-            let message = "no container gives a command, so nothing runs for it on this machine";
-            Diagnostic::new(Code::NoEffect, subject, origin.clone(), message.to_owned())
-                .with_help("give a container a command; images are not pulled")
-        })
-        .collect()
-}
-
 fn address_of(network: Ipv4Addr, index: u16) -> Ipv4Addr {
     let [a, b, _, _] = network.octets();
     let octet = |number: u16| u8::try_from(number).unwrap_or(u8::MAX);
@@ -173,7 +150,7 @@ fn of_pod(pod: &Object<Pod>, snapshot: &MeshSnapshot) -> Option<Draft> {
 }
 
 /// What a pod runs here, and its ports; none when no container says what to run.
-fn role_of(
+pub(super) fn role_of(
     spec: &PodSpec,
     labels: &Labels,
     annotations: &Labels,
@@ -197,7 +174,9 @@ fn is_selected(gateway: &Object<Gateway>, labels: &Labels) -> bool {
 
 /// The ports on which a gateway with these labels listens, in their order.
 fn gateway_ports(labels: &Labels, snapshot: &MeshSnapshot) -> Vec<ContainerPort> {
-    let selected = snapshot.gateways.iter().filter(|gateway| is_selected(gateway, labels));
+    // Without a selector a Gateway takes every gateway, and this is one.
+    let selected =
+        snapshot.gateways.iter().filter(|gateway| selects(&gateway.spec.selector, labels));
     let numbers: BTreeSet<u16> =
         selected.flat_map(|gateway| gateway.spec.servers.iter().map(|it| it.port)).collect();
     numbers
@@ -210,14 +189,24 @@ fn gateway_ports(labels: &Labels, snapshot: &MeshSnapshot) -> Vec<ContainerPort>
         .collect()
 }
 
-/// One pod for each selector of `Gateway` objects that no workload carries the labels of.
+/// One pod for each selector of `Gateway` objects that no workload carries the labels of. An empty
+/// selector takes any gateway; where there is none, it asks for Istio's ingress gateway.
 fn implicit_gateways(snapshot: &MeshSnapshot, drafts: &[Draft]) -> Vec<Draft> {
+    let ingress = Labels::from([("istio".to_owned(), "ingressgateway".to_owned())]);
     let mut found: BTreeMap<&Labels, Draft> = BTreeMap::new();
-    for gateway in &snapshot.gateways {
-        let selector = &gateway.spec.selector;
-        let carried = drafts.iter().any(|draft| is_selected(gateway, &draft.labels))
-            || snapshot.workloads.iter().any(|workload| is_selected(gateway, &workload.labels));
-        if selector.is_empty() || carried || found.contains_key(selector) {
+    let (any, named): (Vec<_>, Vec<_>) =
+        snapshot.gateways.iter().partition(|gateway| gateway.spec.selector.is_empty());
+    for gateway in named.into_iter().chain(any) {
+        let is_any = gateway.spec.selector.is_empty();
+        let selector = if is_any { &ingress } else { &gateway.spec.selector };
+        let is_gateway = |draft: &Draft| draft.role == LocalPodRole::Gateway;
+        let carried = if is_any {
+            !found.is_empty() || drafts.iter().any(is_gateway)
+        } else {
+            drafts.iter().any(|draft| is_selected(gateway, &draft.labels))
+        };
+        let runs = snapshot.workloads.iter().any(|workload| selects(selector, &workload.labels));
+        if carried || runs || found.contains_key(selector) {
             continue;
         }
         let name = gateway_name(selector);

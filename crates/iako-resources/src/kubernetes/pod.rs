@@ -36,6 +36,8 @@ pub struct PodSpec {
     pub host_network: bool,
     /// Where the scheduler put it.
     pub node: Option<String>,
+    /// Fields that a local process does not get, such as `volumes`.
+    pub unread: Vec<&'static str>,
 }
 
 /// One container. Source: Kubernetes `v1.Container`.
@@ -55,6 +57,8 @@ pub struct Container {
     pub working_dir: Option<String>,
     /// Ports that it listens on.
     pub ports: Vec<ContainerPort>,
+    /// Fields that a local process does not get, such as `envFrom`.
+    pub unread: Vec<&'static str>,
 }
 
 /// One variable. Source: Kubernetes `v1.EnvVar`.

@@ -54,12 +54,14 @@ pub(crate) fn read_pod_spec(cursor: &Cursor<'_>) -> PodSpec {
     let containers = fields.list_of("containers", read_container);
     let host_network = fields.flag("hostNetwork");
     let node = fields.text("nodeName");
+    let unread = written(&fields, &["initContainers", "volumes"]);
     fields.ignore_rest();
     PodSpec {
         service_account: service_account.unwrap_or_default(),
         containers: containers.into_iter().flatten().collect(),
         host_network,
         node,
+        unread,
     }
 }
 
@@ -72,6 +74,10 @@ fn read_container(cursor: &Cursor<'_>) -> Option<Container> {
     let env = fields.list_of("env", read_variable);
     let working_dir = fields.text("workingDir");
     let ports = fields.list_of("ports", read_port);
+    let unread = written(
+        &fields,
+        &["envFrom", "volumeMounts", "lifecycle", "readinessProbe", "livenessProbe"],
+    );
     fields.ignore_rest();
     Some(Container {
         name: name?,
@@ -81,7 +87,13 @@ fn read_container(cursor: &Cursor<'_>) -> Option<Container> {
         env: env.into_iter().flatten().collect(),
         working_dir,
         ports: ports.into_iter().flatten().collect(),
+        unread,
     })
+}
+
+/// Those of some fields that were written.
+fn written(fields: &Fields<'_>, names: &[&'static str]) -> Vec<&'static str> {
+    names.iter().copied().filter(|name| fields.get(name).is_some()).collect()
 }
 
 fn read_port(cursor: &Cursor<'_>) -> Option<ContainerPort> {
