@@ -107,6 +107,11 @@ impl CertificateAuthority {
         Self { trust_domain, issuer, signer_not_after, intermediates, roots }
     }
 
+    /// When the signing certificate ends.
+    pub(crate) const fn signer_not_after(&self) -> SystemTime {
+        self.signer_not_after
+    }
+
     /// The realm whose identities are certified.
     #[must_use]
     pub const fn trust_domain(&self) -> &TrustDomain {

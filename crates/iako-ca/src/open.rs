@@ -118,7 +118,8 @@ impl CertificateAuthority {
         let root = roots.roots().first().cloned().ok_or(CaError::Missing { path: path.clone() })?;
         let (issuer, not_after) = issuer(&path, &root, key)?;
         let authority = Self::of_issuer(trust_domain, issuer, not_after, Vec::new(), roots);
-        let left = authority.tried(directory, now)?;
+        authority.tried(directory, now)?;
+        let left = authority.signer_not_after().duration_since(now).unwrap_or(Duration::ZERO);
         if left < ROOT_WARNING {
             tracing::warn!(path = %path.display(), days_left = left.as_secs() / 86_400,
                 "the root certificate expires; plan its replacement");
@@ -167,8 +168,8 @@ impl CertificateAuthority {
     }
 
     /// Signs and verifies a certificate for nobody: an authority whose certificates no peer would
-    /// believe is found out at its start. Returns how long the root or signer has left.
-    fn tried(&self, directory: &Path, now: SystemTime) -> Result<Duration, CaError> {
+    /// believe is found out at its start.
+    fn tried(&self, directory: &Path, now: SystemTime) -> Result<(), CaError> {
         let trial = |source| CaError::Trial { directory: directory.to_owned(), source };
         let (namespace, account) = (Namespace::default(), ServiceAccount::default());
         let id = SpiffeId::of_service_account(self.trust_domain(), &namespace, &account);
@@ -177,7 +178,7 @@ impl CertificateAuthority {
         let issued = self.sign(request.csr_pem(), &id, ever, now).map_err(trial)?;
         Identity::from_issued(&issued.elements, request.into_key(), &id, now)
             .map_err(|source| CaError::Inconsistent { directory: directory.to_owned(), source })?;
-        Ok(issued.not_after.duration_since(now).unwrap_or(Duration::ZERO))
+        Ok(())
     }
 }
 

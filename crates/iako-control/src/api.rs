@@ -50,7 +50,7 @@ pub(crate) fn serve(
         .route("/version", get(version))
         .with_state(api.clone());
     let router = Router::new()
-        .route("/ready", get(|| async { "ready\n" }))
+        .route("/healthz/ready", get(|| async { "ready\n" }))
         .route("/api/v1/status", get(status))
         .route("/api/v1/config", get(config))
         .route("/api/v1/explain", post(explained))

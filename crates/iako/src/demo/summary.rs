@@ -58,7 +58,8 @@ impl Statistics {
         let host = http::HeaderValue::from_static("localhost");
         request.headers_mut().insert(http::header::HOST, host);
         let Ok(answer) = Client::new(admin).send(request).await else { return };
-        let Ok(Value::Array(summaries)) = serde_json::from_slice(&answer.body) else { return };
+        let Ok(page) = serde_json::from_slice::<Value>(&answer.body) else { return };
+        let Some(Value::Array(summaries)) = page.get("services") else { return };
         let summaries = summaries.iter().filter_map(ServiceSummary::from_json).collect();
         self.counted.insert((name.to_owned(), process), summaries);
     }

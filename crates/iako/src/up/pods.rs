@@ -65,8 +65,8 @@ impl PodMaker {
         PodSpec {
             name: CONTROL.to_owned(),
             program: self.program(CONTROL, argv),
-            ready_when_listening: vec![address(15012), address(crate::place::API_PORT)],
-            health: None,
+            ready_when_listening: vec![address(15012)],
+            health: Some(address(crate::place::API_PORT)),
             restart: true,
         }
     }
