@@ -12,7 +12,7 @@ use serde_json::Value;
 /// Why a log cannot be kept.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LogError {
+pub(crate) enum LogError {
     /// Its format cannot be read.
     #[error("the format of an access log is not usable")]
     Format(#[from] FormatError),
@@ -28,7 +28,7 @@ pub enum LogError {
 
 /// One log, ready to be written to.
 #[derive(Debug)]
-pub struct AccessLogger {
+pub(crate) struct AccessLogger {
     format: AccessLogFormat,
     sink: Arc<AccessLogSink>,
     filter: Option<AccessLogFilter>,
@@ -36,13 +36,13 @@ pub struct AccessLogger {
 
 /// What filters look at besides the record.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct FilterFacts {
+pub(crate) struct FilterFacts {
     /// A random number, even over all of `u64`.
-    pub draw: u64,
+    pub(crate) draw: u64,
     /// Whether the request is a health check.
-    pub health_check: bool,
+    pub(crate) health_check: bool,
     /// `grpc-status` of the response, when the request was gRPC.
-    pub grpc_status: Option<u32>,
+    pub(crate) grpc_status: Option<u32>,
 }
 
 impl AccessLogger {
@@ -50,7 +50,10 @@ impl AccessLogger {
     ///
     /// # Errors
     /// When a format or file is not usable.
-    pub fn open_all(logs: &[config::AccessLog], sinks: &AccessLogs) -> Result<Vec<Self>, LogError> {
+    pub(crate) fn open_all(
+        logs: &[config::AccessLog],
+        sinks: &AccessLogs,
+    ) -> Result<Vec<Self>, LogError> {
         logs.iter().map(|log| Self::open(log, sinks)).collect()
     }
 
@@ -77,7 +80,7 @@ impl AccessLogger {
     }
 
     /// Writes a line when the log's filter takes the record. Never waits.
-    pub fn log(&self, record: &AccessRecord<'_>, facts: FilterFacts) {
+    pub(crate) fn log(&self, record: &AccessRecord<'_>, facts: FilterFacts) {
         if self.filter.as_ref().is_none_or(|filter| takes(filter, record, facts)) {
             self.sink.log(&self.format, record);
         }

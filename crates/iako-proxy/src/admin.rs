@@ -258,11 +258,11 @@ impl Answering {
                 Page::text("OK\n")
             }
             "/healthcheck/fail" => {
-                self.control.shared.set_failed_by_operator(true);
+                self.control.shared.take_out_of_service();
                 Page::text("OK\n")
             }
             "/healthcheck/ok" => {
-                self.control.shared.set_failed_by_operator(false);
+                self.control.shared.take_back();
                 Page::text("OK\n")
             }
             "/reset_counters" => {

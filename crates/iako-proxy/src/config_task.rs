@@ -105,6 +105,8 @@ pub(crate) struct ConfigTask {
     started: Instant,
     initial: Initial,
     accepting: bool,
+    /// When a graceful drain closes the sockets.
+    stop_accepting_at: Option<Instant>,
 }
 
 /// What the first configuration still waits for.
@@ -169,6 +171,7 @@ impl ConfigTask {
             started: clock::now(),
             initial: Initial::default(),
             accepting: true,
+            stop_accepting_at: None,
         }
     }
 
@@ -177,7 +180,10 @@ impl ConfigTask {
     /// # Errors
     /// When a part cannot be used, or an address cannot be listened on.
     pub(crate) async fn take_bootstrap(&mut self, bootstrap: Bootstrap) -> Result<(), ConfigError> {
-        self.secrets.set_identity(self.identity.as_ref().and_then(|source| source.current()));
+        if let Some(source) = &self.identity {
+            self.secrets.await_identity();
+            self.secrets.set_identity(source.current());
+        }
         self.initial.clusters = !bootstrap.ads.as_ref().is_some_and(|ads| ads.clusters);
         self.initial.listeners = !bootstrap.ads.as_ref().is_some_and(|ads| ads.listeners);
         let refused = |error: String| ConfigError::Refused(error);
@@ -268,7 +274,7 @@ impl ConfigTask {
         let clusters = self.clusters.values().filter_map(ClusterEntry::deadline);
         let listeners = self.listeners.values().filter_map(ListenerEntry::deadline);
         let routes = self.routes.values().filter_map(RouteEntry::deadline);
-        let leaving = self.leaving.iter().map(|(at, _)| *at);
+        let leaving = self.leaving.iter().map(|(at, _)| *at).chain(self.stop_accepting_at);
         clusters.chain(listeners).chain(routes).chain(leaving).chain([tick]).min().unwrap_or(tick)
     }
 
@@ -279,6 +285,12 @@ impl ConfigTask {
         if let Some(days) = self.secrets.days_until_first_expiry(now) {
             server.days_until_first_cert_expiring.set(days);
         }
+        if let Some(bytes) = resident_bytes() {
+            server.memory_allocated.set(bytes);
+        }
+        for cluster in self.clusters.values().flat_map(ClusterEntry::versions) {
+            cluster.count_members(clock::now());
+        }
         self.shared.stats.sweep();
     }
 
@@ -286,8 +298,9 @@ impl ConfigTask {
         let until = clock::now() + self.drain_time;
         self.shared.server.live.set(0);
         self.shared.server.state.set(1);
-        if wish == DrainWish::StopAccepting {
-            self.accepting = false;
+        match wish {
+            DrainWish::Graceful => self.stop_accepting_at = Some(until),
+            DrainWish::StopAccepting | DrainWish::Close => self.accepting = false,
         }
         for entry in self.listeners.values() {
             if wish != DrainWish::Graceful {
@@ -310,6 +323,11 @@ impl ConfigTask {
     }
 
     fn cut_what_is_left(&mut self, now: Instant) {
+        if self.stop_accepting_at.is_some_and(|at| at <= now) {
+            self.stop_accepting_at = None;
+            self.accepting = false;
+            self.listeners.values().for_each(ListenerEntry::stop_accepting);
+        }
         self.leaving.retain(|(at, drain)| {
             let waits = *at > now;
             if !waits {
@@ -328,7 +346,8 @@ impl ConfigTask {
         let told = self.initial.clusters && self.initial.listeners;
         let listeners_serve = self.listeners.values().all(ListenerEntry::serves);
         let routes_serve = self.routes.values().all(RouteEntry::is_settled);
-        if (told || late) && self.initial.clusters_warm && listeners_serve && routes_serve {
+        let all_serve = told && self.initial.clusters_warm && listeners_serve && routes_serve;
+        if all_serve || late {
             self.shared.server.state.set(0);
             self.shared.server.live.set(1);
             self.ready.send_replace(true);
@@ -347,4 +366,12 @@ impl ConfigTask {
         self.next_id = self.next_id.wrapping_add(1);
         self.next_id
     }
+}
+
+/// The memory that the process holds, as Linux counts it; none elsewhere.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
 }

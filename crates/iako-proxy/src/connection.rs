@@ -29,9 +29,7 @@ use crate::{
     drain::Drain,
     http,
     listener::ConnectionSlot,
-    snapshot::{
-        Chain, ChainId, ChainTransport, ListenerSettings, NetworkStep, ProxySnapshot, Terminal,
-    },
+    snapshot::{Chain, ChainTransport, ListenerSettings, NetworkStep, ProxySnapshot, Terminal},
     tcp,
     transport::{Prefixed, Stream, server::AcceptError},
     worker::Worker,
@@ -42,41 +40,34 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection whose filter chain is chosen and whose handshake is done.
 #[derive(Debug)]
-pub struct Downstream {
+pub(crate) struct Downstream {
     /// Its bytes, decrypted.
-    pub stream: Stream,
+    pub(crate) stream: Stream,
     /// What decisions look at.
-    pub info: Arc<ConnectionInfo>,
+    pub(crate) info: Arc<ConnectionInfo>,
     /// The client, when it showed a certificate.
-    pub peer: Option<Arc<PeerIdentity>>,
+    pub(crate) peer: Option<Arc<PeerIdentity>>,
     /// Who the client says it is, from the metadata exchange ahead of TCP bytes.
-    pub peer_workload: Option<Arc<WorkloadLabels>>,
+    pub(crate) peer_workload: Option<Arc<WorkloadLabels>>,
     /// The version of TLS, such as `TLSv1.3`; empty without TLS.
-    pub tls_version: &'static str,
+    pub(crate) tls_version: &'static str,
     /// The cipher suite's name; empty without TLS.
-    pub tls_cipher: String,
+    pub(crate) tls_cipher: String,
     /// The chain as it was when the connection was accepted.
-    pub chain: Arc<Chain>,
+    pub(crate) chain: Arc<Chain>,
     /// Towards or from the local workload.
-    pub direction: Direction,
+    pub(crate) direction: Direction,
     /// When the connection was accepted.
-    pub accepted: Instant,
+    pub(crate) accepted: Instant,
     /// The same on the wall clock.
-    pub accepted_wall: SystemTime,
+    pub(crate) accepted_wall: SystemTime,
     _place: Place,
 }
 
 impl Downstream {
-    /// Under which name the present settings are found, for each request:
-    /// [`ProxySnapshot::chain`].
-    #[must_use]
-    pub fn chain_id(&self) -> ChainId {
-        self.chain.id
-    }
-
     /// Told when the connection has to go.
     #[must_use]
-    pub fn drain(&self) -> &Drain {
+    pub(crate) fn drain(&self) -> &Drain {
         &self.chain.drain
     }
 }
@@ -106,21 +97,29 @@ impl Drop for Place {
     }
 }
 
+/// A connection that was just accepted.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// Its place in the count of its listener.
+    pub(crate) slot: ConnectionSlot,
+    /// The settings of its listener.
+    pub(crate) settings: Arc<ListenerSettings>,
+    /// Its bytes.
+    pub(crate) socket: TcpStream,
+    /// The other end.
+    pub(crate) remote: SocketAddr,
+}
+
 /// Carries one connection from accept to close.
-pub(crate) async fn serve(
-    worker: Rc<Worker>,
-    snapshot: Arc<ProxySnapshot>,
-    slot: ConnectionSlot,
-    settings: Arc<ListenerSettings>,
-    socket: TcpStream,
-    remote: SocketAddr,
-) {
+pub(crate) async fn serve(worker: Rc<Worker>, snapshot: Arc<ProxySnapshot>, arrival: Arrival) {
     // Large parts of the way live in boxed futures of their own, so that a connection that relays
     // for days does not hold the memory of its handshake.
-    let prepared = Box::pin(prepare(Rc::clone(&worker), snapshot, slot, settings, socket, remote));
+    let prepared = Box::pin(prepare(Rc::clone(&worker), snapshot, arrival));
     let Some(downstream) = prepared.await else { return };
     match downstream.chain.terminal.clone() {
-        Terminal::Http(service) => http::serve_connection(worker, downstream, service).await,
+        Terminal::Http(service) => {
+            Box::pin(http::serve_connection(worker, downstream, service)).await;
+        }
         Terminal::Tcp(service) => tcp::exchange::serve(worker, downstream, service).await,
     }
 }
@@ -128,11 +127,9 @@ pub(crate) async fn serve(
 async fn prepare(
     worker: Rc<Worker>,
     snapshot: Arc<ProxySnapshot>,
-    slot: ConnectionSlot,
-    mut settings: Arc<ListenerSettings>,
-    mut socket: TcpStream,
-    remote: SocketAddr,
+    arrival: Arrival,
 ) -> Option<Downstream> {
+    let Arrival { slot, mut settings, mut socket, remote } = arrival;
     let (accepted, accepted_wall) = (clock::now(), clock::wall());
     let local = socket.local_addr().ok()?;
     // Small writes of a request must not wait for the acknowledgement of earlier ones.

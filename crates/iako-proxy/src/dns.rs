@@ -115,11 +115,11 @@ fn substitute(
     known: &HashMap<String, Vec<IpAddr>>,
     discovery: &Discovery,
 ) -> EndpointSet {
-    let one_each = matches!(discovery, Discovery::LogicalDns(_));
+    let limit = if matches!(discovery, Discovery::LogicalDns(_)) { 1 } else { ADDRESSES_MAX };
     let place = |locality: &LocalityEndpoints| {
         let endpoints = locality.endpoints.iter();
         let endpoints =
-            endpoints.flat_map(|endpoint| addresses_of(endpoint, known, one_each)).collect();
+            endpoints.flat_map(|endpoint| addresses_of(endpoint, known, limit)).collect();
         LocalityEndpoints { endpoints, ..locality.clone() }
     };
     EndpointSet { localities: names.localities.iter().map(place).collect(), ..names.clone() }
@@ -128,7 +128,7 @@ fn substitute(
 fn addresses_of(
     endpoint: &Endpoint,
     known: &HashMap<String, Vec<IpAddr>>,
-    one_each: bool,
+    limit: usize,
 ) -> Vec<Endpoint> {
     let EndpointAddress::Host { name, port } = &endpoint.address else {
         return vec![endpoint.clone()];
@@ -146,7 +146,7 @@ fn addresses_of(
         },
         ..endpoint.clone()
     };
-    addresses.into_iter().take(if one_each { 1 } else { ADDRESSES_MAX }).map(at).collect()
+    addresses.into_iter().take(limit).map(at).collect()
 }
 
 #[cfg(test)]

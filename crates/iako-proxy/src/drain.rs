@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 /// How far a filter chain, a listener or the whole proxy is on its way out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DrainPhase {
+pub(crate) enum DrainPhase {
     /// New work is welcome.
     #[default]
     Serving,
@@ -21,19 +21,19 @@ pub enum DrainPhase {
 ///
 /// The phase only ever moves forward.
 #[derive(Debug, Clone)]
-pub struct Drain {
+pub(crate) struct Drain {
     phase: Arc<watch::Sender<DrainPhase>>,
 }
 
 impl Drain {
     /// A signal that says [`DrainPhase::Serving`].
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { phase: Arc::new(watch::Sender::new(DrainPhase::Serving)) }
     }
 
     /// Moves on to `phase`; an earlier phase than the current one changes nothing.
-    pub fn advance(&self, phase: DrainPhase) {
+    pub(crate) fn advance(&self, phase: DrainPhase) {
         self.phase.send_if_modified(|current| {
             let moves = *current < phase;
             if moves {
@@ -45,23 +45,23 @@ impl Drain {
 
     /// The current phase.
     #[must_use]
-    pub fn phase(&self) -> DrainPhase {
+    pub(crate) fn phase(&self) -> DrainPhase {
         *self.phase.borrow()
     }
 
     /// Whether connections are asked to go, or must.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.phase() >= DrainPhase::Draining
     }
 
     /// Waits until connections are asked to go. Cancellation safe.
-    pub async fn draining(&self) {
+    pub(crate) async fn draining(&self) {
         self.reached(DrainPhase::Draining).await;
     }
 
     /// Waits until what is left must be cut. Cancellation safe.
-    pub async fn closing(&self) {
+    pub(crate) async fn closing(&self) {
         self.reached(DrainPhase::Closing).await;
     }
 

@@ -1,7 +1,7 @@
 //! Moves bytes: listeners, HTTP/1, HTTP/2, TCP, upstream connections.
 //!
 //! A proxy is a few workers, each one thread with a runtime of its own that carries a connection
-//! from accept to close, and one configuration task that publishes immutable [`ProxySnapshot`]s.
+//! from accept to close, and one configuration task that publishes immutable snapshots.
 //! What to do with a connection or request is asked of `iako-traffic`; this crate does it.
 //!
 //! Not here: deciding (`iako-traffic`), what can be configured (`iako-proxy-config`), HTTP's bytes
@@ -10,7 +10,7 @@
 //!
 //! Start with [`Proxy::start`]. One connection: `listener.rs` → `connection.rs` →
 //! `http/exchange.rs` or `tcp/exchange.rs` → `upstream/pool.rs` → `transport/connect.rs`. One
-//! change: `ads.rs` → `config_task.rs` → [`ProxySnapshot`].
+//! change: `ads.rs` → `config_task.rs` → `snapshot.rs`.
 //!
 //! Invariants: a request sees one snapshot; a change of configuration closes no connection unless
 //! its filter chain or address is gone, and then it drains; nothing on the path takes a lock that
@@ -39,5 +39,3 @@ pub use ads::{ControlPlane, Dialling};
 pub use config_task::ConfigError;
 pub use listener::socket::BindError;
 pub use proxy::{LogLevelHook, Proxy, ProxyHandle, ProxySettings, StartError};
-pub use snapshot::ProxySnapshot;
-pub use worker::Worker;

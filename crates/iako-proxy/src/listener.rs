@@ -14,18 +14,19 @@ use std::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::{connection, drain::Drain, worker::Worker};
+use crate::{
+    connection::{self, Arrival},
+    worker::Worker,
+};
 
 /// How long accepting rests after an error that lasts, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A bound listener over its life: its settings change in the snapshot, its sockets stay.
 #[derive(Debug)]
-pub struct ListenerHandle {
+pub(crate) struct ListenerHandle {
     /// Its unique name, under which the snapshot holds its settings.
-    pub name: Arc<str>,
-    /// Told when the listener goes; its connections follow.
-    pub drain: Drain,
+    pub(crate) name: Arc<str>,
     /// Open connections over all workers.
     connections: AtomicU32,
     accepting: watch::Sender<bool>,
@@ -33,27 +34,12 @@ pub struct ListenerHandle {
 
 impl ListenerHandle {
     pub(crate) fn new(name: Arc<str>) -> Self {
-        Self {
-            name,
-            drain: Drain::new(),
-            connections: AtomicU32::new(0),
-            accepting: watch::Sender::new(true),
-        }
-    }
-
-    /// Open connections over all workers.
-    #[must_use]
-    pub fn connections(&self) -> u32 {
-        self.connections.load(Ordering::Relaxed)
+        Self { name, connections: AtomicU32::new(0), accepting: watch::Sender::new(true) }
     }
 
     /// Closes the sockets of every worker; connections live on.
     pub(crate) fn stop_accepting(&self) {
         self.accepting.send_replace(false);
-    }
-
-    pub(crate) fn is_accepting(&self) -> bool {
-        *self.accepting.borrow()
     }
 }
 
@@ -132,6 +118,7 @@ fn start_connection(
         return;
     };
     let settings = Arc::clone(settings);
-    let task = connection::serve(Rc::clone(worker), snapshot, slot, settings, stream, remote);
+    let arrival = Arrival { slot, settings, socket: stream, remote };
+    let task = connection::serve(Rc::clone(worker), snapshot, arrival);
     worker.scope.spawn("connection", task);
 }

@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use iako_identity::IdentitySource;
-use iako_proxy_config::{AdminAddress, Bootstrap};
+use iako_proxy_config::Bootstrap;
 use iako_rt::Scope;
 use iako_telemetry::{MetricsSettings, ServiceSummary};
 use tokio::sync::{mpsc, watch};

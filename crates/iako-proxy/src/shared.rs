@@ -20,25 +20,25 @@ use crate::{config_task::Inventory, snapshot::ProxySnapshot};
 
 /// What all parts of one proxy share. Written by the configuration task only, read by everybody.
 #[derive(Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// The configuration of the moment.
-    pub published: ArcSwap<ProxySnapshot>,
+    pub(crate) published: ArcSwap<ProxySnapshot>,
     /// Envoy-style statistics.
-    pub stats: Arc<StatsRegistry>,
+    pub(crate) stats: Arc<StatsRegistry>,
     /// Istio's standard metrics.
-    pub metrics: Arc<MeshMetrics>,
+    pub(crate) metrics: Arc<MeshMetrics>,
     /// Access logs, one sink a target.
-    pub access_logs: Arc<AccessLogs>,
+    pub(crate) access_logs: Arc<AccessLogs>,
     /// What the proxy was told, for the admin endpoint.
-    pub inventory: ArcSwap<Inventory>,
+    pub(crate) inventory: ArcSwap<Inventory>,
     /// Who this proxy is.
-    pub node: Arc<LocalNode>,
+    pub(crate) node: Arc<LocalNode>,
     /// Statistics of the whole process.
-    pub server: ServerStats,
+    pub(crate) server: ServerStats,
     /// When the proxy was started.
-    pub started: Instant,
+    pub(crate) started: Instant,
     /// Number of workers.
-    pub concurrency: usize,
+    pub(crate) concurrency: usize,
     /// Workers whose thread runs.
     pub(crate) workers_running: AtomicUsize,
     /// Whether an operator took the proxy out of service (`/healthcheck/fail`).
@@ -47,17 +47,17 @@ pub struct Shared {
 
 /// Who this proxy is, prepared for the path of requests.
 #[derive(Debug)]
-pub struct LocalNode {
+pub(crate) struct LocalNode {
     /// As the bootstrap says.
-    pub node: Node,
+    pub(crate) node: Node,
     /// Labels of its workload.
-    pub labels: WorkloadLabels,
+    pub(crate) labels: WorkloadLabels,
 }
 
 impl LocalNode {
     /// From the bootstrap's node.
     #[must_use]
-    pub fn new(node: Node) -> Self {
+    pub(crate) fn new(node: Node) -> Self {
         let metadata = serde_json::Value::Object(node.metadata.clone());
         Self { labels: WorkloadLabels::from_node_metadata(&metadata), node }
     }
@@ -65,15 +65,13 @@ impl LocalNode {
 
 /// Statistics of the whole process.
 #[derive(Debug)]
-pub struct ServerStats {
+pub(crate) struct ServerStats {
     /// 1 while the proxy is not draining.
-    pub live: Gauge,
+    pub(crate) live: Gauge,
     /// 0 live, 1 draining, 2 before start, 3 starting.
-    pub state: Gauge,
+    pub(crate) state: Gauge,
     /// Connections from clients.
-    pub total_connections: Gauge,
-    /// Log lines that were dropped.
-    pub access_log_dropped: Counter,
+    pub(crate) total_connections: Gauge,
     pub(crate) uptime: Gauge,
     pub(crate) memory_allocated: Gauge,
     pub(crate) days_until_first_cert_expiring: Gauge,
@@ -97,7 +95,6 @@ impl ServerStats {
             live: server.gauge("live"),
             state: server.gauge("state"),
             total_connections: server.gauge("total_connections"),
-            access_log_dropped: stats.scope("access_log").counter("dropped"),
             uptime: server.gauge("uptime"),
             memory_allocated: server.gauge("memory_allocated"),
             days_until_first_cert_expiring: server.gauge("days_until_first_cert_expiring"),
@@ -135,9 +132,14 @@ impl Shared {
         }
     }
 
-    /// Takes the proxy out of service for health checks, or back in.
-    pub(crate) fn set_failed_by_operator(&self, failed: bool) {
-        self.failed_by_operator.store(failed, Ordering::Relaxed);
+    /// Takes the proxy out of service for health checks.
+    pub(crate) fn take_out_of_service(&self) {
+        self.failed_by_operator.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes it back.
+    pub(crate) fn take_back(&self) {
+        self.failed_by_operator.store(false, Ordering::Relaxed);
     }
 
     /// Whether an operator took the proxy out of service.

@@ -8,18 +8,18 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use iako_traffic::RouteTable;
 
-pub use chain::{Chain, ChainId, ChainTransport, ListenerSettings, NetworkStep, Terminal};
-pub use cluster::{ClusterTransport, UpstreamCluster};
-pub use stats::{ClusterStats, ListenerStats};
+pub(crate) use chain::{Chain, ChainId, ChainTransport, ListenerSettings, NetworkStep, Terminal};
+pub(crate) use cluster::{ClusterTransport, UpstreamCluster};
+pub(crate) use stats::{ClusterStats, ListenerStats, Security};
 
 /// What the proxy does at one moment. Immutable; replaced as a whole.
 ///
 /// Load it once a connection and once a request ([`crate::Worker::snapshot`]); a request must never
 /// see two. Endpoints and live numbers are not part of it: they change beneath the clusters.
 #[derive(Debug, Default)]
-pub struct ProxySnapshot {
+pub(crate) struct ProxySnapshot {
     /// Grows by one with each snapshot.
-    pub version: u64,
+    pub(crate) version: u64,
     pub(crate) listeners: HashMap<Arc<str>, Arc<ListenerSettings>>,
     pub(crate) chains: HashMap<ChainId, Arc<Chain>>,
     pub(crate) routes: HashMap<Arc<str>, Arc<RouteTable>>,
@@ -29,31 +29,31 @@ pub struct ProxySnapshot {
 impl ProxySnapshot {
     /// The settings of a listener.
     #[must_use]
-    pub fn listener(&self, name: &str) -> Option<&Arc<ListenerSettings>> {
+    pub(crate) fn listener(&self, name: &str) -> Option<&Arc<ListenerSettings>> {
         self.listeners.get(name)
     }
 
     /// The present settings of the chain that a connection was accepted by; none once it is gone,
     /// and the connection is then draining ([`Chain::drain`]).
     #[must_use]
-    pub fn chain(&self, id: ChainId) -> Option<&Arc<Chain>> {
+    pub(crate) fn chain(&self, id: ChainId) -> Option<&Arc<Chain>> {
         self.chains.get(&id)
     }
 
     /// The route table of an RDS name.
     #[must_use]
-    pub fn routes(&self, name: &str) -> Option<&Arc<RouteTable>> {
+    pub(crate) fn routes(&self, name: &str) -> Option<&Arc<RouteTable>> {
         self.routes.get(name)
     }
 
     /// A cluster.
     #[must_use]
-    pub fn cluster(&self, name: &str) -> Option<&Arc<UpstreamCluster>> {
+    pub(crate) fn cluster(&self, name: &str) -> Option<&Arc<UpstreamCluster>> {
         self.clusters.get(name)
     }
 
     /// Every cluster, in no order.
-    pub fn clusters(&self) -> impl Iterator<Item = &Arc<UpstreamCluster>> {
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = &Arc<UpstreamCluster>> {
         self.clusters.values()
     }
 

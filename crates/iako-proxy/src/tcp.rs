@@ -16,9 +16,9 @@ use crate::{
 
 /// A TCP proxy, compiled.
 #[derive(Debug)]
-pub struct TcpService {
+pub(crate) struct TcpService {
     /// As it was sent.
-    pub config: Arc<TcpProxy>,
+    pub(crate) config: Arc<TcpProxy>,
     pub(crate) access_log: Vec<AccessLogger>,
     pub(crate) stats: TcpStats,
 }

@@ -1,10 +1,10 @@
 //! The bytes of a connection, plain or through TLS, towards clients and towards upstreams.
 
-pub mod client;
-pub mod connect;
-pub mod material;
+pub(crate) mod client;
+pub(crate) mod connect;
+pub(crate) mod material;
 mod prefixed;
-pub mod server;
+pub(crate) mod server;
 
 use std::{
     io,
@@ -18,15 +18,15 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-pub use connect::{ConnectError, ConnectOptions, Connected, connect};
-pub use prefixed::Prefixed;
+pub(crate) use connect::{ConnectError, ConnectOptions, Connected, connect};
+pub(crate) use prefixed::Prefixed;
 
 /// A connection, whatever carries it.
 ///
 /// An enum and no trait object, so that the plain variants stay reachable for system calls that
 /// only sockets have.
 #[derive(Debug)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// A TCP socket, with what was already read from it.
     Tcp(Prefixed<TcpStream>),
     /// A Unix socket.
@@ -42,13 +42,13 @@ pub enum Stream {
 impl Stream {
     /// A plain TCP connection from which nothing was read yet.
     #[must_use]
-    pub const fn tcp(socket: TcpStream) -> Self {
+    pub(crate) const fn tcp(socket: TcpStream) -> Self {
         Self::Tcp(Prefixed::new(socket, Bytes::new()))
     }
 
     /// Takes what was read from a plain connection before it came here; empty for TLS. A caller
     /// that parses it need not read it again.
-    pub fn take_prefix(&mut self) -> Bytes {
+    pub(crate) fn take_prefix(&mut self) -> Bytes {
         match self {
             Self::Tcp(stream) => stream.take_prefix(),
             Self::Unix(_) | Self::ServerTls(_) | Self::ClientTls(_) | Self::ClientTlsUnix(_) => {
@@ -59,7 +59,7 @@ impl Stream {
 
     /// Whether bytes are encrypted on the wire.
     #[must_use]
-    pub const fn is_tls(&self) -> bool {
+    pub(crate) const fn is_tls(&self) -> bool {
         matches!(self, Self::ServerTls(_) | Self::ClientTls(_) | Self::ClientTlsUnix(_))
     }
 }

@@ -29,7 +29,7 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 
 /// What the configuration task tells a worker.
 #[derive(Debug)]
-pub enum Command {
+pub(crate) enum Command {
     /// Accept connections of a listener from this socket, until the listener stops accepting.
     Listen {
         /// The listener.
@@ -44,25 +44,22 @@ pub enum Command {
 /// What belongs to one worker thread. Nothing in it is shared with another thread but through
 /// [`Shared`].
 #[derive(Debug)]
-pub struct Worker {
-    /// Which worker this is, from 0.
-    pub index: usize,
+pub(crate) struct Worker {
     /// What all workers share.
-    pub shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// This worker's recorder of the mesh's standard metrics.
-    pub metrics: WorkerMetrics,
+    pub(crate) metrics: WorkerMetrics,
     /// This worker's connections to upstreams.
-    pub pools: Pools,
+    pub(crate) pools: Pools,
     /// Tasks of this worker: one a connection.
-    pub scope: LocalScope,
+    pub(crate) scope: LocalScope,
     rng: RefCell<Rng>,
     scratch: RefCell<Box<[u8]>>,
 }
 
 impl Worker {
-    fn new(index: usize, shared: Arc<Shared>) -> Self {
+    fn new(shared: Arc<Shared>) -> Self {
         Self {
-            index,
             metrics: shared.metrics.worker(),
             pools: Pools::default(),
             scope: LocalScope::new(),
@@ -75,18 +72,18 @@ impl Worker {
     /// The configuration of this moment. Load it once a connection or request and keep it: nothing
     /// may see two.
     #[must_use]
-    pub fn snapshot(&self) -> Arc<ProxySnapshot> {
+    pub(crate) fn snapshot(&self) -> Arc<ProxySnapshot> {
         self.shared.published.load_full()
     }
 
     /// Draws random numbers; not for secrets.
-    pub fn with_rng<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
+    pub(crate) fn with_rng<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
         draw(&mut self.rng.borrow_mut())
     }
 
     /// Lends the buffer that relays read into. The loan must not last over an `await`, and loans do
     /// not nest.
-    pub fn with_scratch<T>(&self, use_it: impl FnOnce(&mut [u8]) -> T) -> T {
+    pub(crate) fn with_scratch<T>(&self, use_it: impl FnOnce(&mut [u8]) -> T) -> T {
         use_it(&mut self.scratch.borrow_mut())
     }
 }
@@ -104,12 +101,11 @@ impl WorkerHandle {
     /// # Errors
     /// When the system gives no thread or event queue.
     pub(crate) fn start(index: usize, shared: &Arc<Shared>) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread();
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let shared = Arc::clone(shared);
         let thread = std::thread::Builder::new()
             .name(format!("iako-worker-{index}"))
-            .spawn(move || run(runtime, index, shared, receiver))?;
+            .spawn(move || run(index, &shared, receiver))?;
         Ok(Self { commands, thread: Some(thread) })
     }
 
@@ -131,9 +127,10 @@ impl WorkerHandle {
     }
 }
 
-fn run(mut runtime: Builder, index: usize, shared: Arc<Shared>, commands: mpsc::Receiver<Command>) {
+fn run(index: usize, shared: &Arc<Shared>, commands: mpsc::Receiver<Command>) {
     bind_worker(index);
-    let runtime = match runtime.enable_all().build_local(LocalOptions::default()) {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(index, %error, "a worker got no event queue");
@@ -142,7 +139,7 @@ fn run(mut runtime: Builder, index: usize, shared: Arc<Shared>, commands: mpsc::
     };
     let stop = shared.workers_running.fetch_add(1, Ordering::Relaxed);
     tracing::debug!(index, running = stop.saturating_add(1), "worker started");
-    let worker = Rc::new(Worker::new(index, Arc::clone(&shared)));
+    let worker = Rc::new(Worker::new(Arc::clone(shared)));
     runtime.block_on(obey(Rc::clone(&worker), commands));
     worker.scope.stop();
     drop(runtime);

@@ -100,9 +100,9 @@ impl ConfigTask {
         }
         let server = &self.shared.server;
         if changed {
-            server.cluster_modified.inc()
+            server.cluster_modified.inc();
         } else {
-            server.cluster_added.inc()
+            server.cluster_added.inc();
         }
         let resolving = self.start_resolving(&compiled);
         let active = self.clusters.get_mut(&name).and_then(|entry| entry.active.take());
@@ -208,10 +208,11 @@ impl ConfigTask {
             let Some((_, cluster, since)) = &entry.warming else { continue };
             let late = now.saturating_duration_since(*since) >= WARMING_MAX;
             let has_secrets = cluster.tls_slots().all(|slot| slot.is_ready());
-            if !late && !(entry.has_endpoints && has_secrets) {
+            let is_warm = entry.has_endpoints && has_secrets;
+            if !late && !is_warm {
                 continue;
             }
-            if !(entry.has_endpoints && has_secrets) {
+            if !is_warm {
                 tracing::warn!(
                     cluster = %name,
                     endpoints = entry.has_endpoints,

@@ -9,7 +9,7 @@ use crate::transport::material::Materials;
 
 /// Who told a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Teller {
+pub(crate) enum Teller {
     /// The bootstrap; the control plane cannot change it.
     Bootstrap,
     /// The control plane.
@@ -18,15 +18,15 @@ pub enum Teller {
 
 /// A resource, where it came from, and when.
 #[derive(Debug, Clone)]
-pub struct Told<T> {
+pub(crate) struct Told<T> {
     /// The resource.
-    pub value: Arc<T>,
+    pub(crate) value: Arc<T>,
     /// Who told it.
-    pub teller: Teller,
+    pub(crate) teller: Teller,
     /// The version that the control plane gave it; empty for the bootstrap's.
-    pub version: Arc<str>,
+    pub(crate) version: Arc<str>,
     /// When it was taken.
-    pub updated: SystemTime,
+    pub(crate) updated: SystemTime,
 }
 
 impl<T> Told<T> {
@@ -47,39 +47,39 @@ impl<T> Told<T> {
 
     /// Whether it is the bootstrap's, which the control plane cannot change.
     #[must_use]
-    pub const fn is_static(&self) -> bool {
+    pub(crate) const fn is_static(&self) -> bool {
         matches!(self.teller, Teller::Bootstrap)
     }
 }
 
 /// A resource that was refused; what it would have replaced stays.
 #[derive(Debug, Clone)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// The kind and name.
-    pub resource: String,
+    pub(crate) resource: String,
     /// Why.
-    pub error: String,
+    pub(crate) error: String,
     /// When.
-    pub at: SystemTime,
+    pub(crate) at: SystemTime,
 }
 
 /// Everything that the proxy holds, as it was told. Replaced as a whole, like the snapshot.
 #[derive(Debug, Clone, Default)]
-pub struct Inventory {
+pub(crate) struct Inventory {
     /// Listeners that serve, with the addresses that they are bound to.
-    pub listeners: Vec<(Told<Listener>, Vec<SocketAddr>)>,
+    pub(crate) listeners: Vec<(Told<Listener>, Vec<SocketAddr>)>,
     /// Listeners that wait for something.
-    pub warming_listeners: Vec<Told<Listener>>,
+    pub(crate) warming_listeners: Vec<Told<Listener>>,
     /// Clusters that serve.
-    pub clusters: Vec<Told<Cluster>>,
+    pub(crate) clusters: Vec<Told<Cluster>>,
     /// Clusters that wait for something.
-    pub warming_clusters: Vec<Told<Cluster>>,
+    pub(crate) warming_clusters: Vec<Told<Cluster>>,
     /// Route tables.
-    pub routes: Vec<Told<RouteConfiguration>>,
+    pub(crate) routes: Vec<Told<RouteConfiguration>>,
     /// Endpoints that the control plane told.
-    pub endpoints: Vec<Arc<EndpointSet>>,
+    pub(crate) endpoints: Vec<Arc<EndpointSet>>,
     /// Secrets that were looked into.
-    pub materials: Arc<Materials>,
+    pub(crate) materials: Arc<Materials>,
     /// What was refused lately.
-    pub refusals: Vec<Refusal>,
+    pub(crate) refusals: Vec<Refusal>,
 }

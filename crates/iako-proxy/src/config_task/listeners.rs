@@ -178,9 +178,9 @@ impl ConfigTask {
         };
         let server = &self.shared.server;
         if changed {
-            server.listener_modified.inc()
+            server.listener_modified.inc();
         } else {
-            server.listener_added.inc()
+            server.listener_added.inc();
         }
         if let Some(entry) = self.listeners.get_mut(&name) {
             entry.warming = Some((told, Arc::new(settings), clock::now()));
@@ -226,10 +226,11 @@ impl ConfigTask {
             let has_routes = needed.iter().all(known);
             let has_secrets = slots_of(settings).all(|slot| slot.is_ready());
             let late = now.saturating_duration_since(*since) >= WARMING_MAX;
-            if !late && !(has_routes && has_secrets) {
+            let is_warm = has_routes && has_secrets;
+            if !late && !is_warm {
                 continue;
             }
-            if !(has_routes && has_secrets) {
+            if !is_warm {
                 tracing::warn!(
                     listener = %name,
                     routes = has_routes,

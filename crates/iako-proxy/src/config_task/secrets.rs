@@ -17,11 +17,18 @@ use crate::transport::{
 pub(super) struct SecretStore {
     materials: Arc<Materials>,
     of_bootstrap: BTreeSet<String>,
+    /// Whether the workload has an identity of its own, issued already or not.
+    has_identity: bool,
 }
 
 impl SecretStore {
     pub(super) const fn materials(&self) -> &Arc<Materials> {
         &self.materials
+    }
+
+    /// Says that the identity comes from this process, not from the control plane.
+    pub(super) const fn await_identity(&mut self) {
+        self.has_identity = true;
     }
 
     pub(super) fn set_identity(&mut self, identity: Option<Arc<Identity>>) {
@@ -50,7 +57,7 @@ impl SecretStore {
     /// Whether somebody else than the control plane answers for a name.
     pub(super) fn is_own(&self, name: &str) -> bool {
         let by_identity = matches!(name, OWN_CERTIFICATE | OWN_ROOTS);
-        self.of_bootstrap.contains(name) || (by_identity && self.materials.identity.is_some())
+        self.of_bootstrap.contains(name) || (by_identity && self.has_identity)
     }
 
     /// Builds TLS settings towards clients; waiting for a secret is no failure.
@@ -95,7 +102,7 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
 
 impl ConfigTask {
     /// Builds all TLS settings anew, for handshakes from now on.
-    pub(super) fn refresh_tls(&mut self) {
+    pub(super) fn refresh_tls(&self) {
         for (name, entry) in &self.clusters {
             for slot in entry.versions().flat_map(|cluster| cluster.tls_slots()) {
                 if let Err(error) = self.secrets.refresh_client(slot) {

@@ -1,6 +1,6 @@
 //! What follows from the configuration: what to ask for, and what to publish.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
 use iako_rt::clock;
 
@@ -64,11 +64,11 @@ impl ConfigTask {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         self.shared.server.active_clusters.set(count(snapshot.clusters.len()));
         self.shared.server.total_listeners_active.set(count(snapshot.listeners.len()));
-        let kept: HashMap<_, _> = snapshot.chains.iter().map(|(id, _)| (*id, ())).collect();
+        let kept: HashSet<_> = snapshot.chains.keys().copied().collect();
         self.shared.published.store(Arc::new(snapshot));
         let until = clock::now() + self.drain_time;
         let mut gone: Vec<_> =
-            old.chains.values().filter(|chain| !kept.contains_key(&chain.id)).collect();
+            old.chains.values().filter(|chain| !kept.contains(&chain.id)).collect();
         gone.sort_by_key(|chain| chain.id);
         for chain in gone {
             chain.drain.advance(DrainPhase::Draining);

@@ -34,8 +34,7 @@ pub(super) enum Verdict {
 pub(super) fn inspect(bytes: &[u8]) -> ControlFlow<Verdict> {
     let mut message = Vec::new();
     let mut rest = bytes;
-    loop {
-        let Some((&kind, _)) = rest.split_first() else { break };
+    while let Some((&kind, _)) = rest.split_first() {
         if kind != RECORD_HANDSHAKE || rest.get(1).is_some_and(|major| *major != 3) {
             return ControlFlow::Break(Verdict::NotTls);
         }

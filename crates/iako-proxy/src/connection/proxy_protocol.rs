@@ -56,7 +56,7 @@ pub(super) fn read(bytes: &[u8]) -> ControlFlow<Result<ProxyHeader, NotProxyProt
 type Addresses = Option<(SocketAddr, SocketAddr)>;
 
 fn read_line(line: &[u8]) -> Result<Addresses, NotProxyProtocol> {
-    let line = std::str::from_utf8(line).map_err(|_| NotProxyProtocol)?;
+    let line = std::str::from_utf8(line).ok().ok_or(NotProxyProtocol)?;
     let mut words = line.split(' ');
     match words.next() {
         Some("UNKNOWN") => return Ok(None),

@@ -14,47 +14,47 @@ use crate::{
 /// Names a filter chain over its life: changed settings keep the name, so that connections find the
 /// present ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ChainId(pub(crate) u64);
+pub(crate) struct ChainId(pub(crate) u64);
 
 /// A listener's settings, compiled.
 #[derive(Debug)]
-pub struct ListenerSettings {
+pub(crate) struct ListenerSettings {
     /// As they were sent.
-    pub config: Arc<Listener>,
+    pub(crate) config: Arc<Listener>,
     /// Chooses a chain.
-    pub table: FilterChainTable,
+    pub(crate) table: FilterChainTable,
     /// The chains, in the order of `config.chains`, the default one last.
-    pub chains: Vec<Arc<Chain>>,
+    pub(crate) chains: Vec<Arc<Chain>>,
     /// Statistics of its first address.
-    pub stats: ListenerStats,
+    pub(crate) stats: ListenerStats,
     /// Logs of connections that no chain took.
-    pub access_log: Vec<AccessLogger>,
+    pub(crate) access_log: Vec<AccessLogger>,
 }
 
 /// A filter chain, compiled.
 #[derive(Debug)]
-pub struct Chain {
+pub(crate) struct Chain {
     /// Its name over changes.
-    pub id: ChainId,
+    pub(crate) id: ChainId,
     /// For logs; may be empty.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// Which connections it takes; a chain with the same conditions is the same chain, changed.
-    pub matcher: FilterChainMatch,
+    pub(crate) matcher: FilterChainMatch,
     /// How bytes are read.
-    pub transport: ChainTransport,
+    pub(crate) transport: ChainTransport,
     /// Longest time for a TLS handshake; without limit when absent.
-    pub handshake_timeout: Option<Duration>,
+    pub(crate) handshake_timeout: Option<Duration>,
     /// Run in order when the connection is there.
-    pub steps: Vec<NetworkStep>,
+    pub(crate) steps: Vec<NetworkStep>,
     /// What carries the connection.
-    pub terminal: Terminal,
+    pub(crate) terminal: Terminal,
     /// Told when the chain goes. Shared by all its versions.
-    pub drain: Drain,
+    pub(crate) drain: Drain,
 }
 
 /// How bytes of an accepted connection are read.
 #[derive(Debug, Clone)]
-pub enum ChainTransport {
+pub(crate) enum ChainTransport {
     /// As they come.
     Raw,
     /// Through TLS.
@@ -63,7 +63,7 @@ pub enum ChainTransport {
 
 /// A step on every connection's way, compiled.
 #[derive(Debug)]
-pub enum NetworkStep {
+pub(crate) enum NetworkStep {
     /// Lets connections pass or not.
     Rbac(Arc<Rbac>),
     /// Exchanges metadata with the peer when ALPN agreed on this protocol.
@@ -77,7 +77,7 @@ pub enum NetworkStep {
 
 /// What carries a connection.
 #[derive(Debug, Clone)]
-pub enum Terminal {
+pub(crate) enum Terminal {
     /// HTTP.
     Http(Arc<HttpService>),
     /// Bytes.
@@ -87,7 +87,7 @@ pub enum Terminal {
 impl Chain {
     /// Whether connections are counted in Istio's standard metrics.
     #[must_use]
-    pub fn has_stats(&self) -> bool {
+    pub(crate) fn has_stats(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, NetworkStep::Stats))
     }
 }

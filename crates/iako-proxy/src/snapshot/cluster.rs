@@ -1,6 +1,6 @@
 //! Clusters, compiled: what is configured, what is live, and how bytes get there.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use iako_proxy_config::{Cluster, Discovery, Endpoint, EndpointSet, UpstreamTransport};
@@ -13,19 +13,19 @@ use crate::transport::client::ClientTlsSlot;
 
 /// A cluster, compiled. A changed cluster is a new value with a new `id`; changed endpoints are not.
 #[derive(Debug)]
-pub struct UpstreamCluster {
+pub(crate) struct UpstreamCluster {
     /// Tells versions of a cluster apart; never used twice. Connections of a pool belong to one.
-    pub id: u64,
+    pub(crate) id: u64,
     /// Its name.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// As it was sent.
-    pub config: Arc<Cluster>,
+    pub(crate) config: Arc<Cluster>,
     /// The service that it stands for, for metrics.
-    pub service: ServiceLabels,
+    pub(crate) service: ServiceLabels,
     /// Its statistics.
-    pub stats: ClusterStats,
+    pub(crate) stats: ClusterStats,
     /// Its live numbers, the same over all versions of the cluster.
-    pub state: Arc<ClusterState>,
+    pub(crate) state: Arc<ClusterState>,
     balancer: ArcSwap<Balancer>,
     transport: ClusterTransport,
     matches: Vec<ClusterTransport>,
@@ -33,7 +33,7 @@ pub struct UpstreamCluster {
 
 /// How bytes get to endpoints.
 #[derive(Debug, Clone)]
-pub enum ClusterTransport {
+pub(crate) enum ClusterTransport {
     /// As they are.
     Raw,
     /// Through TLS.
@@ -50,7 +50,7 @@ impl ClusterTransport {
 
     /// Whether bytes are encrypted.
     #[must_use]
-    pub const fn is_tls(&self) -> bool {
+    pub(crate) const fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 }
@@ -91,7 +91,7 @@ impl UpstreamCluster {
 
     /// The instances of this moment, ready for choosing. A retry may load them again.
     #[must_use]
-    pub fn balancer(&self) -> Arc<Balancer> {
+    pub(crate) fn balancer(&self) -> Arc<Balancer> {
         self.balancer.load_full()
     }
 
@@ -104,15 +104,24 @@ impl UpstreamCluster {
             Arc::clone(&self.state),
             seed,
         );
+        self.balancer.store(Arc::new(balancer));
+        self.count_members(clock::now());
+    }
+
+    /// Takes back instances whose ejection is over, and shows how many serve.
+    pub(crate) fn count_members(&self, now: Instant) {
+        let balancer = self.balancer.load();
+        balancer.take_back(now);
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let ejected = balancer.endpoints().iter().filter(|one| one.state.is_ejected()).count();
         self.stats.membership_total.set(count(balancer.endpoints().len()));
         self.stats.membership_healthy.set(count(balancer.available()));
-        self.balancer.store(Arc::new(balancer));
+        self.stats.ejections_active.set(count(ejected));
     }
 
     /// Under which name its instances are asked for; none when they come otherwise.
     #[must_use]
-    pub fn eds_name(&self) -> Option<&String> {
+    pub(crate) fn eds_name(&self) -> Option<&String> {
         match &self.config.discovery {
             Discovery::Eds(name) => Some(name),
             Discovery::Static(_)
@@ -125,7 +134,7 @@ impl UpstreamCluster {
     /// How bytes get to this endpoint: the first match whose criteria its metadata meets, else the
     /// cluster's own transport. Source: `Cluster.transport_socket_matches`.
     #[must_use]
-    pub fn transport_for(&self, endpoint: &Endpoint) -> &ClusterTransport {
+    pub(crate) fn transport_for(&self, endpoint: &Endpoint) -> &ClusterTransport {
         let facts = &endpoint.metadata.transport_match;
         let fits = |criteria: &std::collections::BTreeMap<String, String>| {
             criteria.iter().all(|(key, value)| facts.get(key) == Some(value))

@@ -10,8 +10,7 @@ macro_rules! handles {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $kind:ident = $method:ident $leaf:literal,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone)]
-        #[expect(missing_docs, reason = "the fields are named like the statistics, which are documented in iako-telemetry's table")]
-        pub struct $name { $(pub $field: $kind,)* }
+        pub(crate) struct $name { $(pub $field: $kind,)* }
 
         impl $name {
             fn of(scope: &iako_telemetry::StatsScope) -> Self {
@@ -44,14 +43,11 @@ handles! {
         rq_3xx: Counter = counter "upstream_rq_3xx",
         rq_4xx: Counter = counter "upstream_rq_4xx",
         rq_5xx: Counter = counter "upstream_rq_5xx",
-        rq_time: Histogram = histogram "upstream_rq_time",
-        rq_pending_active: Gauge = gauge "upstream_rq_pending_active",
         rq_pending_total: Counter = counter "upstream_rq_pending_total",
         rq_pending_overflow: Counter = counter "upstream_rq_pending_overflow",
         rq_timeout: Counter = counter "upstream_rq_timeout",
         rq_per_try_timeout: Counter = counter "upstream_rq_per_try_timeout",
         rq_rx_reset: Counter = counter "upstream_rq_rx_reset",
-        rq_tx_reset: Counter = counter "upstream_rq_tx_reset",
         rq_retry: Counter = counter "upstream_rq_retry",
         rq_retry_success: Counter = counter "upstream_rq_retry_success",
         rq_retry_overflow: Counter = counter "upstream_rq_retry_overflow",
@@ -68,20 +64,30 @@ handles! {
     }
 }
 
+/// Whether a connection is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Security {
+    Plain,
+    Tls,
+}
+
 impl ClusterStats {
     pub(crate) fn new(stats: &StatsRegistry, name: &str) -> Self {
         Self::of(&stats.cluster(name))
     }
 
     /// Counts a connection that was made; who made it counts its end with [`Self::closed`].
-    pub(crate) fn connected(&self, took: Duration) {
+    pub(crate) fn connected(&self, took: Duration, security: Security) {
+        if security == Security::Tls {
+            self.ssl_handshake.inc();
+        }
         self.cx_total.inc();
         self.cx_active.inc();
         self.cx_connect_ms.record(took);
     }
 
     /// Counts the end of a connection.
-    pub fn closed(&self) {
+    pub(crate) fn closed(&self) {
         self.cx_active.dec();
         self.cx_destroy.inc();
     }
@@ -95,7 +101,11 @@ impl ClusterStats {
                 self.ssl_fail_verify_san.inc();
             }
             error if error.is_tls() => self.ssl_connection_error.inc(),
-            _ => {}
+            ConnectError::Connect { .. }
+            | ConnectError::Unresolved { .. }
+            | ConnectError::Handshake { .. }
+            | ConnectError::Settings(_)
+            | ConnectError::ServerName(_) => {}
         }
     }
 }

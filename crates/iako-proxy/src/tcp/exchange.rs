@@ -108,7 +108,11 @@ async fn reach(
                 return Ok(Reached { connected, endpoint, _active: active, _place: place });
             }
             Err(error) => {
-                balancer.record(&pick.endpoint.state, Outcome::LocalFailure, clock::now());
+                let state = &pick.endpoint.state;
+                if balancer.record(state, Outcome::LocalFailure, clock::now()).is_some() {
+                    cluster.stats.ejections_total.inc();
+                    cluster.stats.ejections_enforced_total.inc();
+                }
                 tried.push(pick.place);
                 failed = Some(Unreached {
                     flag: error.response_flag(),
@@ -132,7 +136,9 @@ async fn reach_original(
 ) -> Result<(Connected, Endpoint), Unreached> {
     let info = &downstream.info;
     let mut address = info.original_destination;
-    address.set_port(port_override.unwrap_or(address.port()));
+    if let Some(port) = port_override {
+        address.set_port(port);
+    }
     let endpoint = Endpoint::at(address);
     if address == info.local {
         // The connection was made to this proxy itself: to connect there again would never end.
@@ -159,6 +165,7 @@ async fn carry(
     record: &mut Record,
 ) {
     let Reached { mut connected, endpoint, _active, _place } = reached;
+    let Some(cluster) = record.cluster.clone() else { return };
     record.connected(&connected, endpoint);
     if connected.alpn.as_deref() == Some(metadata_exchange::PROTOCOL.as_bytes()) {
         let node = &worker.shared.node.node.id;
@@ -179,6 +186,8 @@ async fn carry(
     let end = relay(worker, streams, limits, &drain, |moved| {
         service.stats.rx_bytes.add(moved.received);
         service.stats.tx_bytes.add(moved.sent);
+        cluster.stats.cx_tx_bytes.add(moved.received);
+        cluster.stats.cx_rx_bytes.add(moved.sent);
         record.moved(moved);
         if let Some(series) = &series {
             series.received(moved.received);
@@ -194,7 +203,7 @@ async fn carry(
         }
         End::MaxDuration => record.refused(ResponseFlag::DurationTimeout, "max_duration"),
         End::Drained => record.details = Some("drained"),
-        End::Downstream(_) => {
+        End::Downstream => {
             record.refused(ResponseFlag::DownstreamConnectionTermination, "downstream_reset");
         }
         End::Upstream(error) => {

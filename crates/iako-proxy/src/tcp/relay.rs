@@ -42,7 +42,7 @@ pub(super) enum End {
     /// The proxy closes.
     Drained,
     /// The client's side broke.
-    Downstream(io::Error),
+    Downstream,
     /// The upstream's side broke.
     Upstream(io::Error),
 }
@@ -147,7 +147,7 @@ where
         );
         if let Poll::Ready(Err(broken)) = up {
             return Poll::Ready(match broken {
-                Broken::Source(error) => End::Downstream(error),
+                Broken::Source(_) => End::Downstream,
                 Broken::Target(error) => End::Upstream(error),
             });
         }
@@ -162,7 +162,7 @@ where
         }
         match (up, down) {
             (_, Poll::Ready(Err(Broken::Source(error)))) => Poll::Ready(End::Upstream(error)),
-            (_, Poll::Ready(Err(Broken::Target(error)))) => Poll::Ready(End::Downstream(error)),
+            (_, Poll::Ready(Err(Broken::Target(_)))) => Poll::Ready(End::Downstream),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(End::Done),
             _ => Poll::Pending,
         }

@@ -18,40 +18,43 @@ const ALPN_LISTS_MAX: usize = 8;
 ///
 /// New handshakes use what was built last; a failed rebuild keeps the last good one.
 #[derive(Debug)]
-pub struct ClientTlsSlot {
+pub(crate) struct ClientTlsSlot {
     settings: UpstreamTls,
     built: ArcSwapOption<Built>,
 }
+
+/// Application protocols, best first.
+type AlpnList = Vec<Vec<u8>>;
 
 /// One build: the settings, and what rustls made of them for each list of application protocols.
 #[derive(Debug)]
 struct Built {
     template: ClientTls,
     default: TlsClient,
-    others: Mutex<Vec<(Vec<Vec<u8>>, TlsClient)>>,
+    others: Mutex<Vec<(AlpnList, TlsClient)>>,
 }
 
 impl ClientTlsSlot {
     /// Settings without anything built.
     #[must_use]
-    pub fn new(settings: UpstreamTls) -> Self {
+    pub(crate) fn new(settings: UpstreamTls) -> Self {
         Self { settings, built: ArcSwapOption::empty() }
     }
 
     /// What was asked for.
     #[must_use]
-    pub const fn settings(&self) -> &UpstreamTls {
+    pub(crate) const fn settings(&self) -> &UpstreamTls {
         &self.settings
     }
 
     /// Whether handshakes can be made.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.built.load().is_some()
     }
 
     /// The names of the secrets that it needs.
-    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
         secret_names(&self.settings.options)
     }
 
@@ -59,7 +62,7 @@ impl ClientTlsSlot {
     ///
     /// # Errors
     /// When one is missing or unusable; what was built before stays in use.
-    pub fn refresh(&self, materials: &Materials) -> Result<(), MaterialError> {
+    pub(crate) fn refresh(&self, materials: &Materials) -> Result<(), MaterialError> {
         let options = &self.settings.options;
         let names = if self.settings.auto_san_validation {
             NameCheck::ServerName

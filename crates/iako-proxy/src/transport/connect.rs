@@ -12,38 +12,38 @@ use tokio::{
 };
 
 use super::{Stream, client::ClientTlsSlot, material::MaterialError, server::version_name};
-use crate::snapshot::{ClusterTransport, UpstreamCluster};
+use crate::snapshot::{ClusterTransport, Security, UpstreamCluster};
 
 /// What a single connection may change of its cluster's settings.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct ConnectOptions<'a> {
+pub(crate) struct ConnectOptions<'a> {
     /// Application protocols to offer in place of the configured ones.
-    pub alpn: Option<&'a [&'a [u8]]>,
+    pub(crate) alpn: Option<&'a [&'a [u8]]>,
     /// The request's host, sent as the server name where the cluster has `auto_sni`.
-    pub host: Option<&'a str>,
+    pub(crate) host: Option<&'a str>,
 }
 
 /// A new connection.
 #[derive(Debug)]
-pub struct Connected {
+pub(crate) struct Connected {
     /// The stream, through TLS where the cluster says so.
-    pub stream: Stream,
+    pub(crate) stream: Stream,
     /// The application protocol agreed on; none without TLS.
-    pub alpn: Option<Vec<u8>>,
+    pub(crate) alpn: Option<Vec<u8>>,
     /// The server, when it showed a certificate.
-    pub peer: Option<Arc<PeerIdentity>>,
+    pub(crate) peer: Option<Arc<PeerIdentity>>,
     /// Our side of the connection; none on a Unix socket.
-    pub local: Option<SocketAddr>,
+    pub(crate) local: Option<SocketAddr>,
     /// The other side; none on a Unix socket.
-    pub remote: Option<SocketAddr>,
+    pub(crate) remote: Option<SocketAddr>,
     /// The version of TLS, such as `TLSv1.3`; empty without.
-    pub tls_version: &'static str,
+    pub(crate) tls_version: &'static str,
 }
 
 /// Why a connection could not be made. Nothing of a request was sent then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// It took longer than the cluster's connect timeout, TLS included.
     #[error("no connection to {endpoint} within {limit:?}")]
     Timeout {
@@ -99,13 +99,13 @@ pub enum ConnectError {
 impl ConnectError {
     /// Envoy's flag for it.
     #[must_use]
-    pub const fn response_flag(&self) -> ResponseFlag {
+    pub(crate) const fn response_flag(&self) -> ResponseFlag {
         ResponseFlag::UpstreamConnectionFailure
     }
 
     /// Envoy's words for it: what stands after `reset reason:` in a response body.
     #[must_use]
-    pub const fn reset_reason(&self) -> &'static str {
+    pub(crate) const fn reset_reason(&self) -> &'static str {
         match self {
             Self::Timeout { .. } => "connection timeout",
             Self::Connect { .. }
@@ -120,7 +120,7 @@ impl ConnectError {
 
     /// Whether TLS failed, not the connection beneath it.
     #[must_use]
-    pub const fn is_tls(&self) -> bool {
+    pub(crate) const fn is_tls(&self) -> bool {
         matches!(
             self,
             Self::Handshake { .. }
@@ -137,7 +137,7 @@ impl ConnectError {
 ///
 /// # Errors
 /// When no connection could be made; the caller may try another endpoint.
-pub async fn connect(
+pub(crate) async fn connect(
     cluster: &UpstreamCluster,
     endpoint: &Endpoint,
     options: ConnectOptions<'_>,
@@ -150,7 +150,11 @@ pub async fn connect(
         Err(_elapsed) => Err(ConnectError::Timeout { endpoint: name_of(&endpoint.address), limit }),
     };
     match &result {
-        Ok(_) => cluster.stats.connected(clock::now().saturating_duration_since(started)),
+        Ok(connected) => {
+            let security = if connected.stream.is_tls() { Security::Tls } else { Security::Plain };
+            let took = clock::now().saturating_duration_since(started);
+            cluster.stats.connected(took, security);
+        }
         Err(error) => cluster.stats.connect_failed(error),
     }
     result
@@ -238,7 +242,8 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let host = options.host.map(without_port).filter(|_| tls.settings().auto_sni);
     let host = host.filter(|host| host.parse::<std::net::IpAddr>().is_err());
-    let server_name = TlsClient::server_name(host.or(tls.settings().sni.as_deref()), address)?;
+    let server_name =
+        TlsClient::server_name(host.or_else(|| tls.settings().sni.as_deref()), address)?;
     let stream = tokio_rustls::TlsConnector::from(Arc::clone(client.config()))
         .connect(server_name, socket)
         .await
@@ -273,7 +278,7 @@ fn without_port(host: &str) -> &str {
 
 /// An endpoint as people write it.
 #[must_use]
-pub fn name_of(address: &EndpointAddress) -> String {
+pub(crate) fn name_of(address: &EndpointAddress) -> String {
     match address {
         EndpointAddress::Socket(address) => address.to_string(),
         EndpointAddress::Host { name, port } => format!("{name}:{port}"),

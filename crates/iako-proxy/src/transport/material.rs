@@ -15,14 +15,14 @@ use iako_proxy_config::{
 use rustls_pki_types::CertificateDer;
 
 /// The secret that is the workload's own certificate. Source: Istio's SDS.
-pub const OWN_CERTIFICATE: &str = "default";
+pub(crate) const OWN_CERTIFICATE: &str = "default";
 /// The secret that is the roots of the workload's own trust domain. Source: Istio's SDS.
-pub const OWN_ROOTS: &str = "ROOTCA";
+pub(crate) const OWN_ROOTS: &str = "ROOTCA";
 
 /// Why TLS settings cannot be used (yet).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum MaterialError {
+pub(crate) enum MaterialError {
     /// A secret has not arrived.
     #[error("the secret {name:?} has not arrived")]
     Missing {
@@ -59,7 +59,7 @@ pub enum MaterialError {
 
 /// A secret that was looked into.
 #[derive(Debug, Clone)]
-pub enum Material {
+pub(crate) enum Material {
     /// A certificate with its key.
     Certificate(Arc<TlsCertificate>),
     /// Roots.
@@ -71,7 +71,7 @@ impl Material {
     ///
     /// # Errors
     /// When it is unreadable, or its key does not belong to its certificate.
-    pub fn read(secret: &Secret) -> Result<Self, MaterialError> {
+    pub(crate) fn read(secret: &Secret) -> Result<Self, MaterialError> {
         match &secret.kind {
             SecretKind::Certificate { chain, key } => {
                 Ok(Self::Certificate(Arc::new(TlsCertificate::from_pem(&chain.0, key.expose())?)))
@@ -88,11 +88,11 @@ impl Material {
 
 /// Everything secret that the proxy holds at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Materials {
+pub(crate) struct Materials {
     /// Secrets by name.
-    pub secrets: HashMap<String, Material>,
+    pub(crate) secrets: HashMap<String, Material>,
     /// The workload's own identity, which answers to [`OWN_CERTIFICATE`] and [`OWN_ROOTS`].
-    pub identity: Option<Arc<Identity>>,
+    pub(crate) identity: Option<Arc<Identity>>,
 }
 
 impl Materials {
@@ -100,7 +100,7 @@ impl Materials {
     ///
     /// # Errors
     /// When it is missing or unusable.
-    pub fn certificate(
+    pub(crate) fn certificate(
         &self,
         source: &CertificateSource,
     ) -> Result<Arc<TlsCertificate>, MaterialError> {
@@ -128,7 +128,7 @@ impl Materials {
     ///
     /// # Errors
     /// When roots are missing or unusable, or a check is asked for that this proxy cannot make.
-    pub fn trust(
+    pub(crate) fn trust(
         &self,
         validation: &Validation,
         names: NameCheck,
@@ -177,7 +177,7 @@ impl Materials {
 
 /// Which names a peer must have when the configuration lists none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NameCheck {
+pub(crate) enum NameCheck {
     /// Those listed only.
     Listed,
     /// The server name that was sent. Source: `auto_san_validation`.
@@ -185,7 +185,7 @@ pub enum NameCheck {
 }
 
 /// The names of the secrets that TLS settings refer to.
-pub fn secret_names(options: &TlsOptions) -> impl Iterator<Item = &str> {
+pub(crate) fn secret_names(options: &TlsOptions) -> impl Iterator<Item = &str> {
     let certificates = options.certificates.iter().filter_map(|source| match source {
         CertificateSource::Sds(name) => Some(name.as_str()),
         CertificateSource::Inline { .. } => None,
@@ -201,7 +201,7 @@ pub fn secret_names(options: &TlsOptions) -> impl Iterator<Item = &str> {
 ///
 /// # Errors
 /// When the lowest is above the highest.
-pub fn versions(options: &TlsOptions) -> Result<TlsVersions, TlsError> {
+pub(crate) fn versions(options: &TlsOptions) -> Result<TlsVersions, TlsError> {
     let of = |version: config::TlsVersion| match version {
         config::TlsVersion::V1_2 => TlsVersion::V1_2,
         config::TlsVersion::V1_3 => TlsVersion::V1_3,
@@ -211,7 +211,7 @@ pub fn versions(options: &TlsOptions) -> Result<TlsVersions, TlsError> {
 
 /// The cipher suites that settings allow.
 #[must_use]
-pub fn cipher_suites(options: &TlsOptions) -> CipherSuites {
+pub(crate) fn cipher_suites(options: &TlsOptions) -> CipherSuites {
     if options.cipher_suites.is_empty() {
         CipherSuites::Safe
     } else {
@@ -221,7 +221,7 @@ pub fn cipher_suites(options: &TlsOptions) -> CipherSuites {
 
 /// Application protocols as rustls wants them.
 #[must_use]
-pub fn alpn(names: &[String]) -> Vec<Vec<u8>> {
+pub(crate) fn alpn(names: &[String]) -> Vec<Vec<u8>> {
     names.iter().map(|name| name.as_bytes().to_vec()).collect()
 }
 

@@ -14,24 +14,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Reading and giving back beats peeking: a peeked socket stays readable, so nothing would say when
 /// more has come.
 #[derive(Debug)]
-pub struct Prefixed<S> {
+pub(crate) struct Prefixed<S> {
     prefix: Bytes,
     inner: S,
 }
 
 impl<S> Prefixed<S> {
     /// `prefix` comes before what `inner` still has.
-    pub const fn new(inner: S, prefix: Bytes) -> Self {
+    pub(crate) const fn new(inner: S, prefix: Bytes) -> Self {
         Self { prefix, inner }
     }
 
-    /// The socket.
-    pub const fn inner(&self) -> &S {
-        &self.inner
-    }
-
     /// Takes what was read ahead; reading goes on at the socket.
-    pub fn take_prefix(&mut self) -> Bytes {
+    pub(crate) fn take_prefix(&mut self) -> Bytes {
         std::mem::take(&mut self.prefix)
     }
 }

@@ -20,7 +20,7 @@ use super::{
 ///
 /// New handshakes use what was built last; a failed rebuild keeps the last good one.
 #[derive(Debug)]
-pub struct ServerTlsSlot {
+pub(crate) struct ServerTlsSlot {
     settings: DownstreamTls,
     built: ArcSwapOption<Built>,
 }
@@ -34,7 +34,7 @@ struct Built {
 /// Why a TLS connection was not accepted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum AcceptError {
+pub(crate) enum AcceptError {
     /// The certificate has not arrived yet.
     #[error("the certificate of this listener has not arrived")]
     NoCertificate,
@@ -57,42 +57,42 @@ pub enum AcceptError {
 
 /// An accepted TLS connection.
 #[derive(Debug)]
-pub struct Accepted {
+pub(crate) struct Accepted {
     /// The decrypted stream.
-    pub stream: Stream,
+    pub(crate) stream: Stream,
     /// The application protocol agreed on.
-    pub alpn: Option<Vec<u8>>,
+    pub(crate) alpn: Option<Vec<u8>>,
     /// The server name that the client sent.
-    pub server_name: Option<String>,
+    pub(crate) server_name: Option<String>,
     /// The client, when it showed a certificate.
-    pub peer: Option<Arc<PeerIdentity>>,
+    pub(crate) peer: Option<Arc<PeerIdentity>>,
     /// The version, such as `TLSv1.3`.
-    pub version: &'static str,
+    pub(crate) version: &'static str,
     /// The cipher suite's IANA name.
-    pub cipher: String,
+    pub(crate) cipher: String,
 }
 
 impl ServerTlsSlot {
     /// Settings without anything built.
     #[must_use]
-    pub fn new(settings: DownstreamTls) -> Self {
+    pub(crate) fn new(settings: DownstreamTls) -> Self {
         Self { settings, built: ArcSwapOption::empty() }
     }
 
     /// What was asked for.
     #[must_use]
-    pub const fn settings(&self) -> &DownstreamTls {
+    pub(crate) const fn settings(&self) -> &DownstreamTls {
         &self.settings
     }
 
     /// Whether handshakes can be made.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.built.load().is_some()
     }
 
     /// The names of the secrets that it needs.
-    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
         secret_names(&self.settings.options)
     }
 
@@ -100,14 +100,14 @@ impl ServerTlsSlot {
     ///
     /// # Errors
     /// When one is missing or unusable; what was built before stays in use.
-    pub fn refresh(&self, materials: &Materials) -> Result<(), MaterialError> {
+    pub(crate) fn refresh(&self, materials: &Materials) -> Result<(), MaterialError> {
         self.built.store(Some(Arc::new(self.build(materials)?)));
         Ok(())
     }
 
     /// The URIs of the certificate that is shown.
     #[must_use]
-    pub fn own_uris(&self) -> Vec<String> {
+    pub(crate) fn own_uris(&self) -> Vec<String> {
         self.built.load().as_ref().map(|built| built.own_uris.clone()).unwrap_or_default()
     }
 
@@ -144,7 +144,7 @@ impl ServerTlsSlot {
     ///
     /// # Errors
     /// When it fails or takes too long; the connection is closed then.
-    pub async fn accept(
+    pub(crate) async fn accept(
         &self,
         socket: Prefixed<TcpStream>,
         timeout: Option<Duration>,
