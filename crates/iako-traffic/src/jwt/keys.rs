@@ -1,13 +1,45 @@
 //! The keys of an issuer.
 
+use std::collections::HashSet;
+
 use jsonwebtoken::{DecodingKey, jwk::Jwk};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{reject::JwtRejection, token::Token};
 
+/// Tokens of one issuer whose good signature is remembered, in each of two generations. Bounds
+/// memory: tokens have a few hundred bytes, and a header at most some KiB.
+const REMEMBERED_MAX: usize = 512;
+
 /// Public keys of an issuer. Source: RFC 7517.
 #[derive(Debug, Default)]
-pub(super) struct KeySet(Vec<Key>);
+pub(super) struct KeySet {
+    keys: Vec<Key>,
+    /// New keys are a new set, so that what old ones signed is not remembered.
+    verified: Mutex<Remembered>,
+}
+
+/// Tokens with a good signature. Clients send the same token with every request, and checking a
+/// signature costs more than all the rest of a request.
+#[derive(Debug, Default)]
+struct Remembered {
+    newer: HashSet<Box<str>>,
+    older: HashSet<Box<str>>,
+}
+
+impl Remembered {
+    fn knows(&self, token: &str) -> bool {
+        self.newer.contains(token) || self.older.contains(token)
+    }
+
+    fn add(&mut self, token: &str) {
+        if self.newer.len() >= REMEMBERED_MAX {
+            self.older = std::mem::take(&mut self.newer);
+        }
+        self.newer.insert(token.into());
+    }
+}
 
 #[derive(Debug)]
 struct Key {
@@ -41,16 +73,27 @@ impl KeySet {
         if keys.is_empty() {
             return Err(JwksError::NoUsableKey { count: listed.len() });
         }
-        Ok(Self(keys))
+        Ok(Self { keys, verified: Mutex::default() })
     }
 
-    /// Whether one of the keys made the signature.
+    /// Whether one of the keys made the signature. Nobody waits for the memory of another worker.
     pub(super) fn verify(&self, token: &Token<'_>) -> Result<(), JwtRejection> {
-        if self.0.is_empty() {
+        if self.verified.try_lock().is_some_and(|verified| verified.knows(token.text)) {
+            return Ok(());
+        }
+        self.verify_anew(token)?;
+        if let Some(mut verified) = self.verified.try_lock() {
+            verified.add(token.text);
+        }
+        Ok(())
+    }
+
+    fn verify_anew(&self, token: &Token<'_>) -> Result<(), JwtRejection> {
+        if self.keys.is_empty() {
             return Err(JwtRejection::NoKeys);
         }
         let mut rejection = JwtRejection::NoMatchingKey;
-        for key in self.0.iter().filter(|key| key.fits(token)) {
+        for key in self.keys.iter().filter(|key| key.fits(token)) {
             let signed = token.signed.as_bytes();
             let verified =
                 jsonwebtoken::crypto::verify(token.signature, signed, &key.key, token.algorithm);

@@ -45,6 +45,10 @@ fn verifier(providers: &[(&str, JwtProvider)], requirement: JwtRequirement) -> J
 }
 
 fn ask(verifier: &JwtVerifier, target: &str, headers: &[(&str, &str)]) -> JwtDecision {
+    ask_at(verifier, NOW, target, headers)
+}
+
+fn ask_at(verifier: &JwtVerifier, now: u64, target: &str, headers: &[(&str, &str)]) -> JwtDecision {
     let connection =
         ConnectionInfo::plain("10.0.0.1:80".parse().unwrap(), "10.0.0.9:1".parse().unwrap());
     let headers: HeaderList = headers.iter().copied().collect();
@@ -64,7 +68,7 @@ fn ask(verifier: &JwtVerifier, target: &str, headers: &[(&str, &str)]) -> JwtDec
         client,
         internal: false,
     };
-    verifier.decide(&facts, UNIX_EPOCH + Duration::from_secs(NOW))
+    verifier.decide(&facts, UNIX_EPOCH + Duration::from_secs(now))
 }
 
 fn bearer(verifier: &JwtVerifier, token: &str) -> JwtDecision {
@@ -120,6 +124,25 @@ fn tokens_are_refused_in_the_words_of_envoy() {
     let missing = (401, "Jwt is missing".to_owned());
     assert_eq!(refused(ask(&plain, "/", &[])), missing);
     assert_eq!(refused(ask(&plain, "/", &[("authorization", "Basic YTpi")])), missing);
+}
+
+#[test]
+fn a_remembered_signature_does_not_make_a_token_younger() {
+    let plain = verifier(&[("p", provider())], by("p"));
+    let short = token(&json!({"iss": "me", "exp": NOW}));
+    let long = token(&json!({"iss": "me", "exp": NOW + 600}));
+    for _ in 0..2 {
+        assert_eq!(refused(bearer(&plain, &short)).0, 200);
+    }
+    let mut forged = short.clone();
+    forged.pop();
+    forged.push('x');
+    assert_eq!(refused(bearer(&plain, &forged)).0, 401);
+    let mixed =
+        format!("{}.{}", long.rsplit_once('.').unwrap().0, short.rsplit_once('.').unwrap().1);
+    assert_eq!(refused(bearer(&plain, &mixed)), (401, "Jwt verification fails".into()));
+    let late = ask_at(&plain, NOW + 100, "/", &[("authorization", &format!("Bearer {short}"))]);
+    assert_eq!(refused(late), (401, "Jwt is expired".into()));
 }
 
 #[test]

@@ -10,6 +10,8 @@ use super::{base64url, reject::JwtRejection};
 /// The parts of a JSON Web Token. Source: RFC 7515, RFC 7519.
 #[derive(Debug)]
 pub(super) struct Token<'t> {
+    /// All of it as it was sent.
+    pub(super) text: &'t str,
     /// What the signature covers: header and payload as they were sent.
     pub(super) signed: &'t str,
     /// The payload as it was sent, base64url.
@@ -50,8 +52,16 @@ impl<'t> Token<'t> {
         let bytes = base64url::decode(payload_text).ok_or(JwtRejection::PayloadBase64)?;
         let payload: Map<String, Value> =
             serde_json::from_slice(&bytes).map_err(|_not_json| JwtRejection::PayloadJson)?;
-        let token =
-            Self { signed, payload_text, signature, algorithm, algorithm_name, key_id, payload };
+        let token = Self {
+            text,
+            signed,
+            payload_text,
+            signature,
+            algorithm,
+            algorithm_name,
+            key_id,
+            payload,
+        };
         token.check_types()?;
         if base64url::decode(signature).is_none() {
             return Err(JwtRejection::SignatureBase64);

@@ -52,6 +52,7 @@ impl Group {
             members.iter().map(with_key).collect::<Vec<_>>()
         };
         let table = match policy {
+            _ if members.is_empty() => Table::None,
             LbPolicy::RingHash(ring) => Table::Ring(Ring::build(&hashed(), ring)),
             LbPolicy::Maglev(maglev) => Table::Maglev(Maglev::build(&hashed(), maglev)),
             LbPolicy::RoundRobin

@@ -70,3 +70,15 @@ fn murmur2(bytes: &[u8], seed: u64) -> u64 {
     }
     shift(shift(hash).wrapping_mul(MIX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn murmur_is_that_of_envoy() {
+        let hash = |text: &str| hash(HashFunction::Murmur2, text.as_bytes());
+        assert_eq!(hash("foo"), 9_631_199_822_919_835_226);
+        assert_eq!(hash("bar"), 11_474_628_671_133_349_555);
+    }
+}

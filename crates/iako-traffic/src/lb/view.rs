@@ -1,6 +1,6 @@
 //! Instances by priority, health and place, as of one moment.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 use iako_proxy_config::{Cluster, EndpointSet, HealthStatus};
 use iako_types::Locality;
@@ -21,8 +21,8 @@ pub(super) struct View {
 
 #[derive(Debug, Default)]
 struct PriorityView {
-    all: Group,
-    healthy: Group,
+    all: Arc<Group>,
+    healthy: Arc<Group>,
     degraded: Group,
     /// With locality-weighted balancing: places with their effective weight.
     healthy_places: Vec<(u64, Group)>,
@@ -79,7 +79,7 @@ impl View {
         let (level, availability) = priority::choose(&self.loads, level)?;
         let priority = self.priorities.get(level)?;
         let (group, places) = match availability {
-            Availability::Healthy => (&priority.healthy, &priority.healthy_places),
+            Availability::Healthy => (priority.healthy.as_ref(), &priority.healthy_places),
             Availability::Degraded => (&priority.degraded, &priority.degraded_places),
             Availability::All => {
                 return priority.all.choose(choice, draw).map(|place| (place, true));
@@ -130,9 +130,14 @@ impl PriorityView {
         let pool = Pool { source, members, factor };
         let healthy = pool.healthy(Availability::Healthy);
         let degraded = pool.healthy(Availability::Degraded);
+        let able = |member: &Member<'_>| member.health == Some(Availability::Healthy);
+        let whole = Arc::new(pool.group(&able));
+        // Usually all are healthy; tables for consistent balancing are large.
+        let all_able = members.iter().all(able);
+        let all = if all_able { Arc::clone(&whole) } else { Arc::new(pool.group(&|_| true)) };
         Self {
-            all: pool.group(&|_| true),
-            healthy: pool.group(&|member| member.health == Some(Availability::Healthy)),
+            all,
+            healthy: whole,
             degraded: pool.group(&|member| member.health == Some(Availability::Degraded)),
             healthy_places: healthy,
             degraded_places: degraded,
