@@ -170,12 +170,12 @@ pub fn explain(
     let caller = client::resolve(snapshot, &request.from)?;
     let mut walk = Walk { snapshot, request, target, explanation: Explanation::default() };
     match &caller {
-        Caller::Sidecar(workload) => walk.from_sidecar(workload)?,
-        Caller::Plain(workload) => walk.from_plain(workload.address, Some(workload)),
-        Caller::Gateway(workload) => walk.from_gateway(std::slice::from_ref(workload), None)?,
+        Caller::Sidecar(workload) => walk.send_by_sidecar(workload)?,
+        Caller::Plain(workload) => walk.send_plain(workload),
+        Caller::Gateway(workload) => walk.send_by_gateway(std::slice::from_ref(workload), None)?,
         Caller::Outside(address) => {
             let gateways = client::gateways(snapshot);
-            walk.from_gateway(&gateways, *address)?;
+            walk.send_by_gateway(&gateways, *address)?;
         }
     }
     Ok(walk.explanation)

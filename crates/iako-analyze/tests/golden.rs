@@ -1,5 +1,7 @@
 //! Findings and explanations. `UPDATE_EXPECT=1` writes them anew.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use std::{
     net::Ipv4Addr,
     path::Path,

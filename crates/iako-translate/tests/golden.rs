@@ -1,5 +1,7 @@
 //! Plans of small directories, in a readable form. `UPDATE_EXPECT=1` writes them anew.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
+
 mod golden {
     pub(crate) mod text;
 }
@@ -93,6 +95,11 @@ fn policies_lose_what_connections_cannot_answer_on_the_safe_side() {
 fn gateways_end_tls_pass_it_through_and_redirect() {
     let snapshot = snapshot("testdata/gateway");
     expect_file!["../testdata/gateway.plan"].assert_eq(&gateway_plan(&snapshot, "edge"));
+}
+
+#[test]
+fn captured_traffic_has_a_listener_for_each_port() {
+    check("testdata/captured", "web-1", &expect_file!["../testdata/captured.plan"]);
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(super) fn unused_rules(snapshot: &MeshSnapshot, findings: &mut Findings) {
             || "define a Service or a ServiceEntry of this name, or name another host".to_owned(),
             |near| format!("did you mean {near}?"),
         );
-        findings.add(code, of, &part, message, &help);
+        findings.add(code, of, &part, (message, &help));
     }
 }
 
@@ -60,7 +60,7 @@ pub(super) fn empty_subsets(snapshot: &MeshSnapshot, findings: &mut Findings) {
             let help = "give the pods these labels, or the subset theirs";
             let of = (Kind::DestinationRule, object.as_ref());
             let part = Part { path, line: subset.line };
-            findings.add(Code::SubsetWithoutEndpoints, of, &part, message, help);
+            findings.add(Code::SubsetWithoutEndpoints, of, &part, (message, help));
         }
     }
 }

@@ -17,14 +17,13 @@ pub(super) struct Part<'a> {
 }
 
 impl Findings {
-    /// Adds a finding about a part of an object, with advice.
+    /// Adds a finding about a part of an object: what is wrong, and what to do.
     pub(super) fn add<T>(
         &mut self,
         code: Code,
         (kind, object): (Kind, &Object<T>),
         part: &Part<'_>,
-        message: String,
-        help: &str,
+        (message, help): (String, &str),
     ) {
         let origin =
             if part.line == 0 { object.origin.clone() } else { object.origin_at(part.line) };

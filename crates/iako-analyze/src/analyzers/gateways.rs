@@ -27,7 +27,7 @@ pub(super) fn without_workload(snapshot: &MeshSnapshot, findings: &mut Findings)
         let help = "give the pods of a gateway these labels";
         let of = (Kind::Gateway, gateway.as_ref());
         let part = Part { path: "spec.selector", line: 0 };
-        findings.add(Code::GatewayWithoutWorkload, of, &part, message, help);
+        findings.add(Code::GatewayWithoutWorkload, of, &part, (message, help));
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) fn conflicts(snapshot: &MeshSnapshot, findings: &mut Findings) {
                 let of = (Kind::Gateway, gateway.as_ref());
                 let part = Part { path, line: server.line };
                 let help = "use another port or other hosts, or select another gateway";
-                findings.add(Code::GatewayConflict, of, &part, message, help);
+                findings.add(Code::GatewayConflict, of, &part, (message, help));
             }
             older.push((gateway, server));
         }
@@ -116,7 +116,7 @@ pub(super) fn missing_secrets(snapshot: &MeshSnapshot, findings: &mut Findings) 
                 let path = &format!("spec.servers[{at}].tls.credentialName");
                 let of = (Kind::Gateway, gateway.as_ref());
                 let part = Part { path, line: server.line };
-                findings.add(Code::SecretNotFound, of, &part, message, help);
+                findings.add(Code::SecretNotFound, of, &part, (message, help));
             }
         }
     }

@@ -50,7 +50,7 @@ fn check_selector<T>(
     );
     let help = "compare the selector with the labels of the pod templates";
     let part = Part { path: "spec.selector.matchLabels", line: 0 };
-    findings.add(Code::SelectorMatchesNothing, (kind, object), &part, message, help);
+    findings.add(Code::SelectorMatchesNothing, (kind, object), &part, (message, help));
 }
 
 /// Objects of which an older one of the same scope counts alone.
@@ -84,8 +84,7 @@ fn report_shadow<'a, T>(
             Code::PolicyShadowed,
             (kind, object),
             &Part { path: "", line: 0 },
-            message,
-            help,
+            (message, help),
         );
     } else {
         older.push((scope, object));
@@ -129,7 +128,7 @@ pub(super) fn identities(snapshot: &MeshSnapshot, findings: &mut Findings) {
             let path = &format!("spec.rules[{at}]");
             let part = Part { path, line: rule.line };
             let help = "set a PeerAuthentication with mode STRICT for these workloads";
-            findings.add(Code::IdentityWithoutMutualTls, of, &part, message, help);
+            findings.add(Code::IdentityWithoutMutualTls, of, &part, (message, help));
         }
     }
 }
@@ -230,7 +229,7 @@ pub(super) fn tokens(snapshot: &MeshSnapshot, findings: &mut Findings) {
             let path = &format!("spec.rules[{at}]");
             let part = Part { path, line: rule.line };
             let help = "add a RequestAuthentication with the issuer and its keys";
-            findings.add(Code::TokenNeverChecked, of, &part, message, help);
+            findings.add(Code::TokenNeverChecked, of, &part, (message, help));
         }
     }
 }
@@ -263,7 +262,7 @@ pub(super) fn http_rules_on_tcp(snapshot: &MeshSnapshot, findings: &mut Findings
         let path = &format!("spec.rules[{at}]");
         let part = Part { path, line: rule.line };
         let help = "limit the rule to ports that carry HTTP, with to.operation.ports";
-        findings.add(Code::BroaderThanMeant, of, &part, message, help);
+        findings.add(Code::BroaderThanMeant, of, &part, (message, help));
     }
 }
 

@@ -66,7 +66,7 @@ fn check(
             Some(near) => format!("did you mean {near}?"),
             None => "define a Service or a ServiceEntry of this name, or name another host".into(),
         };
-        findings.add(Code::HostNotFound, of, &Part { path, line: *line }, message, &help);
+        findings.add(Code::HostNotFound, of, &Part { path, line: *line }, (message, &help));
         return;
     };
     check_port(service, of, (destination, path, *line), findings);
@@ -87,12 +87,12 @@ fn check_port(
         Some(number) if service.port(number).is_none() => {
             let message = format!("{} has no port {number}", service.host);
             let help = format!("its ports are {ports}; the port of the pods is not meant here");
-            findings.add(Code::PortNotFound, of, &part, message, &help);
+            findings.add(Code::PortNotFound, of, &part, (message, &help));
         }
         None if service.ports.len() > 1 => {
             let message = format!("{} has several ports, so one must be named", service.host);
             let help = format!("add port.number with one of {ports}");
-            findings.add(Code::PortRequired, of, &part, message, &help);
+            findings.add(Code::PortRequired, of, &part, (message, &help));
         }
         Some(_) | None => {}
     }
@@ -135,7 +135,7 @@ fn check_subset(
         }
     };
     let path = &format!("{path}.subset");
-    findings.add(Code::SubsetNotFound, of, &Part { path, line: *line }, message, &help);
+    findings.add(Code::SubsetNotFound, of, &Part { path, line: *line }, (message, &help));
 }
 
 /// Gateways that do not exist, or serve none of the hosts.
@@ -154,14 +154,14 @@ pub(super) fn gateway_references(snapshot: &MeshSnapshot, findings: &mut Finding
                         || "name a Gateway as namespace/name, or by name in this namespace".into(),
                         |near| format!("did you mean {near}?"),
                     );
-                    findings.add(Code::GatewayNotFound, of, &part, message, &help);
+                    findings.add(Code::GatewayNotFound, of, &part, (message, &help));
                 }
                 Some(gateway) if !shares_a_host(gateway, object) => {
                     let message =
                         format!("the Gateway {namespace}/{name} serves none of these hosts");
                     let help = "the hosts of the Gateway's servers and of the VirtualService must \
                                 overlap";
-                    findings.add(Code::HostNotOnGateway, of, &part, message, help);
+                    findings.add(Code::HostNotOnGateway, of, &part, (message, help));
                 }
                 Some(_) => {}
             }
@@ -210,7 +210,7 @@ pub(super) fn host_conflicts(snapshot: &MeshSnapshot, findings: &mut Findings) {
                 let path = &format!("spec.hosts[{at}]");
                 let help = "put the rules of one host into one VirtualService";
                 let of = (Kind::VirtualService, object.as_ref());
-                findings.add(Code::HostConflict, of, &Part { path, line: 0 }, message, help);
+                findings.add(Code::HostConflict, of, &Part { path, line: 0 }, (message, help));
             } else {
                 owners.push((host, object));
             }

@@ -27,7 +27,7 @@ pub(super) fn missing_providers(snapshot: &MeshSnapshot, findings: &mut Findings
             );
             let message = format!("no extension provider is called {name}");
             let of = (Kind::Telemetry, object.as_ref());
-            findings.add(Code::ProviderNotFound, of, &Part { path, line: 0 }, message, &help);
+            findings.add(Code::ProviderNotFound, of, &Part { path, line: 0 }, (message, &help));
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn conflicts(snapshot: &MeshSnapshot, findings: &mut Findings) {
                 let help = "use ISTIO_MUTUAL, or remove tls: clients then find out themselves what \
                             each server accepts";
                 let part = Part { path: "spec.trafficPolicy.tls.mode", line: 0 };
-                findings.add(Code::MutualTlsConflict, of, &part, message, help);
+                findings.add(Code::MutualTlsConflict, of, &part, (message, help));
             }
         }
     }

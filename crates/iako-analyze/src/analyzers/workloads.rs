@@ -68,7 +68,7 @@ pub(super) fn target_ports(snapshot: &MeshSnapshot, findings: &mut Findings) {
                 let declared = &workload.ports;
                 let known = declared.is_empty()
                     || declared.iter().any(|declared| declared.port == endpoint.port);
-                (!known).then(|| (endpoint.port, workload))
+                (!known).then_some((endpoint.port, workload))
             });
             let Some((target, workload)) = wrong else { continue };
             let declared: Vec<String> =

@@ -84,6 +84,9 @@ fn is_gateway(workload: &Workload) -> bool {
     workload.annotations.get(GATEWAY_ANNOTATION).is_some_and(|value| value == "true")
 }
 
+/// What a name may mean of a workload.
+type Meaning<'a> = dyn Fn(&Workload) -> bool + 'a;
+
 fn named(
     snapshot: &MeshSnapshot,
     namespace: Option<&str>,
@@ -93,7 +96,7 @@ fn named(
         namespace.is_none_or(|namespace| workload.namespace.as_str() == namespace)
     };
     // The narrowest meaning of a name comes first.
-    let meanings: [&dyn Fn(&Workload) -> bool; 4] = [
+    let meanings: [&Meaning<'_>; 4] = [
         &|workload| workload.name == name,
         &|workload| workload.owner.name == name,
         &|workload| workload.service_account.as_str() == name,

@@ -23,6 +23,17 @@ impl Hop {
         self.headers.iter().map(|(name, value)| (name.as_str(), value.clone())).collect()
     }
 
+    /// The head of the request; `headers` is its [`Self::header_list`].
+    pub(crate) fn head<'a>(&'a self, headers: &'a HeaderList) -> RequestHead<'a> {
+        RequestHead {
+            method: &self.method,
+            scheme: self.scheme,
+            authority: &self.authority,
+            path_and_query: &self.path_and_query,
+            headers,
+        }
+    }
+
     /// Asks `question` about the request, as a proxy with these settings would.
     pub(crate) fn ask<R>(
         &self,
@@ -32,13 +43,7 @@ impl Hop {
         let headers = self.header_list();
         let client = ClientAddress::resolve(settings, &self.connection, &headers);
         let facts = RequestFacts {
-            head: RequestHead {
-                method: &self.method,
-                scheme: self.scheme,
-                authority: &self.authority,
-                path_and_query: &self.path_and_query,
-                headers: &headers,
-            },
+            head: self.head(&headers),
             connection: &self.connection,
             metadata: &self.metadata,
             client: client.client,

@@ -36,7 +36,7 @@ pub(super) struct ClientProxy<'a> {
 
 impl Walk<'_> {
     /// A workload with a sidecar sends the request.
-    pub(super) fn from_sidecar(&mut self, workload: &Arc<Workload>) -> Result<(), ExplainError> {
+    pub(super) fn send_by_sidecar(&mut self, workload: &Arc<Workload>) -> Result<(), ExplainError> {
         let name = format!("{}/{}", workload.namespace, workload.name);
         let scope = ProxyScope::from_workload(workload, &self.snapshot.mesh.cluster_domain)
             .ok_or_else(|| ExplainError::NoAddress(name.clone()))?;
@@ -111,7 +111,7 @@ impl Walk<'_> {
     }
 
     /// Somebody outside sends the request to a gateway: the first one that knows the host.
-    pub(super) fn from_gateway(
+    pub(super) fn send_by_gateway(
         &mut self,
         gateways: &[Arc<Workload>],
         address: Option<IpAddr>,
@@ -193,7 +193,7 @@ impl Walk<'_> {
             return;
         };
         match &chain.terminal {
-            Terminal::Tcp(tcp) => self.stream(proxy, tcp, connection),
+            Terminal::Tcp(tcp) => self.stream(proxy, tcp, &connection),
             Terminal::Http(settings) => {
                 let name = match &settings.routes {
                     RouteSource::Rds(name) => name.as_str(),
@@ -240,8 +240,9 @@ impl Walk<'_> {
             }
         });
         let Some((matched, trace)) = matched else { return };
-        self.tell_route(&trace, &matched);
-        if self.answered(&matched, &hop) {
+        let answer = answer(&matched, &hop);
+        self.tell_route(&trace, &matched, answer.as_ref());
+        if answer.is_some() {
             return;
         }
         self.limits(settings, &matched, &hop);
@@ -301,51 +302,28 @@ impl Walk<'_> {
         self.respond(404);
     }
 
-    fn tell_route(&mut self, trace: &iako_traffic::RouteTrace<'_>, matched: &RouteMatchResult<'_>) {
+    fn tell_route(
+        &mut self,
+        trace: &iako_traffic::RouteTrace<'_>,
+        matched: &RouteMatchResult<'_>,
+        answer: Option<&(u16, String)>,
+    ) {
         let route = matched.route;
         let named = if route.name.is_empty() { String::new() } else { format!(" {}", route.name) };
         let mut why = format!(
             "the rule{named} takes it ({}): it is {}",
             why::taken(route),
-            why::action(&route.action)
+            answer.map_or_else(|| why::action(&route.action), |(_, words)| words.clone())
         );
         let before = passed_over(trace);
         if !before.is_empty() {
             why.push_str("; before it: ");
             why.push_str(&before);
         }
-        self.step("route", Outcome::Chosen, route.origin.as_ref(), why);
-    }
-
-    /// Whether the route answers itself.
-    fn answered(&mut self, matched: &RouteMatchResult<'_>, hop: &Hop) -> bool {
-        let origin = matched.route.origin.as_ref();
-        match &matched.route.action {
-            Action::Forward(_) => false,
-            Action::Respond(response) => {
-                let body = String::from_utf8_lossy(&response.body);
-                let body = body.trim();
-                let said = if body.is_empty() { String::new() } else { format!(": {body}") };
-                let why = format!("the proxy answers itself{said}");
-                self.step("route", Outcome::Answered, origin, why);
-                self.respond(response.status);
-                true
-            }
-            Action::Redirect(redirect) => {
-                let headers = hop.header_list();
-                let head = iako_traffic::RequestHead {
-                    method: &hop.method,
-                    scheme: hop.scheme,
-                    authority: &hop.authority,
-                    path_and_query: &hop.path_and_query,
-                    headers: &headers,
-                };
-                let location = matched.redirect_location(redirect, &head);
-                let why = format!("the client is sent to {location}");
-                self.step("route", Outcome::Answered, origin, why);
-                self.respond(redirect.status);
-                true
-            }
+        let outcome = if answer.is_some() { Outcome::Answered } else { Outcome::Chosen };
+        self.step("route", outcome, route.origin.as_ref(), why);
+        if let Some((status, _)) = answer {
+            self.respond(*status);
         }
     }
 
@@ -400,6 +378,24 @@ impl Walk<'_> {
     }
 }
 
+/// The answer that a route gives itself, in words.
+fn answer(matched: &RouteMatchResult<'_>, hop: &Hop) -> Option<(u16, String)> {
+    match &matched.route.action {
+        Action::Forward(_) => None,
+        Action::Respond(response) => {
+            let body = String::from_utf8_lossy(&response.body);
+            let body = body.trim();
+            let said = if body.is_empty() { String::new() } else { format!(": {body}") };
+            Some((response.status, format!("answered with {}{said}", response.status)))
+        }
+        Action::Redirect(redirect) => {
+            let headers = hop.header_list();
+            let location = matched.redirect_location(redirect, &hop.head(&headers));
+            Some((redirect.status, format!("sent to {location} with {}", redirect.status)))
+        }
+    }
+}
+
 fn is_whole(share: iako_types::Percent) -> bool {
     share == iako_types::Percent::HUNDRED
 }
@@ -445,14 +441,7 @@ fn passed_over(trace: &iako_traffic::RouteTrace<'_>) -> String {
 /// The request as it leaves the proxy: path, host and headers as the route changes them.
 fn rewritten(matched: &RouteMatchResult<'_>, mut hop: Hop) -> Hop {
     let headers = hop.header_list();
-    let head = iako_traffic::RequestHead {
-        method: &hop.method,
-        scheme: hop.scheme,
-        authority: &hop.authority,
-        path_and_query: &hop.path_and_query,
-        headers: &headers,
-    };
-    let authority = match matched.host_change(&head) {
+    let authority = match matched.host_change(&hop.head(&headers)) {
         Some(HostChange::To(host)) => Some(host.into_owned()),
         Some(HostChange::EndpointHostname) | None => None,
     };

@@ -36,7 +36,7 @@ impl Walk<'_> {
         }
         let table = FilterChainTable::compile(Arc::new(listener.clone()));
         match table.find(&connection).map(|chain| chain.terminal.clone()) {
-            Some(Terminal::Tcp(tcp)) => self.stream(proxy, &tcp, connection),
+            Some(Terminal::Tcp(tcp)) => self.stream(proxy, &tcp, &connection),
             Some(Terminal::Http(_)) | None => {
                 let why = format!("nothing on port {port} takes TLS for {}", self.target.host);
                 self.step("host", Outcome::Refused, None, why);
@@ -50,9 +50,9 @@ impl Walk<'_> {
         &mut self,
         proxy: &ClientProxy<'_>,
         tcp: &TcpProxy,
-        connection: ConnectionInfo,
+        connection: &ConnectionInfo,
     ) {
-        if self.rules_at_gateway(proxy, &connection) == Verdict::Stop {
+        if self.rules_at_gateway(proxy, connection) == Verdict::Stop {
             return;
         }
         let Some(name) = tcp_cluster(&tcp.target, self.request.draw).map(str::to_owned) else {

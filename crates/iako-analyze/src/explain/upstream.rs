@@ -1,13 +1,10 @@
 //! From the cluster to the server: instances, TLS, and a client without a sidecar.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
-};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use iako_proxy_config::{
     Cluster, Discovery, Endpoint, EndpointAddress, EndpointSet, HealthStatus, HttpProtocol,
-    UpstreamTls, UpstreamTransport,
+    StringMatch, UpstreamTls, UpstreamTransport,
 };
 use iako_registry::Workload;
 use iako_traffic::{ConnectionInfo, Metadata, PeerCertificate, TlsFacts};
@@ -126,7 +123,8 @@ impl Walk<'_> {
                 } else {
                     tls.options.alpn.clone()
                 };
-                let why = tls_sentence(tls, &proxy.workload.identity, automatic);
+                let because = if automatic { ", because the instance takes it" } else { "" };
+                let why = tls_sentence(tls, &proxy.workload.identity, because);
                 self.step("tls", Outcome::Chosen, origin, why);
                 "tls".clone_into(&mut connection.transport_protocol);
                 connection.server_name = tls.sni.clone().unwrap_or_default();
@@ -138,22 +136,18 @@ impl Walk<'_> {
     }
 
     /// A workload without a sidecar sends the request: straight to an instance, in plain text.
-    pub(super) fn from_plain(&mut self, address: Option<IpAddr>, workload: Option<&Arc<Workload>>) {
-        let name = workload.map_or_else(
-            || "the client".to_owned(),
-            |workload| format!("{}/{}", workload.namespace, workload.name),
-        );
+    pub(super) fn send_plain(&mut self, workload: &Workload) {
+        let name = format!("{}/{}", workload.namespace, workload.name);
         let why = format!("{name} has no sidecar: nothing routes or protects what it sends");
         self.step("client", Outcome::Chosen, None, why);
-        let namespace = workload.map(|workload| workload.namespace.clone()).unwrap_or_default();
-        let Some(endpoint) = self.plain_endpoint(&namespace) else {
+        let Some(endpoint) = self.plain_endpoint(&workload.namespace) else {
             let why = format!("no service is called {}", self.target.host);
             self.step("host", Outcome::Refused, None, why);
             self.close();
             return;
         };
         self.explanation.endpoints = vec![endpoint.to_string()];
-        let remote = SocketAddr::new(address.unwrap_or(NOWHERE.ip()), CLIENT_PORT);
+        let remote = SocketAddr::new(workload.address.unwrap_or(NOWHERE.ip()), CLIENT_PORT);
         let hop = Hop {
             method: self.request.method.to_ascii_uppercase(),
             scheme: "http",
@@ -184,7 +178,7 @@ impl Walk<'_> {
     }
 }
 
-fn tls_sentence(tls: &UpstreamTls, identity: &SpiffeId, automatic: bool) -> String {
+fn tls_sentence(tls: &UpstreamTls, identity: &SpiffeId, because: &str) -> String {
     if tls.options.certificates.is_empty() {
         return "TLS that the client's proxy speaks, without a certificate of its own".to_owned();
     }
@@ -194,16 +188,18 @@ fn tls_sentence(tls: &UpstreamTls, identity: &SpiffeId, automatic: bool) -> Stri
         .subject_alt_names
         .iter()
         .map(|name| match &name.matcher {
-            iako_proxy_config::StringMatch::Exact { value, .. } => value.clone(),
-            _ => "a pattern of names".to_owned(),
+            StringMatch::Exact { value, .. } => value.clone(),
+            StringMatch::Prefix { .. }
+            | StringMatch::Suffix { .. }
+            | StringMatch::Contains { .. }
+            | StringMatch::Regex(_) => "somebody of a pattern".to_owned(),
         })
         .collect();
     let expected = match servers.len() {
         0 => String::new(),
         _ => format!("; the server must be {}", servers.join(" or ")),
     };
-    let chosen = if automatic { "mutual TLS, because the instance takes it" } else { "mutual TLS" };
-    format!("{chosen}: the client proves {identity}{expected}")
+    format!("mutual TLS{because}: the client proves {identity}{expected}")
 }
 
 fn client_facts(tls: &UpstreamTls, identity: &SpiffeId) -> TlsFacts {

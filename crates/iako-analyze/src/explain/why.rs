@@ -2,7 +2,7 @@
 
 use iako_proxy_config::{
     Action, Cluster, ClusterTarget, HeaderCheck, HeaderMatch, PathMatch, QueryCheck, Route,
-    RouteAction, StringMatch,
+    StringMatch, WeightedCluster,
 };
 use iako_traffic::Mismatch;
 
@@ -66,28 +66,24 @@ pub(crate) fn taken(route: &Route) -> String {
     words.join(", ")
 }
 
-/// Where a route may send, with shares.
-pub(crate) fn targets(action: &RouteAction) -> String {
-    match &action.target {
-        ClusterTarget::Cluster(name) => name.clone(),
-        ClusterTarget::Header(name) => format!("the cluster that the header {name} names"),
-        ClusterTarget::Weighted(targets) => {
-            let whole: u64 = targets.iter().map(|target| u64::from(target.weight)).sum();
-            let share = |weight: u32| {
-                u64::from(weight).saturating_mul(100).checked_div(whole).unwrap_or_default()
-            };
-            let words = targets
-                .iter()
-                .map(|target| format!("{} % to {}", share(target.weight), target.cluster));
-            words.collect::<Vec<_>>().join(", ")
-        }
-    }
+/// Targets with their shares.
+fn shares(targets: &[WeightedCluster]) -> String {
+    let whole: u64 = targets.iter().map(|target| u64::from(target.weight)).sum();
+    let share =
+        |weight: u32| u64::from(weight).saturating_mul(100).checked_div(whole).unwrap_or_default();
+    let words =
+        targets.iter().map(|target| format!("{} % to {}", share(target.weight), target.cluster));
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// What an action does, in a few words.
 pub(crate) fn action(action: &Action) -> String {
     match action {
-        Action::Forward(action) => format!("sent to {}", targets(action)),
+        Action::Forward(action) => match &action.target {
+            ClusterTarget::Cluster(name) => format!("sent to {name}"),
+            ClusterTarget::Header(name) => format!("sent to the cluster that {name} names"),
+            ClusterTarget::Weighted(weighted) => format!("sent, {}", shares(weighted)),
+        },
         Action::Redirect(redirect) => format!("redirected with {}", redirect.status),
         Action::Respond(response) => format!("answered with {}", response.status),
     }

@@ -54,6 +54,8 @@ struct Draft<'a> {
     /// Where its rules come from, in no order yet.
     sources: Vec<(BoundServer<'a>, &'a Object<VirtualService>)>,
     require_tls: TlsRequirement,
+    /// The port that the Gateway object names.
+    port: u16,
 }
 
 /// The table of the servers that share one name.
@@ -81,7 +83,7 @@ fn add_server<'a>(outlook: &Outlook<'a>, server: &BoundServer<'a>, drafts: &mut 
         }
         let hosts = object.spec.hosts.iter();
         for host in hosts.flat_map(|host| served(server, &object.meta.namespace, host)) {
-            let draft = draft_of(drafts, host);
+            let draft = draft_of(drafts, host, server);
             draft.require_tls = stricter(draft.require_tls, require_tls);
             let known = draft.sources.iter().any(|(_, other)| std::ptr::eq(*other, object));
             if !known {
@@ -92,14 +94,20 @@ fn add_server<'a>(outlook: &Outlook<'a>, server: &BoundServer<'a>, drafts: &mut 
     if redirect {
         // Hosts without rules are sent to HTTPS too.
         for own in &server.bound.server.hosts {
-            draft_of(drafts, own.host.clone()).require_tls = TlsRequirement::All;
+            draft_of(drafts, own.host.clone(), server).require_tls = TlsRequirement::All;
         }
     }
 }
 
-fn draft_of<'d, 'a>(drafts: &'d mut Vec<Draft<'a>>, host: HostPattern) -> &'d mut Draft<'a> {
+fn draft_of<'d, 'a>(
+    drafts: &'d mut Vec<Draft<'a>>,
+    host: HostPattern,
+    server: &BoundServer<'a>,
+) -> &'d mut Draft<'a> {
     let place = drafts.iter().position(|draft| draft.host == host).unwrap_or_else(|| {
-        drafts.push(Draft { host, sources: Vec::new(), require_tls: TlsRequirement::None });
+        let port = server.bound.server.port;
+        let require_tls = TlsRequirement::None;
+        drafts.push(Draft { host, sources: Vec::new(), require_tls, port });
         drafts.len().saturating_sub(1)
     });
     #[expect(clippy::indexing_slicing, reason = "found or pushed in the lines above")]
@@ -133,14 +141,13 @@ fn virtual_host(outlook: &Outlook<'_>, mut draft: Draft<'_>) -> VirtualHost {
         routes.into_iter().partition(is_catch_all);
     // Only the first of those that take everything can ever be reached.
     ordered.extend(catch_all.into_iter().take(1));
-    let port = draft.sources.first().map_or(0, |(server, _)| server.bound.server.port);
     let domain = match &draft.host {
         HostPattern::Any => Domain::Any,
         HostPattern::Below(domain) => Domain::Suffix(format!(".{domain}")),
         HostPattern::Exact(host) => Domain::Exact(host.to_string()),
     };
     VirtualHost {
-        name: format!("{}:{port}", draft.host),
+        name: format!("{}:{}", draft.host, draft.port),
         domains: vec![domain],
         routes: ordered,
         require_tls: draft.require_tls,

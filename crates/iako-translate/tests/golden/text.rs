@@ -96,7 +96,16 @@ fn chain(out: &mut String, chain: &FilterChain, word: &str) {
                             line(out, &format!("    jwt requires {:?}", rule.requirement));
                         }
                     }
-                    _ => line(out, &format!("    {}", filter.name)),
+                    HttpFilterKind::Router(_)
+                    | HttpFilterKind::Fault(_)
+                    | HttpFilterKind::Cors
+                    | HttpFilterKind::PeerMetadata(_)
+                    | HttpFilterKind::Alpn
+                    | HttpFilterKind::Stats(_)
+                    | HttpFilterKind::GrpcStats
+                    | HttpFilterKind::Unsupported(_) => {
+                        line(out, &format!("    {}", filter.name));
+                    }
                 }
             }
             match &http.routes {
@@ -156,15 +165,15 @@ fn string(check: &StringMatch) -> String {
     }
 }
 
-fn joined(parts: Vec<String>, word: &str) -> String {
+fn joined(parts: &[String], word: &str) -> String {
     format!("({})", parts.join(word))
 }
 
 fn permission(it: &Permission) -> String {
     match it {
         Permission::Any => "any".to_owned(),
-        Permission::And(all) => joined(all.iter().map(permission).collect(), " and "),
-        Permission::Or(any) => joined(any.iter().map(permission).collect(), " or "),
+        Permission::And(all) => joined(&all.iter().map(permission).collect::<Vec<_>>(), " and "),
+        Permission::Or(any) => joined(&any.iter().map(permission).collect::<Vec<_>>(), " or "),
         Permission::Not(it) => format!("not {}", permission(it)),
         Permission::Header(it) => format!("{} {}", it.name, header(&it.check)),
         Permission::Path(it) => format!("path {}", string(it)),
@@ -179,8 +188,8 @@ fn permission(it: &Permission) -> String {
 fn principal(it: &Principal) -> String {
     match it {
         Principal::Any => "any".to_owned(),
-        Principal::And(all) => joined(all.iter().map(principal).collect(), " and "),
-        Principal::Or(any) => joined(any.iter().map(principal).collect(), " or "),
+        Principal::And(all) => joined(&all.iter().map(principal).collect::<Vec<_>>(), " and "),
+        Principal::Or(any) => joined(&any.iter().map(principal).collect::<Vec<_>>(), " or "),
         Principal::Not(it) => format!("not {}", principal(it)),
         Principal::Authenticated(None) => "anybody authenticated".to_owned(),
         Principal::Authenticated(Some(it)) => format!("identity {}", string(it)),
@@ -199,7 +208,7 @@ fn value(it: &MetadataValueMatch) -> String {
         MetadataValueMatch::Bool(it) => it.to_string(),
         MetadataValueMatch::Text(it) => string(it),
         MetadataValueMatch::ListContains(it) => format!("list with {}", value(it)),
-        MetadataValueMatch::Or(any) => joined(any.iter().map(value).collect(), " or "),
+        MetadataValueMatch::Or(any) => joined(&any.iter().map(value).collect::<Vec<_>>(), " or "),
     }
 }
 
