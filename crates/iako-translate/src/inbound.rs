@@ -47,6 +47,11 @@ struct InboundPort<'a> {
     services: Vec<(&'a Service, u16)>,
 }
 
+/// Longest silence of a client whose protocol has to be found out.
+pub(crate) fn detection_timeout(outlook: &Outlook<'_>) -> Duration {
+    outlook.mesh().protocol_detection_timeout.unwrap_or(DETECTION_TIMEOUT)
+}
+
 /// Adds the inbound side of a sidecar.
 pub(crate) fn add(outlook: &Outlook<'_>, plan: &mut Plan) {
     let ports = ports(outlook);
@@ -169,8 +174,7 @@ fn listener(outlook: &Outlook<'_>, port: &InboundPort<'_>, mode: MutualTlsMode) 
     };
     // Where the server may speak first, silence is an answer: the client speaks no TLS.
     if kind != chains::PortKind::Http && mode != MutualTlsMode::Strict {
-        listener.inspect_timeout =
-            Some(outlook.mesh().protocol_detection_timeout.unwrap_or(DETECTION_TIMEOUT));
+        listener.inspect_timeout = Some(detection_timeout(outlook));
         listener.continue_on_inspect_timeout = true;
     }
     listener.chains = chains::of_port(outlook, &local_target(port), mode, None);
@@ -204,7 +208,7 @@ fn virtual_inbound(
     listener.direction = Direction::Inbound;
     listener.inspectors =
         ListenerFilters { original_dst: true, tls: true, http: true, proxy_protocol: false };
-    listener.inspect_timeout = outlook.mesh().protocol_detection_timeout;
+    listener.inspect_timeout = Some(detection_timeout(outlook));
     listener.continue_on_inspect_timeout = true;
     let black_hole =
         tcp_proxy(outlook, Side::Inbound, TcpTarget::Cluster(BLACK_HOLE_CLUSTER.to_owned()));

@@ -20,6 +20,7 @@ use crate::{
     Plan,
     access_log::Side,
     filters::{connection_manager, network_filters, tcp_proxy},
+    inbound::detection_timeout,
     names::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER},
     outlook::Outlook,
 };
@@ -64,12 +65,12 @@ fn unknown_destinations(outlook: &Outlook<'_>) -> iako_proxy_config::FilterChain
     chain
 }
 
-fn port_listener(address: SocketAddr) -> Listener {
+fn port_listener(outlook: &Outlook<'_>, address: SocketAddr) -> Listener {
     let mut listener = Listener::new(format!("{}_{}", address.ip(), address.port()), address);
     listener.bind = false;
     listener.direction = Direction::Outbound;
     listener.continue_on_inspect_timeout = true;
-    listener.inspect_timeout = None;
+    listener.inspect_timeout = Some(detection_timeout(outlook));
     listener
 }
 
@@ -115,7 +116,7 @@ const fn is_unspecified(address: IpAddr) -> bool {
 
 /// A listener whose HTTP goes by a route table, and whose other traffic goes where it was meant to.
 fn http_listener(outlook: &Outlook<'_>, address: SocketAddr, table: &str) -> Listener {
-    let mut listener = port_listener(address);
+    let mut listener = port_listener(outlook, address);
     listener.inspectors.http = true;
     let prefix = format!("outbound_{address}");
     let routes = RouteSource::Rds(table.to_owned());
@@ -161,12 +162,17 @@ fn add_streams(
     for ports in stream_ports(outlook).into_values() {
         for (service, port) in ports {
             let address = captured_address(outlook, service, port.number);
-            let listener = listeners.entry(address).or_insert_with(|| port_listener(address));
+            let listener =
+                listeners.entry(address).or_insert_with(|| port_listener(outlook, address));
             // A listener made for HTTP passes everything else on; a service takes that place.
             if listener.default_chain.as_ref().is_some_and(is_unknown) && !port.protocol.is_tls() {
                 listener.default_chain = None;
             }
             fill(outlook, listener, &[(service, port)], plan);
+            // What no service of a shared port takes goes where it was meant to.
+            if listener.default_chain.is_none() && is_unspecified(address.ip()) {
+                listener.default_chain = Some(unknown_destinations(outlook));
+            }
         }
     }
 }
