@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 use iako_registry::{
     Change, LocalPodRole, MeshSnapshot, MeshState, Readiness, local_findings, local_pods,
 };
-use iako_resources::{ReadOptions, read_text};
+use iako_resources::{ReadOptions, Resource, read_text};
 
 const NETWORK: Ipv4Addr = Ipv4Addr::new(127, 15, 0, 0);
 
@@ -200,4 +200,51 @@ fn a_gateway_without_a_selector_asks_for_the_ingress_gateway() {
     assert_eq!(gateways.len(), 1);
     assert_eq!(gateways[0].name, "istio-ingressgateway");
     assert_eq!(gateways[0].ports[0].port, 8080);
+}
+
+#[test]
+fn entries_by_name_are_endpoints_too() {
+    let text = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: { name: old }
+spec:
+  hosts: [old.example.com]
+  location: MESH_INTERNAL
+  ports: [{ number: 80, name: http, protocol: HTTP, targetPort: 8080 }]
+  resolution: DNS
+  workloadSelector: { labels: { app: old } }
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: { name: one }
+spec: { address: one.example.com, labels: { app: old }, weight: 2 }
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: { name: two }
+spec: { address: 127.9.9.9, labels: { app: old }, ports: { http: 9090 } }
+";
+    let snapshot = replace(&mut MeshState::default(), "shop", text);
+    let host = "old.example.com".parse().unwrap();
+    let service = snapshot.service(&host, &"default".parse().unwrap()).unwrap();
+    let endpoints = service.endpoints(80).iter().map(|it| format!("{}:{}", it.address, it.port));
+    let endpoints: Vec<String> = endpoints.collect();
+    assert_eq!(endpoints, ["127.9.9.9:9090", "one.example.com:8080"]);
+}
+
+#[test]
+fn the_order_in_which_objects_come_does_not_matter() {
+    let content = read_text(SHOP, "shop.yaml", &ReadOptions::default());
+    let snapshot = |resources: Vec<Resource>| {
+        let mut state = MeshState::default();
+        for resource in resources {
+            state.apply(Change::Upsert { source: "api".to_owned(), resource });
+        }
+        MeshSnapshot::clone(&state.snapshot())
+    };
+    let forwards = snapshot(content.resources.clone());
+    let backwards = snapshot(content.resources.into_iter().rev().collect());
+    assert_eq!(forwards.services.len(), 1);
+    assert_eq!(forwards, backwards);
 }

@@ -266,3 +266,26 @@ fn the_two_forms_of_output_are_fixed() {
     .assert_eq(&render(first, Some(&text), Painter::Plain));
     expect![[r#"{"diagnostics":[{"code":"IAKO0022","severity":"error","subject":"VirtualService default/cart","path":"spec.http[0]","file":"shop.yaml","line":8,"column":5,"message":"the rule has none of route, redirect and directResponse","help":null}]}"#]].assert_eq(&serde_json::to_string(&diagnostics_json(&errors[..1])).unwrap());
 }
+
+#[test]
+fn json_is_read_however_it_is_laid_out() {
+    let long = "x".repeat(5000);
+    let text = format!(
+        "{{\n\t\"apiVersion\": \"v1\",\n\t\"kind\": \"List\",\n\t\"items\": [{{\"apiVersion\":\"v1\",\"kind\":\
+         \"ConfigMap\",\"metadata\":{{\"name\":\"a\"}},\"data\":{{\"k\":\"{long}\",\"u\":\"\\u00e4\\/\"}}}}]\n}}\n"
+    );
+    check(
+        &text,
+        expect![[r#"
+
+        kept: ConfigMap default/a
+    "#]],
+    );
+    check(
+        "apiVersion: v1\r\nkind: Namespace\r\nmetadata:\r\n  name: a\r\n",
+        expect![[r#"
+
+        kept: Namespace a
+    "#]],
+    );
+}

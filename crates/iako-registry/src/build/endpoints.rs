@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use iako_resources::{
-    EndpointSlice, Object, Service as ServiceObject, ServiceEntry, WorkloadEntry,
+    EndpointSlice, Labels, Object, Service as ServiceObject, ServiceEntry, WorkloadEntry,
     istio::service_entry::{EndpointAddress, Resolution},
     kubernetes::service::TargetPort,
     selects,
@@ -113,7 +113,7 @@ pub(super) fn of_entry(
     object: &Object<ServiceEntry>,
     host: &HostPattern,
     port: &ServicePort,
-    snapshot: &MeshSnapshot,
+    (parts, snapshot): (&Parts, &MeshSnapshot),
 ) -> Vec<Endpoint> {
     let spec = &object.spec;
     if spec.resolution == Resolution::None {
@@ -123,7 +123,10 @@ pub(super) fn of_entry(
         let selected = snapshot.workloads.iter().filter(|workload| {
             workload.namespace == object.meta.namespace && selects(selector, &workload.labels)
         });
-        return selected.filter_map(|workload| of_workload(workload, port)).collect();
+        let mut found: Vec<Endpoint> =
+            selected.filter_map(|workload| of_workload(workload, port)).collect();
+        found.extend(of_names(object, selector, port, (parts, snapshot)));
+        return found;
     }
     if !spec.endpoints.is_empty() {
         return spec
@@ -136,6 +139,23 @@ pub(super) fn of_entry(
         HostPattern::Exact(host) => vec![by_hand(named(host), target_number(port))],
         HostPattern::Any | HostPattern::Below(_) => Vec::new(),
     }
+}
+
+/// Selected entries whose address is a name, which the client's proxy resolves.
+fn of_names(
+    object: &Object<ServiceEntry>,
+    selector: &Labels,
+    port: &ServicePort,
+    (parts, snapshot): (&Parts, &MeshSnapshot),
+) -> Vec<Endpoint> {
+    let named = parts.workload_entries.iter().filter(|entry| {
+        let mut labels = entry.meta.labels.clone();
+        labels.extend(entry.spec.labels.clone());
+        entry.meta.namespace == object.meta.namespace
+            && matches!(entry.spec.address, EndpointAddress::Host(_))
+            && selects(selector, &labels)
+    });
+    named.map(|entry| of_written(&entry.spec, object, port, snapshot)).collect()
 }
 
 fn of_written(
@@ -163,7 +183,7 @@ fn by_hand(address: EndpointAddress, port: u16) -> Endpoint {
         address,
         port,
         ready: true,
-        labels: iako_resources::Labels::new(),
+        labels: Labels::new(),
         locality: iako_types::Locality::default(),
         weight: 1,
         mutual_tls: false,

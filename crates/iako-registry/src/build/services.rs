@@ -16,7 +16,8 @@ pub(super) fn services(parts: &Parts, snapshot: &MeshSnapshot) -> Vec<Service> {
     let mut services: Vec<Service> =
         parts.services.iter().filter_map(|object| of_service(object, parts, snapshot)).collect();
     for entry in &parts.service_entries {
-        services.extend(entry.spec.hosts.iter().map(|host| of_entry(entry, host, snapshot)));
+        services
+            .extend(entry.spec.hosts.iter().map(|host| of_entry(entry, host, (parts, snapshot))));
     }
     add_aliases(&mut services, parts, snapshot);
     services
@@ -81,7 +82,11 @@ fn of_service(
     })
 }
 
-fn of_entry(object: &Object<ServiceEntry>, host: &HostPattern, snapshot: &MeshSnapshot) -> Service {
+fn of_entry(
+    object: &Object<ServiceEntry>,
+    host: &HostPattern,
+    (parts, snapshot): (&Parts, &MeshSnapshot),
+) -> Service {
     let spec = &object.spec;
     let ports: Vec<ServicePort> = spec
         .ports
@@ -99,7 +104,7 @@ fn of_entry(object: &Object<ServiceEntry>, host: &HostPattern, snapshot: &MeshSn
         .collect();
     let mut endpoints: BTreeMap<_, _> = ports
         .iter()
-        .map(|port| (port.number, endpoints::of_entry(object, host, port, snapshot)))
+        .map(|port| (port.number, endpoints::of_entry(object, host, port, (parts, snapshot))))
         .collect();
     let mesh_external = spec.location == Location::MeshExternal;
     if mesh_external {
