@@ -42,6 +42,17 @@ fn the_manifests_of_the_issue_are_accepted() {
 }
 
 #[test]
+fn every_honoured_field_is_accepted_in_silence() {
+    check(
+        include_str!("testdata/accepted/everything.yaml"),
+        expect![[r#"
+
+        kept: VirtualService shop/all, DestinationRule shop/all, Gateway shop/edge, ServiceEntry shop/all, ServiceEntry shop/selected, WorkloadEntry shop/old, Sidecar shop/web, PeerAuthentication shop/web, RequestAuthentication shop/web, AuthorizationPolicy shop/web, Telemetry shop/web
+    "#]],
+    );
+}
+
+#[test]
 fn misspelt_fields_are_found_with_line_and_column() {
     check(
         &virtual_service(
