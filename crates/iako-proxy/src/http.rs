@@ -65,7 +65,9 @@ pub(crate) async fn serve_connection(
             let alpn = connection.info.tls.as_ref().map(|tls| tls.alpn.as_str());
             match alpn {
                 Some(alpn) if alpn.ends_with("h2") => Some(Opened::http2(stream)),
-                Some("") | None => sniff(&mut stream).await.map(|found| found.over(stream)),
+                Some("") | None => {
+                    first_bytes(&service, &mut stream).await.map(|found| found.over(stream))
+                }
                 Some(_) => Some(Opened::http1(stream)),
             }
         }
@@ -113,6 +115,14 @@ impl Sniffed {
         } else {
             Opened::Http1(stream, self.read)
         }
+    }
+}
+
+/// Reads the first bytes, as long as an idle connection may last.
+async fn first_bytes(service: &HttpService, stream: &mut Stream) -> Option<Sniffed> {
+    match service.manager.idle_timeout {
+        Some(limit) => tokio::time::timeout(limit, sniff(stream)).await.ok().flatten(),
+        None => sniff(stream).await,
     }
 }
 

@@ -182,6 +182,7 @@ impl Exchange<'_> {
             return ended.map(|head| (lease, head));
         }
         drop(lease);
+        self.record.attempts += 1;
         self.upload.rewind();
         if matches!(plan.content, Content::None | Content::Tunnel) {
             self.upload.skip();
@@ -237,6 +238,8 @@ impl Exchange<'_> {
                 Ok(lease)
             }
             Ok(Err(AcquireError::Overflow)) => {
+                // No endpoint was asked.
+                self.record.host = None;
                 Err(TryFailure::Final(Failure::Overflow(iako_traffic::Overflow::Pending)))
             }
             Ok(Err(AcquireError::Connect(error))) => {

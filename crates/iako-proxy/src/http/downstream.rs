@@ -75,6 +75,13 @@ impl Downstream<'_> {
         each!(self, inner => inner.poll_gone(context))
     }
 
+    /// An HTTP/1 connection ends with the response that is sent next.
+    pub(crate) fn close_after_response(&mut self) {
+        if let Downstream::Http1(side) = self {
+            side.close_after_response();
+        }
+    }
+
     /// Queues the response's head.
     pub(crate) fn send_head(
         &mut self,

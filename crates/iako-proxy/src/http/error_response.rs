@@ -19,6 +19,8 @@ pub(crate) struct Reply {
     pub(crate) details: String,
     /// The gRPC status for gRPC requests; by the HTTP status when absent.
     pub(crate) grpc_status: Option<u32>,
+    /// Whether an HTTP/1 connection ends with it.
+    pub(crate) closes: bool,
 }
 
 impl Reply {
@@ -30,6 +32,7 @@ impl Reply {
             edits: HeaderEdits::default(),
             details: details.into(),
             grpc_status: None,
+            closes: false,
         }
     }
 
@@ -88,7 +91,7 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
             ..Reply::new(504, "max_duration_timeout").with_body("downstream duration timeout")
         },
         Failure::UpgradeRefused => Reply::new(403, "upgrade_failed"),
-        Failure::Path => Reply::new(400, "path_normalization_failed"),
+        Failure::Path => Reply { closes: true, ..Reply::new(400, "path_normalization_failed") },
         Failure::Denied { policy } => {
             Reply::new(403, format!("rbac_access_denied_matched_policy[{policy}]"))
                 .with_body("RBAC: access denied")

@@ -114,6 +114,7 @@ impl Exchange<'_> {
         let table = service.routes(&self.snapshot).map(Arc::clone);
         let draw = self.connection.draw();
         let mut outcome = self.route(table.as_deref(), draw);
+        self.note_route(outcome);
         for filter in &service.filters {
             let matched = matched(outcome);
             let overrides = matched.map(|route| route.overrides());
@@ -122,7 +123,10 @@ impl Exchange<'_> {
             }
             match self.step(filter, matched, overrides, downstream).await? {
                 Step::Continue => {}
-                Step::Reroute => outcome = self.route(table.as_deref(), draw),
+                Step::Reroute => {
+                    outcome = self.route(table.as_deref(), draw);
+                    self.note_route(outcome);
+                }
                 Step::Reply(reply) => return self.reply(reply, downstream).await,
             }
         }
@@ -133,6 +137,16 @@ impl Exchange<'_> {
         let view = self.request.view();
         let facts = self.request.facts(&view, &self.connection.info);
         table.map_or(RouteOutcome::NoHost, |table| table.route(&facts, draw))
+    }
+
+    /// Remembers where the request is going: the log tells it of refused requests too.
+    fn note_route(&mut self, outcome: RouteOutcome<'_>) {
+        let Some(route) = matched(outcome) else { return };
+        self.record.route.clone_from(&route.route.name);
+        let view = self.request.view();
+        let facts = self.request.facts(&view, &self.connection.info);
+        let name = route.cluster(&facts.head);
+        self.record.cluster = name.and_then(|name| self.snapshot.cluster(&name)).map(Arc::clone);
     }
 
     /// Takes one filter's step.
@@ -247,7 +261,6 @@ impl Exchange<'_> {
             }
             RouteOutcome::Matched(route) => route,
         };
-        self.record.route.clone_from(&route.route.name);
         let reply = match &route.route.action {
             Action::Forward(action) => return self.forward(&route, action, downstream).await,
             Action::Redirect(redirect) => {
@@ -316,7 +329,7 @@ impl Exchange<'_> {
         reply: Reply,
         downstream: &mut Downstream<'_>,
     ) -> Result<(), Failure> {
-        let Reply { status, body, mut edits, details, grpc_status } = reply;
+        let Reply { status, body, mut edits, details, grpc_status, closes } = reply;
         self.record.details = details;
         self.deadlines.response = None;
         self.deadlines.request = None;
@@ -355,6 +368,9 @@ impl Exchange<'_> {
             0 => Content::None,
             length => Content::Exact(length),
         };
+        if closes {
+            downstream.close_after_response();
+        }
         let sent = downstream.send_head(&head, &self.response_edits, content);
         self.response = Some(head);
         sent.map_err(Failure::Client)?;

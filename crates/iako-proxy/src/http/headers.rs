@@ -202,7 +202,8 @@ fn normalize(
         }
         NormalizedTarget::Refuse => Prepared::Refused(request, Failure::Path),
         NormalizedTarget::Redirect(target) => {
-            let location = FieldValue::sanitized(target);
+            let location = FieldValue::sanitized(target.clone());
+            request.edits.path = Some(Bytes::from(target));
             let reply =
                 Reply::new(307, "path_normalization_failed").with_field(Known::Location, location);
             Prepared::Reply(request, reply)

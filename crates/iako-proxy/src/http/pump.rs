@@ -111,7 +111,8 @@ impl Upload {
             ready!(upstream.poll_flush(context)).map_err(PumpError::Upstream)?;
         }
         loop {
-            let mut moved = false;
+            // A full queue is not read into, so that after it was written the source is asked again.
+            let mut moved = upstream.queued() >= QUEUE_BYTES_MAX;
             while !self.told_whole && upstream.queued() < QUEUE_BYTES_MAX {
                 let Poll::Ready(event) = self.poll_next(context, downstream) else { break };
                 let event = event.map_err(PumpError::Downstream)?;
@@ -215,7 +216,7 @@ impl Download {
         downstream: &mut Downstream<'_>,
     ) -> Poll<Result<(), PumpError>> {
         loop {
-            let mut moved = false;
+            let mut moved = downstream.queued() >= QUEUE_BYTES_MAX;
             while !self.ended && downstream.queued() < QUEUE_BYTES_MAX {
                 let Poll::Ready(event) = upstream.poll_body(context) else { break };
                 let event = event.map_err(PumpError::Upstream)?;

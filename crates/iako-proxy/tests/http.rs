@@ -1,0 +1,321 @@
+//! HTTP through a whole proxy, on loopback: what clients and servers see.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "tests may be blunt"
+)]
+
+#[path = "http/bench.rs"]
+mod bench;
+
+use std::time::Duration;
+
+use bench::{Backend, Bench, Exchange, request};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+fn to(cluster: &str) -> serde_json::Value {
+    json!({"match": {"prefix": "/"}, "route": {"cluster": cluster}})
+}
+
+#[tokio::test]
+async fn requests_follow_each_other_on_one_connection_each_way() {
+    let backend = Backend::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let bench = Bench::start(json!([to("be")]), &[("be", &backend)], json!({})).await;
+    let mut client = bench.connect().await;
+    for _ in 0..3 {
+        let answer = request(&mut client, "GET /a HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
+        assert_eq!(answer.field("server"), Some("envoy"));
+        assert!(answer.field("x-envoy-upstream-service-time").is_some());
+    }
+    // Pipelined: both are sent before either is answered.
+    client
+        .write_all(b"GET /1 HTTP/1.1\r\nhost: a\r\n\r\nGET /2 HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut exchange = Exchange::default();
+    assert_eq!(exchange.read(&mut client, "GET").await.status, 200);
+    assert_eq!(exchange.read(&mut client, "GET").await.status, 200);
+    let seen = backend.requests();
+    assert_eq!(seen.len(), 5);
+    assert!(seen[0].starts_with("GET /a HTTP/1.1\r\nhost: a\r\n"), "{}", seen[0]);
+    for field in [
+        "x-forwarded-proto: http\r\n",
+        "x-request-id: ",
+        "x-envoy-expected-rq-timeout-ms: 15000\r\n",
+    ] {
+        assert!(seen[0].contains(field), "{field} missing in {}", seen[0]);
+    }
+    assert_eq!(backend.connections(), 1, "the upstream connection is kept");
+}
+
+#[tokio::test]
+async fn chunked_content_and_trailers_pass_both_ways() {
+    let backend = Backend::answering(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nx-t: 1\r\n\r\n",
+    )
+    .await;
+    let bench = Bench::start(json!([to("be")]), &[("be", &backend)], json!({})).await;
+    let mut client = bench.connect().await;
+    let answer = request(
+        &mut client,
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nwxyz\r\n0\r\nx-up: 2\r\n\r\n",
+    )
+    .await;
+    assert_eq!((answer.body.as_str(), answer.trailers.as_str()), ("abcde", "x-t: 1\r\n"));
+    assert!(backend.requests()[0].ends_with("4\r\nwxyz\r\n0\r\nx-up: 2\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_retried_elsewhere_and_told_when_nobody_is_left() {
+    let backend = Backend::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let dead = Backend::dead().await;
+    let retry = json!({"retry_on": "connect-failure", "num_retries": 3, "retry_back_off": {"base_interval": "0.001s"},
+        "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config":
+            {"@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"}}]});
+    let routes = json!([
+        {"match": {"path": "/dead"}, "route": {"cluster": "dead"}},
+        {"match": {"prefix": "/"}, "route": {"cluster": "both", "retry_policy": retry}},
+    ]);
+    let bench = Bench::with_clusters(
+        routes,
+        json!([
+            bench::cluster("dead", &[dead]),
+            bench::cluster("both", &[dead, backend.address()])
+        ]),
+        json!({}),
+    )
+    .await;
+    let mut client = bench.connect().await;
+    for _ in 0..6 {
+        assert_eq!(
+            request(&mut client, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx")
+                .await
+                .status,
+            200
+        );
+    }
+    let answer = request(&mut client, "GET /dead HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(
+        answer.body,
+        "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
+    );
+    assert!(bench.log().await.contains("503 UF upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}"));
+}
+
+#[tokio::test]
+async fn a_post_is_not_sent_twice_once_it_may_have_arrived() {
+    let backend = Backend::closing_after_request().await;
+    let routes = json!([{"match": {"prefix": "/"}, "route": {"cluster": "be",
+        "retry_policy": {"retry_on": "reset,5xx", "num_retries": 3, "retry_back_off": {"base_interval": "0.001s"}}}}]);
+    let bench = Bench::start(routes, &[("be", &backend)], json!({})).await;
+    let mut client = bench.connect().await;
+    let answer =
+        request(&mut client, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(backend.requests().len(), 1);
+    let answer = request(&mut client, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(backend.requests().len(), 5, "a GET is tried four times");
+    assert!(bench.log().await.contains("503 URX,UC"));
+}
+
+#[tokio::test]
+async fn times_and_circuit_breakers_bound_a_request() {
+    let silent = Backend::silent().await;
+    let routes = json!([
+        {"match": {"path": "/slow"}, "route": {"cluster": "silent", "timeout": "0.05s"}},
+        {"match": {"prefix": "/"}, "route": {"cluster": "full"}},
+    ]);
+    let mut full = bench::cluster("full", &[silent.address()]);
+    full["circuit_breakers"] = json!({"thresholds": [{"max_pending_requests": 0}]});
+    let clusters = json!([bench::cluster("silent", &[silent.address()]), full]);
+    let bench = Bench::with_clusters(routes, clusters, json!({})).await;
+    let mut client = bench.connect().await;
+    let answer = request(&mut client, "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!((answer.status, answer.body.as_str()), (504, "upstream request timeout"));
+    let answer = request(&mut client, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!((answer.status, answer.field("x-envoy-overloaded")), (503, Some("true")));
+    let log = bench.log().await;
+    assert!(log.contains("504 UT response_timeout"), "{log}");
+    assert!(log.contains("503 UO upstream_reset_before_response_started{overflow}"), "{log}");
+}
+
+#[tokio::test]
+async fn routes_redirect_respond_rewrite_and_edit() {
+    let backend =
+        Backend::answering("HTTP/1.1 200 OK\r\nx-old: 1\r\ncontent-length: 0\r\n\r\n").await;
+    let routes = json!([
+        {"match": {"path": "/go"}, "redirect": {"host_redirect": "b.test"}},
+        {"match": {"path": "/say"}, "direct_response": {"status": 201, "body": {"inline_string": "hi"}}},
+        {"match": {"prefix": "/api/"}, "route": {"cluster": "be", "prefix_rewrite": "/v2/", "host_rewrite_literal": "in.test"},
+         "request_headers_to_add": [{"header": {"key": "x-from", "value": "%REQ(:authority)%"}}],
+         "response_headers_to_add": [{"header": {"key": "x-new", "value": "%RESPONSE_CODE_DETAILS%"}}],
+         "response_headers_to_remove": ["x-old"]},
+    ]);
+    let bench = Bench::start(routes, &[("be", &backend)], json!({})).await;
+    let mut client = bench.connect().await;
+    let answer = request(&mut client, "GET /go?x=1 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!((answer.status, answer.field("location")), (301, Some("http://b.test/go?x=1")));
+    let answer = request(&mut client, "GET /say HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!((answer.status, answer.body.as_str()), (201, "hi"));
+    let answer = request(&mut client, "GET /api/x?y HTTP/1.1\r\nhost: a.test\r\n\r\n").await;
+    assert_eq!((answer.field("x-new"), answer.field("x-old")), (Some("via_upstream"), None));
+    let seen = &backend.requests()[0];
+    for part in [
+        "GET /v2/x?y HTTP/1.1\r\nhost: in.test\r\n",
+        "x-from: a.test\r\n",
+        "x-envoy-original-path: /api/x?y\r\n",
+        "x-envoy-original-host: a.test\r\n",
+    ] {
+        assert!(seen.contains(part), "{part} missing in {seen}");
+    }
+    let answer = request(&mut client, "GET /nowhere HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!((answer.status, answer.body.as_str()), (404, ""));
+}
+
+#[tokio::test]
+async fn a_mirror_gets_a_copy_and_a_fault_is_injected() {
+    let backend = Backend::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let shadow = Backend::answering("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n").await;
+    let routes = json!([
+        {"match": {"path": "/abort"}, "route": {"cluster": "be"}, "typed_per_filter_config": {"fault":
+            {"@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault",
+             "abort": {"http_status": 418, "percentage": {"numerator": 100}}}}},
+        {"match": {"prefix": "/"}, "route": {"cluster": "be", "request_mirror_policies": [{"cluster": "shadow"}]}},
+    ]);
+    let fault = json!({"name": "fault", "typed_config":
+        {"@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"}});
+    let bench =
+        Bench::start(routes, &[("be", &backend), ("shadow", &shadow)], json!({"filters": [fault]}))
+            .await;
+    let mut client = bench.connect().await;
+    let answer =
+        request(&mut client, "POST /m HTTP/1.1\r\nhost: a.test\r\ncontent-length: 3\r\n\r\nabc")
+            .await;
+    assert_eq!(answer.status, 200);
+    shadow.wait_for(1).await;
+    let copy = &shadow.requests()[0];
+    assert!(
+        copy.starts_with("POST /m HTTP/1.1\r\nhost: a.test-shadow\r\n") && copy.ends_with("abc"),
+        "{copy}"
+    );
+    let answer = request(&mut client, "GET /abort HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!((answer.status, answer.body.as_str()), (418, "fault filter abort"));
+    assert!(bench.log().await.contains("418 FI fault_filter_abort"));
+}
+
+#[tokio::test]
+async fn an_upgrade_becomes_a_tunnel_where_it_is_configured() {
+    let backend = Backend::upgrading().await;
+    let settings = json!({"manager": {"upgrade_configs": [{"upgrade_type": "websocket"}]}});
+    let bench = Bench::start(json!([to("be")]), &[("be", &backend)], settings).await;
+    let mut client = bench.connect().await;
+    client
+        .write_all(b"GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\nearly")
+        .await
+        .unwrap();
+    let mut exchange = Exchange::default();
+    let answer = exchange.read(&mut client, "GET").await;
+    assert_eq!((answer.status, answer.field("upgrade")), (101, Some("websocket")));
+    client.write_all(b" late").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut echoed = exchange.rest();
+    client.read_to_end(&mut echoed).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&echoed), "early late");
+    assert!(backend.requests()[0].contains("connection: upgrade\r\nupgrade: websocket\r\n"));
+    let mut other = bench.connect().await;
+    let answer = request(
+        &mut other,
+        "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n",
+    )
+    .await;
+    assert_eq!(answer.status, 403);
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_refused_and_the_connection_closed() {
+    let backend = Backend::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let bench = Bench::start(json!([to("be")]), &[("be", &backend)], json!({})).await;
+    for (sent, status, body) in [
+        (
+            "GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+            400,
+            "Bad Request",
+        ),
+        ("GET / HTTP/1.0\r\n\r\n", 426, "Upgrade Required"),
+        (
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+            400,
+            "Bad Request",
+        ),
+    ] {
+        let mut client = bench.connect().await;
+        let answer = request(&mut client, sent).await;
+        assert_eq!((answer.status, answer.body.as_str()), (status, body), "{sent:?}");
+        assert_eq!(answer.field("connection"), Some("close"));
+        assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_slows_the_upstream() {
+    const TOTAL: usize = 64 << 20;
+    let backend = Backend::flooding(TOTAL).await;
+    let bench = Bench::start(json!([to("be")]), &[("be", &backend)], json!({})).await;
+    let mut client = bench.connect().await;
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    client.readable().await.unwrap();
+    let held = backend.settled().await;
+    // What is under way fits the sockets' buffers and one bounded queue of ours.
+    assert!(held < TOTAL / 2, "{held} bytes were taken while nobody read");
+    let mut exchange = Exchange::default();
+    let answer = exchange.read(&mut client, "GET").await;
+    assert_eq!(answer.body.len(), TOTAL);
+}
+
+#[tokio::test]
+async fn grpc_over_http2_keeps_its_trailers_and_gets_replies_of_its_own() {
+    let backend = Backend::http2_grpc().await;
+    let mut upstream = bench::cluster("be", &[backend.address()]);
+    upstream["typed_extension_protocol_options"] = bench::http2_upstream();
+    let none = bench::cluster("none", &[]);
+    let routes = json!([
+        {"match": {"path": "/none"}, "route": {"cluster": "none"}},
+        {"match": {"prefix": "/s/"}, "route": {"cluster": "be"}},
+    ]);
+    let bench = Bench::with_clusters(routes, json!([upstream, none]), json!({})).await;
+    let mut sender = bench.connect_http2().await;
+    let answer = bench::grpc(&mut sender, "/s/m", b"\0\0\0\0\x02hi").await;
+    assert_eq!((answer.status, answer.grpc_status.as_deref()), (200, Some("0")));
+    assert_eq!(answer.body, b"\0\0\0\0\x02hi", "the message comes back");
+    let answer = bench::grpc(&mut sender, "/none", b"").await;
+    assert_eq!((answer.status, answer.grpc_status.as_deref()), (200, Some("14")));
+    assert_eq!(answer.message.as_deref(), Some("no healthy upstream"));
+    let answer = bench::grpc(&mut sender, "/missing", b"").await;
+    assert_eq!(answer.grpc_status.as_deref(), Some("12"));
+    // The same server asked by an HTTP/1 client: trailers come after chunks.
+    let mut client = bench.connect().await;
+    let answer = request(
+        &mut client,
+        "POST /s/m HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\nte: trailers\r\ncontent-length: 7\r\n\r\n\0\0\0\0\x02hi",
+    )
+    .await;
+    assert_eq!(answer.trailers, "grpc-status: 0\r\n");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_its_request_upstream() {
+    let silent = Backend::silent().await;
+    let bench = Bench::start(json!([to("be")]), &[("be", &silent)], json!({})).await;
+    let mut client = bench.connect().await;
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    silent.wait_for(1).await;
+    drop(client);
+    tokio::time::timeout(Duration::from_secs(5), silent.closed()).await.unwrap();
+    assert!(bench.log().await.contains("0 DC downstream_remote_disconnect"));
+}

@@ -1,0 +1,469 @@
+//! A proxy, its servers and its clients, all in this process on loopback.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use iako_proxy::{Proxy, ProxyHandle, ProxySettings};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+/// What a server saw.
+#[derive(Debug, Default)]
+struct Seen {
+    requests: Mutex<Vec<String>>,
+    connections: AtomicUsize,
+    written: AtomicUsize,
+    changed: Notify,
+    closed: Notify,
+}
+
+/// A server.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    address: SocketAddr,
+    seen: Arc<Seen>,
+}
+
+impl Backend {
+    async fn start<F>(serve: impl Fn(TcpStream, Arc<Seen>) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Seen::default());
+        let told = Arc::clone(&seen);
+        detach(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                told.connections.fetch_add(1, Ordering::SeqCst);
+                detach(serve(stream, Arc::clone(&told)));
+            }
+        });
+        Self { address, seen }
+    }
+
+    /// Gives the same answer to every request.
+    pub(crate) async fn answering(answer: &'static str) -> Self {
+        Self::start(move |mut stream, seen| async move {
+            let mut buffer = Vec::new();
+            while let Some(request) = read_request(&mut stream, &mut buffer).await {
+                seen.add(request);
+                if stream.write_all(answer.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        })
+        .await
+    }
+
+    /// An address where nobody listens.
+    pub(crate) async fn dead() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    }
+
+    /// Reads a request and closes.
+    pub(crate) async fn closing_after_request() -> Self {
+        Self::start(|mut stream, seen| async move {
+            if let Some(request) = read_request(&mut stream, &mut Vec::new()).await {
+                seen.add(request);
+            }
+        })
+        .await
+    }
+
+    /// Reads and never answers.
+    pub(crate) async fn silent() -> Self {
+        Self::start(|mut stream, seen| async move {
+            if let Some(request) = read_request(&mut stream, &mut Vec::new()).await {
+                seen.add(request);
+            }
+            while matches!(stream.read(&mut [0; 1024]).await, Ok(1..)) {}
+            seen.closed.notify_one();
+        })
+        .await
+    }
+
+    /// Accepts an upgrade and gives back every byte.
+    pub(crate) async fn upgrading() -> Self {
+        Self::start(|mut stream, seen| async move {
+            let mut buffer = Vec::new();
+            let Some(request) = read_request(&mut stream, &mut buffer).await else { return };
+            seen.add(request);
+            let head = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+            stream.write_all(head).await.unwrap();
+            stream.write_all(&buffer).await.unwrap();
+            let (mut read, mut write) = stream.split();
+            tokio::io::copy(&mut read, &mut write).await.unwrap();
+            write.shutdown().await.unwrap();
+        })
+        .await
+    }
+
+    /// Answers with that many bytes, as fast as they are taken.
+    pub(crate) async fn flooding(total: usize) -> Self {
+        Self::start(move |mut stream, seen| async move {
+            if read_request(&mut stream, &mut Vec::new()).await.is_none() {
+                return;
+            }
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {total}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let piece = vec![b'x'; 64 * 1024];
+            for _ in 0..total / piece.len() {
+                if stream.write_all(&piece).await.is_err() {
+                    return;
+                }
+                seen.written.fetch_add(piece.len(), Ordering::SeqCst);
+            }
+        })
+        .await
+    }
+
+    /// Gives gRPC messages back over HTTP/2, with a status in the trailers.
+    pub(crate) async fn http2_grpc() -> Self {
+        Self::start(|stream, _seen| async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                detach(async move {
+                    let mut body = request.into_body();
+                    let response = http::Response::builder()
+                        .header("content-type", "application/grpc")
+                        .body(())
+                        .unwrap();
+                    let mut stream = respond.send_response(response, false).unwrap();
+                    while let Some(Ok(data)) = body.data().await {
+                        body.flow_control().release_capacity(data.len()).unwrap();
+                        stream.send_data(data, false).unwrap();
+                    }
+                    let mut trailers = http::HeaderMap::new();
+                    trailers.insert("grpc-status", "0".parse().unwrap());
+                    stream.send_trailers(trailers).unwrap();
+                });
+            }
+        })
+        .await
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.seen.requests.lock().clone()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.seen.connections.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many requests have come.
+    pub(crate) async fn wait_for(&self, count: usize) {
+        while self.requests().len() < count {
+            self.seen.changed.notified().await;
+        }
+    }
+
+    /// Waits until a connection was closed by its client.
+    pub(crate) async fn closed(&self) {
+        self.seen.closed.notified().await;
+    }
+
+    /// Bytes written, once no more are taken.
+    pub(crate) async fn settled(&self) -> usize {
+        let mut last = 0;
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let now = self.seen.written.load(Ordering::SeqCst);
+            if now == last && now > 0 {
+                return now;
+            }
+            last = now;
+        }
+    }
+}
+
+impl Seen {
+    fn add(&self, request: String) {
+        self.requests.lock().push(request);
+        self.changed.notify_one();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tasks of a test end with its runtime")]
+fn detach(task: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(task));
+}
+
+/// One request with its content as it stands on the wire; what follows stays in `buffer`.
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+    loop {
+        let text = String::from_utf8_lossy(buffer).into_owned();
+        if let Some(end) = text.find("\r\n\r\n") {
+            let (head, body) = text.split_at(end + 4);
+            let lower = head.to_lowercase();
+            let length = if lower.contains("transfer-encoding: chunked") {
+                body.find("0\r\n")
+                    .and_then(|last| body[last..].find("\r\n\r\n").map(|e| last + e + 4))
+            } else {
+                let announced = lower.split("content-length: ").nth(1);
+                let length = announced
+                    .map_or(0, |rest| rest.split("\r\n").next().unwrap().parse::<usize>().unwrap());
+                (body.len() >= length).then_some(length)
+            };
+            if let Some(length) = length {
+                let rest = buffer.split_off(end + 4 + length);
+                return Some(
+                    String::from_utf8_lossy(&std::mem::replace(buffer, rest)).into_owned(),
+                );
+            }
+        }
+        let mut piece = [0; 4096];
+        match stream.read(&mut piece).await {
+            Ok(count @ 1..) => buffer.extend_from_slice(&piece[..count]),
+            Ok(_) | Err(_) => return None,
+        }
+    }
+}
+
+/// A proxy with one listener.
+pub(crate) struct Bench {
+    handle: ProxyHandle,
+    log: std::path::PathBuf,
+    _files: tempfile::TempDir,
+}
+
+/// A cluster of these servers.
+pub(crate) fn cluster(name: &str, servers: &[SocketAddr]) -> Value {
+    let endpoints: Vec<Value> = servers
+        .iter()
+        .map(|address| {
+            json!({"endpoint": {"address": {"socket_address":
+                {"address": address.ip().to_string(), "port_value": address.port()}}}})
+        })
+        .collect();
+    json!({"name": name, "type": "STATIC", "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}})
+}
+
+/// Says that a cluster speaks HTTP/2.
+pub(crate) fn http2_upstream() -> Value {
+    json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http2_protocol_options": {}}}})
+}
+
+impl Bench {
+    pub(crate) async fn start(
+        routes: Value,
+        backends: &[(&str, &Backend)],
+        settings: Value,
+    ) -> Self {
+        let clusters: Vec<Value> =
+            backends.iter().map(|(name, backend)| cluster(name, &[backend.address])).collect();
+        Self::with_clusters(routes, Value::Array(clusters), settings).await
+    }
+
+    pub(crate) async fn with_clusters(routes: Value, clusters: Value, settings: Value) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let log = files.path().join("access.log");
+        let mut filters = settings["filters"].as_array().cloned().unwrap_or_default();
+        filters.push(json!({"name": "envoy.filters.http.router", "typed_config":
+            {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}));
+        let mut manager = json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "in",
+            "http_filters": filters,
+            "route_config": {"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": routes}]},
+            "access_log": [{"name": "file", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                "path": log, "log_format": {"text_format_source": {"inline_string":
+                    "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\n"}}}}],
+        });
+        if let Some(more) = settings["manager"].as_object() {
+            manager.as_object_mut().unwrap().extend(more.clone());
+        }
+        let bootstrap = json!({"static_resources": {
+            "listeners": [{"name": "l", "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+                "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}]}],
+            "clusters": clusters}});
+        let (bootstrap, _) =
+            iako_proxy_config::bootstrap::parse("test.json", &bootstrap.to_string()).unwrap();
+        let mut settings = ProxySettings::new(bootstrap);
+        settings.concurrency = Some(1);
+        let handle = Proxy::start(settings).await.unwrap();
+        Self { handle, log, _files: files }
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.handle.listener_address("l").unwrap()).await.unwrap()
+    }
+
+    pub(crate) async fn connect_http2(&self) -> h2::client::SendRequest<Bytes> {
+        let (sender, connection) = h2::client::handshake(self.connect().await).await.unwrap();
+        detach(async move { drop(connection.await) });
+        sender
+    }
+
+    /// The access log, once it has been written.
+    pub(crate) async fn log(&self) -> String {
+        let mut last = String::new();
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = std::fs::read_to_string(&self.log).unwrap_or_default();
+            if !now.is_empty() && now == last {
+                return now;
+            }
+            last = now;
+        }
+        last
+    }
+}
+
+/// A response as a client sees it.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) body: String,
+    pub(crate) trailers: String,
+}
+
+impl Answer {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Sends a request on a connection of its own answers.
+pub(crate) async fn request(client: &mut TcpStream, text: &str) -> Answer {
+    client.write_all(text.as_bytes()).await.unwrap();
+    let method = text.split(' ').next().unwrap();
+    Exchange::default().read(client, method).await
+}
+
+/// Reads the responses of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Exchange {
+    buffer: Vec<u8>,
+}
+
+impl Exchange {
+    /// Bytes that were read beyond the last response.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
+    async fn until(&mut self, client: &mut TcpStream, wanted: &[u8]) -> Vec<u8> {
+        loop {
+            let found = self.buffer.windows(wanted.len()).position(|part| part == wanted);
+            if let Some(found) = found {
+                let rest = self.buffer.split_off(found + wanted.len());
+                return std::mem::replace(&mut self.buffer, rest);
+            }
+            self.fill(client).await;
+        }
+    }
+
+    async fn exactly(&mut self, client: &mut TcpStream, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count {
+            self.fill(client).await;
+        }
+        let rest = self.buffer.split_off(count);
+        std::mem::replace(&mut self.buffer, rest)
+    }
+
+    async fn fill(&mut self, client: &mut TcpStream) {
+        let mut piece = vec![0; 64 * 1024];
+        let read = tokio::time::timeout(Duration::from_secs(10), client.read(&mut piece)).await;
+        let count = read.expect("an answer within ten seconds").unwrap();
+        assert!(
+            count > 0,
+            "the proxy closed early after {:?}",
+            String::from_utf8_lossy(&self.buffer)
+        );
+        self.buffer.extend_from_slice(&piece[..count]);
+    }
+
+    pub(crate) async fn read(&mut self, client: &mut TcpStream, method: &str) -> Answer {
+        let head = String::from_utf8(self.until(client, b"\r\n\r\n").await).unwrap();
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let fields: Vec<(String, String)> = lines
+            .map(|line| line.split_once(": ").unwrap())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let mut answer = Answer { status, fields, ..Answer::default() };
+        if answer.field("transfer-encoding") == Some("chunked") {
+            loop {
+                let line = String::from_utf8(self.until(client, b"\r\n").await).unwrap();
+                let size = usize::from_str_radix(line.trim(), 16).unwrap();
+                if size == 0 {
+                    break;
+                }
+                let piece = self.exactly(client, size + 2).await;
+                answer.body += &String::from_utf8_lossy(&piece[..size]);
+            }
+            loop {
+                let line = String::from_utf8(self.until(client, b"\r\n").await).unwrap();
+                if line == "\r\n" {
+                    return answer;
+                }
+                answer.trailers += &line;
+            }
+        }
+        let length = answer.field("content-length").map(|length| length.parse().unwrap());
+        if method != "HEAD"
+            && let Some(length) = length
+        {
+            answer.body = String::from_utf8(self.exactly(client, length).await).unwrap();
+        }
+        answer
+    }
+}
+
+/// A gRPC response.
+#[derive(Debug)]
+pub(crate) struct GrpcAnswer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+    pub(crate) grpc_status: Option<String>,
+    pub(crate) message: Option<String>,
+}
+
+/// Makes a gRPC call.
+pub(crate) async fn grpc(
+    sender: &mut h2::client::SendRequest<Bytes>,
+    path: &str,
+    message: &'static [u8],
+) -> GrpcAnswer {
+    let mut ready = sender.clone().ready().await.unwrap();
+    let request = http::Request::post(format!("http://a.test{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .unwrap();
+    let (response, mut stream) = ready.send_request(request, false).unwrap();
+    stream.send_data(Bytes::from_static(message), true).unwrap();
+    let response = response.await.unwrap();
+    let (parts, mut body) = response.into_parts();
+    let mut content = Vec::new();
+    while let Some(data) = body.data().await {
+        content.extend_from_slice(&data.unwrap());
+    }
+    let trailers = body.trailers().await.unwrap().unwrap_or_default();
+    let text = |name: &str| {
+        let value = trailers.get(name).or_else(|| parts.headers.get(name));
+        value.map(|value| value.to_str().unwrap().to_owned())
+    };
+    GrpcAnswer {
+        status: parts.status.as_u16(),
+        body: content,
+        grpc_status: text("grpc-status"),
+        message: text("grpc-message"),
+    }
+}
