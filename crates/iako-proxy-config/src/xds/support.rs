@@ -6,19 +6,14 @@
 //! extensions included, and asks the table.
 
 mod page;
+mod shape;
 mod table;
+mod walk;
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
-use prost_reflect::{DynamicMessage, FieldDescriptor, MapKey, ReflectMessage as _, Value};
-
-use super::decode::typed_struct;
-use super::pool;
-use super::problem::{Fault, FieldPath, Note, Step};
 pub use page::support_page;
+pub(crate) use shape::knows;
 use table::TABLE;
+pub(crate) use walk::check;
 
 /// What happens to a field that is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,151 +53,6 @@ impl MessageSupport {
     }
 }
 
-static BY_NAME: LazyLock<HashMap<&'static str, HashMap<u32, Support>>> = LazyLock::new(|| {
-    let mut by_name = HashMap::new();
-    for message in TABLE.iter().copied().flatten() {
-        let Some(descriptor) = pool::message(message.name) else { continue };
-        let fields = descriptor
-            .fields()
-            .filter_map(|field| Some((field.number(), message.of(field.name())?)))
-            .collect();
-        by_name.insert(message.name, fields);
-    }
-    by_name
-});
-
-/// Whether extensions of this type are in the table. Others are for the decoder to refuse or to
-/// skip.
-pub(crate) fn knows(full_name: &str) -> bool {
-    BY_NAME.contains_key(full_name)
-}
-
-/// Looks at every set field of a message that was sent as `type_url` and `bytes`.
-pub(crate) fn check(type_url: &str, bytes: &[u8], notes: &mut Vec<Note>) -> Result<(), Fault> {
-    Walk { path: FieldPath::default(), notes }.packed(type_url, bytes)
-}
-
-struct Walk<'a> {
-    path: FieldPath,
-    notes: &'a mut Vec<Note>,
-}
-
-impl Walk<'_> {
-    fn packed(&mut self, type_url: &str, bytes: &[u8]) -> Result<(), Fault> {
-        let name = pool::full_name(type_url);
-        let (true, Some(descriptor)) = (knows(name), pool::message(name)) else { return Ok(()) };
-        let message = DynamicMessage::decode(descriptor, bytes).map_err(|error| {
-            let help = "send the bytes of the message that the type URL names";
-            Fault::new(self.path.clone(), format!("does not decode as `{name}`: {error}"), help)
-        })?;
-        if let Some(inner) = typed_struct::content(type_url, bytes) {
-            self.path.push(Step::Field("value".to_owned()));
-            // A type outside of the table is for the decoder to refuse or to skip.
-            if knows(inner.descriptor().full_name()) {
-                self.message(&inner)?;
-            }
-            self.path.pop();
-            return Ok(());
-        }
-        self.message(&message)
-    }
-
-    fn message(&mut self, message: &DynamicMessage) -> Result<(), Fault> {
-        let descriptor = message.descriptor();
-        if descriptor.full_name() == "google.protobuf.Any" {
-            return self.any(message);
-        }
-        if descriptor.package_name() == "google.protobuf" {
-            return Ok(());
-        }
-        let table = BY_NAME.get(descriptor.full_name());
-        for unknown in message.unknown_fields() {
-            let what = format!(
-                "field number {} of `{}` is newer than this program and has no effect",
-                unknown.number(),
-                descriptor.full_name()
-            );
-            self.notes.push((self.path.clone(), what));
-        }
-        for (field, value) in message.fields() {
-            self.path.push(Step::Field(field.name().to_owned()));
-            let support = table.and_then(|fields| fields.get(&field.number()).copied());
-            self.field(&field, value, support)?;
-            self.path.pop();
-        }
-        Ok(())
-    }
-
-    fn field(
-        &mut self,
-        field: &FieldDescriptor,
-        value: &Value,
-        support: Option<Support>,
-    ) -> Result<(), Fault> {
-        let refuse = |why: &str| {
-            let help =
-                format!("remove `{}`; docs/xds-support.md lists what is honoured", field.name());
-            Err(Fault::new(self.path.clone(), format!("is not supported: {why}"), help))
-        };
-        match support {
-            Some(Support::Honoured) => self.value(value),
-            Some(Support::Warned(why)) => {
-                self.notes.push((self.path.clone(), format!("has no effect: {why}")));
-                Ok(())
-            }
-            Some(Support::Refused(why)) => refuse(why),
-            None => refuse("its effect is not known here"),
-        }
-    }
-
-    fn value(&mut self, value: &Value) -> Result<(), Fault> {
-        if let Value::Message(message) = value {
-            return self.message(message);
-        }
-        if let Value::List(items) = value {
-            for (index, item) in items.iter().enumerate() {
-                let Value::Message(message) = item else { return Ok(()) };
-                self.path.push(Step::Index(index));
-                self.message(message)?;
-                self.path.pop();
-            }
-        }
-        if let Value::Map(entries) = value {
-            for (key, item) in sorted(entries) {
-                let Value::Message(message) = item else { return Ok(()) };
-                self.path.push(Step::Key(key));
-                self.message(message)?;
-                self.path.pop();
-            }
-        }
-        Ok(())
-    }
-
-    fn any(&mut self, any: &DynamicMessage) -> Result<(), Fault> {
-        let (type_url, bytes) = (any.get_field_by_number(1), any.get_field_by_number(2));
-        match (type_url.as_deref(), bytes.as_deref()) {
-            (Some(Value::String(type_url)), Some(Value::Bytes(bytes))) => {
-                self.packed(type_url, bytes)
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// The entries of a map field in a fixed order, so that the same resource always gives the same
-/// first error.
-fn sorted(entries: &HashMap<MapKey, Value>) -> Vec<(String, &Value)> {
-    let mut sorted: Vec<_> = entries
-        .iter()
-        .map(|(key, value)| {
-            let key = key.as_str().map_or_else(|| Cow::Owned(format!("{key:?}")), Cow::Borrowed);
-            (key.into_owned(), value)
-        })
-        .collect();
-    sorted.sort_by(|(left, _), (right, _)| left.cmp(right));
-    sorted
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -211,7 +61,10 @@ mod tests {
     use prost::{Message as _, Name as _};
     use prost_reflect::{Kind, MessageDescriptor};
 
+    use prost_reflect::FieldDescriptor;
+
     use super::*;
+    use crate::xds::pool;
 
     /// The message that a field's value holds, maps looked through.
     fn held(field: &FieldDescriptor) -> Option<MessageDescriptor> {
@@ -271,5 +124,17 @@ mod tests {
             invalid.to_string().starts_with("cluster `a`: health_checks: is not supported"),
             "{invalid}"
         );
+    }
+
+    #[test]
+    fn extensions_inside_extensions_end_somewhere() {
+        let mut config = prost_types::Any::default();
+        for _ in 0..10_000 {
+            let wrapper =
+                pb::route::v3::FilterConfig { config: Some(config), ..Default::default() };
+            config = prost_types::Any::from_msg(&wrapper).unwrap();
+        }
+        let fault = check(&config.type_url, &config.value, &mut Vec::new()).unwrap_err();
+        assert!(fault.of("route").to_string().contains("nested more than"));
     }
 }

@@ -3,11 +3,12 @@
 
 use iako_xds_api::{udpa, xds};
 use prost::{Message as _, Name as _};
+use prost_reflect::MessageDescriptor;
 use prost_types::{Any, Struct};
 
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
-use crate::xds::text;
+use crate::xds::{support, text};
 
 /// An extension, unwrapped.
 pub(super) enum Extension {
@@ -50,7 +51,7 @@ pub(super) fn type_name(any: &Any) -> String {
 /// Unwraps an extension, as a message where its schema is known.
 pub(super) fn unwrap(any: &Any, at: &At<'_>) -> Result<Extension, Fault> {
     let Some((type_url, fields)) = wrapped(any) else { return Ok(Extension::Message(any.clone())) };
-    let Some(descriptor) = pool::message(&type_url) else {
+    let Some(descriptor) = known(&type_url) else {
         return Ok(Extension::Fields(type_url, fields));
     };
     let message = text::from_struct(&fields, &descriptor).map_err(|fault| {
@@ -62,7 +63,20 @@ pub(super) fn unwrap(any: &Any, at: &At<'_>) -> Result<Extension, Fault> {
 
 /// The message inside a structure, for the walk over set fields. A structure that does not fit its
 /// message is left for [`unwrap`] to refuse.
-pub(crate) fn content(type_url: &str, bytes: &[u8]) -> Option<prost_reflect::DynamicMessage> {
-    let (inner, fields) = wrapped(&Any { type_url: type_url.to_owned(), value: bytes.to_vec() })?;
-    text::from_struct(&fields, &pool::message(&inner)?).ok()
+pub(crate) fn content(type_url: &str, bytes: &[u8]) -> Option<Any> {
+    let name = pool::full_name(type_url);
+    if name != udpa::r#type::v1::TypedStruct::full_name()
+        && name != xds::r#type::v3::TypedStruct::full_name()
+    {
+        return None;
+    }
+    let (type_url, fields) =
+        wrapped(&Any { type_url: type_url.to_owned(), value: bytes.to_vec() })?;
+    let message = text::from_struct(&fields, &known(&type_url)?).ok()?;
+    Some(Any { type_url, value: message.encode_to_vec() })
+}
+
+/// The descriptor of a type that we do something with. Asking for others would load all of them.
+fn known(type_url: &str) -> Option<MessageDescriptor> {
+    if support::knows(pool::full_name(type_url)) { pool::message(type_url) } else { None }
 }
