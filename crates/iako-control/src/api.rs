@@ -95,7 +95,9 @@ async fn status(State(api): State<Api>) -> Json<Value> {
         "config": {
             "version": snapshot.version,
             "services": snapshot.services.len(),
+            "planned_version": api.findings.planned_version(),
             "workloads": snapshot.workloads.len(),
+            "ready_workloads": snapshot.workloads.iter().filter(|it| it.ready).count(),
             "errors": count(Severity::Error),
             "warnings": count(Severity::Warning),
         },
@@ -115,13 +117,9 @@ fn proxy(client: &ClientStatus) -> Value {
             Variant::StateOfTheWorld => "sotw",
         },
         "connected_seconds": since.as_secs(),
-        "synced": client.types.iter().all(is_synced),
+        "synced": client.up_to_date && client.types.iter().all(|it| it.rejected.is_none()),
         "types": client.types.iter().map(type_status).collect::<Vec<_>>(),
     })
-}
-
-fn is_synced(status: &TypeStatus) -> bool {
-    status.rejected.is_none() && !status.waiting
 }
 
 fn type_status(status: &TypeStatus) -> Value {

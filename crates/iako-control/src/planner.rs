@@ -1,6 +1,12 @@
 //! Plans every connected proxy whenever the mesh changes, and publishes what they are told.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use iako_proxy_config::{Pem, PrivateKey, Secret, SecretKind, xds::encode};
 use iako_registry::MeshSnapshot;
@@ -31,10 +37,16 @@ pub(crate) struct Planner {
 /// What the plans of all proxies complain about.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
+    version: AtomicU64,
     by_node: Mutex<BTreeMap<Arc<str>, Vec<Diagnostic>>>,
 }
 
 impl Findings {
+    /// The version of the mesh that every connected proxy is planned for.
+    pub(crate) fn planned_version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
     /// Every complaint once.
     pub(crate) fn all(&self) -> Vec<Diagnostic> {
         let mut all: Vec<Diagnostic> = Vec::new();
@@ -89,6 +101,7 @@ impl Planner {
         }
         let planned = &self.planned;
         self.findings.by_node.lock().retain(|node, _| planned.contains_key(node));
+        self.findings.version.store(snapshot.version, Ordering::Release);
     }
 }
 

@@ -126,7 +126,16 @@ impl Server {
     /// Every connected client and how far it is, oldest stream first.
     #[must_use]
     pub fn clients(&self) -> Vec<ClientStatus> {
-        self.shared.clients.lock().values().cloned().collect()
+        let mut clients: Vec<ClientStatus> = self.shared.clients.lock().values().cloned().collect();
+        for client in &mut clients {
+            let newest = self.shared.cache.published(&client.node_id);
+            let works_on_it = match (&client.snapshot, &newest) {
+                (Some(told), Some(newest)) => Arc::ptr_eq(told, newest),
+                _ => false,
+            };
+            client.up_to_date = works_on_it && client.types.iter().all(|it| !it.waiting);
+        }
+        clients
     }
 
     /// Starts the task of one stream and returns its responses.
@@ -296,6 +305,8 @@ impl Admitted {
             variant: caller.variant,
             connected_since: clock::wall(),
             types: Vec::new(),
+            up_to_date: false,
+            snapshot: None,
         };
         shared.clients.lock().insert(stream, client);
         tracing::info!(node = %node.id, %stream, variant = ?caller.variant, "proxy connected");
@@ -305,6 +316,7 @@ impl Admitted {
     fn note(&self, stream: &ServerStream) {
         if let Some(client) = self.shared.clients.lock().get_mut(&self.stream) {
             client.types = stream.status();
+            client.snapshot = stream.snapshot().cloned();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::SystemTime};
 
-use crate::{TypeUrl, Variant, Version};
+use crate::{Snapshot, TypeUrl, Variant, Version};
 
 /// Tells streams of one process apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +29,11 @@ pub struct ClientStatus {
     pub connected_since: SystemTime,
     /// What it asked for, in order of sending.
     pub types: Vec<TypeStatus>,
+    /// Whether it has answered everything of the newest state: nothing waits to be sent or
+    /// acknowledged.
+    pub up_to_date: bool,
+    /// The state that its stream works on.
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
 }
 
 /// How far a client is with one type of resources.

@@ -119,6 +119,12 @@ impl ServerStream {
         self.held_since?.checked_add(HOLD_MAX).filter(|until| *until > now)
     }
 
+    /// The state that is told now.
+    #[must_use]
+    pub const fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.snapshot.as_ref()
+    }
+
     /// How far the client is, in order of sending.
     #[must_use]
     pub fn status(&self) -> Vec<TypeStatus> {

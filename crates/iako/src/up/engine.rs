@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use iako_control::DirectoryWatch;
 use iako_registry::{LocalPod, LocalPodRole, MeshSnapshot, local_pods};
 use iako_supervise::{PodPhase, PodSpec, PodState, Pods, PodsSettings, Signals};
+use serde_json::Value;
 use tokio::{sync::watch, time};
 
 use super::{
@@ -21,6 +22,7 @@ use super::{
     screen::Screen,
 };
 use crate::{
+    api::ApiClient,
     demo::{Load, LoadSettings, MeshSummary, Statistics},
     diagnostics::{painter, render_all},
     output::Format,
@@ -29,6 +31,8 @@ use crate::{
 
 /// Longest time until every pod is ready, at the start.
 const READY_LIMIT: Duration = Duration::from_secs(60);
+/// Time between two looks at the control plane, at the start.
+const LOOK: Duration = Duration::from_millis(20);
 /// Time between two summaries.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -133,6 +137,7 @@ impl Engine {
         self.wait_until_ready().await?;
         self.plan()?;
         self.wait_until_ready().await?;
+        self.wait_until_told().await?;
         self.greet(began.elapsed());
         self.start_load();
         let end = self.settings.duration.map(|duration| iako_rt::clock::now() + duration);
@@ -227,6 +232,39 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Waits until every proxy has taken what the control plane knows now that all pods are ready:
+    /// before that, requests would find services without instances.
+    async fn wait_until_told(&self) -> anyhow::Result<()> {
+        let api = ApiClient::at(SocketAddr::new(self.settings.range.control().into(), API_PORT));
+        let told = async {
+            loop {
+                if let Ok(status) = api.get("/api/v1/status").await
+                    && self.is_told(&status)
+                {
+                    return;
+                }
+                time::sleep(LOOK).await;
+            }
+        };
+        time::timeout(READY_LIMIT, told).await.map_err(|_elapsed| {
+            anyhow::anyhow!(
+                "the proxies did not take their configuration within {READY_LIMIT:?}; \
+                 `iako status` and the logs in {} say why",
+                self.maker.logs_folder().display()
+            )
+        })
+    }
+
+    fn is_told(&self, status: &Value) -> bool {
+        let config = &status["config"];
+        let proxies = status["proxies"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let pods = self.planned.len();
+        config["ready_workloads"].as_u64().and_then(|it| usize::try_from(it).ok()) >= Some(pods)
+            && config["planned_version"] == config["version"]
+            && proxies.len() >= pods
+            && proxies.iter().all(|proxy| proxy["synced"] == true)
     }
 
     fn not_ready(&self) -> Vec<String> {
