@@ -104,6 +104,15 @@ fn endpoints_and_secrets_come_back() {
 }
 
 #[test]
+fn a_private_key_is_never_printed() {
+    let json = to_json(&encode::listener(&listener())).to_string();
+    assert!(json.contains(r#""private_key":{"inline_string":"[redacted]"}"#), "{json}");
+    let kind = SecretKind::Certificate { chain: Pem("c".into()), key: PrivateKey::new("clear") };
+    let json = to_json(&encode::secret(&Secret { name: "s".into(), kind })).to_string();
+    assert!(!json.contains("clear"), "{json}");
+}
+
+#[test]
 fn a_node_comes_back() {
     let metadata = serde_json::json!({ "NAMESPACE": "shop", "LABELS": { "app": "cart" }, "n": 3 });
     let node = Node {
