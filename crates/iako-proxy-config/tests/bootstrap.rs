@@ -119,3 +119,18 @@ fn mistakes_are_told_with_their_place_and_what_to_do() {
         &expect!["b.yaml:2:12: mismatched bracket '[' closed by '}'; write YAML or JSON"],
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_taken_or_refused_without_a_panic(
+        text in "[ a-z0-9:{}\\[\\]\"'|>&*!#%@,?\n\t-]{0,200}",
+        at in 0_usize..1100,
+        noise in "\\PC{0,12}",
+    ) {
+        drop(bootstrap::parse("b.yaml", &text));
+        let mut damaged = FILE.to_owned();
+        let at = at.min(damaged.len());
+        damaged.insert_str(at, &noise);
+        drop(bootstrap::parse("b.yaml", &damaged));
+    }
+}
