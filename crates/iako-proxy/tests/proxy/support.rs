@@ -112,7 +112,9 @@ pub(crate) fn bootstrap(listeners: Vec<Listener>, clusters: Vec<Cluster>) -> Boo
 }
 
 pub(crate) fn settings(bootstrap: Bootstrap) -> ProxySettings {
-    ProxySettings { concurrency: Some(2), ..ProxySettings::new(bootstrap) }
+    // Tests leave clients open; the end of a proxy must not wait for them.
+    let drain_time = Duration::from_millis(100);
+    ProxySettings { concurrency: Some(2), drain_time, ..ProxySettings::new(bootstrap) }
 }
 
 pub(crate) async fn start(listeners: Vec<Listener>, clusters: Vec<Cluster>) -> ProxyHandle {

@@ -138,7 +138,10 @@ async fn is_served_plainly(address: SocketAddr) -> bool {
 async fn draining_refuses_new_connections_and_lets_old_ones_end() {
     let scope = Scope::new();
     let server = echo(&scope, "a").await;
-    let proxy = start(vec![tcp_listener("in", "be")], vec![cluster("be", &[server])]).await;
+    let clusters = vec![cluster("be", &[server])];
+    let mut settings = settings(bootstrap(vec![tcp_listener("in", "be")], clusters));
+    settings.drain_time = Duration::from_secs(60);
+    let proxy = Proxy::start(settings).await.unwrap();
     let address = proxy.listener_address("in").unwrap();
     let mut client = TcpStream::connect(address).await.unwrap();
     assert_eq!(ask(&mut client, "1", 3).await, "a:1");
