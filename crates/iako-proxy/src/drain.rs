@@ -86,9 +86,7 @@ mod tests {
     async fn a_drain_moves_forward_only_and_wakes_who_waits() {
         let drain = Drain::new();
         let copy = drain.clone();
-        let waiting = tokio::spawn(async move { copy.closing().await });
-        drain.advance(DrainPhase::Closing);
-        waiting.await.unwrap();
+        tokio::join!(copy.closing(), async { drain.advance(DrainPhase::Closing) });
         drain.advance(DrainPhase::Draining);
         assert_eq!(drain.phase(), DrainPhase::Closing);
         drain.draining().await;

@@ -121,6 +121,11 @@ impl Proxy {
     /// When the bootstrap cannot be served: an address that is taken, a certificate that cannot be
     /// used.
     pub async fn start(settings: ProxySettings) -> Result<ProxyHandle, StartError> {
+        // Starting holds the whole configuration; its callers need not make room for that.
+        Box::pin(Self::start_all(settings)).await
+    }
+
+    async fn start_all(settings: ProxySettings) -> Result<ProxyHandle, StartError> {
         let concurrency = settings.workers();
         let node = settings.bootstrap.node.clone();
         let shared = Arc::new(Shared::new(node, concurrency, MetricsSettings::default()));

@@ -52,7 +52,8 @@ mod tests {
 
     #[test]
     fn a_protocol_is_named_once_its_first_line_is_whole() {
-        let cases: [(&[u8], ControlFlow<Option<&str>>); 8] = [
+        type Case = (&'static [u8], ControlFlow<Option<&'static str>>);
+        let cases: [Case; 8] = [
             (b"GET / HTTP/1.1\r\n", ControlFlow::Break(Some("http/1.1"))),
             (b"M-SEARCH * HTTP/1.0\n", ControlFlow::Break(Some("http/1.0"))),
             (b"GET / HT", ControlFlow::Continue(())),

@@ -20,7 +20,8 @@ async fn fetch(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
     let mut response = String::new();
     stream.read_to_string(&mut response).await.unwrap();
     let (head, body) = response.split_once("\r\n\r\n").unwrap();
-    (head[9..12].parse().unwrap(), body.to_owned())
+    let status = head.split(' ').nth(1).unwrap();
+    (status.parse().unwrap(), body.to_owned())
 }
 
 async fn started(scope: &Scope) -> (ProxyHandle, SocketAddr) {
@@ -71,8 +72,10 @@ async fn the_pages_show_what_the_proxy_is_and_does() {
     let listeners = dump["configs"].as_array().unwrap().iter();
     let listeners = listeners.flat_map(|one| one["static_listeners"].as_array().cloned());
     assert_eq!(listeners.flatten().count(), 2, "{dump}");
-    let _: Value = serde_json::from_str(&page("/clusters?format=json").await).unwrap();
-    let _: Value = serde_json::from_str(&page("/certs").await).unwrap();
+    let clusters: Value = serde_json::from_str(&page("/clusters?format=json").await).unwrap();
+    assert_eq!(clusters["cluster_statuses"][0]["name"], "be");
+    let certificates: Value = serde_json::from_str(&page("/certs").await).unwrap();
+    assert!(certificates["certificates"].is_array());
     assert_eq!(fetch(admin, "GET", "/nothing").await.0, 404);
     proxy.shutdown().await;
 }

@@ -56,42 +56,35 @@ impl Plane {
     }
 
     fn publish(&self, clusters: &[Cluster], sets: &[EndpointSet], listeners: &[Listener]) {
+        let clusters = clusters.iter().map(|one| {
+            let resource = Resource::new(&*one.name, encode::cluster(one).value.into());
+            if let Discovery::Eds(name) = &one.discovery {
+                return resource.with_endpoints(name.as_str());
+            }
+            resource
+        });
+        let sets =
+            sets.iter().map(|one| Resource::new(&*one.name, encode::endpoints(one).value.into()));
+        let listeners = listeners
+            .iter()
+            .map(|one| Resource::new(&*one.name, encode::listener(one).value.into()));
         let snapshot = Snapshot::new()
-            .with(
-                TypeUrl::CLUSTER,
-                clusters
-                    .iter()
-                    .map(|one| {
-                        let resource = Resource::new(&*one.name, encode::cluster(one).value.into());
-                        match &one.discovery {
-                            Discovery::Eds(name) => resource.with_endpoints(name.as_str()),
-                            _ => resource,
-                        }
-                    })
-                    .collect::<ResourceSet>(),
-            )
-            .with(
-                TypeUrl::ENDPOINTS,
-                sets.iter()
-                    .map(|one| Resource::new(&*one.name, encode::endpoints(one).value.into()))
-                    .collect::<ResourceSet>(),
-            )
-            .with(
-                TypeUrl::LISTENER,
-                listeners
-                    .iter()
-                    .map(|one| Resource::new(&*one.name, encode::listener(one).value.into()))
-                    .collect::<ResourceSet>(),
-            );
+            .with(TypeUrl::CLUSTER, clusters.collect::<ResourceSet>())
+            .with(TypeUrl::ENDPOINTS, sets.collect::<ResourceSet>())
+            .with(TypeUrl::LISTENER, listeners.collect::<ResourceSet>());
         self.cache.publish(NODE, snapshot);
     }
 
     /// A proxy that reaches this control plane by a cluster of its bootstrap.
-    async fn proxy(&self, delta: bool) -> ProxyHandle {
+    async fn proxy(&self, variant: Variant) -> ProxyHandle {
         let mut bootstrap = bootstrap(Vec::new(), vec![cluster("xds", &[self.address])]);
         bootstrap.admin = Some(AdminAddress::Socket(any_port()));
-        bootstrap.ads =
-            Some(AdsConfig { cluster: "xds".to_owned(), delta, listeners: true, clusters: true });
+        bootstrap.ads = Some(AdsConfig {
+            cluster: "xds".to_owned(),
+            delta: variant == Variant::Delta,
+            listeners: true,
+            clusters: true,
+        });
         Proxy::start(settings(bootstrap)).await.unwrap()
     }
 }
@@ -116,7 +109,7 @@ async fn said_by(address: SocketAddr) -> String {
 
 #[tokio::test]
 async fn a_changed_listener_serves_new_connections_and_old_ones_live_on() {
-    for delta in [true, false] {
+    for variant in [Variant::Delta, Variant::StateOfTheWorld] {
         let scope = Scope::new();
         let plane = Plane::start(&scope).await;
         let address = free_address().await;
@@ -124,7 +117,7 @@ async fn a_changed_listener_serves_new_connections_and_old_ones_live_on() {
         let sets = sets.map(|(name, address)| endpoints(name, &[address]));
         let clusters = [eds("a"), eds("b")];
         plane.publish(&clusters, &sets, &[listener_at(address, "a")]);
-        let proxy = plane.proxy(delta).await;
+        let proxy = plane.proxy(variant).await;
         proxy.ready().await;
         let mut old = TcpStream::connect(address).await.unwrap();
         assert_eq!(ask(&mut old, "1", 3).await, "a:1");
@@ -144,7 +137,7 @@ async fn changed_endpoints_and_removed_listeners_take_effect() {
     let (a, b) = (echo(&scope, "a").await, echo(&scope, "b").await);
     let listeners = [listener_at(address, "be")];
     plane.publish(&[eds("be")], &[endpoints("be", &[a])], &listeners);
-    let proxy = plane.proxy(true).await;
+    let proxy = plane.proxy(Variant::Delta).await;
     proxy.ready().await;
     assert_eq!(said_by(address).await, "a");
     plane.publish(&[eds("be")], &[endpoints("be", &[b])], &listeners);
@@ -161,16 +154,13 @@ async fn a_refused_listener_leaves_the_last_good_one_and_is_reported() {
     let address = free_address().await;
     let a = echo(&scope, "a").await;
     plane.publish(&[cluster("a", &[a])], &[], &[listener_at(address, "a")]);
-    let proxy = plane.proxy(true).await;
+    let proxy = plane.proxy(Variant::Delta).await;
     proxy.ready().await;
     let garbage = Resource::new("in", vec![0xff, 0xff].into());
-    let snapshot = Snapshot::new()
-        .with(
-            TypeUrl::CLUSTER,
-            plane.cache.published(NODE).unwrap().set(&TypeUrl::CLUSTER).unwrap().clone(),
-        )
+    let good = plane.cache.published(NODE).unwrap();
+    let bad = Snapshot::clone(&good)
         .with(TypeUrl::LISTENER, [garbage].into_iter().collect::<ResourceSet>());
-    plane.cache.publish(NODE, snapshot);
+    plane.cache.publish(NODE, bad);
     eventually("the refusal arrives", async || {
         let clients = plane.server.clients();
         clients.iter().flat_map(|client| &client.types).any(|kind| kind.rejected.is_some())
