@@ -1,10 +1,14 @@
 //! The instances behind each cluster: who is ready, where they are, which transport they get.
 
-use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    num::NonZeroU32,
+};
 
 use iako_proxy_config::{
-    Endpoint as PlannedEndpoint, EndpointAddress, EndpointMetadata, EndpointSet, HealthStatus,
-    LocalityEndpoints, WorkloadLabel,
+    Discovery, Endpoint as PlannedEndpoint, EndpointAddress, EndpointMetadata, EndpointSet,
+    HealthStatus, LocalityEndpoints, WorkloadLabel,
 };
 use iako_registry::ServiceResolution;
 use iako_registry::{Endpoint, Workload, select};
@@ -29,15 +33,20 @@ const DRAINING_LABEL: &str = "istio.io/draining";
 
 /// Adds the instances of every cluster that gets them by name.
 pub(crate) fn add_endpoints(outlook: &Outlook<'_>, plan: &mut Plan) {
-    for target in targets(outlook) {
-        let by_name = matches!(
-            target.service.resolution,
-            ServiceResolution::Endpoints | ServiceResolution::Headless
-        );
-        if by_name {
-            plan.endpoints.push(of_target(outlook, &target));
-        }
-    }
+    let by_name: BTreeSet<&str> = plan
+        .clusters
+        .iter()
+        .filter_map(|cluster| match &cluster.discovery {
+            Discovery::Eds(name) => Some(name.as_str()),
+            Discovery::Static(_)
+            | Discovery::StrictDns(_)
+            | Discovery::LogicalDns(_)
+            | Discovery::OriginalDst { .. } => None,
+        })
+        .collect();
+    let wanted = targets(outlook).filter(|target| by_name.contains(target.cluster_name().as_str()));
+    let sets: Vec<EndpointSet> = wanted.map(|target| of_target(outlook, &target)).collect();
+    plan.endpoints.extend(sets);
 }
 
 /// The instances of one cluster, by place; those that are not ready are left out.

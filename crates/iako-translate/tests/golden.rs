@@ -103,6 +103,16 @@ fn captured_traffic_has_a_listener_for_each_port() {
 }
 
 #[test]
+fn what_is_reported_follows_the_most_specific_object() {
+    check("testdata/telemetry", "app", &expect_file!["../testdata/telemetry.plan"]);
+}
+
+#[test]
+fn hosts_outside_are_reached_as_their_entries_say_and_others_not_at_all() {
+    check("testdata/outside", "app", &expect_file!["../testdata/outside.plan"]);
+}
+
+#[test]
 fn the_same_values_make_the_same_plan() {
     let snapshot = snapshot("../../examples/shop");
     let (scope, first) = plan_of(&snapshot, "web");

@@ -12,7 +12,7 @@ use iako_registry::{Change, MeshSnapshot, MeshState};
 use iako_resources::{ReadOptions, load_directory};
 use iako_translate::{ProxyScope, plan};
 
-const DIRECTORIES: [&str; 7] = [
+const DIRECTORIES: [&str; 9] = [
     "../../examples/shop",
     "../../examples/myapp",
     "testdata/routes",
@@ -20,6 +20,8 @@ const DIRECTORIES: [&str; 7] = [
     "testdata/policies",
     "testdata/gateway",
     "testdata/captured",
+    "testdata/telemetry",
+    "testdata/outside",
 ];
 
 fn snapshot(directory: &str) -> Arc<MeshSnapshot> {

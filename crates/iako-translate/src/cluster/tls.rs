@@ -161,11 +161,13 @@ fn user_tls(settings: &ClientTlsSettings, cluster: &Cluster, plan: &mut Plan) ->
         validation.trust = Trust::Unverified;
     }
     validation.subject_alt_names = exact_names(&settings.subject_alt_names);
-    let explicit = settings.sni.is_some() || !settings.subject_alt_names.is_empty();
+    // Istio does not compare names once a server name is given; then any certificate that the roots
+    // vouch for would do.
+    let by_server_name = settings.subject_alt_names.is_empty() && !settings.insecure_skip_verify;
     UpstreamTransport::Tls(Box::new(UpstreamTls {
         options,
         sni: settings.sni.clone(),
         auto_sni: settings.sni.is_none(),
-        auto_san_validation: !explicit && !settings.insecure_skip_verify,
+        auto_san_validation: by_server_name,
     }))
 }

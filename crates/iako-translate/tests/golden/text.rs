@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use iako_proxy_config::{
-    Action, Cluster, ClusterTarget, Discovery, DownstreamTransport, Endpoint, EndpointSet,
-    FilterChain, HeaderCheck, HttpFilterKind, Listener, MetadataValueMatch, NetworkFilter,
-    PathMatch, PathRewrite, Permission, Principal, Rbac, Route, RouteAction, RouteConfiguration,
-    RouteMatch, RouteSource, RuleOrigin, StringMatch, TcpTarget, Terminal, TlsOptions, Trust,
-    UpstreamTransport, VirtualHost,
+    AccessLog, Action, Cluster, ClusterTarget, Discovery, DownstreamTransport, Endpoint,
+    EndpointSet, FilterChain, HeaderCheck, HttpFilterKind, Listener, LogFormat, MetadataValueMatch,
+    NetworkFilter, PathMatch, PathRewrite, Permission, Principal, Rbac, Route, RouteAction,
+    RouteConfiguration, RouteMatch, RouteSource, RuleOrigin, StringMatch, TcpTarget, Terminal,
+    TlsOptions, Trust, UpstreamTransport, VirtualHost,
 };
 use iako_translate::Plan;
 
@@ -79,6 +79,10 @@ fn chain(out: &mut String, chain: &FilterChain, word: &str) {
             TcpTarget::Weighted(targets) => line(out, &format!("    tcp -> {targets:?}")),
         },
         Terminal::Http(http) => {
+            http.access_log.iter().for_each(|it| access_log(out, it));
+            if let Some(tracing) = &http.tracing {
+                line(out, &format!("    traces {}", tracing.random_sampling));
+            }
             for filter in &http.filters {
                 match &filter.kind {
                     HttpFilterKind::Rbac(rules) => rbac(out, rules),
@@ -96,12 +100,20 @@ fn chain(out: &mut String, chain: &FilterChain, word: &str) {
                             line(out, &format!("    jwt requires {:?}", rule.requirement));
                         }
                     }
+                    HttpFilterKind::Stats(stats) => {
+                        line(out, &format!("    {}", filter.name));
+                        for it in &stats.overrides {
+                            let metric = if it.metric.is_empty() { "all" } else { &it.metric };
+                            let drop = if it.drop { " dropped" } else { "" };
+                            let tags = it.tags_to_remove.join(",");
+                            line(out, &format!("      {metric}{drop} without [{tags}]"));
+                        }
+                    }
                     HttpFilterKind::Router(_)
                     | HttpFilterKind::Fault(_)
                     | HttpFilterKind::Cors
                     | HttpFilterKind::PeerMetadata(_)
                     | HttpFilterKind::Alpn
-                    | HttpFilterKind::Stats(_)
                     | HttpFilterKind::GrpcStats
                     | HttpFilterKind::Unsupported(_) => {
                         line(out, &format!("    {}", filter.name));
@@ -114,6 +126,18 @@ fn chain(out: &mut String, chain: &FilterChain, word: &str) {
             }
         }
     }
+}
+
+fn access_log(out: &mut String, log: &AccessLog) {
+    let format = match &log.format {
+        LogFormat::Default => "default".to_owned(),
+        LogFormat::Text(text) => format!("text {:?}", text.chars().take(24).collect::<String>()),
+        LogFormat::Json { fields, .. } => {
+            let keys: Vec<_> = fields.iter().take(3).map(|(key, _)| key.as_str()).collect();
+            format!("json {} of {} keys", keys.join(","), fields.len())
+        }
+    };
+    line(out, &format!("    log to {:?} {format}", log.sink));
 }
 
 fn tls_options(options: &TlsOptions) -> String {
@@ -398,7 +422,8 @@ fn transport(it: &UpstreamTransport) -> String {
     match it {
         UpstreamTransport::Raw => "raw".to_owned(),
         UpstreamTransport::Tls(tls) => {
-            format!("tls sni {:?} {}", tls.sni, tls_options(&tls.options))
+            let check = if tls.auto_san_validation { " checked" } else { "" };
+            format!("tls sni {:?}{check} {}", tls.sni, tls_options(&tls.options))
         }
     }
 }
