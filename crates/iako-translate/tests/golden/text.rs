@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use iako_proxy_config::{
     AccessLog, Action, Cluster, ClusterTarget, Discovery, DownstreamTransport, Endpoint,
-    EndpointSet, FilterChain, HeaderCheck, HttpFilterKind, Listener, LogFormat, MetadataValueMatch,
-    NetworkFilter, PathMatch, PathRewrite, Permission, Principal, Rbac, Route, RouteAction,
-    RouteConfiguration, RouteMatch, RouteSource, RuleOrigin, StringMatch, TcpTarget, Terminal,
-    TlsOptions, Trust, UpstreamTransport, VirtualHost,
+    EndpointSet, FilterChain, HeaderCheck, HttpConnectionManager, HttpFilterKind, Listener,
+    LogFormat, MetadataValueMatch, NetworkFilter, PathMatch, PathRewrite, Permission, Principal,
+    Rbac, Route, RouteAction, RouteConfiguration, RouteMatch, RouteSource, RuleOrigin, StringMatch,
+    TcpTarget, Terminal, TlsOptions, Trust, UpstreamTransport, VirtualHost,
 };
 use iako_translate::Plan;
 
@@ -78,53 +78,55 @@ fn chain(out: &mut String, chain: &FilterChain, word: &str) {
             TcpTarget::Cluster(name) => line(out, &format!("    tcp -> {name}")),
             TcpTarget::Weighted(targets) => line(out, &format!("    tcp -> {targets:?}")),
         },
-        Terminal::Http(http) => {
-            http.access_log.iter().for_each(|it| access_log(out, it));
-            if let Some(tracing) = &http.tracing {
-                line(out, &format!("    traces {}", tracing.random_sampling));
-            }
-            for filter in &http.filters {
-                match &filter.kind {
-                    HttpFilterKind::Rbac(rules) => rbac(out, rules),
-                    HttpFilterKind::JwtAuthn(jwt) => {
-                        for (name, it) in &jwt.providers {
-                            line(
-                                out,
-                                &format!(
-                                    "    jwt {name} issuer {} audiences {:?}",
-                                    it.issuer, it.audiences
-                                ),
-                            );
-                        }
-                        for rule in &jwt.rules {
-                            line(out, &format!("    jwt requires {:?}", rule.requirement));
-                        }
-                    }
-                    HttpFilterKind::Stats(stats) => {
-                        line(out, &format!("    {}", filter.name));
-                        for it in &stats.overrides {
-                            let metric = if it.metric.is_empty() { "all" } else { &it.metric };
-                            let drop = if it.drop { " dropped" } else { "" };
-                            let tags = it.tags_to_remove.join(",");
-                            line(out, &format!("      {metric}{drop} without [{tags}]"));
-                        }
-                    }
-                    HttpFilterKind::Router(_)
-                    | HttpFilterKind::Fault(_)
-                    | HttpFilterKind::Cors
-                    | HttpFilterKind::PeerMetadata(_)
-                    | HttpFilterKind::Alpn
-                    | HttpFilterKind::GrpcStats
-                    | HttpFilterKind::Unsupported(_) => {
-                        line(out, &format!("    {}", filter.name));
-                    }
+        Terminal::Http(http) => connection_manager(out, http),
+    }
+}
+
+fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
+    http.access_log.iter().for_each(|it| access_log(out, it));
+    if let Some(tracing) = &http.tracing {
+        line(out, &format!("    traces {}", tracing.random_sampling));
+    }
+    for filter in &http.filters {
+        match &filter.kind {
+            HttpFilterKind::Rbac(rules) => rbac(out, rules),
+            HttpFilterKind::JwtAuthn(jwt) => {
+                for (name, it) in &jwt.providers {
+                    line(
+                        out,
+                        &format!(
+                            "    jwt {name} issuer {} audiences {:?}",
+                            it.issuer, it.audiences
+                        ),
+                    );
+                }
+                for rule in &jwt.rules {
+                    line(out, &format!("    jwt requires {:?}", rule.requirement));
                 }
             }
-            match &http.routes {
-                RouteSource::Rds(name) => line(out, &format!("    http -> routes {name}")),
-                RouteSource::Inline(it) => table(out, it, "    "),
+            HttpFilterKind::Stats(stats) => {
+                line(out, &format!("    {}", filter.name));
+                for it in &stats.overrides {
+                    let metric = if it.metric.is_empty() { "all" } else { &it.metric };
+                    let drop = if it.drop { " dropped" } else { "" };
+                    let tags = it.tags_to_remove.join(",");
+                    line(out, &format!("      {metric}{drop} without [{tags}]"));
+                }
+            }
+            HttpFilterKind::Router(_)
+            | HttpFilterKind::Fault(_)
+            | HttpFilterKind::Cors
+            | HttpFilterKind::PeerMetadata(_)
+            | HttpFilterKind::Alpn
+            | HttpFilterKind::GrpcStats
+            | HttpFilterKind::Unsupported(_) => {
+                line(out, &format!("    {}", filter.name));
             }
         }
+    }
+    match &http.routes {
+        RouteSource::Rds(name) => line(out, &format!("    http -> routes {name}")),
+        RouteSource::Inline(it) => table(out, it, "    "),
     }
 }
 
