@@ -2,14 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
-mod golden {
-    pub(crate) mod text;
-}
+mod text;
 
 use std::{net::Ipv4Addr, path::Path, sync::Arc};
 
 use expect_test::{ExpectFile, expect_file};
-use golden::text;
 use iako_registry::{Change, MeshSnapshot, MeshState};
 use iako_resources::{ReadOptions, load_directory};
 use iako_translate::{Plan, ProxyScope, plan};
@@ -52,7 +49,7 @@ fn gateway_plan(snapshot: &MeshSnapshot, name: &str) -> String {
 
 #[test]
 fn a_client_of_the_shop_splits_its_requests_and_proves_who_it_is() {
-    check("../../examples/shop", "web", &expect_file!["../testdata/shop-web.plan"]);
+    check("../../examples/shop", "web", &expect_file!["../../testdata/shop-web.plan"]);
 }
 
 #[test]
@@ -60,56 +57,60 @@ fn payments_are_taken_from_carts_only() {
     check(
         "../../examples/shop",
         "payment-service",
-        &expect_file!["../testdata/shop-payment-service.plan"],
+        &expect_file!["../../testdata/shop-payment-service.plan"],
     );
 }
 
 #[test]
 fn the_first_manifests_of_many_teams_do_what_they_say_at_the_service() {
-    check("../../examples/myapp", "service-a", &expect_file!["../testdata/myapp-service-a.plan"]);
+    check(
+        "../../examples/myapp",
+        "service-a",
+        &expect_file!["../../testdata/myapp-service-a.plan"],
+    );
 }
 
 #[test]
 fn the_first_manifests_of_many_teams_do_what_they_say_at_the_gateway() {
     let snapshot = snapshot("../../examples/myapp");
     let plan = gateway_plan(&snapshot, "ingressgateway");
-    expect_file!["../testdata/myapp-gateway.plan"].assert_eq(&plan);
+    expect_file!["../../testdata/myapp-gateway.plan"].assert_eq(&plan);
 }
 
 #[test]
 fn every_feature_of_routes_reaches_the_plan() {
-    check("testdata/routes", "client", &expect_file!["../testdata/routes.plan"]);
+    check("testdata/routes", "client", &expect_file!["../../testdata/routes.plan"]);
 }
 
 #[test]
 fn every_mode_and_protocol_has_its_chains() {
-    check("testdata/chains", "server", &expect_file!["../testdata/chains.plan"]);
+    check("testdata/chains", "server", &expect_file!["../../testdata/chains.plan"]);
 }
 
 #[test]
 fn policies_lose_what_connections_cannot_answer_on_the_safe_side() {
-    check("testdata/policies", "server", &expect_file!["../testdata/policies.plan"]);
+    check("testdata/policies", "server", &expect_file!["../../testdata/policies.plan"]);
 }
 
 #[test]
 fn gateways_end_tls_pass_it_through_and_redirect() {
     let snapshot = snapshot("testdata/gateway");
-    expect_file!["../testdata/gateway.plan"].assert_eq(&gateway_plan(&snapshot, "edge"));
+    expect_file!["../../testdata/gateway.plan"].assert_eq(&gateway_plan(&snapshot, "edge"));
 }
 
 #[test]
 fn captured_traffic_has_a_listener_for_each_port() {
-    check("testdata/captured", "web-1", &expect_file!["../testdata/captured.plan"]);
+    check("testdata/captured", "web-1", &expect_file!["../../testdata/captured.plan"]);
 }
 
 #[test]
 fn what_is_reported_follows_the_most_specific_object() {
-    check("testdata/telemetry", "app", &expect_file!["../testdata/telemetry.plan"]);
+    check("testdata/telemetry", "app", &expect_file!["../../testdata/telemetry.plan"]);
 }
 
 #[test]
 fn hosts_outside_are_reached_as_their_entries_say_and_others_not_at_all() {
-    check("testdata/outside", "app", &expect_file!["../testdata/outside.plan"]);
+    check("testdata/outside", "app", &expect_file!["../../testdata/outside.plan"]);
 }
 
 #[test]
