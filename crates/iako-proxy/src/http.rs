@@ -36,7 +36,7 @@ use bytes::Bytes;
 use iako_proxy_config::CodecType;
 use tokio::io::AsyncReadExt as _;
 
-pub use service::HttpService;
+pub(crate) use service::HttpService;
 
 use crate::connection::Downstream;
 use crate::transport::{Prefixed, Stream};
@@ -75,11 +75,11 @@ pub(crate) async fn serve_connection(
     match opened {
         Some(Opened::Http1(stream, read)) => {
             stats.cx_http1_total.inc();
-            serve_http1::serve(&connection, stream, read).await;
+            Box::pin(serve_http1::serve(&connection, stream, read)).await;
         }
         Some(Opened::Http2(stream)) => {
             stats.cx_http2_total.inc();
-            serve_http2::serve(&connection, *stream).await;
+            Box::pin(serve_http2::serve(&connection, *stream)).await;
         }
         None => {}
     }
@@ -135,8 +135,7 @@ async fn sniff(stream: &mut Stream) -> Option<Sniffed> {
         if !is_alike || common == PREFACE.len() {
             return Some(Sniffed { read: read.freeze(), is_http2: is_alike });
         }
-        let mut piece = [0; 4096];
-        let count = stream.read(&mut piece).await.ok().filter(|count| *count > 0)?;
-        read.extend_from_slice(piece.get(..count).unwrap_or_default());
+        read.reserve(1024);
+        stream.read_buf(&mut read).await.ok().filter(|count| *count > 0)?;
     }
 }

@@ -6,7 +6,7 @@ pub(crate) mod h1;
 pub(crate) mod h2;
 pub(crate) mod pool;
 
-pub use pool::Pools;
+pub(crate) use pool::Pools;
 
 use std::io;
 use std::task::{Context, Poll};

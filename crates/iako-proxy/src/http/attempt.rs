@@ -1,6 +1,6 @@
 //! One try: an endpoint, a connection, the request, and the head of the response.
 
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -117,9 +117,8 @@ impl Exchange<'_> {
         };
         self.record.host = Some(endpoint.address.clone());
         if plan.endpoint_host && !endpoint.hostname.is_empty() {
-            let told = !self.suppresses_envoy_headers();
             let host = Bytes::copy_from_slice(endpoint.hostname.as_bytes());
-            self.set_host(host, told, plan.action.append_x_forwarded_host);
+            self.set_host(host, plan.action);
         }
         let request = plan.breakers().request(plan.limits()).inspect_err(|_| {
             plan.cluster.stats.rq_pending_overflow.inc();
@@ -267,24 +266,14 @@ impl Exchange<'_> {
         }
         let upstream = &mut lease.upstream;
         let begun = upstream.send_head(&self.request.head, &self.request.edits, plan.content);
-        let begun = begun.and_then(|()| match plan.content {
-            Content::None => upstream.send_end(None),
-            _ => Ok(()),
+        let begun = begun.and_then(|()| {
+            if plan.content == Content::None { upstream.send_end(None) } else { Ok(()) }
         });
         let ended = match begun {
             Ok(()) => {
                 self.begin_try(plan);
-                let mut upload_failed = false;
-                poll_fn(|context| {
-                    self.poll_answer(
-                        context,
-                        plan,
-                        &mut lease.upstream,
-                        downstream,
-                        &mut upload_failed,
-                    )
-                })
-                .await
+                poll_fn(|context| self.poll_answer(context, plan, &mut lease.upstream, downstream))
+                    .await
             }
             Err(error) => Err(TryFailure::Final(Failure::Upstream(error))),
         };
@@ -320,9 +309,8 @@ impl Exchange<'_> {
         plan: &Plan<'_>,
         upstream: &mut Upstream,
         downstream: &mut Downstream<'_>,
-        upload_failed: &mut bool,
     ) -> Poll<Result<ResponseHead, TryFailure>> {
-        if !*upload_failed {
+        if !self.upload.has_failed() {
             let before = self.upload.bytes;
             match self.upload.poll(context, downstream, upstream) {
                 Poll::Ready(Err(PumpError::Downstream(error))) => {
@@ -330,7 +318,7 @@ impl Exchange<'_> {
                 }
                 // The server may have answered before it stopped reading.
                 Poll::Ready(Err(PumpError::Upstream(UpstreamError::Closed(_)))) => {
-                    *upload_failed = true;
+                    self.upload.fail();
                 }
                 Poll::Ready(Err(PumpError::Upstream(error))) => {
                     return Poll::Ready(Err(lost(error, upstream)));
@@ -398,8 +386,10 @@ impl Exchange<'_> {
                 stats.rq_completed.inc();
                 Outcome::Response(grpc_as_http(head).unwrap_or(status))
             }
-            Err(TryFailure::Repeatable { end: End::Timeout, .. }) => Outcome::Timeout,
-            Err(TryFailure::Final(Failure::ResponseTimeout)) => Outcome::Timeout,
+            Err(
+                TryFailure::Repeatable { end: End::Timeout, .. }
+                | TryFailure::Final(Failure::ResponseTimeout),
+            ) => Outcome::Timeout,
             Err(TryFailure::Repeatable { end, .. }) => {
                 if *end != End::ConnectFailed {
                     stats.rq_rx_reset.inc();

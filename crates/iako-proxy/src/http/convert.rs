@@ -8,6 +8,7 @@ use iako_http::{
 };
 
 use super::downstream::Content;
+use super::stream::Ends;
 
 /// The head cannot be said in HTTP/2.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -18,7 +19,7 @@ pub(crate) struct NotHttp2;
 ///
 /// `:authority` wins over `host`; `host` alone is taken; crumbs of `cookie` are joined, for an
 /// HTTP/1 server reads one line only (RFC 9113 §8.2.3).
-pub(crate) fn request_from_h2(parts: &http::request::Parts, ended: bool) -> RequestHead {
+pub(crate) fn request_from_h2(parts: &http::request::Parts, ends: Ends) -> RequestHead {
     let method = Method::parse(parts.method.as_str().as_bytes()).unwrap_or(Method::Get);
     let scheme = parts.uri.scheme_str().and_then(|scheme| Scheme::parse(scheme.as_bytes()));
     let authority = match parts.uri.authority() {
@@ -27,7 +28,7 @@ pub(crate) fn request_from_h2(parts: &http::request::Parts, ended: bool) -> Requ
     };
     let path = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     let protocol = parts.extensions.get::<h2::ext::Protocol>();
-    let length = length_of(&parts.headers, ended);
+    let length = length_of(&parts.headers, ends);
     RequestHead::from_parts(
         RequestParts {
             path: if method == Method::Connect && protocol.is_none() {
@@ -46,8 +47,8 @@ pub(crate) fn request_from_h2(parts: &http::request::Parts, ended: bool) -> Requ
 }
 
 /// The head of an HTTP/2 response.
-pub(crate) fn response_from_h2(parts: &http::response::Parts, ended: bool) -> ResponseHead {
-    let length = length_of(&parts.headers, ended);
+pub(crate) fn response_from_h2(parts: &http::response::Parts, ends: Ends) -> ResponseHead {
+    let length = length_of(&parts.headers, ends);
     let fields = collect(&parts.headers).build();
     ResponseHead::new(parts.status.as_u16(), Version::Http2, length, fields)
 }
@@ -57,8 +58,8 @@ pub(crate) fn fields_from_h2(headers: &HeaderMap) -> Fields {
     collect(headers).build()
 }
 
-fn length_of(headers: &HeaderMap, ended: bool) -> BodyLength {
-    if ended {
+fn length_of(headers: &HeaderMap, ends: Ends) -> BodyLength {
+    if ends == Ends::Here {
         return BodyLength::Empty;
     }
     headers
@@ -109,9 +110,9 @@ pub(crate) fn request_to_h2(
     } else {
         uri = uri.path_and_query(path);
     }
-    *request.uri_mut() = uri.build().map_err(|_| NotHttp2)?;
+    *request.uri_mut() = uri.build().or(Err(NotHttp2))?;
     *request.version_mut() = http::Version::HTTP_2;
-    *request.method_mut() = HttpMethod::from_bytes(method.as_bytes()).map_err(|_| NotHttp2)?;
+    *request.method_mut() = HttpMethod::from_bytes(method.as_bytes()).or(Err(NotHttp2))?;
     // An upgraded HTTP/1 request is an extended CONNECT (RFC 8441 §4).
     if content == Content::Tunnel
         && !is_connect

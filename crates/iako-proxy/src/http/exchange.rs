@@ -398,11 +398,14 @@ impl Exchange<'_> {
         if let Failure::Client(error) = &failure {
             self.client_failed(error);
         }
-        match &failure {
-            Failure::NoCluster { .. } => self.service.stats.no_cluster.inc(),
-            Failure::RequestTimeout => self.service.stats.rq_timeout.inc(),
-            Failure::StreamIdle => self.service.stats.rq_idle_timeout.inc(),
-            _ => {}
+        tracing::debug!(%failure, side = ?failure.side(), "a request failed");
+        let stats = &self.service.stats;
+        if matches!(failure, Failure::NoCluster { .. }) {
+            stats.no_cluster.inc();
+        } else if matches!(failure, Failure::RequestTimeout) {
+            stats.rq_timeout.inc();
+        } else if matches!(failure, Failure::StreamIdle) {
+            stats.rq_idle_timeout.inc();
         }
         self.record.transport_failure = error_response::transport_reason(&failure);
         if self.response.is_some() {

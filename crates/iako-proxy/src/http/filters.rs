@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use iako_http::{FieldValue, HeaderEdits, Known};
 use iako_proxy_config::{
-    Fault, HttpConnectionManager, HttpFilterKind, PeerDiscovery, PeerMetadata, Rbac,
+    ClusterMetadata, Fault, HttpConnectionManager, HttpFilterKind, PeerDiscovery, PeerMetadata,
+    Rbac,
 };
 use iako_telemetry::WorkloadLabels;
 use iako_telemetry::peer::{PeerCache, header_value};
@@ -142,8 +143,9 @@ impl PeerStep {
     }
 
     /// Says to the server who we are.
-    pub(crate) fn tell_server(&self, external: bool, edits: &mut HeaderEdits) {
-        if self.settings.upstream_propagation && !(external && self.settings.skip_external) {
+    pub(crate) fn tell_server(&self, cluster: &ClusterMetadata, edits: &mut HeaderEdits) {
+        let spared = cluster.external && self.settings.skip_external;
+        if self.settings.upstream_propagation && !spared {
             self.tell(edits);
         }
     }
@@ -164,8 +166,12 @@ impl PeerStep {
     }
 
     /// Says to the client who we are, when it said who it is: nobody else would understand.
-    pub(crate) fn tell_client(&self, client_told: bool, edits: &mut HeaderEdits) {
-        if self.settings.downstream_propagation && client_told {
+    pub(crate) fn tell_client(
+        &self,
+        client: Option<&Arc<WorkloadLabels>>,
+        edits: &mut HeaderEdits,
+    ) {
+        if self.settings.downstream_propagation && client.is_some() {
             self.tell(edits);
         }
     }
@@ -243,7 +249,8 @@ impl Drop for ActiveFault {
 pub(crate) struct FaultPlan {
     pub(crate) delay: Option<Duration>,
     pub(crate) abort: Option<Failure>,
-    pub(crate) active: Option<ActiveFault>,
+    /// Counts the fault as under way.
+    _active: Option<ActiveFault>,
 }
 
 impl FaultStep {
@@ -268,7 +275,7 @@ impl FaultStep {
                 FaultAbort::Http(status) => Failure::FaultAbort { status, grpc: None },
                 FaultAbort::Grpc(status) => Failure::FaultAbort { status: 200, grpc: Some(status) },
             }),
-            active: Some(ActiveFault(Arc::clone(&self.active))),
+            _active: Some(ActiveFault(Arc::clone(&self.active))),
         }
     }
 }

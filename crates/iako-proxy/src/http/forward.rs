@@ -172,20 +172,19 @@ impl Exchange<'_> {
             };
             mutations::edit_request(&mut self.request, &additions, level);
         }
-        let told = !self.suppresses_envoy_headers();
-        self.rewrite(route, told);
+        self.rewrite(route);
         for filter in self.service.filters.iter().filter(|filter| !filter.is_off(None)) {
             if let FilterKind::PeerMetadata(step) = &filter.kind {
-                let external = plan.cluster.config.metadata.external;
-                step.tell_server(external, &mut self.request.edits.fields);
+                let cluster = &plan.cluster.config.metadata;
+                step.tell_server(cluster, &mut self.request.edits.fields);
             }
         }
     }
 
-    fn rewrite(&mut self, route: &RouteMatchResult<'_>, told: bool) {
+    fn rewrite(&mut self, route: &RouteMatchResult<'_>) {
         if let Some(path) = route.rewritten_path(self.request.path()) {
             let original = Bytes::copy_from_slice(self.request.path().as_bytes());
-            if told {
+            if !self.suppresses_envoy_headers() {
                 let value = FieldValue::sanitized(original);
                 self.request.edits.fields.set(Known::XEnvoyOriginalPath, value);
             }
@@ -199,19 +198,20 @@ impl Exchange<'_> {
                 Some(HostChange::EndpointHostname) | None => None,
             }
         };
-        if let Some(host) = host {
-            let append = route.forward().is_some_and(|action| action.append_x_forwarded_host);
-            self.set_host(Bytes::from(host), told, append);
+        if let (Some(host), Some(action)) = (host, route.forward()) {
+            self.set_host(Bytes::from(host), action);
         }
     }
 
-    pub(super) fn set_host(&mut self, host: Bytes, told: bool, append: bool) {
+    /// Replaces the host and says what it was, as far as the route and the router want.
+    pub(super) fn set_host(&mut self, host: Bytes, action: &RouteAction) {
         let original = self.request.authority().to_owned();
         if original.as_bytes() == host {
             return;
         }
+        let told = !self.suppresses_envoy_headers();
         let fields = &mut self.request.edits.fields;
-        if append {
+        if action.append_x_forwarded_host {
             fields.append(Known::XForwardedHost, FieldValue::sanitized(original.clone()));
         }
         if told {

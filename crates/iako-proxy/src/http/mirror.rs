@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use iako_http::{BodyEvent, HeaderEdits, RequestEdits, RequestHead};
+use iako_http::{BodyEvent, Fields, HeaderEdits, RequestEdits, RequestHead};
 use iako_proxy_config::{Mirror, RoutePriority};
 use iako_rt::clock;
 use iako_traffic::PickRequest;
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::downstream::Content;
 use super::exchange::Exchange;
 use crate::snapshot::UpstreamCluster;
+use crate::upstream::Upstream;
 use crate::upstream::pool::{Pools, Want};
 use crate::worker::Worker;
 
@@ -101,16 +102,8 @@ impl Copy {
         let upstream = &mut lease.upstream;
         upstream.send_head(&self.head, &self.edits, self.content).map_err(|e| text(&e))?;
         poll_fn(|context| upstream.poll_flush(context)).await.map_err(|e| text(&e))?;
-        let mut trailers = None;
-        while self.content != Content::None {
-            match pieces.recv().await {
-                Some(BodyEvent::Data(data)) => upstream.send_data(data).map_err(|e| text(&e))?,
-                Some(BodyEvent::Trailers(fields)) => trailers = Some(fields),
-                Some(BodyEvent::End) => break,
-                None => return Err("the request was given up".to_owned()),
-            }
-            poll_fn(|context| upstream.poll_flush(context)).await.map_err(|e| text(&e))?;
-        }
+        let trailers =
+            if self.content == Content::None { None } else { relay(&mut pieces, upstream).await? };
         let edits = HeaderEdits::default();
         let trailers = trailers.as_deref().map(|fields| (fields, &edits));
         upstream.send_end(trailers).map_err(|e| text(&e))?;
@@ -124,5 +117,25 @@ impl Copy {
         }
         lease.release();
         Ok(())
+    }
+}
+
+/// Passes the content of a copy on; gives back its trailers.
+async fn relay(
+    pieces: &mut mpsc::Receiver<BodyEvent>,
+    upstream: &mut Upstream,
+) -> Result<Option<Box<Fields>>, String> {
+    let mut trailers = None;
+    loop {
+        match pieces.recv().await {
+            Some(BodyEvent::Data(data)) => {
+                upstream.send_data(data).map_err(|error| error.to_string())?;
+            }
+            Some(BodyEvent::Trailers(fields)) => trailers = Some(fields),
+            Some(BodyEvent::End) => return Ok(trailers),
+            None => return Err("the request was given up, or the mirror fell behind".to_owned()),
+        }
+        let flushed = poll_fn(|context| upstream.poll_flush(context)).await;
+        flushed.map_err(|error| error.to_string())?;
     }
 }

@@ -14,10 +14,13 @@ use super::request::Request;
 /// Formats remembered a worker; when it is full it starts anew.
 const FORMATS_MAX: usize = 4096;
 
+/// Compiled values by their text.
+type Formats = HashMap<Box<str>, Option<Rc<AccessLogFormat>>>;
+
 thread_local! {
     /// Values with operators, compiled once a worker. `None`: an operator is unknown, and the text is
     /// written as it stands.
-    static FORMATS: RefCell<HashMap<Box<str>, Option<Rc<AccessLogFormat>>>> = RefCell::default();
+    static FORMATS: RefCell<Formats> = RefCell::default();
 }
 
 /// The text of a value, its operators replaced by facts.

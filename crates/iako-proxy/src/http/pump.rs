@@ -40,6 +40,8 @@ pub(crate) struct Upload {
     read_whole: bool,
     /// The current try has been told everything.
     told_whole: bool,
+    /// The current try takes no more; it may have answered already.
+    failed: bool,
     trailers: Option<Box<Fields>>,
     /// Who gets a copy.
     mirrors: Vec<mpsc::Sender<BodyEvent>>,
@@ -58,6 +60,7 @@ impl Upload {
             replayed: 0,
             read_whole: false,
             told_whole: false,
+            failed: false,
             trailers: None,
             mirrors: Vec::new(),
             bytes: 0,
@@ -90,7 +93,18 @@ impl Upload {
     pub(crate) fn rewind(&mut self) {
         self.replayed = 0;
         self.told_whole = false;
+        self.failed = false;
         self.trailers = None;
+    }
+
+    /// The server takes no more of it.
+    pub(crate) fn fail(&mut self) {
+        self.failed = true;
+    }
+
+    /// Whether the server takes no more of it.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// No other try will follow: what was kept is let go.

@@ -27,6 +27,7 @@ impl Exchange<'_> {
     ) -> Result<(), Failure> {
         let Attempt { mut lease, head, .. } = attempt;
         self.deadlines.end_try();
+        self.upload.forget();
         let is_tunnel = head.length() == BodyLength::Tunnel
             || (self.wants_tunnel()
                 && head.version() == iako_http::Version::Http2
@@ -45,11 +46,11 @@ impl Exchange<'_> {
             lease.upstream.send_end(None).map_err(Failure::Upstream)?;
         }
         self.change_response(route, &head);
-        let content = self.response_content(&head, is_tunnel);
+        let content = if is_tunnel { Content::Tunnel } else { self.response_content(&head) };
         let sent = downstream.send_head(&head, &self.response_edits, content);
         self.response = Some(head);
         sent.map_err(Failure::Client)?;
-        let mut relay = Relay::new(is_tunnel);
+        let mut relay = Relay { uploaded: false, downloaded: false, is_tunnel };
         let relayed = poll_fn(|context| {
             self.poll_relay(context, &mut relay, &mut lease.upstream, downstream)
         })
@@ -86,7 +87,7 @@ impl Exchange<'_> {
             if let FilterKind::PeerMetadata(step) = &filter.kind {
                 let told = sent.get(Known::XEnvoyPeerMetadata);
                 self.record.destination = step.server(told, fields);
-                step.tell_client(self.record.source.is_some(), fields);
+                step.tell_client(self.record.source.as_ref(), fields);
             }
         }
         if !self.suppresses_envoy_headers() {
@@ -110,10 +111,7 @@ impl Exchange<'_> {
         finish_response(&service, &self.request, head, &mut self.response_edits);
     }
 
-    fn response_content(&self, head: &ResponseHead, is_tunnel: bool) -> Content {
-        if is_tunnel {
-            return Content::Tunnel;
-        }
+    fn response_content(&self, head: &ResponseHead) -> Content {
         let announced =
             || head.fields().text(Known::ContentLength).and_then(|text| text.parse().ok());
         let status = head.status();
@@ -137,9 +135,8 @@ impl Exchange<'_> {
         let before = (self.upload.bytes, self.download.pieces);
         if !relay.uploaded {
             match self.upload.poll(context, downstream, upstream) {
-                Poll::Ready(Ok(())) => relay.uploaded = true,
-                // The response tells what the server thinks of the rest.
-                Poll::Ready(Err(PumpError::Upstream(_))) => relay.uploaded = true,
+                // When the server takes no more, its response tells what it thinks of the rest.
+                Poll::Ready(Ok(()) | Err(PumpError::Upstream(_))) => relay.uploaded = true,
                 Poll::Ready(Err(PumpError::Downstream(error))) => {
                     return Poll::Ready(Err(Failure::Client(error)));
                 }
@@ -179,10 +176,4 @@ struct Relay {
     uploaded: bool,
     downloaded: bool,
     is_tunnel: bool,
-}
-
-impl Relay {
-    const fn new(is_tunnel: bool) -> Self {
-        Self { uploaded: false, downloaded: false, is_tunnel }
-    }
 }

@@ -1,7 +1,7 @@
 //! The driver of an HTTP/1 connection: one request after the other, all in one task.
 
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -28,10 +28,11 @@ pub(crate) async fn serve(connection: &HttpConnection, stream: Stream, read: Byt
     let service = connection.last_service();
     let mut side = Http1Downstream::new(stream, read, service.limits);
     let mut timer = Timer::default();
-    let opened = clock::now();
+    let drain = connection.chain.drain.clone();
+    let mut ends = Ends { opened: clock::now(), draining: pin!(drain.draining()) };
     let mut served: u32 = 0;
     loop {
-        let head = match next_head(connection, &mut side, &mut timer, opened).await {
+        let head = match next_head(connection, &mut side, &mut timer, &mut ends).await {
             Next::Request(head) => *head,
             Next::Broken(error) => {
                 refuse(connection, &mut side, error).await;
@@ -49,12 +50,19 @@ pub(crate) async fn serve(connection: &HttpConnection, stream: Stream, read: Byt
         if worn || connection.chain.drain.is_draining() {
             side.close_after_response();
         }
-        exchange(connection, head, &mut Downstream::Http1(&mut side), &mut timer).await;
+        // Boxed: a connection that waits for its next request does not hold the room of one.
+        Box::pin(exchange(connection, head, &mut Downstream::Http1(&mut side), &mut timer)).await;
         if !side.is_reusable() {
             break;
         }
     }
     close(connection, side).await;
+}
+
+/// What ends a connection whatever its client does.
+struct Ends<'e, D> {
+    opened: Instant,
+    draining: Pin<&'e mut D>,
 }
 
 enum Next {
@@ -71,23 +79,21 @@ async fn next_head(
     connection: &HttpConnection,
     side: &mut Http1Downstream,
     timer: &mut Timer,
-    opened: Instant,
+    ends: &mut Ends<'_, impl Future<Output = ()>>,
 ) -> Next {
     let service = connection.last_service();
     let manager = &service.manager;
     let now = clock::now();
     let idle = manager.idle_timeout.map(|limit| now + limit);
-    let aged = manager.connection_duration_max.map(|limit| opened + limit);
+    let aged = manager.connection_duration_max.map(|limit| ends.opened + limit);
     let mut slow = None;
-    let mut draining = pin!(connection.chain.drain.draining());
     poll_fn(|context| {
         match side.poll_head(context) {
             Poll::Ready(Ok(Some(head))) => return Poll::Ready(Next::Request(Box::new(head))),
-            Poll::Ready(Ok(None)) => return Poll::Ready(Next::End),
             Poll::Ready(Err(DownstreamError::Protocol(error))) => {
                 return Poll::Ready(Next::Broken(error));
             }
-            Poll::Ready(Err(_)) => return Poll::Ready(Next::End),
+            Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(Next::End),
             Poll::Pending => {}
         }
         if side.is_inside_head() {
@@ -96,7 +102,7 @@ async fn next_head(
                 timer.set(Some(deadline));
                 return timer.poll(context).map(|()| Next::SlowHead);
             }
-        } else if draining.as_mut().poll(context).is_ready() {
+        } else if ends.draining.as_mut().poll(context).is_ready() {
             return Poll::Ready(Next::End);
         }
         timer.set(earliest(idle, aged));

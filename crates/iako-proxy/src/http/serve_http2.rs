@@ -18,6 +18,7 @@ use super::convert;
 use super::downstream::Downstream;
 use super::downstream::h2::Http2Downstream;
 use super::exchange::exchange;
+use super::stream::Ends;
 use super::timer::Timer;
 use crate::transport::{Prefixed, Stream};
 
@@ -144,11 +145,11 @@ fn start(
     let connection = Rc::clone(connection);
     tasks.spawn("http2 stream", async move {
         let (parts, body) = request.into_parts();
-        let head = convert::request_from_h2(&parts, body.is_end_stream());
+        let head = convert::request_from_h2(&parts, Ends::of(&body));
         drop(parts);
         let mut side = Http2Downstream::new(body, respond);
         let mut timer = Timer::default();
-        exchange(&connection, head, &mut Downstream::Http2(&mut side), &mut timer).await;
+        Box::pin(exchange(&connection, head, &mut Downstream::Http2(&mut side), &mut timer)).await;
         drop(slot);
     });
 }

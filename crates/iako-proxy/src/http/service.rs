@@ -17,9 +17,9 @@ use crate::snapshot::ProxySnapshot;
 /// when the listener changes; found again for each request by
 /// [`crate::connection::Downstream::chain_id`].
 #[derive(Debug)]
-pub struct HttpService {
+pub(crate) struct HttpService {
     /// As it was sent.
-    pub manager: Arc<HttpConnectionManager>,
+    pub(crate) manager: Arc<HttpConnectionManager>,
     pub(crate) filters: Vec<Filter>,
     pub(crate) access_log: Vec<AccessLogger>,
     pub(crate) stats: HttpStats,

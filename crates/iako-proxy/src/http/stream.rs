@@ -30,6 +30,20 @@ impl From<h2::Error> for StreamError {
     }
 }
 
+/// Whether a head is the whole message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    Here,
+    Later,
+}
+
+impl Ends {
+    /// Whether nothing comes after the head of what is received.
+    pub(crate) fn of(stream: &RecvStream) -> Self {
+        if stream.is_end_stream() { Self::Here } else { Self::Later }
+    }
+}
+
 /// What comes in on a stream.
 #[derive(Debug)]
 pub(crate) struct Incoming {

@@ -74,21 +74,26 @@ impl Http1Upstream {
         let method = edits.method(head);
         let upgrade = head.upgrade().filter(|_| content == Content::Tunnel);
         let (framing, encoder) = match content {
-            Content::None if method.is_bodiless() => (Framing::Silent, BodyEncoder::Empty),
-            Content::None => (Framing::Length(0), BodyEncoder::Empty),
+            Content::None if !method.is_bodiless() => (Framing::Length(0), BodyEncoder::Empty),
             Content::Exact(length) => (Framing::Length(length), BodyEncoder::Exact(length)),
             Content::Streamed => (Framing::Chunked, BodyEncoder::Chunked),
-            Content::Described(_) => (Framing::Silent, BodyEncoder::Empty),
             // What follows is the tunnel's, once the server has agreed to one.
-            Content::Tunnel => (Framing::Silent, BodyEncoder::Empty),
+            Content::None | Content::Described(_) | Content::Tunnel => {
+                (Framing::Silent, BodyEncoder::Empty)
+            }
         };
         self.encoder = encoder;
         self.sent = Sent::Nothing;
         self.decoder.expect(match content {
             Content::Tunnel if upgrade.is_some() => ResponseTo::Upgrade,
             Content::Tunnel => ResponseTo::Connect,
-            _ if *method == Method::Head => ResponseTo::Head,
-            _ => ResponseTo::Plain,
+            Content::None | Content::Exact(_) | Content::Streamed | Content::Described(_) => {
+                if *method == Method::Head {
+                    ResponseTo::Head
+                } else {
+                    ResponseTo::Plain
+                }
+            }
         });
         let form = WireForm {
             framing,

@@ -16,7 +16,7 @@ use iako_proxy_config::ClusterHttp;
 use super::UpstreamError;
 use crate::http::convert;
 use crate::http::downstream::Content;
-use crate::http::stream::{Incoming, Outgoing, StreamError};
+use crate::http::stream::{Ends, Incoming, Outgoing, StreamError};
 use crate::transport::Stream;
 
 /// An HTTP/2 connection that many requests of a worker share. Its driver is a task of the worker.
@@ -99,7 +99,7 @@ impl Http2Connection {
         self.live.streams.set(self.live.streams.get() + 1);
         Http2Upstream {
             sender: self.sender.clone(),
-            slot: Slot(Rc::clone(&self.live)),
+            _slot: Slot(Rc::clone(&self.live)),
             is_reused,
             state: State::Fresh,
             outgoing: None,
@@ -123,7 +123,7 @@ impl Drop for Slot {
 #[derive(Debug)]
 pub(crate) struct Http2Upstream {
     sender: SendRequest<Bytes>,
-    slot: Slot,
+    _slot: Slot,
     is_reused: bool,
     state: State,
     outgoing: Option<Outgoing>,
@@ -137,13 +137,6 @@ enum State {
     Queued(Box<http::Request<()>>, Ends),
     Sent(ResponseFuture),
     Answered,
-}
-
-/// Whether a head is the whole request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ends {
-    Here,
-    Later,
 }
 
 impl Http2Upstream {
@@ -214,9 +207,8 @@ impl Http2Upstream {
         let response = ready!(Pin::new(response).poll(context)).map_err(failed)?;
         self.state = State::Answered;
         let (parts, body): (_, RecvStream) = response.into_parts();
-        let incoming = Incoming::new(body);
-        let head = convert::response_from_h2(&parts, incoming.is_ended());
-        self.incoming = Some(incoming);
+        let head = convert::response_from_h2(&parts, Ends::of(&body));
+        self.incoming = Some(Incoming::new(body));
         Poll::Ready(Ok(head))
     }
 

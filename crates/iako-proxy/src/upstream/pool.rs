@@ -32,7 +32,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// A changed cluster is a new version: its connections are new, those of the old version end with
 /// their requests.
 #[derive(Debug, Default)]
-pub struct Pools {
+pub(crate) struct Pools {
     pools: RefCell<HashMap<PoolKey, Rc<EndpointPool>>>,
     sweeping: Cell<bool>,
 }
@@ -93,8 +93,6 @@ pub(crate) struct ConnectionFacts {
     pub(crate) peer: Option<Arc<PeerIdentity>>,
     /// Our side.
     pub(crate) local: Option<SocketAddr>,
-    /// The server's side.
-    pub(crate) remote: Option<SocketAddr>,
     /// The version of TLS; empty without.
     pub(crate) tls_version: &'static str,
     /// As whom the server proved itself.
@@ -421,7 +419,6 @@ impl ConnectionFacts {
         Self {
             peer: connected.peer.clone(),
             local: connected.local,
-            remote: connected.remote,
             tls_version: connected.tls_version,
             server_principal: Principal::new(server.map_or("", |server| server.as_str())),
             own_principal: Principal::new(own.as_deref().unwrap_or_default()),
@@ -439,11 +436,10 @@ fn client_tls<'a>(want: &Want<'a>) -> Option<&'a UpstreamTls> {
 fn speak(want: &Want<'_>) -> Speak {
     let by_client = if want.version == Version::Http2 { Speak::Http2 } else { Speak::Http1 };
     match want.cluster.config.http.protocol {
-        HttpProtocol::Http1 => Speak::Http1,
         HttpProtocol::Http2 => Speak::Http2,
         HttpProtocol::Downstream => by_client,
         HttpProtocol::Auto if want.cluster.transport_for(want.endpoint).is_tls() => Speak::Agreed,
-        HttpProtocol::Auto => Speak::Http1,
+        HttpProtocol::Http1 | HttpProtocol::Auto => Speak::Http1,
     }
 }
 

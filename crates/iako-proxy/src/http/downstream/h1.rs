@@ -106,11 +106,6 @@ impl Http1Downstream {
         self.persistence = Persistence::Close;
     }
 
-    /// Whether the client will be told or has been told that the connection ends.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.persistence == Persistence::Close
-    }
-
     pub(crate) fn poll_body(
         &mut self,
         context: &mut Context<'_>,
@@ -240,11 +235,6 @@ impl Http1Downstream {
                 return Poll::Ready(Ok(()));
             }
         }
-    }
-
-    /// How much content of the current request is left to read.
-    pub(crate) fn is_request_complete(&self) -> bool {
-        self.decoder.is_body_done()
     }
 }
 

@@ -108,11 +108,6 @@ impl Http2Downstream {
             outgoing.reset(h2::Reason::NO_ERROR);
         }
     }
-
-    /// Whether the whole request was read.
-    pub(crate) fn is_request_complete(&self) -> bool {
-        self.incoming.is_ended()
-    }
 }
 
 impl From<StreamError> for DownstreamError {

@@ -19,8 +19,10 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Key sets of the process by address, so that a change of the configuration does not wait for them
 /// again. Bounded by the addresses that configuration names.
-static FETCHED: LazyLock<Mutex<HashMap<String, (Instant, Arc<str>)>>> =
-    LazyLock::new(Mutex::default);
+static FETCHED: LazyLock<Mutex<Fetched>> = LazyLock::new(Mutex::default);
+
+/// Key sets with the time of their fetch, by address.
+type Fetched = HashMap<String, (Instant, Arc<str>)>;
 
 /// A JWT filter, compiled.
 #[derive(Debug)]
