@@ -61,8 +61,6 @@ fn fold(effective: &mut EffectiveTelemetry, telemetry: &Telemetry) {
             target.mode = tracing.mode;
         }
         target.random_sampling = tracing.random_sampling.or(target.random_sampling);
-        target.disable_span_reporting =
-            tracing.disable_span_reporting.or(target.disable_span_reporting);
     }
     for Metrics { providers, overrides } in &telemetry.metrics {
         if !providers.is_empty() {

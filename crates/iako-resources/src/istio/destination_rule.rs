@@ -117,8 +117,6 @@ pub enum HashKey {
         path: Option<String>,
         /// Its lifetime; zero is the browser's session.
         ttl: Option<Duration>,
-        /// Further attributes, such as `SameSite`.
-        attributes: Vec<(String, String)>,
     },
     /// The client's address.
     SourceIp,

@@ -42,8 +42,6 @@ pub struct Tracing {
     pub mode: TelemetryMode,
     /// Share of traces that are kept. Istio's default: 1 %.
     pub random_sampling: Option<Percent>,
-    /// Context is passed on, spans are not sent.
-    pub disable_span_reporting: Option<bool>,
 }
 
 /// Source: `istio.telemetry.v1.Metrics`.

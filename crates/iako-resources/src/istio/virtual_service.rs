@@ -10,7 +10,7 @@ mod stream;
 
 use std::time::Duration;
 
-use iako_types::{CidrRange, HostPattern, Hostname, Namespace, Percent, Weight};
+use iako_types::{HostPattern, Hostname, Namespace, Percent, Weight};
 
 use super::{Pattern, StringMatch, Visibility};
 use crate::Labels;
@@ -368,8 +368,6 @@ pub struct TcpRoute {
 /// What a connection must be like. Source: `istio.networking.v1.L4MatchAttributes`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamMatch {
-    /// Addresses that the client wanted to reach.
-    pub destination_subnets: Vec<CidrRange>,
     /// The listener port.
     pub port: Option<u16>,
     /// Labels of the client.

@@ -8,6 +8,8 @@ use super::{
 const DELEGATE: &str = "delegation is not carried yet; write the routes into one VirtualService";
 const CRL: &str = "revocation lists are not checked yet";
 const NETWORKS: &str = "every endpoint is reached directly; several networks come later";
+const SUBNETS: &str = "connections are told apart by port and server name, not yet by address";
+const SLOW_START: &str = "a new endpoint gets its full share at once";
 const CAPTURE: &str = "inbound listeners are made from the services of the workload";
 
 pub(super) static VIRTUAL_SERVICE: SupportTable = SupportTable {
@@ -67,9 +69,11 @@ pub(super) static VIRTUAL_SERVICE: SupportTable = SupportTable {
         ("http[].headers", Honoured),
         ("tls", Honoured),
         ("tls[].match", Honoured),
+        ("tls[].match[].destinationSubnets", Refused(SUBNETS)),
         ("tls[].route", Honoured),
         ("tcp", Honoured),
         ("tcp[].match", Honoured),
+        ("tcp[].match[].destinationSubnets", Refused(SUBNETS)),
         ("tcp[].match[].sourceSubnet", Refused("Istio never carried it either; use sourceLabels")),
         ("tcp[].route", Honoured),
     ],
@@ -92,9 +96,13 @@ pub(super) static DESTINATION_RULE: SupportTable = SupportTable {
         ("trafficPolicy.loadBalancer", Honoured),
         ("trafficPolicy.loadBalancer.simple", Honoured),
         ("trafficPolicy.loadBalancer.consistentHash", Honoured),
+        (
+            "trafficPolicy.loadBalancer.consistentHash.httpCookie.attributes",
+            Warned("cookies are made with name, path and lifetime only"),
+        ),
         ("trafficPolicy.loadBalancer.localityLbSetting", Honoured),
-        ("trafficPolicy.loadBalancer.warmup", Honoured),
-        ("trafficPolicy.loadBalancer.warmupDurationSecs", Honoured),
+        ("trafficPolicy.loadBalancer.warmup", Warned(SLOW_START)),
+        ("trafficPolicy.loadBalancer.warmupDurationSecs", Warned(SLOW_START)),
         (
             "trafficPolicy.loadBalancer.zoneAwareLbSetting",
             Warned(
@@ -183,7 +191,10 @@ pub(super) static GATEWAY: SupportTable = SupportTable {
         ("servers[].tls.tlsCertificates", Honoured),
         ("servers[].tls.caCrl", Refused(CRL)),
         ("servers[].tls.subjectAltNames", Honoured),
-        ("servers[].tls.verifyCertificateSpki", Honoured),
+        (
+            "servers[].tls.verifyCertificateSpki",
+            Refused("the proxy pins certificates, not keys; use verifyCertificateHash"),
+        ),
         ("servers[].tls.verifyCertificateHash", Honoured),
         ("servers[].tls.minProtocolVersion", Honoured),
         ("servers[].tls.maxProtocolVersion", Honoured),

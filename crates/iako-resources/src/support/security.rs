@@ -5,6 +5,8 @@ use super::{
     SupportTable,
 };
 
+const SPANS: &str =
+    "spans are not sent yet; trace context and the decision to sample are passed on";
 const TARGETS: &str = "it names objects of the Gateway API, which comes later; use selector";
 
 pub(super) static PEER_AUTHENTICATION: SupportTable = SupportTable {
@@ -63,10 +65,10 @@ pub(super) static TELEMETRY: SupportTable = SupportTable {
         ("targetRef", Refused(TARGETS)),
         ("targetRefs", Refused(TARGETS)),
         ("tracing", Honoured),
-        ("tracing[].providers", Honoured),
+        ("tracing[].providers", Warned(SPANS)),
         ("tracing[].match", Honoured),
         ("tracing[].randomSamplingPercentage", Honoured),
-        ("tracing[].disableSpanReporting", Honoured),
+        ("tracing[].disableSpanReporting", Warned(SPANS)),
         ("tracing[].disableContextPropagation", Warned("trace context is always passed on")),
         ("tracing[].customTags", Warned("spans have Istio's tags only")),
         (

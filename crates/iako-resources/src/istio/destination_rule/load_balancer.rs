@@ -104,22 +104,28 @@ fn read_cookie(cursor: &Cursor<'_>) -> Option<HashKey> {
     let name = fields.text("name");
     let path = fields.text("path");
     let ttl = fields.get("ttl").and_then(|cursor| cursor.duration_or_zero());
-    let attributes = fields.list_of("attributes", |cursor| {
-        let fields = cursor.fields();
-        let name = fields.required("name").and_then(|cursor| cursor.text());
-        let value = fields.text("value").unwrap_or_default();
-        Some((name?, value))
-    });
-    let attributes: Vec<(String, String)> = attributes.into_iter().flatten().collect();
-    for (index, (name, _)) in attributes.iter().enumerate() {
-        if attributes.iter().take(index).any(|(other, _)| other == name) {
-            cursor.report(Code::Duplicate, format!("the attribute {name} stands here twice"));
-        }
+    let attributes = fields.get("attributes");
+    for attributes in &attributes {
+        report_attributes(attributes);
     }
     if name.is_none() {
         cursor.report(Code::MissingField, "httpCookie needs a name");
     }
-    Some(HashKey::Cookie { name: name?, path, ttl, attributes })
+    Some(HashKey::Cookie { name: name?, path, ttl })
+}
+
+fn report_attributes(cursor: &Cursor<'_>) {
+    cursor.report(Code::FieldIgnored, "cookies are made with name, path and lifetime only");
+    let mut names = Vec::new();
+    for cursor in cursor.list() {
+        let fields = cursor.fields();
+        let name = fields.required("name").and_then(|cursor| cursor.text());
+        let _value = fields.text("value");
+        if name.is_some() && names.contains(&name) {
+            cursor.report(Code::Duplicate, "an attribute of this name stands here already");
+        }
+        names.push(name);
+    }
 }
 
 fn read_table(fields: &Fields<'_>) -> HashTable {
@@ -173,6 +179,10 @@ fn read_warmup(fields: &Fields<'_>) -> Option<Warmup> {
         if block.is_some() {
             cursor.report(Code::Conflict, "warmup and warmupDurationSecs exclude each other");
         }
+    }
+    if let Some(cursor) = &block.as_ref().or(old.as_ref()) {
+        let message = "warmup has no effect here: a new endpoint gets its full share at once";
+        cursor.report(Code::FieldIgnored, message);
     }
     if let Some(cursor) = block {
         let fields = cursor.fields();

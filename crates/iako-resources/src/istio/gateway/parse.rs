@@ -152,6 +152,11 @@ fn read_tls(cursor: &Cursor<'_>) -> ServerTlsSettings {
     if let Some((certificate, private_key)) = certificate.zip(key) {
         certificates.insert(0, Some(CertificateFiles { certificate, private_key }));
     }
+    let pins = fields.texts("verifyCertificateSpki");
+    if !pins.is_empty() {
+        let message = "the proxy pins certificates, not keys; use verifyCertificateHash";
+        cursor.report(Code::FieldRefused, message);
+    }
     ServerTlsSettings {
         https_redirect: fields.flag("httpsRedirect"),
         mode: mode.unwrap_or_default(),
@@ -160,7 +165,7 @@ fn read_tls(cursor: &Cursor<'_>) -> ServerTlsSettings {
         certificates: certificates.into_iter().flatten().collect(),
         ca_certificates: fields.text("caCertificates"),
         subject_alt_names: fields.texts("subjectAltNames"),
-        verify_certificate_spki: fields.texts("verifyCertificateSpki"),
+        verify_certificate_spki: pins,
         verify_certificate_hash: fields.texts("verifyCertificateHash"),
         version_min: read_version(&fields, "minProtocolVersion"),
         version_max: read_version(&fields, "maxProtocolVersion"),

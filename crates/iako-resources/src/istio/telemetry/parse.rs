@@ -65,11 +65,15 @@ fn read_mode(fields: &Fields<'_>) -> TelemetryMode {
 
 fn read_tracing(cursor: &Cursor<'_>) -> Tracing {
     let fields = cursor.fields();
+    if let Some(cursor) = fields.get("providers") {
+        let message =
+            "spans are not sent yet; trace context and the decision to sample are passed on";
+        cursor.report(Code::FieldIgnored, message);
+    }
     Tracing {
         providers: read_providers(&fields),
         mode: read_mode(&fields),
         random_sampling: fields.get("randomSamplingPercentage").and_then(|c| c.percent()),
-        disable_span_reporting: fields.get("disableSpanReporting").and_then(|c| c.boolean()),
     }
 }
 

@@ -74,14 +74,12 @@ pub(super) fn read_tcp(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<Tcp
 }
 
 fn read_stream_fields(fields: &Fields<'_>, context: &Context<'_>) -> StreamMatch {
-    let subnets = fields.list_of("destinationSubnets", refer::cidr);
     let port = fields.get("port").and_then(|cursor| cursor.port());
     let source_labels = fields.get("sourceLabels").map(|cursor| refer::labels(&cursor));
     let source_namespace =
         fields.get("sourceNamespace").and_then(|cursor| refer::namespace(&cursor));
     let gateways = refer::gateways(fields, context);
     StreamMatch {
-        destination_subnets: subnets.into_iter().flatten().collect(),
         port,
         source_labels: source_labels.unwrap_or_default(),
         source_namespace,
