@@ -105,7 +105,7 @@ fn read_cookie(cursor: &Cursor<'_>) -> Option<HashKey> {
     let path = fields.text("path");
     let ttl = fields.get("ttl").and_then(|cursor| cursor.duration_or_zero());
     let attributes = fields.get("attributes");
-    for attributes in &attributes {
+    if let Some(attributes) = &attributes {
         report_attributes(attributes);
     }
     if name.is_none() {
