@@ -33,7 +33,6 @@ impl Certificates {
     }
 
     /// The reason of a refusal is logged, not told: a stranger learns nothing from it.
-    #[expect(clippy::result_large_err, reason = "tonic's own error, once a request")]
     fn caller<T>(&self, request: &Request<T>, now: SystemTime) -> Result<SpiffeId, Status> {
         let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
         let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
@@ -73,9 +72,11 @@ impl IstioCertificateService for Certificates {
 fn refusal(id: &str, error: &SignError) -> Status {
     tracing::warn!(%id, %error, "no certificate was issued");
     match error {
-        SignError::SignerExpired | SignError::Signing(_) | SignError::Random => {
-            Status::internal(error.to_string())
-        }
-        _ => Status::invalid_argument(error.to_string()),
+        SignError::SignerExpired
+        | SignError::Signing(_)
+        | SignError::Random
+        | SignError::OwnKey(_)
+        | SignError::OwnCertificate(_) => Status::internal(error.to_string()),
+        _asked_wrongly => Status::invalid_argument(error.to_string()),
     }
 }

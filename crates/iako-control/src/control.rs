@@ -69,7 +69,7 @@ pub enum StartError {
         /// Where it is kept.
         directory: PathBuf,
         /// Why.
-        source: CaError,
+        source: Box<CaError>,
     },
     /// The directory of the authority cannot be made.
     #[error("the directory {} cannot be made", directory.display())]
@@ -81,7 +81,7 @@ pub enum StartError {
     },
     /// No certificate for ourselves.
     #[error("no certificate for the control plane itself")]
-    OwnCertificate(#[from] SignError),
+    OwnCertificate(#[source] Box<SignError>),
     /// TLS settings that do not fit together.
     #[error("the TLS settings of the control plane are not usable")]
     Tls(#[from] TlsError),
@@ -114,9 +114,11 @@ impl Control {
         let listeners = Listeners::bind(settings.address).await?;
         let trust_domain = TrustDomain::cluster_local();
         let authority = Arc::new(open_authority(&settings, &trust_domain)?);
-        let tokens = JoinTokens::open(&settings.authority).map_err(|source| {
-            StartError::Authority { directory: settings.authority.clone(), source }
-        })?;
+        let tokens =
+            JoinTokens::open(&settings.authority).map_err(|source| StartError::Authority {
+                directory: settings.authority.clone(),
+                source: Box::new(source),
+            })?;
         let authenticator = Arc::new(Authenticator::new(tokens, trust_domain));
         let own = OwnCertificate { authority: Arc::clone(&authority), settings: settings.clone() };
         let (tls_sender, tls) = watch::channel(Arc::new(own.issue(iako_rt::clock::wall())?));
@@ -183,7 +185,7 @@ fn open_authority(
     std::fs::create_dir_all(&directory)
         .map_err(|source| StartError::Directory { directory: directory.clone(), source })?;
     CertificateAuthority::open(&directory, trust_domain, iako_rt::clock::wall())
-        .map_err(|source| StartError::Authority { directory, source })
+        .map_err(|source| StartError::Authority { directory, source: Box::new(source) })
 }
 
 /// The sockets of a control plane.
@@ -249,7 +251,10 @@ impl OwnCertificate {
             .into_iter()
             .chain(self.settings.dns_names.iter().map(String::as_str))
             .collect();
-        let svid = self.authority.server_certificate(&id, &names, &[self.settings.address], now)?;
+        let svid = self
+            .authority
+            .server_certificate(&id, &names, &[self.settings.address], now)
+            .map_err(|source| StartError::OwnCertificate(Box::new(source)))?;
         let bundles = TrustBundles::single(trust_domain.clone(), self.authority.roots().clone());
         let mut tls = ServerTls::with_certificate(Arc::clone(svid.certificate()));
         tls.alpn = vec![b"h2".to_vec()];
