@@ -281,9 +281,10 @@ async fn run_steps(worker: &Worker, mut downstream: Downstream) -> Option<Downst
             NetworkStep::MetadataExchange { protocol } => {
                 let agreed = downstream.info.tls.as_ref().is_some_and(|tls| tls.alpn == *protocol);
                 if agreed {
-                    let node = &worker.shared.node.node.id;
-                    let exchange = metadata_exchange::exchange(&mut downstream.stream, node);
-                    tokio::time::timeout(METADATA_TIMEOUT, exchange).await.ok()?.ok()?;
+                    let frame = &worker.shared.node.metadata_frame;
+                    let exchange = metadata_exchange::exchange(&mut downstream.stream, frame);
+                    let peer = tokio::time::timeout(METADATA_TIMEOUT, exchange).await;
+                    downstream.peer_workload = peer.ok()?.ok()?.map(Arc::new);
                 }
             }
             NetworkStep::Stats => {}

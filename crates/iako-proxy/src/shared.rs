@@ -16,7 +16,7 @@ use iako_telemetry::{
     stats::Gauge,
 };
 
-use crate::{config_task::Inventory, snapshot::ProxySnapshot};
+use crate::{config_task::Inventory, connection::metadata_exchange, snapshot::ProxySnapshot};
 
 /// What all parts of one proxy share. Written by the configuration task only, read by everybody.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub(crate) struct LocalNode {
     pub(crate) node: Node,
     /// Labels of its workload.
     pub(crate) labels: WorkloadLabels,
+    /// What it says of itself ahead of TCP bytes.
+    pub(crate) metadata_frame: Vec<u8>,
 }
 
 impl LocalNode {
@@ -59,7 +61,11 @@ impl LocalNode {
     #[must_use]
     pub(crate) fn new(node: Node) -> Self {
         let metadata = serde_json::Value::Object(node.metadata.clone());
-        Self { labels: WorkloadLabels::from_node_metadata(&metadata), node }
+        Self {
+            labels: WorkloadLabels::from_node_metadata(&metadata),
+            metadata_frame: metadata_exchange::frame(&node.id, &metadata),
+            node,
+        }
     }
 }
 

@@ -168,11 +168,14 @@ async fn carry(
     let Some(cluster) = record.cluster.clone() else { return };
     record.connected(&connected, endpoint);
     if connected.alpn.as_deref() == Some(metadata_exchange::PROTOCOL.as_bytes()) {
-        let node = &worker.shared.node.node.id;
-        let exchange = metadata_exchange::exchange(&mut connected.stream, node);
-        if !matches!(tokio::time::timeout(METADATA_TIMEOUT, exchange).await, Ok(Ok(()))) {
-            record.refused(ResponseFlag::UpstreamProtocolError, "metadata_exchange_failed");
-            return;
+        let frame = &worker.shared.node.metadata_frame;
+        let exchange = metadata_exchange::exchange(&mut connected.stream, frame);
+        match tokio::time::timeout(METADATA_TIMEOUT, exchange).await {
+            Ok(Ok(peer)) => record.upstream_workload = peer,
+            Ok(Err(_)) | Err(_) => {
+                record.refused(ResponseFlag::UpstreamProtocolError, "metadata_exchange_failed");
+                return;
+            }
         }
     }
     let limits = Limits {

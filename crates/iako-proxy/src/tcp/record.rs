@@ -38,6 +38,8 @@ pub(super) struct Record {
     local: Option<SocketAddr>,
     upstream_uri: Option<String>,
     upstream_tls: &'static str,
+    /// Who the server says it is, from the metadata exchange.
+    pub(super) upstream_workload: Option<WorkloadLabels>,
 }
 
 impl Record {
@@ -58,6 +60,7 @@ impl Record {
             local: None,
             upstream_uri: None,
             upstream_tls: "",
+            upstream_workload: None,
         }
     }
 
@@ -88,7 +91,8 @@ impl Record {
         let own = &self.worker.shared.node.labels;
         let inbound = downstream.direction == Direction::Inbound;
         let unknown = WorkloadLabels::unknown();
-        let endpoint = self.endpoint.as_ref().map(workload_of);
+        let told = self.upstream_workload.clone();
+        let endpoint = told.or_else(|| self.endpoint.as_ref().map(workload_of));
         let client = downstream.peer_workload.as_deref();
         let (source, destination) = if inbound {
             (client.unwrap_or(&unknown), own)

@@ -34,8 +34,6 @@ pub(crate) struct Connected {
     pub(crate) peer: Option<Arc<PeerIdentity>>,
     /// Our side of the connection; none on a Unix socket.
     pub(crate) local: Option<SocketAddr>,
-    /// The other side; none on a Unix socket.
-    pub(crate) remote: Option<SocketAddr>,
     /// The version of TLS, such as `TLSv1.3`; empty without.
     pub(crate) tls_version: &'static str,
 }
@@ -171,7 +169,7 @@ async fn attempt(
         EndpointAddress::Host { name, .. } => Err(ConnectError::Unresolved { name: name.clone() }),
         EndpointAddress::Socket(address) => {
             let socket = connect_tcp(*address, &cluster.config).await.map_err(failed)?;
-            let (local, remote) = (socket.local_addr().ok(), Some(*address));
+            let local = socket.local_addr().ok();
             let connected = match transport {
                 ClusterTransport::Raw => plain(Stream::tcp(socket)),
                 ClusterTransport::Tls(tls) => {
@@ -179,7 +177,7 @@ async fn attempt(
                     handshake(socket, tls, endpoint, options, wrap).await?
                 }
             };
-            Ok(Connected { local, remote, ..connected })
+            Ok(Connected { local, ..connected })
         }
         EndpointAddress::Pipe(path) => {
             let socket = UnixStream::connect(path).await.map_err(failed)?;
@@ -195,7 +193,7 @@ async fn attempt(
 }
 
 const fn plain(stream: Stream) -> Connected {
-    Connected { stream, alpn: None, peer: None, local: None, remote: None, tls_version: "" }
+    Connected { stream, alpn: None, peer: None, local: None, tls_version: "" }
 }
 
 async fn connect_tcp(address: SocketAddr, cluster: &Cluster) -> io::Result<TcpStream> {
