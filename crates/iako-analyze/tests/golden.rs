@@ -159,6 +159,41 @@ fn a_host_that_nobody_knows_is_told() {
 }
 
 #[test]
+fn connections_are_followed_as_far_as_they_can_be_looked_into() {
+    let routes = "../iako-translate/testdata/routes";
+    let database = request("client", "GET", "tcp://backend:5432", &[]);
+    let explanation = check(routes, &database, &expect_file!["../testdata/database.txt"]);
+    assert_eq!(
+        explanation.cluster.as_deref(),
+        Some("outbound|5432||backend.demo.svc.cluster.local")
+    );
+    let gateway = "../iako-translate/testdata/gateway";
+    let passed = request("outside", "GET", "https://raw.example.com/", &[]);
+    let explanation = check(gateway, &passed, &expect_file!["../testdata/passed-through.txt"]);
+    assert_eq!(explanation.decision, Decision::Forward);
+    let unknown = request("outside", "GET", "https://none.example.com/", &[]);
+    assert_eq!(explain(&snapshot(gateway), &unknown).unwrap().decision, Decision::Close);
+}
+
+#[test]
+fn a_client_without_a_sidecar_meets_what_the_server_accepts() {
+    let captured = "../iako-translate/testdata/captured";
+    let plain = request("db-1", "GET", "http://web/", &[]);
+    let explanation = check(captured, &plain, &expect_file!["../testdata/plain-client.txt"]);
+    assert_eq!(explanation.decision, Decision::Forward);
+}
+
+#[test]
+fn rules_that_redirect_or_fail_on_purpose_are_told() {
+    let routes = "../iako-translate/testdata/routes";
+    let slow = request("client", "GET", "http://backend/slow/x", &[]);
+    check(routes, &slow, &expect_file!["../testdata/slow.txt"]);
+    let moved = request("client", "GET", "http://backend/moved", &[]);
+    let explanation = check(routes, &moved, &expect_file!["../testdata/moved.txt"]);
+    assert_eq!((explanation.decision, explanation.status), (Decision::Respond, Some(308)));
+}
+
+#[test]
 fn a_client_that_nobody_knows_is_an_error() {
     let wrong = request("shop/nobody", "GET", "http://web/", &[]);
     let error = explain(&snapshot(SHOP), &wrong).unwrap_err();

@@ -391,7 +391,7 @@ fn answer(matched: &RouteMatchResult<'_>, hop: &Hop) -> Option<(u16, String)> {
         Action::Redirect(redirect) => {
             let headers = hop.header_list();
             let location = matched.redirect_location(redirect, &hop.head(&headers));
-            Some((redirect.status, format!("sent to {location} with {}", redirect.status)))
+            Some((redirect.status, format!("redirected to {location} with {}", redirect.status)))
         }
     }
 }

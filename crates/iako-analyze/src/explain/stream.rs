@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use iako_proxy_config::{NetworkFilter, TcpProxy, Terminal};
 use iako_traffic::{ConnectionInfo, FilterChainTable, rbac::Subject, tcp_cluster};
-use iako_translate::ProxyScope;
+use iako_translate::{ProxyScope, parse_outbound_cluster};
 
 use super::{Outcome, Walk, http::ClientProxy, security::Verdict, url::Scheme};
 
@@ -18,9 +18,17 @@ impl Walk<'_> {
     pub(super) fn stream_from_sidecar(&mut self, proxy: &ClientProxy<'_>, scope: &ProxyScope) {
         let port = self.target.port;
         let remote = SocketAddr::new(scope.app_address, CLIENT_PORT);
-        let listener = proxy.plan.listeners.iter().find(|listener| {
+        let asked = self.asked_service(&scope.namespace);
+        let own: Vec<_> = asked.iter().flat_map(|service| &service.addresses).collect();
+        let on_port = proxy.plan.listeners.iter().filter(|listener| {
             listener.direction == iako_proxy_config::Direction::Outbound
                 && listener.addresses.iter().any(|address| address.port() == port)
+        });
+        // A service with an address of its own may have a listener of its own.
+        let listener = on_port.min_by_key(|listener| {
+            let bound =
+                |address: &SocketAddr| own.iter().any(|range| range.contains(&address.ip()));
+            !listener.addresses.iter().any(bound)
         });
         let Some(listener) = listener else {
             let why = format!("the sidecar has no listener for opaque connections to port {port}");
@@ -34,8 +42,20 @@ impl Walk<'_> {
             "tls".clone_into(&mut connection.transport_protocol);
             connection.server_name.clone_from(&self.target.host);
         }
+        let wanted = asked.map(|service| service.host.to_string());
         let table = FilterChainTable::compile(Arc::new(listener.clone()));
-        match table.find(&connection).map(|chain| chain.terminal.clone()) {
+        let chain = table.find(&connection);
+        let holder =
+            chain.and_then(|chain| parse_outbound_cluster(&chain.name)).map(|(_, _, host)| host);
+        if let (Some(wanted), Some(holder)) = (&wanted, holder)
+            && wanted != holder
+        {
+            let why = format!("port {port} of the sidecar belongs to {holder}, not to {wanted}");
+            self.step("host", Outcome::Refused, None, why);
+            self.close();
+            return;
+        }
+        match chain.map(|chain| chain.terminal.clone()) {
             Some(Terminal::Tcp(tcp)) => self.stream(proxy, &tcp, &connection),
             Some(Terminal::Http(_)) | None => {
                 let why = format!("nothing on port {port} takes TLS for {}", self.target.host);

@@ -6,9 +6,9 @@ use iako_proxy_config::{
     Cluster, Discovery, Endpoint, EndpointAddress, EndpointSet, HealthStatus, HttpProtocol,
     StringMatch, UpstreamTls, UpstreamTransport,
 };
-use iako_registry::Workload;
+use iako_registry::{Service, Workload};
 use iako_traffic::{ConnectionInfo, Metadata, PeerCertificate, TlsFacts};
-use iako_types::{Hostname, SpiffeId};
+use iako_types::{Hostname, Namespace, SpiffeId};
 
 use super::{Decision, Outcome, Walk, hop::Hop, http::ClientProxy, why};
 
@@ -110,7 +110,7 @@ impl Walk<'_> {
                 let why = if automatic {
                     "plain text: the instance does not take the mesh's mutual TLS"
                 } else if cluster.metadata.external {
-                    "plain text: the service is outside of the mesh"
+                    "the mesh adds no TLS: the service is outside of it"
                 } else {
                     "plain text"
                 };
@@ -162,7 +162,15 @@ impl Walk<'_> {
         self.server(&planned, Some(hop), None);
     }
 
-    fn plain_endpoint(&self, namespace: &iako_types::Namespace) -> Option<SocketAddr> {
+    fn plain_endpoint(&self, namespace: &Namespace) -> Option<SocketAddr> {
+        let service = self.asked_service(namespace)?;
+        let endpoints = service.endpoints(self.target.port);
+        let ready = endpoints.iter().find(|endpoint| endpoint.ready)?;
+        Some(SocketAddr::new(ready.ip()?, ready.port))
+    }
+
+    /// The service that the host of the URL means to a client in `namespace`.
+    pub(super) fn asked_service(&self, namespace: &Namespace) -> Option<&Service> {
         let domain = &self.snapshot.mesh.cluster_domain;
         let host = &self.target.host;
         let full = match host.split('.').count() {
@@ -172,9 +180,7 @@ impl Walk<'_> {
             _ => host.clone(),
         };
         let service = self.snapshot.service(&full.parse::<Hostname>().ok()?, namespace)?;
-        let endpoints = service.endpoints(self.target.port);
-        let ready = endpoints.iter().find(|endpoint| endpoint.ready)?;
-        Some(SocketAddr::new(ready.ip()?, ready.port))
+        Some(service.as_ref())
     }
 }
 
