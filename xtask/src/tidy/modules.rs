@@ -75,17 +75,35 @@ fn folder_of_modules(path: &str) -> String {
     }
 }
 
-/// The names in `mod name;` and the paths in `#[path = "…"]`.
-fn modules(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter_map(|line| {
-        let line = line.trim();
-        if let Some(path) = line.strip_prefix("#[path = \"") {
-            return path.strip_suffix("\"]");
+/// The names in `mod name;`, behind the names of the inline modules around them, and the paths in
+/// `#[path = "…"]`.
+fn modules(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    // Inline modules around the line: name and indentation, as rustfmt leaves them.
+    let mut around: Vec<(&str, usize)> = Vec::new();
+    for line in text.lines() {
+        let code = line.trim();
+        let indent = line.len() - line.trim_start().len();
+        if let Some(path) =
+            code.strip_prefix("#[path = \"").and_then(|rest| rest.strip_suffix("\"]"))
+        {
+            found.push(path.to_owned());
+        } else if let Some(name) = declared(code, " {") {
+            around.push((name, indent));
+        } else if code == "}" && around.last().is_some_and(|(_, began)| *began == indent) {
+            around.pop();
+        } else if let Some(name) = declared(code, ";") {
+            let folders = around.iter().map(|(folder, _)| *folder);
+            found.push(folders.chain([name]).collect::<Vec<_>>().join("/"));
         }
-        let declaration = line.strip_suffix(';')?;
-        let (before, name) = declaration.rsplit_once(' ')?;
-        (before == "mod" || before.ends_with(" mod")).then_some(name)
-    })
+    }
+    found
+}
+
+/// The name in `mod name` before `end`, whatever its visibility.
+fn declared<'a>(code: &'a str, end: &str) -> Option<&'a str> {
+    let (before, name) = code.strip_suffix(end)?.rsplit_once(' ')?;
+    (before == "mod" || before.ends_with(" mod")).then_some(name)
 }
 
 fn has_unsafe(text: &str) -> bool {
@@ -113,8 +131,12 @@ mod tests {
                 file("crates/a/src/live/tests.rs", ""),
                 file("crates/a/src/other.rs", "use x;"),
                 file("crates/a/tests/it.rs", "//! I.\nmod support;"),
-                file("crates/a/tests/many/main.rs", "//! M.\nmod part;"),
-                file("crates/a/tests/many/part.rs", "//! P."),
+                file(
+                    "crates/a/tests/many/main.rs",
+                    "//! M.\nmod part {\n    mod inner;\n}\nmod other;",
+                ),
+                file("crates/a/tests/many/other.rs", "//! O."),
+                file("crates/a/tests/many/part/inner.rs", "//! P."),
                 file("crates/a/tests/support.rs", "//! S."),
             ],
         };
