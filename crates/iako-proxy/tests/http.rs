@@ -319,3 +319,92 @@ async fn a_client_that_leaves_ends_its_request_upstream() {
     tokio::time::timeout(Duration::from_secs(5), silent.closed()).await.unwrap();
     assert!(bench.log().await.contains("0 DC downstream_remote_disconnect"));
 }
+
+#[tokio::test]
+async fn an_http2_client_and_an_http1_server_understand_each_other() {
+    let backend = Backend::answering(
+        "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\ngrpc-status: 0\r\n\r\n",
+    )
+    .await;
+    let bench = Bench::start(json!([to("be")]), &[("be", &backend)], json!({})).await;
+    let mut sender = bench.connect_http2().await;
+    let answer = bench::grpc(&mut sender, "/s/m?x=1", b"abc").await;
+    assert_eq!((answer.status, answer.grpc_status.as_deref()), (200, Some("0")));
+    assert_eq!(answer.body, b"ok");
+    let seen = &backend.requests()[0];
+    assert!(seen.starts_with("POST /s/m?x=1 HTTP/1.1\r\nhost: a.test\r\n"), "{seen}");
+    assert!(seen.contains("te: trailers\r\n") && seen.ends_with("3\r\nabc\r\n0\r\n\r\n"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_client_is_told_to_continue_and_a_closed_idle_connection_is_replaced() {
+    let backend = Backend::one_answer_each("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let bench = Bench::start(json!([to("be")]), &[("be", &backend)], json!({})).await;
+    let mut client = bench.connect().await;
+    client
+        .write_all(
+            b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n",
+        )
+        .await
+        .unwrap();
+    let mut exchange = Exchange::default();
+    assert_eq!(exchange.read(&mut client, "GET").await.status, 100);
+    client.write_all(b"x").await.unwrap();
+    assert_eq!(exchange.read(&mut client, "POST").await.status, 200);
+    assert!(!backend.requests()[0].contains("\r\nexpect:"));
+    // The server closes after each answer without having said so.
+    for _ in 0..5 {
+        assert_eq!(request(&mut client, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 200);
+    }
+    assert_eq!(backend.connections(), 6);
+}
+
+#[tokio::test]
+async fn rules_refuse_and_failing_endpoints_are_set_aside() {
+    let failing = Backend::answering("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n").await;
+    let mut cluster = bench::cluster("be", &[failing.address()]);
+    cluster["outlier_detection"] = json!({"consecutive_5xx": 2, "max_ejection_percent": 100});
+    cluster["common_lb_config"] = json!({"healthy_panic_threshold": {"value": 0}});
+    let rbac = json!({"name": "rbac", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+        "rules": {"action": "DENY", "policies": {"no-admin": {
+            "permissions": [{"url_path": {"path": {"prefix": "/admin"}}}], "principals": [{"any": true}]}}}}});
+    let settings = json!({"filters": [rbac]});
+    let bench = Bench::with_clusters(json!([to("be")]), json!([cluster]), settings).await;
+    let mut client = bench.connect().await;
+    let answer = request(&mut client, "GET /admin HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!((answer.status, answer.body.as_str()), (403, "RBAC: access denied"));
+    for _ in 0..2 {
+        let answer = request(&mut client, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!((answer.status, answer.body.as_str()), (503, ""));
+    }
+    let answer = request(&mut client, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!((answer.status, answer.body.as_str()), (503, "no healthy upstream"));
+    assert!(bench.log().await.contains("403 - rbac_access_denied_matched_policy[no-admin]"));
+}
+
+#[tokio::test]
+async fn a_large_upload_arrives_whole_over_http2() {
+    let backend = Backend::http2_grpc().await;
+    let mut upstream = bench::cluster("be", &[backend.address()]);
+    upstream["typed_extension_protocol_options"] = bench::http2_upstream();
+    let bench = Bench::with_clusters(json!([to("be")]), json!([upstream]), json!({})).await;
+    let mut client = bench.connect().await;
+    let content = "y".repeat(5 << 20);
+    let text =
+        format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{content}", content.len());
+    let (mut read, mut write) = client.split();
+    let sending = async { write.write_all(text.as_bytes()).await.unwrap() };
+    let reading = async {
+        let mut all = Vec::new();
+        while !all.ends_with(b"\r\n\r\n") || !all.windows(5).any(|part| part == b"\r\n0\r\n") {
+            let mut piece = vec![0; 64 * 1024];
+            let count = read.read(&mut piece).await.unwrap();
+            assert!(count > 0, "the answer ended early");
+            all.extend_from_slice(&piece[..count]);
+        }
+        all.iter().filter(|byte| **byte == b'y').count()
+    };
+    let ((), echoed) = tokio::join!(sending, reading);
+    assert!(echoed >= content.len(), "{echoed} bytes came back");
+}

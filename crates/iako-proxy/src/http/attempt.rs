@@ -172,20 +172,22 @@ impl Exchange<'_> {
         };
         let lease = self.acquire(&want, target, downstream).await?;
         let (ended, lease) = self.ask(plan, lease, downstream).await;
-        let is_race = lease.upstream.is_reused()
-            && matches!(ended, Err(TryFailure::Repeatable { end: End::Reset, .. }))
-            && (plan.idempotent || !lease.upstream.has_sent())
-            && self.upload.can_repeat()
-            && matches!(lease.upstream, Upstream::Http1(_));
-        if !is_race {
+        let is_safe = match &ended {
+            Err(TryFailure::Repeatable { end: End::Refused, .. }) => true,
+            Err(TryFailure::Repeatable { end: End::Reset, written, .. }) => {
+                plan.idempotent || !written
+            }
+            Ok(_) | Err(TryFailure::Repeatable { .. } | TryFailure::Final(_)) => false,
+        };
+        if !(is_safe && lease.upstream.is_reused() && self.upload.can_repeat()) {
             return ended.map(|head| (lease, head));
+        }
+        if let Upstream::Http2(stream) = &lease.upstream {
+            stream.retire();
         }
         drop(lease);
         self.record.attempts += 1;
-        self.upload.rewind();
-        if matches!(plan.content, Content::None | Content::Tunnel) {
-            self.upload.skip();
-        }
+        self.rewind(plan);
         let lease = self.acquire_fresh(&want, target, downstream).await?;
         let (ended, lease) = self.ask(plan, lease, downstream).await;
         ended.map(|head| (lease, head))

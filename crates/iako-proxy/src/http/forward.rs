@@ -258,12 +258,17 @@ impl Exchange<'_> {
             plan.cluster.stats.rq_retry.inc();
             drop(tried);
             place = Some(guard);
-            self.upload.rewind();
-            if plan.content == Content::None {
-                self.upload.skip();
-            }
+            self.rewind(plan);
             self.deadlines.end_try();
             self.pause(after, downstream).await?;
+        }
+    }
+
+    /// Has the request's content begin anew, for another try.
+    pub(super) fn rewind(&mut self, plan: &Plan<'_>) {
+        self.upload.rewind();
+        if matches!(plan.content, Content::None | Content::Tunnel) {
+            self.upload.skip();
         }
     }
 

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use iako_http::{BodyLength, FieldValue, Known, Method, ResponseEdits, ResponseHead};
+use iako_http::{BodyLength, FieldValue, Known, Method, ResponseEdits, ResponseHead, Version};
 use iako_rt::clock;
 use iako_traffic::RouteMatchResult;
 
@@ -29,9 +29,7 @@ impl Exchange<'_> {
         self.deadlines.end_try();
         self.upload.forget();
         let is_tunnel = head.length() == BodyLength::Tunnel
-            || (self.wants_tunnel()
-                && head.version() == iako_http::Version::Http2
-                && head.status() == 200);
+            || (self.wants_tunnel() && head.version() == Version::Http2 && head.status() == 200);
         self.record.details = match (is_tunnel, self.wants_tunnel()) {
             (false, true) if *self.request.head.method() != Method::Connect => {
                 "websocket_handshake_unsuccessful".to_owned()
@@ -46,6 +44,9 @@ impl Exchange<'_> {
             lease.upstream.send_end(None).map_err(Failure::Upstream)?;
         }
         self.change_response(route, &head);
+        if is_tunnel && self.switches_protocols(&head) {
+            self.response_edits.status = Some(101);
+        }
         let content = if is_tunnel { Content::Tunnel } else { self.response_content(&head) };
         let sent = downstream.send_head(&head, &self.response_edits, content);
         self.response = Some(head);
@@ -70,6 +71,14 @@ impl Exchange<'_> {
             stream.cancel();
         }
         Ok(())
+    }
+
+    /// Whether the client hears 101 where the server said 200: HTTP/2 has no 101 (RFC 8441 §5).
+    fn switches_protocols(&self, head: &ResponseHead) -> bool {
+        let request = &self.request.head;
+        head.version() == Version::Http2
+            && request.version() != Version::Http2
+            && request.upgrade().is_some()
     }
 
     fn wants_tunnel(&self) -> bool {

@@ -99,7 +99,7 @@ impl Http2Connection {
         self.live.streams.set(self.live.streams.get() + 1);
         Http2Upstream {
             sender: self.sender.clone(),
-            _slot: Slot(Rc::clone(&self.live)),
+            slot: Slot(Rc::clone(&self.live)),
             is_reused,
             state: State::Fresh,
             outgoing: None,
@@ -123,7 +123,7 @@ impl Drop for Slot {
 #[derive(Debug)]
 pub(crate) struct Http2Upstream {
     sender: SendRequest<Bytes>,
-    _slot: Slot,
+    slot: Slot,
     is_reused: bool,
     state: State,
     outgoing: Option<Outgoing>,
@@ -228,6 +228,11 @@ impl Http2Upstream {
 
     pub(crate) fn is_reused(&self) -> bool {
         self.is_reused
+    }
+
+    /// Keeps further requests off the connection; those under way go on.
+    pub(crate) fn retire(&self) {
+        self.slot.0.ended.set(true);
     }
 
     /// Gives the stream up.

@@ -62,6 +62,16 @@ impl Backend {
         .await
     }
 
+    /// Gives the same answer to the first request of each connection, then closes it.
+    pub(crate) async fn one_answer_each(answer: &'static str) -> Self {
+        Self::start(move |mut stream, seen| async move {
+            let Some(request) = read_request(&mut stream, &mut Vec::new()).await else { return };
+            seen.add(request);
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        })
+        .await
+    }
+
     /// An address where nobody listens.
     pub(crate) async fn dead() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
