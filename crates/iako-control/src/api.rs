@@ -9,10 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use iako_analyze::{Client, ExplainRequest, explain, render_explanation};
+use iako_analyze::{Client, ExplainRequest, analyze, explain, render_explanation};
 use iako_proxy_config::xds::to_json;
 use iako_registry::MeshSnapshot;
-use iako_resources::{Severity, diagnostics_json};
+use iako_resources::{Severity, diagnostic_json};
 use iako_rt::Scope;
 use iako_types::TrustDomain;
 use iako_xds::{Cache, ClientStatus, Server, TypeStatus, TypeUrl, Variant};
@@ -85,7 +85,7 @@ async fn version() -> Json<Value> {
 
 async fn status(State(api): State<Api>) -> Json<Value> {
     let snapshot = api.snapshot();
-    let mut diagnostics = snapshot.diagnostics.clone();
+    let mut diagnostics = analyze(&snapshot);
     diagnostics.extend(api.findings.all());
     let count = |severity| diagnostics.iter().filter(|it| it.severity == severity).count();
     Json(json!({
@@ -101,7 +101,7 @@ async fn status(State(api): State<Api>) -> Json<Value> {
             "errors": count(Severity::Error),
             "warnings": count(Severity::Warning),
         },
-        "diagnostics": diagnostics_json(&diagnostics),
+        "diagnostics": diagnostics.iter().map(diagnostic_json).collect::<Vec<_>>(),
         "proxies": api.clients().iter().map(proxy).collect::<Vec<_>>(),
     }))
 }

@@ -10,7 +10,6 @@ use iako_resources::{
     Diagnostic, FileContent, ReadOptions, Severity, diagnostics_json, load_directory, read_text,
     render,
 };
-use serde_json::json;
 
 use super::Entry;
 use crate::{
@@ -57,8 +56,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     }
     let mut state = MeshState::inventing_pods(MeshRange::default().network());
     let snapshot = state.apply(Change::Replace { source: "paths".to_owned(), files });
-    let mut diagnostics = snapshot.diagnostics.clone();
-    diagnostics.extend(analyze(&snapshot));
+    let mut diagnostics = analyze(&snapshot);
     diagnostics
         .sort_by(|a, b| (a.severity, &a.origin, &a.path).cmp(&(b.severity, &b.origin, &b.path)));
     print(&diagnostics, &sources, arguments.output)?;
@@ -89,8 +87,7 @@ fn print(
     format: Format,
 ) -> anyhow::Result<()> {
     if format != Format::Table {
-        let value = json!({"diagnostics": diagnostics_json(diagnostics)});
-        return output::print_value(&value, format);
+        return output::print_value(&diagnostics_json(diagnostics), format);
     }
     let painter = painter(&std::io::stdout());
     let mut text = String::new();

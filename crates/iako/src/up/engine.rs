@@ -145,7 +145,7 @@ impl Engine {
         ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = watch.changed() => self.replan()?,
+                () = watch.changed() => self.replan(),
                 changed = self.states.changed() => {
                     changed.context("the pods are gone")?;
                     self.note_states()?;
@@ -191,16 +191,21 @@ impl Engine {
     }
 
     /// The same for a mesh that runs: a directory that cannot be read changes nothing.
-    fn replan(&mut self) -> anyhow::Result<()> {
+    fn replan(&mut self) {
         let before = self.snapshot.clone();
         if let Err(error) = self.plan() {
             self.screen.say(&format!("the directory is not taken: {error:#}"));
-        } else if before.as_ref().map(|old| old.version)
-            != self.snapshot.as_ref().map(|new| new.version)
-        {
-            self.screen.say("configuration changed");
+            return;
         }
-        Ok(())
+        let (Some(old), Some(new)) = (before, &self.snapshot) else { return };
+        let wrong = new.diagnostics.iter().filter(|found| found.is_error()).count();
+        match (old.version == new.version, wrong) {
+            (true, _) => {}
+            (false, 0) => self.screen.say("configuration taken"),
+            (false, errors) => self.screen.say(&format!(
+                "configuration taken but for {errors} errors; what they break stays as it was"
+            )),
+        }
     }
 
     fn note_states(&mut self) -> anyhow::Result<()> {
