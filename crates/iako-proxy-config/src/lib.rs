@@ -25,6 +25,7 @@ mod listener;
 mod matcher;
 mod node;
 mod origin;
+mod retry;
 mod route;
 mod secret;
 mod tls;
@@ -69,11 +70,12 @@ pub use matcher::{
 };
 pub use node::{AdminAddress, AdsConfig, Bootstrap, Node};
 pub use origin::RuleOrigin;
+pub use retry::{BackOff, RetryConditions, RetryOn, RetryPolicy};
 pub use route::{
-    Action, BackOff, ClusterTarget, DirectResponse, Domain, DomainError, HashPolicy, HashSource,
+    Action, ClusterTarget, DirectResponse, Domain, DomainError, HashPolicy, HashSource,
     HostRewrite, MaxStreamDuration, Mirror, PathMatch, PathRewrite, Redirect, RedirectPath,
-    RedirectScheme, RetryConditions, RetryOn, RetryPolicy, Route, RouteAction, RouteConfiguration,
-    RouteMatch, RoutePriority, TlsRequirement, VirtualHost, WeightedCluster,
+    RedirectScheme, Route, RouteAction, RouteConfiguration, RouteMatch, RoutePriority,
+    TlsRequirement, VirtualHost, WeightedCluster,
 };
 pub use secret::{Pem, PrivateKey, Secret, SecretKind};
 pub use tls::{

@@ -1,12 +1,12 @@
 //! Which request goes where.
 
-use std::{num::NonZeroU32, str::FromStr, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 use iako_types::{Percent, Weight};
 
 use crate::{
     FilterOverrides, HeaderMatch, HeaderMutations, HeaderName, MetadataMatch, Pattern, QueryMatch,
-    RuleOrigin, UpgradeConfig, UriTemplate,
+    RetryPolicy, RuleOrigin, UpgradeConfig, UriTemplate,
 };
 
 /// A table of routes. Source: `envoy.config.route.v3.RouteConfiguration`.
@@ -369,186 +369,6 @@ pub struct MaxStreamDuration {
     pub grpc_timeout_offset: Duration,
 }
 
-/// When a failed try is repeated. Source: `envoy.config.route.v3.RetryPolicy`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RetryPolicy {
-    /// After which failures.
-    pub conditions: RetryConditions,
-    /// Statuses for [`RetryOn::RetriableStatusCodes`].
-    pub status_codes: Vec<u16>,
-    /// Response headers for [`RetryOn::RetriableHeaders`].
-    pub headers: Vec<HeaderMatch>,
-    /// How often beyond the first try. Envoy default: 1.
-    pub retries_max: u32,
-    /// Longest time of one try; the route's timeout when absent.
-    pub per_try_timeout: Option<Duration>,
-    /// Longest silence of one try; none when absent.
-    pub per_try_idle_timeout: Option<Duration>,
-    /// Time between tries.
-    pub back_off: BackOff,
-    /// Whether instances that were tried are passed over. Envoy default: false.
-    pub avoid_previous_hosts: bool,
-    /// How often another instance is looked for. Envoy default: 1.
-    pub host_selection_attempts_max: NonZeroU32,
-    /// Whether other priorities are tried after this many tries; never when absent.
-    pub previous_priorities: Option<NonZeroU32>,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self {
-            conditions: RetryConditions::default(),
-            status_codes: Vec::new(),
-            headers: Vec::new(),
-            retries_max: 1,
-            per_try_timeout: None,
-            per_try_idle_timeout: None,
-            back_off: BackOff::default(),
-            avoid_previous_hosts: false,
-            host_selection_attempts_max: NonZeroU32::MIN,
-            previous_priorities: None,
-        }
-    }
-}
-
-/// Time between tries: a random time below a bound that doubles. Source: `RetryPolicy.RetryBackOff`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BackOff {
-    /// The first bound. Envoy default: 25 ms.
-    pub base: Duration,
-    /// The largest bound. Envoy default: ten times the base.
-    pub max: Duration,
-}
-
-impl Default for BackOff {
-    fn default() -> Self {
-        Self { base: Duration::from_millis(25), max: Duration::from_millis(250) }
-    }
-}
-
-/// A set of failures after which a try is repeated.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RetryConditions(u32);
-
-impl RetryConditions {
-    /// The set with one more member.
-    #[must_use]
-    pub const fn with(self, condition: RetryOn) -> Self {
-        Self(self.0 | condition.bit())
-    }
-
-    /// Whether the set has this member.
-    #[must_use]
-    pub const fn contains(self, condition: RetryOn) -> bool {
-        self.0 & condition.bit() != 0
-    }
-
-    /// Whether the set has no member.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-}
-
-impl FromIterator<RetryOn> for RetryConditions {
-    fn from_iter<T: IntoIterator<Item = RetryOn>>(conditions: T) -> Self {
-        conditions.into_iter().fold(Self::default(), Self::with)
-    }
-}
-
-/// A failure after which a try is repeated. Source: Envoy's `x-envoy-retry-on` and
-/// `x-envoy-retry-grpc-on`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RetryOn {
-    /// Any server error, or no response at all.
-    FiveXx,
-    /// 502, 503 or 504.
-    GatewayError,
-    /// No response: disconnect, reset or read timeout.
-    Reset,
-    /// The same, only when nothing of the request was sent.
-    ResetBeforeRequest,
-    /// No connection.
-    ConnectFailure,
-    /// The response carries `x-envoy-ratelimited`.
-    EnvoyRatelimited,
-    /// 409.
-    Retriable4xx,
-    /// The peer refused the stream (`REFUSED_STREAM`).
-    RefusedStream,
-    /// A status of the policy's list.
-    RetriableStatusCodes,
-    /// A response header of the policy's list.
-    RetriableHeaders,
-    /// An HTTP/3 post-connect failure; never happens here.
-    Http3PostConnectFailure,
-    /// gRPC status 1.
-    Cancelled,
-    /// gRPC status 4.
-    DeadlineExceeded,
-    /// gRPC status 13.
-    Internal,
-    /// gRPC status 8.
-    ResourceExhausted,
-    /// gRPC status 14.
-    Unavailable,
-}
-
-impl RetryOn {
-    /// Every condition.
-    pub const ALL: [Self; 16] = [
-        Self::FiveXx,
-        Self::GatewayError,
-        Self::Reset,
-        Self::ResetBeforeRequest,
-        Self::ConnectFailure,
-        Self::EnvoyRatelimited,
-        Self::Retriable4xx,
-        Self::RefusedStream,
-        Self::RetriableStatusCodes,
-        Self::RetriableHeaders,
-        Self::Http3PostConnectFailure,
-        Self::Cancelled,
-        Self::DeadlineExceeded,
-        Self::Internal,
-        Self::ResourceExhausted,
-        Self::Unavailable,
-    ];
-
-    const fn bit(self) -> u32 {
-        1 << (self as u32)
-    }
-
-    /// The word in `retry_on`.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::FiveXx => "5xx",
-            Self::GatewayError => "gateway-error",
-            Self::Reset => "reset",
-            Self::ResetBeforeRequest => "reset-before-request",
-            Self::ConnectFailure => "connect-failure",
-            Self::EnvoyRatelimited => "envoy-ratelimited",
-            Self::Retriable4xx => "retriable-4xx",
-            Self::RefusedStream => "refused-stream",
-            Self::RetriableStatusCodes => "retriable-status-codes",
-            Self::RetriableHeaders => "retriable-headers",
-            Self::Http3PostConnectFailure => "http3-post-connect-failure",
-            Self::Cancelled => "cancelled",
-            Self::DeadlineExceeded => "deadline-exceeded",
-            Self::Internal => "internal",
-            Self::ResourceExhausted => "resource-exhausted",
-            Self::Unavailable => "unavailable",
-        }
-    }
-
-    /// The condition that a word names.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|condition| condition.word() == word)
-    }
-}
-
 /// A copy of requests for somebody else.
 /// Source: `envoy.config.route.v3.RouteAction.RequestMirrorPolicy`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -655,14 +475,5 @@ mod tests {
         assert_eq!(domain("foo.*"), Ok(Domain::Prefix("foo.".into())));
         assert_eq!(domain("[::1]:80"), Ok(Domain::Exact("[::1]:80".into())));
         assert!(domain("a.*.b").is_err() && domain("").is_err() && domain("*.a.*").is_err());
-    }
-
-    #[test]
-    fn every_condition_has_its_word_and_its_bit() {
-        for condition in RetryOn::ALL {
-            assert_eq!(RetryOn::from_word(condition.word()), Some(condition));
-            let set = RetryConditions::default().with(condition);
-            assert_eq!(RetryOn::ALL.into_iter().filter(|&c| set.contains(c)).count(), 1);
-        }
     }
 }
