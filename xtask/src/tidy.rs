@@ -6,6 +6,7 @@ mod links;
 mod manifests;
 mod modules;
 mod sizes;
+mod statistics;
 mod words;
 
 use crate::project::{Outcome, Project};
@@ -44,6 +45,7 @@ const RULES: &[(&str, Rule)] = &[
     ("words", words::check),
     ("links", links::check),
     ("codes", codes::check),
+    ("statistics", statistics::check),
     ("manifests", manifests::check),
 ];
 

@@ -20,7 +20,7 @@ impl Stat {
     /// The row of the page of metrics.
     pub(crate) fn row(&self) -> String {
         let family = self.scope.split('.').next().unwrap_or_default();
-        let leaf = self.leaf.replace("<class>xx", "xx").replace("_<code>", "");
+        let leaf = self.leaf.replace("<class>xx", "xx");
         format!(
             "| `{}.{}` | `envoy_{}_{}` | {} | {} |\n",
             self.scope,
@@ -62,16 +62,11 @@ stats! {
         Gauge "upstream_rq_active" "requests without a complete answer";
         Counter "upstream_rq_completed" "requests with a complete answer";
         Counter "upstream_rq_<class>xx" "answers of the class 1xx to 5xx";
-        Counter "upstream_rq_<code>" "answers with one status";
-        Histogram "upstream_rq_time" "time from the request to the complete answer";
-        Gauge "upstream_rq_pending_active" "requests that wait for a connection";
         Counter "upstream_rq_pending_total" "requests that had to wait for a connection";
         Counter "upstream_rq_pending_overflow" "requests refused because too many wait";
-        Counter "upstream_rq_pending_failure_eject" "waiting requests that lost their connection";
         Counter "upstream_rq_timeout" "requests without an answer in time";
         Counter "upstream_rq_per_try_timeout" "attempts without an answer in time";
         Counter "upstream_rq_rx_reset" "requests that the upstream reset";
-        Counter "upstream_rq_tx_reset" "requests that this proxy reset";
         Counter "upstream_rq_retry" "second and later attempts";
         Counter "upstream_rq_retry_success" "of these, with an answer that was not to be retried";
         Counter "upstream_rq_retry_overflow" "attempts that the breaker on retries forbade";
@@ -111,7 +106,6 @@ stats! {
         Counter "downstream_rq_completed" "requests answered";
         Counter "downstream_rq_<class>xx" "answers of the class 1xx to 5xx";
         Counter "downstream_rq_rx_reset" "requests that the client reset";
-        Counter "downstream_rq_tx_reset" "requests that this proxy reset";
         Counter "downstream_rq_timeout" "requests that did not arrive in time";
         Counter "downstream_rq_idle_timeout" "requests on which nothing moved for too long";
         Histogram "downstream_rq_time" "time from the request to the complete answer";
