@@ -32,12 +32,12 @@ impl HeaderEdits {
     pub fn set(&mut self, name: impl Into<FieldName>, value: FieldValue) {
         let name = name.into();
         self.remove(name.clone());
-        self.added.push(Addition { name, value, if_absent: false });
+        self.push(Addition { name, value, if_absent: false });
     }
 
     /// Adds a field beside those of the same name.
     pub fn append(&mut self, name: impl Into<FieldName>, value: FieldValue) {
-        self.added.push(Addition { name: name.into(), value, if_absent: false });
+        self.push(Addition { name: name.into(), value, if_absent: false });
     }
 
     /// Adds a field unless one of that name is there.
@@ -47,7 +47,7 @@ impl HeaderEdits {
             return;
         }
         let if_absent = !self.removes(NameRef::from(&name));
-        self.added.push(Addition { name, value, if_absent });
+        self.push(Addition { name, value, if_absent });
     }
 
     /// Removes all fields of that name.
@@ -131,6 +131,14 @@ impl HeaderEdits {
             NameRef::from(&addition.name) == name && !(found_any && addition.if_absent)
         });
         added.nth(left).map(|addition| addition.value.as_bytes().as_ref())
+    }
+
+    fn push(&mut self, addition: Addition) {
+        if self.added.capacity() == 0 {
+            // A proxy adds about ten fields; growing to that by doubling would move them thrice.
+            self.added.reserve(12);
+        }
+        self.added.push(addition);
     }
 
     fn removes(&self, name: NameRef<'_>) -> bool {

@@ -1,7 +1,6 @@
 //! HTTP through a whole proxy, on loopback: what clients and servers see.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
     reason = "tests may be blunt"
@@ -289,14 +288,14 @@ async fn grpc_over_http2_keeps_its_trailers_and_gets_replies_of_its_own() {
         {"match": {"prefix": "/s/"}, "route": {"cluster": "be"}},
     ]);
     let bench = Bench::with_clusters(routes, json!([upstream, none]), json!({})).await;
-    let mut sender = bench.connect_http2().await;
-    let answer = bench::grpc(&mut sender, "/s/m", b"\0\0\0\0\x02hi").await;
+    let sender = bench.connect_http2().await;
+    let answer = bench::grpc(&sender, "/s/m", b"\0\0\0\0\x02hi").await;
     assert_eq!((answer.status, answer.grpc_status.as_deref()), (200, Some("0")));
     assert_eq!(answer.body, b"\0\0\0\0\x02hi", "the message comes back");
-    let answer = bench::grpc(&mut sender, "/none", b"").await;
+    let answer = bench::grpc(&sender, "/none", b"").await;
     assert_eq!((answer.status, answer.grpc_status.as_deref()), (200, Some("14")));
     assert_eq!(answer.message.as_deref(), Some("no healthy upstream"));
-    let answer = bench::grpc(&mut sender, "/missing", b"").await;
+    let answer = bench::grpc(&sender, "/missing", b"").await;
     assert_eq!(answer.grpc_status.as_deref(), Some("12"));
     // The same server asked by an HTTP/1 client: trailers come after chunks.
     let mut client = bench.connect().await;
@@ -327,8 +326,8 @@ async fn an_http2_client_and_an_http1_server_understand_each_other() {
     )
     .await;
     let bench = Bench::start(json!([to("be")]), &[("be", &backend)], json!({})).await;
-    let mut sender = bench.connect_http2().await;
-    let answer = bench::grpc(&mut sender, "/s/m?x=1", b"abc").await;
+    let sender = bench.connect_http2().await;
+    let answer = bench::grpc(&sender, "/s/m?x=1", b"abc").await;
     assert_eq!((answer.status, answer.grpc_status.as_deref()), (200, Some("0")));
     assert_eq!(answer.body, b"ok");
     let seen = &backend.requests()[0];

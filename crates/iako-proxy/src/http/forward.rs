@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use iako_http::{BodyLength, FieldValue, Known, Method, Version};
-use iako_proxy_config::{RouteAction, RoutePriority, Thresholds};
+use iako_proxy_config::{ClusterTarget, RouteAction, RoutePriority, Thresholds};
 use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
 use iako_traffic::{
@@ -98,8 +98,14 @@ impl Exchange<'_> {
         let view = self.request.view();
         let facts = self.request.facts(&view, &self.connection.info);
         let missing = Failure::NoCluster { status: action.cluster_not_found_status };
-        let Some(name) = route.cluster(&facts.head) else { return Err(missing) };
-        let Some(cluster) = self.snapshot.cluster(&name) else { return Err(missing) };
+        // Found when the route was; only a header may have come to name another one since.
+        let found = match (&action.target, &self.record.cluster) {
+            (ClusterTarget::Cluster(_) | ClusterTarget::Weighted(_), Some(cluster)) => {
+                Some(cluster)
+            }
+            _ => route.cluster(&facts.head).and_then(|name| self.snapshot.cluster(&name)),
+        };
+        let Some(cluster) = found else { return Err(missing) };
         let hash = if action.hash.is_empty() {
             None
         } else {
