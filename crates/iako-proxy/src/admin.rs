@@ -301,6 +301,7 @@ impl Answering {
         if query.is("format", "prometheus") {
             return self.prometheus(query);
         }
+        self.control.shared.measure();
         match iako_telemetry::StatsQuery::parse(query.pairs()) {
             Ok(wanted) if query.is("format", "json") => {
                 let body = self.control.shared.stats.render(&wanted);
@@ -320,6 +321,7 @@ impl Answering {
                 return Page::text(format!("{error}\n")).with(StatusCode::BAD_REQUEST);
             }
         };
+        self.control.shared.measure();
         let mut body = String::new();
         self.control.shared.metrics.render_prometheus(&mut body);
         body.push_str(&self.control.shared.stats.render(&wanted));

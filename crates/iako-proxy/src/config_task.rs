@@ -103,6 +103,7 @@ pub(crate) struct ConfigTask {
     /// Whether anything changed that a snapshot shows.
     dirty: bool,
     started: Instant,
+    next_tick: Instant,
     initial: Initial,
     accepting: bool,
     /// When a graceful drain closes the sockets.
@@ -169,6 +170,7 @@ impl ConfigTask {
             next_id: 0,
             dirty: true,
             started: clock::now(),
+            next_tick: clock::now(),
             initial: Initial::default(),
             accepting: true,
             stop_accepting_at: None,
@@ -212,7 +214,9 @@ impl ConfigTask {
             let event = tokio::select! {
                 event = events.recv() => event,
                 () = tokio::time::sleep_until(wake.into()) => {
-                    self.tick();
+                    if self.next_tick <= clock::now() {
+                        self.tick();
+                    }
                     self.reconcile().await;
                     continue;
                 }
@@ -270,7 +274,7 @@ impl ConfigTask {
 
     /// When something changes by itself next.
     fn next_wake(&self) -> Instant {
-        let tick = clock::now() + TICK;
+        let tick = self.next_tick;
         let clusters = self.clusters.values().filter_map(ClusterEntry::deadline);
         let listeners = self.listeners.values().filter_map(ListenerEntry::deadline);
         let routes = self.routes.values().filter_map(RouteEntry::deadline);
@@ -278,15 +282,11 @@ impl ConfigTask {
         clusters.chain(listeners).chain(routes).chain(leaving).chain([tick]).min().unwrap_or(tick)
     }
 
-    fn tick(&self) {
-        let server = &self.shared.server;
-        server.uptime.set(clock::now().saturating_duration_since(self.started).as_secs());
-        let now = clock::wall();
-        if let Some(days) = self.secrets.days_until_first_expiry(now) {
-            server.days_until_first_cert_expiring.set(days);
-        }
-        if let Some(bytes) = resident_bytes() {
-            server.memory_allocated.set(bytes);
+    fn tick(&mut self) {
+        self.next_tick = clock::now() + TICK;
+        self.shared.measure();
+        if let Some(days) = self.secrets.days_until_first_expiry(clock::wall()) {
+            self.shared.server.days_until_first_cert_expiring.set(days);
         }
         for cluster in self.clusters.values().flat_map(ClusterEntry::versions) {
             cluster.count_members(clock::now());
@@ -366,12 +366,4 @@ impl ConfigTask {
         self.next_id = self.next_id.wrapping_add(1);
         self.next_id
     }
-}
-
-/// The memory that the process holds, as Linux counts it; none elsewhere.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1024)
 }

@@ -78,6 +78,8 @@ pub(crate) struct ServerStats {
     pub(crate) state: Gauge,
     /// Connections from clients.
     pub(crate) total_connections: Gauge,
+    /// Number of workers. Held here, for a statistic that nobody holds is forgotten.
+    workers: Gauge,
     pub(crate) uptime: Gauge,
     pub(crate) memory_allocated: Gauge,
     pub(crate) days_until_first_cert_expiring: Gauge,
@@ -101,6 +103,7 @@ impl ServerStats {
             live: server.gauge("live"),
             state: server.gauge("state"),
             total_connections: server.gauge("total_connections"),
+            workers: server.gauge("concurrency"),
             uptime: server.gauge("uptime"),
             memory_allocated: server.gauge("memory_allocated"),
             days_until_first_cert_expiring: server.gauge("days_until_first_cert_expiring"),
@@ -122,7 +125,7 @@ impl Shared {
         let stats = Arc::new(StatsRegistry::new(concurrency));
         let server = ServerStats::new(&stats);
         server.state.set(2);
-        stats.server().gauge("concurrency").set(u64::try_from(concurrency).unwrap_or(u64::MAX));
+        server.workers.set(u64::try_from(concurrency).unwrap_or(u64::MAX));
         Self {
             published: ArcSwap::from_pointee(ProxySnapshot::default()),
             metrics: MeshMetrics::new(metrics),
@@ -152,4 +155,20 @@ impl Shared {
     pub(crate) fn is_failed_by_operator(&self) -> bool {
         self.failed_by_operator.load(Ordering::Relaxed)
     }
+
+    /// Brings the statistics up to date that nobody counts.
+    pub(crate) fn measure(&self) {
+        self.server.uptime.set(clock::now().saturating_duration_since(self.started).as_secs());
+        if let Some(bytes) = resident_bytes() {
+            self.server.memory_allocated.set(bytes);
+        }
+    }
+}
+
+/// The memory that the process holds, as Linux counts it; none elsewhere.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
 }
