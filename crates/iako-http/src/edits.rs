@@ -107,7 +107,8 @@ impl HeaderEdits {
         self.nth(fields, name.into(), 0)
     }
 
-    /// The `nth` value of a name, from 0, after the changes.
+    /// The `nth` value of a name, from 0, after the changes. Fields that `Connection` nominates are not
+    /// among them.
     #[must_use]
     pub fn nth<'a>(
         &'a self,
@@ -119,7 +120,7 @@ impl HeaderEdits {
         let mut left = nth;
         let mut found_any = false;
         if !removed {
-            for value in fields.values_of(name) {
+            for value in fields.lasting_values(name) {
                 found_any = true;
                 match left.checked_sub(1) {
                     Some(rest) => left = rest,

@@ -44,13 +44,29 @@ impl Fields {
             .map(|entry| entry.value_span().of(&self.bytes))
     }
 
-    /// Like [`values`](Self::values), for a name that lives shorter than the fields.
-    pub(crate) fn values_of<'a, 'n>(
+    /// Like [`values`](Self::values), without fields that `Connection` nominates: they end here, so
+    /// nobody may decide by them what the next hop will not see.
+    pub(crate) fn lasting_values<'a, 'n>(
         &'a self,
         name: NameRef<'n>,
     ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        let entries: &[Entry] = if self.may_contain(name) { &self.entries } else { &[] };
-        entries
+        self.entries_of(name)
+            .iter()
+            .filter(|entry| entry.forwarded || entry.known.is_some_and(Known::is_hop_by_hop))
+            .filter(move |entry| self.has_name(entry, name))
+            .map(|entry| entry.value_span().of(&self.bytes))
+    }
+
+    fn entries_of(&self, name: NameRef<'_>) -> &[Entry] {
+        if self.may_contain(name) { &self.entries } else { &[] }
+    }
+
+    /// Like [`values`](Self::values), for a name that lives shorter than the fields.
+    fn values_of<'a, 'n>(
+        &'a self,
+        name: NameRef<'n>,
+    ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.entries_of(name)
             .iter()
             .filter(move |entry| self.has_name(entry, name))
             .map(|entry| entry.value_span().of(&self.bytes))

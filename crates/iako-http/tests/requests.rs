@@ -379,3 +379,13 @@ const SAMPLES: &[&str] = &[
     "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc\
      HTTP/1.1 200\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\nHTTP/1.0 404 X\r\n\r\nrest",
 ];
+
+#[test]
+fn a_nominated_field_is_nothing_to_decide_by() {
+    let input = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: x-role, upgrade\r\nupgrade: websocket\r\nx-role: admin\r\n\r\n";
+    let mut buffer = BytesMut::from(&input[..]);
+    let head = RequestDecoder::new(Limits::default()).head(&mut buffer).unwrap().unwrap();
+    let edits = iako_http::HeaderEdits::default();
+    assert_eq!(edits.get(head.fields(), "x-role"), None);
+    assert_eq!(edits.get(head.fields(), Known::Upgrade), Some(&b"websocket"[..]));
+}

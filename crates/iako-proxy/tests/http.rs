@@ -369,10 +369,14 @@ async fn rules_refuse_and_failing_endpoints_are_set_aside() {
         "rules": {"action": "DENY", "policies": {"no-admin": {
             "permissions": [{"url_path": {"path": {"prefix": "/admin"}}}], "principals": [{"any": true}]}}}}});
     let settings = json!({"filters": [rbac]});
-    let bench = Bench::with_clusters(json!([to("be")]), json!([cluster]), settings).await;
+    let mut route = to("be");
+    route["response_headers_to_add"] =
+        json!([{"header": {"key": "x-status", "value": "%RESPONSE_CODE%"}}]);
+    let bench = Bench::with_clusters(json!([route]), json!([cluster]), settings).await;
     let mut client = bench.connect().await;
     let answer = request(&mut client, "GET /admin HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!((answer.status, answer.body.as_str()), (403, "RBAC: access denied"));
+    assert_eq!(answer.field("x-status"), Some("403"), "a route's edits are on our own answers too");
     for _ in 0..2 {
         let answer = request(&mut client, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
         assert_eq!((answer.status, answer.body.as_str()), (503, ""));

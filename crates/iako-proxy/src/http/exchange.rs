@@ -49,6 +49,13 @@ pub(crate) struct Exchange<'e> {
     pub(super) annotations: Vec<(&'static str, String)>,
 }
 
+/// What a request's way is made of; all of it of one moment.
+struct Way<'t> {
+    service: &'t HttpService,
+    table: Option<&'t RouteTable>,
+    draw: u64,
+}
+
 /// What a filter says.
 enum Step {
     Continue,
@@ -95,13 +102,10 @@ pub(crate) async fn exchange(
         response_edits: ResponseEdits::default(),
         annotations: Vec::new(),
     };
-    let ended = match early {
+    match early {
         None => exchange.run(downstream).await,
-        Some(Ok(reply)) => exchange.reply(reply, downstream).await,
-        Some(Err(failure)) => Err(failure),
-    };
-    if let Err(failure) = ended {
-        exchange.fail(failure, downstream).await;
+        Some(Ok(reply)) => exchange.answer(reply, downstream).await,
+        Some(Err(failure)) => exchange.fail(failure, None, downstream).await,
     }
     exchange.finish();
 }
@@ -109,14 +113,29 @@ pub(crate) async fn exchange(
 impl Exchange<'_> {
     /// The way of a request: filters, route, then what the route says. The configuration was loaded
     /// once, before; nothing here sees another one.
-    async fn run(&mut self, downstream: &mut Downstream<'_>) -> Result<(), Failure> {
+    async fn run(&mut self, downstream: &mut Downstream<'_>) {
         let service = Arc::clone(&self.service);
         let table = service.routes(&self.snapshot).map(Arc::clone);
         let draw = self.connection.draw();
         let mut outcome = self.route(table.as_deref(), draw);
         self.note_route(outcome);
+        let way = Way { service: &service, table: table.as_deref(), draw };
+        let ended = self.follow(&way, &mut outcome, downstream).await;
+        if let Err(failure) = ended {
+            self.fail(failure, matched(outcome).as_ref(), downstream).await;
+        }
+    }
+
+    /// Filters, then what the route says.
+    async fn follow<'t>(
+        &mut self,
+        way: &Way<'t>,
+        outcome: &mut RouteOutcome<'t>,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<(), Failure> {
+        let service = way.service;
         for filter in &service.filters {
-            let matched = matched(outcome);
+            let matched = matched(*outcome);
             let overrides = matched.map(|route| route.overrides());
             if filter.is_off(overrides.as_ref()) {
                 continue;
@@ -124,13 +143,15 @@ impl Exchange<'_> {
             match self.step(filter, matched, overrides, downstream).await? {
                 Step::Continue => {}
                 Step::Reroute => {
-                    outcome = self.route(table.as_deref(), draw);
-                    self.note_route(outcome);
+                    *outcome = self.route(way.table, way.draw);
+                    self.note_route(*outcome);
                 }
-                Step::Reply(reply) => return self.reply(reply, downstream).await,
+                Step::Reply(reply) => {
+                    return self.reply(reply, matched.as_ref(), downstream).await;
+                }
             }
         }
-        self.act(outcome, downstream).await
+        self.act(*outcome, downstream).await
     }
 
     fn route<'t>(&self, table: Option<&'t RouteTable>, draw: u64) -> RouteOutcome<'t> {
@@ -257,7 +278,8 @@ impl Exchange<'_> {
                 let facts = self.request.facts(&view, &self.connection.info);
                 let location = FieldValue::sanitized(https_location(&facts.head));
                 let reply = Reply::new(301, "direct_response");
-                return self.reply(reply.with_field(Known::Location, location), downstream).await;
+                let reply = reply.with_field(Known::Location, location);
+                return self.reply(reply, None, downstream).await;
             }
             RouteOutcome::Matched(route) => route,
         };
@@ -276,10 +298,7 @@ impl Exchange<'_> {
                 Reply::new(respond.status, "direct_response").with_body(respond.body.clone())
             }
         };
-        self.response_edits.fields = reply.edits.clone();
-        self.edit_response(&route, &Fields::default());
-        let edits = std::mem::take(&mut self.response_edits.fields);
-        self.reply(Reply { edits, ..reply }, downstream).await
+        self.reply(reply, Some(&route), downstream).await
     }
 
     /// Applies the route's edits to the response.
@@ -323,10 +342,18 @@ impl Exchange<'_> {
         downstream.poll_gone(context).map(Failure::Client)
     }
 
-    /// Answers the client ourselves.
-    pub(super) async fn reply(
+    /// Answers the client ourselves, before there is a route.
+    async fn answer(&mut self, reply: Reply, downstream: &mut Downstream<'_>) {
+        if let Err(failure) = self.reply(reply, None, downstream).await {
+            self.fail(failure, None, downstream).await;
+        }
+    }
+
+    /// Answers the client ourselves; the route's edits are applied to this response too.
+    async fn reply(
         &mut self,
         reply: Reply,
+        route: Option<&RouteMatchResult<'_>>,
         downstream: &mut Downstream<'_>,
     ) -> Result<(), Failure> {
         let Reply { status, body, mut edits, details, grpc_status, closes } = reply;
@@ -360,6 +387,10 @@ impl Exchange<'_> {
             mutations::set(&mut edits, name, value);
         }
         self.response_edits = ResponseEdits { status: None, fields: edits };
+        self.record.status = Some(sent_status);
+        if let Some(route) = route {
+            self.edit_response(route, &Fields::default());
+        }
         finish_response(&self.service, &self.request, &head, &mut self.response_edits);
         let length = body.len() as u64;
         let is_head = *self.request.head.method() == Method::Head;
@@ -393,7 +424,12 @@ impl Exchange<'_> {
     }
 
     /// Turns a failure into a response, if it is not too late for one.
-    async fn fail(&mut self, failure: Failure, downstream: &mut Downstream<'_>) {
+    async fn fail(
+        &mut self,
+        failure: Failure,
+        route: Option<&RouteMatchResult<'_>>,
+        downstream: &mut Downstream<'_>,
+    ) {
         failure.note(&mut self.record.flags);
         if let Failure::Client(error) = &failure {
             self.client_failed(error);
@@ -421,7 +457,7 @@ impl Exchange<'_> {
             downstream.abort();
             return;
         };
-        if let Err(failure) = self.reply(reply, downstream).await {
+        if let Err(failure) = self.reply(reply, route, downstream).await {
             tracing::debug!(%failure, "the client did not take its error response");
             downstream.abort();
         }

@@ -34,6 +34,8 @@ pub(crate) struct Record {
     pub(crate) flags: ResponseFlags,
     /// Envoy's response code details.
     pub(crate) details: String,
+    /// Status that is being sent, once it is known.
+    pub(crate) status: Option<u16>,
     /// Tries, the first included.
     pub(crate) attempts: u32,
     /// Name of the route; empty without one.
@@ -70,6 +72,7 @@ impl Record {
             start_wall,
             flags: ResponseFlags::NONE,
             details: String::new(),
+            status: None,
             attempts: 0,
             route: String::new(),
             cluster: None,
@@ -168,6 +171,7 @@ pub(crate) fn access_record<'a>(
     access.request_headers = request_headers;
     access.response_headers = &NoHeaders;
     access.protocol = Some(request.head.version().as_str());
+    access.response_code = record.status;
     access.response_code_details = some(&record.details);
     access.flags = record.flags;
     access.request_duration = since(record.request_at);

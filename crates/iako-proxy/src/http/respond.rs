@@ -105,6 +105,7 @@ impl Exchange<'_> {
             let took = FieldValue::from(u64::try_from(took).unwrap_or(u64::MAX));
             self.response_edits.fields.set(Known::XEnvoyUpstreamServiceTime, took);
         }
+        self.record.status = Some(head.status());
         self.edit_response(route, sent);
         let mut cookies = Vec::new();
         for (name, value) in std::mem::take(&mut self.annotations) {
