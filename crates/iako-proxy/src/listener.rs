@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -21,6 +22,9 @@ use crate::{
 
 /// How long accepting rests after an error that lasts, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that are still taken from the queue of a socket that closes.
+const LAST_ACCEPTS_MAX: usize = 4096;
 
 /// A bound listener over its life: its settings change in the snapshot, its sockets stay.
 #[derive(Debug)]
@@ -75,7 +79,7 @@ pub(crate) async fn accept_loop(
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = accepting.wait_for(|accepting| !accepting) => return,
+            _ = accepting.wait_for(|accepting| !accepting) => break,
             accepted = socket.accept() => accepted,
         };
         match accepted {
@@ -86,6 +90,13 @@ pub(crate) async fn accept_loop(
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+    // The system has shaken hands with clients that wait in the queue of this socket; closing it
+    // would reset them.
+    tokio::task::yield_now().await;
+    for _ in 0..LAST_ACCEPTS_MAX {
+        let Some(Ok((stream, remote))) = socket.accept().now_or_never() else { return };
+        start_connection(&worker, &listener, stream, remote);
     }
 }
 
