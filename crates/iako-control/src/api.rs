@@ -145,9 +145,12 @@ struct ConfigQuery {
 /// What a connected proxy is told, as proto3 JSON; private keys are left out.
 async fn config(State(api): State<Api>, Query(query): Query<ConfigQuery>) -> Response {
     let wanted = query.workload.as_str();
-    let node = api.clients().into_iter().map(|client| client.node_id).find(|node| {
-        **node == *wanted || workload_of(node).is_some_and(|workload| workload == wanted)
-    });
+    let snapshot = api.snapshot();
+    let node = api
+        .clients()
+        .into_iter()
+        .map(|client| client.node_id)
+        .find(|node| is_meant(node, wanted, &snapshot));
     let Some(node) = node else {
         let message = format!("no connected proxy is {wanted}; iako status lists them\n");
         return (StatusCode::NOT_FOUND, message).into_response();
@@ -174,10 +177,24 @@ async fn config(State(api): State<Api>, Query(query): Query<ConfigQuery>) -> Res
     Json(Value::Object(kinds)).into_response()
 }
 
-/// `namespace/pod` of a node id in Istio's form.
-fn workload_of(node: &str) -> Option<String> {
-    let (pod, namespace) = node.split('~').nth(2)?.rsplit_once('.')?;
-    Some(format!("{namespace}/{pod}"))
+/// Whether a node is what somebody calls by its id, its pod, or what made the pod, each with or
+/// without the namespace before or after.
+fn is_meant(node: &str, wanted: &str, mesh: &MeshSnapshot) -> bool {
+    let Some((pod, namespace)) = node.split('~').nth(2).and_then(|it| it.rsplit_once('.')) else {
+        return node == wanted;
+    };
+    let made_by = mesh
+        .workloads
+        .iter()
+        .find(|workload| workload.name == pod && workload.namespace.as_str() == namespace)
+        .map(|workload| workload.owner.name.as_str());
+    let names = std::iter::once(pod).chain(made_by);
+    node == wanted
+        || names.into_iter().any(|name| {
+            wanted == name
+                || wanted == format!("{namespace}/{name}")
+                || wanted == format!("{name}.{namespace}")
+        })
 }
 
 /// A request to be explained, as tools ask for it.

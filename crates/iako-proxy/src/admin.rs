@@ -285,6 +285,12 @@ impl Answering {
             target => format!("{target}={value}"),
         });
         let wanted: Vec<String> = wanted.collect();
+        if wanted.is_empty() {
+            return Page::text(
+                "levels: trace, debug, info, warning, error, critical, off\n\
+                 set one with POST /logging?level=debug, of one part with ?PART=debug\n",
+            );
+        }
         match hook(&wanted.join(",")) {
             Ok(()) => Page::text("OK\n"),
             Err(error) => Page::text(format!("{error}\n")).with(StatusCode::BAD_REQUEST),

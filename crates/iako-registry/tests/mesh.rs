@@ -55,7 +55,7 @@ fn a_directory_that_does_not_run_is_looked_at_as_if_it_did() {
         .iter()
         .map(|it| format!("{}:{} {} {}", it.address, it.port, it.ready, it.mutual_tls))
         .collect();
-    assert_eq!(endpoints, ["127.15.1.1:8080 true true", "127.15.1.2:8080 true true"]);
+    assert_eq!(endpoints, ["127.15.1.2:8080 true true", "127.15.1.3:8080 true true"]);
     let first = &cart.endpoints(80)[0];
     let identity = first.identity.as_ref().unwrap();
     assert_eq!(identity.as_str(), "spiffe://cluster.local/ns/default/sa/cart");
@@ -68,18 +68,18 @@ fn pods_are_planned_with_addresses_that_stay() {
     let snapshot = replace(&mut state, "shop", SHOP);
     let pods = local_pods(&snapshot, NETWORK, &BTreeMap::new());
     let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
-    assert_eq!(names, ["cart-v1-0", "cart-v1-1", "istio-ingressgateway"]);
-    let gateway = &pods[2];
+    assert_eq!(names, ["istio-ingressgateway", "cart-v1-0", "cart-v1-1"]);
+    let gateway = &pods[0];
     assert_eq!(gateway.role, LocalPodRole::Gateway);
     assert_eq!(gateway.ports[0].port, 8080);
-    assert_eq!(pods[0].app_address, Ipv4Addr::new(127, 15, 129, 1));
+    assert_eq!(pods[1].app_address, Ipv4Addr::new(127, 15, 129, 2));
 
     let earlier =
         pods.iter().map(|pod| ((pod.namespace.clone(), pod.name.clone()), pod.address)).collect();
     let fewer = replace(&mut state, "shop", &SHOP.replace("replicas: 2", "replicas: 1"));
     let pods_now = local_pods(&fewer, NETWORK, &earlier);
     assert_eq!(pods_now.len(), 2);
-    assert_eq!(pods_now[1].address, pods[2].address);
+    assert_eq!(pods_now[1].address, pods[1].address);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn what_a_kubelet_writes_of_a_pod_is_what_was_planned() {
     let ready: Vec<bool> = cart.endpoints(80).iter().map(|it| it.ready).collect();
     assert_eq!(ready, [true, false]);
     let workload = cart.endpoints(80)[0].workload.clone().unwrap();
-    assert_eq!(workload.app_address, Some(Ipv4Addr::new(127, 15, 129, 1).into()));
+    assert_eq!(workload.app_address, Some(Ipv4Addr::new(127, 15, 129, 2).into()));
     assert_eq!(workload.owner.kind, "Deployment");
     // The gateway runs now, so it is not planned again beside itself.
     assert_eq!(running.workloads.len(), 3);

@@ -4,4 +4,4 @@ mod load;
 mod summary;
 
 pub(crate) use load::{Load, LoadSettings, LoadTotals};
-pub(crate) use summary::{MeshSummary, ProxyFact, ServiceFact, Statistics};
+pub(crate) use summary::{MeshSummary, Statistics, Window};

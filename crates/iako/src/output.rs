@@ -58,11 +58,38 @@ pub(crate) fn start_logging(matches: &ArgMatches) {
     }
 }
 
-/// Changes the level of logging; says why if it cannot.
-pub(crate) fn set_log_level(level: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level).map_err(|error| error.to_string())?;
+/// Changes the level of logging, as in `debug`, or of parts of it, as in `iako_proxy=debug`; parts
+/// that are not named keep the level `info`. Says why if it cannot.
+pub(crate) fn set_log_level(wanted: &str) -> Result<(), String> {
+    let mut directives = Vec::new();
+    let mut base = "info";
+    for part in wanted.split(',') {
+        match part.split_once('=') {
+            None => base = level(part)?,
+            Some((target, text)) => directives.push(format!("{target}={}", level(text)?)),
+        }
+    }
+    directives.insert(0, base.to_owned());
+    let filter = EnvFilter::try_new(directives.join(",")).map_err(|error| error.to_string())?;
     let handle = LEVEL.get().ok_or("logging was not started")?;
     handle.reload(filter).map_err(|error| error.to_string())
+}
+
+/// A level by its name here or in Envoy.
+fn level(name: &str) -> Result<&'static str, String> {
+    Ok(match name {
+        "trace" => "trace",
+        "debug" => "debug",
+        "info" => "info",
+        "warn" | "warning" => "warn",
+        "error" | "critical" => "error",
+        "off" => "off",
+        _ => {
+            return Err(format!(
+                "{name:?} is no level; there are trace, debug, info, warning, error and off"
+            ));
+        }
+    })
 }
 
 /// Tells what went wrong.

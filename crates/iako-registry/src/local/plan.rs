@@ -45,7 +45,7 @@ struct Draft {
 }
 
 /// The pods of the workloads whose containers give a command, and the gateways that `Gateway`
-/// objects ask for and no workload is. In the order of namespace and name.
+/// objects ask for and no workload is. Gateways first, then in the order of namespace and name.
 ///
 /// A pod keeps the address that it has in `earlier`; a new one gets the first free address of
 /// `network`, a /16. What does not fit into the network is left out.
@@ -63,7 +63,8 @@ pub fn local_pods(
         drafts.extend(of_pod(pod, snapshot));
     }
     drafts.extend(implicit_gateways(snapshot, &drafts));
-    drafts.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    // Gateways first: where people come in stays the same when pods are added.
+    drafts.sort_by(|a, b| a.place().cmp(&b.place()));
     drafts.dedup_by(|b, a| a.namespace == b.namespace && a.name == b.name);
     let kept: BTreeSet<Ipv4Addr> = drafts
         .iter()
@@ -90,6 +91,10 @@ fn address_of(network: Ipv4Addr, index: u16) -> Ipv4Addr {
 }
 
 impl Draft {
+    fn place(&self) -> (bool, &Namespace, &str) {
+        (self.role != LocalPodRole::Gateway, &self.namespace, &self.name)
+    }
+
     fn at(self, address: Ipv4Addr) -> LocalPod {
         let [a, b, c, d] = address.octets();
         LocalPod {

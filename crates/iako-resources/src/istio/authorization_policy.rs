@@ -200,7 +200,6 @@ impl Condition {
         matches!(
             self,
             Self::Header(..)
-                | Self::RemoteIp(_)
                 | Self::RequestPrincipal(_)
                 | Self::RequestAudiences(_)
                 | Self::RequestPresenter(_)

@@ -17,7 +17,7 @@ pub(crate) const JWT_PAYLOAD: &str = "payload";
 
 /// Whether a source asks about a request, not only about a connection.
 pub(super) const fn source_needs_http(source: &Source) -> bool {
-    !(source.request_principals.is_empty() && source.remote_ip_blocks.is_empty())
+    !source.request_principals.is_empty()
 }
 
 /// What is needed to read sources.
@@ -39,9 +39,7 @@ impl Terms<'_> {
         push(&mut all, &source.service_accounts, service_account);
         push(&mut all, &source.trust_domains, trust_domain);
         push(&mut all, &source.ip_blocks, |range| Principal::DirectRemoteIp(*range));
-        if self.layer == Layer::Http {
-            push(&mut all, &source.remote_ip_blocks, |range| Principal::RemoteIp(*range));
-        }
+        push(&mut all, &source.remote_ip_blocks, |range| Principal::RemoteIp(*range));
         for condition in conditions {
             if self.layer == Layer::Http || !condition.needs_http() {
                 self.push_condition(&mut all, condition);

@@ -21,6 +21,7 @@ pub(crate) struct Statistics {
     counted: BTreeMap<(String, u32), Vec<ServiceSummary>>,
     proxies: BTreeMap<String, u32>,
     before: Vec<ServiceSummary>,
+    seconds: f64,
 }
 
 /// A summary of the whole mesh.
@@ -34,12 +35,22 @@ pub(crate) struct MeshSummary {
     pub(crate) proxies: Vec<ProxyFact>,
 }
 
+/// Over which time figures are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Window {
+    /// Since the last look.
+    Lately,
+    /// Since the start.
+    Whole,
+}
+
 /// What is known of a service.
 #[derive(Debug, Clone)]
 pub(crate) struct ServiceFact {
     total: ServiceSummary,
     recent: ServiceSummary,
     rate: f64,
+    mean_rate: f64,
 }
 
 /// What is known of a proxy.
@@ -64,8 +75,10 @@ impl Statistics {
         self.counted.insert((name.to_owned(), process), summaries);
     }
 
-    /// Sums up; rates are over `seconds`, the time since the last call.
+    /// Sums up; rates are over `seconds`, the time since the last call, and over all such times.
     pub(crate) fn sum(&mut self, load: Option<LoadTotals>, seconds: f64) -> MeshSummary {
+        self.seconds += seconds;
+        let whole = self.seconds;
         let all: Vec<ServiceSummary> = self.counted.values().flatten().cloned().collect();
         let totals = ServiceSummary::by_service(&all, Reporter::Destination);
         let before = std::mem::replace(&mut self.before, totals.clone());
@@ -77,8 +90,10 @@ impl Statistics {
                     .find(|old| old.service == total.service && old.namespace == total.namespace);
                 let recent = earlier.map_or_else(|| total.clone(), |old| total.since(old));
                 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-                let rate = recent.requests as f64 / seconds.max(0.001);
-                ServiceFact { total, recent, rate }
+                let of = |requests: u64, seconds: f64| requests as f64 / seconds.max(0.001);
+                let rate = of(recent.requests, seconds);
+                let mean_rate = of(total.requests, whole);
+                ServiceFact { total, recent, rate, mean_rate }
             })
             .collect();
         let proxies = self
@@ -115,7 +130,7 @@ impl MeshSummary {
     /// Writes it to standard output.
     pub(crate) fn print(&self, format: Format) -> anyhow::Result<()> {
         match format {
-            Format::Table => Ok(output::print(&self.to_table())?),
+            Format::Table => Ok(output::print(&self.to_table(Window::Whole))?),
             Format::Json | Format::Yaml => output::print_value(&self.to_json(), format),
         }
     }
@@ -142,11 +157,11 @@ impl MeshSummary {
     }
 
     /// A table for people; every line ends with a line feed.
-    pub(crate) fn to_table(&self) -> String {
+    pub(crate) fn to_table(&self, window: Window) -> String {
         let mut table = String::new();
         row(&mut table, ["service", "req/s", "success", "p50 ms", "p99 ms", "mTLS", "versions"]);
         for service in &self.services {
-            row(&mut table, service.cells().each_ref().map(String::as_str));
+            row(&mut table, service.cells(window).each_ref().map(String::as_str));
         }
         if let Some(load) = &self.load {
             table.push_str(&format!(
@@ -205,9 +220,11 @@ impl ServiceFact {
         })
     }
 
-    fn cells(&self) -> [String; 7] {
-        // What happened lately tells more than the sum; a quiet service shows its past.
-        let shown = if self.recent.requests == 0 { &self.total } else { &self.recent };
+    fn cells(&self, window: Window) -> [String; 7] {
+        // While it runs, what happened lately tells more; a quiet service shows its past.
+        let lately = window == Window::Lately && self.recent.requests > 0;
+        let (shown, rate) =
+            if lately { (&self.recent, self.rate) } else { (&self.total, self.mean_rate) };
         let success = 1.0 - share(shown.failed, shown.requests);
         let milliseconds =
             |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
@@ -225,7 +242,7 @@ impl ServiceFact {
         };
         [
             format!("{}/{}", shown.namespace, shown.service),
-            format!("{:.1}", self.rate),
+            format!("{rate:.1}"),
             format!("{:.2} %", 100.0 * success),
             milliseconds(shown.p50_ms()),
             milliseconds(shown.p99_ms()),

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use crate::demo::MeshSummary;
+use crate::demo::{MeshSummary, Window};
 
 /// Draws the summary over and over in the same place, or nothing when nobody looks.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Screen {
         if !self.live {
             return;
         }
-        let table = summary.to_table();
+        let table = summary.to_table(Window::Lately);
         let mut text = self.erase();
         text.push('\n');
         text.push_str(&table);
