@@ -1,17 +1,49 @@
 //! Policies that mean something else than they seem to.
 
-use super::{AuthorizationAction, AuthorizationPolicy, PathMatch, Source, ValueMatch};
+use super::{
+    AuthorizationAction, AuthorizationPolicy, AuthorizationRule, PathMatch, Source, ValueMatch,
+};
 use crate::{Code, reader::Cursor};
 
 /// Most service accounts of one source. Source: Istio's schema.
 const ACCOUNTS_MAX: usize = 16;
 
-/// Reports a policy that can never match.
+/// Reports a policy that can never match, or that refuses more than it seems to.
 pub(super) fn report(cursor: &Cursor<'_>, policy: &AuthorizationPolicy) {
     if policy.rules.is_empty() && policy.action == AuthorizationAction::Deny {
         let message = "a DENY policy without rules never matches; write rules: [{}] to refuse all";
         cursor.report(Code::MissingField, message);
     }
+    if policy.action != AuthorizationAction::Deny {
+        return;
+    }
+    for rule in &policy.rules {
+        if only_http(rule) {
+            let message = format!(
+                "the rule on line {} asks about requests only; opaque connections have none, so \
+                 it refuses all of them",
+                rule.line
+            );
+            cursor.report(Code::BroaderThanMeant, message);
+        }
+    }
+}
+
+/// Whether nothing of the rule is left on an opaque connection, though it says something.
+fn only_http(rule: &AuthorizationRule) -> bool {
+    let by_source = rule.sources.iter().any(|source| {
+        !(source.principals.is_empty()
+            && source.namespaces.is_empty()
+            && source.service_accounts.is_empty()
+            && source.trust_domains.is_empty()
+            && source.ip_blocks.is_empty()
+            && source.remote_ip_blocks.is_empty())
+    });
+    let by_operation = rule.operations.iter().any(|operation| !operation.ports.is_empty());
+    let by_condition = rule.conditions.iter().any(|condition| !condition.needs_http());
+    let says_something =
+        !(rule.sources.is_empty() && rule.operations.is_empty() && rule.conditions.is_empty());
+    says_something && !by_source && !by_operation && !by_condition
 }
 
 /// Reports parts of a source that do not go together.
