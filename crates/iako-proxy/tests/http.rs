@@ -411,3 +411,34 @@ async fn a_large_upload_arrives_whole_over_http2() {
     let ((), echoed) = tokio::join!(sending, reading);
     assert!(echoed >= content.len(), "{echoed} bytes came back");
 }
+
+/// The key and the token of RFC 7515 §A.3; the token expired in 2011.
+const KEYS: &str = "HTTP/1.1 200 OK\r\ncontent-length: 173\r\n\r\n\
+    {\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"1\",\
+    \"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\",\
+    \"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\",\"use\":\"sig\",\"alg\":\"ES256\"}]}";
+const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+
+#[tokio::test]
+async fn tokens_are_checked_with_keys_that_are_fetched_once() {
+    let backend = Backend::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let issuer = Backend::answering(KEYS).await;
+    let jwt = json!({"name": "jwt", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+        "providers": {"p": {"issuer": "joe", "remote_jwks": {
+            "http_uri": {"uri": format!("http://{}/keys", issuer.address()), "cluster": "issuer", "timeout": "5s"}}}},
+        "rules": [{"match": {"prefix": "/secure"}, "requires": {"provider_name": "p"}}]}});
+    let backends = [("be", &backend), ("issuer", &issuer)];
+    let bench = Bench::start(json!([to("be")]), &backends, json!({"filters": [jwt]})).await;
+    let mut client = bench.connect().await;
+    assert_eq!(request(&mut client, "GET /open HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 200);
+    let answer = request(&mut client, "GET /secure HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!((answer.status, answer.body.as_str()), (401, "Jwt is missing"));
+    assert_eq!(answer.field("www-authenticate"), Some("Bearer realm=\"http://a/secure\""));
+    let sent = format!("GET /secure HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
+    let answer = request(&mut client, &sent).await;
+    assert_eq!((answer.status, answer.body.as_str()), (401, "Jwt is expired"));
+    let fetches = issuer.requests();
+    assert_eq!(fetches.len(), 1);
+    assert!(fetches[0].starts_with("GET /keys HTTP/1.1\r\n"), "{}", fetches[0]);
+}
