@@ -317,6 +317,19 @@ async fn a_client_that_leaves_ends_its_request_upstream() {
     drop(client);
     tokio::time::timeout(Duration::from_secs(5), silent.closed()).await.unwrap();
     assert!(bench.log().await.contains("0 DC downstream_remote_disconnect"));
+    let sender = bench.connect_http2().await;
+    let call = bench::grpc(&sender, "/s/m", b"x");
+    let gone = tokio::time::timeout(Duration::from_secs(5), async {
+        tokio::select! {
+            _ = call => panic!("nobody answers"),
+            () = silent.wait_for(2) => {}
+        }
+    });
+    gone.await.unwrap();
+    drop(sender);
+    tokio::time::timeout(Duration::from_secs(5), silent.closed()).await.unwrap();
+    let log = bench.log_of(2).await;
+    assert_eq!(log.lines().count(), 2, "{log}");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
 use http::Request;
 use iako_rt::{LocalScope, clock};
+use tokio::sync::Notify;
 
 use super::connection::HttpConnection;
 use super::convert;
@@ -25,6 +26,9 @@ use crate::transport::{Prefixed, Stream};
 /// Heads that a client may have reset before the connection is closed: a flood of opened and reset
 /// streams costs us more than the client. Envoy closes after 250.
 const RESET_STREAMS_MAX: usize = 250;
+
+/// Longest time that streams have to end after their connection.
+const END_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How often an idle connection is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,21 +55,41 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Prefixed<Stre
             return;
         }
     };
-    // Dropped with the connection: its streams end with it.
     let tasks = LocalScope::new();
-    drive(connection, &mut streams, &tasks).await;
+    let open = Rc::new(Open::default());
+    drive(connection, &mut streams, &tasks, &open).await;
+    // Streams learn that their connection is gone, and write down what they were doing.
+    drop(streams);
+    if tokio::time::timeout(END_TIME_MAX, open.none()).await.is_err() {
+        tracing::debug!("streams outlived their connection and were cut");
+    }
+}
+
+/// Streams of a connection that have not ended.
+#[derive(Debug, Default)]
+struct Open {
+    count: Cell<usize>,
+    ended: Notify,
+}
+
+impl Open {
+    async fn none(&self) {
+        while self.count.get() > 0 {
+            self.ended.notified().await;
+        }
+    }
 }
 
 async fn drive(
     connection: &Rc<HttpConnection>,
     streams: &mut Connection<Prefixed<Stream>, Bytes>,
     tasks: &LocalScope,
+    open: &Rc<Open>,
 ) {
     let manager = Rc::new(connection.last_service());
     let opened = clock::now();
     let mut active = clock::now();
     let mut is_closing = false;
-    let open = Rc::new(Cell::new(0_usize));
     let drain = connection.chain.drain.clone();
     let mut draining = pin!(drain.draining());
     let mut closing = pin!(drain.closing());
@@ -93,7 +117,7 @@ async fn drive(
         match event {
             Event::Stream(request, respond) => {
                 active = clock::now();
-                let slot = Slot::new(&open);
+                let slot = Slot::new(open);
                 start(connection, tasks, (*request, respond), slot);
             }
             Event::Broken(error) => {
@@ -108,7 +132,7 @@ async fn drive(
             }
             Event::Look => {
                 let now = clock::now();
-                let busy = open.get() > 0;
+                let busy = open.count.get() > 0;
                 if busy {
                     active = now;
                 }
@@ -155,17 +179,18 @@ fn start(
 }
 
 /// Counts a stream as open until it is dropped.
-struct Slot(Rc<Cell<usize>>);
+struct Slot(Rc<Open>);
 
 impl Slot {
-    fn new(open: &Rc<Cell<usize>>) -> Self {
-        open.set(open.get() + 1);
+    fn new(open: &Rc<Open>) -> Self {
+        open.count.set(open.count.get() + 1);
         Self(Rc::clone(open))
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.0.count.set(self.0.count.get().saturating_sub(1));
+        self.0.ended.notify_one();
     }
 }

@@ -321,11 +321,16 @@ impl Bench {
 
     /// The access log, once it has been written.
     pub(crate) async fn log(&self) -> String {
+        self.log_of(1).await
+    }
+
+    /// The access log, once it has so many lines and has been written.
+    pub(crate) async fn log_of(&self, lines: usize) -> String {
         let mut last = String::new();
         for _ in 0..100 {
             tokio::time::sleep(Duration::from_millis(50)).await;
             let now = std::fs::read_to_string(&self.log).unwrap_or_default();
-            if !now.is_empty() && now == last {
+            if now.lines().count() >= lines && now == last {
                 return now;
             }
             last = now;
