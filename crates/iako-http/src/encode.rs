@@ -56,11 +56,28 @@ pub fn write_request_head(
     out.reserve(head.fields.bytes.len() + 256);
     out.put_slice(method.as_bytes());
     out.put_u8(b' ');
-    out.put_slice(if path.is_empty() { authority } else { path });
+    write_visible(if path.is_empty() { authority } else { path }, out);
     out.put_slice(b" HTTP/1.1\r\nhost: ");
-    out.put_slice(authority);
+    write_visible(authority, out);
     out.put_slice(b"\r\n");
     write_fields(&head.fields, &edits.fields, wire, out);
+}
+
+/// Appends a target or authority. An edit may have made it of what a client said, so blanks and control
+/// characters, which would end the request line early, are percent-encoded.
+fn write_visible(text: &[u8], out: &mut BytesMut) {
+    let is_visible = |byte: &u8| *byte > b' ' && *byte != 0x7f;
+    if text.iter().all(is_visible) {
+        out.put_slice(text);
+        return;
+    }
+    for byte in text {
+        if is_visible(byte) {
+            out.put_u8(*byte);
+        } else {
+            out.put_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
 }
 
 /// Appends a response head, in the version that the client understands.

@@ -144,6 +144,15 @@ fn edits_apply_while_writing() {
 fn values_cannot_break_out_of_their_line() {
     assert!(FieldValue::parse("a\r\nx-evil: 1").is_err());
     assert_eq!(FieldValue::sanitized("a\r\nb\0c").as_bytes(), "a  b c");
+    let edits = RequestEdits {
+        path: Some("/a HTTP/1.1\r\nx: 1".into()),
+        authority: Some("a b".into()),
+        ..RequestEdits::default()
+    };
+    let mut out = BytesMut::new();
+    let head = request("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    write_request_head(&head, &edits, wire(Framing::Silent, ConnectionField::Omit), &mut out);
+    assert_eq!(out, "GET /a%20HTTP/1.1%0D%0Ax:%201 HTTP/1.1\r\nhost: a%20b\r\n\r\n");
     assert!(FieldName::parse(b"x y").is_err() && FieldName::parse(b"").is_err());
 }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use iako_http::{ResponseEdits, ResponseHead, Version};
@@ -158,6 +158,12 @@ pub(crate) fn finish(
     }
 }
 
+/// Name of the machine, for `%HOSTNAME%`; empty where the kernel does not tell it.
+static HOSTNAME: LazyLock<String> = LazyLock::new(|| {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+});
+
 /// The facts of an exchange as log formats and header formats read them.
 pub(crate) fn access_record<'a>(
     connection: &'a HttpConnection,
@@ -171,6 +177,7 @@ pub(crate) fn access_record<'a>(
     access.request_headers = request_headers;
     access.response_headers = &NoHeaders;
     access.protocol = Some(request.head.version().as_str());
+    access.hostname = some(&HOSTNAME);
     access.response_code = record.status;
     access.response_code_details = some(&record.details);
     access.flags = record.flags;
