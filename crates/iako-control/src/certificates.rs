@@ -71,12 +71,16 @@ impl IstioCertificateService for Certificates {
 
 fn refusal(id: &str, error: &SignError) -> Status {
     tracing::warn!(%id, %error, "no certificate was issued");
-    match error {
-        SignError::SignerExpired
-        | SignError::Signing(_)
-        | SignError::Random
-        | SignError::OwnKey(_)
-        | SignError::OwnCertificate(_) => Status::internal(error.to_string()),
-        _asked_wrongly => Status::invalid_argument(error.to_string()),
+    let askers_fault = matches!(
+        error,
+        SignError::Unreadable { .. }
+            | SignError::NoPossession
+            | SignError::Key { .. }
+            | SignError::ForeignTrustDomain { .. }
+    );
+    if askers_fault {
+        Status::invalid_argument(error.to_string())
+    } else {
+        Status::internal(error.to_string())
     }
 }

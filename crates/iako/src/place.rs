@@ -158,7 +158,7 @@ pub(crate) fn find_api(given: Option<SocketAddr>, state: Option<&Path>) -> Socke
     given
         .or_else(|| state.map(Path::to_owned).and_then(of_state))
         .or_else(newest)
-        .unwrap_or(SocketAddr::new(IpAddr::V4(MeshRange::default().control()), API_PORT))
+        .unwrap_or_else(|| SocketAddr::new(IpAddr::V4(MeshRange::default().control()), API_PORT))
 }
 
 /// Writes a file so that readers see the old or the new text, never a part.

@@ -10,5 +10,5 @@ mod engine;
 mod pods;
 mod screen;
 
-pub(crate) use directory::{Directory, read_snapshot};
+pub(crate) use directory::read_snapshot;
 pub(crate) use engine::{Demo, UpSettings, run};

@@ -1,6 +1,11 @@
 //! `iako analyze`: mistakes in configuration.
 
-use std::{collections::BTreeMap, io::Read as _, path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -66,7 +71,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 
 /// Reads one path; texts of standard input are kept, for they cannot be read again.
 fn load(
-    path: &PathBuf,
+    path: &Path,
     options: &ReadOptions,
     sources: &mut BTreeMap<String, String>,
 ) -> anyhow::Result<Vec<FileContent>> {

@@ -89,7 +89,8 @@ fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         planned(&snapshot, &arguments.workload)?
     };
     if let Some(key) = arguments.kind.key() {
-        kinds = json!({ key: kinds[key].take() });
+        let wanted = kinds.get_mut(key).map(Value::take);
+        kinds = json!({ key: wanted });
     }
     match arguments.output {
         Format::Table => output::print(&outline(&kinds))?,

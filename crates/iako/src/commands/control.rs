@@ -40,7 +40,7 @@ fn command() -> Command {
 fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let arguments = Arguments::from_arg_matches(matches)?;
     let state = StateDirectory::open(arguments.state.as_deref(), arguments.range)?;
-    let address = arguments.address.unwrap_or(IpAddr::V4(arguments.range.control()));
+    let address = arguments.address.unwrap_or_else(|| arguments.range.control().into());
     let settings = ControlSettings {
         directories: arguments.directories,
         authority: state.authority(),

@@ -55,7 +55,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let arguments = Arguments::from_arg_matches(matches)?;
     let format = arguments.output;
     let (explanation, text) =
-        if arguments.directories.is_empty() { ask(arguments)? } else { read(arguments)? };
+        if arguments.directories.is_empty() { ask(&arguments)? } else { read(arguments)? };
     match format {
         Format::Table => output::print(&text)?,
         Format::Json | Format::Yaml => output::print_value(&explanation, format)?,
@@ -82,7 +82,7 @@ fn read(arguments: Arguments) -> anyhow::Result<(Value, String)> {
     Ok((serde_json::to_value(explanation)?, text))
 }
 
-fn ask(arguments: Arguments) -> anyhow::Result<(Value, String)> {
+fn ask(arguments: &Arguments) -> anyhow::Result<(Value, String)> {
     let question = json!({
         "from": arguments.from,
         "method": arguments.method,
@@ -91,6 +91,7 @@ fn ask(arguments: Arguments) -> anyhow::Result<(Value, String)> {
     });
     let api = ApiClient::find(arguments.control, None);
     let mut answer = block_on(api.post("/api/v1/explain", &question))?;
-    let text = answer["text"].as_str().unwrap_or_default().to_owned();
-    Ok((answer["explanation"].take(), text))
+    let text = answer.get("text").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let explanation = answer.get_mut("explanation").map(Value::take);
+    Ok((explanation.unwrap_or_default(), text))
 }

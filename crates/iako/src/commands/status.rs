@@ -1,5 +1,7 @@
 //! `iako status`: the control plane, the proxies, what each of them has applied, certificates.
 
+#![expect(clippy::indexing_slicing, reason = "reading a JSON value by a missing key gives null")]
+
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -48,14 +50,17 @@ fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 /// The control plane's view, with each proxy's own word on its certificates.
 async fn collect(api: &ApiClient) -> anyhow::Result<Value> {
     let mut status = api.get("/api/v1/status").await?;
-    for proxy in status["proxies"].as_array_mut().into_iter().flatten() {
-        let address = proxy["node"].as_str().and_then(|node| node.split('~').nth(1));
+    let proxies = status.get_mut("proxies").and_then(Value::as_array_mut);
+    for proxy in proxies.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let node = proxy.get("node").and_then(Value::as_str);
+        let address = node.and_then(|node| node.split('~').nth(1));
         let Some(ip) = address.and_then(|address| address.parse().ok()) else { continue };
         let admin = ApiClient::at(SocketAddr::new(ip, ADMIN_PORT));
-        proxy["certificates"] = match admin.get("/certs").await {
+        let certificates = match admin.get("/certs").await {
             Ok(certificates) => certificates["certificates"].clone(),
             Err(error) => json!({"error": format!("{error:#}")}),
         };
+        proxy.insert("certificates".to_owned(), certificates);
     }
     Ok(status)
 }

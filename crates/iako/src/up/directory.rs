@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use iako_registry::{Change, MeshSnapshot, MeshState};
-use iako_resources::{Diagnostic, ReadOptions, load_directory};
+use iako_resources::{ReadOptions, load_directory};
 
 use crate::place::MeshRange;
 
@@ -35,13 +35,4 @@ impl Directory {
 pub(crate) fn read_snapshot(paths: &[PathBuf]) -> anyhow::Result<Arc<MeshSnapshot>> {
     let state = MeshState::inventing_pods(MeshRange::default().network());
     Directory { paths: paths.to_vec(), state }.read()
-}
-
-/// The diagnostics of `now` that were not there before.
-pub(crate) fn new_diagnostics<'a>(
-    now: &'a MeshSnapshot,
-    before: Option<&MeshSnapshot>,
-) -> Vec<&'a Diagnostic> {
-    let known = before.map(|before| before.diagnostics.as_slice()).unwrap_or_default();
-    now.diagnostics.iter().filter(|diagnostic| !known.contains(diagnostic)).collect()
 }

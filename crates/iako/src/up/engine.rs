@@ -11,13 +11,14 @@ use std::{
 
 use anyhow::Context as _;
 use iako_control::DirectoryWatch;
-use iako_registry::{LocalPod, LocalPodRole, MeshSnapshot, local_pods};
+use iako_registry::{LocalPod, LocalPodRole, MeshSnapshot, local_findings, local_pods};
+use iako_resources::Diagnostic;
 use iako_supervise::{PodPhase, PodSpec, PodState, Pods, PodsSettings, Signals};
 use serde_json::Value;
 use tokio::{sync::watch, time};
 
 use super::{
-    directory::{Directory, new_diagnostics},
+    directory::Directory,
     pods::{CONTROL, Logs, PodDocuments, PodMaker, pod_name},
     screen::Screen,
 };
@@ -92,6 +93,7 @@ struct Engine {
     snapshot: Option<Arc<MeshSnapshot>>,
     planned: Vec<LocalPod>,
     summed: Instant,
+    told: Vec<Diagnostic>,
 }
 
 impl Engine {
@@ -125,6 +127,7 @@ impl Engine {
             snapshot: None,
             planned: Vec::new(),
             summed: iako_rt::clock::now(),
+            told: Vec::new(),
         })
     }
 
@@ -164,10 +167,7 @@ impl Engine {
     /// Reads the directory and makes the running pods those that it asks for.
     fn plan(&mut self) -> anyhow::Result<()> {
         let snapshot = self.directory.read()?;
-        let found = new_diagnostics(&snapshot, self.snapshot.as_deref());
-        if !found.is_empty() {
-            self.screen.say(&render_all(found, painter(&std::io::stderr())));
-        }
+        self.tell(&snapshot);
         let earlier = self
             .planned
             .iter()
@@ -184,6 +184,18 @@ impl Engine {
         self.documents.write(&self.planned, &self.states.borrow())?;
         self.pods.apply(specs);
         Ok(())
+    }
+
+    /// Tells of problems that were not told before, and of what a process here does not get.
+    fn tell(&mut self, snapshot: &MeshSnapshot) {
+        let mut found = snapshot.diagnostics.clone();
+        found.extend(local_findings(snapshot));
+        let new: Vec<&Diagnostic> =
+            found.iter().filter(|finding| !self.told.contains(finding)).collect();
+        if !new.is_empty() {
+            self.screen.say(&render_all(new, painter(&std::io::stderr())));
+        }
+        self.told = found;
     }
 
     fn control(&self) -> PodSpec {
