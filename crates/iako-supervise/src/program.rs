@@ -101,7 +101,8 @@ impl Program {
             }
         })?;
         self.output.attach(&mut child, scope);
-        Ok(Running { child })
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        Ok(Running { child, group })
     }
 }
 
@@ -126,6 +127,8 @@ mod death_signal {
 #[derive(Debug)]
 pub struct Running {
     child: Child,
+    /// The process group that the program leads; outlives the program while it has members.
+    group: Option<Pid>,
 }
 
 impl Running {
@@ -135,25 +138,31 @@ impl Running {
         self.child.id()
     }
 
-    /// Waits for its end.
+    /// Waits for its end. What it started in its group and left behind ends with it, as everything
+    /// in a container ends with its first process.
     ///
     /// # Errors
     /// When the operating system cannot tell.
     pub async fn wait(&mut self) -> io::Result<Exit> {
-        self.child.wait().await.map(Exit::from)
+        let status = self.child.wait().await;
+        self.end_group();
+        // From now on the number may be another's.
+        self.group = None;
+        status.map(Exit::from)
     }
 
-    /// Asks the program, and what it started in its group, to end; SIGKILL when `grace` is over.
+    /// Asks the program to end; SIGKILL when `grace` is over. What it leaves behind in its group is
+    /// ended with it.
     ///
     /// # Errors
     /// When the operating system cannot tell how it ended.
     pub async fn stop(&mut self, grace: Duration) -> io::Result<Exit> {
         self.signal(Signal::TERM);
-        match time::timeout(grace, self.child.wait()).await {
-            Ok(status) => status.map(Exit::from),
+        match time::timeout(grace, self.wait()).await {
+            Ok(status) => status,
             Err(_elapsed) => {
-                self.signal_group(Signal::KILL);
-                self.child.wait().await.map(Exit::from)
+                self.end_group();
+                self.wait().await
             }
         }
     }
@@ -168,16 +177,23 @@ impl Running {
         }
     }
 
-    fn signal_group(&self, signal: Signal) {
-        if let Some(pid) = self.pid()
-            && let Err(error) = kill_process_group(pid, signal)
+    /// Nobody asks what is left for its own end: who started it is gone.
+    fn end_group(&self) {
+        if let Some(group) = self.group
+            && let Err(error) = kill_process_group(group, Signal::KILL)
         {
-            tracing::debug!(%error, "a signal found nobody");
+            tracing::trace!(%error, "nobody is left in the group");
         }
     }
 
     fn pid(&self) -> Option<Pid> {
-        self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+        self.child.id().and(self.group)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end_group();
     }
 }
 
@@ -209,6 +225,21 @@ mod tests {
         }
         let exit = running.stop(Duration::from_millis(50)).await.unwrap();
         assert_eq!(exit, Exit::Signal(9));
+    }
+
+    #[tokio::test]
+    async fn what_a_program_leaves_behind_ends_with_it() {
+        let mut program = shell("sleep 1000 & echo $!");
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        program.output = Output::File(log.clone());
+        program.spawn(&Scope::new()).unwrap().wait().await.unwrap();
+        let left = std::fs::read_to_string(&log).unwrap();
+        let stat = format!("/proc/{}/stat", left.trim());
+        let runs = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+        while runs() {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
