@@ -146,7 +146,7 @@ fn outline(kinds: &Value) -> String {
     let mut text = String::new();
     for (kind, resources) in kinds.as_object().into_iter().flatten() {
         for resource in resources.as_array().into_iter().flatten() {
-            let name = ["name", "clusterName"]
+            let name = ["name", "cluster_name"]
                 .into_iter()
                 .find_map(|key| resource.get(key).and_then(Value::as_str));
             text.push_str(&format!("{kind:<10} {}\n", name.unwrap_or("-")));
