@@ -61,6 +61,30 @@ fn edits_take_effect_at_once_and_no_request_fails_for_them() {
     assert_eq!(mesh.stop(), Some(0));
 }
 
+#[test]
+fn instances_come_and_go_and_no_request_fails_for_them() {
+    let mesh = Mesh::start(107, "shop");
+    let load = Load::start(mesh.gateway(), "shop.example.com");
+    load.change("two instances", Outcome::is_good, Outcome::is_good);
+    let users = || mesh.pods().keys().filter(|pod| pod.starts_with("user-service")).count();
+    for (from, to) in [(2, 1), (1, 3), (3, 2)] {
+        let replicas = |count: usize| format!("replicas: {count}");
+        mesh.edit("user-service.yaml", &replicas(from), &replicas(to));
+        until("as many instances as asked for", || {
+            let status = mesh.ask(["status", "--output", "json"]).json();
+            let proxies = status["proxies"].as_array().unwrap();
+            let named = |it: &&Value| it["node"].to_string().contains("~user-service");
+            let connected = proxies.iter().filter(named).count();
+            // The shop's other five pods are always there.
+            let ready = status["config"]["ready_workloads"] == to + 5;
+            (users() == to && connected == to && ready).then_some(())
+        });
+        load.change(&replicas(to), Outcome::is_good, Outcome::is_good);
+    }
+    drop(load);
+    assert_eq!(mesh.stop(), Some(0));
+}
+
 /// It is told with file, line and field, and the last good configuration, v2 only, serves on.
 fn a_broken_edit_changes_nothing(mesh: &Mesh, load: &Load, good: &str, broken: &str) {
     let whole = fs::read_to_string(mesh.directory.join("routing.yaml")).unwrap();

@@ -4,7 +4,6 @@
 //! machine that builds this is small, and what is measured here is whether requests fail.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,

@@ -51,7 +51,7 @@ static_resources:
 
 /// The bootstrap for one test, in addresses of its own.
 fn bootstrap(third: u8) -> (String, SocketAddr, String) {
-    let (listener, app) = (format!("127.107.{third}.1"), format!("127.107.{third}.2"));
+    let (listener, app) = (format!("127.120.{third}.1"), format!("127.120.{third}.2"));
     let text = BOOTSTRAP.replace("LISTENER", &listener).replace("APP", &app);
     (text, format!("{listener}:10000").parse().unwrap(), app)
 }
