@@ -342,8 +342,12 @@ impl ConfigTask {
         if *self.ready.borrow() {
             return;
         }
-        let late = clock::now().saturating_duration_since(self.started) >= WARMING_MAX;
         let told = self.initial.clusters && self.initial.listeners;
+        // Envoy gives up waiting for its control plane and serves nothing. A sidecar must not: its
+        // application would start without a mesh around it.
+        let may_give_up = told || self.identity.is_none();
+        let waited = clock::now().saturating_duration_since(self.started);
+        let late = may_give_up && waited >= WARMING_MAX;
         let listeners_serve = self.listeners.values().all(ListenerEntry::serves);
         let routes_serve = self.routes.values().all(RouteEntry::is_settled);
         let all_serve = told && self.initial.clusters_warm && listeners_serve && routes_serve;

@@ -1,6 +1,7 @@
 //! Reads directories of documents.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -37,7 +38,8 @@ pub fn load_directory(path: &Path, options: &ReadOptions) -> Vec<FileContent> {
     let mut found = Vec::new();
     let mut failures = Vec::new();
     if path.is_dir() {
-        collect(path, 0, &mut found, &mut failures);
+        let mut walk = Walk { seen: BTreeSet::new(), found: &mut found, failures: &mut failures };
+        walk.collect(path, 0);
     } else {
         found.push(path.to_owned());
     }
@@ -48,32 +50,42 @@ pub fn load_directory(path: &Path, options: &ReadOptions) -> Vec<FileContent> {
     contents
 }
 
-fn collect(
-    directory: &Path,
-    depth: usize,
-    found: &mut Vec<PathBuf>,
-    failures: &mut Vec<FileContent>,
-) {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) => {
-            failures.push(unreadable(directory, &error.to_string()));
+/// A walk over a directory and what is below it.
+struct Walk<'a> {
+    /// Directories that were entered, by their real names: links may lead in circles.
+    seen: BTreeSet<PathBuf>,
+    found: &'a mut Vec<PathBuf>,
+    failures: &'a mut Vec<FileContent>,
+}
+
+impl Walk<'_> {
+    fn collect(&mut self, directory: &Path, depth: usize) {
+        let real = directory.canonicalize().unwrap_or_else(|_unreadable| directory.to_owned());
+        if !self.seen.insert(real) {
             return;
         }
-    };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            continue;
-        }
-        if path.is_dir() {
-            if depth < DIRECTORY_DEPTH_MAX {
-                collect(&path, depth + 1, found, failures);
-            } else {
-                failures.push(unreadable(&path, "directories are nested too deeply"));
+        let entries = match std::fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.failures.push(unreadable(directory, &error.to_string()));
+                return;
             }
-        } else if is_document(&path) {
-            found.push(path);
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                continue;
+            }
+            if path.is_dir() {
+                if depth < DIRECTORY_DEPTH_MAX {
+                    self.collect(&path, depth + 1);
+                } else {
+                    let reason = "directories are nested too deeply";
+                    self.failures.push(unreadable(&path, reason));
+                }
+            } else if is_document(&path) {
+                self.found.push(path);
+            }
         }
     }
 }

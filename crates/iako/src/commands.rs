@@ -10,6 +10,7 @@ mod gateway;
 mod proxy;
 mod run;
 mod status;
+mod token;
 mod up;
 
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ const COMMANDS: &[Entry] = &[
     proxy::ENTRY,
     control::ENTRY,
     gateway::ENTRY,
+    token::ENTRY,
     analyze::ENTRY,
     explain::ENTRY,
     status::ENTRY,

@@ -28,7 +28,7 @@ use tonic::transport::Channel;
 
 use crate::{
     output,
-    place::{ADMIN_PORT, HEALTH_PORT},
+    place::{ADMIN_PORT, HEALTH_PORT, StateDirectory},
 };
 
 /// The name that the control plane's certificate must carry. Source: Istio.
@@ -55,15 +55,19 @@ pub(crate) struct JoinArguments {
     /// The address on which others reach it
     #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
     address: IpAddr,
-    /// The control plane
-    #[arg(long, env = "IAKO_CONTROL", default_value = "127.15.0.1:15012", value_name = "IP:PORT")]
-    control: SocketAddr,
-    /// The root certificate that vouches for the control plane
+    /// The control plane [default: the one of --state]
+    #[arg(long, env = "IAKO_CONTROL", value_name = "IP:PORT")]
+    control: Option<SocketAddr>,
+    /// The root certificate that vouches for the control plane [default: that of --state]
     #[arg(long, env = "IAKO_ROOT", value_name = "FILE")]
-    root: PathBuf,
-    /// The join token, by which it proves who it is until it has a certificate
+    root: Option<PathBuf>,
+    /// The join token, by which it proves who it is until it has a certificate; iako token makes
+    /// one [default: one made with the keys of --state]
     #[arg(long, env = "IAKO_TOKEN", value_name = "FILE")]
-    token: PathBuf,
+    token: Option<PathBuf>,
+    /// The state directory of a control plane of this machine [default: the one started last]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// The trust domain of its identity
     #[arg(long, default_value = "cluster.local")]
     trust_domain: String,
@@ -143,12 +147,7 @@ impl JoinArguments {
         let id = SpiffeId::of_service_account(&trust_domain, &namespace, &account);
         let identity = Arc::new(IdentitySource::new());
         let scope = Scope::new();
-        let dialler = Arc::new(Dialler {
-            control: self.control,
-            root: self.root.clone(),
-            token: self.token.clone(),
-            identity: Arc::clone(&identity),
-        });
+        let dialler = Arc::new(self.dialler(&namespace, &account, Arc::clone(&identity))?);
         // A wrong file must be told now, not retried for ever.
         dialler.roots()?;
         dialler.token()?;
@@ -165,6 +164,34 @@ impl JoinArguments {
             .await
             .context("the proxy cannot start")?;
         Ok(Joined { proxy, _scope: scope })
+    }
+
+    /// How the control plane is reached: as told, else as the state of this machine's says.
+    fn dialler(
+        &self,
+        namespace: &Namespace,
+        account: &ServiceAccount,
+        identity: Arc<IdentitySource>,
+    ) -> anyhow::Result<Dialler> {
+        let state = || {
+            StateDirectory::existing(self.state.as_deref()).context(
+                "no control plane was started on this machine; name one with --control, --root \
+                 and --token",
+            )
+        };
+        let control = match self.control {
+            Some(control) => control,
+            None => state()?.control().context("the control plane has not started yet")?.xds,
+        };
+        let root = match &self.root {
+            Some(root) => root.clone(),
+            None => state()?.authority().join(iako_ca::ROOT_CERTIFICATE_FILE),
+        };
+        let token = match &self.token {
+            Some(token) => token.clone(),
+            None => crate::token::write(&state()?, namespace, account)?,
+        };
+        Ok(Dialler { control, root, token, identity })
     }
 
     fn proxy_settings(

@@ -8,6 +8,7 @@ mod diagnostics;
 mod join;
 mod output;
 mod place;
+mod token;
 mod up;
 
 use std::process::ExitCode;

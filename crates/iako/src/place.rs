@@ -1,12 +1,14 @@
 //! Where a mesh of this machine lives: its addresses and its state.
 
 use std::{
+    fs::File,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use anyhow::Context as _;
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 /// Port of the API for tools and of the dashboard.
@@ -82,6 +84,30 @@ impl StateDirectory {
         Ok(Self(path))
     }
 
+    /// The one that is named, else that of the mesh that was started last, if it is there.
+    pub(crate) fn existing(asked: Option<&Path>) -> Option<Self> {
+        let newest = || {
+            let newest = std::fs::read_to_string(base().ok()?.join("newest")).ok()?;
+            Some(PathBuf::from(newest.trim()))
+        };
+        let path = asked.map(Path::to_owned).or_else(newest)?;
+        path.is_dir().then_some(Self(path))
+    }
+
+    /// Takes the directory for one mesh; given back when the returned file is closed.
+    pub(crate) fn lock(&self) -> anyhow::Result<File> {
+        let path = self.0.join("lock");
+        let file =
+            File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_held| {
+            anyhow::anyhow!(
+                "another mesh keeps its state in {}; end it, or name another directory with --state",
+                self.0.display()
+            )
+        })?;
+        Ok(file)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
@@ -150,14 +176,8 @@ pub(crate) struct ControlPlace {
 /// The API of the control plane that is meant: the given one, that of the given state, or that of
 /// the mesh that was started last.
 pub(crate) fn find_api(given: Option<SocketAddr>, state: Option<&Path>) -> SocketAddr {
-    let of_state = |path: PathBuf| StateDirectory(path).control().map(|control| control.api);
-    let newest = || {
-        let newest = std::fs::read_to_string(base().ok()?.join("newest")).ok()?;
-        of_state(PathBuf::from(newest.trim()))
-    };
     given
-        .or_else(|| state.map(Path::to_owned).and_then(of_state))
-        .or_else(newest)
+        .or_else(|| StateDirectory::existing(state)?.control().map(|control| control.api))
         .unwrap_or_else(|| SocketAddr::new(IpAddr::V4(MeshRange::default().control()), API_PORT))
 }
 

@@ -1,6 +1,10 @@
 //! `iako control`: the control plane.
 
-use std::{net::IpAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -8,7 +12,10 @@ use iako_control::{Control, ControlSettings};
 use iako_supervise::Signals;
 
 use super::{Entry, block_on};
-use crate::place::{MeshRange, StateDirectory};
+use crate::place::{API_PORT, ControlPlace, MeshRange, StateDirectory};
+
+/// Where the API is when the control plane listens for other machines.
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 pub(super) const ENTRY: Entry = Entry { command, run };
 
@@ -41,6 +48,12 @@ fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let arguments = Arguments::from_arg_matches(matches)?;
     let state = StateDirectory::open(arguments.state.as_deref(), arguments.range)?;
     let address = arguments.address.unwrap_or_else(|| arguments.range.control().into());
+    let place = ControlPlace {
+        api: SocketAddr::new(if address.is_loopback() { address } else { LOCALHOST }, API_PORT),
+        xds: SocketAddr::new(address, 15012),
+        config: arguments.directories.clone(),
+        trust_domain: "cluster.local".to_owned(),
+    };
     let settings = ControlSettings {
         directories: arguments.directories,
         authority: state.authority(),
@@ -51,6 +64,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         let mut signals = Signals::listen().context("cannot listen for signals")?;
         let mut control =
             Control::start(settings).await.context("the control plane cannot start")?;
+        state.announce(&place)?;
         tokio::select! {
             _ = signals.next() => {}
             reason = control.failed() => anyhow::bail!("the control plane failed: {reason}"),

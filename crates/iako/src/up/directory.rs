@@ -2,8 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use iako_analyze::analyze;
 use iako_registry::{Change, MeshSnapshot, MeshState};
-use iako_resources::{ReadOptions, load_directory};
+use iako_resources::{Diagnostic, ReadOptions, load_directory};
 
 use crate::place::MeshRange;
 
@@ -12,11 +13,14 @@ use crate::place::MeshRange;
 pub(crate) struct Directory {
     paths: Vec<PathBuf>,
     state: MeshState,
+    /// The same as if it ran, for findings about what works together.
+    imagined: MeshState,
 }
 
 impl Directory {
     pub(crate) fn new(paths: Vec<PathBuf>) -> Self {
-        Self { paths, state: MeshState::default() }
+        let imagined = MeshState::inventing_pods(MeshRange::default().network());
+        Self { paths, state: MeshState::default(), imagined }
     }
 
     /// Reads everything again.
@@ -25,14 +29,22 @@ impl Directory {
             anyhow::ensure!(path.exists(), "{} does not exist", path.display());
             let files = load_directory(path, &ReadOptions::default());
             let source = path.to_string_lossy().into_owned();
-            self.state.apply(Change::Replace { source, files });
+            let change = Change::Replace { source, files };
+            self.imagined.apply(change.clone());
+            self.state.apply(change);
         }
         Ok(self.state.snapshot())
+    }
+
+    /// Every mistake, those that only show between objects included.
+    pub(crate) fn findings(&self) -> Vec<Diagnostic> {
+        analyze(&self.imagined.snapshot())
     }
 }
 
 /// The mesh that some directories mean, read once, with the pods that they would run.
 pub(crate) fn read_snapshot(paths: &[PathBuf]) -> anyhow::Result<Arc<MeshSnapshot>> {
-    let state = MeshState::inventing_pods(MeshRange::default().network());
-    Directory { paths: paths.to_vec(), state }.read()
+    let mut directory = Directory::new(paths.to_vec());
+    directory.read()?;
+    Ok(directory.imagined.snapshot())
 }

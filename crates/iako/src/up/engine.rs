@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
@@ -12,7 +13,7 @@ use std::{
 use anyhow::Context as _;
 use iako_control::DirectoryWatch;
 use iako_registry::{LocalPod, LocalPodRole, MeshSnapshot, local_findings, local_pods};
-use iako_resources::Diagnostic;
+use iako_resources::{Diagnostic, Severity};
 use iako_supervise::{PodPhase, PodSpec, PodState, Pods, PodsSettings, Signals};
 use serde_json::Value;
 use tokio::{sync::watch, time};
@@ -27,7 +28,7 @@ use crate::{
     demo::{Load, LoadSettings, MeshSummary, Statistics},
     diagnostics::{painter, render_all},
     output::Format,
-    place::{ADMIN_PORT, API_PORT, ControlPlace, MeshRange, StateDirectory},
+    place::{ADMIN_PORT, API_PORT, MeshRange, StateDirectory},
 };
 
 /// Longest time until every pod is ready, at the start.
@@ -94,6 +95,8 @@ struct Engine {
     planned: Vec<LocalPod>,
     summed: Instant,
     told: Vec<Diagnostic>,
+    // Held for as long as the mesh lives.
+    _lock: File,
 }
 
 impl Engine {
@@ -103,16 +106,11 @@ impl Engine {
             anyhow::ensure!(directory.exists(), "{} does not exist", directory.display());
         }
         let state = StateDirectory::open(settings.state.as_deref(), settings.range)?;
+        let lock = state.lock()?;
+        check_range(settings.range)?;
         let logs = if settings.demo.is_some() { Logs::Files } else { Logs::Terminal };
         let maker = PodMaker::new(state.clone(), settings.range, logs)?;
         let documents = PodDocuments::start(state.pods())?;
-        let api = SocketAddr::new(IpAddr::V4(settings.range.control()), API_PORT);
-        state.announce(&ControlPlace {
-            api,
-            xds: SocketAddr::new(api.ip(), 15012),
-            config: settings.directories.clone(),
-            trust_domain: "cluster.local".to_owned(),
-        })?;
         let pods = Pods::new(PodsSettings::default());
         Ok(Self {
             directory: Directory::new(settings.directories.clone()),
@@ -128,6 +126,7 @@ impl Engine {
             planned: Vec::new(),
             summed: iako_rt::clock::now(),
             told: Vec::new(),
+            _lock: lock,
         })
     }
 
@@ -188,7 +187,8 @@ impl Engine {
 
     /// Tells of problems that were not told before, and of what a process here does not get.
     fn tell(&mut self, snapshot: &MeshSnapshot) {
-        let mut found = snapshot.diagnostics.clone();
+        let mut found = self.directory.findings();
+        found.retain(|finding| finding.severity != Severity::Info);
         found.extend(local_findings(snapshot));
         let new: Vec<&Diagnostic> =
             found.iter().filter(|finding| !self.told.contains(finding)).collect();
@@ -242,9 +242,9 @@ impl Engine {
                 changed = self.states.changed() => changed.context("the pods are gone")?,
                 () = &mut limit => {
                     anyhow::bail!(
-                        "not ready after {READY_LIMIT:?}: {}; their logs are in {}",
+                        "not ready after {READY_LIMIT:?}: {}; {} say why",
                         missing.join(", "),
-                        self.maker.logs_folder().display(),
+                        self.maker.where_logs_are(),
                     );
                 }
             }
@@ -267,9 +267,8 @@ impl Engine {
         };
         time::timeout(READY_LIMIT, told).await.map_err(|_elapsed| {
             anyhow::anyhow!(
-                "the proxies did not take their configuration within {READY_LIMIT:?}; \
-                 `iako status` and the logs in {} say why",
-                self.maker.logs_folder().display()
+                "the proxies did not take their configuration within {READY_LIMIT:?}; {} say why",
+                self.maker.where_logs_are()
             )
         })
     }
@@ -373,6 +372,20 @@ impl Engine {
         self.pods.stop().await;
         summary
     }
+}
+
+/// Finds out at once whether another mesh has these addresses: its control plane would be there.
+fn check_range(range: MeshRange) -> anyhow::Result<()> {
+    for port in [15010, 15012, 15014, API_PORT] {
+        let address = SocketAddr::new(IpAddr::V4(range.control()), port);
+        if let Err(error) = std::net::TcpListener::bind(address) {
+            anyhow::bail!(
+                "cannot listen on {address}: {error}; if another mesh runs on {range}, end it or \
+                 choose another range, as in --range 127.16.0.0/16"
+            );
+        }
+    }
+    Ok(())
 }
 
 async fn until(end: Option<Instant>) {

@@ -5,20 +5,14 @@ use std::{
     ffi::OsString,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::Context as _;
-use iako_ca::JoinTokens;
 use iako_registry::{LocalPod, LocalPodRole, MeshSnapshot, Readiness};
 use iako_resources::kubernetes::pod::{Container, EnvValue};
 use iako_supervise::{Output, PodPhase, PodSpec, PodState, Program};
 
 use crate::place::{HEALTH_PORT, MeshRange, StateDirectory, write_whole};
-
-/// How long a join token is good. Long enough for a machine that slept; the pod's process reads it
-/// again for every attempt.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Makes the processes of pods.
 #[derive(Debug)]
@@ -26,7 +20,6 @@ pub(crate) struct PodMaker {
     state: StateDirectory,
     executable: PathBuf,
     control: SocketAddr,
-    tokens: JoinTokens,
     logs: Logs,
 }
 
@@ -45,11 +38,9 @@ impl PodMaker {
             std::fs::create_dir_all(&folder)
                 .with_context(|| format!("cannot make {}", folder.display()))?;
         }
-        let tokens = JoinTokens::open(&state.authority())
-            .context("the key that signs join tokens cannot be used")?;
         let executable = std::env::current_exe().context("cannot find our own program")?;
         let control = SocketAddr::new(IpAddr::V4(range.control()), 15012);
-        Ok(Self { state, executable, control, tokens, logs })
+        Ok(Self { state, executable, control, logs })
     }
 
     /// The control plane, which is kept running like a pod.
@@ -74,7 +65,7 @@ impl PodMaker {
     /// The processes of a planned pod.
     pub(crate) fn pod(&self, pod: &LocalPod, snapshot: &MeshSnapshot) -> anyhow::Result<PodSpec> {
         let name = pod_name(pod);
-        let token = self.token(pod)?;
+        let token = crate::token::write(&self.state, &pod.namespace, &pod.service_account)?;
         let mut argv = self.argv(match pod.role {
             LocalPodRole::Application(_) => &["run"],
             LocalPodRole::Gateway => &["gateway", "ingress"],
@@ -119,9 +110,12 @@ impl PodMaker {
         Ok(PodSpec { name, program, ready_when_listening: ready, health: Some(health), restart })
     }
 
-    /// Where the words of pods go.
-    pub(crate) fn logs_folder(&self) -> PathBuf {
-        self.state.logs()
+    /// Where the words of pods are, for a sentence.
+    pub(crate) fn where_logs_are(&self) -> String {
+        match self.logs {
+            Logs::Terminal => "the lines above".to_owned(),
+            Logs::Files => format!("the logs in {}", self.state.logs().display()),
+        }
     }
 
     fn argv(&self, subcommand: &[&str]) -> Vec<OsString> {
@@ -137,20 +131,6 @@ impl PodMaker {
             }
         };
         Program { output, ..Program::new(argv) }
-    }
-
-    /// The file that holds the pod's join token.
-    fn token(&self, pod: &LocalPod) -> anyhow::Result<PathBuf> {
-        let path = self.state.tokens().join(format!("{}.{}.jwt", pod.namespace, pod.name));
-        if !path.exists() {
-            let now = iako_rt::clock::wall();
-            let token = self
-                .tokens
-                .mint(&pod.namespace, &pod.service_account, TOKEN_LIFETIME, now)
-                .with_context(|| format!("no join token for {}", pod_name(pod)))?;
-            write_secret(&path, token.as_str())?;
-        }
-        Ok(path)
     }
 }
 
@@ -205,19 +185,6 @@ pub(crate) const CONTROL: &str = "control";
 /// `namespace/name`.
 pub(crate) fn pod_name(pod: &LocalPod) -> String {
     format!("{}/{}", pod.namespace, pod.name)
-}
-
-/// Writes a file that only we can read.
-fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
-    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Keeps one `Pod` document a pod in a directory, as a kubelet keeps the status of its pods.
