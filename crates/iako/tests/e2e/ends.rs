@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::rig::{Mesh, descendants, runs, until};
+use crate::rig::{Finished, Mesh, descendants, iako, runs, until};
 
 const PODS: &str = "apiVersion: v1
 kind: Service
@@ -93,4 +93,27 @@ fn a_killed_iako_up_takes_every_process_with_it() {
     mesh.up.signal(Signal::KILL);
     mesh.up.end();
     assert_gone(&processes, &addresses);
+}
+
+#[test]
+fn a_second_mesh_is_refused_and_the_first_does_not_notice() {
+    let mesh = Mesh::of(108, small);
+    let documents = mesh.pods();
+    let second = |range: &str, state: &Path| {
+        let mut command = iako(["up", "--range", range, "--duration", "1ms"]);
+        command.arg(&mesh.directory).arg("--state").arg(state);
+        Finished::of(command.output().unwrap())
+    };
+    let other = tempfile::tempdir().unwrap();
+    let same_range = second("127.108.0.0/16", other.path());
+    assert_eq!(same_range.code, Some(1), "{same_range:?}");
+    assert!(same_range.err.contains("--range"), "{same_range:?}");
+    let same_state = second("127.109.0.0/16", &mesh.state);
+    assert_eq!(same_state.code, Some(1), "{same_state:?}");
+    assert!(same_state.err.contains("--state"), "{same_state:?}");
+
+    assert_eq!(mesh.pods(), documents);
+    let status = mesh.ask(["status", "--output", "json"]);
+    assert_eq!(status.json()["config"]["ready_workloads"], documents.len(), "{status:?}");
+    assert_eq!(mesh.stop(), Some(0));
 }
