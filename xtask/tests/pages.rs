@@ -7,7 +7,8 @@ use std::path::Path;
 fn check(page: &str, made: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, made).unwrap();
+        let written = std::fs::write(&path, made);
+        assert!(written.is_ok(), "docs/{page}: {written:?}");
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(committed == made, "docs/{page} is stale: run `cargo xtask gen`");
