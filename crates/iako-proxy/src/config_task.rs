@@ -8,6 +8,7 @@ mod clusters;
 mod compile;
 mod inventory;
 mod listeners;
+mod metric_rules;
 mod routes;
 mod secrets;
 mod subscriptions;
@@ -265,6 +266,7 @@ impl ConfigTask {
         self.drop_unused_clusters(now);
         if std::mem::take(&mut self.dirty) {
             self.publish();
+            self.tell_metric_rules();
         }
         self.bind_listeners().await;
         self.cut_what_is_left(now);

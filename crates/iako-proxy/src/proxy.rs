@@ -174,6 +174,12 @@ impl Proxy {
             };
             ads::start(&scope, parts);
         }
+        let access_logs = Arc::clone(&shared.access_logs);
+        scope.spawn("access log rotation", async move {
+            if let Err(error) = access_logs.reopen_on_sigusr1().await {
+                tracing::warn!(%error, "SIGUSR1 does not reopen access logs");
+            }
+        });
         let control = Control { shared, events, ready: is_ready, stopped: has_stopped };
         let endpoints = admin::Endpoints::start(&scope, &settings, &control).await?;
         Ok(ProxyHandle { control, scope, endpoints, drain_time: settings.drain_time })
