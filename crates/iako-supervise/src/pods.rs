@@ -160,15 +160,21 @@ impl Pods {
         Held { spec, stop, ended }
     }
 
-    /// Ends every pod, all at once, and waits for their ends.
-    pub async fn stop(&mut self) {
-        let held: Vec<Held> = std::mem::take(&mut self.running).into_values().collect();
-        for pod in &held {
-            ask_to_stop(&pod.stop);
-        }
-        for pod in held {
-            wait_for_end(pod.ended).await;
-        }
+    /// Ends every pod, all at once, then the one called `last`, and waits for their ends.
+    pub async fn stop(&mut self, last: &str) {
+        let last = self.running.remove(last);
+        let others: Vec<Held> = std::mem::take(&mut self.running).into_values().collect();
+        end(others).await;
+        end(last.into_iter().collect()).await;
+    }
+}
+
+async fn end(pods: Vec<Held>) {
+    for pod in &pods {
+        ask_to_stop(&pod.stop);
+    }
+    for pod in pods {
+        wait_for_end(pod.ended).await;
     }
 }
 
@@ -341,7 +347,7 @@ mod tests {
         pods.apply(vec![spec("a/long", "exec sleep 1000")]);
         states.wait_for(|states| !states.contains_key("a/short")).await.unwrap();
         let process = states.borrow().get("a/long").unwrap().process.unwrap();
-        pods.stop().await;
+        pods.stop("").await;
         assert!(states.borrow().is_empty());
         assert!(!std::path::Path::new(&format!("/proc/{process}")).exists());
     }
@@ -362,7 +368,7 @@ mod tests {
             })
             .await
             .unwrap();
-        pods.stop().await;
+        pods.stop("").await;
     }
 
     #[tokio::test]
@@ -380,6 +386,6 @@ mod tests {
             .cloned()
             .unwrap();
         assert!(state.problem.contains("no-such-program-here"), "{}", state.problem);
-        pods.stop().await;
+        pods.stop("").await;
     }
 }

@@ -62,7 +62,6 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("iako", &["*"]),
-    ("iako-testkit", &["*"]),
     ("xtask", &[]),
 ];
 
@@ -130,7 +129,7 @@ fn check_manifest(
 ) {
     for (line, dependency) in dependencies(&manifest.text) {
         let own = dependency.starts_with("iako-");
-        let any = allowed.contains(&"*") && dependency != "iako-testkit";
+        let any = allowed.contains(&"*");
         let message = if own && !any && !allowed.contains(&dependency) {
             format!("{name} may not use {dependency}")
         } else if dependency == "tokio" && WITHOUT_RUNTIME.contains(&name) {
@@ -175,7 +174,7 @@ mod tests {
     fn an_edge_upwards_and_a_runtime_in_a_pure_crate_are_named() {
         let text = "[package]\nname = \"iako-traffic\"\n[dependencies]\niako-types.workspace = true\n\
                     iako-proxy = { path = \"x\" }\ntokio.workspace = true\n\
-                    [dev-dependencies]\niako-testkit.workspace = true\n";
+                    [dev-dependencies]\niako-proxy.workspace = true\n";
         let manifest =
             SourceFile { path: "crates/iako-traffic/Cargo.toml".into(), text: text.into() };
         let project = Project { root: "/".into(), files: vec![manifest] };

@@ -369,7 +369,7 @@ impl Engine {
         };
         let mut summary = self.sum().await;
         summary.load = totals;
-        self.pods.stop().await;
+        self.pods.stop(CONTROL).await;
         summary
     }
 }

@@ -1,1 +1,0 @@
-//! Test peers at the edge of the network and fuzz entry points.
