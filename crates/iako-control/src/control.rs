@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     DirectoryWatch,
+    accepted::Accepted,
     api::{self, Api},
     authenticate::Authenticator,
     certificates::Certificates,
@@ -54,6 +55,8 @@ pub struct ControlSettings {
     pub directories: Vec<PathBuf>,
     /// Where the root key and the key of join tokens are kept.
     pub authority: PathBuf,
+    /// Where the last good version of every file is kept.
+    pub accepted: PathBuf,
     /// The address to listen on.
     pub address: IpAddr,
     /// Further DNS names of our certificate.
@@ -125,7 +128,10 @@ impl Control {
         scope.spawn("own certificate", own.keep_renewed(tls_sender));
 
         let watch = DirectoryWatch::start(&settings.directories);
-        let mut mesh = Mesh::new(settings.directories.clone());
+        let accepted = Accepted::open(settings.accepted.clone()).map_err(|source| {
+            StartError::Directory { directory: settings.accepted.clone(), source }
+        })?;
+        let mut mesh = Mesh::new(settings.directories.clone(), accepted);
         mesh.read().await;
         let (proxies, cache) = (Arc::new(Proxies::default()), Cache::new());
         let findings = Arc::new(Findings::default());

@@ -11,6 +11,7 @@
 //!
 //! Start with [`Control::start`].
 
+mod accepted;
 mod api;
 mod authenticate;
 mod certificates;

@@ -6,22 +6,27 @@ use iako_registry::{Change, MeshSnapshot, MeshState};
 use iako_resources::{FileContent, ReadOptions, Severity, load_directory};
 use tokio::sync::watch;
 
-use crate::DirectoryWatch;
+use crate::{DirectoryWatch, accepted::Accepted};
 
 /// Reads directories, keeps the mesh's state, publishes snapshots.
 #[derive(Debug)]
 pub(crate) struct Mesh {
     directories: Vec<PathBuf>,
+    accepted: Accepted,
     state: MeshState,
     published: watch::Sender<Arc<MeshSnapshot>>,
 }
 
 impl Mesh {
-    /// An owner that has read nothing.
-    pub(crate) fn new(directories: Vec<PathBuf>) -> Self {
-        let state = MeshState::default();
+    /// An owner that knows the last good version of every file, and has read nothing else.
+    pub(crate) fn new(directories: Vec<PathBuf>, accepted: Accepted) -> Self {
+        let mut state = MeshState::default();
+        for directory in &directories {
+            let source = directory.display().to_string();
+            state.apply(Change::Replace { source, files: accepted.of(directory) });
+        }
         let published = watch::Sender::new(state.snapshot());
-        Self { directories, state, published }
+        Self { directories, accepted, state, published }
     }
 
     /// Follows the newest snapshot.
@@ -34,6 +39,7 @@ impl Mesh {
         for directory in self.directories.clone() {
             let source = directory.display().to_string();
             if let Some(files) = load(directory).await {
+                self.accepted.keep(&files);
                 self.state.apply(Change::Replace { source, files });
             }
         }

@@ -117,6 +117,11 @@ impl StateDirectory {
         self.0.join("ca")
     }
 
+    /// The last good version of every file of the configuration.
+    pub(crate) fn accepted(&self) -> PathBuf {
+        self.0.join("accepted")
+    }
+
     /// One document a local pod.
     pub(crate) fn pods(&self) -> PathBuf {
         self.0.join("pods")

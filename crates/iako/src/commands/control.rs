@@ -57,6 +57,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let settings = ControlSettings {
         directories: arguments.directories,
         authority: state.authority(),
+        accepted: state.accepted(),
         address,
         dns_names: arguments.dns_names,
     };

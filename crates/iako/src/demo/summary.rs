@@ -14,6 +14,9 @@ use crate::{
     output::{self, Format},
 };
 
+/// The namespace of requests for nobody.
+const UNKNOWN: &str = "unknown";
+
 /// Collects what the proxies of the mesh count, over restarts of the proxies.
 #[derive(Debug, Default)]
 pub(crate) struct Statistics {
@@ -84,6 +87,8 @@ impl Statistics {
         let before = std::mem::replace(&mut self.before, totals.clone());
         let services = totals
             .into_iter()
+            // What a gateway answers itself belongs to no service.
+            .filter(|total| total.namespace != UNKNOWN)
             .map(|total| {
                 let earlier = before
                     .iter()
