@@ -152,6 +152,15 @@ pub enum ExplainError {
     /// The client has no address yet.
     #[error("{0} has no address yet")]
     NoAddress(String),
+    /// A token's keys are known to the proxy alone.
+    #[error(
+        "the {place} fetches the keys of the token's issuer, which an explanation does not; give them \
+         by jwks in the RequestAuthentication to have the token judged"
+    )]
+    RemoteKeys {
+        /// Who would judge the token.
+        place: String,
+    },
     /// There is no gateway through which somebody outside could come in.
     #[error("the client is outside of the mesh, and no Gateway selects a workload")]
     NoGateway,
@@ -168,7 +177,8 @@ pub fn explain(
     let target =
         url::Target::parse(&request.url).ok_or_else(|| ExplainError::Url(request.url.clone()))?;
     let caller = client::resolve(snapshot, &request.from)?;
-    let mut walk = Walk { snapshot, request, target, explanation: Explanation::default() };
+    let mut walk =
+        Walk { snapshot, request, target, explanation: Explanation::default(), unknown: None };
     match &caller {
         Caller::Sidecar(workload) => walk.send_by_sidecar(workload)?,
         Caller::Plain(workload) => walk.send_plain(workload),
@@ -178,7 +188,10 @@ pub fn explain(
             walk.send_by_gateway(&gateways, *address)?;
         }
     }
-    Ok(walk.explanation)
+    match walk.unknown {
+        Some(unknown) => Err(unknown),
+        None => Ok(walk.explanation),
+    }
 }
 
 /// An explanation while it is made.
@@ -187,6 +200,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) request: &'a ExplainRequest,
     pub(crate) target: url::Target,
     pub(crate) explanation: Explanation,
+    /// Why the request cannot be followed further; no answer is better than a guess.
+    pub(crate) unknown: Option<ExplainError>,
 }
 
 impl Default for Explanation {

@@ -6,11 +6,11 @@ use iako_proxy_config::{
     HttpConnectionManager, HttpFilterKind, JwtAuthn, Policy, Rbac, RbacAction, RuleOrigin,
 };
 use iako_traffic::{
-    JwtDecision, JwtVerifier,
+    JwtDecision, JwtRejection, JwtVerifier,
     rbac::{self, Subject},
 };
 
-use super::{Outcome, Walk, hop::Hop, http::refusing_filters};
+use super::{ExplainError, Outcome, Walk, hop::Hop, http::refusing_filters};
 
 /// Policies that did not match are told up to this number.
 const POLICIES_MAX: usize = 4;
@@ -58,7 +58,6 @@ impl Walk<'_> {
         place: &str,
     ) -> Verdict {
         let verifier = JwtVerifier::compile(Arc::new(jwt.clone()));
-        let remote = verifier.wanted_jwks().next().is_some();
         let now = self.request.now;
         match hop.ask(settings, |facts| verifier.decide(facts, now)) {
             JwtDecision::Pass(changes) => {
@@ -81,10 +80,11 @@ impl Walk<'_> {
                 Verdict::GoOn
             }
             JwtDecision::Refuse(refusal) => {
-                let mut why = format!("the {place} refuses the token: {}", refusal.rejection);
-                if remote {
-                    why.push_str(" (keys of a remote issuer are not fetched for an explanation)");
+                if refusal.rejection == JwtRejection::NoKeys {
+                    self.unknown = Some(ExplainError::RemoteKeys { place: place.to_owned() });
+                    return Verdict::Stop;
                 }
+                let why = format!("the {place} refuses the token: {}", refusal.rejection);
                 self.step("token", Outcome::Answered, None, why);
                 self.respond(refusal.status);
                 Verdict::Stop
