@@ -82,6 +82,8 @@ impl Default for PodsSettings {
 pub struct Pods {
     settings: PodsSettings,
     running: BTreeMap<String, Held>,
+    /// Pods that were asked to end and may not have: their successors wait for them.
+    ending: BTreeMap<String, watch::Receiver<bool>>,
     states: watch::Sender<BTreeMap<String, PodState>>,
     scope: Scope,
 }
@@ -100,6 +102,7 @@ impl Pods {
         Self {
             settings,
             running: BTreeMap::new(),
+            ending: BTreeMap::new(),
             states: watch::Sender::new(BTreeMap::new()),
             scope: Scope::new(),
         }
@@ -122,19 +125,19 @@ impl Pods {
             .filter(|(name, held)| wanted.get(*name) != Some(&held.spec))
             .map(|(name, _)| name.clone())
             .collect();
-        let mut before: BTreeMap<String, watch::Receiver<bool>> = BTreeMap::new();
+        self.ending.retain(|_, ended| !*ended.borrow());
         for name in gone {
             if let Some(held) = self.running.remove(&name) {
                 ask_to_stop(&held.stop);
-                before.insert(name, held.ended);
+                self.ending.insert(name, held.ended);
             }
         }
         for (name, spec) in wanted {
             if self.running.contains_key(&name) {
                 continue;
             }
-            // A changed pod has the same addresses: the old one must be gone first.
-            let predecessor = before.remove(&name);
+            // It has the addresses of the one before it, which must be gone first.
+            let predecessor = self.ending.remove(&name);
             let held = self.start(spec, predecessor);
             self.running.insert(name, held);
         }
@@ -143,7 +146,7 @@ impl Pods {
     fn start(&self, spec: PodSpec, predecessor: Option<watch::Receiver<bool>>) -> Held {
         let (stop, stops) = mpsc::channel(1);
         let (ended_sender, ended) = watch::channel(false);
-        let pod = Pod {
+        let mut pod = Pod {
             spec: spec.clone(),
             settings: self.settings.clone(),
             states: self.states.clone(),
@@ -154,7 +157,9 @@ impl Pods {
             if let Some(predecessor) = predecessor {
                 wait_for_end(predecessor).await;
             }
-            pod.run().await;
+            if pod.stops.try_recv().is_err() {
+                pod.run().await;
+            }
             ended_sender.send_replace(true);
         });
         Held { spec, stop, ended }
@@ -165,6 +170,9 @@ impl Pods {
         let last = self.running.remove(last);
         let others: Vec<Held> = std::mem::take(&mut self.running).into_values().collect();
         end(others).await;
+        for ended in std::mem::take(&mut self.ending).into_values() {
+            wait_for_end(ended).await;
+        }
         end(last.into_iter().collect()).await;
     }
 }
@@ -356,19 +364,52 @@ mod tests {
     async fn a_changed_pod_is_replaced_after_its_predecessor_ended() {
         let mut pods = Pods::new(settings());
         let mut states = pods.watch();
+        let process = |states: &BTreeMap<String, PodState>| states.get("a/pod")?.process;
         pods.apply(vec![spec("a/pod", "exec sleep 1000")]);
-        states.wait_for(|states| states.contains_key("a/pod")).await.unwrap();
+        let first =
+            states.wait_for(|states| process(states).is_some()).await.map(|it| process(&it));
+        let first = first.unwrap().unwrap();
         pods.apply(vec![spec("a/pod", "exec sleep 2000")]);
-        states
-            .wait_for(|states| {
-                states.get("a/pod").and_then(|state| state.process).is_some_and(|process| {
-                    std::fs::read_to_string(format!("/proc/{process}/cmdline"))
-                        .is_ok_and(|line| line.contains("2000"))
-                })
-            })
-            .await
-            .unwrap();
+        let other = |states: &BTreeMap<String, PodState>| {
+            process(states).is_some_and(|process| process != first)
+        };
+        states.wait_for(other).await.unwrap();
+        assert!(!std::path::Path::new(&format!("/proc/{first}")).exists());
         pods.stop("").await;
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_is_wanted_again_while_it_ends_waits_for_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("journal");
+        let script = format!(
+            "trap 'sleep 0.2; echo ended >> {0}; exit 0' TERM; echo began >> {0}; \
+             while :; do sleep 0.02; done",
+            journal.display()
+        );
+        let lines = || std::fs::read_to_string(&journal).unwrap_or_default();
+        let mut pods = Pods::new(settings());
+        let mut states = pods.watch();
+        pods.apply(vec![spec("a/pod", &script)]);
+        while lines().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        pods.apply(Vec::new());
+        let stopping = |states: &BTreeMap<String, PodState>| {
+            states.get("a/pod").is_some_and(|state| state.phase == PodPhase::Stopping)
+        };
+        states.wait_for(stopping).await.unwrap();
+        pods.apply(vec![spec("a/pod", &script)]);
+        while lines() != "began\nended\nbegan\n" {
+            assert!("began\nended\nbegan\n".starts_with(&lines()), "{}", lines());
+            tokio::task::yield_now().await;
+        }
+        let ready = |states: &BTreeMap<String, PodState>| {
+            states.get("a/pod").is_some_and(|state| state.phase == PodPhase::Ready)
+        };
+        states.wait_for(ready).await.unwrap();
+        pods.stop("").await;
+        assert!(states.borrow().is_empty());
     }
 
     #[tokio::test]
