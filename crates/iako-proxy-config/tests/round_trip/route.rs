@@ -18,7 +18,7 @@ pub(crate) fn retry() -> RetryPolicy {
         back_off: BackOff { base: Duration::from_millis(5), max: Duration::from_millis(80) },
         avoid_previous_hosts: true,
         host_selection_attempts_max: some(5),
-        previous_priorities: Some(some(2)),
+        previous_priorities: None,
     }
 }
 

@@ -50,7 +50,10 @@ pub(super) static VIRTUAL_SERVICE: SupportTable = SupportTable {
         ("http[].retries.retryOn", Honoured),
         ("http[].retries.backoff", Honoured),
         ("http[].retries.retryIgnorePreviousHosts", Honoured),
-        ("http[].retries.retryRemoteLocalities", Honoured),
+        (
+            "http[].retries.retryRemoteLocalities",
+            Warned("a retry takes any instance that was not tried yet, whatever its locality"),
+        ),
         ("http[].fault", Honoured),
         (
             "http[].fault.delay.exponentialDelay",

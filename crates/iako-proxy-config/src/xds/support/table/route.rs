@@ -305,7 +305,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "num_retries",
             "per_try_timeout",
             "per_try_idle_timeout",
-            "retry_priority",
             "retry_host_predicate",
             "host_selection_retry_max_attempts",
             "retriable_status_codes",
@@ -313,6 +312,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "retriable_headers",
         ],
         warned: &[
+            (
+                "a retry takes any instance that was not tried yet, whatever its priority",
+                &["retry_priority"],
+            ),
             ("the back-off does not follow the upstream's wish", &["rate_limited_retry_back_off"]),
             ("the cluster stays the same", &["refresh_cluster_on_retry"]),
         ],
