@@ -5,6 +5,8 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use iako_analyze::analyze;
+use iako_resources::{Severity, diagnostic_json};
 use serde_json::{Value, json};
 
 use super::{Entry, block_on};
@@ -12,6 +14,7 @@ use crate::{
     api::ApiClient,
     output::{self, Format},
     place::ADMIN_PORT,
+    up::read_snapshot,
 };
 
 pub(super) const ENTRY: Entry = Entry { command, run };
@@ -20,6 +23,9 @@ pub(super) const ENTRY: Entry = Entry { command, run };
 /// applied or rejected, and how long its certificate is good. Exit code 1 when something is wrong.
 #[derive(Debug, Args)]
 struct Arguments {
+    /// A directory to look at, in place of asking a control plane; repeatable
+    #[arg(long = "config", value_name = "DIR")]
+    directories: Vec<PathBuf>,
     /// The API of the control plane [default: that of the mesh started last]
     #[arg(long, value_name = "IP:PORT")]
     control: Option<SocketAddr>,
@@ -38,13 +44,37 @@ fn command() -> Command {
 
 fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let arguments = Arguments::from_arg_matches(matches)?;
-    let api = ApiClient::find(arguments.control, arguments.state.as_deref());
-    let status = block_on(collect(&api))?;
+    let (status, place) = if arguments.directories.is_empty() {
+        let api = ApiClient::find(arguments.control, arguments.state.as_deref());
+        (block_on(collect(&api))?, format!("at {}", api.address()))
+    } else {
+        (planned(&arguments.directories)?, "not asked".to_owned())
+    };
     match arguments.output {
-        Format::Table => output::print(&table(&status, api.address()))?,
+        Format::Table => output::print(&table(&status, &place))?,
         Format::Json | Format::Yaml => output::print_value(&status, arguments.output)?,
     }
     Ok(if is_good(&status) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a control plane would say of directories that it read, with no proxy connected.
+fn planned(directories: &[PathBuf]) -> anyhow::Result<Value> {
+    let snapshot = read_snapshot(directories)?;
+    let found = analyze(&snapshot);
+    let count = |severity| found.iter().filter(|it| it.severity == severity).count();
+    Ok(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "trust_domain": snapshot.mesh.trust_domain.as_str(),
+        "config": {
+            "version": snapshot.version,
+            "services": snapshot.services.len(),
+            "workloads": snapshot.workloads.len(),
+            "errors": count(Severity::Error),
+            "warnings": count(Severity::Warning),
+        },
+        "diagnostics": found.iter().map(diagnostic_json).collect::<Vec<_>>(),
+        "proxies": [],
+    }))
 }
 
 /// The control plane's view, with each proxy's own word on its certificates.
@@ -79,10 +109,10 @@ fn rejected(proxy: &Value) -> Option<String> {
     })
 }
 
-fn table(status: &Value, address: SocketAddr) -> String {
+fn table(status: &Value, place: &str) -> String {
     let config = &status["config"];
     let mut text = format!(
-        "control plane {} at {address}, up {}\n\
+        "control plane {} {place}, up {}\n\
          configuration {}: {} services, {} workloads, {} errors, {} warnings\n",
         status["version"].as_str().unwrap_or_default(),
         seconds(&status["uptime_seconds"]),
