@@ -1,6 +1,6 @@
 //! An application and its sidecar: who starts first, who ends first, which code comes out.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
 
 use iako_rt::Scope;
 use rustix::process::Signal;
@@ -27,17 +27,11 @@ pub struct BesideSettings {
     pub start_limit: Duration,
     /// Time that the application has for its own end. Default: 30 s, as a Kubernetes pod.
     pub grace: Duration,
-    /// Addresses that the application will listen on; only told about, not waited for.
-    pub ports: Vec<SocketAddr>,
 }
 
 impl Default for BesideSettings {
     fn default() -> Self {
-        Self {
-            start_limit: Duration::from_secs(60),
-            grace: Duration::from_secs(30),
-            ports: Vec::new(),
-        }
+        Self { start_limit: Duration::from_secs(60), grace: Duration::from_secs(30) }
     }
 }
 

@@ -23,6 +23,6 @@ pub use beside::{BesideError, BesideSettings, SidecarControl, run_beside};
 pub use exit::Exit;
 pub use output::Output;
 pub use pods::{PodPhase, PodSpec, PodState, Pods, PodsSettings};
-pub use probe::{accepts_connections, is_healthy, wait_until_accepts};
+pub use probe::{accepts_connections, is_healthy};
 pub use program::{Program, Running, SpawnError};
 pub use signals::{Signals, Stop};

@@ -54,15 +54,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 async fn run_pod(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let program = program(&arguments)?;
-    let settings = BesideSettings {
-        grace: arguments.grace,
-        ports: arguments
-            .ports
-            .iter()
-            .map(|&port| SocketAddr::new(arguments.app_address, port))
-            .collect(),
-        ..BesideSettings::default()
-    };
+    let settings = BesideSettings { grace: arguments.grace, ..BesideSettings::default() };
     let role = JoinRole::Sidecar { app_address: arguments.app_address, ports: arguments.ports };
     let joined = arguments.join.join(role).await?;
     let exit = run_beside(&joined, &program, &settings, &mut signals).await?;
