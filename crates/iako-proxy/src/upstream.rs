@@ -9,7 +9,7 @@ pub(crate) mod pool;
 pub(crate) use pool::Pools;
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use iako_http::{
@@ -98,12 +98,25 @@ impl Upstream {
         each!(self, inner => inner.poll_flush(context))
     }
 
-    /// Takes the response's head; interim ones are passed over.
+    /// Takes the next head: interim ones (1xx), then that of the response.
     pub(crate) fn poll_head(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<ResponseHead, UpstreamError>> {
         each!(self, inner => inner.poll_head(context))
+    }
+
+    /// Takes the response's head; interim ones are passed over.
+    pub(crate) fn poll_final_head(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<ResponseHead, UpstreamError>> {
+        loop {
+            let head = ready!(self.poll_head(context))?;
+            if !head.is_interim() {
+                return Poll::Ready(Ok(head));
+            }
+        }
     }
 
     /// Takes the next piece of the response's content.

@@ -8,6 +8,10 @@
 
 #[path = "http/bench.rs"]
 mod bench;
+#[path = "http/messages.rs"]
+mod messages;
+#[path = "http/uploads.rs"]
+mod uploads;
 
 use std::time::Duration;
 

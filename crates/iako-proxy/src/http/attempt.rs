@@ -19,6 +19,7 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::forward::Plan;
 use super::pump::PumpError;
+use super::wire::QUEUE_BYTES_MAX;
 use crate::upstream::pool::{AcquireError, Lease, Pools, Want};
 use crate::upstream::{Upstream, UpstreamError};
 
@@ -332,13 +333,15 @@ impl Exchange<'_> {
             }
             self.note_request_end(plan);
         }
-        match upstream.poll_head(context) {
-            Poll::Ready(Ok(head)) => {
-                self.record.response_at = Some(clock::now());
-                return Poll::Ready(Ok(head));
+        while let Poll::Ready(head) = upstream.poll_head(context) {
+            match head {
+                Ok(head) if head.is_interim() => self.pass_interim(context, &head, downstream),
+                Ok(head) => {
+                    self.record.response_at = Some(clock::now());
+                    return Poll::Ready(Ok(head));
+                }
+                Err(error) => return Poll::Ready(Err(lost(error, upstream))),
             }
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(lost(error, upstream))),
-            Poll::Pending => {}
         }
         if let Poll::Ready(expired) = self.deadlines.poll(context) {
             return Poll::Ready(Err(self.too_late(expired, plan, upstream)));
@@ -348,6 +351,25 @@ impl Exchange<'_> {
             return gone.map(|error| Err(TryFailure::Final(Failure::Client(error))));
         }
         Poll::Pending
+    }
+
+    /// Passes an interim response on, such as 103 with early hints. `100 Continue` is answered here
+    /// unless the manager leaves that to the server: passed on too, the client would see it twice.
+    /// A client that reads nothing gets no more of them than fit a bounded queue.
+    fn pass_interim(
+        &mut self,
+        context: &mut Context<'_>,
+        head: &ResponseHead,
+        downstream: &mut Downstream<'_>,
+    ) {
+        self.deadlines.touch();
+        let is_wanted = head.status() != 100 || self.service.manager.proxy_100_continue;
+        if !is_wanted || downstream.queued() >= QUEUE_BYTES_MAX {
+            return;
+        }
+        downstream.send_interim(head);
+        // Whether the client still takes anything is found out by the response itself.
+        drop(downstream.poll_flush(context));
     }
 
     fn too_late(

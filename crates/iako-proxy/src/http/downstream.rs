@@ -82,6 +82,11 @@ impl Downstream<'_> {
         }
     }
 
+    /// Queues an interim response (1xx), which the response itself follows.
+    pub(crate) fn send_interim(&mut self, head: &ResponseHead) {
+        each!(self, inner => inner.send_interim(head));
+    }
+
     /// Queues the response's head.
     pub(crate) fn send_head(
         &mut self,

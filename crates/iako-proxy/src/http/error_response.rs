@@ -73,9 +73,14 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
         Failure::Upstream(UpstreamError::Refused) => {
             before_response(503, "remote refused stream reset", None)
         }
-        Failure::Upstream(
-            UpstreamError::Protocol(_) | UpstreamError::NotHttp2(_) | UpstreamError::Length(_),
-        ) => before_response(502, "protocol error", None),
+        // More or less content than the request announced: the client's fault (RFC 9110 §8.6).
+        Failure::Upstream(UpstreamError::Length(_)) => {
+            let reply = Reply::new(400, "http1.codec_error").with_body(iako_http::reason(400));
+            Reply { closes: true, ..reply }
+        }
+        Failure::Upstream(UpstreamError::Protocol(_) | UpstreamError::NotHttp2(_)) => {
+            before_response(502, "protocol error", None)
+        }
         Failure::ResponseTimeout => {
             Reply::new(504, "response_timeout").with_body("upstream request timeout")
         }

@@ -71,7 +71,7 @@ pub(crate) async fn get(
     upstream.send_head(&head, &RequestEdits::default(), Content::None)?;
     upstream.send_end(None)?;
     poll_fn(|context| upstream.poll_flush(context)).await?;
-    let answer = poll_fn(|context| upstream.poll_head(context)).await?;
+    let answer = poll_fn(|context| upstream.poll_final_head(context)).await?;
     if answer.status() != 200 {
         return Err(FetchError::Status(answer.status()));
     }

@@ -71,7 +71,7 @@ pub(crate) fn prepare(
         let host = manager.http1.default_host_for_http_10.clone();
         request.edits.authority = Some(Bytes::from(host));
     }
-    clean(&mut request, &address);
+    clean(manager, &mut request, &address);
     set_forwarded(connection, manager, &mut request, &address);
     set_request_id(connection, manager, &mut request, &address);
     normalize(connection, manager, request)
@@ -94,7 +94,7 @@ fn set_scheme(connection: &HttpConnection, request: &mut Request, address: &Clie
     request.edits.scheme = Some(request.scheme);
 }
 
-fn clean(request: &mut Request, address: &ClientAddress) {
+fn clean(manager: &HttpConnectionManager, request: &mut Request, address: &ClientAddress) {
     let Request { head, edits, .. } = request;
     let sent = head.fields();
     if !address.internal {
@@ -115,8 +115,8 @@ fn clean(request: &mut Request, address: &ClientAddress) {
         let client = FieldValue::sanitized(address.client.to_string());
         edits.fields.set(Known::XEnvoyExternalAddress, client);
     }
-    // `100 Continue` is answered here.
-    if sent.contains(Known::Expect) {
+    // `100 Continue` is answered here, unless the server is asked.
+    if !manager.proxy_100_continue && sent.contains(Known::Expect) {
         edits.fields.remove(Known::Expect);
     }
 }

@@ -108,7 +108,7 @@ impl Copy {
         let trailers = trailers.as_deref().map(|fields| (fields, &edits));
         upstream.send_end(trailers).map_err(|e| text(&e))?;
         poll_fn(|context| upstream.poll_flush(context)).await.map_err(|e| text(&e))?;
-        poll_fn(|context| upstream.poll_head(context)).await.map_err(|e| text(&e))?;
+        poll_fn(|context| upstream.poll_final_head(context)).await.map_err(|e| text(&e))?;
         loop {
             match poll_fn(|context| upstream.poll_body(context)).await.map_err(|e| text(&e))? {
                 BodyEvent::End => break,

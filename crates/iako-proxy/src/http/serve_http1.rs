@@ -50,6 +50,9 @@ pub(crate) async fn serve(connection: &HttpConnection, stream: Stream, read: Byt
         if worn || connection.chain.drain.is_draining() {
             side.close_after_response();
         }
+        if manager.proxy_100_continue {
+            side.leave_continue_to_server();
+        }
         // Boxed: a connection that waits for its next request does not hold the room of one.
         Box::pin(exchange(connection, head, &mut Downstream::Http1(&mut side), &mut timer)).await;
         if !side.is_reusable() {

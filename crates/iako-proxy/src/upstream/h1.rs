@@ -148,7 +148,7 @@ impl Http1Upstream {
     ) -> Poll<Result<ResponseHead, UpstreamError>> {
         loop {
             match self.decoder.head(&mut self.wire.input)? {
-                Some(head) if head.is_interim() => {}
+                Some(head) if head.is_interim() => return Poll::Ready(Ok(head)),
                 Some(head) => {
                     self.begin_response(&head);
                     return Poll::Ready(Ok(head));

@@ -15,10 +15,10 @@ use tokio::sync::Notify;
 
 /// What a server saw.
 #[derive(Debug, Default)]
-struct Seen {
+pub(crate) struct Seen {
     requests: Mutex<Vec<String>>,
     connections: AtomicUsize,
-    written: AtomicUsize,
+    pub(crate) written: AtomicUsize,
     changed: Notify,
     closed: Notify,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    async fn start<F>(serve: impl Fn(TcpStream, Arc<Seen>) -> F + Send + 'static) -> Self
+    pub(crate) async fn start<F>(serve: impl Fn(TcpStream, Arc<Seen>) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -198,19 +198,19 @@ impl Backend {
 }
 
 impl Seen {
-    fn add(&self, request: String) {
+    pub(crate) fn add(&self, request: String) {
         self.requests.lock().push(request);
         self.changed.notify_one();
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "tasks of a test end with its runtime")]
-fn detach(task: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn detach(task: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(task));
 }
 
 /// One request with its content as it stands on the wire; what follows stays in `buffer`.
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+pub(crate) async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
     loop {
         let text = String::from_utf8_lossy(buffer).into_owned();
         if let Some(end) = text.find("\r\n\r\n") {
@@ -404,7 +404,8 @@ impl Exchange {
         self.buffer.extend_from_slice(&piece[..count]);
     }
 
-    pub(crate) async fn read(&mut self, client: &mut TcpStream, method: &str) -> Answer {
+    /// A head without what may follow it.
+    pub(crate) async fn read_head(&mut self, client: &mut TcpStream) -> Answer {
         let head = String::from_utf8(self.until(client, b"\r\n\r\n").await).unwrap();
         let mut lines = head.trim_end().split("\r\n");
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
@@ -412,7 +413,11 @@ impl Exchange {
             .map(|line| line.split_once(": ").unwrap())
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        let mut answer = Answer { status, fields, ..Answer::default() };
+        Answer { status, fields, ..Answer::default() }
+    }
+
+    pub(crate) async fn read(&mut self, client: &mut TcpStream, method: &str) -> Answer {
+        let mut answer = self.read_head(client).await;
         if answer.field("transfer-encoding") == Some("chunked") {
             loop {
                 let line = String::from_utf8(self.until(client, b"\r\n").await).unwrap();

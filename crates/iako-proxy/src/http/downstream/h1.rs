@@ -101,6 +101,11 @@ impl Http1Downstream {
             && self.tunnel == Tunnel::No
     }
 
+    /// The server tells the client to go on, not we. Envoy `proxy_100_continue`.
+    pub(crate) fn leave_continue_to_server(&mut self) {
+        self.continue_owed = false;
+    }
+
     /// The connection ends with the response that is sent next.
     pub(crate) fn close_after_response(&mut self) {
         self.persistence = Persistence::Close;
@@ -143,6 +148,23 @@ impl Http1Downstream {
             }
         }
         Poll::Pending
+    }
+
+    /// HTTP/1.0 knows no interim responses (RFC 9110 §15.2).
+    pub(crate) fn send_interim(&mut self, head: &ResponseHead) {
+        if self.version == Version::Http10 {
+            return;
+        }
+        if head.status() == 100 {
+            self.continue_owed = false;
+        }
+        let form = WireForm {
+            framing: Framing::Silent,
+            connection: ConnectionField::Omit,
+            name_case: self.name_case,
+        };
+        let edits = ResponseEdits::default();
+        write_response_head(head, &edits, self.version, form, self.wire.output.tail());
     }
 
     pub(crate) fn send_head(

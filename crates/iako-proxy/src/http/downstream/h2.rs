@@ -43,6 +43,8 @@ impl Http2Downstream {
         })
     }
 
+    pub(crate) fn send_interim(&mut self, _head: &ResponseHead) {}
+
     pub(crate) fn send_head(
         &mut self,
         head: &ResponseHead,
