@@ -46,6 +46,9 @@ pub enum HttpFilterKind {
     Alpn,
     /// Counts in Istio's standard metrics. Source: `istio.stats`.
     Stats(StatsFilter),
+    /// Lets browsers speak gRPC: trailers travel as the last part of the content, and the whole
+    /// content in base64 when the browser asks for it. Source: `envoy.filters.http.grpc_web`.
+    GrpcWeb,
     /// Counts gRPC messages. Source: `envoy.filters.http.grpc_stats`.
     GrpcStats,
     /// An optional filter that this proxy does not have; passed over.

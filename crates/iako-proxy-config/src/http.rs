@@ -274,6 +274,11 @@ pub struct Http2Options {
     pub keepalive_interval: Option<Duration>,
     /// Time to answer a probe.
     pub keepalive_timeout: Duration,
+    /// Bytes of fields that a peer may have us remember. Source: `hpack_table_size`. Envoy default:
+    /// 4096.
+    pub header_table_bytes: u32,
+    /// What an inattentive or hostile peer may cause before its connection is closed.
+    pub floods: Http2Floods,
 }
 
 impl Default for Http2Options {
@@ -285,6 +290,41 @@ impl Default for Http2Options {
             allow_connect: false,
             keepalive_interval: None,
             keepalive_timeout: Duration::from_secs(20),
+            header_table_bytes: 4096,
+            floods: Http2Floods::default(),
+        }
+    }
+}
+
+/// Bounds on what costs us more than the peer that sends it. Source:
+/// `envoy.config.core.v3.Http2ProtocolOptions`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http2Floods {
+    /// Frames of any kind that wait for a peer that does not read. Source: `max_outbound_frames`.
+    /// Envoy default: 10,000.
+    pub outbound_frames_max: u32,
+    /// PING, SETTINGS and RST_STREAM frames among them. Source: `max_outbound_control_frames`. Envoy
+    /// default: 1,000.
+    pub outbound_control_frames_max: u32,
+    /// Frames in a row that hold nothing and end nothing. Source:
+    /// `max_consecutive_inbound_frames_with_empty_payload`. Envoy default: 1.
+    pub empty_frames_max: u32,
+    /// PRIORITY frames for each stream. Source: `max_inbound_priority_frames_per_stream`. Envoy
+    /// default: 100.
+    pub priority_frames_max: u32,
+    /// WINDOW_UPDATE frames for each DATA frame that was sent. Source:
+    /// `max_inbound_window_update_frames_per_data_frame_sent`. Envoy default: 10.
+    pub window_updates_max: u32,
+}
+
+impl Default for Http2Floods {
+    fn default() -> Self {
+        Self {
+            outbound_frames_max: 10_000,
+            outbound_control_frames_max: 1_000,
+            empty_frames_max: 1,
+            priority_frames_max: 100,
+            window_updates_max: 10,
         }
     }
 }

@@ -56,9 +56,9 @@ pub use filter::{
 };
 pub use header::{AppendAction, HeaderMutations, HeaderName, HeaderNameError, HeaderValueOption};
 pub use http::{
-    ClientCertDetails, CodecType, EscapedSlashes, ForwardClientCert, Http1Options, Http2Options,
-    HttpConnectionManager, RouteSource, ServerHeader, StripPort, Tracing, UnderscoreHeaders,
-    UpgradeConfig,
+    ClientCertDetails, CodecType, EscapedSlashes, ForwardClientCert, Http1Options, Http2Floods,
+    Http2Options, HttpConnectionManager, RouteSource, ServerHeader, StripPort, Tracing,
+    UnderscoreHeaders, UpgradeConfig,
 };
 pub use listener::{
     Direction, FilterChain, FilterChainMatch, Listener, ListenerFilters, SourceType, TcpProxy,

@@ -15,6 +15,7 @@ mod fetch;
 mod filters;
 mod forward;
 mod grpc;
+mod grpc_web;
 mod headers;
 mod mirror;
 mod mutations;

@@ -8,6 +8,8 @@
 
 #[path = "http/bench.rs"]
 mod bench;
+#[path = "http/grpc_web.rs"]
+mod grpc_web;
 #[path = "http/messages.rs"]
 mod messages;
 #[path = "http/uploads.rs"]

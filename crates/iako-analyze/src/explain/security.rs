@@ -40,6 +40,7 @@ impl Walk<'_> {
                 | HttpFilterKind::PeerMetadata(_)
                 | HttpFilterKind::Alpn
                 | HttpFilterKind::Stats(_)
+                | HttpFilterKind::GrpcWeb
                 | HttpFilterKind::GrpcStats
                 | HttpFilterKind::Unsupported(_) => Verdict::GoOn,
             };

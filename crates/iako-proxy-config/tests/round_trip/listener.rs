@@ -29,6 +29,7 @@ pub(crate) fn http_filters() -> Vec<HttpFilter> {
         filter("istio.alpn", HttpFilterKind::Alpn),
         filter("envoy.filters.http.fault", HttpFilterKind::Fault(Box::new(fault()))),
         filter("envoy.filters.http.cors", HttpFilterKind::Cors),
+        filter("envoy.filters.http.grpc_web", HttpFilterKind::GrpcWeb),
         filter("envoy.filters.http.grpc_stats", HttpFilterKind::GrpcStats),
         filter(
             "istio.stats",
@@ -95,6 +96,14 @@ pub(crate) fn manager(routes: RouteSource) -> HttpConnectionManager {
             concurrent_streams_max: 7,
             allow_connect: true,
             keepalive_interval: Some(Duration::from_secs(30)),
+            header_table_bytes: 8192,
+            floods: Http2Floods {
+                outbound_frames_max: 11,
+                outbound_control_frames_max: 12,
+                empty_frames_max: 13,
+                priority_frames_max: 14,
+                window_updates_max: 15,
+            },
             ..Http2Options::default()
         },
         upgrades: vec![UpgradeConfig { protocol: "websocket".into(), enabled: true }],

@@ -11,6 +11,8 @@ use iako_http::{
     BodyEvent, Fields, HeaderEdits, LengthMismatch, ParseError, ResponseEdits, ResponseHead,
 };
 
+use super::grpc_web::NotBase64;
+
 /// Why nothing more can be read from a client or written to it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DownstreamError {
@@ -26,6 +28,9 @@ pub(crate) enum DownstreamError {
     /// The response does not fit what its head announced: the fault of whoever made it.
     #[error("the response does not fit its announced length")]
     Length(#[from] LengthMismatch),
+    /// The content of its gRPC-Web call is no base64.
+    #[error("the client's content is no base64")]
+    NotBase64(#[from] NotBase64),
 }
 
 /// Whether content follows a head that is sent.

@@ -107,6 +107,10 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
             ..Reply::new(*status, "fault_filter_abort").with_body("fault filter abort")
         },
         Failure::Client(DownstreamError::Protocol(error)) => protocol(*error),
+        Failure::Client(DownstreamError::NotBase64(_)) => {
+            Reply::new(400, "grpc_base_64_decode_failed_bad_size")
+                .with_body("Bad gRPC-web request, invalid base64 data.")
+        }
         Failure::Client(_) | Failure::BrokenOff(_) => return None,
     })
 }

@@ -216,6 +216,7 @@ impl Exchange<'_> {
                     return Err(failure);
                 }
             }
+            FilterKind::GrpcWeb => self.request.begin_web_call(),
             FilterKind::Alpn
             | FilterKind::Stats
             | FilterKind::Router { .. }
@@ -367,7 +368,8 @@ impl Exchange<'_> {
         if is_grpc {
             sent_status = 200;
             let code = grpc_status.unwrap_or_else(|| u32::from(grpc::status_of_http(status)));
-            edits.set(Known::ContentType, FieldValue::from_static("application/grpc"));
+            edits
+                .set(Known::ContentType, FieldValue::from_static(self.request.grpc_content_type()));
             edits.set(Known::GrpcStatus, FieldValue::from(u64::from(code)));
             if !body.is_empty() {
                 let message = FieldValue::sanitized(grpc::message(&body));
@@ -470,6 +472,7 @@ impl Exchange<'_> {
             DownstreamError::Reset => "http2.remote_reset",
             DownstreamError::Protocol(error) => error.details(),
             DownstreamError::Length(_) => "http1.codec_error",
+            DownstreamError::NotBase64(_) => "grpc_base_64_decode_failed_bad_size",
         };
         if self.record.details.is_empty() || self.response.is_none() {
             details.clone_into(&mut self.record.details);

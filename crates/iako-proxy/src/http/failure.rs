@@ -135,9 +135,11 @@ impl Failure {
             Self::FaultAbort { .. } => ResponseFlag::FaultInjected,
             Self::Client(DownstreamError::Gone(_)) => ResponseFlag::DownstreamConnectionTermination,
             Self::Client(DownstreamError::Reset) => ResponseFlag::DownstreamRemoteReset,
-            Self::Client(DownstreamError::Protocol(_) | DownstreamError::Length(_)) => {
-                ResponseFlag::DownstreamProtocolError
-            }
+            Self::Client(
+                DownstreamError::Protocol(_)
+                | DownstreamError::Length(_)
+                | DownstreamError::NotBase64(_),
+            ) => ResponseFlag::DownstreamProtocolError,
             Self::RequestTimeout
             | Self::MaxDuration
             | Self::UpgradeRefused

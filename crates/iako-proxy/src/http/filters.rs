@@ -39,6 +39,7 @@ pub(crate) enum FilterKind {
     Rbac(Box<Rbac>),
     Fault(FaultStep),
     Cors,
+    GrpcWeb,
     Alpn,
     Stats,
     Router {
@@ -111,6 +112,7 @@ impl FilterKind {
                     own_id: FieldValue::sanitized(node.id.clone()),
                 })
             }
+            HttpFilterKind::GrpcWeb => Self::GrpcWeb,
             HttpFilterKind::Alpn => Self::Alpn,
             HttpFilterKind::Stats(_) => Self::Stats,
             HttpFilterKind::GrpcStats | HttpFilterKind::Unsupported(_) => Self::Other,

@@ -19,6 +19,7 @@ use super::downstream::{Content, Downstream};
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::filters::FilterKind;
+use super::grpc_web::Coding;
 use super::pump::{Repeatable, Upload};
 use super::request::ResponseView;
 use super::{mirror, mutations, record};
@@ -75,6 +76,9 @@ impl Exchange<'_> {
         self.upload = Upload::new(repeatable);
         if matches!(plan.content, Content::None | Content::Tunnel) {
             self.upload.skip();
+        }
+        if self.request.web.is_some_and(|web| web.request == Coding::Text) {
+            self.upload.decode_text();
         }
         if self.request.is_grpc() {
             self.upload.messages.enable();
@@ -145,7 +149,11 @@ impl Exchange<'_> {
         let protocol = head.upgrade().map(<[u8]>::to_ascii_lowercase);
         match protocol.as_deref().map(std::str::from_utf8) {
             // A client that would rather speak HTTP/2 goes on in HTTP/1.1 (RFC 9113 dropped this).
-            None | Some(Ok("h2c")) => Ok(content_of(head.length())),
+            None | Some(Ok("h2c")) => Ok(match content_of(head.length()) {
+                // Decoded, the content has another length.
+                Content::Exact(_) if self.request.web.is_some() => Content::Streamed,
+                content => content,
+            }),
             Some(Ok(protocol)) if route.allows_upgrade(protocol, general) => Ok(Content::Tunnel),
             Some(_) => Err(Failure::UpgradeRefused),
         }

@@ -62,6 +62,7 @@ pub(crate) fn prepare(
         client: connection.info.remote.ip(),
         internal: false,
         metadata: Metadata::default(),
+        web: None,
     });
     let address = ClientAddress::resolve(manager, &connection.info, &request.view());
     request.client = address.client;

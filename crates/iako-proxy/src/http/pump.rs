@@ -2,11 +2,13 @@
 
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use iako_http::{BodyEvent, Fields, HeaderEdits};
 use tokio::sync::mpsc;
 
 use super::downstream::{Downstream, DownstreamError};
 use super::grpc::MessageCounter;
+use super::grpc_web::{self, Coding};
 use super::wire::QUEUE_BYTES_MAX;
 use crate::upstream::{Upstream, UpstreamError};
 
@@ -45,6 +47,8 @@ pub(crate) struct Upload {
     trailers: Option<Box<Fields>>,
     /// Who gets a copy.
     mirrors: Vec<mpsc::Sender<BodyEvent>>,
+    /// Reads content that a browser writes in base64.
+    text: Option<grpc_web::Decoder>,
     /// Content bytes received from the client.
     pub(crate) bytes: u64,
     /// gRPC messages received from the client.
@@ -63,9 +67,15 @@ impl Upload {
             failed: false,
             trailers: None,
             mirrors: Vec::new(),
+            text: None,
             bytes: 0,
             messages: MessageCounter::default(),
         }
+    }
+
+    /// The client writes its content in base64, which the server does not.
+    pub(crate) fn decode_text(&mut self) {
+        self.text = Some(grpc_web::Decoder::default());
     }
 
     /// Whether the current try has been told everything.
@@ -156,7 +166,21 @@ impl Upload {
         if self.read_whole {
             return Poll::Ready(Ok(BodyEvent::End));
         }
-        let event = ready!(downstream.poll_body(context))?;
+        let event = loop {
+            let event = ready!(downstream.poll_body(context))?;
+            match (&mut self.text, event) {
+                (Some(decoder), BodyEvent::Data(data)) => {
+                    let data = decoder.decode(&data)?;
+                    if !data.is_empty() {
+                        break BodyEvent::Data(data);
+                    }
+                }
+                (Some(decoder), BodyEvent::End) if !decoder.is_whole() => {
+                    return Poll::Ready(Err(grpc_web::NotBase64.into()));
+                }
+                (_, event) => break event,
+            }
+        };
         self.keep(&event);
         Poll::Ready(Ok(event))
     }
@@ -211,6 +235,8 @@ impl Upload {
 #[derive(Debug, Default)]
 pub(crate) struct Download {
     ended: bool,
+    /// Trailers become the last part of the content, for a browser.
+    web: Option<Coding>,
     /// Trailers of the response.
     pub(crate) trailers: Option<Box<Fields>>,
     /// Content bytes sent to the client.
@@ -222,6 +248,16 @@ pub(crate) struct Download {
 }
 
 impl Download {
+    /// The client is a browser that speaks gRPC-Web, the server speaks gRPC.
+    pub(crate) fn encode_web(&mut self, coding: Coding) {
+        self.web = Some(coding);
+    }
+
+    /// Whether the content is not the server's.
+    pub(crate) fn is_web(&self) -> bool {
+        self.web.is_some()
+    }
+
     /// Moves content; ready once the client has been told everything.
     pub(crate) fn poll(
         &mut self,
@@ -255,9 +291,8 @@ impl Download {
         self.pieces += 1;
         match event {
             BodyEvent::Data(data) => {
-                self.bytes += data.len() as u64;
                 self.messages.count(&data);
-                downstream.send_data(data)
+                self.send(data, downstream)
             }
             BodyEvent::Trailers(trailers) => {
                 self.trailers = Some(trailers);
@@ -265,10 +300,28 @@ impl Download {
             }
             BodyEvent::End => {
                 self.ended = true;
+                if self.web.is_some() {
+                    let frame = grpc_web::trailers_frame(self.trailers.as_deref());
+                    self.send(frame, downstream)?;
+                    return downstream.send_end(None);
+                }
                 let edits = HeaderEdits::default();
                 let trailers = self.trailers.as_deref();
                 downstream.send_end(trailers.map(|trailers| (trailers, &edits)))
             }
         }
+    }
+
+    fn send(
+        &mut self,
+        data: Bytes,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<(), DownstreamError> {
+        let data = match self.web {
+            Some(Coding::Text) => grpc_web::encode(&data),
+            Some(Coding::Binary) | None => data,
+        };
+        self.bytes += data.len() as u64;
+        downstream.send_data(data)
     }
 }

@@ -6,6 +6,8 @@ use iako_http::{Known, NameRef, RequestEdits, RequestHead, ResponseEdits, Respon
 use iako_telemetry::HeaderLookup;
 use iako_traffic::{ConnectionInfo, Headers, Metadata, RequestFacts};
 
+use super::grpc_web::WebCall;
+
 /// A request as filters, routes and logs see it.
 #[derive(Debug)]
 pub(crate) struct Request {
@@ -21,6 +23,8 @@ pub(crate) struct Request {
     pub(crate) internal: bool,
     /// What filters found out.
     pub(crate) metadata: Metadata,
+    /// It came as gRPC-Web and goes on as gRPC.
+    pub(crate) web: Option<WebCall>,
 }
 
 impl Request {
@@ -47,6 +51,16 @@ impl Request {
     /// Whether this is a gRPC request.
     pub(crate) fn is_grpc(&self) -> bool {
         self.get(Known::ContentType).is_some_and(iako_traffic::is_grpc_content_type)
+    }
+
+    /// Turns a gRPC-Web call into a gRPC call. Source: Envoy `envoy.filters.http.grpc_web`.
+    pub(crate) fn begin_web_call(&mut self) {
+        self.web = WebCall::begin(&self.head, &mut self.edits);
+    }
+
+    /// The content type of our own gRPC replies.
+    pub(crate) fn grpc_content_type(&self) -> &'static str {
+        self.web.map_or("application/grpc", WebCall::content_type)
     }
 
     /// What decisions look at.

@@ -105,6 +105,13 @@ impl Exchange<'_> {
             let took = FieldValue::from(u64::try_from(took).unwrap_or(u64::MAX));
             self.response_edits.fields.set(Known::XEnvoyUpstreamServiceTime, took);
         }
+        if let Some(web) = self.request.web
+            && sent.get(Known::ContentType).is_some_and(iako_traffic::is_grpc_content_type)
+        {
+            let fields = &mut self.response_edits.fields;
+            fields.set(Known::ContentType, FieldValue::from_static(web.content_type()));
+            self.download.encode_web(web.response);
+        }
         self.record.status = Some(head.status());
         self.edit_response(route, sent);
         let mut cookies = Vec::new();
@@ -125,6 +132,13 @@ impl Exchange<'_> {
         let announced =
             || head.fields().text(Known::ContentLength).and_then(|text| text.parse().ok());
         let status = head.status();
+        if self.download.is_web() {
+            return if head.length() == BodyLength::Empty {
+                Content::None
+            } else {
+                Content::Streamed
+            };
+        }
         if *self.request.head.method() == Method::Head || status == 304 {
             return Content::Described(announced());
         }

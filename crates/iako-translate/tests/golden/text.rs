@@ -118,6 +118,7 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
             | HttpFilterKind::Cors
             | HttpFilterKind::PeerMetadata(_)
             | HttpFilterKind::Alpn
+            | HttpFilterKind::GrpcWeb
             | HttpFilterKind::GrpcStats
             | HttpFilterKind::Unsupported(_) => {
                 line(out, &format!("    {}", filter.name));

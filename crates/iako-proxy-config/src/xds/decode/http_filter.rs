@@ -102,6 +102,8 @@ fn kind(extension: &Extension, at: &At<'_>) -> Result<Option<HttpFilterKind>, Fa
         HttpFilterKind::Alpn
     } else if name == PluginConfig::full_name() {
         HttpFilterKind::Stats(stats(&wire::unpack(any, at)?))
+    } else if name == filters::grpc_web::v3::GrpcWeb::full_name() {
+        HttpFilterKind::GrpcWeb
     } else if name == filters::grpc_stats::v3::FilterConfig::full_name() {
         HttpFilterKind::GrpcStats
     } else {

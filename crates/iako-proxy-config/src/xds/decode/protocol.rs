@@ -9,7 +9,7 @@ use prost::Name as _;
 use super::wire;
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
-use crate::{Http1Options, Http2Options};
+use crate::{Http1Options, Http2Floods, Http2Options};
 
 pub(super) fn http1(
     options: &core::Http1ProtocolOptions,
@@ -87,5 +87,26 @@ pub(super) fn http2(
             Duration::from_secs(20),
             &at_keepalive.field("timeout"),
         )?,
+        header_table_bytes: options.hpack_table_size.unwrap_or(default.header_table_bytes),
+        floods: floods(options),
     })
+}
+
+fn floods(options: &core::Http2ProtocolOptions) -> Http2Floods {
+    let default = Http2Floods::default();
+    Http2Floods {
+        outbound_frames_max: options.max_outbound_frames.unwrap_or(default.outbound_frames_max),
+        outbound_control_frames_max: options
+            .max_outbound_control_frames
+            .unwrap_or(default.outbound_control_frames_max),
+        empty_frames_max: options
+            .max_consecutive_inbound_frames_with_empty_payload
+            .unwrap_or(default.empty_frames_max),
+        priority_frames_max: options
+            .max_inbound_priority_frames_per_stream
+            .unwrap_or(default.priority_frames_max),
+        window_updates_max: options
+            .max_inbound_window_update_frames_per_data_frame_sent
+            .unwrap_or(default.window_updates_max),
+    }
 }

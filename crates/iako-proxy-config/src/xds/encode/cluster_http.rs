@@ -116,6 +116,12 @@ pub(super) fn http2(value: &Http2Options) -> Option<core::Http2ProtocolOptions> 
             timeout: Some(wire::duration(value.keepalive_timeout)),
             ..Default::default()
         }),
+        hpack_table_size: Some(value.header_table_bytes),
+        max_outbound_frames: Some(value.floods.outbound_frames_max),
+        max_outbound_control_frames: Some(value.floods.outbound_control_frames_max),
+        max_consecutive_inbound_frames_with_empty_payload: Some(value.floods.empty_frames_max),
+        max_inbound_priority_frames_per_stream: Some(value.floods.priority_frames_max),
+        max_inbound_window_update_frames_per_data_frame_sent: Some(value.floods.window_updates_max),
         ..Default::default()
     })
 }

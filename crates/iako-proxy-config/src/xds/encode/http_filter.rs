@@ -48,6 +48,7 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
         }
         HttpFilterKind::Alpn => wire::any(&alpn_config()),
         HttpFilterKind::Stats(value) => stats(value),
+        HttpFilterKind::GrpcWeb => wire::any(&filters::grpc_web::v3::GrpcWeb {}),
         HttpFilterKind::GrpcStats => wire::any(&filters::grpc_stats::v3::FilterConfig::default()),
         HttpFilterKind::Unsupported(filter) => {
             let type_url = format!("type.googleapis.com/{}", filter.type_name);

@@ -214,6 +214,12 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[],
     },
     MessageSupport {
+        name: "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
+        honoured: &[],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
         name: "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
         honoured: &[],
         warned: &[(

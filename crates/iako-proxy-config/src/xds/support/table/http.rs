@@ -195,20 +195,17 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "initial_connection_window_size",
             "allow_connect",
             "connection_keepalive",
+            "hpack_table_size",
+            "max_outbound_frames",
+            "max_outbound_control_frames",
+            "max_consecutive_inbound_frames_with_empty_payload",
+            "max_inbound_priority_frames_per_stream",
+            "max_inbound_window_update_frames_per_data_frame_sent",
         ],
         warned: &[
             (
-                "floods are bounded by the proxy itself",
-                &[
-                    "max_outbound_frames",
-                    "max_outbound_control_frames",
-                    "max_consecutive_inbound_frames_with_empty_payload",
-                    "max_inbound_priority_frames_per_stream",
-                    "max_inbound_window_update_frames_per_data_frame_sent",
-                    "stream_reset_burst",
-                    "stream_reset_rate",
-                    "max_header_field_size_kb",
-                ],
+                "resets and fields are bounded by the proxy itself",
+                &["stream_reset_burst", "stream_reset_rate", "max_header_field_size_kb"],
             ),
             (
                 "a bad message always ends its stream",
@@ -219,12 +216,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ),
             (
                 "there is one codec",
-                &[
-                    "use_oghttp2_codec",
-                    "enable_huffman_encoding",
-                    "hpack_table_size",
-                    "disallow_obs_text",
-                ],
+                &["use_oghttp2_codec", "enable_huffman_encoding", "disallow_obs_text"],
             ),
         ],
         refused: &[(
