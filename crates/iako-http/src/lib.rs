@@ -34,6 +34,7 @@ mod encode;
 mod error;
 mod field;
 pub mod fuzz;
+pub mod h2;
 mod head;
 mod known;
 mod limits;
