@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::field::{Field, FieldName, FieldValue, NameRef};
+use crate::field::{Field, FieldName, FieldValue, NameRef, Sensitivity};
 use crate::head::{Fields, RequestHead, ResponseHead, Scheme};
 use crate::known::{Known, KnownSet};
 use crate::method::Method;
@@ -173,7 +173,13 @@ pub fn edited_fields<'a>(
             NameRef::Other(_) => None,
         };
         let text = addition.name.as_bytes();
-        Some(Field { known, name: text, original_name: text, value: addition.value.as_bytes() })
+        Some(Field {
+            known,
+            name: text,
+            original_name: text,
+            value: addition.value.as_bytes(),
+            sensitivity: Sensitivity::Plain,
+        })
     });
     kept.chain(added)
 }

@@ -154,6 +154,16 @@ impl<'a> From<&'a str> for NameRef<'a> {
     }
 }
 
+/// Whether a field is a secret that no compression table on its way may hold (RFC 7541 §7.1.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sensitivity {
+    /// It may be indexed.
+    #[default]
+    Plain,
+    /// It came over HTTP/2 as a literal that is never indexed, and goes on as one (RFC 7541 §6.2.3).
+    Sensitive,
+}
+
 /// One field as it is read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
@@ -165,6 +175,8 @@ pub struct Field<'a> {
     pub original_name: &'a [u8],
     /// The value without blanks around it.
     pub value: &'a [u8],
+    /// Whether it is a secret.
+    pub sensitivity: Sensitivity,
 }
 
 impl Field<'_> {

@@ -184,8 +184,8 @@ impl Known {
 
     /// The name in lower case, as HTTP/2 and our HTTP/1.1 writer send it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
-        NAMES.get(self as usize).copied().unwrap_or_default()
+    pub const fn as_str(self) -> &'static str {
+        self.text()
     }
 
     /// Whether this field speaks about one connection only and is never forwarded as it came.
@@ -195,6 +195,12 @@ impl Known {
     #[must_use]
     pub fn is_hop_by_hop(self) -> bool {
         HOP_BY_HOP.contains(self)
+    }
+
+    /// The name, also at compile time.
+    #[expect(clippy::indexing_slicing, reason = "every variant has its name")]
+    pub(crate) const fn text(self) -> &'static str {
+        NAMES[self as usize]
     }
 
     pub(crate) const fn bit(self) -> u128 {

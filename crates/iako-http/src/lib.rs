@@ -36,6 +36,7 @@ mod field;
 pub mod fuzz;
 pub mod h2;
 mod head;
+pub mod hpack;
 mod known;
 mod limits;
 mod method;
@@ -51,7 +52,9 @@ pub use encode::{
     write_response_head,
 };
 pub use error::ParseError;
-pub use field::{Field, FieldName, FieldValue, InvalidName, InvalidValue, NameRef, OtherName};
+pub use field::{
+    Field, FieldName, FieldValue, InvalidName, InvalidValue, NameRef, OtherName, Sensitivity,
+};
 pub use head::{
     BodyLength, Fields, FieldsBuilder, Persistence, RequestHead, RequestParts, ResponseHead,
     Scheme, TargetForm, Version, list_members,

@@ -12,7 +12,7 @@ use crate::head::{
 use crate::known::{Known, KnownSet};
 use crate::limits::{Http10, Limits, Methods, NameCase};
 use crate::method::Method;
-use crate::scan::{BlockScanner, Entries, Span, name_byte};
+use crate::scan::{BlockScanner, Entries, Span, Travels, name_byte};
 use framing::Framing;
 
 /// What a response answers; it decides whether content follows (RFC 9112 §6.3).
@@ -129,7 +129,9 @@ fn name_fields(
         entry.known = Known::lookup(entry.name_span().of(block));
         if let Some(known) = entry.known {
             present.insert(known);
-            entry.forwarded &= !known.is_hop_by_hop();
+            if known.is_hop_by_hop() {
+                entry.travels = Travels::EndsHere;
+            }
         }
     }
     (present, original)
@@ -214,7 +216,7 @@ fn nominate(entries: &mut Entries, block: &[u8], member: &[u8]) {
             )
         );
         if !protected && entry.name_span().of(block).eq_ignore_ascii_case(member) {
-            entry.forwarded = false;
+            entry.travels = Travels::EndsHere;
         }
     }
 }
@@ -226,7 +228,7 @@ fn keep_te_trailers(entries: &mut Entries, block: &[u8]) {
         if value.eq_ignore_ascii_case(b"trailers") {
             continue;
         }
-        entry.forwarded = false;
+        entry.travels = Travels::EndsHere;
         let mut offset = 0;
         for part in value.split(|byte| *byte == b',') {
             let (start, end) = crate::scan::trim(part);
@@ -234,7 +236,7 @@ fn keep_te_trailers(entries: &mut Entries, block: &[u8]) {
                 let value_start = entry.value as usize + offset + start;
                 entry.value = crate::scan::narrow(value_start);
                 entry.value_len = crate::scan::narrow(end - start);
-                entry.forwarded = true;
+                entry.travels = Travels::On;
                 break;
             }
             offset += part.len() + 1;

@@ -134,11 +134,25 @@ pub(crate) struct Entry {
     pub(crate) value_len: u32,
     pub(crate) name_len: u16,
     pub(crate) known: Option<Known>,
-    /// Whether the field travels on, or belongs to this connection only.
-    pub(crate) forwarded: bool,
+    pub(crate) travels: Travels,
+}
+
+/// How far a field goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Travels {
+    /// To the next hop.
+    On,
+    /// To the next hop, and no compression table may hold it.
+    Unindexed,
+    /// It belongs to this connection only.
+    EndsHere,
 }
 
 impl Entry {
+    pub(crate) fn is_forwarded(&self) -> bool {
+        self.travels != Travels::EndsHere
+    }
+
     pub(crate) fn name_span(&self) -> Span {
         Span { start: self.name, len: u32::from(self.name_len) }
     }
@@ -301,7 +315,7 @@ impl BlockScanner {
             value_len: narrow(to - from),
             name_len: u16::try_from(name_len).or(Err(ParseError::FieldName))?,
             known: None,
-            forwarded: true,
+            travels: Travels::On,
         });
         Ok(())
     }

@@ -2,9 +2,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::field::{Field, NameRef};
+use crate::field::{Field, NameRef, Sensitivity};
 use crate::known::{Known, KnownSet};
-use crate::scan::{Entries, Entry, Span, narrow};
+use crate::scan::{Entries, Entry, Span, Travels, narrow};
 
 /// The fields of a head or of trailers, in the order in which they came.
 ///
@@ -22,7 +22,7 @@ impl Fields {
     /// The fields that travel on: hop-by-hop fields, those that `Connection` nominates and `te` other
     /// than `trailers` are left out (RFC 9110 §7.6.1).
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> + Clone {
-        self.entries.iter().filter(|entry| entry.forwarded).map(|entry| self.field(entry))
+        self.entries.iter().filter(|entry| entry.is_forwarded()).map(|entry| self.field(entry))
     }
 
     /// Every field of the message, those of the connection too.
@@ -51,7 +51,7 @@ impl Fields {
     ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.entries_of(name)
             .iter()
-            .filter(|entry| entry.forwarded || entry.known.is_some_and(Known::is_hop_by_hop))
+            .filter(|entry| entry.is_forwarded() || entry.known.is_some_and(Known::is_hop_by_hop))
             .filter(move |entry| self.has_name(entry, name))
             .map(|entry| entry.value_span().of(&self.bytes))
     }
@@ -142,7 +142,11 @@ impl Fields {
     }
 
     fn field(&self, entry: &Entry) -> Field<'_> {
-        let name = entry.name_span().of(&self.bytes);
+        // A name that the mesh knows is not in the buffer when it came over HTTP/2.
+        let name = match entry.known {
+            Some(known) => known.as_str().as_bytes(),
+            None => entry.name_span().of(&self.bytes),
+        };
         Field {
             known: entry.known,
             name,
@@ -151,6 +155,10 @@ impl Fields {
                 .as_deref()
                 .map_or(name, |bytes| entry.name_span().of(bytes)),
             value: entry.value_span().of(&self.bytes),
+            sensitivity: match entry.travels {
+                Travels::Unindexed => Sensitivity::Sensitive,
+                Travels::On | Travels::EndsHere => Sensitivity::Plain,
+            },
         }
     }
 }
@@ -197,7 +205,7 @@ impl FieldsBuilder {
             value_len: value.len,
             name_len,
             known,
-            forwarded: true,
+            travels: Travels::On,
         });
     }
 
