@@ -148,6 +148,12 @@ fn write_field(name: &[u8], value: &[u8], out: &mut BytesMut) {
 }
 
 fn write_decimal(number: u64, out: &mut BytesMut) {
+    let (digits, first) = decimal_text(number);
+    out.put_slice(digits.get(first..).unwrap_or_default());
+}
+
+/// The digits of a number, and the place of the first of them.
+pub(crate) fn decimal_text(number: u64) -> ([u8; 20], usize) {
     let mut digits = [b'0'; 20];
     let mut left = number;
     let mut first = digits.len();
@@ -159,7 +165,7 @@ fn write_decimal(number: u64, out: &mut BytesMut) {
             break;
         }
     }
-    out.put_slice(digits.get(first..).unwrap_or_default());
+    (digits, first)
 }
 
 /// Puts framing around content that the caller writes itself, so that it is not copied.

@@ -226,6 +226,10 @@ impl KnownSet {
         self.0 |= known.bit();
     }
 
+    pub(crate) fn remove(&mut self, known: Known) {
+        self.0 &= !known.bit();
+    }
+
     pub(crate) const fn contains(self, known: Known) -> bool {
         self.0 & known.bit() != 0
     }

@@ -42,6 +42,7 @@ mod limits;
 mod method;
 mod parse;
 mod scan;
+mod section;
 
 pub use body::{BodyDecoder, BodyEvent};
 pub use date::http_date;
@@ -63,3 +64,4 @@ pub use known::Known;
 pub use limits::{Http10, Limits, Methods, NameCase, Underscores};
 pub use method::{Method, reason};
 pub use parse::ResponseTo;
+pub use section::{RequestSection, SectionError, SectionReader, SectionWriter};

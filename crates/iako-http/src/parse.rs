@@ -14,6 +14,8 @@ use crate::limits::{Http10, Limits, Methods, NameCase};
 use crate::method::Method;
 use crate::scan::{BlockScanner, Entries, Span, Travels, name_byte};
 use framing::Framing;
+pub(crate) use framing::decimal;
+pub(crate) use target::{is_authority, is_target};
 
 /// What a response answers; it decides whether content follows (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +150,7 @@ fn take_host(
     }
     let mut host = None;
     for entry in entries.iter().filter(|entry| entry.known == Some(Known::Host)) {
-        if host.is_some() || !target::is_authority(entry.value_span().of(block)) {
+        if host.is_some() || !is_authority(entry.value_span().of(block)) {
             return Err(ParseError::Host);
         }
         host = Some(entry.value_span());

@@ -262,9 +262,6 @@ impl H2Limits {
             Peer::Server => put(id::ENABLE_PUSH, 0),
         }
         put(id::INITIAL_WINDOW_SIZE, self.stream_start());
-        put(
-            id::MAX_HEADER_LIST_SIZE,
-            u32::try_from(self.head.head_bytes_max).unwrap_or(u32::MAX),
-        );
+        put(id::MAX_HEADER_LIST_SIZE, u32::try_from(self.head.head_bytes_max).unwrap_or(u32::MAX));
     }
 }

@@ -190,20 +190,23 @@ impl FieldsBuilder {
             NameRef::Known(known) => (Some(known), known.as_str().as_bytes()),
             NameRef::Other(text) => (None, text),
         };
-        let Ok(name_len) = u16::try_from(text.len()) else { return };
+        if text.len() > usize::from(u16::MAX) {
+            return;
+        }
         if known.is_some_and(Known::is_hop_by_hop) {
             return;
         }
         if let Some(known) = known {
             self.present.insert(known);
         }
-        let name = self.append(text);
+        // A known name is a number; only others are copied.
+        let name = if known.is_some() { Span::default() } else { self.append(text) };
         let value = self.append(value);
         self.entries.push(Entry {
             name: name.start,
             value: value.start,
             value_len: value.len,
-            name_len,
+            name_len: u16::try_from(name.len).unwrap_or_default(),
             known,
             travels: Travels::On,
         });

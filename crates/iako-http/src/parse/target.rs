@@ -83,7 +83,7 @@ fn absolute(target: Span, block: &mut BytesMut) -> Result<Target, ParseError> {
 }
 
 /// Visible ASCII, and UTF-8 beyond it, which sloppy clients send unescaped and Envoy passes on.
-fn is_target(text: &[u8]) -> bool {
+pub(crate) fn is_target(text: &[u8]) -> bool {
     let mut ascii = true;
     for byte in text {
         if *byte <= 0x20 || *byte == 0x7f {
@@ -96,7 +96,7 @@ fn is_target(text: &[u8]) -> bool {
 
 /// Characters of host and port (RFC 3986 §3.2.2). User information is refused: nothing behind us should
 /// see a password that was meant for nobody, and `a@b` has fooled host checks before.
-pub(super) fn is_authority(text: &[u8]) -> bool {
+pub(crate) fn is_authority(text: &[u8]) -> bool {
     text.iter().all(|byte| {
         byte.is_ascii_alphanumeric()
             || matches!(
