@@ -1,6 +1,5 @@
 //! Changes to a head, kept as a list and applied while it is written; the head itself never changes.
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::field::{Field, FieldName, FieldValue, NameRef, Sensitivity};
@@ -134,6 +133,12 @@ impl HeaderEdits {
         added.nth(left).map(|addition| addition.value.as_bytes().as_ref())
     }
 
+    /// Bytes that the added fields take as lines.
+    pub(crate) fn added_bytes(&self) -> usize {
+        let line = |one: &Addition| one.name.as_bytes().len() + one.value.as_bytes().len() + 4;
+        self.added.iter().map(line).sum()
+    }
+
     fn push(&mut self, addition: Addition) {
         if self.added.capacity() == 0 {
             // A proxy adds about ten fields; growing to that by doubling would move them thrice.
@@ -192,9 +197,9 @@ pub struct RequestEdits {
     /// Another scheme.
     pub scheme: Option<Scheme>,
     /// Another authority; must be made of characters of an authority.
-    pub authority: Option<Bytes>,
+    pub authority: Option<Box<str>>,
     /// Another path and query; must be free of blanks and control characters.
-    pub path: Option<Bytes>,
+    pub path: Option<Box<str>>,
     /// Changes to the fields.
     pub fields: HeaderEdits,
 }
@@ -218,19 +223,13 @@ impl RequestEdits {
     /// The authority after the changes.
     #[must_use]
     pub fn authority<'a>(&'a self, head: &'a RequestHead) -> &'a str {
-        match &self.authority {
-            Some(authority) => std::str::from_utf8(authority).unwrap_or_default(),
-            None => head.authority(),
-        }
+        self.authority.as_deref().unwrap_or_else(|| head.authority())
     }
 
     /// Path and query after the changes.
     #[must_use]
     pub fn path<'a>(&'a self, head: &'a RequestHead) -> &'a str {
-        match &self.path {
-            Some(path) => std::str::from_utf8(path).unwrap_or_default(),
-            None => head.path(),
-        }
+        self.path.as_deref().unwrap_or_else(|| head.path())
     }
 
     /// The scheme after the changes.

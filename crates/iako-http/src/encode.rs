@@ -42,6 +42,44 @@ pub struct Wire<'a> {
     pub name_case: NameCase,
 }
 
+/// Room at the end of a buffer that is made at once: the many small pieces of a head then cost a copy
+/// each, and no look at the capacity.
+struct Room<'a> {
+    out: &'a mut BytesMut,
+    at: usize,
+}
+
+impl<'a> Room<'a> {
+    fn new(out: &'a mut BytesMut, bytes: usize) -> Self {
+        let at = out.len();
+        out.resize(at + bytes, 0);
+        Self { out, at }
+    }
+
+    /// Room for a head with its changes, and for what is written beside the fields.
+    fn for_head(out: &'a mut BytesMut, fields: &Fields, edits: &HeaderEdits) -> Self {
+        const FRAMING_BYTES: usize = 128;
+        Self::new(out, fields.written_bytes() + edits.added_bytes() + FRAMING_BYTES)
+    }
+
+    fn put(&mut self, text: &[u8]) {
+        let end = self.at + text.len();
+        if end > self.out.len() {
+            self.out.resize(end * 2, 0);
+        }
+        if let Some(room) = self.out.get_mut(self.at..end) {
+            room.copy_from_slice(text);
+        }
+        self.at = end;
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.out.truncate(self.at);
+    }
+}
+
 /// Appends a request head. The target is in origin form, or authority form for CONNECT: this is how a
 /// server behind us is asked, whatever form came in.
 pub fn write_request_head(
@@ -50,32 +88,31 @@ pub fn write_request_head(
     wire: Wire<'_>,
     out: &mut BytesMut,
 ) {
-    let method = edits.method(head);
     let authority = edits.authority(head).as_bytes();
     let path = edits.path(head).as_bytes();
-    out.reserve(head.fields.bytes.len() + 256);
-    out.put_slice(method.as_bytes());
-    out.put_u8(b' ');
-    write_visible(if path.is_empty() { authority } else { path }, out);
-    out.put_slice(b" HTTP/1.1\r\nhost: ");
-    write_visible(authority, out);
-    out.put_slice(b"\r\n");
-    write_fields(&head.fields, &edits.fields, wire, out);
+    let mut room = Room::for_head(out, &head.fields, &edits.fields);
+    room.put(edits.method(head).as_bytes());
+    room.put(b" ");
+    write_visible(if path.is_empty() { authority } else { path }, &mut room);
+    room.put(b" HTTP/1.1\r\nhost: ");
+    write_visible(authority, &mut room);
+    room.put(b"\r\n");
+    write_fields(&head.fields, &edits.fields, wire, &mut room);
 }
 
 /// Appends a target or authority. An edit may have made it of what a client said, so blanks and control
 /// characters, which would end the request line early, are percent-encoded.
-fn write_visible(text: &[u8], out: &mut BytesMut) {
+fn write_visible(text: &[u8], room: &mut Room<'_>) {
     let is_visible = |byte: &u8| *byte > b' ' && *byte != 0x7f;
     if text.iter().all(is_visible) {
-        out.put_slice(text);
+        room.put(text);
         return;
     }
     for byte in text {
         if is_visible(byte) {
-            out.put_u8(*byte);
+            room.put(&[*byte]);
         } else {
-            out.put_slice(format!("%{byte:02X}").as_bytes());
+            room.put(format!("%{byte:02X}").as_bytes());
         }
     }
 }
@@ -88,26 +125,30 @@ pub fn write_response_head(
     wire: Wire<'_>,
     out: &mut BytesMut,
 ) {
-    out.reserve(head.fields.bytes.len() + 256);
-    write_status_line(edits.status(head), to, out);
-    write_fields(&head.fields, &edits.fields, wire, out);
+    let mut room = Room::for_head(out, &head.fields, &edits.fields);
+    write_status_line(edits.status(head), to, &mut room);
+    write_fields(&head.fields, &edits.fields, wire, &mut room);
 }
 
 /// Appends an interim response without fields, such as `100 Continue`.
 pub fn write_interim(status: u16, out: &mut BytesMut) {
-    write_status_line(status, Version::Http11, out);
-    out.put_slice(b"\r\n");
+    let mut room = Room::new(out, 64);
+    write_status_line(status, Version::Http11, &mut room);
+    room.put(b"\r\n");
 }
 
-fn write_status_line(status: u16, to: Version, out: &mut BytesMut) {
-    out.put_slice(if to == Version::Http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
-    write_decimal(u64::from(status), out);
-    out.put_u8(b' ');
-    out.put_slice(reason(status).as_bytes());
-    out.put_slice(b"\r\n");
+fn write_status_line(status: u16, to: Version, room: &mut Room<'_>) {
+    if status == 200 && to != Version::Http10 {
+        return room.put(b"HTTP/1.1 200 OK\r\n");
+    }
+    room.put(if to == Version::Http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    write_decimal(u64::from(status), room);
+    room.put(b" ");
+    room.put(reason(status).as_bytes());
+    room.put(b"\r\n");
 }
 
-fn write_fields(fields: &Fields, edits: &HeaderEdits, wire: Wire<'_>, out: &mut BytesMut) {
+fn write_fields(fields: &Fields, edits: &HeaderEdits, wire: Wire<'_>, room: &mut Room<'_>) {
     for field in edited_fields(fields, edits) {
         if field.known.is_some_and(is_written_apart) {
             continue;
@@ -116,45 +157,43 @@ fn write_fields(fields: &Fields, edits: &HeaderEdits, wire: Wire<'_>, out: &mut 
             NameCase::Lower => field.name,
             NameCase::Preserve => field.original_name,
         };
-        write_field(name, field.value, out);
+        write_field(name, field.value, room);
     }
     match wire.framing {
         Framing::Silent => {}
         Framing::Length(length) => {
-            out.put_slice(b"content-length: ");
-            write_decimal(length, out);
-            out.put_slice(b"\r\n");
+            room.put(b"content-length: ");
+            write_decimal(length, room);
+            room.put(b"\r\n");
         }
-        Framing::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::Chunked => room.put(b"transfer-encoding: chunked\r\n"),
     }
     match wire.connection {
         ConnectionField::Omit => {}
-        ConnectionField::Close => out.put_slice(b"connection: close\r\n"),
-        ConnectionField::KeepAlive => out.put_slice(b"connection: keep-alive\r\n"),
+        ConnectionField::Close => room.put(b"connection: close\r\n"),
+        ConnectionField::KeepAlive => room.put(b"connection: keep-alive\r\n"),
         ConnectionField::Upgrade(protocol) => {
-            out.put_slice(b"connection: upgrade\r\n");
-            write_field(b"upgrade", protocol, out);
+            room.put(b"connection: upgrade\r\n");
+            write_field(b"upgrade", protocol, room);
         }
     }
-    out.put_slice(b"\r\n");
+    room.put(b"\r\n");
 }
 
-fn write_field(name: &[u8], value: &[u8], out: &mut BytesMut) {
-    out.reserve(name.len() + value.len() + 4);
-    out.put_slice(name);
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
+fn write_field(name: &[u8], value: &[u8], room: &mut Room<'_>) {
+    room.put(name);
+    room.put(b": ");
+    room.put(value);
+    room.put(b"\r\n");
 }
 
-fn write_decimal(number: u64, out: &mut BytesMut) {
-    let (digits, first) = decimal_text(number);
-    out.put_slice(digits.get(first..).unwrap_or_default());
-}
-
-/// The digits of a number, and the place of the first of them.
-pub(crate) fn decimal_text(number: u64) -> ([u8; 20], usize) {
+fn write_decimal(number: u64, room: &mut Room<'_>) {
     let mut digits = [b'0'; 20];
+    room.put(decimal(number, &mut digits));
+}
+
+/// The digits of a number, written to the end of `digits`.
+pub(crate) fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut left = number;
     let mut first = digits.len();
     for (place, digit) in digits.iter_mut().enumerate().rev() {
@@ -165,7 +204,7 @@ pub(crate) fn decimal_text(number: u64) -> ([u8; 20], usize) {
             break;
         }
     }
-    (digits, first)
+    digits.get(first..).unwrap_or_default()
 }
 
 /// Puts framing around content that the caller writes itself, so that it is not copied.
@@ -258,9 +297,10 @@ impl BodyEncoder {
 }
 
 fn write_trailers(fields: &Fields, edits: &HeaderEdits, out: &mut BytesMut) {
+    let mut room = Room::for_head(out, fields, edits);
     for field in edited_fields(fields, edits) {
         if !field.known.is_some_and(is_written_apart) {
-            write_field(field.name, field.value, out);
+            write_field(field.name, field.value, &mut room);
         }
     }
 }

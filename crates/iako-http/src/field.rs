@@ -107,7 +107,14 @@ impl FieldValue {
 
 impl From<u64> for FieldValue {
     fn from(number: u64) -> Self {
-        Self(Bytes::from(number.to_string()))
+        // Statuses of gRPC, attempts and milliseconds: nearly always one digit.
+        const DIGITS: &[u8] = b"0123456789";
+        let digit = usize::try_from(number).ok().and_then(|place| DIGITS.get(place..=place));
+        if let Some(digit) = digit {
+            return Self(Bytes::from_static(digit));
+        }
+        let mut digits = [b'0'; 20];
+        Self(Bytes::copy_from_slice(crate::encode::decimal(number, &mut digits)))
     }
 }
 

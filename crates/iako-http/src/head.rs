@@ -4,8 +4,6 @@ mod fields;
 
 pub use fields::{Fields, FieldsBuilder, list_members};
 
-use bytes::Bytes;
-
 use crate::known::Known;
 use crate::method::Method;
 use crate::scan::Span;
@@ -119,6 +117,36 @@ pub struct RequestParts<'a> {
     pub length: BodyLength,
 }
 
+/// Authority and path, one after the other, as text: found out once to be text, they are asked for
+/// by every decision about a request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TargetText {
+    text: Box<str>,
+    authority_len: usize,
+}
+
+impl TargetText {
+    /// What is no text becomes empty; parsers have refused it before.
+    pub(crate) fn new(authority: &[u8], path: &[u8]) -> Self {
+        let (Ok(authority), Ok(path)) = (std::str::from_utf8(authority), std::str::from_utf8(path))
+        else {
+            return Self::default();
+        };
+        let mut text = String::with_capacity(authority.len() + path.len());
+        text.push_str(authority);
+        text.push_str(path);
+        Self { text: text.into_boxed_str(), authority_len: authority.len() }
+    }
+
+    fn authority(&self) -> &str {
+        self.text.get(..self.authority_len).unwrap_or_default()
+    }
+
+    fn path(&self) -> &str {
+        self.text.get(self.authority_len..).unwrap_or_default()
+    }
+}
+
 /// The head of a request.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
@@ -126,8 +154,7 @@ pub struct RequestHead {
     pub(crate) version: Version,
     pub(crate) scheme: Option<Scheme>,
     pub(crate) form: TargetForm,
-    pub(crate) authority: Span,
-    pub(crate) path: Span,
+    pub(crate) target: TargetText,
     pub(crate) protocol: Span,
     pub(crate) length: BodyLength,
     pub(crate) persistence: Persistence,
@@ -138,8 +165,7 @@ impl RequestHead {
     /// A head made of an HTTP/2 stream's parts. `host` must not be among the fields.
     #[must_use]
     pub fn from_parts(parts: RequestParts<'_>, mut fields: FieldsBuilder) -> Self {
-        let authority = fields.append(parts.authority);
-        let path = fields.append(parts.path);
+        let target = TargetText::new(parts.authority, parts.path);
         let protocol = fields.append(parts.protocol);
         let form = if parts.method == Method::Connect && parts.path.is_empty() {
             TargetForm::Authority
@@ -151,8 +177,7 @@ impl RequestHead {
             version: Version::Http2,
             scheme: parts.scheme,
             form,
-            authority,
-            path,
+            target,
             protocol,
             length: parts.length,
             persistence: Persistence::KeepAlive,
@@ -187,25 +212,13 @@ impl RequestHead {
     /// Host and port as the client named them; empty when an HTTP/1.0 request named none.
     #[must_use]
     pub fn authority(&self) -> &str {
-        std::str::from_utf8(self.authority.of(&self.fields.bytes)).unwrap_or_default()
-    }
-
-    /// The authority, sharing the head's buffer.
-    #[must_use]
-    pub fn authority_shared(&self) -> Bytes {
-        self.fields.bytes.slice(self.authority.range())
+        self.target.authority()
     }
 
     /// Path and query; `*` for the asterisk form, empty for CONNECT.
     #[must_use]
     pub fn path(&self) -> &str {
-        std::str::from_utf8(self.path.of(&self.fields.bytes)).unwrap_or_default()
-    }
-
-    /// Path and query, sharing the head's buffer.
-    #[must_use]
-    pub fn path_shared(&self) -> Bytes {
-        self.fields.bytes.slice(self.path.range())
+        self.target.path()
     }
 
     /// `:protocol` of an extended CONNECT, or the first `Upgrade` of an HTTP/1.1 request whose

@@ -217,11 +217,27 @@ const HOP_BY_HOP: KnownSet = KnownSet(
         | Known::Http2Settings.bit(),
 );
 
-/// A set of known names in one machine word.
+/// A set of known names in one number: asking for any of many names costs as much as for one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct KnownSet(u128);
+pub struct KnownSet(u128);
 
 impl KnownSet {
+    /// The set of these names.
+    #[must_use]
+    pub const fn of(names: &[Known]) -> Self {
+        let mut set = 0;
+        let mut rest = names;
+        while let [first, others @ ..] = rest {
+            set |= first.bit();
+            rest = others;
+        }
+        Self(set)
+    }
+
+    pub(crate) const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     pub(crate) fn insert(&mut self, known: Known) {
         self.0 |= known.bit();
     }

@@ -60,7 +60,7 @@ pub use head::{
     BodyLength, Fields, FieldsBuilder, Persistence, RequestHead, RequestParts, ResponseHead,
     Scheme, TargetForm, Version, list_members,
 };
-pub use known::Known;
+pub use known::{Known, KnownSet};
 pub use limits::{Http10, Limits, Methods, NameCase, Underscores};
 pub use method::{Method, reason};
 pub use parse::ResponseTo;

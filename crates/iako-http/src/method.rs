@@ -91,24 +91,24 @@ impl Method {
     /// The token as it goes on the wire.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Get => b"GET",
-            Self::Head => b"HEAD",
-            Self::Post => b"POST",
-            Self::Put => b"PUT",
-            Self::Delete => b"DELETE",
-            Self::Connect => b"CONNECT",
-            Self::Options => b"OPTIONS",
-            Self::Trace => b"TRACE",
-            Self::Patch => b"PATCH",
-            Self::Other(token) => token,
-        }
+        self.as_str().as_bytes()
     }
 
     /// The token as text. A method is always ASCII.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+            Self::Options => "OPTIONS",
+            Self::Trace => "TRACE",
+            Self::Patch => "PATCH",
+            Self::Other(token) => std::str::from_utf8(token).unwrap_or_default(),
+        }
     }
 
     /// Whether repeating the request leaves the server as one request would (RFC 9110 §9.2.2).

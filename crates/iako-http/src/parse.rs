@@ -7,7 +7,8 @@ use bytes::BytesMut;
 
 use crate::error::ParseError;
 use crate::head::{
-    BodyLength, Fields, Persistence, RequestHead, ResponseHead, TargetForm, Version, list_members,
+    BodyLength, Fields, Persistence, RequestHead, ResponseHead, TargetForm, TargetText, Version,
+    list_members,
 };
 use crate::known::{Known, KnownSet};
 use crate::limits::{Http10, Limits, Methods, NameCase};
@@ -64,14 +65,14 @@ pub(crate) fn request(
         (None, None) if line.version == Version::Http10 => Span::default(),
         (None, None) => return Err(ParseError::MissingHost),
     };
+    let target = TargetText::new(authority.of(&block), line.path.of(&block));
     let fields = Fields { bytes: block.freeze(), original, present, entries };
     Ok(RequestHead {
         method: line.method,
         version: line.version,
         scheme: line.scheme,
         form: line.form,
-        authority,
-        path: line.path,
+        target,
         protocol: Span::default(),
         length,
         persistence,

@@ -1,7 +1,5 @@
 //! Finding lines and fields in a buffer that may end anywhere, in one pass.
 
-use smallvec::SmallVec;
-
 use crate::error::ParseError;
 use crate::known::Known;
 use crate::limits::{Limits, Underscores};
@@ -162,8 +160,19 @@ impl Entry {
     }
 }
 
-/// Fields of one head. Sixteen fit without an allocation, more than most requests carry.
-pub(crate) type Entries = SmallVec<[Entry; 16]>;
+/// Fields of one head. One allocation for most heads, and a head stays small to move.
+pub(crate) type Entries = Vec<Entry>;
+
+/// Fields that most heads have no more of: room for so many is made at once.
+const ENTRIES_USUAL: usize = 16;
+
+/// Adds a field.
+pub(crate) fn push_entry(entries: &mut Entries, entry: Entry) {
+    if entries.capacity() == 0 {
+        entries.reserve(ENTRIES_USUAL);
+    }
+    entries.push(entry);
+}
 
 /// Which block is read: it decides whether a start line comes first and what an overflow is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,27 +281,24 @@ impl BlockScanner {
             return self.folded(bytes, start, end);
         }
         self.dropping = false;
+        // Lower-casing happens in place unless the original letters are kept, see `Fields`.
+        let lowers = limits.name_case == crate::NameCase::Lower;
         let mut underscore = false;
-        let mut name_len = 0;
-        loop {
-            let Some(byte) = line.get_mut(name_len) else { return Err(ParseError::FieldName) };
-            if *byte == b':' {
-                break;
-            }
+        let mut found = None;
+        for (place, byte) in line.iter_mut().enumerate() {
             let lower = name_byte(*byte);
             if lower == 0 {
-                return Err(ParseError::FieldName);
+                found = (*byte == b':').then_some(place);
+                break;
             }
             underscore |= lower == b'_';
-            // Lower-casing happens in place unless the original letters are kept, see `Fields`.
-            if limits.name_case == crate::NameCase::Lower {
+            if lowers {
                 *byte = lower;
             }
-            name_len += 1;
         }
-        if name_len == 0 {
+        let Some(name_len) = found.filter(|len| *len > 0) else {
             return Err(ParseError::FieldName);
-        }
+        };
         let rest = line.get(name_len + 1..).unwrap_or_default();
         if !is_value(rest) {
             return Err(ParseError::FieldValue);
@@ -309,14 +315,15 @@ impl BlockScanner {
             Underscores::Allow | Underscores::Reject | Underscores::Drop => {}
         }
         let (from, to) = trim(rest);
-        self.entries.push(Entry {
+        let entry = Entry {
             name: narrow(start),
             value: narrow(start + name_len + 1 + from),
             value_len: narrow(to - from),
             name_len: u16::try_from(name_len).or(Err(ParseError::FieldName))?,
             known: None,
             travels: Travels::On,
-        });
+        };
+        push_entry(&mut self.entries, entry);
         Ok(())
     }
 

@@ -55,11 +55,18 @@ pub fn decide(
 /// A random UUID (version 4, RFC 9562) as text.
 #[must_use]
 pub fn uuid(random: u128) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let number = random & !(0xf_u128 << 76) & !(0x3_u128 << 62) | (0x4 << 76) | (0x2 << 62);
-    let hex = format!("{number:032x}");
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    let (time, node) = ([part(0, 8), part(8, 12), part(12, 16)], [part(16, 20), part(20, 32)]);
-    format!("{}-{}", time.join("-"), node.join("-"))
+    let mut text = String::with_capacity(36);
+    for (place, byte) in number.to_be_bytes().into_iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        for digit in [byte >> 4, byte & 0xf] {
+            text.push(char::from(DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0')));
+        }
+    }
+    text
 }
 
 /// Place of the digit that is 4 in a random UUID, where Envoy notes why a trace is kept.

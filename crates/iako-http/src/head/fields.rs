@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::field::{Field, NameRef, Sensitivity};
 use crate::known::{Known, KnownSet};
-use crate::scan::{Entries, Entry, Span, Travels, narrow};
+use crate::scan::{Entries, Entry, Span, Travels, narrow, push_entry};
 
 /// The fields of a head or of trailers, in the order in which they came.
 ///
@@ -113,6 +113,17 @@ impl Fields {
             .any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
     }
 
+    /// Whether a field of any of these names is there.
+    #[must_use]
+    pub fn contains_any(&self, names: KnownSet) -> bool {
+        self.present.intersects(names)
+    }
+
+    /// About how many bytes these fields take as lines: names of HTTP/2 may be numbers here.
+    pub(crate) fn written_bytes(&self) -> usize {
+        self.bytes.len() + 24 * self.entries.len()
+    }
+
     /// Number of fields.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -202,14 +213,15 @@ impl FieldsBuilder {
         // A known name is a number; only others are copied.
         let name = if known.is_some() { Span::default() } else { self.append(text) };
         let value = self.append(value);
-        self.entries.push(Entry {
+        let entry = Entry {
             name: name.start,
             value: value.start,
             value_len: value.len,
             name_len: u16::try_from(name.len).unwrap_or_default(),
             known,
             travels: Travels::On,
-        });
+        };
+        push_entry(&mut self.entries, entry);
     }
 
     /// Ends the collection.

@@ -3,7 +3,7 @@
 use super::error::SectionError;
 use super::read::{PseudoFields, Section, body_length};
 use crate::h2::{ConnectProtocol, Ends};
-use crate::head::{BodyLength, Persistence, RequestHead, Scheme, TargetForm, Version};
+use crate::head::{BodyLength, Persistence, RequestHead, Scheme, TargetForm, TargetText, Version};
 use crate::hpack::Pseudo;
 use crate::method::Method;
 use crate::parse::{is_authority, is_target};
@@ -93,8 +93,7 @@ impl RequestPseudo {
             version: Version::Http2,
             scheme: self.scheme.flatten(),
             form: TargetForm::Authority,
-            authority,
-            path: Span::default(),
+            target: TargetText::default(),
             protocol: self.protocol.unwrap_or_default(),
             length,
             persistence: Persistence::KeepAlive,
@@ -105,15 +104,18 @@ impl RequestPseudo {
             head.length = BodyLength::Tunnel;
             section.drop_content_length();
         }
-        if is_connect && self.protocol.is_none() {
+        let path = if is_connect && self.protocol.is_none() {
             self.plain_connect()?;
+            Span::default()
         } else {
             if self.scheme.is_none() {
                 return Err(missing(Pseudo::Scheme));
             }
-            head.path = self.path.ok_or(missing(Pseudo::Path))?;
-            head.form = target_form(section.text(head.path), &head.method)?;
-        }
+            let path = self.path.ok_or(missing(Pseudo::Path))?;
+            head.form = target_form(section.text(path), &head.method)?;
+            path
+        };
+        head.target = TargetText::new(section.text(authority), section.text(path));
         head.fields = section.fields();
         Ok(head)
     }

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use crate::edits::{HeaderEdits, RequestEdits, ResponseEdits, edited_fields, is_written_apart};
-use crate::encode::decimal_text;
+use crate::encode::decimal;
 use crate::field::{Field, Sensitivity};
 use crate::head::{Fields, RequestHead, ResponseHead, Scheme};
 use crate::hpack::{Encoder, Pseudo};
@@ -113,19 +113,21 @@ impl SectionWriter {
     }
 
     fn status(&mut self, status: u16, out: &mut BytesMut) {
-        let (digits, first) = decimal_text(u64::from(status));
-        self.encoder.pseudo(Pseudo::Status, digits.get(first..).unwrap_or_default(), out);
+        let mut digits = [b'0'; 20];
+        let digits = decimal(u64::from(status), &mut digits);
+        self.encoder.pseudo(Pseudo::Status, digits, out);
     }
 
     fn content_length(&mut self, length: Option<u64>, out: &mut BytesMut) {
         let Some(length) = length else { return };
-        let (digits, first) = decimal_text(length);
+        let mut digits = [b'0'; 20];
+        let digits = decimal(length, &mut digits);
         let name = Known::ContentLength.as_str().as_bytes();
         let field = Field {
             known: Some(Known::ContentLength),
             name,
             original_name: name,
-            value: digits.get(first..).unwrap_or_default(),
+            value: digits,
             sensitivity: Sensitivity::Plain,
         };
         self.encoder.field(&field, out);

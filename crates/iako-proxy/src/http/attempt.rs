@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use iako_http::{ResponseHead, Version};
 use iako_proxy_config::{Discovery, Endpoint, EndpointAddress};
 use iako_rt::clock;
@@ -118,8 +117,7 @@ impl Exchange<'_> {
         };
         self.record.host = Some(endpoint.address.clone());
         if plan.endpoint_host && !endpoint.hostname.is_empty() {
-            let host = Bytes::copy_from_slice(endpoint.hostname.as_bytes());
-            self.set_host(host, plan.action);
+            self.set_host(endpoint.hostname.as_str().into(), plan.action);
         }
         let request = plan.breakers().request(plan.limits()).inspect_err(|_| {
             plan.cluster.stats.rq_pending_overflow.inc();

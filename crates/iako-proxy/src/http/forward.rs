@@ -202,7 +202,7 @@ impl Exchange<'_> {
                 let value = FieldValue::sanitized(original);
                 self.request.edits.fields.set(Known::XEnvoyOriginalPath, value);
             }
-            self.request.edits.path = Some(Bytes::from(path));
+            self.request.edits.path = Some(path.into());
         }
         let host = {
             let view = self.request.view();
@@ -213,14 +213,14 @@ impl Exchange<'_> {
             }
         };
         if let (Some(host), Some(action)) = (host, route.forward()) {
-            self.set_host(Bytes::from(host), action);
+            self.set_host(host.into(), action);
         }
     }
 
     /// Replaces the host and says what it was, as far as the route and the router want.
-    pub(super) fn set_host(&mut self, host: Bytes, action: &RouteAction) {
+    pub(super) fn set_host(&mut self, host: Box<str>, action: &RouteAction) {
         let original = self.request.authority().to_owned();
-        if original.as_bytes() == host {
+        if *original == *host {
             return;
         }
         let told = !self.suppresses_envoy_headers();

@@ -2,9 +2,9 @@
 
 use std::cell::RefCell;
 
-use bytes::Bytes;
 use iako_http::{
-    FieldValue, Known, RequestEdits, RequestHead, ResponseEdits, ResponseHead, Scheme, http_date,
+    FieldValue, Known, KnownSet, RequestEdits, RequestHead, ResponseEdits, ResponseHead, Scheme,
+    http_date,
 };
 use iako_proxy_config::{HttpConnectionManager, ServerHeader};
 use iako_rt::clock;
@@ -70,7 +70,7 @@ pub(crate) fn prepare(
     set_scheme(connection, &mut request, &address);
     if request.authority().is_empty() && !manager.http1.default_host_for_http_10.is_empty() {
         let host = manager.http1.default_host_for_http_10.clone();
-        request.edits.authority = Some(Bytes::from(host));
+        request.edits.authority = Some(host.into());
     }
     clean(manager, &mut request, &address);
     set_forwarded(connection, manager, &mut request, &address);
@@ -99,8 +99,10 @@ fn clean(manager: &HttpConnectionManager, request: &mut Request, address: &Clien
     let Request { head, edits, .. } = request;
     let sent = head.fields();
     if !address.internal {
-        for name in INTERNAL_ONLY.iter().filter(|name| sent.contains(**name)) {
-            edits.fields.remove(*name);
+        if sent.contains_any(KnownSet::of(INTERNAL_ONLY)) {
+            for name in INTERNAL_ONLY.iter().filter(|name| sent.contains(**name)) {
+                edits.fields.remove(*name);
+            }
         }
     } else if !sent.contains(Known::XEnvoyInternal) {
         edits.fields.set(Known::XEnvoyInternal, FieldValue::from_static("true"));
@@ -192,19 +194,18 @@ fn normalize(
 ) -> Prepared {
     let port = connection.info.local.port();
     if let Some(host) = stripped_host(manager.strip_port, request.authority(), port) {
-        let host = Bytes::copy_from_slice(host.as_bytes());
-        request.edits.authority = Some(host);
+        request.edits.authority = Some(host.into());
     }
     match normalize_target(manager, request.path()) {
         NormalizedTarget::Keep => Prepared::Request(request),
         NormalizedTarget::Change(target) => {
-            request.edits.path = Some(Bytes::from(target));
+            request.edits.path = Some(target.into());
             Prepared::Request(request)
         }
         NormalizedTarget::Refuse => Prepared::Refused(request, Failure::Path),
         NormalizedTarget::Redirect(target) => {
             let location = FieldValue::sanitized(target.clone());
-            request.edits.path = Some(Bytes::from(target));
+            request.edits.path = Some(target.into());
             let reply =
                 Reply::new(307, "path_normalization_failed").with_field(Known::Location, location);
             Prepared::Reply(request, reply)

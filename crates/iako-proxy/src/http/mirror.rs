@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use iako_http::{BodyEvent, Fields, HeaderEdits, RequestEdits, RequestHead};
 use iako_proxy_config::{Mirror, RoutePriority};
 use iako_rt::clock;
@@ -36,7 +35,7 @@ pub(super) fn start(exchange: &mut Exchange<'_>, policy: &Mirror, content: Conte
     };
     let mut edits = exchange.request.edits.clone();
     if !policy.keep_host {
-        edits.authority = Some(Bytes::from(shadow(exchange.request.authority())));
+        edits.authority = Some(shadow(exchange.request.authority()).into());
     }
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
     let copy = Copy {

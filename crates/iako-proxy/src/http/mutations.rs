@@ -63,6 +63,11 @@ pub(crate) fn rendered<'m>(
     additions.filter(|one| one.option.keep_empty || !one.value.as_bytes().is_empty()).collect()
 }
 
+/// The value as text; a target that is none is sent with replacement characters.
+fn text(addition: &Addition<'_>) -> Box<str> {
+    String::from_utf8_lossy(addition.value.as_bytes()).into()
+}
+
 /// Applies the edits of one level to a request.
 pub(crate) fn edit_request(
     request: &mut Request,
@@ -72,9 +77,9 @@ pub(crate) fn edit_request(
     for addition in additions {
         match addition.option.name.as_str() {
             ":authority" | "host" => {
-                request.edits.authority = Some(addition.value.as_bytes().clone());
+                request.edits.authority = Some(text(addition));
             }
-            ":path" => request.edits.path = Some(addition.value.as_bytes().clone()),
+            ":path" => request.edits.path = Some(text(addition)),
             _ => add(request.head.fields(), &mut request.edits.fields, addition),
         }
     }
