@@ -1,6 +1,6 @@
 //! Field sections of HTTP/2: what is read, what is refused and how, and what is written.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use iako_http::h2::{ConnectProtocol, Ends, ErrorCode, Violation};
 use iako_http::hpack::Pseudo;
 use iako_http::{
@@ -517,8 +517,8 @@ fn edits_are_applied_while_writing() {
     let mut edits = RequestEdits {
         method: Some(Method::Put),
         scheme: Some(Scheme::Https),
-        authority: Some(Bytes::from_static(b"b")),
-        path: Some(Bytes::from_static(b"/b c\n")),
+        authority: Some("b".into()),
+        path: Some("/b c\n".into()),
         ..RequestEdits::default()
     };
     edits.fields.remove(FieldName::parse(b"x-old").unwrap());
