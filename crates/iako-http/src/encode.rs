@@ -6,6 +6,7 @@ use crate::edits::{HeaderEdits, RequestEdits, ResponseEdits, edited_fields, is_w
 use crate::head::{Fields, RequestHead, ResponseHead, Version};
 use crate::limits::NameCase;
 use crate::method::reason;
+use crate::scan::is_visible;
 
 /// What a written head says about the content that follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,13 +104,12 @@ pub fn write_request_head(
 /// Appends a target or authority. An edit may have made it of what a client said, so blanks and control
 /// characters, which would end the request line early, are percent-encoded.
 fn write_visible(text: &[u8], room: &mut Room<'_>) {
-    let is_visible = |byte: &u8| *byte > b' ' && *byte != 0x7f;
-    if text.iter().all(is_visible) {
+    if is_visible(text) {
         room.put(text);
         return;
     }
     for byte in text {
-        if is_visible(byte) {
+        if is_visible(std::slice::from_ref(byte)) {
             room.put(&[*byte]);
         } else {
             room.put(format!("%{byte:02X}").as_bytes());

@@ -84,6 +84,17 @@ pub(crate) fn is_value(bytes: &[u8]) -> bool {
     }) && rest.iter().all(allowed)
 }
 
+/// Whether no byte is a blank or a control character.
+pub(crate) fn is_visible(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let visible = |byte: &u8| *byte > 0x20 && *byte != 0x7f;
+    words.iter().all(|word| {
+        let value = u64::from_le_bytes(*word);
+        let low = value.wrapping_sub(repeat(0x21)) & !value & HIGHS;
+        (low | zero_byte(value ^ repeat(0x7f))) == 0
+    }) && rest.iter().all(visible)
+}
+
 /// Without spaces and tabs at both ends, as places within `bytes`.
 pub(crate) fn trim(bytes: &[u8]) -> (usize, usize) {
     let blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
@@ -382,6 +393,8 @@ mod tests {
                 let mut text = [b'x'; 12];
                 text[place] = byte;
                 assert_eq!(is_value(&text), allowed, "byte {byte} at {place}");
+                let visible = byte > 0x20 && byte != 0x7f;
+                assert_eq!(is_visible(&text), visible, "byte {byte} at {place}");
             }
         }
     }

@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::policy::{Indexing, indexing};
-use super::table::{NewEntry, Table, entry_size};
+use super::table::{Found, NewEntry, Table, entry_size};
 use super::{Pseudo, Token, ValueKind, huffman, integer, static_table};
 use crate::field::{Field, Sensitivity};
 
@@ -42,12 +42,30 @@ impl<const N: usize> Buckets<N> {
     }
 }
 
+/// Names with a number: the known ones, and behind them the pseudo-header fields.
+const NUMBERED: usize = 128 + 6;
+
+fn number_of(token: Token) -> Option<usize> {
+    match token {
+        Token::Known(known) => Some(known as usize),
+        Token::Pseudo(pseudo) => Some(128 + pseudo as usize),
+        Token::Other
+        | Token::Underscored
+        | Token::UpperCase
+        | Token::UnknownPseudo
+        | Token::Invalid => None,
+    }
+}
+
 /// What the encoder remembers of its table and of what it has seen.
 #[derive(Debug)]
 struct Index {
     /// Numbers of insertions by the hash of name and value.
     fields: Buckets<64>,
-    /// Numbers of insertions by the hash of the name.
+    /// For each name with a number, its newest insertion. Most fields are what they were last time, which
+    /// one comparison finds without a hash.
+    newest: [u32; NUMBERED],
+    /// Numbers of insertions of other names by the hash of the name.
     names: Buckets<32>,
     /// Hashes of fields that were seen once.
     seen: Buckets<32>,
@@ -57,6 +75,7 @@ impl Index {
     fn new() -> Box<Self> {
         Box::new(Self {
             fields: Buckets([[0; 4]; 64]),
+            newest: [0; NUMBERED],
             names: Buckets([[0; 4]; 32]),
             seen: Buckets([[0; 4]; 32]),
         })
@@ -142,10 +161,20 @@ impl Encoder {
         out.reserve(text.name.len() + text.value.len() + 16);
         let indexing = indexing(text.token, text.value, sensitivity);
         if indexing == Indexing::Never {
-            return put_literal(Literal::NeverIndexed, self.name_index(&text), &text, out);
+            let name_index = static_table::index_of_name(text.token, text.name)
+                .or_else(|| self.newest_of_name(&text).map(|(index, _)| index));
+            return put_literal(Literal::NeverIndexed, name_index, &text, out);
         }
         if let Some(index) = static_table::index_of_field(text.token, text.value) {
             return integer::put(index, 7, 0x80, out);
+        }
+        let mut name_index = static_table::index_of_name(text.token, text.name);
+        let newest = self.newest_of_name(&text);
+        if let Some((index, found)) = newest {
+            if indexing == Indexing::Repeated && found.value == text.value {
+                return integer::put(index, 7, 0x80, out);
+            }
+            name_index = name_index.or(Some(index));
         }
         let mut hash = 0;
         let mut enters = false;
@@ -158,10 +187,10 @@ impl Encoder {
                 }
                 enters = self.index().see(hash);
             }
-            enters |= self.name_index(&text).is_none();
+            enters |= name_index.is_none();
         }
         let literal = if enters { Literal::Incremental } else { Literal::WithoutIndexing };
-        put_literal(literal, self.name_index(&text), &text, out);
+        put_literal(literal, name_index, &text, out);
         if enters {
             self.insert(&text, hash);
         }
@@ -176,10 +205,13 @@ impl Encoder {
             hash,
         });
         self.inserted = self.inserted.wrapping_add(1);
-        let number = self.inserted;
+        let inserted = self.inserted;
         let index = self.index();
-        index.fields.put(hash, number);
-        index.names.put(name_hash(text.token, text.name), number);
+        index.fields.put(hash, inserted);
+        match number_of(text.token).and_then(|number| index.newest.get_mut(number)) {
+            Some(newest) => *newest = inserted,
+            None => index.names.put(name_hash(text.token, text.name), inserted),
+        }
     }
 
     fn index(&mut self) -> &mut Index {
@@ -199,22 +231,22 @@ impl Encoder {
         })
     }
 
-    /// The index of an entry with that name, in either table.
-    fn name_index(&self, text: &Text<'_>) -> Option<usize> {
-        if let Some(index) = static_table::index_of_name(text.token, text.name) {
-            return Some(index);
+    /// The newest entry with that name, and its index.
+    fn newest_of_name(&self, text: &Text<'_>) -> Option<(usize, Found<'_>)> {
+        let remembered = self.index.as_ref()?;
+        if let Some(number) = number_of(text.token) {
+            return self.entry(*remembered.newest.get(number)?);
         }
-        let numbers = self.index.as_ref()?.names.of(name_hash(text.token, text.name));
+        let numbers = remembered.names.of(name_hash(text.token, text.name));
         numbers.into_iter().find_map(|number| {
             let (index, found) = self.entry(number)?;
-            let equal = found.entry.token == text.token
-                && (text.token != Token::Other || found.name == text.name);
-            equal.then_some(index)
+            let equal = number_of(found.entry.token).is_none() && found.name == text.name;
+            equal.then_some((index, found))
         })
     }
 
     /// The entry of an insertion, unless it has left the table.
-    fn entry(&self, number: u32) -> Option<(usize, super::table::Found<'_>)> {
+    fn entry(&self, number: u32) -> Option<(usize, Found<'_>)> {
         if number == 0 {
             return None;
         }

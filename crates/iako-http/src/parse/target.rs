@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use crate::error::ParseError;
 use crate::head::{Scheme, TargetForm};
 use crate::method::Method;
-use crate::scan::Span;
+use crate::scan::{Span, is_visible};
 
 pub(super) struct Target {
     pub(super) form: TargetForm,
@@ -84,44 +84,50 @@ fn absolute(target: Span, block: &mut BytesMut) -> Result<Target, ParseError> {
 
 /// Visible ASCII, and UTF-8 beyond it, which sloppy clients send unescaped and Envoy passes on.
 pub(crate) fn is_target(text: &[u8]) -> bool {
-    let mut ascii = true;
-    for byte in text {
-        if *byte <= 0x20 || *byte == 0x7f {
-            return false;
-        }
-        ascii &= byte.is_ascii();
-    }
-    !text.is_empty() && (ascii || std::str::from_utf8(text).is_ok())
+    !text.is_empty() && is_visible(text) && (text.is_ascii() || std::str::from_utf8(text).is_ok())
 }
 
 /// Characters of host and port (RFC 3986 §3.2.2). User information is refused: nothing behind us should
 /// see a password that was meant for nobody, and `a@b` has fooled host checks before.
 pub(crate) fn is_authority(text: &[u8]) -> bool {
-    text.iter().all(|byte| {
-        byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'-' | b'.'
-                    | b'_'
-                    | b'~'
-                    | b'%'
-                    | b'!'
-                    | b'$'
-                    | b'&'
-                    | b'\''
-                    | b'('
-                    | b')'
-                    | b'*'
-                    | b'+'
-                    | b','
-                    | b';'
-                    | b'='
-                    | b':'
-                    | b'['
-                    | b']'
-            )
-    })
+    text.iter().all(|byte| AUTHORITY.get(usize::from(*byte)).copied().unwrap_or_default())
 }
+
+static AUTHORITY: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte: usize = 0;
+    #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+    #[expect(clippy::cast_possible_truncation, reason = "byte counts to 255")]
+    while byte < 256 {
+        table[byte] = matches!(
+            byte as u8,
+            b'a'..=b'z'
+                | b'A'..=b'Z'
+                | b'0'..=b'9'
+                | b'-'
+                | b'.'
+                | b'_'
+                | b'~'
+                | b'%'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+                | b':'
+                | b'['
+                | b']'
+        );
+        byte += 1;
+    }
+    table
+};
 
 fn is_host_and_port(text: &[u8]) -> bool {
     let Some(colon) = text.iter().rposition(|byte| *byte == b':') else { return false };

@@ -9,7 +9,7 @@ use crate::head::{Fields, RequestHead, ResponseHead, Scheme};
 use crate::hpack::{Encoder, Pseudo};
 use crate::known::Known;
 use crate::method::Method;
-use crate::scan::trim;
+use crate::scan::{is_visible, trim};
 
 /// What the head of a request says beside what is in the head and its edits.
 #[derive(Clone, Copy, Debug)]
@@ -156,13 +156,12 @@ impl SectionWriter {
     /// A target or authority. An edit may have made it of what a client said, so blanks and control
     /// characters are percent-encoded.
     fn visible(&mut self, pseudo: Pseudo, text: &[u8], out: &mut BytesMut) {
-        let is_visible = |byte: &u8| *byte > b' ' && *byte != 0x7f;
-        if text.iter().all(is_visible) {
+        if is_visible(text) {
             return self.encoder.pseudo(pseudo, text, out);
         }
         let mut encoded = Vec::with_capacity(text.len() + 16);
         for byte in text {
-            if is_visible(byte) {
+            if is_visible(std::slice::from_ref(byte)) {
                 encoded.push(*byte);
             } else {
                 encoded.extend_from_slice(format!("%{byte:02X}").as_bytes());
