@@ -1,5 +1,7 @@
 //! HPACK against its specification, RFC 7541.
 
+#![expect(clippy::unwrap_used, reason = "tests may be blunt")]
+
 use bytes::BytesMut;
 use iako_http::hpack::{DecodedField, Decoder, Encoder, FieldSink, HpackError, Pseudo};
 use iako_http::{Field, FieldName, Known, Sensitivity};
@@ -30,8 +32,11 @@ fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(String, String)>, 
     Ok(collect.0.into_iter().map(|(name, value, _)| (name, value)).collect())
 }
 
-/// Decodes blocks in turn; after each the table must count so many bytes.
-fn check(table_bytes_max: usize, blocks: &[(&str, &[(&str, &str)], usize)]) {
+/// A block in hexadecimal, its fields, and what the table counts afterwards.
+type Step<'a> = (&'a str, &'a [(&'a str, &'a str)], usize);
+
+/// Decodes blocks in turn.
+fn check(table_bytes_max: usize, blocks: &[Step<'_>]) {
     let mut decoder = Decoder::new(table_bytes_max);
     for (block, fields, table_bytes) in blocks {
         let decoded = decode(&mut decoder, &unhex(block)).unwrap();

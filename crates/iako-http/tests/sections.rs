@@ -1,5 +1,7 @@
 //! Field sections of HTTP/2: what is read, what is refused and how, and what is written.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests may be blunt")]
+
 use bytes::BytesMut;
 use iako_http::h2::{ConnectProtocol, Ends, ErrorCode, Violation};
 use iako_http::hpack::Pseudo;

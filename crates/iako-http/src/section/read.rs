@@ -246,17 +246,20 @@ impl Section<'_> {
             None => self.append(field.name),
         };
         let value = self.append(field.value);
-        self.entries.push(Entry {
-            name: name.start,
-            value: value.start,
-            value_len: value.len,
-            name_len: u16::try_from(name.len).unwrap_or_default(),
-            known,
-            travels: match field.sensitivity {
-                Sensitivity::Plain => Travels::On,
-                Sensitivity::Sensitive => Travels::Unindexed,
+        crate::scan::push_entry(
+            &mut self.entries,
+            Entry {
+                name: name.start,
+                value: value.start,
+                value_len: value.len,
+                name_len: u16::try_from(name.len).unwrap_or_default(),
+                known,
+                travels: match field.sensitivity {
+                    Sensitivity::Plain => Travels::On,
+                    Sensitivity::Sensitive => Travels::Unindexed,
+                },
             },
-        });
+        );
     }
 
     /// A crumb of `cookie`. Usually all stand side by side, and so do their copies.
@@ -352,7 +355,6 @@ impl<P: PseudoFields> Collect<'_, '_, P> {
         self.regular(field, known)
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest have no rule of their own")]
     fn regular(
         &mut self,
         field: &DecodedField<'_>,

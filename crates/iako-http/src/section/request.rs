@@ -70,7 +70,7 @@ impl RequestPseudo {
     ) -> Result<RequestHead, SectionError> {
         let missing = SectionError::MissingPseudo;
         let host = section.take_host()?;
-        let method = self.method.take().ok_or(missing(Pseudo::Method))?;
+        let method = self.method.take().ok_or_else(|| missing(Pseudo::Method))?;
         let is_connect = method == Method::Connect;
         if self.protocol.is_some() && (!is_connect || connect == ConnectProtocol::Refuse) {
             return Err(SectionError::UnexpectedPseudo(Pseudo::Protocol));
@@ -111,7 +111,7 @@ impl RequestPseudo {
             if self.scheme.is_none() {
                 return Err(missing(Pseudo::Scheme));
             }
-            let path = self.path.ok_or(missing(Pseudo::Path))?;
+            let path = self.path.ok_or_else(|| missing(Pseudo::Path))?;
             head.form = target_form(section.text(path), &head.method)?;
             path
         };

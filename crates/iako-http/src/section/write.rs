@@ -49,8 +49,9 @@ impl SectionWriter {
         section: RequestSection<'_>,
         out: &mut BytesMut,
     ) {
-        let own_protocol = Some(head.protocol.of(&head.fields.bytes));
-        let protocol = section.protocol.or(own_protocol.filter(|protocol| !protocol.is_empty()));
+        let own_protocol = head.protocol.of(&head.fields.bytes);
+        let own_protocol = (!own_protocol.is_empty()).then_some(own_protocol);
+        let protocol = section.protocol.or(own_protocol);
         let method = edits.method(head);
         let is_plain_connect = *method == Method::Connect && protocol.is_none();
         let method = if protocol.is_some() { &Method::Connect } else { method };
