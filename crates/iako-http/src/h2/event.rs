@@ -43,12 +43,6 @@ pub enum Ends {
 }
 
 impl Ends {
-    /// [`Ends::Here`] when so.
-    #[must_use]
-    pub const fn when(here: bool) -> Self {
-        if here { Self::Here } else { Self::Later }
-    }
-
     /// Whether it is [`Ends::Here`].
     #[must_use]
     pub const fn here(self) -> bool {

@@ -70,10 +70,8 @@ impl Settings {
     pub(crate) fn take(&mut self, id: u16, value: u32, peer: Peer) -> Result<(), Violation> {
         match id {
             id::HEADER_TABLE_SIZE => self.header_table_bytes = value,
-            id::ENABLE_PUSH => {
-                if value > 1 || (value == 1 && peer == Peer::Server) {
-                    return Err(Violation::Setting);
-                }
+            id::ENABLE_PUSH if value > 1 || (value == 1 && peer == Peer::Server) => {
+                return Err(Violation::Setting);
             }
             id::MAX_CONCURRENT_STREAMS => self.concurrent_streams_max = value,
             id::INITIAL_WINDOW_SIZE => {
