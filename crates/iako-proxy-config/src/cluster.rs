@@ -273,6 +273,9 @@ pub struct ClusterHttp {
     pub idle_timeout: Option<Duration>,
     /// A connection is closed at this age once its requests end; never when absent.
     pub connection_duration_max: Option<Duration>,
+    /// By up to this share of that age, a connection may be older; drawn for each. Envoy default:
+    /// none.
+    pub connection_duration_jitter: Option<Percent>,
     /// Requests a connection; without limit when absent.
     pub requests_per_connection_max: Option<NonZeroU32>,
     /// Settings of HTTP/2.
@@ -287,6 +290,7 @@ impl Default for ClusterHttp {
             protocol: HttpProtocol::Http1,
             idle_timeout: Some(Duration::from_secs(3600)),
             connection_duration_max: None,
+            connection_duration_jitter: None,
             requests_per_connection_max: None,
             http2: Http2Options::default(),
             preserve_case: false,

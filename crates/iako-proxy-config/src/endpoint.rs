@@ -48,6 +48,9 @@ pub struct LocalityEndpoints {
 pub struct Endpoint {
     /// Where it listens.
     pub address: EndpointAddress,
+    /// Where else it listens, of the other IP family as a rule. A connection is tried to all of them,
+    /// one shortly after the other, and the first that is made is used (RFC 8305).
+    pub additional_addresses: Vec<SocketAddr>,
     /// Its host name, for host rewriting; empty when unknown.
     pub hostname: String,
     /// What the control plane knows of its health.
@@ -64,6 +67,7 @@ impl Endpoint {
     pub fn at(address: SocketAddr) -> Self {
         Self {
             address: EndpointAddress::Socket(address),
+            additional_addresses: Vec::new(),
             hostname: String::new(),
             health: HealthStatus::Unknown,
             weight: NonZeroU32::MIN,

@@ -63,6 +63,9 @@ pub struct HttpConnectionManager {
     pub idle_timeout: Option<Duration>,
     /// A connection is closed at this age; never when absent.
     pub connection_duration_max: Option<Duration>,
+    /// By up to this share of that age, a connection may be older; drawn for each. Envoy default:
+    /// none.
+    pub connection_duration_jitter: Option<Percent>,
     /// A stream is ended at this age; never when absent.
     pub stream_duration_max: Option<Duration>,
     /// Requests a connection; without limit when absent.
@@ -123,6 +126,7 @@ impl HttpConnectionManager {
             request_headers_timeout: None,
             idle_timeout: Some(Duration::from_secs(3600)),
             connection_duration_max: None,
+            connection_duration_jitter: None,
             stream_duration_max: None,
             requests_per_connection_max: None,
             delayed_close_timeout: Duration::from_secs(1),

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
-use iako_types::{CidrRange, Weight};
+use iako_types::{CidrRange, Percent, Weight};
 
 use crate::{AccessLog, DownstreamTransport, HttpConnectionManager, NetworkFilter};
 
@@ -168,6 +168,9 @@ pub struct TcpProxy {
     pub idle_timeout: Option<Duration>,
     /// A connection is closed at this age; never when absent.
     pub duration_max: Option<Duration>,
+    /// By up to this share of that age, a connection may be older; drawn for each. Envoy default:
+    /// none.
+    pub duration_jitter: Option<Percent>,
     /// How often a connection to the cluster is tried. Envoy default: 1.
     pub connect_attempts_max: NonZeroU32,
     /// Whether the client's address chooses the instance, for consistent balancing.
@@ -185,6 +188,7 @@ impl TcpProxy {
             target,
             idle_timeout: Some(Duration::from_secs(3600)),
             duration_max: None,
+            duration_jitter: None,
             connect_attempts_max: NonZeroU32::MIN,
             hash_source_ip: false,
             access_log: Vec::new(),

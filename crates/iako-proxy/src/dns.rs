@@ -86,7 +86,7 @@ pub(crate) async fn keep_resolved<Tell, Telling>(
                 known.insert(name.to_owned(), addresses);
             }
         }
-        let resolved = substitute(&names, &known, &cluster.discovery);
+        let resolved = substitute(&names, &known, &cluster);
         if told.as_ref() != Some(&resolved) {
             if !tell(resolved.clone()).await {
                 return;
@@ -113,32 +113,35 @@ fn hosts(names: &EndpointSet) -> impl Iterator<Item = &str> {
 fn substitute(
     names: &EndpointSet,
     known: &HashMap<String, Vec<IpAddr>>,
-    discovery: &Discovery,
+    cluster: &Cluster,
 ) -> EndpointSet {
-    let limit = if matches!(discovery, Discovery::LogicalDns(_)) { 1 } else { ADDRESSES_MAX };
     let place = |locality: &LocalityEndpoints| {
         let endpoints = locality.endpoints.iter();
         let endpoints =
-            endpoints.flat_map(|endpoint| addresses_of(endpoint, known, limit)).collect();
+            endpoints.flat_map(|endpoint| addresses_of(endpoint, known, cluster)).collect();
         LocalityEndpoints { endpoints, ..locality.clone() }
     };
     EndpointSet { localities: names.localities.iter().map(place).collect(), ..names.clone() }
 }
 
+/// What a name stands for: one endpoint with all the addresses (logical DNS), or one endpoint an
+/// address, which may be reached at one of the other family as well.
 fn addresses_of(
     endpoint: &Endpoint,
     known: &HashMap<String, Vec<IpAddr>>,
-    limit: usize,
+    cluster: &Cluster,
 ) -> Vec<Endpoint> {
     let EndpointAddress::Host { name, port } = &endpoint.address else {
         return vec![endpoint.clone()];
     };
     let mut addresses = known.get(name).cloned().unwrap_or_default();
     // The order of answers turns round; an unchanged set must not look changed.
-    addresses.sort_unstable();
+    let prefers_ipv4 = matches!(cluster.dns.family, DnsFamily::V4Only | DnsFamily::V4Preferred);
+    addresses.sort_unstable_by_key(|address| (address.is_ipv4() != prefers_ipv4, *address));
     addresses.dedup();
-    let at = |ip: IpAddr| Endpoint {
+    let at = |ip: IpAddr, others: Vec<IpAddr>| Endpoint {
         address: EndpointAddress::Socket(SocketAddr::new(ip, *port)),
+        additional_addresses: others.iter().map(|ip| SocketAddr::new(*ip, *port)).collect(),
         hostname: if endpoint.hostname.is_empty() {
             name.clone()
         } else {
@@ -146,7 +149,22 @@ fn addresses_of(
         },
         ..endpoint.clone()
     };
-    addresses.into_iter().take(limit).map(at).collect()
+    if matches!(cluster.discovery, Discovery::LogicalDns(_)) {
+        return addresses
+            .split_first()
+            .map(|(ip, others)| at(*ip, others.to_vec()))
+            .into_iter()
+            .collect();
+    }
+    let of_other_family = |place: usize, ip: IpAddr| {
+        let others = || addresses.iter().filter(move |other| other.is_ipv4() != ip.is_ipv4());
+        let turn = place.checked_rem(others().count())?;
+        others().nth(turn).copied()
+    };
+    (0..)
+        .zip(&addresses)
+        .map(|(place, ip)| at(*ip, of_other_family(place, *ip).into_iter().collect()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -164,9 +182,12 @@ mod tests {
         let places = vec![LocalityEndpoints { endpoints, ..LocalityEndpoints::default() }];
         let names = EndpointSet::new("db", places);
         let addresses = ["192.0.2.7", "192.0.2.3"].map(|text| text.parse().unwrap());
-        let known = HashMap::from([("db.test".to_owned(), addresses.to_vec())]);
+        let set_of = |discovery: fn(EndpointSet) -> Discovery, addresses: &[IpAddr]| {
+            let known = HashMap::from([("db.test".to_owned(), addresses.to_vec())]);
+            substitute(&names, &known, &Cluster::new("db", discovery(names.clone())))
+        };
         let shown = |discovery: fn(EndpointSet) -> Discovery| {
-            let set = substitute(&names, &known, &discovery(names.clone()));
+            let set = set_of(discovery, &addresses);
             let show =
                 |endpoint: &Endpoint| format!("{:?} {}", endpoint.address, endpoint.hostname);
             set.endpoints().map(show).collect::<Vec<_>>()
@@ -175,6 +196,20 @@ mod tests {
         assert_eq!(strict.len(), 3);
         assert_eq!(strict[0], "Socket(192.0.2.3:5432) db.test");
         assert_eq!(shown(Discovery::LogicalDns).len(), 2);
+
+        let both = ["192.0.2.3", "2001:db8::1", "192.0.2.7"].map(|text| text.parse().unwrap());
+        let addresses = |endpoint: &Endpoint| {
+            let others: Vec<_> =
+                endpoint.additional_addresses.iter().map(|other| other.ip().to_string()).collect();
+            let EndpointAddress::Socket(first) = endpoint.address else { panic!("not resolved") };
+            format!("{} {}", first.ip(), others.join(" "))
+        };
+        let set = set_of(Discovery::LogicalDns, &both);
+        assert_eq!(addresses(set.endpoints().next().unwrap()), "2001:db8::1 192.0.2.3 192.0.2.7");
+        let set = set_of(Discovery::StrictDns, &both);
+        let strict: Vec<_> = set.endpoints().take(3).map(addresses).collect();
+        let expected = ["2001:db8::1 192.0.2.3", "192.0.2.3 2001:db8::1", "192.0.2.7 2001:db8::1"];
+        assert_eq!(strict, expected);
     }
 
     #[tokio::test]

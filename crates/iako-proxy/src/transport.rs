@@ -2,9 +2,11 @@
 
 pub(crate) mod client;
 pub(crate) mod connect;
+mod dial;
 pub(crate) mod material;
 mod prefixed;
 pub(crate) mod server;
+pub(crate) mod socket;
 
 use std::{
     io,
@@ -54,6 +56,16 @@ impl Stream {
             Self::Unix(_) | Self::ServerTls(_) | Self::ClientTls(_) | Self::ClientTlsUnix(_) => {
                 Bytes::new()
             }
+        }
+    }
+
+    /// The TCP connection beneath; none on a Unix socket.
+    pub(crate) fn tcp_socket(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream.get_ref()),
+            Self::ServerTls(stream) => Some(stream.get_ref().0.get_ref()),
+            Self::ClientTls(stream) => Some(stream.get_ref().0),
+            Self::Unix(_) | Self::ClientTlsUnix(_) => None,
         }
     }
 

@@ -133,6 +133,14 @@ impl Upstream {
         each!(self, inner => inner.has_sent())
     }
 
+    /// Whether the server closed before anything of the request reached it.
+    pub(crate) fn is_unseen(&self) -> bool {
+        match self {
+            Self::Http1(connection) => connection.is_unseen(),
+            Self::Http2(_) => false,
+        }
+    }
+
     /// Whether the connection had carried requests before: an early close is then the normal race of
     /// an idle connection.
     pub(crate) fn is_reused(&self) -> bool {

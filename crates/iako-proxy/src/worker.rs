@@ -6,10 +6,12 @@ use std::{
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use iako_rt::{LocalScope, Rng};
 use iako_telemetry::{WorkerMetrics, bind_worker};
+use iako_types::Percent;
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::mpsc,
@@ -81,6 +83,15 @@ impl Worker {
         draw(&mut self.rng.borrow_mut())
     }
 
+    /// A time, and by chance up to the share of it longer that `jitter` says, so that what began together
+    /// does not end together.
+    pub(crate) fn spread(&self, time: Duration, jitter: Option<Percent>) -> Duration {
+        let Some(jitter) = jitter else { return time };
+        let share = self.with_rng(Rng::unit) * f64::from(jitter.parts_per_million()) / 1e6;
+        let extra = Duration::try_from_secs_f64(time.as_secs_f64() * share);
+        time.saturating_add(extra.unwrap_or_default())
+    }
+
     /// Lends the buffer that relays read into. The loan must not last over an `await`, and loans do
     /// not nest.
     pub(crate) fn with_scratch<T>(&self, use_it: impl FnOnce(&mut [u8]) -> T) -> T {
@@ -141,6 +152,7 @@ fn run(index: usize, shared: &Arc<Shared>, commands: mpsc::Receiver<Command>) {
     tracing::debug!(index, running = stop.saturating_add(1), "worker started");
     let worker = Rc::new(Worker::new(Arc::clone(shared)));
     runtime.block_on(obey(Rc::clone(&worker), commands));
+    worker.pools.close();
     worker.scope.stop();
     drop(runtime);
     shared.workers_running.fetch_sub(1, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 mod balancer;
 mod edf;
 mod group;
+mod idle;
 mod maglev;
 mod priority;
 mod ring;
@@ -10,4 +11,5 @@ mod state;
 mod view;
 
 pub use balancer::{BalancedEndpoint, Balancer, Pick, PickRequest};
+pub use idle::IdleLearning;
 pub use state::{ActiveRequest, ClusterState, EndpointCounters, EndpointState};

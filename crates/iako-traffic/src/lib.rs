@@ -45,8 +45,8 @@ pub use jwt::{
     WantedJwks,
 };
 pub use lb::{
-    ActiveRequest, BalancedEndpoint, Balancer, ClusterState, EndpointCounters, EndpointState, Pick,
-    PickRequest,
+    ActiveRequest, BalancedEndpoint, Balancer, ClusterState, EndpointCounters, EndpointState,
+    IdleLearning, Pick, PickRequest,
 };
 pub use matching::{Mismatch, header_matches, metadata_matches, mismatch, response_header_matches};
 pub use outlier::{Ejection, EjectionCause, Outcome};

@@ -110,6 +110,7 @@ fn by_own_name(target: &Target<'_>) -> Option<PlannedEndpoint> {
     };
     Some(PlannedEndpoint {
         address,
+        additional_addresses: Vec::new(),
         hostname: host.to_string(),
         health: HealthStatus::Unknown,
         weight: NonZeroU32::MIN,
@@ -134,6 +135,7 @@ fn planned(outlook: &Outlook<'_>, endpoint: &Endpoint) -> PlannedEndpoint {
     let draining = endpoint.labels.contains_key(DRAINING_LABEL);
     PlannedEndpoint {
         address,
+        additional_addresses: Vec::new(),
         hostname,
         health: if draining { HealthStatus::Draining } else { HealthStatus::Healthy },
         weight: NonZeroU32::new(endpoint.weight).unwrap_or(NonZeroU32::MIN),

@@ -198,6 +198,7 @@ fn key_cluster(outlook: &Outlook<'_>, source: &KeySource, name: &str) -> Cluster
     };
     let endpoint = Endpoint {
         address,
+        additional_addresses: Vec::new(),
         hostname: source.host.clone(),
         health: HealthStatus::Unknown,
         weight: std::num::NonZeroU32::MIN,

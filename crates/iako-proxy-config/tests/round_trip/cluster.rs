@@ -27,6 +27,7 @@ pub(crate) fn endpoint_set(name: &str) -> EndpointSet {
     };
     let pipe = Endpoint {
         address: EndpointAddress::Pipe("/tmp/socket".into()),
+        additional_addresses: vec![address("[::1]:1")],
         ..Endpoint::at(address("127.0.0.1:1"))
     };
     let place = LocalityEndpoints {
@@ -134,6 +135,7 @@ fn http() -> ClusterHttp {
         protocol: HttpProtocol::Http2,
         idle_timeout: None,
         connection_duration_max: Some(Duration::from_secs(60)),
+        connection_duration_jitter: Some(Percent::from_whole(20).unwrap()),
         requests_per_connection_max: Some(some(10)),
         http2: Http2Options { concurrent_streams_max: 5, ..Http2Options::default() },
         preserve_case: false,

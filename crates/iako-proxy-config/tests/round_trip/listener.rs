@@ -80,6 +80,7 @@ pub(crate) fn manager(routes: RouteSource) -> HttpConnectionManager {
         request_headers_timeout: Some(Duration::from_secs(2)),
         idle_timeout: None,
         connection_duration_max: Some(Duration::from_secs(3)),
+        connection_duration_jitter: Some(Percent::from_whole(20).unwrap()),
         stream_duration_max: Some(Duration::from_secs(4)),
         requests_per_connection_max: Some(some(9)),
         delayed_close_timeout: Duration::from_secs(6),
@@ -157,6 +158,7 @@ pub(crate) fn listener() -> Listener {
     let tcp = TcpProxy {
         idle_timeout: None,
         duration_max: Some(Duration::from_secs(60)),
+        duration_jitter: Some(Percent::from_whole(10).unwrap()),
         connect_attempts_max: some(3),
         hash_source_ip: true,
         access_log: access_logs(),

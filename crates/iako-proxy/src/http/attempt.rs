@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use iako_http::{ResponseHead, Version};
@@ -19,8 +18,11 @@ use super::failure::Failure;
 use super::forward::Plan;
 use super::pump::PumpError;
 use super::wire::QUEUE_BYTES_MAX;
-use crate::upstream::pool::{AcquireError, Lease, Pools, Want};
+use crate::upstream::pool::{AcquireError, Lease, Pools, Repeat, Want};
 use crate::upstream::{Upstream, UpstreamError};
+
+/// How often a request is sent again within one try, because its connection lost it.
+const REPEATS_MAX: u32 = 2;
 
 /// A try that brought the head of a response.
 #[derive(Debug)]
@@ -150,8 +152,9 @@ impl Exchange<'_> {
         Some(Target { balancer, state, endpoint: TargetEndpoint::Listed(place) })
     }
 
-    /// Gets a connection, sends the request and waits for the head. A kept connection that turns out
-    /// to be closed is replaced once by a new one, where repeating the request is safe.
+    /// Gets a connection, sends the request and waits for the head. A request that its connection
+    /// lost goes to another one of the same endpoint, where it certainly was not processed or may be
+    /// processed twice.
     async fn send(
         &mut self,
         plan: &Plan<'_>,
@@ -159,68 +162,78 @@ impl Exchange<'_> {
         endpoint: &Endpoint,
         downstream: &mut Downstream<'_>,
     ) -> Result<(Lease, ResponseHead), TryFailure> {
-        let authority = self.request.authority().to_owned();
+        let host = if plan.cluster.sends_hosts() {
+            self.request.authority().to_owned()
+        } else {
+            String::new()
+        };
         let want = Want {
             cluster: &plan.cluster,
             endpoint,
-            breakers: plan.breakers(),
-            limits: plan.limits(),
+            state: &target.state,
+            priority: plan.action.priority,
             version: self.request.head.version(),
-            host: &authority,
+            host: &host,
             istio_alpn: plan.istio_alpn,
+            repeat: if plan.idempotent { Repeat::Safe } else { Repeat::Unsafe },
         };
-        let lease = self.acquire(&want, target, downstream).await?;
-        let (ended, lease) = self.ask(plan, lease, downstream).await;
-        let is_safe = match &ended {
-            Err(TryFailure::Repeatable { end: End::Refused, .. }) => true,
-            Err(TryFailure::Repeatable { end: End::Reset, written, .. }) => {
-                plan.idempotent || !written
+        let mut lease = match Pools::take(&self.connection.worker, &want) {
+            Some(lease) => lease,
+            None => self.acquire(plan, &want, downstream).await?,
+        };
+        for _ in 0..REPEATS_MAX {
+            let (ended, used) = self.ask(plan, lease, downstream).await;
+            if !self.is_lost(plan, &ended, &used) {
+                return ended.map(|head| (used, head));
             }
-            Ok(_) | Err(TryFailure::Repeatable { .. } | TryFailure::Final(_)) => false,
-        };
-        if !(is_safe && lease.upstream.is_reused() && self.upload.can_repeat()) {
-            return ended.map(|head| (lease, head));
+            drop(used);
+            self.record.attempts += 1;
+            self.rewind(plan);
+            let worker = std::rc::Rc::clone(&self.connection.worker);
+            let acquiring = Box::pin(Pools::acquire_again(&worker, &want));
+            lease = self.connected(acquiring, downstream).await?;
         }
-        if let Upstream::Http2(stream) = &lease.upstream {
-            stream.retire();
-        }
-        drop(lease);
-        self.record.attempts += 1;
-        self.rewind(plan);
-        let lease = self.acquire_fresh(&want, target, downstream).await?;
         let (ended, lease) = self.ask(plan, lease, downstream).await;
         ended.map(|head| (lease, head))
     }
 
-    async fn acquire(
-        &mut self,
-        want: &Want<'_>,
-        target: &Target,
-        downstream: &mut Downstream<'_>,
-    ) -> Result<Lease, TryFailure> {
-        if let Some(lease) = Pools::take(&self.connection.worker, want) {
-            return Ok(lease);
+    /// Whether a request has to be sent once more, and can be: the server refused it, or closed a
+    /// connection that had been idle while the request was on its way.
+    fn is_lost(
+        &self,
+        plan: &Plan<'_>,
+        ended: &Result<ResponseHead, TryFailure>,
+        lease: &Lease,
+    ) -> bool {
+        let Err(TryFailure::Repeatable { failure, end, written }) = ended else { return false };
+        if let Failure::Upstream(error) = failure {
+            lease.failed(error);
         }
-        let worker = std::rc::Rc::clone(&self.connection.worker);
-        let acquiring = Box::pin(Pools::acquire(&worker, want));
-        self.connected(acquiring, target, downstream).await
+        let is_safe = match end {
+            End::Refused => true,
+            End::Reset => lease.upstream.is_reused() && (plan.idempotent || !written),
+            End::ConnectFailed | End::Timeout => false,
+        };
+        is_safe && self.upload.can_repeat()
     }
 
-    async fn acquire_fresh(
+    /// Waits for a connection; the time that the response may take runs.
+    async fn acquire(
         &mut self,
+        plan: &Plan<'_>,
         want: &Want<'_>,
-        target: &Target,
         downstream: &mut Downstream<'_>,
     ) -> Result<Lease, TryFailure> {
+        self.note_request_end(plan);
+        self.deadlines.per_try = None;
         let worker = std::rc::Rc::clone(&self.connection.worker);
-        let acquiring = Box::pin(Pools::acquire_fresh(&worker, want));
-        self.connected(acquiring, target, downstream).await
+        let acquiring = Box::pin(Pools::acquire(&worker, want));
+        self.connected(acquiring, downstream).await
     }
 
     async fn connected(
         &mut self,
         acquiring: impl Future<Output = Result<Lease, AcquireError>>,
-        target: &Target,
         downstream: &mut Downstream<'_>,
     ) -> Result<Lease, TryFailure> {
         let mut acquiring = pin!(acquiring);
@@ -233,19 +246,13 @@ impl Exchange<'_> {
         .await;
         match acquired {
             Err(failure) => Err(TryFailure::Final(failure)),
-            Ok(Ok(lease)) => {
-                target.state.counters.connections.fetch_add(1, Relaxed);
-                Ok(lease)
-            }
+            Ok(Ok(lease)) => Ok(lease),
             Ok(Err(AcquireError::Overflow)) => {
                 // No endpoint was asked.
                 self.record.host = None;
                 Err(TryFailure::Final(Failure::Overflow(iako_traffic::Overflow::Pending)))
             }
-            Ok(Err(AcquireError::Connect(error))) => {
-                target.state.counters.connect_failures.fetch_add(1, Relaxed);
-                Err(connect_failed(Failure::Connect(error)))
-            }
+            Ok(Err(AcquireError::Connect(error))) => Err(connect_failed(Failure::Connect(error))),
             Ok(Err(AcquireError::Greeting(error))) => Err(connect_failed(Failure::Greeting(error))),
         }
     }
@@ -258,10 +265,11 @@ impl Exchange<'_> {
         downstream: &mut Downstream<'_>,
     ) -> (Result<ResponseHead, TryFailure>, Lease) {
         let version = lease.upstream.version();
-        self.record.upstream = Some(std::rc::Rc::clone(&lease.facts));
+        if let Some(address) = lease.facts().other_address {
+            self.record.host = Some(EndpointAddress::Socket(address));
+        }
+        self.record.upstream = Some(std::rc::Rc::clone(lease.facts()));
         self.record.upstream_version = Some(version);
-        plan.cluster.stats.rq_total.inc();
-        plan.cluster.stats.rq_active.inc();
         if let Some(method) = self.tunnel_method(plan.content, version) {
             self.request.edits.method = Some(method);
         }
@@ -278,7 +286,6 @@ impl Exchange<'_> {
             }
             Err(error) => Err(TryFailure::Final(Failure::Upstream(error))),
         };
-        plan.cluster.stats.rq_active.dec();
         (ended, lease)
     }
 
@@ -460,7 +467,7 @@ fn lost(error: UpstreamError, upstream: &Upstream) -> TryFailure {
             return TryFailure::Final(Failure::Upstream(error));
         }
     };
-    let written = upstream.has_sent();
+    let written = upstream.has_sent() && !upstream.is_unseen();
     TryFailure::Repeatable { failure: Failure::Upstream(error), end, written }
 }
 

@@ -203,7 +203,7 @@ mod tests {
         let refused = std::io::Error::from_raw_os_error(111);
         let connect = ConnectError::Connect { endpoint: "127.0.0.1:1".into(), source: refused };
         assert_eq!(
-            shown(Failure::Connect(connect)),
+            shown(Failure::Connect(connect.into())),
             (
                 503,
                 format!("{prefix}remote connection failure"),

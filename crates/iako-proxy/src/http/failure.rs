@@ -1,11 +1,14 @@
 //! Why an exchange did not end with the upstream's whole answer.
 
+use std::sync::Arc;
+
 use iako_telemetry::{ResponseFlag, ResponseFlags};
 use iako_traffic::Overflow;
 
 use super::downstream::DownstreamError;
 use crate::transport::ConnectError;
 use crate::upstream::UpstreamError;
+use crate::upstream::h2::GreetingError;
 
 /// A cause, with the facts that its answer needs. [`super::error_response`] is the only place that
 /// turns one into a response.
@@ -28,10 +31,10 @@ pub(crate) enum Failure {
     Overflow(#[from] Overflow),
     /// No connection could be made.
     #[error("no connection to the upstream")]
-    Connect(#[from] ConnectError),
+    Connect(#[from] Arc<ConnectError>),
     /// The server accepted the connection and did not take HTTP/2.
     #[error("the upstream does not speak HTTP/2")]
-    Greeting(#[source] h2::Error),
+    Greeting(#[source] Arc<GreetingError>),
     /// The request was lost before its response began.
     #[error("the upstream gave no response")]
     Upstream(#[source] UpstreamError),

@@ -14,7 +14,7 @@ use iako_traffic::PickRequest;
 
 use super::downstream::Content;
 use crate::upstream::UpstreamError;
-use crate::upstream::pool::{AcquireError, Pools, Want};
+use crate::upstream::pool::{AcquireError, Pools, Repeat, Want};
 use crate::worker::Worker;
 
 /// Longest answer that is taken. Key sets are a few KiB.
@@ -60,11 +60,12 @@ pub(crate) async fn get(
     let want = Want {
         cluster,
         endpoint: &pick.endpoint.endpoint,
-        breakers: cluster.state.breakers(RoutePriority::Default),
-        limits: &cluster.config.circuit_breakers.default,
+        state: &pick.endpoint.state,
+        priority: RoutePriority::Default,
         version: Version::Http11,
         host: head.authority(),
         istio_alpn: false,
+        repeat: Repeat::Unsafe,
     };
     let mut lease = Pools::acquire(worker, &want).await?;
     let upstream = &mut lease.upstream;

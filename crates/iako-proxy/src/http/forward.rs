@@ -71,9 +71,8 @@ impl Exchange<'_> {
             let mirrors: Vec<_> = route.mirrors(&mut draw).collect();
             (RetryState::new(route.retry_policy(), &facts), mirrors)
         };
-        let repeatable =
-            if retry.is_some() || plan.idempotent { Repeatable::Yes } else { Repeatable::No };
-        self.upload = Upload::new(repeatable);
+        // Even a request that is not retried may be lost before the server saw it.
+        self.upload = Upload::new(Repeatable::Yes);
         if matches!(plan.content, Content::None | Content::Tunnel) {
             self.upload.skip();
         }

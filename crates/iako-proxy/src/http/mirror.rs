@@ -15,7 +15,7 @@ use super::downstream::Content;
 use super::exchange::Exchange;
 use crate::snapshot::UpstreamCluster;
 use crate::upstream::Upstream;
-use crate::upstream::pool::{Pools, Want};
+use crate::upstream::pool::{Pools, Repeat, Want};
 use crate::worker::Worker;
 
 /// Pieces of content that may wait for a slow mirror; a mirror that falls behind further is given up.
@@ -90,11 +90,12 @@ impl Copy {
         let want = Want {
             cluster: &self.cluster,
             endpoint: &pick.endpoint.endpoint,
-            breakers: self.cluster.state.breakers(RoutePriority::Default),
-            limits: &self.cluster.config.circuit_breakers.default,
+            state: &pick.endpoint.state,
+            priority: RoutePriority::Default,
             version: self.head.version(),
             host: self.edits.authority(&self.head),
             istio_alpn: self.cluster.config.metadata.alpn_override,
+            repeat: Repeat::Unsafe,
         };
         let text = |error: &dyn std::error::Error| error.to_string();
         let mut lease = Pools::acquire(&self.worker, &want).await.map_err(|e| text(&e))?;

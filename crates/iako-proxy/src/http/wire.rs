@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
 
-use crate::transport::Stream;
+use crate::transport::{Stream, socket};
 
 /// What a direction may hold before its source is no longer read. Together with one read it bounds
 /// the memory of an exchange, whatever the size of the message.
@@ -90,6 +90,16 @@ impl Wire {
     pub(crate) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flush(context))?;
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    /// Whether nothing has come, as the system knows. True for what is no TCP.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.stream.tcp_socket().is_none_or(socket::is_quiet)
+    }
+
+    /// What the peer's system has acknowledged.
+    pub(crate) fn bytes_acknowledged(&self) -> Option<u64> {
+        self.stream.tcp_socket().and_then(socket::bytes_acknowledged)
     }
 
     /// Gives back memory that an idle connection does not need.

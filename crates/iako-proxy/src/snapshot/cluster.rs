@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
-use iako_proxy_config::{Cluster, Discovery, Endpoint, EndpointSet, UpstreamTransport};
+use iako_proxy_config::{
+    Cluster, Discovery, Endpoint, EndpointSet, TransportMatch, UpstreamTransport,
+};
 use iako_rt::{Rng, clock};
 use iako_telemetry::{ServiceLabels, StatsRegistry};
 use iako_traffic::{Balancer, ClusterState};
@@ -29,6 +31,7 @@ pub(crate) struct UpstreamCluster {
     balancer: ArcSwap<Balancer>,
     transport: ClusterTransport,
     matches: Vec<ClusterTransport>,
+    sends_hosts: bool,
 }
 
 /// How bytes get to endpoints.
@@ -46,6 +49,11 @@ impl ClusterTransport {
             UpstreamTransport::Raw => Self::Raw,
             UpstreamTransport::Tls(tls) => Self::Tls(Arc::new(ClientTlsSlot::new((**tls).clone()))),
         }
+    }
+
+    /// Whether the host of a request becomes the server name.
+    fn sends_hosts(&self) -> bool {
+        matches!(self, Self::Tls(slot) if slot.settings().auto_sni)
     }
 
     /// Whether bytes are encrypted.
@@ -72,19 +80,23 @@ impl UpstreamCluster {
             || ServiceLabels::from_host(host_in_name(&config.name)),
             |service| ServiceLabels::new(&service.host, &service.name, &service.namespace),
         );
+        let transport = ClusterTransport::new(&config.transport);
+        let matches: Vec<ClusterTransport> = config
+            .transport_matches
+            .iter()
+            .map(|one| ClusterTransport::new(&one.transport))
+            .collect();
+        let sends_hosts = matches.iter().chain([&transport]).any(ClusterTransport::sends_hosts);
         Self {
+            sends_hosts,
             id,
             name: config.name.as_str().into(),
             service,
             stats: ClusterStats::new(stats, config.stat_name()),
             state,
             balancer: ArcSwap::from_pointee(balancer),
-            transport: ClusterTransport::new(&config.transport),
-            matches: config
-                .transport_matches
-                .iter()
-                .map(|one| ClusterTransport::new(&one.transport))
-                .collect(),
+            transport,
+            matches,
             config,
         }
     }
@@ -135,16 +147,28 @@ impl UpstreamCluster {
     /// cluster's own transport. Source: `Cluster.transport_socket_matches`.
     #[must_use]
     pub(crate) fn transport_for(&self, endpoint: &Endpoint) -> &ClusterTransport {
+        let fitting = self.fitting_match(endpoint);
+        fitting.and_then(|place| self.matches.get(place)).unwrap_or(&self.transport)
+    }
+
+    /// A number that tells the transports of the cluster apart.
+    #[must_use]
+    pub(crate) fn transport_number(&self, endpoint: &Endpoint) -> u64 {
+        self.fitting_match(endpoint).map_or(0, |place| place as u64 + 1)
+    }
+
+    fn fitting_match(&self, endpoint: &Endpoint) -> Option<usize> {
         let facts = &endpoint.metadata.transport_match;
-        let fits = |criteria: &std::collections::BTreeMap<String, String>| {
-            criteria.iter().all(|(key, value)| facts.get(key) == Some(value))
+        let fits = |rule: &TransportMatch| {
+            rule.criteria.iter().all(|(key, value)| facts.get(key) == Some(value))
         };
-        let rules = self.config.transport_matches.iter().zip(&self.matches);
-        rules
-            .filter(|(rule, _)| fits(&rule.criteria))
-            .map(|(_, transport)| transport)
-            .next()
-            .unwrap_or(&self.transport)
+        self.config.transport_matches.iter().position(fits)
+    }
+
+    /// Whether connections differ by the host of the request that they are opened for.
+    #[must_use]
+    pub(crate) const fn sends_hosts(&self) -> bool {
+        self.sends_hosts
     }
 
     /// Every TLS setting of the cluster.

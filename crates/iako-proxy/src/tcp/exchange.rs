@@ -180,7 +180,9 @@ async fn carry(
     }
     let limits = Limits {
         idle: service.config.idle_timeout,
-        until: service.config.duration_max.map(|limit| downstream.accepted + limit),
+        until: service.config.duration_max.map(|limit| {
+            downstream.accepted + worker.spread(limit, service.config.duration_jitter)
+        }),
         report: REPORT_INTERVAL,
     };
     let drain = downstream.drain().clone();

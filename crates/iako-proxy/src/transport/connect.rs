@@ -3,15 +3,17 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use iako_identity::{PeerError, PeerIdentity, TlsClient, TlsError};
-use iako_proxy_config::{Cluster, Endpoint, EndpointAddress, TcpKeepalive};
+use iako_proxy_config::{Endpoint, EndpointAddress};
 use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpSocket, TcpStream, UnixStream},
+    net::UnixStream,
 };
 
-use super::{Stream, client::ClientTlsSlot, material::MaterialError, server::version_name};
+use super::{
+    Stream, client::ClientTlsSlot, dial::dial, material::MaterialError, server::version_name,
+};
 use crate::snapshot::{ClusterTransport, Security, UpstreamCluster};
 
 /// What a single connection may change of its cluster's settings.
@@ -34,6 +36,8 @@ pub(crate) struct Connected {
     pub(crate) peer: Option<Arc<PeerIdentity>>,
     /// Our side of the connection; none on a Unix socket.
     pub(crate) local: Option<SocketAddr>,
+    /// The server's address, one of those of the endpoint; none on a Unix socket.
+    pub(crate) remote: Option<SocketAddr>,
     /// The version of TLS, such as `TLSv1.3`; empty without.
     pub(crate) tls_version: &'static str,
 }
@@ -168,8 +172,10 @@ async fn attempt(
     match &endpoint.address {
         EndpointAddress::Host { name, .. } => Err(ConnectError::Unresolved { name: name.clone() }),
         EndpointAddress::Socket(address) => {
-            let socket = connect_tcp(*address, &cluster.config).await.map_err(failed)?;
+            let others = &endpoint.additional_addresses;
+            let socket = dial(*address, others, &cluster.config).await.map_err(failed)?;
             let local = socket.local_addr().ok();
+            let remote = socket.peer_addr().ok();
             let connected = match transport {
                 ClusterTransport::Raw => plain(Stream::tcp(socket)),
                 ClusterTransport::Tls(tls) => {
@@ -177,7 +183,7 @@ async fn attempt(
                     handshake(socket, tls, endpoint, options, wrap).await?
                 }
             };
-            Ok(Connected { local, ..connected })
+            Ok(Connected { local, remote, ..connected })
         }
         EndpointAddress::Pipe(path) => {
             let socket = UnixStream::connect(path).await.map_err(failed)?;
@@ -193,36 +199,7 @@ async fn attempt(
 }
 
 const fn plain(stream: Stream) -> Connected {
-    Connected { stream, alpn: None, peer: None, local: None, tls_version: "" }
-}
-
-async fn connect_tcp(address: SocketAddr, cluster: &Cluster) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_nodelay(true)?;
-    if let Some(local) = cluster.bind_address
-        && local.is_ipv4() == address.is_ipv4()
-    {
-        socket.set_reuseaddr(true)?;
-        socket.bind(local)?;
-    }
-    if let Some(keepalive) = &cluster.tcp_keepalive {
-        set_keepalive(&socket, keepalive)?;
-    }
-    socket.connect(address).await
-}
-
-fn set_keepalive(socket: &TcpSocket, settings: &TcpKeepalive) -> io::Result<()> {
-    let mut keepalive = socket2::TcpKeepalive::new();
-    if let Some(time) = settings.time {
-        keepalive = keepalive.with_time(time);
-    }
-    if let Some(interval) = settings.interval {
-        keepalive = keepalive.with_interval(interval);
-    }
-    if let Some(probes) = settings.probes {
-        keepalive = keepalive.with_retries(probes.get());
-    }
-    socket2::SockRef::from(socket).set_tcp_keepalive(&keepalive)
+    Connected { stream, alpn: None, peer: None, local: None, remote: None, tls_version: "" }
 }
 
 async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(

@@ -25,6 +25,11 @@ impl<S> Prefixed<S> {
         Self { prefix, inner }
     }
 
+    /// The socket.
+    pub(crate) const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
     /// Takes what was read ahead; reading goes on at the socket.
     pub(crate) fn take_prefix(&mut self) -> Bytes {
         std::mem::take(&mut self.prefix)

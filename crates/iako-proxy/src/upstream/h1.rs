@@ -1,13 +1,15 @@
 //! A request on an HTTP/1 connection.
 
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use iako_http::{
-    BodyEncoder, BodyEvent, ConnectionField, Fields, Framing, HeaderEdits, Limits, Method,
+    BodyEncoder, BodyEvent, ConnectionField, Fields, Framing, HeaderEdits, Known, Limits, Method,
     NameCase, ParseError, Persistence, RequestEdits, RequestHead, ResponseDecoder, ResponseHead,
     ResponseTo, Wire as WireForm, write_request_head,
 };
+use iako_rt::clock;
 
 use super::UpstreamError;
 use crate::http::downstream::Content;
@@ -26,6 +28,15 @@ pub(crate) struct Http1Upstream {
     sent: Sent,
     persistence: Persistence,
     tunnel: Tunnel,
+    /// When the last response ended.
+    done_at: Instant,
+    /// For how long the server says it keeps the connection.
+    announced_idle: Option<Duration>,
+    /// What the server's system had acknowledged before the current request, where that has to be
+    /// known.
+    acknowledged: Option<u64>,
+    /// The server has said that nothing more comes.
+    is_ended: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +73,10 @@ impl Http1Upstream {
             sent: Sent::Nothing,
             persistence: Persistence::KeepAlive,
             tunnel: Tunnel::No,
+            done_at: clock::now(),
+            announced_idle: None,
+            acknowledged: None,
+            is_ended: false,
         }
     }
 
@@ -72,6 +87,9 @@ impl Http1Upstream {
         content: Content,
     ) -> Result<(), UpstreamError> {
         let method = edits.method(head);
+        if self.is_reused() && !method.is_idempotent() {
+            self.acknowledged = self.wire.bytes_acknowledged();
+        }
         let upgrade = head.upgrade().filter(|_| content == Content::Tunnel);
         let (framing, encoder) = match content {
             Content::None if !method.is_bodiless() => (Framing::Length(0), BodyEncoder::Empty),
@@ -160,6 +178,7 @@ impl Http1Upstream {
 
     fn begin_response(&mut self, head: &ResponseHead) {
         self.persistence = head.persistence();
+        self.announced_idle = head.fields().text(Known::KeepAlive).and_then(timeout_in);
         if head.length() == iako_http::BodyLength::Tunnel {
             self.tunnel = Tunnel::Open;
             self.encoder = BodyEncoder::Raw;
@@ -172,6 +191,9 @@ impl Http1Upstream {
     ) -> Poll<Result<BodyEvent, UpstreamError>> {
         loop {
             if let Some(event) = self.decoder.body(&mut self.wire.input)? {
+                if matches!(event, BodyEvent::End) {
+                    self.done_at = clock::now();
+                }
                 return Poll::Ready(Ok(event));
             }
             ready!(self.poll_more(context))?;
@@ -179,7 +201,13 @@ impl Http1Upstream {
     }
 
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
-        match ready!(self.wire.poll_fill(context)) {
+        let filled = ready!(self.wire.poll_fill(context));
+        self.is_ended = match &filled {
+            Ok(count) => *count == 0,
+            // TLS without its own end: what matters is that of the connection beneath.
+            Err(error) => error.kind() == std::io::ErrorKind::UnexpectedEof,
+        };
+        match filled {
             Ok(0) if self.wire.input.is_empty() && self.decoder.is_body_done() => {
                 Poll::Ready(Err(UpstreamError::Closed(None)))
             }
@@ -197,6 +225,30 @@ impl Http1Upstream {
         self.served > 0
     }
 
+    /// Whether the server closed its side before any byte of the current request had reached its
+    /// system, so that it cannot have looked at it.
+    ///
+    /// The packet that ends the server's side also says what has been received. When that was nothing
+    /// of the request, what comes later finds a socket that is closed for good, or one half closed,
+    /// on which no answer could be sent. An abort without such an end proves nothing, nor does an
+    /// acknowledgement from somebody in between: then the request counts as seen.
+    pub(crate) fn is_unseen(&self) -> bool {
+        self.is_ended
+            && self.wire.input.is_empty()
+            && self.acknowledged.is_some()
+            && self.acknowledged == self.wire.bytes_acknowledged()
+    }
+
+    /// When the last response ended: the server's idle time has run since then.
+    pub(crate) fn done_at(&self) -> Instant {
+        self.done_at
+    }
+
+    /// For how long the server said it keeps the connection, with its last response.
+    pub(crate) fn announced_idle(&self) -> Option<Duration> {
+        self.announced_idle
+    }
+
     /// Whether the connection is clean and may carry another request.
     pub(crate) fn is_reusable(&self) -> bool {
         self.persistence == Persistence::KeepAlive
@@ -211,6 +263,7 @@ impl Http1Upstream {
     pub(crate) fn rest(&mut self) -> u32 {
         self.served += 1;
         self.sent = Sent::Nothing;
+        self.acknowledged = None;
         self.wire.rest();
         self.served
     }
@@ -220,8 +273,46 @@ impl Http1Upstream {
     pub(crate) fn poll_stale(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.wire.poll_fill(context).map(|_| ())
     }
+
+    /// Whether an idle connection is known to be of no more use.
+    pub(crate) fn is_stale(&mut self) -> bool {
+        self.poll_stale(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    /// Whether nothing at all has come, not even what this worker has not been told of yet. Costs a
+    /// system call.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.wire.is_quiet()
+    }
+}
+
+/// The `timeout` of a `keep-alive` field, such as `timeout=5, max=100`.
+fn timeout_in(field: &str) -> Option<Duration> {
+    let mut parameters = field.split(',').filter_map(|parameter| parameter.split_once('='));
+    let (_, seconds) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn closed_or_protocol(error: ParseError) -> UpstreamError {
     if error == ParseError::Truncated { UpstreamError::Closed(None) } else { error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_announced_idle_time_is_read() {
+        let cases = [
+            ("timeout=5", Some(5)),
+            ("timeout=5, max=100", Some(5)),
+            ("max=100,Timeout = 60", Some(60)),
+            ("timeout=", None),
+            ("timeout=-1", None),
+            ("300", None),
+        ];
+        for (field, seconds) in cases {
+            assert_eq!(timeout_in(field), seconds.map(Duration::from_secs), "{field}");
+        }
+    }
 }

@@ -5,7 +5,6 @@ use std::future::Future as _;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
@@ -19,16 +18,15 @@ use crate::http::downstream::Content;
 use crate::http::stream::{Ends, Incoming, Outgoing, StreamError};
 use crate::transport::Stream;
 
+/// Why an HTTP/2 connection could not begin.
+pub(crate) type GreetingError = h2::Error;
+
 /// An HTTP/2 connection that many requests of a worker share. Its driver is a task of the worker.
 #[derive(Debug)]
 pub(crate) struct Http2Connection {
     sender: SendRequest<Bytes>,
     live: Rc<Live>,
     streams_max: usize,
-    /// When it was established.
-    pub(crate) since: Instant,
-    /// It is closed after so long without requests.
-    pub(crate) idle_timeout: Option<Duration>,
 }
 
 /// What requests and the driver tell each other.
@@ -37,7 +35,6 @@ struct Live {
     streams: Cell<usize>,
     opened: Cell<u32>,
     ended: Cell<bool>,
-    idle_since: Cell<Option<Instant>>,
 }
 
 impl Http2Connection {
@@ -66,9 +63,7 @@ impl Http2Connection {
             told.ended.set(true);
         };
         let streams_max = usize::try_from(options.concurrent_streams_max).unwrap_or(usize::MAX);
-        let since = iako_rt::clock::now();
-        let idle_timeout = settings.idle_timeout;
-        Ok((Self { sender, live, streams_max, since, idle_timeout }, driver))
+        Ok((Self { sender, live, streams_max }, driver))
     }
 
     /// Whether another request can be put on it now.
@@ -77,19 +72,9 @@ impl Http2Connection {
         !self.live.ended.get() && self.live.streams.get() < self.streams_max.min(peer_max)
     }
 
-    /// Whether it is of no more use.
-    pub(crate) fn is_ended(&self) -> bool {
-        self.live.ended.get()
-    }
-
     /// Requests that it carried.
     pub(crate) fn opened(&self) -> u32 {
         self.live.opened.get()
-    }
-
-    /// Since when it carries no request; `None` while it does.
-    pub(crate) fn idle_since(&self) -> Option<Instant> {
-        if self.live.streams.get() > 0 { None } else { self.live.idle_since.get() }
     }
 
     /// Makes room for one request.
@@ -115,7 +100,6 @@ struct Slot(Rc<Live>);
 impl Drop for Slot {
     fn drop(&mut self) {
         self.0.streams.set(self.0.streams.get().saturating_sub(1));
-        self.0.idle_since.set(Some(iako_rt::clock::now()));
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 use iako_proxy_config::{EndpointAddress, RoutePriority};
 use parking_lot::Mutex;
 
+use super::idle::IdleLearning;
 use crate::Breakers;
 
 /// What is known of a cluster while the proxy runs. Keep one a cluster name, for the life of the
@@ -88,6 +89,8 @@ pub struct EndpointState {
     active: AtomicU32,
     /// What was counted since the instance is known.
     pub counters: EndpointCounters,
+    /// How long it lets connections idle.
+    pub idle: IdleLearning,
     pub(crate) ejected: AtomicBool,
     /// When the ejection began, in nanoseconds of the cluster's time.
     pub(crate) ejected_at: AtomicU64,

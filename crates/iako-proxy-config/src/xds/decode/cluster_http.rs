@@ -133,6 +133,10 @@ fn common_options(
         None,
         &at.field("max_connection_duration"),
     )?;
+    http.connection_duration_jitter = common
+        .max_connection_duration_jitter
+        .map(|jitter| wire::percent(jitter.value, &at.field("max_connection_duration_jitter")))
+        .transpose()?;
     // Zero means without limit, as absence does.
     http.requests_per_connection_max =
         common.max_requests_per_connection.and_then(std::num::NonZeroU32::new);

@@ -99,6 +99,11 @@ fn endpoint(one: &pb::LbEndpoint, names: Names, at: &At<'_>) -> Result<Endpoint,
     let weight = one.load_balancing_weight.unwrap_or(1);
     Ok(Endpoint {
         address: address(endpoint.address.as_ref(), names, &at_endpoint.field("address"))?,
+        additional_addresses: wire::list(
+            &endpoint.additional_addresses,
+            &at_endpoint.field("additional_addresses"),
+            |one, at| wire::socket_address(one.address.as_ref(), &at.field("address")),
+        )?,
         hostname: endpoint.hostname.clone(),
         health: health(one.health_status, &at.field("health_status"))?,
         weight: wire::non_zero(weight, &at.field("load_balancing_weight"))?,

@@ -212,6 +212,10 @@ fn limits(
         None,
         &at.field("max_connection_duration"),
     )?;
+    value.connection_duration_jitter = common
+        .max_connection_duration_jitter
+        .map(|jitter| wire::percent(jitter.value, &at.field("max_connection_duration_jitter")))
+        .transpose()?;
     value.stream_duration_max =
         wire::limit(common.max_stream_duration.as_ref(), None, &at.field("max_stream_duration"))?;
     value.requests_per_connection_max =

@@ -99,6 +99,11 @@ fn tcp_proxy(config: &network::tcp_proxy::v3::TcpProxy, at: &At<'_>) -> Result<T
         None,
         &at.field("max_downstream_connection_duration"),
     )?;
+    let at_jitter = at.field("max_downstream_connection_duration_jitter_percentage");
+    value.duration_jitter = config
+        .max_downstream_connection_duration_jitter_percentage
+        .map(|jitter| wire::percent(jitter.value, &at_jitter))
+        .transpose()?;
     if let Some(attempts) = config.max_connect_attempts {
         value.connect_attempts_max = wire::non_zero(attempts, &at.field("max_connect_attempts"))?;
     }

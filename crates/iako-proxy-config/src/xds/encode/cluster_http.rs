@@ -23,6 +23,10 @@ pub(super) fn protocol_options(value: &Cluster) -> BTreeMap<String, Any> {
         common_http_protocol_options: Some(core::HttpProtocolOptions {
             idle_timeout: wire::limit(value.http.idle_timeout),
             max_connection_duration: value.http.connection_duration_max.map(wire::duration),
+            max_connection_duration_jitter: value
+                .http
+                .connection_duration_jitter
+                .map(wire::percent),
             max_requests_per_connection: value
                 .http
                 .requests_per_connection_max

@@ -58,6 +58,13 @@ fn endpoint(value: &Endpoint) -> pb::LbEndpoint {
         host_identifier: Some(pb::lb_endpoint::HostIdentifier::Endpoint(pb::Endpoint {
             address: Some(address(&value.address)),
             hostname: value.hostname.clone(),
+            additional_addresses: value
+                .additional_addresses
+                .iter()
+                .map(|address| pb::endpoint::AdditionalAddress {
+                    address: Some(wire::address(*address)),
+                })
+                .collect(),
             ..Default::default()
         })),
     }

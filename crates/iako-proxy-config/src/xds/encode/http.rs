@@ -132,6 +132,7 @@ fn limits(value: &HttpConnectionManager, message: &mut pb::HttpConnectionManager
     message.common_http_protocol_options = Some(core::HttpProtocolOptions {
         idle_timeout: wire::limit(value.idle_timeout),
         max_connection_duration: value.connection_duration_max.map(wire::duration),
+        max_connection_duration_jitter: value.connection_duration_jitter.map(wire::percent),
         max_headers_count: Some(value.headers_max),
         max_stream_duration: value.stream_duration_max.map(wire::duration),
         headers_with_underscores_action: underscores.into(),

@@ -78,6 +78,9 @@ fn tcp_proxy(value: &TcpProxy) -> tcp::TcpProxy {
         cluster_specifier: Some(target),
         idle_timeout: wire::limit(value.idle_timeout),
         max_downstream_connection_duration: value.duration_max.map(wire::duration),
+        max_downstream_connection_duration_jitter_percentage: value
+            .duration_jitter
+            .map(wire::percent),
         max_connect_attempts: Some(value.connect_attempts_max.get())
             .filter(|attempts| *attempts != 1),
         hash_policy: if value.hash_source_ip { vec![source_ip] } else { Vec::new() },

@@ -277,7 +277,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         honoured: &["tcp_keepalive"],
         warned: &[
             ("statistics only", &["set_local_interface_name_on_upstream_connections"]),
-            ("addresses are tried in their order", &["happy_eyeballs_config"]),
+            ("the families of addresses take turns", &["happy_eyeballs_config"]),
         ],
         refused: &[],
     },
@@ -430,11 +430,16 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[("write an endpoint", &["endpoint_name"])],
     },
     MessageSupport {
+        name: "envoy.config.endpoint.v3.Endpoint.AdditionalAddress",
+        honoured: &["address"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
         name: "envoy.config.endpoint.v3.Endpoint",
-        honoured: &["address", "hostname"],
+        honoured: &["address", "hostname", "additional_addresses"],
         warned: &[
             ("there are no active health checks", &["health_check_config"]),
-            ("the first address is used", &["additional_addresses"]),
             ("statistics only", &["observability_name"]),
         ],
         refused: &[],

@@ -140,15 +140,13 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         honoured: &[
             "idle_timeout",
             "max_connection_duration",
+            "max_connection_duration_jitter",
             "max_headers_count",
             "max_stream_duration",
             "headers_with_underscores_action",
             "max_requests_per_connection",
         ],
-        warned: &[
-            ("connections end at one age", &["max_connection_duration_jitter"]),
-            ("heads are bounded by the proxy itself", &["max_response_headers_kb"]),
-        ],
+        warned: &[("heads are bounded by the proxy itself", &["max_response_headers_kb"])],
         refused: &[],
     },
     MessageSupport {

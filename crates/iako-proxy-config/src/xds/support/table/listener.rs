@@ -317,6 +317,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "max_connect_attempts",
             "hash_policy",
             "max_downstream_connection_duration",
+            "max_downstream_connection_duration_jitter_percentage",
         ],
         warned: &[
             ("clusters are never fetched on demand", &["on_demand"]),
@@ -328,10 +329,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
                     "flush_access_log_on_connected",
                     "access_log_options",
                 ],
-            ),
-            (
-                "connections end at one age",
-                &["max_downstream_connection_duration_jitter_percentage"],
             ),
             ("connections drain with their listener", &["check_drain_close"]),
             (

@@ -1,0 +1,144 @@
+//! TCP connections to an endpoint that may have several addresses.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use iako_proxy_config::{Cluster, TcpKeepalive};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// Silence of one address after which the next is tried, too. RFC 8305 §5 recommends it; Envoy waits
+/// 300 ms.
+const STAGGER: Duration = Duration::from_millis(250);
+/// Addresses of one endpoint that are tried.
+const ADDRESSES_MAX: usize = 16;
+
+/// Connects to the first of these addresses that answers. With several, the families take turns, a
+/// failure makes room for the next at once, and silence soon does (RFC 8305).
+///
+/// The caller bounds the time of them all.
+pub(super) async fn dial(
+    first: SocketAddr,
+    others: &[SocketAddr],
+    cluster: &Cluster,
+) -> io::Result<TcpStream> {
+    if others.is_empty() {
+        return connect(first, cluster).await;
+    }
+    let mut left = in_turns(first, others).into_iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    loop {
+        match left.next() {
+            Some(address) => attempts.push(Box::pin(connect(address, cluster))),
+            None if attempts.is_empty() => return Err(failed),
+            None => {}
+        }
+        tokio::select! {
+            biased;
+            ended = attempts.next() => match ended {
+                Some(Ok(socket)) => return Ok(socket),
+                Some(Err(error)) => failed = error,
+                None => {}
+            },
+            () = tokio::time::sleep(STAGGER), if left.len() > 0 => {}
+        }
+    }
+}
+
+/// The first address, then one of the other family, and so on (RFC 8305 §4).
+fn in_turns(first: SocketAddr, others: &[SocketAddr]) -> Vec<SocketAddr> {
+    let others = || others.iter().copied().filter(move |address| *address != first);
+    let mut same = others().filter(|address| address.is_ipv4() == first.is_ipv4());
+    let mut other = others().filter(|address| address.is_ipv4() != first.is_ipv4());
+    let mut order = vec![first];
+    loop {
+        let before = order.len();
+        order.extend(other.next());
+        order.extend(same.next());
+        if order.len() == before || order.len() >= ADDRESSES_MAX {
+            order.truncate(ADDRESSES_MAX);
+            return order;
+        }
+    }
+}
+
+async fn connect(address: SocketAddr, cluster: &Cluster) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_nodelay(true)?;
+    if let Some(local) = cluster.bind_address
+        && local.is_ipv4() == address.is_ipv4()
+    {
+        socket.set_reuseaddr(true)?;
+        socket.bind(local)?;
+    }
+    if let Some(keepalive) = &cluster.tcp_keepalive {
+        set_keepalive(&socket, keepalive)?;
+    }
+    socket.connect(address).await
+}
+
+fn set_keepalive(socket: &TcpSocket, settings: &TcpKeepalive) -> io::Result<()> {
+    let mut keepalive = socket2::TcpKeepalive::new();
+    if let Some(time) = settings.time {
+        keepalive = keepalive.with_time(time);
+    }
+    if let Some(interval) = settings.interval {
+        keepalive = keepalive.with_interval(interval);
+    }
+    if let Some(probes) = settings.probes {
+        keepalive = keepalive.with_retries(probes.get());
+    }
+    socket2::SockRef::from(socket).set_tcp_keepalive(&keepalive)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use iako_proxy_config::{Discovery, EndpointSet};
+
+    use super::*;
+
+    fn cluster() -> Cluster {
+        Cluster::new("c", Discovery::Static(EndpointSet::new("c", Vec::new())))
+    }
+
+    #[test]
+    fn families_take_turns_from_the_first_address_on_rfc_8305_4() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let others =
+            ["[::2]:1", "[::1]:1", "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"].map(address);
+        let order = in_turns(address("[::1]:1"), &others);
+        let expected =
+            ["[::1]:1", "192.0.2.1:1", "[::2]:1", "192.0.2.2:1", "192.0.2.3:1"].map(address);
+        assert_eq!(order, expected);
+        let many: Vec<_> = (2..100).map(|port| SocketAddr::from(([192, 0, 2, 1], port))).collect();
+        assert_eq!(in_turns(address("192.0.2.1:1"), &many).len(), ADDRESSES_MAX);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_makes_room_for_the_next_at_once_rfc_8305_5() {
+        let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let alive = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = alive.local_addr().unwrap();
+        let socket = dial(dead, &[address], &cluster()).await.unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), address);
+        let error = dial(dead, &[dead], &cluster()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_address_does_not_hold_up_the_others_rfc_8305_5() {
+        // Connections beyond the queue of a listener that accepts none get no answer.
+        let full =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        full.listen(0).unwrap();
+        let silent = full.local_addr().unwrap().as_socket().unwrap();
+        let _queued = std::net::TcpStream::connect(silent).unwrap();
+        let alive = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = alive.local_addr().unwrap();
+        let socket = dial(silent, &[address], &cluster()).await.unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), address);
+    }
+}

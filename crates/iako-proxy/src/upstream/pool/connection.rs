@@ -1,0 +1,262 @@
+//! One connection of a pool, and its loan to a request.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use iako_identity::PeerIdentity;
+use iako_proxy_config::{Endpoint, EndpointAddress};
+use iako_rt::clock;
+use iako_telemetry::Principal;
+use iako_traffic::{BreakerGuard, EndpointState};
+
+use super::endpoint::EndpointPool;
+use crate::shared::LocalNode;
+use crate::snapshot::UpstreamCluster;
+use crate::transport::Connected;
+use crate::upstream::h1::Http1Upstream;
+use crate::upstream::h2::Http2Connection;
+use crate::upstream::{Upstream, UpstreamError};
+
+/// What is known of a connection, for logs and metrics.
+#[derive(Debug)]
+pub(crate) struct ConnectionFacts {
+    /// The server, when it showed a certificate.
+    pub(crate) peer: Option<Arc<PeerIdentity>>,
+    /// Our side.
+    pub(crate) local: Option<SocketAddr>,
+    /// The server's address, where it is not the endpoint's first.
+    pub(crate) other_address: Option<SocketAddr>,
+    /// The version of TLS; empty without.
+    pub(crate) tls_version: &'static str,
+    /// As whom the server proved itself.
+    pub(crate) server_principal: Principal,
+    /// As whom we proved ourselves to it.
+    pub(crate) own_principal: Principal,
+}
+
+impl ConnectionFacts {
+    pub(super) fn of(connected: &Connected, endpoint: &Endpoint, node: &LocalNode) -> Self {
+        let is_other = |remote: &SocketAddr| endpoint.address != EndpointAddress::Socket(*remote);
+        let server = connected.peer.as_ref().and_then(|peer| peer.spiffe_id.as_ref());
+        let metadata = |name: &str| node.node.metadata.get(name).and_then(|value| value.as_str());
+        let own = server.and_then(|server| {
+            let domain = server.as_str().strip_prefix("spiffe://")?.split('/').next()?;
+            let (namespace, account) = (metadata("NAMESPACE")?, metadata("SERVICE_ACCOUNT")?);
+            Some(format!("spiffe://{domain}/ns/{namespace}/sa/{account}"))
+        });
+        Self {
+            peer: connected.peer.clone(),
+            local: connected.local,
+            other_address: connected.remote.filter(is_other),
+            tls_version: connected.tls_version,
+            server_principal: Principal::new(server.map_or("", |server| server.as_str())),
+            own_principal: Principal::new(own.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+/// An open connection; counts as open until it is dropped.
+#[derive(Debug)]
+pub(super) struct OpenConnection {
+    pub(super) facts: Rc<ConnectionFacts>,
+    pub(super) cluster: Arc<UpstreamCluster>,
+    pub(super) state: Arc<EndpointState>,
+    pub(super) pool: Weak<EndpointPool>,
+    /// From then on it takes no more requests.
+    pub(super) worn_at: Option<Instant>,
+    pub(super) guard: Option<BreakerGuard>,
+}
+
+impl OpenConnection {
+    pub(super) fn is_worn(&self, now: Instant) -> bool {
+        self.worn_at.is_some_and(|worn_at| now >= worn_at)
+    }
+
+    /// Whether it carried as many requests as it may.
+    pub(super) fn is_full(&self, served: u32) -> bool {
+        let settings = &self.cluster.config.http;
+        settings.requests_per_connection_max.is_some_and(|max| served >= max.get())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.cluster.stats.closed();
+        self.state.counters.connections_active.fetch_sub(1, Relaxed);
+        // Room for another one, before anybody is told.
+        drop(self.guard.take());
+        if let Some(pool) = self.pool.upgrade() {
+            pool.lost();
+        }
+    }
+}
+
+/// A connection that no request uses.
+#[derive(Debug)]
+pub(super) struct Idle {
+    pub(super) connection: Box<Http1Upstream>,
+    pub(super) open: Rc<OpenConnection>,
+    pub(super) since: Instant,
+}
+
+impl Idle {
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+
+    /// The server closed it, or broke the silence: that is how long it lets connections idle. Of a
+    /// connection that was never used it proves nothing.
+    pub(super) fn learn(&self, now: Instant) {
+        if self.connection.is_reused() {
+            self.open.state.idle.closed_after(self.age(now));
+        }
+    }
+
+    pub(super) fn lend(self, now: Instant) -> Lease {
+        let idle_for = now.saturating_duration_since(self.since);
+        let upstream = Upstream::Http1(self.connection);
+        Lease { upstream, carried: Carried::new(self.open), _place: None, idle_for }
+    }
+}
+
+/// A connection that many requests use at once.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) connection: Http2Connection,
+    pub(super) open: Rc<OpenConnection>,
+    pub(super) streams: Cell<u32>,
+    pub(super) idle_since: Cell<Instant>,
+}
+
+impl Shared {
+    /// Whether another request may be put on it.
+    pub(super) fn takes(&self, now: Instant) -> bool {
+        self.connection.has_room()
+            && !self.open.is_worn(now)
+            && !self.open.is_full(self.connection.opened())
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.streams.get() == 0
+    }
+
+    pub(super) fn lend(self: &Rc<Self>, now: Instant) -> Lease {
+        let idle_for = if self.is_idle() {
+            now.saturating_duration_since(self.idle_since.get())
+        } else {
+            Duration::ZERO
+        };
+        self.streams.set(self.streams.get().saturating_add(1));
+        let upstream = Upstream::Http2(Box::new(self.connection.open()));
+        let carried = Carried::new(Rc::clone(&self.open));
+        Lease { upstream, carried, _place: Some(Place(Rc::clone(self))), idle_for }
+    }
+}
+
+/// A request's place on a shared connection.
+#[derive(Debug)]
+struct Place(Rc<Shared>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let left = self.0.streams.get().saturating_sub(1);
+        self.0.streams.set(left);
+        if left == 0 {
+            self.0.idle_since.set(clock::now());
+        }
+        if let Some(pool) = self.0.open.pool.upgrade() {
+            pool.has_room(&self.0);
+        }
+    }
+}
+
+/// Counts a request as under way until its response has ended. `upstream_rq_active`.
+#[derive(Debug)]
+struct Carried(Rc<OpenConnection>);
+
+impl Carried {
+    fn new(open: Rc<OpenConnection>) -> Self {
+        open.cluster.stats.rq_total.inc();
+        open.cluster.stats.rq_active.inc();
+        Self(open)
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        self.0.cluster.stats.rq_active.dec();
+    }
+}
+
+/// A connection, or a place on a shared one, for one request. What is not given back is closed.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    // Dropped in this order: a stream ends before its place is given to another request.
+    pub(crate) upstream: Upstream,
+    carried: Carried,
+    _place: Option<Place>,
+    /// How long the connection had been idle before.
+    idle_for: Duration,
+}
+
+impl Lease {
+    pub(super) fn of_new(connection: Box<Http1Upstream>, open: Rc<OpenConnection>) -> Self {
+        let upstream = Upstream::Http1(connection);
+        Self { upstream, carried: Carried::new(open), _place: None, idle_for: Duration::ZERO }
+    }
+
+    /// What is known of the connection.
+    pub(crate) fn facts(&self) -> &Rc<ConnectionFacts> {
+        &self.carried.0.facts
+    }
+
+    /// Gives the connection back, if it is clean; otherwise closes it.
+    pub(crate) fn release(self) {
+        let Self { upstream: Upstream::Http1(mut connection), carried, .. } = self else { return };
+        let Some(pool) = carried.0.pool.upgrade().filter(|_| connection.is_reusable()) else {
+            return;
+        };
+        let open = Rc::clone(&carried.0);
+        drop(carried);
+        if let Some(limit) = connection.announced_idle() {
+            open.state.idle.announced(limit);
+        }
+        let since = connection.done_at();
+        let served = connection.rest();
+        if !open.is_full(served) {
+            pool.give_back(Idle { connection, open, since });
+        }
+    }
+
+    /// Gives a connection back of which nothing was made.
+    pub(super) fn give_back_unused(self) {
+        let Self { upstream: Upstream::Http1(connection), carried, idle_for, .. } = self else {
+            return;
+        };
+        let open = Rc::clone(&carried.0);
+        let now = clock::now();
+        if let Some(pool) = open.pool.upgrade() {
+            let since = now.checked_sub(idle_for).unwrap_or(now);
+            pool.give_back(Idle { connection, open, since });
+        }
+    }
+
+    /// Tells the pool how a request ended that got no response: what is closed is used no more, and how
+    /// long the server had let it idle is remembered.
+    pub(crate) fn failed(&self, error: &UpstreamError) {
+        if !matches!(error, UpstreamError::Closed(_)) {
+            return;
+        }
+        match &self.upstream {
+            Upstream::Http1(connection) if connection.is_reused() => {
+                self.carried.0.state.idle.closed_after(self.idle_for);
+            }
+            Upstream::Http1(_) => {}
+            Upstream::Http2(stream) => stream.retire(),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Connections of one worker to one endpoint.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use iako_proxy_config::{Endpoint, RoutePriority, Thresholds};
+use iako_rt::clock;
+use iako_traffic::{Breakers, EndpointState};
+
+use super::connection::{Idle, Lease, Shared};
+use super::keeper::Keeper;
+use super::waiting::{Queue, Ticket};
+use super::{AcquireError, Repeat, Speak, Want, speak};
+use crate::snapshot::UpstreamCluster;
+use crate::worker::Worker;
+
+/// Connections of one worker to one endpoint, opened with one set of options.
+#[derive(Debug)]
+pub(super) struct EndpointPool {
+    pub(super) worker: Weak<Worker>,
+    pub(super) cluster: Arc<UpstreamCluster>,
+    pub(super) endpoint: Endpoint,
+    pub(super) state: Arc<EndpointState>,
+    priority: RoutePriority,
+    pub(super) speak: Speak,
+    pub(super) istio_alpn: bool,
+    /// The server name, where the cluster takes it from requests.
+    pub(super) host: Option<Box<str>>,
+    /// The most recently used last, and taken first: the others may fall idle.
+    pub(super) idle: RefCell<Vec<Idle>>,
+    pub(super) shared: RefCell<Vec<Rc<Shared>>>,
+    pub(super) waiting: Queue,
+    pub(super) keeper: Keeper,
+    /// Open connections, in use or not.
+    pub(super) open: Cell<u32>,
+    /// Connections that are being opened.
+    pub(super) connecting: Cell<u32>,
+    /// Whether many requests use one connection.
+    pub(super) shares: Cell<bool>,
+    retired: Cell<bool>,
+}
+
+impl EndpointPool {
+    pub(super) fn new(worker: &Rc<Worker>, want: &Want<'_>) -> Self {
+        let speak = speak(want);
+        Self {
+            worker: Rc::downgrade(worker),
+            cluster: Arc::clone(want.cluster),
+            endpoint: want.endpoint.clone(),
+            state: Arc::clone(want.state),
+            priority: want.priority,
+            speak,
+            istio_alpn: want.istio_alpn,
+            host: want.cluster.sends_hosts().then(|| want.host.into()),
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            waiting: Queue::default(),
+            keeper: Keeper::default(),
+            open: Cell::new(0),
+            connecting: Cell::new(0),
+            // Until the server has chosen, one connection is hoped to carry all that wait.
+            shares: Cell::new(speak != Speak::Http1),
+            retired: Cell::new(false),
+        }
+    }
+
+    pub(super) fn breakers(&self) -> &Arc<Breakers> {
+        self.cluster.state.breakers(self.priority)
+    }
+
+    pub(super) fn limits(&self) -> &Thresholds {
+        let breakers = &self.cluster.config.circuit_breakers;
+        match self.priority {
+            RoutePriority::Default => &breakers.default,
+            RoutePriority::High => &breakers.high,
+        }
+    }
+
+    /// Whether many requests use one connection, as far as is known.
+    pub(super) fn shares(&self) -> bool {
+        self.shares.get()
+    }
+
+    /// Whether it can be forgotten.
+    pub(super) fn is_unused(&self) -> bool {
+        self.open.get() == 0 && self.connecting.get() == 0 && self.waiting.is_empty()
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.get()
+    }
+
+    /// Closes what is idle and keeps nothing more.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+        // What is dropped looks into the pool.
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        drop(idle);
+        let shared = std::mem::take(&mut *self.shared.borrow_mut());
+        drop(shared);
+    }
+
+    /// For how long a connection may idle and still be used.
+    pub(super) fn idle_limit(&self) -> Duration {
+        let configured = self.cluster.config.http.idle_timeout.unwrap_or(Duration::MAX);
+        self.state.idle.usable_for().map_or(configured, |learned| learned.min(configured))
+    }
+
+    /// A kept connection, at once.
+    pub(super) fn take(&self, repeat: Repeat, now: Instant) -> Option<Lease> {
+        if let Some(shared) = self.shared.borrow().iter().find(|shared| shared.takes(now)) {
+            return Some(shared.lend(now));
+        }
+        loop {
+            let mut idle = self.idle.borrow_mut().pop()?;
+            if idle.age(now) >= self.idle_limit() {
+                // The others are older still. The keeper closes them.
+                self.idle.borrow_mut().push(idle);
+                return None;
+            }
+            if idle.open.is_worn(now) {
+                continue;
+            }
+            if idle.connection.is_stale() {
+                idle.learn(now);
+                continue;
+            }
+            if repeat == Repeat::Unsafe && !idle.connection.is_quiet() {
+                continue;
+            }
+            return Some(idle.lend(now));
+        }
+    }
+
+    /// A place in the queue for a request that found no connection.
+    pub(super) fn queue(self: &Rc<Self>, repeat: Repeat) -> Result<Ticket, AcquireError> {
+        let stats = &self.cluster.stats;
+        let Ok(pending) = self.breakers().pending(self.limits()) else {
+            stats.rq_pending_overflow.inc();
+            return Err(AcquireError::Overflow);
+        };
+        stats.rq_pending_total.inc();
+        let ticket = Ticket::new(self, repeat, pending);
+        self.grow();
+        Ok(ticket)
+    }
+
+    /// Takes a connection back that is clean: for who waits first, else for later.
+    pub(super) fn give_back(self: &Rc<Self>, idle: Idle) {
+        let now = clock::now();
+        if idle.open.is_worn(now) {
+            return;
+        }
+        match self.waiting.first() {
+            Some(waiter) => waiter.answer(Ok(idle.lend(now))),
+            None if self.is_retired() => {}
+            None => self.rest(idle),
+        }
+    }
+
+    /// A shared connection may have room again.
+    pub(super) fn has_room(self: &Rc<Self>, shared: &Rc<Shared>) {
+        if !self.waiting.is_empty() {
+            self.serve();
+        }
+        if !shared.is_idle() {
+            return;
+        }
+        if self.is_retired() || !shared.takes(clock::now()) {
+            self.drop_shared(shared);
+        } else {
+            self.rest_shared(shared);
+        }
+    }
+
+    /// Forgets a shared connection that takes no more requests.
+    pub(super) fn drop_shared(self: &Rc<Self>, shared: &Rc<Shared>) {
+        // The caller has one more: nothing is dropped while the list is borrowed.
+        self.shared.borrow_mut().retain(|other| !Rc::ptr_eq(other, shared));
+        self.serve();
+    }
+
+    /// A connection has ended: there is room for another one.
+    pub(super) fn lost(self: &Rc<Self>) {
+        self.open.set(self.open.get().saturating_sub(1));
+        self.grow();
+    }
+
+    /// Gives what there is to those that wait, and opens what is missing.
+    pub(super) fn serve(self: &Rc<Self>) {
+        let now = clock::now();
+        loop {
+            let Some(waiter) = self.waiting.first() else { return };
+            if let Some(lease) = self.take(waiter.repeat, now) {
+                waiter.answer(Ok(lease));
+            } else {
+                self.waiting.stay_first(waiter);
+                break;
+            }
+        }
+        self.grow();
+    }
+
+    /// No connection could be opened: the first of those that wait hears of it. Where nothing is left
+    /// that could serve the others, so do they (as in Envoy).
+    pub(super) fn fail(self: &Rc<Self>, error: &AcquireError) {
+        if let Some(first) = self.waiting.first() {
+            first.answer(Err(error.clone()));
+        }
+        if self.open.get() == 0 && self.connecting.get() == 0 {
+            for waiter in self.waiting.all() {
+                waiter.answer(Err(error.clone()));
+            }
+        }
+        self.grow();
+    }
+}
