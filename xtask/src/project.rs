@@ -69,7 +69,8 @@ impl Project {
         self.files.iter().filter(|file| {
             let depth = file.path.matches('/').count();
             let member = file.path.starts_with("crates/") && depth == 2;
-            file.path.ends_with("/Cargo.toml") && (member || file.path.starts_with("xtask/"))
+            let named = ["bench/Cargo.toml", "xtask/Cargo.toml"].contains(&file.path.as_str());
+            file.path.ends_with("/Cargo.toml") && member || named
         })
     }
 }

@@ -62,6 +62,8 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("iako", &["*"]),
+    // Starts programs; what it measured with what it measures would be no measurement.
+    ("iako-bench", &[]),
     ("xtask", &[]),
 ];
 
