@@ -1,0 +1,254 @@
+//! One measurement: one scenario, one contender, one round.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::contender::Contender;
+use crate::load::bulk::Bulk;
+use crate::load::connects::connects;
+use crate::load::exchange::{Load, Outcome};
+use crate::load::{Request, Shape, idle};
+use crate::process::{Process, own_cpu};
+use crate::results::{Metric, PERMILLES, Results, percentile};
+use crate::routes;
+use crate::scenario::{Scenario, Work};
+use crate::stand::{Ground, Stand, micros};
+use crate::syscalls::Counter;
+use crate::wire::clock::{now, pause};
+
+/// How long and how often.
+#[derive(Debug, Clone)]
+pub(crate) struct Pace {
+    pub(crate) rounds: usize,
+    /// Before anything is counted.
+    pub(crate) warm: Duration,
+    /// At saturation.
+    pub(crate) saturated: Duration,
+    /// At each fixed rate.
+    pub(crate) timed: Duration,
+    /// Requests a second.
+    pub(crate) rates: Vec<u32>,
+    /// Starts in one round.
+    pub(crate) starts: usize,
+}
+
+/// What a measurement needs.
+#[derive(Debug)]
+pub(crate) struct Bench<'a> {
+    pub(crate) ground: &'a Ground,
+    pub(crate) pace: &'a Pace,
+    pub(crate) upstream: &'a Process,
+    pub(crate) counter: Option<Counter>,
+    pub(crate) results: &'a mut Results,
+}
+
+/// Processor time before something.
+struct Meter {
+    proxies: u64,
+    load: u64,
+    began: u64,
+}
+
+impl Bench<'_> {
+    /// # Errors
+    /// When the proxy does not start, or the load fails.
+    pub(crate) fn measure(&mut self, scenario: &Scenario, contender: Contender) -> Result<()> {
+        let Some(stand) = Stand::start(self.ground, scenario, contender)? else {
+            return Ok(());
+        };
+        let pace = self.pace;
+        let mut one = Measurement { bench: self, id: scenario.id, contender, stand };
+        match scenario.work {
+            Work::Requests(shape) => one.requests(shape, &[]),
+            Work::Timed(shape) => one.requests(shape, &pace.rates),
+            Work::Bulk { connections } => one.bulk(connections),
+            Work::Connects { places } => one.connects(places),
+            Work::Idle { counts } => one.idle(counts),
+            Work::Routes => one.routes(),
+            Work::Start => one.starts(scenario),
+        }
+    }
+}
+
+struct Measurement<'a, 'b> {
+    bench: &'a mut Bench<'b>,
+    id: &'static str,
+    contender: Contender,
+    stand: Stand,
+}
+
+impl Measurement<'_, '_> {
+    fn add(&mut self, metric: Metric, value: f64) {
+        self.bench.results.add(self.id, self.contender, metric, value);
+    }
+
+    fn meter(&self) -> Result<Meter> {
+        let load = own_cpu() + self.bench.upstream.cpu()?;
+        Ok(Meter { proxies: self.stand.cpu()?, load, began: now() })
+    }
+
+    /// What one unit cost since `meter`, and how busy both cores were.
+    fn spent(&mut self, meter: &Meter, units: f64, metric: Metric) -> Result<()> {
+        let took = micros(now() - meter.began);
+        let proxies = micros(self.stand.cpu()? - meter.proxies);
+        let load = micros(own_cpu() + self.bench.upstream.cpu()? - meter.load);
+        if self.contender != Contender::Direct {
+            self.add(metric, proxies / units);
+            self.add(Metric::ProxyShare, 100.0 * proxies / took);
+        }
+        self.add(Metric::LoadShare, 100.0 * load / took);
+        Ok(())
+    }
+
+    fn note_failures(&mut self, outcome: &Outcome) -> Result<()> {
+        if outcome.answered == 0 {
+            bail!("no request was answered well, {} otherwise", outcome.failed);
+        }
+        if outcome.failed > 0 {
+            self.add(Metric::Failed, count(outcome.failed));
+        }
+        Ok(())
+    }
+
+    fn requests(&mut self, shape: Shape, rates: &[u32]) -> Result<()> {
+        let mut load = Load::open(self.stand.entry, shape, &Request::get("/"))?;
+        self.saturate(&mut load, Metric::Cpu)?;
+        self.loaded_memory()?;
+        self.syscalls(&mut load)?;
+        for rate in rates {
+            self.at_rate(&mut load, *rate).with_context(|| format!("at {rate} a second"))?;
+        }
+        Ok(())
+    }
+
+    fn saturate(&mut self, load: &mut Load, metric: Metric) -> Result<()> {
+        let pace = self.bench.pace;
+        load.saturate(pace.warm)?;
+        let meter = self.meter()?;
+        let outcome = load.saturate(pace.saturated)?;
+        self.note_failures(&outcome)?;
+        self.spent(&meter, count(outcome.answered + outcome.failed), metric)?;
+        if metric == Metric::Cpu {
+            self.add(Metric::Rate, count(outcome.answered) / micros(outcome.took) * 1e6);
+        }
+        Ok(())
+    }
+
+    fn loaded_memory(&mut self) -> Result<()> {
+        if self.contender != Contender::Direct {
+            let memory = self.stand.memory()?;
+            self.add(Metric::LoadedRss, megabytes(memory.rss));
+            self.add(Metric::LoadedPss, megabytes(memory.pss));
+        }
+        Ok(())
+    }
+
+    fn syscalls(&mut self, load: &mut Load) -> Result<()> {
+        let Some(counter) = self.bench.counter.filter(|_| self.contender != Contender::Direct)
+        else {
+            return Ok(());
+        };
+        let ground = self.bench.ground;
+        let counting = counter.attach(&self.stand.ids(), &ground.folder, ground.load_core)?;
+        let outcome = load.saturate(self.bench.pace.warm)?;
+        if let Some(calls) = counting.finish() {
+            self.add(Metric::Syscalls, calls / count(outcome.answered));
+        }
+        Ok(())
+    }
+
+    fn at_rate(&mut self, load: &mut Load, rate: u32) -> Result<()> {
+        let before = self.stand.cpu()?;
+        let outcome = load.at_rate(rate, self.bench.pace.timed)?;
+        let used = micros(self.stand.cpu()? - before);
+        self.note_failures(&outcome)?;
+        self.add(Metric::CpuAt { rate }, used / count(outcome.answered));
+        for permille in PERMILLES {
+            if let Some(latency) = percentile(&outcome.latencies, permille) {
+                self.add(Metric::Latency { rate, permille }, micros(latency));
+            }
+        }
+        Ok(())
+    }
+
+    fn bulk(&mut self, connections: usize) -> Result<()> {
+        let mut bulk = Bulk::open(self.stand.entry, connections)?;
+        bulk.take(self.bench.pace.warm)?;
+        let meter = self.meter()?;
+        let moved = bulk.take(self.bench.pace.saturated)?;
+        let gigabytes = count(moved.bytes) / 1e9;
+        // Milliseconds a GB are microseconds a MB.
+        self.spent(&meter, gigabytes * 1000.0, Metric::Cpu)?;
+        self.add(Metric::Rate, gigabytes / micros(moved.took) * 1e6);
+        self.loaded_memory()
+    }
+
+    fn connects(&mut self, places: usize) -> Result<()> {
+        connects(self.stand.entry, places, self.bench.pace.warm)?;
+        let meter = self.meter()?;
+        let outcome = connects(self.stand.entry, places, self.bench.pace.saturated)?;
+        self.note_failures(&outcome)?;
+        self.spent(&meter, count(outcome.answered), Metric::Cpu)?;
+        self.add(Metric::Rate, count(outcome.answered) / micros(outcome.took) * 1e6);
+        Ok(())
+    }
+
+    fn idle(&mut self, counts: &[usize]) -> Result<()> {
+        // What the first connections cost once is not what each costs.
+        let mut held = vec![idle::ask(self.stand.entry, "/")?];
+        pause(Duration::from_millis(300));
+        let before = self.stand.memory()?;
+        for connections in counts {
+            while held.len() <= *connections {
+                held.push(idle::ask(self.stand.entry, "/")?);
+            }
+            pause(Duration::from_millis(700));
+            let grown = self.stand.memory()?.pss - before.pss;
+            let connections = *connections;
+            self.add(Metric::Idle { connections }, grown / count(connections as u64));
+        }
+        Ok(())
+    }
+
+    fn routes(&mut self) -> Result<()> {
+        self.add(Metric::Start, self.stand.start);
+        self.first_memory()?;
+        let shape = Shape { protocol: crate::load::Protocol::Http1, connections: 64, streams: 1 };
+        for (path, metric) in [(routes::first(), Metric::CpuFirst), (routes::last(), Metric::Cpu)] {
+            let mut load = Load::open(self.stand.entry, shape, &Request::get(&path))?;
+            self.saturate(&mut load, metric)?;
+        }
+        Ok(())
+    }
+
+    fn first_memory(&mut self) -> Result<()> {
+        pause(Duration::from_millis(500));
+        let memory = self.stand.memory()?;
+        self.add(Metric::Rss, megabytes(memory.rss));
+        self.add(Metric::Pss, megabytes(memory.pss));
+        Ok(())
+    }
+
+    fn starts(&mut self, scenario: &Scenario) -> Result<()> {
+        self.first_memory()?;
+        for _ in 0..self.bench.pace.starts {
+            // Ends the one before it.
+            self.stand.stop();
+            if let Some(stand) = Stand::start(self.bench.ground, scenario, self.contender)? {
+                self.add(Metric::Start, stand.start);
+                self.stand = stand;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+fn count(number: u64) -> f64 {
+    number as f64
+}
+
+fn megabytes(kibibytes: f64) -> f64 {
+    kibibytes * 1024.0 / 1e6
+}
