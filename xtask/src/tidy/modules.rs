@@ -48,14 +48,15 @@ fn reached(project: &Project) -> BTreeSet<String> {
     reached
 }
 
-/// What Cargo compiles by itself: libraries, programs, tests, examples and build scripts.
+/// What Cargo compiles by itself: libraries, programs, tests, examples and build scripts; and the targets
+/// of cargo-fuzz.
 fn is_root(path: &str) -> bool {
     let mut parts = path.rsplit('/');
     let name = parts.next().unwrap_or_default();
     let (folder, above) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let is_target = |folder: &str| {
         folder == "bin"
-            || (matches!(folder, "tests" | "benches" | "examples") && !path.contains("/src/"))
+            || (matches!(folder, "tests" | "benches" | "examples" | "fuzz_targets") && !path.contains("/src/"))
     };
     match name {
         "lib.rs" => folder == "src",

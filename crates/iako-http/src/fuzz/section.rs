@@ -25,7 +25,7 @@ pub fn fuzz_sections(input: &[u8]) {
     let mut second = SectionReader::new(Limits::default(), TABLE_BYTES);
     for block in blocks(input) {
         let Some((kind, block)) = block.split_first() else { continue };
-        let ends = Ends::when(kind & 0x80 != 0);
+        let ends = if kind & 0x80 != 0 { Ends::Here } else { Ends::Later };
         let mut out = BytesMut::new();
         let error = match kind & 3 {
             0 | 3 => match reader.request(block, ends, ConnectProtocol::Accept) {
