@@ -16,7 +16,7 @@ pub(crate) mod text;
 
 pub use decode::Decoded;
 pub use json::to_json;
-pub use pool::pool;
+pub use pool::{pool, release_pool};
 pub use problem::{FieldPath, Invalid, Step, Warning};
 pub(crate) use support::check;
 pub use support::support_page;

@@ -105,6 +105,8 @@ pub(crate) struct ConfigTask {
     dirty: bool,
     started: Instant,
     next_tick: Instant,
+    /// Whether the control plane told anything since the last tick.
+    told: bool,
     initial: Initial,
     accepting: bool,
     /// When a graceful drain closes the sockets.
@@ -172,6 +174,7 @@ impl ConfigTask {
             dirty: true,
             started: clock::now(),
             next_tick: clock::now(),
+            told: false,
             initial: Initial::default(),
             accepting: true,
             stop_accepting_at: None,
@@ -241,7 +244,10 @@ impl ConfigTask {
 
     fn apply(&mut self, event: Event) {
         match event {
-            Event::Update(update) => self.take_update(update),
+            Event::Update(update) => {
+                self.told = true;
+                self.take_update(update);
+            }
             Event::Connected(connected) => {
                 self.shared.server.connected_state.set(u64::from(connected));
             }
@@ -294,6 +300,10 @@ impl ConfigTask {
             cluster.count_members(clock::now());
         }
         self.shared.stats.sweep();
+        // Once nothing changes any more, what only reading configuration needs is let go.
+        if !std::mem::take(&mut self.told) && iako_proxy_config::xds::release_pool() {
+            iako_rt::memory::give_back();
+        }
     }
 
     fn drain(&mut self, wish: DrainWish) {

@@ -7,6 +7,7 @@
 //! Not here: sockets (the proxy owns them), signals and processes (the supervisor owns them).
 
 pub mod clock;
+pub mod memory;
 mod rng;
 mod scope;
 

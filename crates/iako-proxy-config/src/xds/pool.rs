@@ -1,11 +1,14 @@
 //! The descriptors of every message that the codec knows, for reflection.
 
 use std::io::Read as _;
-use std::sync::LazyLock;
+use std::sync::{Mutex, PoisonError};
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
-static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+/// Four megabytes: kept only while configuration is read or shown, see [`release_pool`].
+static POOL: Mutex<Option<DescriptorPool>> = Mutex::new(None);
+
+fn load() -> DescriptorPool {
     let mut bytes = Vec::new();
     let read = flate2::read::GzDecoder::new(iako_xds_api::DESCRIPTORS_GZ).read_to_end(&mut bytes);
     // The descriptors are a constant of the program, and a test reads them.
@@ -13,12 +16,19 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     let pool = DescriptorPool::decode(bytes.as_slice());
     debug_assert!(pool.is_ok(), "the built-in descriptors do not decode: {pool:?}");
     pool.unwrap_or_default()
-});
+}
 
 /// Descriptors of Envoy's, xDS's and Istio's messages, as far as a mesh needs them. Loaded at the
-/// first use, in some tens of milliseconds.
-pub fn pool() -> &'static DescriptorPool {
-    &POOL
+/// first use, in some ten milliseconds.
+pub fn pool() -> DescriptorPool {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(load).clone()
+}
+
+/// Lets go of what [`pool`] loaded, which weighs more than the rest of an idle proxy; the next use
+/// loads it anew. Says whether anything was held. For whoever knows that no configuration is being
+/// read.
+pub fn release_pool() -> bool {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
 }
 
 /// The message that a type URL (`type.googleapis.com/envoy.config.cluster.v3.Cluster`) or a full
