@@ -46,7 +46,7 @@ impl RequestDecoder {
             }
         }
         let Some(len) = self.scanner.scan(buffer, &self.limits)? else { return Ok(None) };
-        let block = buffer.split_to(len);
+        let block = take_block(buffer, len);
         let mut scanner = std::mem::replace(&mut self.scanner, BlockScanner::new(Block::Head));
         let head = parse::request(&mut scanner, block, &self.limits)?;
         // What follows CONNECT is the tunnel's, once there is one; until then it is nobody's content.
@@ -127,7 +127,7 @@ impl ResponseDecoder {
     /// When the response is malformed, ambiguous or too large; the connection is then lost.
     pub fn head(&mut self, buffer: &mut BytesMut) -> Result<Option<ResponseHead>, ParseError> {
         let Some(len) = self.scanner.scan(buffer, &self.limits)? else { return Ok(None) };
-        let block = buffer.split_to(len);
+        let block = take_block(buffer, len);
         let mut scanner = std::mem::replace(&mut self.scanner, BlockScanner::new(Block::Head));
         let head = parse::response(&mut scanner, block, self.to, &self.limits)?;
         self.body = BodyDecoder::new(head.length());
@@ -158,6 +158,12 @@ impl ResponseDecoder {
         }
         self.body.eof()
     }
+}
+
+/// Takes the block of a head off the buffer. A buffer that holds nothing else is given away whole,
+/// which needs no shared ownership.
+fn take_block(buffer: &mut BytesMut, len: usize) -> BytesMut {
+    if buffer.len() == len { std::mem::take(buffer) } else { buffer.split_to(len) }
 }
 
 /// Old clients send an empty line after a body (RFC 9112 §2.2).

@@ -12,6 +12,9 @@ pub(crate) use chain::{Chain, ChainId, ChainTransport, ListenerSettings, Network
 pub(crate) use cluster::{ClusterTransport, UpstreamCluster};
 pub(crate) use stats::{ClusterStats, ListenerStats, Security};
 
+/// Found by name for each request; names come from configuration.
+pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// What the proxy does at one moment. Immutable; replaced as a whole.
 ///
 /// Load it once a connection and once a request ([`crate::Worker::snapshot`]); a request must never
@@ -20,10 +23,10 @@ pub(crate) use stats::{ClusterStats, ListenerStats, Security};
 pub(crate) struct ProxySnapshot {
     /// Grows by one with each snapshot.
     pub(crate) version: u64,
-    pub(crate) listeners: HashMap<Arc<str>, Arc<ListenerSettings>>,
-    pub(crate) chains: HashMap<ChainId, Arc<Chain>>,
-    pub(crate) routes: HashMap<Arc<str>, Arc<RouteTable>>,
-    pub(crate) clusters: HashMap<Arc<str>, Arc<UpstreamCluster>>,
+    pub(crate) listeners: Map<Arc<str>, Arc<ListenerSettings>>,
+    pub(crate) chains: Map<ChainId, Arc<Chain>>,
+    pub(crate) routes: Map<Arc<str>, Arc<RouteTable>>,
+    pub(crate) clusters: Map<Arc<str>, Arc<UpstreamCluster>>,
 }
 
 impl ProxySnapshot {

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use iako_http::{ResponseHead, Version};
 use iako_proxy_config::{Discovery, Endpoint, EndpointAddress};
@@ -30,11 +31,11 @@ pub(super) struct Attempt {
     pub(super) lease: Lease,
     pub(super) head: ResponseHead,
     /// Counts the request as under way, at the cluster and at the endpoint.
-    _open: Open,
+    pub(super) open: Open,
 }
 
 #[derive(Debug)]
-struct Open {
+pub(super) struct Open {
     _request: BreakerGuard,
     _active: ActiveRequest,
 }
@@ -128,7 +129,7 @@ impl Exchange<'_> {
         let ended = self.send(plan, &target, endpoint, downstream).await;
         self.report(plan, &target, ended.as_ref().map(|(_, head)| head));
         let (lease, head) = ended?;
-        Ok(Attempt { lease, head, _open: open })
+        Ok(Attempt { lease, head, open })
     }
 
     /// Chooses an endpoint.
@@ -146,7 +147,7 @@ impl Exchange<'_> {
         }
         let mut draw = || self.connection.draw();
         let request = PickRequest { hash: plan.hash, subset: &plan.action.subset, excluded };
-        let pick = balancer.pick(&request, clock::now(), &mut draw)?;
+        let pick = balancer.pick(&request, self.now, &mut draw)?;
         let (place, state) = (pick.place, Arc::clone(&pick.endpoint.state));
         self.record.endpoint = Some((Arc::clone(&balancer), place));
         Some(Target { balancer, state, endpoint: TargetEndpoint::Listed(place) })
@@ -244,6 +245,7 @@ impl Exchange<'_> {
             self.poll_interrupted(context, downstream).map(Err)
         })
         .await;
+        self.now = clock::now();
         match acquired {
             Err(failure) => Err(TryFailure::Final(failure)),
             Ok(Ok(lease)) => Ok(lease),
@@ -281,8 +283,15 @@ impl Exchange<'_> {
         let ended = match begun {
             Ok(()) => {
                 self.begin_try(plan);
-                poll_fn(|context| self.poll_answer(context, plan, &mut lease.upstream, downstream))
-                    .await
+                let ended = poll_fn(|context| {
+                    self.poll_answer(context, plan, &mut lease.upstream, downstream)
+                })
+                .await;
+                self.now = clock::now();
+                if ended.is_ok() {
+                    self.record.response_at = Some(self.now);
+                }
+                ended
             }
             Err(error) => Err(TryFailure::Final(Failure::Upstream(error))),
         };
@@ -291,18 +300,17 @@ impl Exchange<'_> {
 
     fn begin_try(&mut self, plan: &Plan<'_>) {
         self.deadlines.per_try_idle = plan.timeouts.per_try_idle;
-        self.deadlines.touch();
-        self.note_request_end(plan);
+        self.deadlines.touch_at(self.now);
+        self.note_request_end(plan, self.now);
         let per_try = plan.timeouts.per_try.filter(|_| self.upload.is_read_whole());
-        self.deadlines.per_try = per_try.map(|limit| clock::now() + limit);
+        self.deadlines.per_try = per_try.map(|limit| self.now + limit);
     }
 
     /// Once the whole request is here, the times for the response begin.
-    fn note_request_end(&mut self, plan: &Plan<'_>) {
+    fn note_request_end(&mut self, plan: &Plan<'_>, now: Instant) {
         if self.record.request_at.is_some() || !self.upload.is_read_whole() {
             return;
         }
-        let now = clock::now();
         self.record.request_at = Some(now);
         self.deadlines.request = None;
         if plan.content != Content::Tunnel {
@@ -336,15 +344,14 @@ impl Exchange<'_> {
             if self.upload.bytes != before {
                 self.deadlines.touch();
             }
-            self.note_request_end(plan);
+            if self.record.request_at.is_none() && self.upload.is_read_whole() {
+                self.note_request_end(plan, clock::now());
+            }
         }
         while let Poll::Ready(head) = upstream.poll_head(context) {
             match head {
                 Ok(head) if head.is_interim() => self.pass_interim(context, &head, downstream),
-                Ok(head) => {
-                    self.record.response_at = Some(clock::now());
-                    return Poll::Ready(Ok(head));
-                }
+                Ok(head) => return Poll::Ready(Ok(head)),
                 Err(error) => return Poll::Ready(Err(lost(error, upstream))),
             }
         }
@@ -427,7 +434,7 @@ impl Exchange<'_> {
             }
             Err(TryFailure::Final(_)) => return,
         };
-        if let Some(ejection) = target.balancer.record(&target.state, outcome, clock::now()) {
+        if let Some(ejection) = target.balancer.record(&target.state, outcome, self.now) {
             stats.ejections_total.inc();
             stats.ejections_enforced_total.inc();
             let cluster = &plan.cluster.name;

@@ -1,6 +1,6 @@
 //! What all exchanges of one client connection share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +32,8 @@ pub(crate) struct HttpConnection {
     pub(crate) unknown: Unknown,
     /// The settings that were present last.
     service: RefCell<Arc<HttpService>>,
+    /// The snapshot that they are of.
+    seen: Cell<u64>,
 }
 
 /// Labels of whoever is not known.
@@ -68,12 +70,16 @@ impl HttpConnection {
                 principal: Principal::unknown(),
             },
             service: RefCell::new(service),
+            seen: Cell::new(u64::MAX),
             worker,
         }
     }
 
     /// The settings for a request that begins now; the last ones when the chain is gone.
     pub(crate) fn service(&self, snapshot: &ProxySnapshot) -> Arc<HttpService> {
+        if self.seen.replace(snapshot.version) == snapshot.version {
+            return self.last_service();
+        }
         if let Some(chain) = snapshot.chain(self.chain.id)
             && let Terminal::Http(service) = &chain.terminal
             && !Arc::ptr_eq(service, &self.service.borrow())

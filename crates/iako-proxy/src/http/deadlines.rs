@@ -77,6 +77,11 @@ impl<'t> Deadlines<'t> {
         }
     }
 
+    /// Something moved at that time.
+    pub(crate) fn touch_at(&mut self, now: Instant) {
+        self.active = now;
+    }
+
     /// A try ended: its own deadlines are gone.
     pub(crate) fn end_try(&mut self) {
         self.per_try = None;

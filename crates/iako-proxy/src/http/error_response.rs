@@ -1,5 +1,7 @@
 //! The one place where a failure becomes a response.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use iako_http::{FieldValue, HeaderEdits, Known, ParseError};
 
@@ -16,7 +18,7 @@ pub(crate) struct Reply {
     /// Further fields.
     pub(crate) edits: HeaderEdits,
     /// Envoy's response code details.
-    pub(crate) details: String,
+    pub(crate) details: Cow<'static, str>,
     /// The gRPC status for gRPC requests; by the HTTP status when absent.
     pub(crate) grpc_status: Option<u32>,
     /// Whether an HTTP/1 connection ends with it.
@@ -25,7 +27,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// A reply without content.
-    pub(crate) fn new(status: u16, details: impl Into<String>) -> Self {
+    pub(crate) fn new(status: u16, details: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
             body: Bytes::new(),

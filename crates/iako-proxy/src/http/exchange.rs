@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iako_http::{
     BodyLength, FieldValue, Fields, Known, Method, RequestHead, ResponseEdits, ResponseHead,
@@ -35,8 +35,10 @@ use crate::snapshot::ProxySnapshot;
 #[derive(Debug)]
 pub(crate) struct Exchange<'e> {
     pub(super) connection: &'e HttpConnection,
-    pub(super) service: Arc<HttpService>,
-    pub(super) snapshot: Arc<ProxySnapshot>,
+    pub(super) service: &'e HttpService,
+    pub(super) snapshot: &'e ProxySnapshot,
+    /// The time of this turn: asked for once after everything that waits.
+    pub(super) now: Instant,
     pub(super) request: Box<Request>,
     pub(super) record: Record,
     pub(super) deadlines: Deadlines<'e>,
@@ -73,6 +75,24 @@ pub(crate) async fn exchange(
 ) {
     let snapshot = connection.worker.snapshot();
     let service = connection.service(&snapshot);
+    let (mut exchange, early) = begin(connection, (&snapshot, &service), head, timer);
+    match early {
+        None => exchange.run(downstream).await,
+        Some(early) => Box::pin(exchange.run_early(*early, downstream)).await,
+    }
+    exchange.finish();
+}
+
+/// What is answered before filters and routes look at it, and how.
+type Early = Result<Reply, Failure>;
+
+/// Counts a request and puts its head in order.
+fn begin<'e>(
+    connection: &'e HttpConnection,
+    (snapshot, service): (&'e ProxySnapshot, &'e HttpService),
+    head: RequestHead,
+    timer: &'e mut Timer,
+) -> (Box<Exchange<'e>>, Option<Box<Early>>) {
     service.stats.rq_total.inc();
     service.stats.rq_active.inc();
     match head.version() {
@@ -80,19 +100,20 @@ pub(crate) async fn exchange(
         Version::Http10 | Version::Http11 => service.stats.rq_http1_total.inc(),
     }
     let now = clock::now();
-    let (request, early) = match prepare(connection, &service, head) {
+    let (request, early) = match prepare(connection, service, head) {
         Prepared::Request(request) => (request, None),
-        Prepared::Reply(request, reply) => (request, Some(Ok(reply))),
-        Prepared::Refused(request, failure) => (request, Some(Err(failure))),
+        Prepared::Reply(request, reply) => (request, Some(Box::new(Ok(reply)))),
+        Prepared::Refused(request, failure) => (request, Some(Box::new(Err(failure)))),
     };
     let mut deadlines = Deadlines::new(timer, now);
     deadlines.idle = service.manager.stream_idle_timeout;
     deadlines.request = service.manager.request_timeout.map(|limit| now + limit);
     deadlines.stream = service.manager.stream_duration_max.map(|limit| now + limit);
-    let mut exchange = Exchange {
+    let exchange = Exchange {
         connection,
         service,
         snapshot,
+        now,
         request,
         record: Record::new(now, clock::wall()),
         deadlines,
@@ -102,27 +123,30 @@ pub(crate) async fn exchange(
         response_edits: ResponseEdits::default(),
         annotations: Vec::new(),
     };
-    match early {
-        None => exchange.run(downstream).await,
-        Some(Ok(reply)) => exchange.answer(reply, downstream).await,
-        Some(Err(failure)) => exchange.fail(failure, None, downstream).await,
-    }
-    exchange.finish();
+    (Box::new(exchange), early)
 }
 
 impl Exchange<'_> {
+    async fn run_early(&mut self, early: Early, downstream: &mut Downstream<'_>) {
+        match early {
+            Ok(reply) => self.answer(reply, downstream).await,
+            Err(failure) => self.fail(failure, None, downstream).await,
+        }
+    }
+
     /// The way of a request: filters, route, then what the route says. The configuration was loaded
     /// once, before; nothing here sees another one.
     async fn run(&mut self, downstream: &mut Downstream<'_>) {
-        let service = Arc::clone(&self.service);
-        let table = service.routes(&self.snapshot).map(Arc::clone);
+        let service = self.service;
+        let table = service.routes(self.snapshot);
         let draw = self.connection.draw();
-        let mut outcome = self.route(table.as_deref(), draw);
+        let mut outcome = self.route(table, draw);
         self.note_route(outcome);
-        let way = Way { service: &service, table: table.as_deref(), draw };
+        let way = Way { service, table, draw };
         let ended = self.follow(&way, &mut outcome, downstream).await;
         if let Err(failure) = ended {
-            self.fail(failure, matched(outcome).as_ref(), downstream).await;
+            let route = matched(outcome);
+            Box::pin(self.fail(failure, route.as_ref(), downstream)).await;
         }
     }
 
@@ -147,7 +171,7 @@ impl Exchange<'_> {
                     self.note_route(*outcome);
                 }
                 Step::Reply(reply) => {
-                    return self.reply(reply, matched.as_ref(), downstream).await;
+                    return Box::pin(self.reply(reply, matched.as_ref(), downstream)).await;
                 }
             }
         }
@@ -195,7 +219,9 @@ impl Exchange<'_> {
                 checked?;
             }
             FilterKind::Jwt(step) => {
-                step.ready(&self.connection.worker).await;
+                if step.may_wait() {
+                    Box::pin(step.ready(&self.connection.worker)).await;
+                }
                 return self.check_token(step);
             }
             FilterKind::Cors => return Ok(self.ask_cors(overrides.as_ref())),
@@ -299,7 +325,7 @@ impl Exchange<'_> {
                 Reply::new(respond.status, "direct_response").with_body(respond.body.clone())
             }
         };
-        self.reply(reply, Some(&route), downstream).await
+        Box::pin(self.reply(reply, Some(&route), downstream)).await
     }
 
     /// Applies the route's edits to the response.
@@ -393,7 +419,7 @@ impl Exchange<'_> {
         if let Some(route) = route {
             self.edit_response(route, &Fields::default());
         }
-        finish_response(&self.service, &self.request, &head, &mut self.response_edits);
+        finish_response(self.service, &self.request, &head, &mut self.response_edits);
         let length = body.len() as u64;
         let is_head = *self.request.head.method() == Method::Head;
         let content = match length {
@@ -448,7 +474,7 @@ impl Exchange<'_> {
         self.record.transport_failure = error_response::transport_reason(&failure);
         if self.response.is_some() {
             if let Failure::BrokenOff(error) = &failure {
-                error_response::broken_off_details(error).clone_into(&mut self.record.details);
+                self.record.details = error_response::broken_off_details(error).into();
             } else if let Some(reply) = error_response::reply(&failure) {
                 self.record.details = reply.details;
             }
@@ -475,19 +501,19 @@ impl Exchange<'_> {
             DownstreamError::NotBase64(_) => "grpc_base_64_decode_failed_bad_size",
         };
         if self.record.details.is_empty() || self.response.is_none() {
-            details.clone_into(&mut self.record.details);
+            self.record.details = details.into();
         }
     }
 
     /// Writes everything down.
-    fn finish(self) {
+    fn finish(&self) {
         let finished = Finished {
             request: &self.request,
             response: self.response.as_ref().map(|head| (head, &self.response_edits)),
             upload: &self.upload,
             download: &self.download,
         };
-        record::finish(self.connection, &self.service, &self.record, &finished, clock::now());
+        record::finish(self.connection, self.service, &self.record, &finished, clock::now());
     }
 }
 

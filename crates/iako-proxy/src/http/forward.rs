@@ -89,7 +89,13 @@ impl Exchange<'_> {
             mirror::start(self, policy, plan.content);
         }
         let attempt = self.tries(route, &plan, retry.as_mut(), downstream).await?;
-        self.respond(route, attempt, downstream).await
+        let Attempt { mut lease, head, open } = attempt;
+        self.respond(route, head, &mut lease, downstream).await?;
+        drop(open);
+        if self.upload.is_told_whole() {
+            lease.release();
+        }
+        Ok(())
     }
 
     fn plan<'r>(
@@ -274,6 +280,7 @@ impl Exchange<'_> {
             self.rewind(plan);
             self.deadlines.end_try();
             self.pause(after, downstream).await?;
+            self.now = clock::now();
         }
     }
 
@@ -336,7 +343,7 @@ impl Exchange<'_> {
         if self.suppresses_envoy_headers() {
             return;
         }
-        let elapsed = clock::now().saturating_duration_since(self.record.start);
+        let elapsed = self.now.saturating_duration_since(self.record.start);
         let fields = &mut self.request.edits.fields;
         if route.virtual_host.include_attempt_count {
             let attempts = u64::from(self.record.attempts);

@@ -1,5 +1,6 @@
 //! What is remembered of an exchange for its log line and its metrics.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -33,7 +34,7 @@ pub(crate) struct Record {
     pub(crate) start_wall: SystemTime,
     pub(crate) flags: ResponseFlags,
     /// Envoy's response code details.
-    pub(crate) details: String,
+    pub(crate) details: Cow<'static, str>,
     /// Status that is being sent, once it is known.
     pub(crate) status: Option<u16>,
     /// Tries, the first included.
@@ -71,7 +72,7 @@ impl Record {
             start,
             start_wall,
             flags: ResponseFlags::NONE,
-            details: String::new(),
+            details: Cow::Borrowed(""),
             status: None,
             attempts: 0,
             route: String::new(),

@@ -4,10 +4,8 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use iako_http::{BodyLength, FieldValue, Known, Method, ResponseEdits, ResponseHead, Version};
-use iako_rt::clock;
 use iako_traffic::RouteMatchResult;
 
-use super::attempt::Attempt;
 use super::downstream::{Content, Downstream};
 use super::exchange::Exchange;
 use super::failure::Failure;
@@ -16,26 +14,28 @@ use super::headers::finish_response;
 use super::mutations;
 use super::pump::{PumpError, Repeatable, Upload};
 use crate::upstream::Upstream;
+use crate::upstream::pool::Lease;
 
 impl Exchange<'_> {
     /// Sends the head of a response and relays its content, while the request's may still flow.
     pub(super) async fn respond(
         &mut self,
         route: &RouteMatchResult<'_>,
-        attempt: Attempt,
+        head: ResponseHead,
+        lease: &mut Lease,
         downstream: &mut Downstream<'_>,
     ) -> Result<(), Failure> {
-        let Attempt { mut lease, head, .. } = attempt;
         self.deadlines.end_try();
         self.upload.forget();
         let is_tunnel = head.length() == BodyLength::Tunnel
             || (self.wants_tunnel() && head.version() == Version::Http2 && head.status() == 200);
-        self.record.details = match (is_tunnel, self.wants_tunnel()) {
+        let details = match (is_tunnel, self.wants_tunnel()) {
             (false, true) if *self.request.head.method() != Method::Connect => {
-                "websocket_handshake_unsuccessful".to_owned()
+                "websocket_handshake_unsuccessful"
             }
-            _ => "via_upstream".to_owned(),
+            _ => "via_upstream",
         };
+        self.record.details = details.into();
         if is_tunnel {
             self.upload = Upload::new(Repeatable::No);
             self.deadlines.response = None;
@@ -65,9 +65,9 @@ impl Exchange<'_> {
         if let Downstream::Http2(stream) = downstream {
             stream.refuse_rest();
         }
-        if self.upload.is_told_whole() {
-            lease.release();
-        } else if let Upstream::Http2(stream) = &mut lease.upstream {
+        if !self.upload.is_told_whole()
+            && let Upstream::Http2(stream) = &mut lease.upstream
+        {
             stream.cancel();
         }
         Ok(())
@@ -90,7 +90,7 @@ impl Exchange<'_> {
     fn change_response(&mut self, route: &RouteMatchResult<'_>, head: &ResponseHead) {
         self.response_edits = ResponseEdits::default();
         let fields = &mut self.response_edits.fields;
-        let service = std::sync::Arc::clone(&self.service);
+        let service = self.service;
         let sent = head.fields();
         for filter in service.filters.iter().filter(|filter| !filter.is_off(None)) {
             if let FilterKind::PeerMetadata(step) = &filter.kind {
@@ -101,7 +101,7 @@ impl Exchange<'_> {
         }
         if !self.suppresses_envoy_headers() {
             let since = self.record.request_at.unwrap_or(self.record.start);
-            let took = clock::now().saturating_duration_since(since).as_millis();
+            let took = self.now.saturating_duration_since(since).as_millis();
             let took = FieldValue::from(u64::try_from(took).unwrap_or(u64::MAX));
             self.response_edits.fields.set(Known::XEnvoyUpstreamServiceTime, took);
         }
@@ -125,7 +125,7 @@ impl Exchange<'_> {
         for cookie in cookies {
             self.response_edits.fields.append(Known::SetCookie, FieldValue::sanitized(cookie));
         }
-        finish_response(&service, &self.request, head, &mut self.response_edits);
+        finish_response(service, &self.request, head, &mut self.response_edits);
     }
 
     fn response_content(&self, head: &ResponseHead) -> Content {

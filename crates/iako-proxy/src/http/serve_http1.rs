@@ -33,7 +33,7 @@ pub(crate) async fn serve(connection: &HttpConnection, stream: Stream, read: Byt
     let mut served: u32 = 0;
     loop {
         let head = match next_head(connection, &mut side, &mut timer, &mut ends).await {
-            Next::Request(head) => *head,
+            Next::Request(head) => head,
             Next::Broken(error) => {
                 refuse(connection, &mut side, error).await;
                 break;
@@ -68,8 +68,9 @@ struct Ends<'e, D> {
     draining: Pin<&'e mut D>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "moved once; a box costs more")]
 enum Next {
-    Request(Box<RequestHead>),
+    Request(RequestHead),
     /// What came is no HTTP.
     Broken(ParseError),
     /// The head took too long.
@@ -92,7 +93,7 @@ async fn next_head(
     let mut slow = None;
     poll_fn(|context| {
         match side.poll_head(context) {
-            Poll::Ready(Ok(Some(head))) => return Poll::Ready(Next::Request(Box::new(head))),
+            Poll::Ready(Ok(Some(head))) => return Poll::Ready(Next::Request(head)),
             Poll::Ready(Err(DownstreamError::Protocol(error))) => {
                 return Poll::Ready(Next::Broken(error));
             }

@@ -56,10 +56,10 @@ impl HttpService {
     }
 
     /// The routes of this moment; none while they have not arrived.
-    pub(crate) fn routes<'a>(&'a self, snapshot: &'a ProxySnapshot) -> Option<&'a Arc<RouteTable>> {
+    pub(crate) fn routes<'a>(&'a self, snapshot: &'a ProxySnapshot) -> Option<&'a RouteTable> {
         match &self.manager.routes {
-            RouteSource::Inline(_) => self.inline.as_ref(),
-            RouteSource::Rds(name) => snapshot.routes(name),
+            RouteSource::Inline(_) => self.inline.as_deref(),
+            RouteSource::Rds(name) => snapshot.routes(name).map(Arc::as_ref),
         }
     }
 

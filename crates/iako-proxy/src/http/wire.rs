@@ -25,7 +25,16 @@ const COPY_BYTES_MAX: usize = 4 * 1024;
 /// Slices of one gathered write.
 const SLICES_MAX: usize = 16;
 
+/// Buffers for heads that a worker keeps, and how large one may have become to be kept.
+const SPARES_MAX: usize = 32;
+const SPARE_BYTES_MAX: usize = 16 * 1024;
+/// What a new one has room for: the heads of most messages.
+const SPARE_BYTES: usize = 2 * 1024;
+
 thread_local! {
+    /// Empty buffers for what is written next: a connection that waits owns none.
+    static SPARES: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+
     /// Where heads are read to: a connection that waits for one owns no buffer.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
 }
@@ -80,6 +89,9 @@ impl Wire {
             }
             wrote = true;
         }
+        if wrote {
+            self.output.rest();
+        }
         if wrote || self.stream.is_tls() {
             return Pin::new(&mut self.stream).poll_flush(context);
         }
@@ -104,11 +116,11 @@ impl Wire {
 
     /// Gives back memory that an idle connection does not need.
     pub(crate) fn rest(&mut self) {
-        if self.input.is_empty() {
+        if self.input.is_empty() && self.input.capacity() > 0 {
             self.input = BytesMut::new();
         }
         if self.output.is_empty() {
-            self.output = Output::default();
+            self.output.rest();
         }
     }
 }
@@ -125,13 +137,36 @@ pub(crate) struct Output {
 impl Output {
     /// Where heads and framing are written to.
     pub(crate) fn tail(&mut self) -> &mut BytesMut {
+        if self.tail.capacity() == 0 {
+            let spare = SPARES.with_borrow_mut(Vec::pop);
+            self.tail = spare.unwrap_or_else(|| BytesMut::with_capacity(SPARE_BYTES));
+        }
         &mut self.tail
+    }
+
+    /// Gives its buffers back; nothing may wait in them.
+    fn rest(&mut self) {
+        if self.pieces.capacity() > 0 {
+            self.pieces = VecDeque::new();
+        }
+        if self.tail.capacity() == 0 {
+            return;
+        }
+        let mut tail = std::mem::take(&mut self.tail);
+        tail.clear();
+        if (SPARE_BYTES..=SPARE_BYTES_MAX).contains(&tail.capacity()) {
+            SPARES.with_borrow_mut(|spares| {
+                if spares.len() < SPARES_MAX {
+                    spares.push(tail);
+                }
+            });
+        }
     }
 
     /// Queues a piece of content.
     pub(crate) fn push(&mut self, piece: Bytes) {
         if piece.len() <= COPY_BYTES_MAX {
-            self.tail.extend_from_slice(&piece);
+            self.tail().extend_from_slice(&piece);
             return;
         }
         if !self.tail.is_empty() {
@@ -189,8 +224,10 @@ impl Output {
             }
             self.pieces.pop_front();
         }
-        self.tail.advance(written.min(self.tail.len()));
-        if self.tail.is_empty() {
+        if written < self.tail.len() {
+            self.tail.advance(written);
+        } else {
+            // Not advanced over: so it keeps all of its room.
             self.tail.clear();
         }
     }

@@ -1,7 +1,5 @@
 //! Which virtual host takes a host.
 
-use std::collections::HashMap;
-
 use iako_proxy_config::{Domain, RouteConfiguration};
 
 use crate::text::{lower, split_host_port};
@@ -19,16 +17,19 @@ pub enum DomainMatch {
     Any,
 }
 
+/// Virtual hosts by text. The names come from configuration, so a hash without a secret key serves.
+type Positions = std::collections::HashMap<String, usize, foldhash::fast::RandomState>;
+
 /// Hosts of a route table: exact, then longest suffix, then longest prefix, then any.
 ///
 /// A suffix or prefix costs one look-up for each length that occurs, whatever their number.
 #[derive(Debug, Default)]
 pub(super) struct HostIndex {
-    exact: HashMap<String, usize>,
+    exact: Positions,
     /// By length, longest first.
-    suffixes: Vec<(usize, HashMap<String, usize>)>,
+    suffixes: Vec<(usize, Positions)>,
     /// By length, longest first.
-    prefixes: Vec<(usize, HashMap<String, usize>)>,
+    prefixes: Vec<(usize, Positions)>,
     any: Option<usize>,
     /// Whether a port in the host is left out of the search.
     ignore_port: bool,
@@ -43,7 +44,7 @@ impl HostIndex {
                 index.add(domain, position);
             }
         }
-        let longest_first = |lengths: &mut Vec<(usize, HashMap<String, usize>)>| {
+        let longest_first = |lengths: &mut Vec<(usize, Positions)>| {
             lengths.sort_unstable_by_key(|(length, _)| std::cmp::Reverse(*length));
         };
         longest_first(&mut index.suffixes);
@@ -52,10 +53,10 @@ impl HostIndex {
     }
 
     fn add(&mut self, domain: &Domain, position: usize) {
-        let by_length = |lengths: &mut Vec<(usize, HashMap<String, usize>)>, text: &str| {
+        let by_length = |lengths: &mut Vec<(usize, Positions)>, text: &str| {
             let slot = lengths.iter().position(|(length, _)| *length == text.len());
             let slot = slot.unwrap_or_else(|| {
-                lengths.push((text.len(), HashMap::new()));
+                lengths.push((text.len(), Positions::default()));
                 lengths.len().saturating_sub(1)
             });
             if let Some((_, texts)) = lengths.get_mut(slot) {

@@ -85,6 +85,11 @@ impl JwtStep {
         Self { verifier, remote }
     }
 
+    /// Whether [`Self::ready`] may have something to do.
+    pub(crate) fn may_wait(&self) -> bool {
+        !self.remote.is_empty()
+    }
+
     /// Gets keys that are missing, and has old ones fetched anew beside the request.
     pub(crate) async fn ready(self: &Arc<Self>, worker: &Rc<Worker>) {
         for (place, keys) in self.remote.iter().enumerate() {
