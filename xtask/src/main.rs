@@ -1,4 +1,5 @@
-//! House rules, generated pages and the test command: `cargo xtask tidy | gen | test`.
+//! House rules, generated pages and the test command: `cargo xtask tidy | gen | test |
+//! strangers`.
 //!
 //! Not here: anything that the product does. It stands on the standard library alone, so that a
 //! plain clone learns within seconds what is missing.
@@ -9,6 +10,7 @@
 
 mod pages;
 mod project;
+mod strangers;
 mod suite;
 mod tidy;
 
@@ -17,7 +19,9 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask COMMAND
   test [-- ARGS]   check what is needed, then run every test of the workspace and the house rules
   tidy             check the house rules: layers, sizes, dead files, links, words
-  gen [--check]    write the generated pages under docs/, or fail when one is stale";
+  gen [--check]    write the generated pages under docs/, or fail when one is stale
+  strangers        hold Iako against a live Envoy, case by case; fetches it once
+  record-case NAME write down what Envoy does in a case of the differential suite";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,6 +31,8 @@ fn main() -> ExitCode {
         ["test", "--", extra @ ..] => suite::run(extra),
         ["tidy"] => tidy::run(),
         ["gen"] => pages::run(pages::Mode::Write),
+        ["strangers", extra @ ..] => strangers::run(extra),
+        ["record-case", names @ ..] => strangers::record(names),
         ["gen", "--check"] => pages::run(pages::Mode::Check),
         _ => {
             eprintln!("{USAGE}");

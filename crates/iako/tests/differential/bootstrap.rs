@@ -1,0 +1,175 @@
+//! The bootstrap of a case, and what it becomes in a world of its own.
+
+use std::net::Ipv4Addr;
+
+use serde_json::{Value, json};
+
+use crate::{case::Config, pki};
+
+/// Where cases are written for; every world replaces the address by one of its own.
+pub(crate) const WRITTEN: &str = "127.0.0.1";
+pub(crate) const LISTENER_PORT: u16 = 22100;
+pub(crate) const ADMIN_PORT: u16 = 22101;
+
+/// The bootstrap that a case means, still with the addresses that are written in it.
+pub(crate) fn of(config: &Config) -> Value {
+    let mut hcm = manager(config);
+    merge(&mut hcm, &config.hcm);
+    let mut listener = json!({
+        "name": "l",
+        "address": socket(LISTENER_PORT),
+        "filter_chains": [{"filters": [{
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": hcm,
+        }]}],
+    });
+    merge(&mut listener, &config.listener);
+    let mut listeners = vec![listener];
+    listeners.extend(config.listeners.iter().cloned());
+    let clusters = config.clusters.clone().unwrap_or_else(|| {
+        let mut cluster = cluster();
+        merge(&mut cluster, &config.cluster);
+        json!([cluster])
+    });
+    let mut whole = json!({
+        "static_resources": {"listeners": listeners, "clusters": clusters},
+        "admin": {"address": socket(ADMIN_PORT)},
+    });
+    merge(&mut whole, &config.bootstrap);
+    whole
+}
+
+fn manager(config: &Config) -> Value {
+    let kind = "type.googleapis.com/envoy.extensions.filters";
+    let router = json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": format!("{kind}.http.router.v3.Router")},
+    });
+    let mut filters = config.filters.clone();
+    filters.push(router);
+    let routes = config
+        .routes
+        .clone()
+        .unwrap_or_else(|| json!([{"match": {"prefix": "/"}, "route": {"cluster": "be"}}]));
+    json!({
+        "@type": format!("{kind}.network.http_connection_manager.v3.HttpConnectionManager"),
+        "stat_prefix": "in",
+        "access_log": [access_log()],
+        "http_filters": filters,
+        "route_config": {
+            "name": "r",
+            "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": routes}],
+        },
+    })
+}
+
+fn access_log() -> Value {
+    json!({
+        "name": "envoy.access_loggers.file",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            "path": "@log",
+            "log_format": {"json_format": {
+                "code": "%RESPONSE_CODE%",
+                "flags": "%RESPONSE_FLAGS%",
+                "flags_long": "%RESPONSE_FLAGS_LONG%",
+                "details": "%RESPONSE_CODE_DETAILS%",
+                "route": "%ROUTE_NAME%",
+                "cluster": "%UPSTREAM_CLUSTER%",
+                "host": "%UPSTREAM_HOST%",
+                "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+                "proto": "%PROTOCOL%",
+                "path": "%REQ(:PATH)%",
+                "orig_path": "%REQ(X-ENVOY-ORIGINAL-PATH)%",
+                "tfr": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+                "brx": "%BYTES_RECEIVED%",
+                "btx": "%BYTES_SENT%",
+                "term": "%CONNECTION_TERMINATION_DETAILS%",
+                "xff": "%REQ(X-FORWARDED-FOR)%",
+            }},
+        },
+    })
+}
+
+fn cluster() -> Value {
+    let endpoint = json!({"endpoint": {"address": socket(22001)}});
+    json!({
+        "name": "be",
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": "be",
+            "endpoints": [{"lb_endpoints": [endpoint]}],
+        },
+    })
+}
+
+fn socket(port: u16) -> Value {
+    json!({"socket_address": {"address": WRITTEN, "port_value": port}})
+}
+
+/// RFC 7386.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        if !patch.is_null() {
+            target.clone_from(patch);
+        }
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let target = target.as_object_mut().unwrap();
+    for (name, value) in patch {
+        if value.is_null() {
+            target.remove(name);
+        } else {
+            merge(target.entry(name).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// The bootstrap with the addresses, certificates and log file of one world.
+pub(crate) fn placed(written: &Value, address: Ipv4Addr, log: &str) -> Value {
+    let mut value = written.clone();
+    place(&mut value, &address.to_string(), log);
+    value
+}
+
+fn place(value: &mut Value, address: &str, log: &str) {
+    match value {
+        Value::String(text) => {
+            if text == "@log" {
+                log.clone_into(text);
+            } else if let Some(name) = text.strip_prefix("@pki/") {
+                pki::pem(name).clone_into(text);
+            } else if text == WRITTEN {
+                address.clone_into(text);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| place(item, address, log)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| place(field, address, log)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Every port that the bootstrap mentions.
+pub(crate) fn ports(value: &Value) -> Vec<u16> {
+    let mut ports = Vec::new();
+    collect_ports(value, &mut ports);
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+fn collect_ports(value: &Value, ports: &mut Vec<u16>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect_ports(item, ports)),
+        Value::Object(fields) => {
+            let port = fields.get("port_value").and_then(Value::as_u64);
+            ports.extend(port.and_then(|port| u16::try_from(port).ok()));
+            fields.values().for_each(|field| collect_ports(field, ports));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}

@@ -1,0 +1,340 @@
+//! A case: one file that says what is configured, what is sent, and what Envoy was seen to do.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// One file of `cases/`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Case {
+    /// What the case is about, in one line.
+    pub(crate) what: String,
+    /// What differs from the plain bootstrap of `bootstrap.rs`.
+    #[serde(default)]
+    pub(crate) config: Config,
+    /// What the upstreams answer, by port, request by request; the last answer repeats. A port that
+    /// is not named echoes.
+    #[serde(default)]
+    pub(crate) upstream: BTreeMap<u16, Vec<Reply>>,
+    pub(crate) requests: Vec<Request>,
+    /// Names of statistics that are compared.
+    #[serde(default)]
+    pub(crate) stats: Vec<String>,
+    /// Fields of the access log that are not compared, each with the reason.
+    #[serde(default)]
+    pub(crate) log_ignored: BTreeMap<String, String>,
+    /// Headers at upstreams that are not compared, each with the reason.
+    #[serde(default)]
+    pub(crate) upstream_ignored: BTreeMap<String, String>,
+    /// What Envoy did. Written by `cargo xtask record-case`.
+    pub(crate) observed: Option<Value>,
+    /// Iako does something else, on purpose.
+    pub(crate) difference: Option<Difference>,
+    /// Iako refuses the bootstrap, and names this in its message.
+    pub(crate) unsupported: Option<String>,
+    #[serde(skip)]
+    pub(crate) path: PathBuf,
+}
+
+/// The parts of a bootstrap that a case changes. Objects are merged as RFC 7386 says.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Merged into the HTTP connection manager.
+    #[serde(default)]
+    pub(crate) hcm: Value,
+    /// HTTP filters before the router.
+    #[serde(default)]
+    pub(crate) filters: Vec<Value>,
+    /// The routes of the only virtual host.
+    pub(crate) routes: Option<Value>,
+    /// Merged into the listener.
+    #[serde(default)]
+    pub(crate) listener: Value,
+    /// Listeners besides the first.
+    #[serde(default)]
+    pub(crate) listeners: Vec<Value>,
+    /// Merged into the cluster `be`.
+    #[serde(default)]
+    pub(crate) cluster: Value,
+    /// All clusters, in place of `be`.
+    pub(crate) clusters: Option<Value>,
+    /// Merged into the whole.
+    #[serde(default)]
+    pub(crate) bootstrap: Value,
+}
+
+/// What Iako does instead of what Envoy does.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Difference {
+    /// The name of an entry of `docs/differences.md`.
+    pub(crate) id: String,
+    /// What is meant, in one sentence.
+    pub(crate) reason: String,
+    /// What Iako does. Written by `cargo xtask record-case` too.
+    pub(crate) iako: Option<Value>,
+}
+
+/// What is sent on one connection, and what is waited for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Request {
+    pub(crate) method: Option<String>,
+    pub(crate) path: Option<String>,
+    #[serde(default)]
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Option<String>,
+    /// Bytes as they are, in place of a request made of the parts above.
+    pub(crate) raw: Option<Script>,
+    /// HTTP/2 frames, in place of a request made of the parts above.
+    pub(crate) h2: Option<Vec<FrameStep>>,
+    /// Final responses that are waited for on the connection.
+    pub(crate) responses: Option<usize>,
+    /// Methods of the raw requests, where a response to `GET` would be framed otherwise.
+    #[serde(default)]
+    pub(crate) methods: Vec<String>,
+    /// What ends the wait on an HTTP/2 connection besides its end.
+    #[serde(default)]
+    pub(crate) until: Until,
+    /// The SETTINGS of the proxy are compared. Whether they come before a connection error is
+    /// chance, so that a case has to ask.
+    #[serde(default)]
+    pub(crate) settings: bool,
+    /// Longest wait for an answer.
+    pub(crate) wait_ms: Option<u64>,
+    /// Sent so many times, each on a connection of its own; `{i}` is the number.
+    pub(crate) repeat: Option<usize>,
+    /// How the repetitions are meant to spread.
+    pub(crate) spread: Option<Spread>,
+}
+
+/// When an HTTP/2 client has seen enough.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Until {
+    /// Every stream that was opened has ended.
+    #[default]
+    Streams,
+    /// A PING after everything else was answered.
+    Ping,
+    /// The proxy has ended the connection.
+    End,
+}
+
+/// The class of a spread over upstreams.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Spread {
+    /// Each port gets its share, as far as chance allows.
+    Shares(BTreeMap<u16, f64>),
+    /// Each port gets its exact number.
+    Exact(BTreeMap<u16, usize>),
+    /// The ring of Envoy's `RING_HASH`, by the values of this header.
+    RingHash(String),
+    /// The table of Envoy's `MAGLEV`, by the values of this header, with these weights.
+    Maglev(String, BTreeMap<u16, u32>),
+    /// The table of `MAGLEV`, by this parameter of the query.
+    MaglevQuery(String),
+    /// All go to one port, whichever.
+    One,
+}
+
+/// Bytes with marks between them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Script {
+    Text(String),
+    Steps(Vec<ByteStep>),
+}
+
+/// One thing that a client or an upstream does with a byte stream.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub(crate) enum ByteStep {
+    /// Sent; each character is one byte.
+    Send(String),
+    /// Sent many times.
+    Repeat { repeat: String, times: usize },
+    /// Waits until the other side has sent this.
+    Await { r#await: String },
+    /// Waits. Only where a case is about time.
+    Pause { pause_ms: u64 },
+    /// Ends the sending side (`fin`), or the connection (`close`, `reset`).
+    End { end: EndStep },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EndStep {
+    Fin,
+    Close,
+    Reset,
+}
+
+/// What an upstream answers to one request.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reply {
+    /// Sent when the head of an HTTP/1 request is there.
+    pub(crate) on_head: Option<Script>,
+    /// Sent when the HTTP/1 request is there as a whole.
+    pub(crate) raw: Option<Script>,
+    /// Afterwards every byte is echoed.
+    #[serde(default)]
+    pub(crate) tunnel: bool,
+    /// Sent when the head of an HTTP/2 request is there.
+    #[serde(default)]
+    pub(crate) h2_on_head: Vec<FrameStep>,
+    /// Sent when the HTTP/2 request is there as a whole.
+    pub(crate) h2: Option<Vec<FrameStep>>,
+}
+
+/// One frame, or a mark between frames. `stream` 0 is filled in by an upstream.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum FrameStep {
+    Headers(HeadersStep),
+    Data(DataStep),
+    Rst {
+        stream: u32,
+        code: u32,
+    },
+    Settings(Vec<(u16, u32)>),
+    Ping(String),
+    WindowUpdate {
+        stream: u32,
+        increment: u32,
+    },
+    Priority {
+        stream: u32,
+        on: u32,
+    },
+    Goaway {
+        last: u32,
+        code: u32,
+    },
+    /// Any frame; the payload is hexadecimal.
+    Raw {
+        kind: u8,
+        flags: u8,
+        stream: u32,
+        payload: String,
+    },
+    /// Bytes that need not be a frame.
+    Bytes(String),
+    /// Steps that are sent many times; stream identifiers grow by `stride` each time.
+    Repeat {
+        times: u32,
+        stride: u32,
+        steps: Vec<Self>,
+    },
+    /// Leaves the preface and SETTINGS to the case.
+    NoPreface,
+    /// Waits for the head of the answer on this stream.
+    AwaitHead(u32),
+    Pause {
+        ms: u64,
+    },
+    Close,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HeadersStep {
+    #[serde(default)]
+    pub(crate) stream: u32,
+    /// In place of `:method GET`, `:scheme http`, `:path /x` and `:authority a.test`.
+    pub(crate) pseudo: Option<Vec<(String, String)>>,
+    #[serde(default)]
+    pub(crate) fields: Vec<(String, String)>,
+    #[serde(default)]
+    pub(crate) end: bool,
+    /// END_HEADERS is left out, for a case that goes on with CONTINUATION.
+    #[serde(default)]
+    pub(crate) open: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DataStep {
+    #[serde(default)]
+    pub(crate) stream: u32,
+    #[serde(default)]
+    pub(crate) text: String,
+    /// The text is sent so many times, in one frame.
+    pub(crate) times: Option<usize>,
+    /// Bytes of padding.
+    pub(crate) padding: Option<u8>,
+    #[serde(default)]
+    pub(crate) end: bool,
+}
+
+impl Case {
+    /// The name of the case: its group and file.
+    pub(crate) fn id(&self) -> String {
+        let file = self.path.file_stem().unwrap().to_string_lossy();
+        let group = self.path.parent().unwrap().file_name().unwrap().to_string_lossy();
+        format!("{group}/{file}")
+    }
+}
+
+/// Where the cases are.
+pub(crate) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential/cases")
+}
+
+/// Every case whose name holds one of the words, or every case, in order.
+pub(crate) fn read_all(words: &[String]) -> Vec<Case> {
+    let mut paths = Vec::new();
+    for group in fs::read_dir(folder()).unwrap() {
+        let group = group.unwrap().path();
+        if group.is_dir() {
+            paths.extend(fs::read_dir(group).unwrap().map(|file| file.unwrap().path()));
+        }
+    }
+    paths.sort();
+    let cases = paths.into_iter().map(|path| read(&path));
+    cases
+        .filter(|case| words.is_empty() || words.iter().any(|word| case.id().contains(word)))
+        .collect()
+}
+
+fn read(path: &Path) -> Case {
+    let text = fs::read_to_string(path).unwrap();
+    let mut case: Case =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    path.clone_into(&mut case.path);
+    case
+}
+
+/// Writes into a case what was seen, and leaves everything else as it is.
+pub(crate) fn write(case: &Case, observed: Option<&Value>, iako: Option<&Value>) {
+    let text = fs::read_to_string(&case.path).unwrap();
+    let mut file: Map<String, Value> = serde_json::from_str(&text).unwrap();
+    if let Some(observed) = observed {
+        file.insert("observed".to_owned(), observed.clone());
+    }
+    if let (Some(iako), Some(Value::Object(difference))) = (iako, file.get_mut("difference")) {
+        difference.insert("iako".to_owned(), iako.clone());
+    }
+    let mut text = crate::layout::pretty(&Value::Object(file));
+    text.push('\n');
+    fs::write(&case.path, text).unwrap();
+}
+
+/// The bytes that a text of a case stands for: one for each character.
+pub(crate) fn bytes(text: &str) -> Vec<u8> {
+    text.chars().map(|c| u8::try_from(u32::from(c)).expect("a character is a byte")).collect()
+}
+
+/// The text of a case that stands for bytes.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
+}

@@ -1,0 +1,45 @@
+//! Sends what a case says, and tells what came back.
+
+mod http1;
+mod http2;
+
+use std::{
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::{case::Request, wire::http1::Connection};
+
+/// Longest wait for an answer where the case names none.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// Sends one request of a case, as often as it says, and tells what came back.
+pub(crate) fn send(request: &Request, to: SocketAddr) -> Value {
+    let Some(times) = request.repeat else {
+        return once(request, to, 0);
+    };
+    let answers = (0..times).map(|number| {
+        let answer = once(request, to, number);
+        let response = &answer["responses"][0];
+        let headers = response["headers"].as_array().cloned().unwrap_or_default();
+        let backend = headers.iter().find(|field| field[0] == "x-backend");
+        let backend = backend.and_then(|field| field[1].as_str()).unwrap_or("none");
+        format!("{}:{backend}", response["status"])
+    });
+    json!({"sequence": answers.collect::<Vec<_>>()})
+}
+
+fn once(request: &Request, to: SocketAddr, number: usize) -> Value {
+    let stream = match TcpStream::connect(to) {
+        Ok(stream) => stream,
+        Err(error) => return json!({"connect": error.kind().to_string()}),
+    };
+    let mut connection = Connection::new(stream);
+    connection.limit(request.wait_ms.map_or(WAIT, Duration::from_millis));
+    match &request.h2 {
+        Some(steps) => http2::run(connection, steps, request),
+        None => http1::run(connection, request, number),
+    }
+}

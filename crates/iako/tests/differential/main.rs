@@ -1,0 +1,111 @@
+//! The differential suite: what Iako does with the same bootstrap and the same bytes as Envoy.
+//!
+//! Every file under `cases/` is one case; its README says how to add one. Each case starts Iako
+//! with upstreams and addresses of its own, and compares what it did with what a real Envoy 1.40
+//! was seen to do. With `ENVOY=/path/of/envoy` that Envoy runs too, and is compared as well.
+//!
+//! Arguments: words that the names of cases hold; `--record` writes what Envoy does into them;
+//! `--show` prints what Iako does.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests may be blunt"
+)]
+
+mod bootstrap;
+mod case;
+mod client;
+mod compare;
+mod hashing;
+mod layout;
+mod observed;
+mod pki;
+mod upstream;
+mod verdict;
+mod wire;
+mod world;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    process::ExitCode,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use parking_lot::Mutex;
+
+use crate::{
+    case::Case,
+    verdict::{Run, Verdict},
+};
+
+/// Cases at the same time. More than processors: most of a case is waiting for a process.
+const AT_ONCE: usize = 8;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    if has("--list") {
+        // Tools that list tests find none here: the cases are not functions.
+        println!("0 tests, 0 benchmarks");
+        return ExitCode::SUCCESS;
+    }
+    let words: Vec<String> =
+        arguments.iter().filter(|word| !word.starts_with('-')).cloned().collect();
+    let envoy = std::env::var_os("ENVOY").map(PathBuf::from);
+    let run = Run { envoy, record: has("--record"), show: has("--show") };
+    let began = iako_rt::clock::now();
+    let cases = case::read_all(&words);
+    let verdicts = judge_all(&cases, &run);
+    let count = |wanted: fn(&Verdict) -> bool| verdicts.iter().filter(|it| wanted(it)).count();
+    let failing = count(|it| matches!(it, Verdict::Failing(_)));
+    for (case, verdict) in cases.iter().zip(&verdicts) {
+        if let Verdict::Failing(problems) = verdict {
+            println!("\n{}: {}", case.id(), case.what);
+            problems.iter().for_each(|problem| println!("    {problem}"));
+        }
+    }
+    let beside = if run.envoy.is_some() { "a live Envoy" } else { "recordings of Envoy" };
+    println!(
+        "\ndifferential: {} cases against {beside}: {} equal, {} differing on purpose, \
+         {} unsupported, {failing} failing",
+        cases.len(),
+        count(|it| matches!(it, Verdict::Equal)),
+        count(|it| matches!(it, Verdict::Differing)),
+        count(|it| matches!(it, Verdict::Unsupported)),
+    );
+    let word = if failing == 0 { "ok" } else { "FAILED" };
+    println!(
+        "test result: {word}. {} passed; {failing} failed; 0 ignored; finished in {:.2}s\n",
+        cases.len() - failing,
+        began.elapsed().as_secs_f64()
+    );
+    if failing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Judges every case, several at a time; in the order of the cases.
+fn judge_all(cases: &[Case], run: &Run) -> Vec<Verdict> {
+    let next = AtomicUsize::new(0);
+    let verdicts: Mutex<Vec<Option<Verdict>>> = Mutex::new(cases.iter().map(|_| None).collect());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = cases.get(number) else { return };
+                    let verdict = catch_unwind(AssertUnwindSafe(|| verdict::judge(case, run)));
+                    let verdict = verdict.unwrap_or_else(|panic| {
+                        let words = panic.downcast_ref::<String>().cloned();
+                        Verdict::Failing(vec![words.unwrap_or_else(|| "it panicked".to_owned())])
+                    });
+                    verdicts.lock()[number] = Some(verdict);
+                }
+            });
+        }
+    });
+    verdicts.into_inner().into_iter().map(Option::unwrap).collect()
+}

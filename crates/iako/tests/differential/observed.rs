@@ -1,0 +1,121 @@
+//! What was seen, in the form in which it is compared and kept in a case.
+//!
+//! Identifiers, times and addresses that differ from run to run are replaced by marks; header
+//! fields are ordered by name, and in their own order within a name.
+
+use std::net::{Ipv4Addr, UdpSocket};
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    case::Case,
+    wire::{hpack::Field, http1::Content},
+};
+
+/// Adds headers, content and trailers of a message.
+pub(crate) fn message(into: &mut Map<String, Value>, fields: &[Field], content: &Content) {
+    let is_echo = fields.iter().any(|(name, _)| name == "x-backend") && {
+        let echo: Option<Value> = serde_json::from_slice(&content.bytes).ok();
+        echo.is_some_and(|echo| !echo["backend"].is_null())
+    };
+    into.insert("headers".to_owned(), headers(fields));
+    if is_echo {
+        into.insert("body".to_owned(), Value::from("<echo>"));
+    } else if !content.bytes.is_empty() {
+        into.insert("body".to_owned(), crate::upstream::told(&content.bytes));
+    }
+    if !content.trailers.is_empty() {
+        into.insert("trailers".to_owned(), headers(&content.trailers));
+    }
+    if !content.is_complete {
+        into.insert("incomplete".to_owned(), Value::Bool(true));
+    }
+}
+
+/// Header fields, ordered by name.
+pub(crate) fn headers(fields: &[Field]) -> Value {
+    let mut fields: Vec<Field> = fields.to_vec();
+    fields.sort_by_key(|(name, _)| name.to_ascii_lowercase());
+    for (name, value) in &mut fields {
+        if let Some(mark) = mark_of(&name.to_ascii_lowercase(), value) {
+            *value = mark;
+        }
+    }
+    json!(fields)
+}
+
+/// What stands for a value that differs from run to run.
+fn mark_of(name: &str, value: &str) -> Option<String> {
+    match name {
+        "date" => Some("<date>".to_owned()),
+        "x-request-id" if is_uuid(value) => Some("<uuid>".to_owned()),
+        "x-envoy-upstream-service-time" => Some("<ms>".to_owned()),
+        "x-envoy-expected-rq-timeout-ms" => {
+            // What is left of a time after waiting: the same within a tenth of it.
+            let left: u64 = value.parse().ok()?;
+            let step = if left > 1000 { 1000 } else { 100 };
+            Some((left.div_ceil(step) * step).to_string())
+        }
+        "x-forwarded-client-cert" => Some(without_hash(value)),
+        _ => None,
+    }
+}
+
+fn is_uuid(value: &str) -> bool {
+    value.len() == 36
+        && value.chars().enumerate().all(|(at, c)| match at {
+            8 | 13 | 18 | 23 => c == '-',
+            _ => c.is_ascii_hexdigit(),
+        })
+}
+
+/// Certificates are made anew in every run.
+fn without_hash(value: &str) -> String {
+    let parts = value.split(';').map(|part| match part.strip_prefix("Hash=") {
+        Some(hash) if hash.len() == 64 => "Hash=<hash>",
+        _ => part,
+    });
+    parts.collect::<Vec<_>>().join(";")
+}
+
+/// Requests as upstreams saw them, with marks.
+pub(crate) fn requests(mut seen: Vec<Value>, case: &Case) -> Value {
+    // Which of two upstreams is first is chance.
+    seen.sort_by_key(|request| request["backend"].as_u64());
+    for request in &mut seen {
+        for part in ["headers", "trailers"] {
+            if let Some(fields) = request.get_mut(part) {
+                let mut list: Vec<Field> = serde_json::from_value(fields.clone()).unwrap();
+                list.retain(|(name, _)| !case.upstream_ignored.contains_key(name));
+                *fields = headers(&list);
+            }
+        }
+    }
+    Value::Array(seen)
+}
+
+/// Puts the addresses that a case is written with in place of those of a world.
+pub(crate) fn unplaced(value: &mut Value, world: Ipv4Addr, local: Option<&str>) {
+    match value {
+        Value::String(text) => {
+            *text = text.replace(&world.to_string(), crate::bootstrap::WRITTEN);
+            if let Some(local) = local {
+                *text = text.replace(local, "<local>");
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| unplaced(item, world, local)),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(|field| unplaced(field, world, local));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// This machine's address outside of loopback, which Envoy writes into `x-forwarded-for`.
+pub(crate) fn local_address() -> Option<String> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent: a datagram socket only looks for a way. Source: `udp(7)`.
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then(|| address.to_string())
+}
