@@ -225,7 +225,7 @@ impl Exchange<'_> {
         want: &Want<'_>,
         downstream: &mut Downstream<'_>,
     ) -> Result<Lease, TryFailure> {
-        self.note_request_end(plan);
+        self.note_request_end(plan, self.now);
         self.deadlines.per_try = None;
         let worker = std::rc::Rc::clone(&self.connection.worker);
         let acquiring = Box::pin(Pools::acquire(&worker, want));
