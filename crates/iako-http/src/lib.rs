@@ -1,12 +1,13 @@
-//! HTTP/1.1 as state machines without I/O: bytes in, events out, and heads that fit HTTP/2 too.
+//! HTTP/1.1 and HTTP/2 as state machines without I/O: bytes in, events out, one kind of head for both.
 //!
-//! Duty: read and write HTTP/1.1 messages in both roles, exactly, fast, and without ever disagreeing
-//! with another reader about where a message ends. Not here: sockets, timers, routing, policy, and for
-//! now HTTP/2 framing (the `h2` crate carries it; its heads become ours through
-//! [`RequestHead::from_parts`]).
+//! Duty: read and write HTTP messages in both roles, exactly, fast, and without ever disagreeing with
+//! another reader about where a message ends. Not here: sockets, timers, routing, policy.
 //!
-//! Start at [`RequestDecoder`] (what a server reads) and [`ResponseDecoder`] (what a client reads). They
-//! give [`RequestHead`] or [`ResponseHead`], then [`BodyEvent`]s. [`write_request_head`],
+//! HTTP/2: start at [`h2::Connection`]; [`hpack`] compresses fields, [`SectionReader`] and
+//! [`SectionWriter`] turn them into heads and back.
+//!
+//! HTTP/1.1: start at [`RequestDecoder`] (what a server reads) and [`ResponseDecoder`] (what a client
+//! reads). They give [`RequestHead`] or [`ResponseHead`], then [`BodyEvent`]s. [`write_request_head`],
 //! [`write_response_head`] and [`BodyEncoder`] are the way back. Changes to a head are a list
 //! ([`RequestEdits`], [`ResponseEdits`]) that is applied while writing, so a head that passes through is
 //! never rebuilt.
@@ -23,8 +24,8 @@
 //! the member `trailers` of `te` travels on. Stricter than Envoy, on purpose: a bare LF in chunked
 //! framing, user information in an authority, and a second `Host` are refused.
 //!
-//! Tests: each rule beside its code in `tests/`, splitting at every byte, a round trip, and
-//! [`fuzz`] on random bytes.
+//! Tests: each rule by its section in `tests/`, splitting at every byte, round trips, the `h2` crate as a
+//! peer and as a second opinion, and [`fuzz`] on random bytes.
 
 mod body;
 mod date;

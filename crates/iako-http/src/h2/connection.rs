@@ -213,17 +213,21 @@ impl Connection {
     /// Streams that can be opened now (client).
     #[must_use]
     pub fn room(&self) -> usize {
-        if self.is_going_away() || self.next_local > STREAM_MASK {
+        if self.is_going_away() {
             return 0;
         }
         let most = self.settings.concurrent_streams_max.min(self.limits.concurrent_streams_max);
         (most as usize).saturating_sub(self.streams.len())
     }
 
-    /// Whether either side has said that the connection ends, or it failed.
+    /// Whether either side has said that the connection ends, it failed, or its stream identifiers are
+    /// used up: no stream can be opened any more.
     #[must_use]
     pub fn is_going_away(&self) -> bool {
-        self.ending.failed || self.ending.sent.is_some() || self.ending.received.is_some()
+        self.ending.failed
+            || self.ending.sent.is_some()
+            || self.ending.received.is_some()
+            || self.next_local > STREAM_MASK
     }
 
     /// Whether the connection can be closed: it is going away, no stream lives, all is written.

@@ -268,10 +268,7 @@ pub enum OpenError {
     /// As many are open as the peer or we allow: later there may be room.
     #[error("the connection carries as many streams as it may")]
     NoRoom,
-    /// The connection is ending, or failed.
+    /// The connection is ending, or failed, or has no stream identifiers left: never again.
     #[error("the connection is ending")]
     GoingAway,
-    /// Its stream identifiers are used up.
-    #[error("the connection has no stream identifiers left")]
-    Exhausted,
 }

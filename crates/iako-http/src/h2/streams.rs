@@ -61,6 +61,8 @@ pub(crate) struct Stream {
     pub(crate) last_frame: u64,
     /// Milliseconds of the connection when it was opened.
     pub(crate) opened_at: u32,
+    /// Pieces of content that share a read buffer they are small beside, and wait for their reader.
+    pub(crate) small: u32,
     /// Tiny DATA frames that wait for their reader.
     pub(crate) tiny: u32,
     /// Interim responses so far.
@@ -90,6 +92,7 @@ impl Stream {
             content_left: None,
             last_frame: NOWHERE,
             opened_at: opening.now,
+            small: 0,
             tiny: 0,
             interims: 0,
             answers: ResponseTo::Plain,

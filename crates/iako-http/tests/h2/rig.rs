@@ -287,5 +287,10 @@ pub(crate) fn carry(from: &mut Connection, to: &mut BytesMut) -> usize {
 }
 
 pub(crate) fn content(length: usize, seed: u8) -> Bytes {
-    (0..length).map(|place| seed.wrapping_add((place % 251) as u8)).collect::<Vec<_>>().into()
+    (0..=250)
+        .cycle()
+        .take(length)
+        .map(|octet: u8| seed.wrapping_add(octet))
+        .collect::<Vec<_>>()
+        .into()
 }

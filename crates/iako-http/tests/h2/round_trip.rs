@@ -7,13 +7,23 @@ use proptest::prelude::*;
 
 use crate::rig::{carry, content, open, request, respond, trailers};
 
-/// What one exchange of the conversation is to carry.
-#[derive(Clone, Debug)]
+/// What one message of the conversation is to carry.
+#[derive(Clone, Debug, Default)]
+struct Message {
+    pieces: Vec<usize>,
+    trailers: bool,
+}
+
+impl Message {
+    fn ends(&self) -> Ends {
+        if self.pieces.is_empty() && !self.trailers { Ends::Here } else { Ends::Later }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
 struct Exchange {
-    request: Vec<usize>,
-    response: Vec<usize>,
-    request_trailers: bool,
-    response_trailers: bool,
+    request: Message,
+    response: Message,
 }
 
 /// What one end has heard of one stream.
@@ -61,14 +71,14 @@ fn hear(heard: &mut Vec<Heard>, event: Event, lag: &mut Vec<(StreamId, usize)>) 
     }
 }
 
-fn send(connection: &mut Connection, stream: StreamId, pieces: &[usize], with_trailers: bool) {
-    let mut pieces = pieces.iter().peekable();
+fn send(connection: &mut Connection, stream: StreamId, message: &Message) {
+    let mut pieces = message.pieces.iter().peekable();
     while let Some(length) = pieces.next() {
-        let last = pieces.peek().is_none() && !with_trailers;
+        let last = pieces.peek().is_none() && !message.trailers;
         let bytes = content(*length, length.to_le_bytes()[0]);
         connection.data(stream, bytes, if last { Ends::Here } else { Ends::Later });
     }
-    if with_trailers {
+    if message.trailers {
         connection.trailers(stream, &trailers(), &HeaderEdits::default());
     }
 }
@@ -91,11 +101,9 @@ fn converse(exchanges: &[Exchange], limits: H2Limits, step: usize) {
         if client.room() > 0
             && let Some(exchange) = waiting.next()
         {
-            let none = exchange.request.is_empty() && !exchange.request_trailers;
-            let ends = if none { Ends::Here } else { Ends::Later };
             let head = request(Method::Post, BodyLength::Chunked);
-            let stream = open(&mut client, &head, ends).unwrap();
-            send(&mut client, stream, &exchange.request, exchange.request_trailers);
+            let stream = open(&mut client, &head, exchange.request.ends()).unwrap();
+            send(&mut client, stream, &exchange.request);
             moved += 1;
         }
         moved += carry(&mut client, &mut to_server);
@@ -104,10 +112,8 @@ fn converse(exchanges: &[Exchange], limits: H2Limits, step: usize) {
         for (place, exchange) in exchanges.iter().enumerate() {
             let Some(Heard { stream: Some(stream), .. }) = at_server.get(place) else { continue };
             if !std::mem::replace(&mut answered[place], true) {
-                let none = exchange.response.is_empty() && !exchange.response_trailers;
-                let ends = if none { Ends::Here } else { Ends::Later };
-                respond(&mut server, *stream, 200, ends);
-                send(&mut server, *stream, &exchange.response, exchange.response_trailers);
+                respond(&mut server, *stream, 200, exchange.response.ends());
+                send(&mut server, *stream, &exchange.response);
             }
         }
         moved += carry(&mut server, &mut to_client);
@@ -116,15 +122,15 @@ fn converse(exchanges: &[Exchange], limits: H2Limits, step: usize) {
     }
     assert_eq!((client.streams(), server.streams()), (0, 0), "all streams end");
     for (place, exchange) in exchanges.iter().enumerate() {
-        check(&at_server[place], &exchange.request, exchange.request_trailers);
-        check(&at_client[place], &exchange.response, exchange.response_trailers);
+        check(&at_server[place], &exchange.request);
+        check(&at_client[place], &exchange.response);
     }
 }
 
-fn check(heard: &Heard, pieces: &[usize], trailers: bool) {
+fn check(heard: &Heard, message: &Message) {
     assert!(heard.ended);
-    assert_eq!(heard.trailers, trailers);
-    assert!(heard.content == expected(pieces), "the content is what was sent");
+    assert_eq!(heard.trailers, message.trailers);
+    assert!(heard.content == expected(&message.pieces), "the content is what was sent");
 }
 
 /// Gives the bytes in small portions.
@@ -152,15 +158,11 @@ fn deliver(
 }
 
 fn exchange() -> impl Strategy<Value = Exchange> {
-    let pieces = || prop::collection::vec(1_usize..20_000, 0..6);
-    (pieces(), pieces(), any::<bool>(), any::<bool>()).prop_map(
-        |(request, response, request_trailers, response_trailers)| Exchange {
-            request,
-            response,
-            request_trailers,
-            response_trailers,
-        },
-    )
+    let message = || {
+        (prop::collection::vec(1_usize..20_000, 0..6), any::<bool>())
+            .prop_map(|(pieces, trailers)| Message { pieces, trailers })
+    };
+    (message(), message()).prop_map(|(request, response)| Exchange { request, response })
 }
 
 proptest! {
@@ -185,11 +187,5 @@ proptest! {
 
 #[test]
 fn a_request_and_its_response_without_content_are_one_frame_each() {
-    let exchange = Exchange {
-        request: vec![],
-        response: vec![],
-        request_trailers: false,
-        response_trailers: false,
-    };
-    converse(&[exchange], H2Limits::default(), 1);
+    converse(&[Exchange::default()], H2Limits::default(), 1);
 }

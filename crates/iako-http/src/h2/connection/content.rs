@@ -14,12 +14,12 @@ use crate::h2::streams::{Half, Past};
 /// from moving it.
 const PART_BYTES_MIN: usize = 4096;
 
-/// A slow reader's pieces below this length are copied: each would otherwise keep the whole read
-/// buffer, of which a peer can put many smaller pieces elsewhere.
-const COPIED_BYTES_MAX: usize = 4096;
+/// Up to this length a piece is small beside the read buffer that it shares and keeps.
+const SMALL_BYTES_MAX: usize = 4096;
 
-/// A reader is slow when so much waits for it.
-const SLOW_BYTES: u32 = 16 * 1024;
+/// So many small pieces may wait for a reader; further ones are copied. Otherwise a peer could make
+/// every octet of a stalled stream keep a read buffer of its own.
+const SMALL_PIECES_MAX: u32 = 4;
 
 impl Connection {
     /// The header of a DATA frame is there.
@@ -127,14 +127,15 @@ impl Connection {
             self.reading = Reading::Content(content);
             return Step::NeedsMore;
         }
-        let Some(stream) = self.streams.get(content.stream) else {
+        let Some(stream) = self.streams.get_mut(content.stream) else {
             self.reading = Reading::Skip(content.left + content.padding);
             return Step::Again;
         };
-        let is_slow = stream.window.held() > SLOW_BYTES && part <= COPIED_BYTES_MAX;
+        stream.small += u32::from(part <= SMALL_BYTES_MAX);
+        let copies = stream.small > SMALL_PIECES_MAX && part <= SMALL_BYTES_MAX;
         let bytes = if part == 0 {
             Bytes::new()
-        } else if is_slow {
+        } else if copies {
             let copy = Bytes::copy_from_slice(input.get(..part).unwrap_or_default());
             input.advance(part);
             copy
@@ -164,7 +165,8 @@ impl Connection {
         let Some(live) = self.streams.get_mut(stream) else { return };
         let released = live.window.release(bytes);
         self.held -= released;
-        if live.window.held() == 0 && live.tiny > 0 {
+        if live.window.held() == 0 {
+            live.small = 0;
             self.counts.tiny_read(std::mem::take(&mut live.tiny));
         }
         renew(live, &mut self.grown, self.ceilings, &mut self.output);

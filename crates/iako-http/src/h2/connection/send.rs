@@ -6,7 +6,7 @@ use super::{Connection, ConnectionError, ErrorCode, Peer, StreamId, patch_length
 use crate::edits::{HeaderEdits, RequestEdits, ResponseEdits};
 use crate::h2::error::OpenError;
 use crate::h2::event::Ends;
-use crate::h2::frame::{FrameHeader, HEADER_BYTES, STREAM_MASK, flag, kind};
+use crate::h2::frame::{FrameHeader, HEADER_BYTES, flag, kind};
 use crate::h2::output::{Class, NOWHERE};
 use crate::h2::streams::{Ending, Half, Past};
 use crate::head::{Fields, RequestHead, ResponseHead};
@@ -39,9 +39,6 @@ impl Connection {
     ) -> Result<StreamId, OpenError> {
         if self.is_going_away() || self.peer != Peer::Server {
             return Err(OpenError::GoingAway);
-        }
-        if self.next_local > STREAM_MASK {
-            return Err(OpenError::Exhausted);
         }
         if self.room() == 0 {
             return Err(OpenError::NoRoom);
