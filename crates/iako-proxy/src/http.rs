@@ -5,17 +5,17 @@
 
 mod attempt;
 mod connection;
-pub(crate) mod convert;
 mod deadlines;
 pub(crate) mod downstream;
 mod error_response;
 mod exchange;
-mod failure;
+pub(crate) mod failure;
 mod fetch;
 mod filters;
 mod forward;
 mod grpc;
 mod grpc_web;
+mod h2c;
 mod headers;
 mod mirror;
 mod mutations;
@@ -26,8 +26,7 @@ mod respond;
 mod serve_http1;
 mod serve_http2;
 mod service;
-pub(crate) mod stream;
-mod timer;
+pub(crate) mod timer;
 pub(crate) mod wire;
 
 use std::rc::Rc;
@@ -40,7 +39,7 @@ use tokio::io::AsyncReadExt as _;
 pub(crate) use service::HttpService;
 
 use crate::connection::Downstream;
-use crate::transport::{Prefixed, Stream};
+use crate::transport::Stream;
 use crate::worker::Worker;
 use connection::HttpConnection;
 
@@ -78,9 +77,9 @@ pub(crate) async fn serve_connection(
             stats.cx_http1_total.inc();
             Box::pin(serve_http1::serve(&connection, stream, read)).await;
         }
-        Some(Opened::Http2(stream)) => {
+        Some(Opened::Http2(stream, read)) => {
             stats.cx_http2_total.inc();
-            Box::pin(serve_http2::serve(&connection, *stream)).await;
+            Box::pin(serve_http2::serve(&connection, stream, read)).await;
         }
         None => {}
     }
@@ -90,7 +89,7 @@ pub(crate) async fn serve_connection(
 /// A connection whose protocol is known.
 enum Opened {
     Http1(Stream, Bytes),
-    Http2(Box<Prefixed<Stream>>),
+    Http2(Stream, Bytes),
 }
 
 impl Opened {
@@ -99,7 +98,7 @@ impl Opened {
     }
 
     fn http2(stream: Stream) -> Self {
-        Self::Http2(Box::new(Prefixed::new(stream, Bytes::new())))
+        Self::Http2(stream, Bytes::new())
     }
 }
 
@@ -112,7 +111,7 @@ struct Sniffed {
 impl Sniffed {
     fn over(self, stream: Stream) -> Opened {
         if self.is_http2 {
-            Opened::Http2(Box::new(Prefixed::new(stream, self.read)))
+            Opened::Http2(stream, self.read)
         } else {
             Opened::Http1(stream, self.read)
         }

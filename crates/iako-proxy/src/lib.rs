@@ -26,6 +26,7 @@ mod connection;
 mod dns;
 mod drain;
 mod http;
+mod http2;
 mod listener;
 mod proxy;
 mod shared;

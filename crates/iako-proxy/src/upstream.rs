@@ -12,6 +12,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use iako_http::h2::ErrorCode;
 use iako_http::{
     BodyEvent, Fields, HeaderEdits, LengthMismatch, ParseError, RequestEdits, RequestHead,
     ResponseHead,
@@ -27,7 +28,7 @@ pub(crate) enum UpstreamError {
     Closed(#[source] Option<io::Error>),
     /// The server reset the stream.
     #[error("the upstream reset the stream: {0}")]
-    Reset(::h2::Reason),
+    Reset(ErrorCode),
     /// The server said that it did not look at the request (`REFUSED_STREAM`, GOAWAY): repeating it is
     /// safe.
     #[error("the upstream refused the stream")]
@@ -38,9 +39,12 @@ pub(crate) enum UpstreamError {
     /// The request does not fit what its head announced: the fault of the client.
     #[error("the request does not fit its announced length")]
     Length(#[from] LengthMismatch),
-    /// The request cannot be said in the upstream's protocol.
-    #[error("the request cannot be said in HTTP/2")]
-    NotHttp2(#[from] crate::http::convert::NotHttp2),
+    /// It broke HTTP/2, on this stream or on its connection; Envoy's details for it.
+    #[error("the upstream broke HTTP/2: {0}")]
+    Http2(&'static str),
+    /// The request is an upgrade and the upstream takes no extended CONNECT (RFC 8441).
+    #[error("the upstream takes no extended CONNECT")]
+    NoExtendedConnect,
 }
 
 /// One request on a connection to a server.
@@ -74,7 +78,13 @@ impl Upstream {
 
     /// Queues a piece of the request's content.
     pub(crate) fn send_data(&mut self, data: Bytes) -> Result<(), UpstreamError> {
-        each!(self, inner => inner.send_data(data))
+        match self {
+            Self::Http1(connection) => connection.send_data(data),
+            Self::Http2(stream) => {
+                stream.send_data(data);
+                Ok(())
+            }
+        }
     }
 
     /// Queues the end of the request.
@@ -82,7 +92,13 @@ impl Upstream {
         &mut self,
         trailers: Option<(&Fields, &HeaderEdits)>,
     ) -> Result<(), UpstreamError> {
-        each!(self, inner => inner.send_end(trailers))
+        match self {
+            Self::Http1(connection) => connection.send_end(trailers),
+            Self::Http2(stream) => {
+                stream.send_end(trailers);
+                Ok(())
+            }
+        }
     }
 
     /// Bytes of the request that wait to be written.

@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use crate::{
+    http::timer::Timer,
     listener::{ListenerHandle, accept_loop},
     shared::Shared,
     snapshot::ProxySnapshot,
@@ -26,6 +27,8 @@ use crate::{
 
 /// Commands that may wait for a worker; the sender waits when it is full.
 const COMMANDS_MAX: usize = 256;
+/// Timers that are kept for later.
+const TIMERS_MAX: usize = 64;
 /// Bytes that relays of one worker read at once. Bounds memory a worker, not a connection.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
@@ -56,6 +59,8 @@ pub(crate) struct Worker {
     /// Tasks of this worker: one a connection.
     pub(crate) scope: LocalScope,
     rng: RefCell<Rng>,
+    /// Timers that were armed and wait for their next user.
+    timers: RefCell<Vec<Timer>>,
     scratch: RefCell<Box<[u8]>>,
 }
 
@@ -66,6 +71,7 @@ impl Worker {
             pools: Pools::default(),
             scope: LocalScope::new(),
             rng: RefCell::new(Rng::from_system()),
+            timers: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
             shared,
         }
@@ -90,6 +96,20 @@ impl Worker {
         let share = self.with_rng(Rng::unit) * f64::from(jitter.parts_per_million()) / 1e6;
         let extra = Duration::try_from_secs_f64(time.as_secs_f64() * share);
         time.saturating_add(extra.unwrap_or_default())
+    }
+
+    /// A timer for a short-lived task. One that was armed before is cheaper than a new one: arming is
+    /// what costs.
+    pub(crate) fn take_timer(&self) -> Timer {
+        self.timers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Keeps a timer for the next task.
+    pub(crate) fn keep_timer(&self, timer: Timer) {
+        let mut timers = self.timers.borrow_mut();
+        if timers.len() < TIMERS_MAX {
+            timers.push(timer);
+        }
     }
 
     /// Lends the buffer that relays read into. The loan must not last over an `await`, and loans do

@@ -12,4 +12,4 @@ mod rng;
 mod scope;
 
 pub use rng::Rng;
-pub use scope::{LocalScope, Scope};
+pub use scope::{LocalScope, Scope, spawn_detached};

@@ -90,6 +90,13 @@ impl LocalScope {
     }
 }
 
+/// Starts a task that nobody stops: for what ends by itself with something that has an owner, as a
+/// stream does with its connection. Its memory is given back when it ends.
+pub fn spawn_detached(name: &'static str, task: impl Future<Output = ()> + 'static) {
+    tracing::trace!(name, "a task begins");
+    drop(tokio::task::spawn_local(task));
+}
+
 /// Collects ended tasks, so that a long-lived scope does not grow, and tells of panics.
 fn reap(name: &'static str, tasks: &mut JoinSet<()>) {
     while let Some(ended) = tasks.try_join_next() {

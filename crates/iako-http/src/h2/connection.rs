@@ -238,6 +238,13 @@ impl Connection {
             && (self.ending.failed || (self.is_going_away() && told && self.streams.len() == 0))
     }
 
+    /// Whether a field block has begun and has not come to its end, during which no other frame may
+    /// come: a peer that stops there stops all its streams.
+    #[must_use]
+    pub fn is_inside_field_block(&self) -> bool {
+        self.reading == Reading::Block
+    }
+
     /// Content of the stream that waits for windows or for room in the output. A caller that keeps it
     /// bounded hears [`Event::Writable`] when it is 0 again.
     #[must_use]

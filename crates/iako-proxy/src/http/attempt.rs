@@ -255,7 +255,6 @@ impl Exchange<'_> {
                 Err(TryFailure::Final(Failure::Overflow(iako_traffic::Overflow::Pending)))
             }
             Ok(Err(AcquireError::Connect(error))) => Err(connect_failed(Failure::Connect(error))),
-            Ok(Err(AcquireError::Greeting(error))) => Err(connect_failed(Failure::Greeting(error))),
         }
     }
 
@@ -467,10 +466,11 @@ const fn connect_failed(failure: Failure) -> TryFailure {
 fn lost(error: UpstreamError, upstream: &Upstream) -> TryFailure {
     let end = match &error {
         UpstreamError::Refused => End::Refused,
-        UpstreamError::Closed(_) | UpstreamError::Reset(_) | UpstreamError::Protocol(_) => {
-            End::Reset
-        }
-        UpstreamError::Length(_) | UpstreamError::NotHttp2(_) => {
+        UpstreamError::Closed(_)
+        | UpstreamError::Reset(_)
+        | UpstreamError::Protocol(_)
+        | UpstreamError::Http2(_) => End::Reset,
+        UpstreamError::Length(_) | UpstreamError::NoExtendedConnect => {
             return TryFailure::Final(Failure::Upstream(error));
         }
     };

@@ -11,7 +11,9 @@ use iako_http::{
     BodyEvent, Fields, HeaderEdits, LengthMismatch, ParseError, ResponseEdits, ResponseHead,
 };
 
+use super::failure::Failure;
 use super::grpc_web::NotBase64;
+use crate::http2::codes;
 
 /// Why nothing more can be read from a client or written to it.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +30,26 @@ pub(crate) enum DownstreamError {
     /// The response does not fit what its head announced: the fault of whoever made it.
     #[error("the response does not fit its announced length")]
     Length(#[from] LengthMismatch),
+    /// It broke HTTP/2, on this stream or on its connection; Envoy's details for it.
+    #[error("the client broke HTTP/2: {0}")]
+    Http2(&'static str),
     /// The content of its gRPC-Web call is no base64.
     #[error("the client's content is no base64")]
     NotBase64(#[from] NotBase64),
+}
+
+impl DownstreamError {
+    /// Envoy's response code details.
+    pub(crate) fn details(&self) -> &'static str {
+        match self {
+            Self::Gone(_) => "downstream_remote_disconnect",
+            Self::Reset => "http2.remote_reset",
+            Self::Protocol(error) => error.details(),
+            Self::Http2(details) => details,
+            Self::Length(_) => "http1.codec_error",
+            Self::NotBase64(_) => "grpc_base_64_decode_failed_bad_size",
+        }
+    }
 }
 
 /// Whether content follows a head that is sent.
@@ -99,12 +118,24 @@ impl Downstream<'_> {
         edits: &ResponseEdits,
         content: Content,
     ) -> Result<(), DownstreamError> {
-        each!(self, inner => inner.send_head(head, edits, content))
+        match self {
+            Downstream::Http1(side) => side.send_head(head, edits, content),
+            Downstream::Http2(side) => {
+                side.send_head(head, edits, content);
+                Ok(())
+            }
+        }
     }
 
     /// Queues a piece of the response's content.
     pub(crate) fn send_data(&mut self, data: Bytes) -> Result<(), DownstreamError> {
-        each!(self, inner => inner.send_data(data))
+        match self {
+            Downstream::Http1(side) => side.send_data(data),
+            Downstream::Http2(side) => {
+                side.send_data(data);
+                Ok(())
+            }
+        }
     }
 
     /// Queues the end of the response.
@@ -112,7 +143,13 @@ impl Downstream<'_> {
         &mut self,
         trailers: Option<(&Fields, &HeaderEdits)>,
     ) -> Result<(), DownstreamError> {
-        each!(self, inner => inner.send_end(trailers))
+        match self {
+            Downstream::Http1(side) => side.send_end(trailers),
+            Downstream::Http2(side) => {
+                side.send_end(trailers);
+                Ok(())
+            }
+        }
     }
 
     /// Bytes of the response that wait to be written.
@@ -129,7 +166,10 @@ impl Downstream<'_> {
     }
 
     /// Ends the exchange in a way that tells the client that the response is incomplete.
-    pub(crate) fn abort(&mut self) {
-        each!(self, inner => inner.abort());
+    pub(crate) fn abort(&mut self, failure: &Failure) {
+        match self {
+            Downstream::Http1(side) => side.abort(),
+            Downstream::Http2(side) => side.abort(codes::for_client(failure)),
+        }
     }
 }

@@ -67,7 +67,6 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
         Failure::Connect(error) => {
             before_response(503, error.reset_reason(), Some(&transport_reason(failure)))
         }
-        Failure::Greeting(_) => before_response(503, "remote connection failure", None),
         Failure::Upstream(UpstreamError::Closed(_)) => {
             before_response(503, "connection termination", None)
         }
@@ -80,9 +79,9 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
             let reply = Reply::new(400, "http1.codec_error").with_body(iako_http::reason(400));
             Reply { closes: true, ..reply }
         }
-        Failure::Upstream(UpstreamError::Protocol(_) | UpstreamError::NotHttp2(_)) => {
-            before_response(502, "protocol error", None)
-        }
+        Failure::Upstream(
+            UpstreamError::Protocol(_) | UpstreamError::Http2(_) | UpstreamError::NoExtendedConnect,
+        ) => before_response(502, "protocol error", None),
         Failure::ResponseTimeout => {
             Reply::new(504, "response_timeout").with_body("upstream request timeout")
         }
@@ -175,7 +174,10 @@ pub(crate) fn broken_off_details(error: &UpstreamError) -> &'static str {
         UpstreamError::Reset(_) | UpstreamError::Refused => {
             "upstream_reset_after_response_started{remote_reset}"
         }
-        UpstreamError::Protocol(_) | UpstreamError::Length(_) | UpstreamError::NotHttp2(_) => {
+        UpstreamError::Protocol(_)
+        | UpstreamError::Length(_)
+        | UpstreamError::Http2(_)
+        | UpstreamError::NoExtendedConnect => {
             "upstream_reset_after_response_started{protocol_error}"
         }
     }

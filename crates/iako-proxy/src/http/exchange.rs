@@ -478,28 +478,22 @@ impl Exchange<'_> {
             } else if let Some(reply) = error_response::reply(&failure) {
                 self.record.details = reply.details;
             }
-            downstream.abort();
+            downstream.abort(&failure);
             return;
         }
         let Some(reply) = error_response::reply(&failure) else {
-            downstream.abort();
+            downstream.abort(&failure);
             return;
         };
         if let Err(failure) = self.reply(reply, route, downstream).await {
             tracing::debug!(%failure, "the client did not take its error response");
-            downstream.abort();
+            downstream.abort(&failure);
         }
     }
 
     fn client_failed(&mut self, error: &DownstreamError) {
         self.service.stats.rq_rx_reset.inc();
-        let details = match error {
-            DownstreamError::Gone(_) => "downstream_remote_disconnect",
-            DownstreamError::Reset => "http2.remote_reset",
-            DownstreamError::Protocol(error) => error.details(),
-            DownstreamError::Length(_) => "http1.codec_error",
-            DownstreamError::NotBase64(_) => "grpc_base_64_decode_failed_bad_size",
-        };
+        let details = error.details();
         if self.record.details.is_empty() || self.response.is_none() {
             self.record.details = details.into();
         }

@@ -8,7 +8,6 @@ use iako_traffic::Overflow;
 use super::downstream::DownstreamError;
 use crate::transport::ConnectError;
 use crate::upstream::UpstreamError;
-use crate::upstream::h2::GreetingError;
 
 /// A cause, with the facts that its answer needs. [`super::error_response`] is the only place that
 /// turns one into a response.
@@ -32,9 +31,6 @@ pub(crate) enum Failure {
     /// No connection could be made.
     #[error("no connection to the upstream")]
     Connect(#[from] Arc<ConnectError>),
-    /// The server accepted the connection and did not take HTTP/2.
-    #[error("the upstream does not speak HTTP/2")]
-    Greeting(#[source] Arc<GreetingError>),
     /// The request was lost before its response began.
     #[error("the upstream gave no response")]
     Upstream(#[source] UpstreamError),
@@ -107,7 +103,6 @@ impl Failure {
                 Side::Downstream
             }
             Self::Connect(_)
-            | Self::Greeting(_)
             | Self::Upstream(_)
             | Self::ResponseTimeout
             | Self::PerTryTimeout
@@ -131,7 +126,7 @@ impl Failure {
             Self::NoCluster { .. } => ResponseFlag::NoClusterFound,
             Self::NoHealthyUpstream => ResponseFlag::NoHealthyUpstream,
             Self::Overflow(_) => ResponseFlag::UpstreamOverflow,
-            Self::Connect(_) | Self::Greeting(_) => ResponseFlag::UpstreamConnectionFailure,
+            Self::Connect(_) => ResponseFlag::UpstreamConnectionFailure,
             Self::Upstream(error) | Self::BrokenOff(error) => upstream_flag(error),
             Self::ResponseTimeout | Self::PerTryTimeout => ResponseFlag::UpstreamRequestTimeout,
             Self::StreamIdle => ResponseFlag::StreamIdleTimeout,
@@ -141,6 +136,7 @@ impl Failure {
             Self::Client(
                 DownstreamError::Protocol(_)
                 | DownstreamError::Length(_)
+                | DownstreamError::Http2(_)
                 | DownstreamError::NotBase64(_),
             ) => ResponseFlag::DownstreamProtocolError,
             Self::RequestTimeout
@@ -164,7 +160,7 @@ const fn upstream_flag(error: &UpstreamError) -> ResponseFlag {
     match error {
         UpstreamError::Closed(_) => ResponseFlag::UpstreamConnectionTermination,
         UpstreamError::Reset(_) | UpstreamError::Refused => ResponseFlag::UpstreamRemoteReset,
-        UpstreamError::Protocol(_) | UpstreamError::NotHttp2(_) => {
+        UpstreamError::Protocol(_) | UpstreamError::Http2(_) | UpstreamError::NoExtendedConnect => {
             ResponseFlag::UpstreamProtocolError
         }
         UpstreamError::Length(_) => ResponseFlag::DownstreamProtocolError,

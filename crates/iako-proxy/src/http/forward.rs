@@ -154,11 +154,13 @@ impl Exchange<'_> {
         let protocol = head.upgrade().map(<[u8]>::to_ascii_lowercase);
         match protocol.as_deref().map(std::str::from_utf8) {
             // A client that would rather speak HTTP/2 goes on in HTTP/1.1 (RFC 9113 dropped this).
-            None | Some(Ok("h2c")) => Ok(match content_of(head.length()) {
+            None | Some(Ok("h2c")) => {
+                let content = content_of(head.length());
                 // Decoded, the content has another length.
-                Content::Exact(_) if self.request.web.is_some() => Content::Streamed,
-                content => content,
-            }),
+                let is_recoded =
+                    self.request.web.is_some() && matches!(content, Content::Exact(1..));
+                Ok(if is_recoded { Content::Streamed } else { content })
+            }
             Some(Ok(protocol)) if route.allows_upgrade(protocol, general) => Ok(Content::Tunnel),
             Some(_) => Err(Failure::UpgradeRefused),
         }

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -18,13 +19,15 @@ use super::downstream::h1::Http1Downstream;
 use super::downstream::{Content, Downstream, DownstreamError};
 use super::error_response::{self, Reply};
 use super::exchange::exchange;
+use super::h2c;
+use super::serve_http2::{self, Upgraded};
 use super::service::HttpService;
 use super::timer::Timer;
 use crate::access_log::FilterFacts;
 use crate::transport::Stream;
 
 /// Serves an HTTP/1 connection until either side ends it.
-pub(crate) async fn serve(connection: &HttpConnection, stream: Stream, read: Bytes) {
+pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read: Bytes) {
     let service = connection.last_service();
     let mut side = Http1Downstream::new(stream, read, service.limits);
     let mut timer = Timer::default();
@@ -44,6 +47,15 @@ pub(crate) async fn serve(connection: &HttpConnection, stream: Stream, read: Byt
             }
             Next::End => return,
         };
+        if let Some(settings) = h2c::settings(connection, &head) {
+            side.switch_to_http2();
+            if poll_fn(|context| side.poll_flush(context)).await.is_ok() {
+                let (stream, read) = side.into_stream();
+                let upgraded = Upgraded { head, settings };
+                Box::pin(serve_http2::serve_upgraded(connection, stream, read, upgraded)).await;
+            }
+            return;
+        }
         served += 1;
         let manager = &connection.last_service().manager;
         let worn = manager.requests_per_connection_max.is_some_and(|max| served >= max.get());

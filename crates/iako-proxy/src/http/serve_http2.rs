@@ -1,196 +1,303 @@
-//! The driver of an HTTP/2 connection: accepts streams, each of which is a task.
+//! The driver of an HTTP/2 connection of a client: each stream is a task.
 
-use std::cell::Cell;
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
-use std::time::Duration;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use h2::RecvStream;
-use h2::server::{Builder, Connection, SendResponse};
-use http::Request;
-use iako_rt::{LocalScope, clock};
-use tokio::sync::Notify;
+use iako_http::RequestHead;
+use iako_http::h2::{Connection, ConnectionError, Ends, ErrorCode, Event, Shutdown, StreamId};
+use iako_rt::{clock, spawn_detached};
 
 use super::connection::HttpConnection;
-use super::convert;
 use super::downstream::Downstream;
 use super::downstream::h2::Http2Downstream;
 use super::exchange::exchange;
-use super::stream::Ends;
+use super::service::HttpService;
 use super::timer::Timer;
-use crate::transport::{Prefixed, Stream};
-
-/// Heads that a client may have reset before the connection is closed: a flood of opened and reset
-/// streams costs us more than the client. Envoy closes after 250.
-const RESET_STREAMS_MAX: usize = 250;
+use crate::http2::{Driver, Ending, Keepalive, Link, Listen, limits};
+use crate::transport::Stream;
 
 /// Longest time that streams have to end after their connection.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// How often an idle connection is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Serves an HTTP/2 connection until either side ends it.
-pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Prefixed<Stream>) {
+/// Serves an HTTP/2 connection until either side ends it; `read` was read from it already.
+pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read: Bytes) {
     let service = connection.last_service();
-    let options = &service.manager.http2;
-    let mut builder = Builder::new();
-    builder
-        .initial_window_size(options.stream_window_bytes)
-        .initial_connection_window_size(options.connection_window_bytes)
-        .max_concurrent_streams(options.concurrent_streams_max)
-        .max_header_list_size(service.manager.request_head_kib_max.saturating_mul(1024))
-        .max_pending_accept_reset_streams(RESET_STREAMS_MAX);
-    if options.allow_connect || !service.manager.upgrades.is_empty() {
-        builder.enable_connect_protocol();
-    }
-    let mut streams = match builder.handshake(stream).await {
-        Ok(streams) => streams,
-        Err(error) => {
-            service.stats.cx_protocol_error.inc();
-            tracing::debug!(%error, "the HTTP/2 greeting failed");
-            return;
-        }
-    };
-    let tasks = LocalScope::new();
-    let open = Rc::new(Open::default());
-    drive(connection, &mut streams, &tasks, &open).await;
-    // Streams learn that their connection is gone, and write down what they were doing.
-    drop(streams);
-    if tokio::time::timeout(END_TIME_MAX, open.none()).await.is_err() {
-        tracing::debug!("streams outlived their connection and were cut");
-    }
+    let link = Link::new(Connection::server(limits::server(&service)));
+    run(connection, &link, Driver::new(stream, read)).await;
 }
 
-/// Streams of a connection that have not ended.
-#[derive(Debug, Default)]
-struct Open {
-    count: Cell<usize>,
-    ended: Notify,
+/// A request that was read in HTTP/1 and is answered in HTTP/2 (RFC 7540 §3.2).
+#[derive(Debug)]
+pub(crate) struct Upgraded {
+    pub(crate) head: RequestHead,
+    /// What `HTTP2-Settings` decodes to.
+    pub(crate) settings: Vec<u8>,
 }
 
-impl Open {
-    async fn none(&self) {
-        while self.count.get() > 0 {
-            self.ended.notified().await;
-        }
-    }
-}
-
-async fn drive(
+/// Serves a connection that was upgraded; `read` was read from it already.
+pub(crate) async fn serve_upgraded(
     connection: &Rc<HttpConnection>,
-    streams: &mut Connection<Prefixed<Stream>, Bytes>,
-    tasks: &LocalScope,
-    open: &Rc<Open>,
+    stream: Stream,
+    read: Bytes,
+    upgraded: Upgraded,
 ) {
-    let manager = Rc::new(connection.last_service());
-    let opened = clock::now();
-    let mut active = clock::now();
-    let mut is_closing = false;
+    let service = connection.last_service();
+    let link = Link::new(Connection::server(limits::server(&service)));
+    match link.with(|connection| connection.upgraded(&upgraded.settings)) {
+        Ok(id) => start(connection, &link, id, upgraded.head, Ends::Here),
+        Err(error) => note(connection, &service, error),
+    }
+    run(connection, &link, Driver::new(stream, read)).await;
+}
+
+async fn run(connection: &Rc<HttpConnection>, link: &Rc<Link>, mut driver: Driver) {
+    let service = connection.last_service();
+    let mut serving = Serving::new(connection, &service);
     let drain = connection.chain.drain.clone();
     let mut draining = pin!(drain.draining());
     let mut closing = pin!(drain.closing());
-    let mut timer = Timer::default();
-    loop {
-        let event = poll_fn(|context| {
-            match streams.poll_accept(context) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    return Poll::Ready(Event::Stream(Box::new(request), respond));
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Event::Broken(error)),
-                Poll::Ready(None) => return Poll::Ready(Event::End),
-                Poll::Pending => {}
-            }
+    let ending = poll_fn(|context| {
+        if let Poll::Ready(ending) = driver.poll_turn(context, link, &mut serving) {
+            return Poll::Ready(ending);
+        }
+        // These are asked when nothing moved, that is when something else woke this task: asking
+        // them costs a lock each, and what wakes them comes once in the life of a connection.
+        if !driver.has_moved() {
             if closing.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Event::End);
+                return Poll::Ready(Ending::Cut);
             }
-            if !is_closing && draining.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Event::Drain);
+            if !serving.is_ending && draining.as_mut().poll(context).is_ready() {
+                serving.end_gracefully(link);
             }
-            timer.set(Some(active.max(clock::now()) + LOOK_INTERVAL));
-            timer.poll(context).map(|()| Event::Look)
-        })
-        .await;
-        match event {
-            Event::Stream(request, respond) => {
-                active = clock::now();
-                let slot = Slot::new(open);
-                start(connection, tasks, (*request, respond), slot);
-            }
-            Event::Broken(error) => {
-                manager.stats.cx_protocol_error.inc();
-                tracing::debug!(%error, "an HTTP/2 connection broke");
-                return;
-            }
-            Event::End => return,
-            Event::Drain => {
-                is_closing = true;
-                streams.graceful_shutdown();
-            }
-            Event::Look => {
-                let now = clock::now();
-                let busy = open.count.get() > 0;
-                if busy {
-                    active = now;
-                }
-                let settings = &manager.manager;
-                let idle = settings.idle_timeout;
-                let aged = settings.connection_duration_max;
-                let is_idle = !busy
-                    && idle.is_some_and(|limit| now.saturating_duration_since(active) >= limit);
-                let is_old =
-                    aged.is_some_and(|limit| now.saturating_duration_since(opened) >= limit);
-                if (is_idle || is_old) && !is_closing {
-                    is_closing = true;
-                    streams.graceful_shutdown();
-                }
-            }
+        }
+        serving.poll_times(context, link, &driver)
+    })
+    .await;
+    link.end(ending);
+    if let Ending::Refused(error) = ending {
+        note(connection, &service, error);
+    }
+    driver.close(service.manager.delayed_close_timeout).await;
+    // Streams learn that their connection is gone, and write down what they were doing.
+    let ended = poll_fn(|context| {
+        link.begin_turn(context);
+        if link.open() == 0 { Poll::Ready(()) } else { Poll::Pending }
+    });
+    if tokio::time::timeout(END_TIME_MAX, ended).await.is_err() {
+        tracing::debug!("streams outlive their connection");
+    }
+}
+
+/// Counts and logs what a client did to lose its connection, once.
+fn note(connection: &HttpConnection, service: &HttpService, error: ConnectionError) {
+    service.stats.cx_protocol_error.inc();
+    let stats = &connection.worker.shared.http2;
+    match error {
+        ConnectionError::Violation(violation) => {
+            stats.messaging_error.inc();
+            tracing::debug!(client = %connection.info.direct_remote, %violation, "a client broke HTTP/2");
+        }
+        ConnectionError::Flood(kind) => {
+            stats.flood(kind).inc();
+            tracing::info!(client = %connection.info.direct_remote, %kind, "a client floods its connection");
         }
     }
 }
 
-enum Event {
-    Stream(Box<Request<RecvStream>>, SendResponse<Bytes>),
-    Broken(h2::Error),
-    End,
-    Drain,
-    Look,
+/// What ends a connection whatever its client does, and what the driver hears.
+#[derive(Debug)]
+struct Serving<'c> {
+    connection: &'c Rc<HttpConnection>,
+    service: Arc<HttpService>,
+    timer: Timer,
+    keepalive: Keepalive,
+    opened: Instant,
+    /// Since when there is no stream.
+    idle_since: Option<Instant>,
+    /// Since when a frame or a field block has not come whole.
+    slow_since: Option<Instant>,
+    served: u32,
+    /// The client was told to go.
+    is_ending: bool,
+    /// When it was told.
+    ending_since: Option<Instant>,
+    /// It was told for the last time.
+    is_final: bool,
+}
+
+impl<'c> Serving<'c> {
+    fn new(connection: &'c Rc<HttpConnection>, service: &Arc<HttpService>) -> Self {
+        let now = clock::now();
+        Self {
+            connection,
+            service: Arc::clone(service),
+            timer: Timer::default(),
+            keepalive: Keepalive::new(&service.manager.http2),
+            opened: now,
+            idle_since: None,
+            slow_since: None,
+            served: 0,
+            is_ending: false,
+            ending_since: None,
+            is_final: false,
+        }
+    }
+
+    /// Tells the client to go; what it has begun comes to its end.
+    fn end_gracefully(&mut self, link: &Link) {
+        if !self.is_ending {
+            self.is_ending = true;
+            self.ending_since = Some(clock::now());
+            link.with(|connection| connection.shut_down(Shutdown::Graceful));
+        }
+    }
+
+    /// Tells the client that nothing more is served.
+    fn end_finally(&mut self, link: &Link) {
+        self.is_ending = true;
+        self.is_final = true;
+        self.ending_since = Some(clock::now());
+        link.with(|connection| {
+            connection.shut_down(Shutdown::Final(ErrorCode::NO_ERROR));
+        });
+    }
+
+    /// Ready when the connection has to be closed.
+    fn poll_times(
+        &mut self,
+        context: &mut Context<'_>,
+        link: &Rc<Link>,
+        driver: &Driver,
+    ) -> Poll<Ending> {
+        if self.is_ending && link.look(Connection::is_finished) {
+            return Poll::Ready(Ending::Closed);
+        }
+        if let Poll::Ready(()) = self.keepalive.poll(context, link) {
+            self.connection.worker.shared.http2.keepalive_timeout.inc();
+            return Poll::Ready(Ending::Cut);
+        }
+        self.look(link, driver);
+        while let Some((due, end)) = self.next() {
+            self.timer.set(Some(due));
+            ready!(self.timer.poll(context));
+            match end {
+                Due::Idle => {
+                    self.idle_since = None;
+                    self.end_finally(link);
+                }
+                Due::Age => self.end_gracefully(link),
+                Due::Drained => self.end_finally(link),
+                Due::Slow => {
+                    self.service.stats.rq_timeout.inc();
+                    return Poll::Ready(Ending::Cut);
+                }
+                Due::Stuck => return Poll::Ready(Ending::Cut),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn look(&mut self, link: &Link, driver: &Driver) {
+        if link.open() > 0 {
+            self.idle_since = None;
+        } else if self.idle_since.is_none() {
+            self.idle_since = Some(clock::now());
+        }
+        let is_inside = driver.is_inside_frame() || link.look(Connection::is_inside_field_block);
+        if !is_inside {
+            self.slow_since = None;
+        } else if self.slow_since.is_none() {
+            self.slow_since = Some(clock::now());
+        }
+    }
+
+    /// What is due next.
+    fn next(&self) -> Option<(Instant, Due)> {
+        let manager = &self.service.manager;
+        let after = |since: Option<Instant>, limit: Option<Duration>| Some(since? + limit?);
+        let idle = self.idle_since.filter(|_| !self.is_ending);
+        let opened = Some(self.opened).filter(|_| !self.is_ending);
+        let told = self.ending_since.filter(|_| !self.is_final);
+        let last_told = self.ending_since.filter(|_| self.is_final && self.idle_since.is_some());
+        // A head that does not come to its end; Envoy has the same time for it.
+        let slow_max = manager.request_headers_timeout.or(manager.stream_idle_timeout);
+        [
+            (after(idle, manager.idle_timeout), Due::Idle),
+            (after(opened, manager.connection_duration_max), Due::Age),
+            (after(told, Some(manager.drain_timeout)), Due::Drained),
+            (after(last_told, Some(manager.delayed_close_timeout)), Due::Stuck),
+            (after(self.slow_since, slow_max), Due::Slow),
+        ]
+        .into_iter()
+        .filter_map(|(due, end)| Some((due?, end)))
+        .min_by_key(|(due, _)| *due)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// No stream for too long. `idle_timeout`.
+    Idle,
+    /// The connection is too old. `max_connection_duration`.
+    Age,
+    /// The client had its time to hear that it has to go. `drain_timeout`.
+    Drained,
+    /// A frame or a head does not come to its end. `request_headers_timeout`.
+    Slow,
+    /// The client does not take the last frames. `delayed_close_timeout`.
+    Stuck,
+}
+
+impl Listen for Serving<'_> {
+    fn hear(&mut self, link: &Rc<Link>, event: Event) {
+        match event {
+            Event::Request { stream, head, ends } => {
+                self.served = self.served.saturating_add(1);
+                start(self.connection, link, stream, *head, ends);
+                let manager = &self.connection.last_service().manager;
+                if manager.requests_per_connection_max.is_some_and(|max| self.served >= max.get()) {
+                    self.is_ending = true;
+                    self.ending_since.get_or_insert_with(clock::now);
+                    link.with(|connection| connection.shut_down(Shutdown::Graceful));
+                }
+            }
+            Event::Refused { number, code, violation } => {
+                self.connection.worker.shared.http2.messaging_error.inc();
+                tracing::debug!(number, %code, %violation, "a stream was refused");
+            }
+            Event::Pong { .. } => self.keepalive.answered(),
+            Event::GoAway { .. }
+            | Event::Settings(_)
+            | Event::SettingsAcknowledged
+            | Event::Response { .. }
+            | Event::Data { .. }
+            | Event::Trailers { .. }
+            | Event::Reset { .. }
+            | Event::Writable { .. } => {}
+        }
+    }
 }
 
 fn start(
     connection: &Rc<HttpConnection>,
-    tasks: &LocalScope,
-    (request, respond): (Request<RecvStream>, SendResponse<Bytes>),
-    slot: Slot,
+    link: &Rc<Link>,
+    stream: StreamId,
+    head: RequestHead,
+    ends: Ends,
 ) {
+    let mut side = Http2Downstream::new(link, stream, ends, &head);
     let connection = Rc::clone(connection);
-    tasks.spawn("http2 stream", async move {
-        let (parts, body) = request.into_parts();
-        let head = convert::request_from_h2(&parts, Ends::of(&body));
-        drop(parts);
-        let mut side = Http2Downstream::new(body, respond);
-        let mut timer = Timer::default();
-        Box::pin(exchange(&connection, head, &mut Downstream::Http2(&mut side), &mut timer)).await;
-        drop(slot);
+    if connection.last_service().manager.proxy_100_continue {
+        side.leave_continue_to_server();
+    }
+    spawn_detached("http2 stream", async move {
+        let mut timer = connection.worker.take_timer();
+        exchange(&connection, head, &mut Downstream::Http2(&mut side), &mut timer).await;
+        connection.worker.keep_timer(timer);
     });
-}
-
-/// Counts a stream as open until it is dropped.
-struct Slot(Rc<Open>);
-
-impl Slot {
-    fn new(open: &Rc<Open>) -> Self {
-        open.count.set(open.count.get() + 1);
-        Self(Rc::clone(open))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.count.set(self.0.count.get().saturating_sub(1));
-        self.0.ended.notify_one();
-    }
 }

@@ -17,7 +17,7 @@ use crate::transport::{Stream, socket};
 pub(crate) const QUEUE_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes asked of a socket while content flows.
-const READ_BYTES: usize = 64 * 1024;
+pub(crate) const READ_BYTES: usize = 64 * 1024;
 
 /// Pieces up to this size are copied together, larger ones are written from where they are.
 const COPY_BYTES_MAX: usize = 4 * 1024;
@@ -61,22 +61,10 @@ impl Wire {
     /// Reads once. 0 is the end of the stream.
     pub(crate) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.input.is_empty() {
-            return self.poll_fill_from_scratch(context);
+            return poll_read_little(&mut self.stream, &mut self.input, context);
         }
         self.input.reserve(READ_BYTES / 4);
         pin!(self.stream.read_buf(&mut self.input)).poll(context)
-    }
-
-    /// Reads once into the worker's scratch buffer and keeps what came: idle connections cost no
-    /// buffer, and small messages cost only their size.
-    fn poll_fill_from_scratch(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut read = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
-            let filled = read.filled();
-            self.input.extend_from_slice(filled);
-            Poll::Ready(Ok(filled.len()))
-        })
     }
 
     /// Writes what is queued; ready once all of it is on its way.
@@ -114,6 +102,11 @@ impl Wire {
         self.stream.tcp_socket().and_then(socket::bytes_acknowledged)
     }
 
+    /// The connection, with what was read from it and not parsed.
+    pub(crate) fn into_stream(self) -> (Stream, Bytes) {
+        (self.stream, self.input.freeze())
+    }
+
     /// Gives back memory that an idle connection does not need.
     pub(crate) fn rest(&mut self) {
         if self.input.is_empty() && self.input.capacity() > 0 {
@@ -123,6 +116,32 @@ impl Wire {
             self.output.rest();
         }
     }
+}
+
+/// Reads once into the worker's scratch buffer and keeps what came: idle connections cost no buffer,
+/// and small messages cost only their size.
+pub(crate) fn poll_read_little(
+    stream: &mut Stream,
+    input: &mut BytesMut,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut read = ReadBuf::new(scratch);
+        ready!(Pin::new(stream).poll_read(context, &mut read))?;
+        let filled = read.filled();
+        input.extend_from_slice(filled);
+        Poll::Ready(Ok(filled.len()))
+    })
+}
+
+/// Reads once to where the bytes stay: for content that flows.
+pub(crate) fn poll_read_much(
+    stream: &mut Stream,
+    input: &mut BytesMut,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    input.reserve(READ_BYTES / 2);
+    pin!(stream.read_buf(input)).poll(context)
 }
 
 /// Bytes to be written, in order.

@@ -1,75 +1,77 @@
 //! A request on a shared HTTP/2 connection.
 
 use std::cell::Cell;
-use std::future::Future as _;
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::{Builder, ResponseFuture, SendRequest};
-use h2::{Reason, RecvStream};
-use iako_http::{BodyEvent, Fields, HeaderEdits, RequestEdits, RequestHead, ResponseHead};
+use iako_http::h2::{
+    Connection, Ends, ErrorCode, Event, OpenError, ResetCause, Shutdown, StreamId,
+};
+use iako_http::{
+    BodyEvent, Fields, HeaderEdits, Method, NameCase, RequestEdits, RequestHead, RequestSection,
+    ResponseHead, Scheme,
+};
 use iako_proxy_config::ClusterHttp;
 
 use super::UpstreamError;
-use crate::http::convert;
+use super::h1::response_limits;
 use crate::http::downstream::Content;
-use crate::http::stream::{Ends, Incoming, Outgoing, StreamError};
+use crate::http2::{Driver, Ending, Keepalive, Link, Listen, Lost, StreamHandle, codes, limits};
 use crate::transport::Stream;
 
-/// Why an HTTP/2 connection could not begin.
-pub(crate) type GreetingError = h2::Error;
+/// Longest time that a server has to take the last frames.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// An HTTP/2 connection that many requests of a worker share. Its driver is a task of the worker.
+/// An HTTP/2 connection that many requests of a worker share. Its driver is a task of the worker; it
+/// ends with the last request once this handle is dropped.
 #[derive(Debug)]
 pub(crate) struct Http2Connection {
-    sender: SendRequest<Bytes>,
+    link: Rc<Link>,
     live: Rc<Live>,
-    streams_max: usize,
+    streams_max: u32,
 }
 
 /// What requests and the driver tell each other.
 #[derive(Debug, Default)]
 struct Live {
-    streams: Cell<usize>,
+    /// Requests that have a place, whether their stream is open yet or not.
+    places: Cell<u32>,
     opened: Cell<u32>,
-    ended: Cell<bool>,
+    /// No further requests are wanted on it.
+    retired: Cell<bool>,
 }
 
 impl Http2Connection {
-    /// Greets the server; the second value drives the connection and must be run as a task.
-    ///
-    /// # Errors
-    /// When the greeting cannot be written.
-    pub(crate) async fn greet(
+    /// Begins a connection; the second value drives it and must be run as a task. What the server makes
+    /// of it is told to the requests.
+    pub(crate) fn begin(
         stream: Stream,
         settings: &ClusterHttp,
-    ) -> Result<(Self, impl Future<Output = ()> + use<>), h2::Error> {
-        let options = &settings.http2;
-        let (sender, connection) = Builder::new()
-            .initial_window_size(options.stream_window_bytes)
-            .initial_connection_window_size(options.connection_window_bytes)
-            .max_concurrent_reset_streams(1024)
-            .enable_push(false)
-            .handshake::<_, Bytes>(stream)
-            .await?;
-        let live = Rc::new(Live::default());
-        let told = Rc::clone(&live);
-        let driver = async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "an upstream HTTP/2 connection ended");
-            }
-            told.ended.set(true);
-        };
-        let streams_max = usize::try_from(options.concurrent_streams_max).unwrap_or(usize::MAX);
-        Ok((Self { sender, live, streams_max }, driver))
+    ) -> (Self, impl Future<Output = ()> + use<>) {
+        let head = response_limits(NameCase::Lower);
+        let link = Link::new(Connection::client(limits::client(settings, head)));
+        let driven = Rc::clone(&link);
+        let keepalive = Keepalive::new(&settings.http2);
+        let streams_max = settings.http2.concurrent_streams_max;
+        (Self { link, live: Rc::default(), streams_max }, drive(driven, stream, keepalive))
     }
 
-    /// Whether another request can be put on it now.
+    /// Whether another request can be put on it now: the server's limit, ours, and no GOAWAY.
     pub(crate) fn has_room(&self) -> bool {
-        let peer_max = self.sender.current_max_send_streams();
-        !self.live.ended.get() && self.live.streams.get() < self.streams_max.min(peer_max)
+        let peer_max =
+            self.link.look(|connection| connection.peer_settings().concurrent_streams_max);
+        !self.is_ended() && self.live.places.get() < self.streams_max.min(peer_max)
+    }
+
+    /// Whether it takes no further requests, now and later: it ended, the server is going away, or it
+    /// was retired.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.live.retired.get()
+            || self.link.ending().is_some()
+            || self.link.look(Connection::is_going_away)
     }
 
     /// Requests that it carried.
@@ -81,46 +83,88 @@ impl Http2Connection {
     pub(crate) fn open(&self) -> Http2Upstream {
         let is_reused = self.live.opened.get() > 0;
         self.live.opened.set(self.live.opened.get().saturating_add(1));
-        self.live.streams.set(self.live.streams.get() + 1);
+        self.live.places.set(self.live.places.get().saturating_add(1));
         Http2Upstream {
-            sender: self.sender.clone(),
-            slot: Slot(Rc::clone(&self.live)),
+            link: Rc::clone(&self.link),
+            place: Place(Rc::clone(&self.live)),
             is_reused,
-            state: State::Fresh,
-            outgoing: None,
-            incoming: None,
+            stream: None,
+            waiting: None,
         }
+    }
+}
+
+impl Drop for Http2Connection {
+    fn drop(&mut self) {
+        self.link.with(|connection| connection.shut_down(Shutdown::Final(ErrorCode::NO_ERROR)));
     }
 }
 
 /// A request's place on its connection, given back when dropped.
 #[derive(Debug)]
-struct Slot(Rc<Live>);
+struct Place(Rc<Live>);
 
-impl Drop for Slot {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.0.streams.set(self.0.streams.get().saturating_sub(1));
+        self.0.places.set(self.0.places.get().saturating_sub(1));
     }
+}
+
+/// What the driver of a connection to a server hears.
+#[derive(Debug)]
+struct Hearing {
+    keepalive: Keepalive,
+}
+
+impl Listen for Hearing {
+    fn hear(&mut self, _: &Rc<Link>, event: Event) {
+        match event {
+            Event::GoAway { last, code, .. } => {
+                tracing::debug!(last, %code, "an upstream goes away");
+            }
+            Event::Pong { .. } => self.keepalive.answered(),
+            Event::Request { .. }
+            | Event::Refused { .. }
+            | Event::Settings(_)
+            | Event::SettingsAcknowledged
+            | Event::Response { .. }
+            | Event::Data { .. }
+            | Event::Trailers { .. }
+            | Event::Reset { .. }
+            | Event::Writable { .. } => {}
+        }
+    }
+}
+
+async fn drive(link: Rc<Link>, stream: Stream, keepalive: Keepalive) {
+    let mut driver = Driver::new(stream, Bytes::new());
+    let mut hearing = Hearing { keepalive };
+    let ending = poll_fn(|context| {
+        if let Poll::Ready(ending) = driver.poll_turn(context, &link, &mut hearing) {
+            return Poll::Ready(ending);
+        }
+        if link.look(Connection::is_finished) {
+            return Poll::Ready(Ending::Closed);
+        }
+        hearing.keepalive.poll(context, &link).map(|()| Ending::Cut)
+    })
+    .await;
+    link.end(ending);
+    if let Ending::Refused(error) = ending {
+        tracing::info!(%error, "an upstream broke HTTP/2");
+    }
+    driver.close(CLOSE_TIME_MAX).await;
 }
 
 /// The client's half of a stream.
 #[derive(Debug)]
 pub(crate) struct Http2Upstream {
-    sender: SendRequest<Bytes>,
-    slot: Slot,
+    link: Rc<Link>,
+    place: Place,
     is_reused: bool,
-    state: State,
-    outgoing: Option<Outgoing>,
-    incoming: Option<Incoming>,
-}
-
-#[derive(Debug)]
-enum State {
-    Fresh,
-    /// The head waits until the peer takes another stream.
-    Queued(Box<http::Request<()>>, Ends),
-    Sent(ResponseFuture),
-    Answered,
+    stream: Option<StreamHandle>,
+    /// An extended CONNECT that waits for the server's settings, which say whether it may be asked.
+    waiting: Option<Box<(RequestHead, RequestEdits)>>,
 }
 
 impl Http2Upstream {
@@ -130,84 +174,110 @@ impl Http2Upstream {
         edits: &RequestEdits,
         content: Content,
     ) -> Result<(), UpstreamError> {
-        let request = convert::request_to_h2(head, edits, content)?;
-        let ends = if content == Content::None { Ends::Here } else { Ends::Later };
-        self.state = State::Queued(Box::new(request), ends);
-        Ok(())
-    }
-
-    pub(crate) fn send_data(&mut self, data: Bytes) -> Result<(), UpstreamError> {
-        if let Some(outgoing) = &mut self.outgoing {
-            outgoing.send_data(data);
+        if content == Content::Tunnel && head.upgrade().is_some() {
+            self.waiting = Some(Box::new((head.clone(), edits.clone())));
+            return Ok(());
         }
-        Ok(())
+        self.begin(head, edits, content)
     }
 
-    pub(crate) fn send_end(
+    fn poll_waiting(&mut self, context: &Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        if self.waiting.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.link.poll_greeted(context));
+        let Some(waiting) = self.waiting.take() else { return Poll::Ready(Ok(())) };
+        if !self.link.look(|connection| connection.peer_settings().connect_protocol) {
+            return Poll::Ready(Err(UpstreamError::NoExtendedConnect));
+        }
+        let (head, edits) = *waiting;
+        Poll::Ready(self.begin(&head, &edits, Content::Tunnel))
+    }
+
+    fn begin(
         &mut self,
-        trailers: Option<(&Fields, &HeaderEdits)>,
+        head: &RequestHead,
+        edits: &RequestEdits,
+        content: Content,
     ) -> Result<(), UpstreamError> {
-        if let Some(outgoing) = &mut self.outgoing {
-            outgoing.send_end(trailers.map(|(fields, edits)| convert::fields_to_h2(fields, edits)));
+        if let Some(ending) = self.link.ending() {
+            return Err(Lost::Connection(ending).into());
         }
+        let (length, ends) = match content {
+            Content::None | Content::Described(_) => (None, Ends::Here),
+            Content::Exact(0) => (Some(0), Ends::Here),
+            Content::Exact(length) => (Some(length), Ends::Later),
+            Content::Streamed | Content::Tunnel => (None, Ends::Later),
+        };
+        let is_connect = *edits.method(head) == Method::Connect;
+        // An upgraded HTTP/1 request is an extended CONNECT (RFC 8441 §4).
+        let protocol = head.upgrade().filter(|_| content == Content::Tunnel && !is_connect);
+        let section = RequestSection { scheme: Scheme::Http, length, protocol };
+        let opened = self.link.with(|connection| connection.open(head, edits, section, ends));
+        let id: StreamId = match opened {
+            Ok(id) => id,
+            Err(OpenError::NoRoom | OpenError::GoingAway | OpenError::Exhausted) => {
+                return Err(UpstreamError::Refused);
+            }
+        };
+        let mut stream = StreamHandle::new(&self.link, id, Ends::Later, codes::TO_UPSTREAM);
+        if ends.here() {
+            stream.end_sending();
+        }
+        self.stream = Some(stream);
         Ok(())
+    }
+
+    pub(crate) fn send_data(&mut self, data: Bytes) {
+        if let Some(stream) = &mut self.stream {
+            stream.send_data(data);
+        }
+    }
+
+    pub(crate) fn send_end(&mut self, trailers: Option<(&Fields, &HeaderEdits)>) {
+        if let Some(stream) = &mut self.stream {
+            stream.send_end(trailers);
+        }
     }
 
     /// Content is taken only once the head has its stream.
     pub(crate) fn queued(&self) -> usize {
-        self.outgoing.as_ref().map_or(usize::MAX, Outgoing::queued)
+        self.stream.as_ref().map_or(usize::MAX, StreamHandle::queued)
     }
 
-    pub(crate) fn poll_flush(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), UpstreamError>> {
-        if matches!(self.state, State::Queued(..)) {
-            ready!(self.sender.poll_ready(context)).map_err(failed)?;
-            let State::Queued(request, ends) = std::mem::replace(&mut self.state, State::Answered)
-            else {
-                return Poll::Ready(Ok(()));
-            };
-            let ended = ends == Ends::Here;
-            let (response, stream) = self.sender.send_request(*request, ended).map_err(failed)?;
-            let mut outgoing = Outgoing::new(stream);
-            if ended {
-                outgoing.already_ended();
-            }
-            self.outgoing = Some(outgoing);
-            self.state = State::Sent(response);
-        }
-        match &mut self.outgoing {
-            Some(outgoing) => outgoing.poll_flush(context).map_err(UpstreamError::from),
+    pub(crate) fn poll_flush(&mut self, context: &Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        ready!(self.poll_waiting(context))?;
+        match &mut self.stream {
+            Some(stream) => stream.poll_sent(context).map_err(UpstreamError::from),
             None => Poll::Ready(Ok(())),
         }
     }
 
     pub(crate) fn poll_head(
         &mut self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
     ) -> Poll<Result<ResponseHead, UpstreamError>> {
-        let State::Sent(response) = &mut self.state else { return Poll::Pending };
-        let response = ready!(Pin::new(response).poll(context)).map_err(failed)?;
-        self.state = State::Answered;
-        let (parts, body): (_, RecvStream) = response.into_parts();
-        let head = convert::response_from_h2(&parts, Ends::of(&body));
-        self.incoming = Some(Incoming::new(body));
-        Poll::Ready(Ok(head))
+        ready!(self.poll_waiting(context))?;
+        match &mut self.stream {
+            Some(stream) => {
+                stream.poll_head(context).map(|head| head.map(|head| *head)).map_err(Into::into)
+            }
+            None => Poll::Ready(Err(UpstreamError::Closed(None))),
+        }
     }
 
     pub(crate) fn poll_body(
         &mut self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
     ) -> Poll<Result<BodyEvent, UpstreamError>> {
-        match &mut self.incoming {
-            Some(incoming) => incoming.poll_body(context).map_err(UpstreamError::from),
-            None => Poll::Pending,
+        match &mut self.stream {
+            Some(stream) => stream.poll_body(context).map_err(UpstreamError::from),
+            None => Poll::Ready(Err(UpstreamError::Closed(None))),
         }
     }
 
     pub(crate) fn has_sent(&self) -> bool {
-        self.outgoing.is_some()
+        self.stream.is_some()
     }
 
     pub(crate) fn is_reused(&self) -> bool {
@@ -216,30 +286,28 @@ impl Http2Upstream {
 
     /// Keeps further requests off the connection; those under way go on.
     pub(crate) fn retire(&self) {
-        self.slot.0.ended.set(true);
+        self.place.0.retired.set(true);
     }
 
     /// Gives the stream up.
     pub(crate) fn cancel(&mut self) {
-        if let Some(outgoing) = &mut self.outgoing {
-            outgoing.reset(Reason::CANCEL);
+        if let Some(stream) = &mut self.stream {
+            stream.reset(codes::TO_UPSTREAM);
         }
     }
 }
 
-fn failed(error: h2::Error) -> UpstreamError {
-    // A stream above the last one that a GOAWAY names was not looked at (RFC 9113 §6.8).
-    let refused = error.reason() == Some(Reason::REFUSED_STREAM)
-        || (error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR));
-    if refused { UpstreamError::Refused } else { StreamError::from(error).into() }
-}
-
-impl From<StreamError> for UpstreamError {
-    fn from(error: StreamError) -> Self {
-        match error {
-            StreamError::Reset(Reason::REFUSED_STREAM) => Self::Refused,
-            StreamError::Reset(reason) => Self::Reset(reason),
-            StreamError::Connection(error) => Self::Closed(error.into_io()),
+impl From<Lost> for UpstreamError {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Reset(ErrorCode::REFUSED_STREAM, _) | Lost::Reset(_, ResetCause::GoAway) => {
+                Self::Refused
+            }
+            Lost::Reset(code, ResetCause::Peer) => Self::Reset(code),
+            Lost::Reset(_, ResetCause::Violation(violation)) => Self::Http2(violation.details()),
+            Lost::Connection(Ending::Refused(error)) => Self::Http2(error.details()),
+            Lost::Connection(Ending::Broken(kind)) => Self::Closed(Some(kind.into())),
+            Lost::Connection(Ending::Closed | Ending::Cut) => Self::Closed(None),
         }
     }
 }

@@ -23,7 +23,6 @@ use iako_traffic::EndpointState;
 
 pub(crate) use connection::{ConnectionFacts, Lease};
 
-use super::h2::GreetingError;
 use crate::snapshot::UpstreamCluster;
 use crate::transport::ConnectError;
 use crate::worker::Worker;
@@ -92,9 +91,6 @@ pub(crate) enum AcquireError {
     /// No connection could be made.
     #[error(transparent)]
     Connect(#[from] Arc<ConnectError>),
-    /// The server accepted the connection and did not take HTTP/2.
-    #[error("the upstream does not speak HTTP/2")]
-    Greeting(#[from] Arc<GreetingError>),
 }
 
 impl From<TableFull> for AcquireError {

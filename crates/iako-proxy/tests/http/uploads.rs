@@ -49,10 +49,9 @@ async fn sum(mut stream: TcpStream, seen: Arc<Seen>, pace: Pace) {
         while left > 0 {
             turn += 1;
             let size = match pace {
-                Pace::Fast => piece.len(),
                 Pace::Slow => 8 * 1024,
                 Pace::Uneven if turn % 64 < 32 => 2 * 1024,
-                Pace::Uneven => piece.len(),
+                Pace::Fast | Pace::Uneven => piece.len(),
             };
             let size = size.min(left);
             let Ok(count @ 1..) = stream.read(&mut piece[..size]).await else { return };

@@ -121,6 +121,19 @@ stats! {
         Counter "jwt_authn.allowed" "requests whose token was accepted or not needed";
         Counter "jwt_authn.denied" "requests refused for their token";
     }
+    "http2" {
+        Counter "rx_messaging_error" "streams and connections lost because the client broke the protocol";
+        Counter "keepalive_timeout" "connections closed because a probe was not answered";
+        Counter "outbound_flood" "connections closed because too many frames waited to be written";
+        Counter "outbound_control_flood" "connections closed because too many answers to control frames waited";
+        Counter "inbound_empty_frames_flood" "connections closed for frames in a row that held nothing";
+        Counter "inbound_priority_frames_flood" "connections closed for PRIORITY frames";
+        Counter "inbound_window_update_frames_flood" "connections closed for WINDOW_UPDATE frames";
+        Counter "inbound_settings_frames_flood" "connections closed for SETTINGS frames";
+        Counter "premature_reset_flood" "connections closed for streams that were reset early";
+        Counter "inbound_continuation_frames_flood" "connections closed for CONTINUATION frames";
+        Counter "inbound_tiny_frames_flood" "connections closed for tiny frames that nobody took yet";
+    }
     "tcp.<stat_prefix>" {
         Counter "downstream_cx_total" "connections relayed";
         Counter "downstream_cx_rx_bytes_total" "bytes received from clients";

@@ -170,6 +170,8 @@ impl Connection {
             self.counts.tiny_read(std::mem::take(&mut live.tiny));
         }
         renew(live, &mut self.grown, self.ceilings, &mut self.output);
+        // Streams that wait for the connection's window may go on.
+        self.renew_connection();
     }
 
     /// The rest of what the peer sends on this stream is not wanted. It is read and dropped, and when our

@@ -108,7 +108,7 @@ impl Connection {
         if stream.queued > 0 {
             return Sent::Part;
         }
-        if std::mem::take(&mut stream.wants_writable) && matches!(stream.ending, Ending::Open) {
+        if std::mem::take(&mut stream.wants_writable) {
             self.events.push_back(Event::Writable { stream: id });
         }
         if ends {

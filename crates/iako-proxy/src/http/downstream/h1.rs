@@ -101,6 +101,18 @@ impl Http1Downstream {
             && self.tunnel == Tunnel::No
     }
 
+    /// Queues the answer after which the connection speaks HTTP/2 (RFC 7540 §3.2).
+    pub(crate) fn switch_to_http2(&mut self) {
+        self.wire.output.tail().extend_from_slice(
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: h2c\r\n\r\n",
+        );
+    }
+
+    /// The connection, with what was read from it and not understood.
+    pub(crate) fn into_stream(self) -> (Stream, Bytes) {
+        self.wire.into_stream()
+    }
+
     /// The server tells the client to go on, not we. Envoy `proxy_100_continue`.
     pub(crate) fn leave_continue_to_server(&mut self) {
         self.continue_owed = false;

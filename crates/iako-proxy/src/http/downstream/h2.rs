@@ -1,122 +1,124 @@
 //! One stream of an HTTP/2 client.
 
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use h2::server::SendResponse;
-use h2::{RecvStream, SendStream};
-use iako_http::{BodyEvent, Fields, HeaderEdits, ResponseEdits, ResponseHead};
+use iako_http::h2::{Answer, Ends, ErrorCode, ResetCause, StreamId};
+use iako_http::{BodyEvent, Fields, HeaderEdits, RequestHead, ResponseEdits, ResponseHead};
 
 use super::{Content, DownstreamError};
-use crate::http::convert;
-use crate::http::stream::{Incoming, Outgoing, StreamError};
+use crate::http2::{Ending, Link, Lost, StreamHandle};
 
 /// The server's half of a stream.
 #[derive(Debug)]
 pub(crate) struct Http2Downstream {
-    incoming: Incoming,
-    respond: SendResponse<Bytes>,
-    outgoing: Option<Outgoing>,
+    stream: StreamHandle,
+    /// The client waits for `100 Continue` and has not been told.
+    continue_owed: bool,
 }
 
 impl Http2Downstream {
     /// Takes a stream over.
-    pub(crate) fn new(body: RecvStream, respond: SendResponse<Bytes>) -> Self {
-        Self { incoming: Incoming::new(body), respond, outgoing: None }
+    pub(crate) fn new(link: &Rc<Link>, stream: StreamId, ends: Ends, head: &RequestHead) -> Self {
+        Self {
+            stream: StreamHandle::new(link, stream, ends, ErrorCode::INTERNAL_ERROR),
+            continue_owed: !ends.here() && head.expects_continue(),
+        }
+    }
+
+    /// The server tells the client to go on, not we. Envoy `proxy_100_continue`.
+    pub(crate) fn leave_continue_to_server(&mut self) {
+        self.continue_owed = false;
     }
 
     pub(crate) fn poll_body(
         &mut self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
     ) -> Poll<Result<BodyEvent, DownstreamError>> {
-        self.incoming.poll_body(context).map_err(DownstreamError::from)
+        if std::mem::take(&mut self.continue_owed) && !self.stream.has_body() {
+            let id = self.stream.id();
+            let (fields, edits) = (Fields::default(), HeaderEdits::default());
+            self.stream.link().with(|connection| connection.interim(id, 100, &fields, &edits));
+        }
+        self.stream.poll_body(context).map_err(DownstreamError::from)
     }
 
-    pub(crate) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<DownstreamError> {
-        let reset = match &mut self.outgoing {
-            Some(outgoing) => outgoing.poll_reset(context),
-            None => self.respond.poll_reset(context),
-        };
-        reset.map(|reset| match reset {
-            Ok(_) => DownstreamError::Reset,
-            Err(error) => DownstreamError::from(StreamError::from(error)),
-        })
+    pub(crate) fn poll_gone(&self, context: &Context<'_>) -> Poll<DownstreamError> {
+        self.stream.poll_lost(context).map(DownstreamError::from)
     }
 
-    pub(crate) fn send_interim(&mut self, _head: &ResponseHead) {}
+    pub(crate) fn send_interim(&mut self, head: &ResponseHead) {
+        self.continue_owed &= head.status() != 100;
+        let id = self.stream.id();
+        let edits = HeaderEdits::default();
+        self.stream
+            .link()
+            .with(|connection| connection.interim(id, head.status(), head.fields(), &edits));
+    }
 
     pub(crate) fn send_head(
         &mut self,
         head: &ResponseHead,
         edits: &ResponseEdits,
         content: Content,
-    ) -> Result<(), DownstreamError> {
-        let ends = matches!(content, Content::None | Content::Described(_));
-        let response = convert::response_to_h2(head, edits, content);
-        let stream: SendStream<Bytes> =
-            self.respond.send_response(response, ends).map_err(StreamError::from)?;
-        let mut outgoing = Outgoing::new(stream);
-        if ends {
-            outgoing.already_ended();
+    ) {
+        self.continue_owed = false;
+        let (length, ends) = match content {
+            Content::None => (None, Ends::Here),
+            Content::Exact(0) => (Some(0), Ends::Here),
+            Content::Exact(length) => (Some(length), Ends::Later),
+            Content::Described(length) => (length, Ends::Here),
+            Content::Streamed | Content::Tunnel => (None, Ends::Later),
+        };
+        let id = self.stream.id();
+        let answer = Answer { head, edits, length };
+        self.stream.link().with(|connection| connection.respond(id, answer, ends));
+        if ends.here() {
+            self.stream.end_sending();
         }
-        self.outgoing = Some(outgoing);
-        Ok(())
     }
 
-    pub(crate) fn send_data(&mut self, data: Bytes) -> Result<(), DownstreamError> {
-        if let Some(outgoing) = &mut self.outgoing {
-            outgoing.send_data(data);
-        }
-        Ok(())
+    pub(crate) fn send_data(&self, data: Bytes) {
+        self.stream.send_data(data);
     }
 
-    pub(crate) fn send_end(
-        &mut self,
-        trailers: Option<(&Fields, &HeaderEdits)>,
-    ) -> Result<(), DownstreamError> {
-        if let Some(outgoing) = &mut self.outgoing {
-            outgoing.send_end(trailers.map(|(fields, edits)| convert::fields_to_h2(fields, edits)));
-        }
-        Ok(())
+    pub(crate) fn send_end(&mut self, trailers: Option<(&Fields, &HeaderEdits)>) {
+        self.stream.send_end(trailers);
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.outgoing.as_ref().map_or(0, Outgoing::queued)
+        self.stream.queued()
     }
 
-    pub(crate) fn poll_flush(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), DownstreamError>> {
-        match &mut self.outgoing {
-            Some(outgoing) => outgoing.poll_flush(context).map_err(DownstreamError::from),
-            None => Poll::Ready(Ok(())),
-        }
+    pub(crate) fn poll_flush(&self, context: &Context<'_>) -> Poll<Result<(), DownstreamError>> {
+        self.stream.poll_sent(context).map_err(DownstreamError::from)
     }
 
-    pub(crate) fn abort(&mut self) {
-        match &mut self.outgoing {
-            Some(outgoing) => outgoing.reset(h2::Reason::INTERNAL_ERROR),
-            None => self.respond.send_reset(h2::Reason::INTERNAL_ERROR),
-        }
+    /// Ends the stream with a code that tells the client why the response is incomplete.
+    pub(crate) fn abort(&mut self, code: ErrorCode) {
+        self.stream.reset(code);
     }
 
     /// Tells the client that the rest of its request is not wanted, after a whole response
     /// (RFC 9113 §8.1).
     pub(crate) fn refuse_rest(&mut self) {
-        if !self.incoming.is_ended()
-            && let Some(outgoing) = &mut self.outgoing
-        {
-            outgoing.reset(h2::Reason::NO_ERROR);
+        if self.stream.is_sent() {
+            self.stream.give_up_by(ErrorCode::NO_ERROR);
         }
     }
 }
 
-impl From<StreamError> for DownstreamError {
-    fn from(error: StreamError) -> Self {
-        match error {
-            StreamError::Reset(_) => Self::Reset,
-            StreamError::Connection(error) => Self::Gone(error.into_io()),
+impl From<Lost> for DownstreamError {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Reset(_, cause) => match cause {
+                ResetCause::Violation(violation) => Self::Http2(violation.details()),
+                ResetCause::Peer | ResetCause::GoAway => Self::Reset,
+            },
+            Lost::Connection(Ending::Refused(error)) => Self::Http2(error.details()),
+            Lost::Connection(Ending::Broken(kind)) => Self::Gone(Some(kind.into())),
+            Lost::Connection(Ending::Closed | Ending::Cut) => Self::Gone(None),
         }
     }
 }

@@ -140,7 +140,7 @@ impl EndpointPool {
         let shares = self.speak == Speak::Http2 || (self.speak == Speak::Agreed && agreed_h2);
         self.shares.set(shares);
         if shares {
-            self.share(worker, connected, open).await?;
+            self.share(worker, connected, open);
             return Ok(Opened::Shared);
         }
         self.cluster.stats.cx_http1_total.inc();
@@ -149,16 +149,10 @@ impl EndpointPool {
         Ok(Opened::Own(connection, open))
     }
 
-    async fn share(
-        self: &Rc<Self>,
-        worker: &Rc<Worker>,
-        connected: Connected,
-        open: Rc<OpenConnection>,
-    ) -> Result<(), AcquireError> {
+    fn share(self: &Rc<Self>, worker: &Rc<Worker>, connected: Connected, open: Rc<OpenConnection>) {
         self.cluster.stats.cx_http2_total.inc();
         let settings = &self.cluster.config.http;
-        let greeted = Http2Connection::greet(connected.stream, settings).await;
-        let (connection, driver) = greeted.map_err(Arc::new)?;
+        let (connection, driver) = Http2Connection::begin(connected.stream, settings);
         let shared = Rc::new(Shared {
             connection,
             open,
@@ -176,7 +170,6 @@ impl EndpointPool {
         });
         self.shared.borrow_mut().push(Rc::clone(&shared));
         self.has_room(&shared);
-        Ok(())
     }
 
     fn client_tls(&self) -> Option<&UpstreamTls> {

@@ -1,0 +1,315 @@
+//! Moves a connection's bytes, turn by turn.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use iako_http::h2::Event;
+use iako_rt::clock;
+use tokio::io::AsyncWrite as _;
+
+use super::link::{Ending, Handed, Link};
+use super::pressure;
+use crate::http::timer::Timer;
+use crate::http::wire;
+use crate::transport::Stream;
+
+/// Slices of one gathered write.
+const SLICES_MAX: usize = 64;
+
+/// Reads of one turn; then others have theirs. The second costs no system call unless the first filled
+/// its buffer.
+const READS_MAX: usize = 2;
+
+/// A connection without streams gives its memory back after so long.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
+/// What is done with events that are not of a stream.
+pub(crate) trait Listen {
+    /// Takes a request, or news of the connection itself.
+    fn hear(&mut self, link: &Rc<Link>, event: Event);
+}
+
+/// The task of a connection owns one.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    stream: Stream,
+    /// Read and not yet understood.
+    input: BytesMut,
+    /// The last read filled its buffer: content flows.
+    flows: bool,
+    /// The connection is over as soon as what is queued was written.
+    last_words: Option<Ending>,
+    /// Whether something came or went in this turn.
+    moved: bool,
+    /// Whether the windows were made small.
+    pressed: bool,
+    rest: Rest,
+}
+
+/// When an idle connection gives its memory back.
+#[derive(Debug, Default)]
+struct Rest {
+    timer: Timer,
+    since: Option<Instant>,
+    done: bool,
+}
+
+impl Driver {
+    /// Takes a connection over; `read` was read from it already.
+    pub(crate) fn new(mut stream: Stream, read: Bytes) -> Self {
+        let mut input = BytesMut::from(read);
+        // What inspection read lies beneath what the driver read of it.
+        input.extend_from_slice(&stream.take_prefix());
+        Self {
+            stream,
+            input,
+            flows: false,
+            last_words: None,
+            moved: false,
+            pressed: false,
+            rest: Rest::default(),
+        }
+    }
+
+    /// Whether something came or went in the last turn; if not, something else woke the task.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.moved
+    }
+
+    /// Whether a frame has begun to arrive and has not arrived whole.
+    pub(crate) fn is_inside_frame(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    /// One turn: writes what the streams queued since the last one, reads, hands out what came. Ready
+    /// when the connection is over.
+    pub(crate) fn poll_turn(
+        &mut self,
+        context: &mut Context<'_>,
+        link: &Rc<Link>,
+        listener: &mut impl Listen,
+    ) -> Poll<Ending> {
+        link.begin_turn(context);
+        self.moved = false;
+        self.mind_pressure(link);
+        let ending = match self.turn(context, link, listener) {
+            Poll::Pending => {
+                self.let_rest(context, link);
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(ending)) => ending,
+            Poll::Ready(Err(error)) => Ending::Broken(error.kind()),
+        };
+        link.end(ending);
+        Poll::Ready(ending)
+    }
+
+    fn turn(
+        &mut self,
+        context: &mut Context<'_>,
+        link: &Rc<Link>,
+        listener: &mut impl Listen,
+    ) -> Poll<io::Result<Ending>> {
+        let mut handed = Handed::Kept;
+        // What inspection read is there before the first readable event.
+        if !self.input.is_empty() && !self.rest.done && self.last_words.is_none() {
+            handed = self.understand(link, listener);
+        }
+        let mut written = self.poll_write(context, link, listener)?;
+        if let Some(ending) = self.last_words {
+            return written.map(|()| Ok(ending));
+        }
+        for round in 0..=READS_MAX {
+            if round == READS_MAX {
+                context.waker().wake_by_ref();
+                break;
+            }
+            match self.poll_fill(context) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Ending::Closed)),
+                Poll::Ready(Ok(_)) => self.moved = true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            }
+            if self.understand(link, listener) == Handed::Woken {
+                handed = Handed::Woken;
+            }
+            if self.last_words.is_some() {
+                break;
+            }
+        }
+        match self.last_words {
+            Some(ending) => {
+                written = self.poll_write(context, link, listener)?;
+                written.map(|()| Ok(ending))
+            }
+            None if written.is_pending() => Poll::Pending,
+            // The streams run before this task runs again, and their frames go with ours.
+            None if handed == Handed::Woken => {
+                if link.inner().borrow_mut().connection.prepare() {
+                    link.rouse();
+                }
+                Poll::Pending
+            }
+            None => {
+                let _sent: Poll<()> = self.poll_write(context, link, listener)?;
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Takes everything that the input holds, and what the connection has to say of itself.
+    fn understand(&mut self, link: &Rc<Link>, listener: &mut impl Listen) -> Handed {
+        let mut handed = Handed::Kept;
+        link.inner().borrow_mut().connection.at(clock::now());
+        loop {
+            let received = link.inner().borrow_mut().connection.receive(&mut self.input);
+            match received {
+                Ok(None) => return handed,
+                Ok(Some(event)) => {
+                    if pass(link, listener, event) == Handed::Woken {
+                        handed = Handed::Woken;
+                    }
+                }
+                Err(error) => {
+                    let ending = Ending::Refused(error);
+                    self.last_words = Some(ending);
+                    link.end(ending);
+                    return Handed::Woken;
+                }
+            }
+        }
+    }
+
+    /// Reads once. 0 is the end of the stream.
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.is_empty() && !self.flows {
+            let count = ready!(wire::poll_read_little(&mut self.stream, &mut self.input, context))?;
+            self.flows = count >= wire::READ_BYTES / 4;
+            return Poll::Ready(Ok(count));
+        }
+        let count = ready!(wire::poll_read_much(&mut self.stream, &mut self.input, context))?;
+        self.flows = count >= wire::READ_BYTES / 8;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes what is queued; ready once all of it is on its way.
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        link: &Rc<Link>,
+        listener: &mut impl Listen,
+    ) -> Poll<io::Result<()>> {
+        let mut wrote = false;
+        while link.inner().borrow_mut().connection.prepare() {
+            let mut inner = link.inner().borrow_mut();
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let filled = inner.connection.slices(&mut slices);
+            let stream = Pin::new(&mut self.stream);
+            let written = match slices.get(..filled).unwrap_or_default() {
+                [] => break,
+                [only] => ready!(stream.poll_write(context, only))?,
+                several => ready!(stream.poll_write_vectored(context, several))?,
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            inner.connection.advance(written);
+            wrote = true;
+        }
+        if wrote {
+            self.moved = true;
+            // Streams whose content has gone can take more.
+            self.understand(link, listener);
+        }
+        if wrote || self.stream.is_tls() {
+            return Pin::new(&mut self.stream).poll_flush(context);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Makes windows small while the worker's memory is short.
+    fn mind_pressure(&mut self, link: &Link) {
+        let pressed = pressure::is_high();
+        if pressed != self.pressed {
+            self.pressed = pressed;
+            let (stream, connection) =
+                if pressed { pressure::SHORT_WINDOWS } else { (u32::MAX, u32::MAX) };
+            link.inner().borrow_mut().connection.window_ceilings(stream, connection);
+        }
+    }
+
+    /// Gives memory back once the connection has had no stream for a while.
+    fn let_rest(&mut self, context: &mut Context<'_>, link: &Link) {
+        let rest = &mut self.rest;
+        if link.open() > 0 {
+            rest.since = None;
+            rest.done = false;
+            return;
+        }
+        if rest.done {
+            return;
+        }
+        let since = *rest.since.get_or_insert_with(clock::now);
+        rest.timer.set(Some(since + REST_AFTER));
+        if rest.timer.poll(context).is_ready() {
+            rest.done = true;
+            rest.timer = Timer::default();
+            link.rest();
+            if self.input.is_empty() {
+                self.input = BytesMut::new();
+            }
+        }
+    }
+
+    /// Says that nothing follows and reads what the peer still sends, so that the last frames are not
+    /// lost to a reset.
+    pub(crate) async fn close(mut self, time_max: Duration) {
+        let closing = poll_fn(|context| {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            loop {
+                self.input.clear();
+                self.flows = false;
+                if ready!(self.poll_fill(context))? == 0 {
+                    return Poll::Ready(Ok::<_, io::Error>(()));
+                }
+            }
+        });
+        if let Ok(Err(error)) = tokio::time::timeout(time_max, closing).await {
+            tracing::trace!(%error, "the peer was gone before the connection closed");
+        }
+    }
+}
+
+fn pass(link: &Rc<Link>, listener: &mut impl Listen, event: Event) -> Handed {
+    match &event {
+        Event::Response { stream, .. }
+        | Event::Data { stream, .. }
+        | Event::Trailers { stream, .. }
+        | Event::Reset { stream, .. }
+        | Event::Writable { stream } => {
+            let stream = *stream;
+            link.hand(stream, event)
+        }
+        Event::Request { .. } => {
+            listener.hear(link, event);
+            Handed::Woken
+        }
+        Event::Settings(_) => {
+            link.greeted();
+            listener.hear(link, event);
+            Handed::Kept
+        }
+        Event::Refused { .. }
+        | Event::GoAway { .. }
+        | Event::SettingsAcknowledged
+        | Event::Pong { .. } => {
+            listener.hear(link, event);
+            Handed::Kept
+        }
+    }
+}
