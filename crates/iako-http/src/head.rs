@@ -228,7 +228,10 @@ impl RequestHead {
         if self.protocol.len > 0 {
             return Some(self.protocol.of(&self.fields.bytes));
         }
-        if !self.fields.has_token(Known::Connection, "upgrade") {
+        // RFC 9110 §7.8: HTTP/1.0 knows no upgrades, and one without `Connection` is for nobody.
+        let is_asked =
+            self.version == Version::Http11 && self.fields.has_token(Known::Connection, "upgrade");
+        if !is_asked {
             return None;
         }
         self.fields.get(Known::Upgrade).filter(|value| !value.is_empty())

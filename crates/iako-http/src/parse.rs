@@ -61,9 +61,11 @@ pub(crate) fn request(
     let persistence = connection(&mut entries, &block, present, line.version)?;
     let host = take_host(&mut entries, &block, present)?;
     let authority = match (line.authority, host) {
-        (Some(authority), _) | (None, Some(authority)) => authority,
+        (Some(authority), _) => authority,
+        // An empty host is none: nobody behind us could be asked for it by HTTP/2.
+        (None, Some(host)) if host.len > 0 => host,
         (None, None) if line.version == Version::Http10 => Span::default(),
-        (None, None) => return Err(ParseError::MissingHost),
+        (None, Some(_) | None) => return Err(ParseError::MissingHost),
     };
     let target = TargetText::new(authority.of(&block), line.path.of(&block));
     let fields = Fields { bytes: block.freeze(), original, present, entries };

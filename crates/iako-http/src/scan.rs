@@ -261,6 +261,8 @@ impl BlockScanner {
             // refused where the line's content is checked.
             let content = match bytes.get(self.line..end) {
                 Some([.., b'\r']) => end - 1,
+                // Not where chunks are framed: whoever reads on there sees other messages than we do.
+                _ if self.block == Block::Trailers => return Err(ParseError::ChunkEnd),
                 _ => end,
             };
             let (start, next) = (self.line, end + 1);

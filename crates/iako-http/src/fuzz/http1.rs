@@ -166,6 +166,10 @@ const PLAIN: Wire<'_> = Wire {
 };
 
 fn rewrite_request(head: &RequestHead, limits: Limits) {
+    if head.authority().is_empty() {
+        // HTTP/1.0 without a host; its caller finds one or refuses it.
+        return;
+    }
     let mut out = BytesMut::new();
     write_request_head(head, &RequestEdits::default(), PLAIN, &mut out);
     // The head may grow by what is spelled out, so that its size is not checked a second time.

@@ -44,11 +44,11 @@ pub(super) fn parse(
         [b'*'] if *method == Method::Options => {
             Ok(Target { form: TargetForm::Asterisk, scheme: None, authority: None, path: target })
         }
-        _ => absolute(target, block),
+        _ => absolute(target, block, method),
     }
 }
 
-fn absolute(target: Span, block: &mut BytesMut) -> Result<Target, ParseError> {
+fn absolute(target: Span, block: &mut BytesMut, method: &Method) -> Result<Target, ParseError> {
     let text = target.of(block);
     let colon = crate::scan::find(b':', text).ok_or(ParseError::Target)?;
     let Some([b'/', b'/', rest @ ..]) = text.get(colon + 1..) else {
@@ -63,6 +63,8 @@ fn absolute(target: Span, block: &mut BytesMut) -> Result<Target, ParseError> {
     }
     let has_path = rest.get(authority_len) == Some(&b'/');
     let path_len = rest.len() - authority_len;
+    // RFC 9112 §3.2.4: without path and query, OPTIONS asks about the server as a whole.
+    let is_asterisk = *method == Method::Options && path_len == 0;
     let mut authority_start = target.start as usize + colon + 3;
     let mut path_start = authority_start + authority_len;
     if !has_path {
@@ -71,11 +73,11 @@ fn absolute(target: Span, block: &mut BytesMut) -> Result<Target, ParseError> {
         authority_start -= 1;
         path_start -= 1;
         if let Some(slash) = block.get_mut(path_start) {
-            *slash = b'/';
+            *slash = if is_asterisk { b'*' } else { b'/' };
         }
     }
     Ok(Target {
-        form: TargetForm::Absolute,
+        form: if is_asterisk { TargetForm::Asterisk } else { TargetForm::Absolute },
         scheme: Some(scheme),
         authority: Some(Span::new(authority_start, authority_len)),
         path: Span::new(path_start, path_len + usize::from(!has_path)),
