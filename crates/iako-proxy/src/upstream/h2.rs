@@ -216,7 +216,7 @@ impl Http2Upstream {
         let opened = self.link.with(|connection| connection.open(head, edits, section, ends));
         let id: StreamId = match opened {
             Ok(id) => id,
-            Err(OpenError::NoRoom | OpenError::GoingAway | OpenError::Exhausted) => {
+            Err(OpenError::NoRoom | OpenError::GoingAway) => {
                 return Err(UpstreamError::Refused);
             }
         };
