@@ -12,6 +12,7 @@ mod certificates;
 mod config;
 mod contender;
 mod hold;
+mod instructions;
 mod load;
 mod machine;
 mod measure;

@@ -9,7 +9,7 @@ use crate::load::bulk::Bulk;
 use crate::load::connects::connects;
 use crate::load::exchange::{Load, Outcome};
 use crate::load::{Request, Shape, idle};
-use crate::process::{Process, own_cpu};
+use crate::process::{Process, busy, own_cpu};
 use crate::results::{Metric, PERMILLES, Results, percentile};
 use crate::routes;
 use crate::scenario::{Scenario, Work};
@@ -47,6 +47,8 @@ pub(crate) struct Bench<'a> {
 struct Meter {
     proxies: u64,
     load: u64,
+    /// Microseconds of both cores, by anybody.
+    busy: f64,
     began: u64,
 }
 
@@ -63,7 +65,7 @@ impl Bench<'_> {
             Work::Requests(shape) => one.requests(shape, &[]),
             Work::Timed(shape) => one.requests(shape, &pace.rates),
             Work::Bulk { connections } => one.bulk(connections),
-            Work::Connects { places } => one.connects(places),
+            Work::Connects { places, .. } => one.connects(places),
             Work::Idle { counts } => one.idle(counts),
             Work::Routes => one.routes(),
             Work::Start => one.starts(scenario),
@@ -85,7 +87,12 @@ impl Measurement<'_, '_> {
 
     fn meter(&self) -> Result<Meter> {
         let load = own_cpu() + self.bench.upstream.cpu()?;
-        Ok(Meter { proxies: self.stand.cpu()?, load, began: now() })
+        Ok(Meter { proxies: self.stand.cpu()?, load, busy: self.busy(), began: now() })
+    }
+
+    fn busy(&self) -> f64 {
+        let Ground { load_core, proxy_core, .. } = self.bench.ground;
+        busy(&[*load_core, *proxy_core])
     }
 
     /// What one unit cost since `meter`, and how busy both cores were.
@@ -98,6 +105,8 @@ impl Measurement<'_, '_> {
             self.add(Metric::ProxyShare, 100.0 * proxies / took);
         }
         self.add(Metric::LoadShare, 100.0 * load / took);
+        let others = (self.busy() - meter.busy - proxies - load).max(0.0);
+        self.add(Metric::OthersShare, 50.0 * others / took);
         Ok(())
     }
 

@@ -119,6 +119,21 @@ pub(crate) fn own_cpu() -> u64 {
     cpu_of(Path::new("/proc/thread-self")).unwrap_or_default()
 }
 
+/// Microseconds that cores were busy since the machine started, whoever kept them busy.
+pub(crate) fn busy(cores: &[usize]) -> f64 {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = |core: &usize| -> Option<f64> {
+        let name = format!("cpu{core} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name))?;
+        let values: Vec<f64> = line.split_whitespace().flat_map(str::parse).collect();
+        // User, nice, system, idle, waiting, interrupts twice, stolen; the rest is counted twice.
+        let idle = values.get(3)? + values.get(4)?;
+        Some(values.iter().take(8).sum::<f64>() - idle)
+    };
+    // A tick is a hundredth of a second for every program.
+    cores.iter().filter_map(ticks).sum::<f64>() * 10_000.0
+}
+
 /// The first number of `schedstat` is the time on a core, in nanoseconds.
 fn cpu_of(task: &Path) -> Option<u64> {
     let text = fs::read_to_string(task.join("schedstat")).ok()?;

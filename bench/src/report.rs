@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::contender::Contender;
 use crate::machine::Machine;
-use crate::results::Results;
+use crate::results::{Metric, Results};
 use crate::scenario::Scenario;
 use crate::syscalls::Counter;
 
@@ -91,6 +91,13 @@ impl Page<'_> {
         }
         if !self.machine.has_nginx_stream {
             text.push_str("nginx has no module for plain connections here.\n");
+        }
+        if let Some(others) = self.results.everywhere(Metric::OthersShare) {
+            text.push_str(&format!(
+                "While it was measured, anything else used {} % of the two cores, at most {} %.\n",
+                number::short(others.median),
+                number::short(others.max)
+            ));
         }
         text.push_str(match self.machine.counter {
             Some(Counter::Perf) => "System calls were counted by tracepoints, in runs apart.\n",

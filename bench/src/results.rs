@@ -17,6 +17,8 @@ pub(crate) enum Metric {
     ProxyShare,
     /// Share of a core that load and upstream used meanwhile, in percent.
     LoadShare,
+    /// Share of both cores that anything else used meanwhile, in percent.
+    OthersShare,
     /// System calls of the proxies, a request.
     Syscalls,
     /// Memory after the first answer, in MB.
@@ -90,6 +92,13 @@ impl Results {
         metric: Metric,
     ) -> Option<f64> {
         self.of(scenario, contender, metric).map(|summary| summary.median)
+    }
+
+    /// Values of one metric, of all scenarios, contenders and rounds.
+    pub(crate) fn everywhere(&self, wanted: Metric) -> Option<Summary> {
+        let of_metric = self.values.iter().filter(|((.., metric), _)| *metric == wanted);
+        let values: Vec<f64> = of_metric.flat_map(|(_, values)| values).copied().collect();
+        Summary::of(&values)
     }
 
     /// The value of the last round.

@@ -201,8 +201,9 @@ fn told(
     let rate = show(Metric::Rate, "a second");
     let share = show(Metric::ProxyShare, "% proxy");
     let load = show(Metric::LoadShare, "% load");
+    let others = show(Metric::OthersShare, "% others");
     let start = show(Metric::Start, "ms to start");
-    let pieces = [cpu, rate, share, load, start];
+    let pieces = [cpu, rate, share, load, others, start];
     format!("{begin}{}\n", pieces.into_iter().flatten().collect::<String>())
 }
 

@@ -38,8 +38,8 @@ pub(crate) enum Work {
     Timed(Shape),
     /// Bytes from the upstream on so many connections.
     Bulk { connections: usize },
-    /// New connections, so many at a time.
-    Connects { places: usize },
+    /// New connections, so many at a time, with these key exchanges where they can be chosen.
+    Connects { places: usize, curves: &'static str },
     /// So many connections that do nothing.
     Idle { counts: &'static [usize] },
     /// Many routes and clusters; requests match the last.
@@ -55,6 +55,9 @@ const fn http1(connections: usize) -> Shape {
 const fn http2(connections: usize, streams: usize) -> Shape {
     Shape { protocol: Protocol::Http2, connections, streams }
 }
+
+/// Envoy's own choice; Iako always offers X25519MLKEM768 first.
+pub(crate) const CURVES: &str = "X25519, P-256";
 
 const ALL: &[Contender] = &[Iako, Envoy, Haproxy, Nginx];
 const ALL_TIMED: &[Contender] = &[Iako, Envoy, Haproxy, Nginx, Direct];
@@ -148,9 +151,20 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         title: "new connections through an mTLS pair, full handshakes",
         topology: Topology::Pair,
         stem: "tcp",
-        work: Work::Connects { places: 16 },
+        work: Work::Connects { places: 16, curves: CURVES },
         contenders: ALL,
         target: Some(0.60),
+        below_haproxy: false,
+    },
+    Scenario {
+        id: "handshakes-pq",
+        title: "new connections through an mTLS pair, X25519MLKEM768 for all",
+        topology: Topology::Pair,
+        stem: "tcp",
+        work: Work::Connects { places: 16, curves: "X25519MLKEM768, X25519" },
+        // The OpenSSL of Debian 12 does not have it.
+        contenders: &[Iako, Envoy],
+        target: None,
         below_haproxy: false,
     },
     Scenario {

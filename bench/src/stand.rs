@@ -13,7 +13,7 @@ use crate::load::exchange::Load;
 use crate::load::{Protocol, Request, Shape, idle};
 use crate::process::{Memory, Process};
 use crate::routes;
-use crate::scenario::{Scenario, Topology, Work};
+use crate::scenario::{CURVES, Scenario, Topology, Work};
 use crate::wire::broken;
 use crate::wire::clock::{nanos, now, pause};
 
@@ -199,6 +199,16 @@ fn values(
         ("PROTO", if is_http2 { "proto h2" } else { "" }.to_owned()),
         ("LOAD", load),
     ];
+    let curves = match scenario.work {
+        Work::Connects { curves, .. } => curves,
+        Work::Requests(_)
+        | Work::Timed(_)
+        | Work::Bulk { .. }
+        | Work::Idle { .. }
+        | Work::Routes
+        | Work::Start => CURVES,
+    };
+    values.push(("CURVES", curves.to_owned()));
     if matches!(scenario.work, Work::Routes) {
         values.extend(routes::values(&ground.folder)?);
     }

@@ -210,3 +210,35 @@ impl Block {
         Self { first, again, unindexed }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_head_fills_the_table_and_later_ones_refer_to_it() {
+        // Indexes of RFC 7541 appendix A: GET; a path, by a name below 15; an agent, by one above.
+        let block = Block::new(&[2], &[(4, "/a"), (58, "b")]);
+        let mut link = Link::default();
+        let mut out = Vec::new();
+        link.send_head(&block, END_STREAM, 1, &mut out);
+        let (frame, length) = Frame::parse(&out).unwrap();
+        assert_eq!((length, frame.stream, frame.ends_stream()), (out.len(), 1, true));
+        assert_eq!(frame.payload, b"\x82\x44\x02/a\x7a\x01b");
+
+        out.clear();
+        link.send_head(&block, 0, 3, &mut out);
+        assert_eq!(Frame::parse(&out).unwrap().0.payload, [0x82, 0xbf, 0xbe]);
+    }
+
+    #[test]
+    fn a_peer_without_a_table_is_told_that_it_is_empty() {
+        let block = Block::new(&[2], &[(4, "/a"), (58, "b")]);
+        let (mut link, mut out) = (Link::default(), Vec::new());
+        let settings = Frame { kind: SETTINGS, flags: 0, stream: 0, payload: &[0, 1, 0, 0, 0, 0] };
+        link.keep(&settings, &mut out).unwrap();
+        out.clear();
+        link.send_head(&block, 0, 1, &mut out);
+        assert_eq!(Frame::parse(&out).unwrap().0.payload, b"\x20\x82\x04\x02/a\x0f\x2b\x01b");
+    }
+}
