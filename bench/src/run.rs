@@ -1,5 +1,6 @@
 //! The whole run: rounds of all contenders in turn, then the report.
 
+use std::fs::File;
 use std::io::{Write as _, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -53,10 +54,10 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Rounds of every scenario, the contenders in turn in each.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Seconds at saturation, and at each fixed rate.
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 2.0)]
     seconds: f64,
     /// Requests a second for latency.
     #[arg(long, value_delimiter = ',', default_value = "1000,2000,4000,8000")]
@@ -112,6 +113,7 @@ pub(crate) fn all(options: &Options) -> Result<()> {
 /// # Errors
 /// When the folder cannot be written, or Iako is not there.
 pub(crate) fn ground(place: &Place, temporary: &Path) -> Result<Ground> {
+    let alone = alone()?;
     let folder = place.keep.as_deref().unwrap_or(temporary);
     std::fs::create_dir_all(folder.join("tmp"))?;
     raise_file_limit();
@@ -123,7 +125,20 @@ pub(crate) fn ground(place: &Place, temporary: &Path) -> Result<Ground> {
         folder: std::fs::canonicalize(folder)?,
         load_core: place.load_core,
         proxy_core: place.proxy_core,
+        _alone: alone,
     })
+}
+
+/// Waits until no other benchmark runs on this machine. Two would share ports, which Envoy allows,
+/// and measure each other.
+fn alone() -> Result<File> {
+    let path = std::env::temp_dir().join("iako-bench.lock");
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    if file.try_lock().is_err() {
+        drop(writeln!(stderr(), "waiting for another benchmark to end"));
+        file.lock()?;
+    }
+    Ok(file)
 }
 
 /// Scenarios by name; all of them when none is named.

@@ -1,6 +1,6 @@
 //! The proxies of one measurement, running: configured, started and asked once.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub(crate) struct Ground {
     /// The core of load and upstream.
     pub(crate) load_core: usize,
     pub(crate) proxy_core: usize,
+    /// Locked while the run lasts.
+    pub(crate) _alone: File,
 }
 
 /// One or two proxies that answer.
