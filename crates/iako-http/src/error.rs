@@ -20,12 +20,16 @@ pub enum ParseError {
     /// Neither HTTP/1.0 nor HTTP/1.1.
     #[error("the protocol version is not supported")]
     Version,
-    /// HTTP/1.0 while it is not accepted.
-    #[error("HTTP/1.0 is not accepted here")]
+    /// A version that is not spoken here: HTTP/1.0 while it is not accepted, none at all (HTTP/0.9), or
+    /// another than 1.x.
+    #[error("the protocol version is not accepted here")]
     LowVersion,
     /// The request target is in no form that fits the method.
     #[error("the request target is malformed")]
     Target,
+    /// The request target holds a control character.
+    #[error("the request target holds a forbidden character")]
+    TargetCharacter,
     /// The absolute-form target names a scheme other than http or https.
     #[error("the scheme of the request target is not supported")]
     Scheme,
@@ -56,23 +60,21 @@ pub enum ParseError {
     /// `Content-Length` is no decimal number below 2^63.
     #[error("Content-Length is malformed")]
     ContentLength,
-    /// Two `Content-Length` that differ.
-    #[error("two Content-Length fields differ")]
-    ContentLengthConflict,
+    /// `Content-Length` twice, even with the same number: who repeats it has not been read by one parser
+    /// only.
+    #[error("Content-Length is repeated")]
+    ContentLengthRepeated,
     /// Both `Content-Length` and `Transfer-Encoding`: the classic request smuggling.
     #[error("both Content-Length and Transfer-Encoding are present")]
     LengthAndChunked,
-    /// A transfer coding other than exactly one `chunked`, or any in HTTP/1.0.
+    /// A transfer coding other than exactly one `chunked`, or any in HTTP/1.0 or with CONNECT.
     #[error("the transfer coding is not supported")]
     TransferEncoding,
     /// CONNECT with `Content-Length` above zero.
     #[error("CONNECT carries a Content-Length")]
     ConnectLength,
-    /// CONNECT with `Transfer-Encoding`.
-    #[error("CONNECT carries a Transfer-Encoding")]
-    ConnectTransferEncoding,
-    /// `Connection` nominates too many fields.
-    #[error("Connection nominates too many fields")]
+    /// `Connection` nominates too many fields, or one that others decide by.
+    #[error("Connection nominates fields that it must not")]
     ConnectionField,
     /// A chunk size that is no hexadecimal number below 2^63, or its line is malformed.
     #[error("a chunk size is malformed")]
@@ -122,16 +124,15 @@ impl ParseError {
             Self::MissingHost => "missing_host_header",
             Self::Target => "http1.invalid_url",
             Self::Scheme => "http1.invalid_scheme",
-            Self::FieldValue => "http1.invalid_characters",
+            Self::Host => "http.invalid_authority",
+            Self::FieldValue | Self::TargetCharacter => "http1.invalid_characters",
             Self::Underscore => "http1.unexpected_underscore",
             Self::HeadTooLarge => "http1.headers_too_large",
-            Self::TooManyFields => "http1.too_many_headers",
+            Self::TooManyFields | Self::TooManyTrailers => "http1.too_many_headers",
             Self::TrailersTooLarge => "http1.trailers_too_large",
-            Self::TooManyTrailers => "http1.too_many_trailers",
             Self::LengthAndChunked => "http1.content_length_and_chunked_not_allowed",
             Self::TransferEncoding => "http1.invalid_transfer_encoding",
             Self::ConnectLength => "http1.content_length_not_allowed",
-            Self::ConnectTransferEncoding => "http1.transfer_encoding_not_allowed",
             Self::ConnectionField => "http1.connection_header_rejected",
             _ => "http1.codec_error",
         }

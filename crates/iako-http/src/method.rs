@@ -45,6 +45,7 @@ const REGISTERED: &[&[u8]] = &[
     b"PROPFIND",
     b"PROPPATCH",
     b"PURGE",
+    b"QUERY",
     b"REBIND",
     b"REPORT",
     b"SEARCH",

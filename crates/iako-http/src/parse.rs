@@ -56,7 +56,7 @@ pub(crate) fn request(
     let line = RequestLine::parse(start_line, &mut block, limits)?;
     let mut entries = std::mem::take(&mut scanner.entries);
     let (present, original) = name_fields(&mut entries, &mut block, limits);
-    let framing = Framing::read(&mut entries, &block, present)?;
+    let framing = Framing::read(&entries, &block, present)?;
     let length = framing.request_length(&line.method, line.version)?;
     let persistence = connection(&mut entries, &block, present, line.version)?;
     let host = take_host(&mut entries, &block, present)?;
@@ -92,7 +92,7 @@ pub(crate) fn response(
     let (status, version) = status_line(start_line.of(&block))?;
     let mut entries = std::mem::take(&mut scanner.entries);
     let (present, original) = name_fields(&mut entries, &mut block, limits);
-    let framing = Framing::read(&mut entries, &block, present)?;
+    let framing = Framing::read(&entries, &block, present)?;
     let length = framing.response_length(status, version, to)?;
     let mut persistence = connection(&mut entries, &block, present, version)?;
     if matches!(length, BodyLength::UntilClose | BodyLength::Tunnel) {
@@ -191,6 +191,7 @@ fn connection(
                 keep_alive = true;
             } else if !member.eq_ignore_ascii_case(b"upgrade") {
                 nominated += 1;
+                check_nominated(member)?;
                 nominate(entries, block, member);
             }
         }
@@ -200,6 +201,20 @@ fn connection(
     }
     let stays = !close && (version != Version::Http10 || keep_alive);
     Ok(if stays { Persistence::KeepAlive } else { Persistence::Close })
+}
+
+/// Refuses a client that would strip what the next hop decides by. A request whose `Host` ends here has
+/// none.
+fn check_nominated(member: &[u8]) -> Result<(), ParseError> {
+    const REFUSED: [&[u8]; 3] = [b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"];
+    if member.eq_ignore_ascii_case(b"host") {
+        return Err(ParseError::MissingHost);
+    }
+    let is_refused = |name: &&[u8]| member.eq_ignore_ascii_case(name);
+    if member.first() == Some(&b':') || REFUSED.iter().any(is_refused) {
+        return Err(ParseError::ConnectionField);
+    }
+    Ok(())
 }
 
 /// Ends a field here because `Connection` names it.
@@ -265,13 +280,19 @@ impl RequestLine {
         let text = line.of(block);
         let method_len = crate::scan::find(b' ', text).ok_or(ParseError::RequestLine)?;
         let target_and_version = text.get(method_len + 1..).unwrap_or_default();
-        let target_len =
-            crate::scan::find(b' ', target_and_version).ok_or(ParseError::RequestLine)?;
+        let Some(target_len) = crate::scan::find(b' ', target_and_version) else {
+            // HTTP/0.9, whose requests had no version.
+            return Err(match target_and_version {
+                [b'/', ..] => ParseError::LowVersion,
+                _ => ParseError::RequestLine,
+            });
+        };
         let version = match target_and_version.get(target_len + 1..).unwrap_or_default() {
             b"HTTP/1.1" => Version::Http11,
             b"HTTP/1.0" if limits.http_10 == Http10::Accept => Version::Http10,
-            b"HTTP/1.0" => return Err(ParseError::LowVersion),
-            other if other.starts_with(b"HTTP/") => return Err(ParseError::Version),
+            [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+                return Err(ParseError::LowVersion);
+            }
             _ => return Err(ParseError::RequestLine),
         };
         let token = text.get(..method_len).unwrap_or_default();

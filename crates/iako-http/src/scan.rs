@@ -310,7 +310,8 @@ impl BlockScanner {
             }
         }
         let Some(name_len) = found.filter(|len| *len > 0) else {
-            return Err(ParseError::FieldName);
+            let is_cut_by_nul = line.contains(&0);
+            return Err(if is_cut_by_nul { ParseError::FieldValue } else { ParseError::FieldName });
         };
         let rest = line.get(name_len + 1..).unwrap_or_default();
         if !is_value(rest) {

@@ -141,7 +141,7 @@ fn reads_the_four_forms_of_a_target() {
 #[test]
 fn fields_of_the_connection_end_here() {
     check(
-        "GET / HTTP/1.1\r\nhost: a\r\nconnection: x-hop, keep-alive, X-Forwarded-For\r\nx-hop: 1\r\n\
+        "GET / HTTP/1.1\r\nhost: a\r\nconnection: x-hop, keep-alive\r\nx-hop: 1\r\n\
          keep-alive: 5\r\nte: gzip, trailers\r\nproxy-connection: keep-alive\r\n\
          x-forwarded-for: 10.0.0.1\r\nupgrade: h2c\r\nx-kept: 1\r\n\r\n",
         &expect![[r#"
@@ -193,18 +193,25 @@ fn what_is_ambiguous_or_malformed_is_refused_with_envoys_details() {
         (head("no-colon\r\n"), 400, "http1.codec_error"),
         (head("x-a: b\0c\r\n"), 400, "http1.invalid_characters"),
         (head("x-a: b\rc: d\r\n"), 400, "http1.invalid_characters"),
-        (head("host: b\r\n"), 400, "http1.codec_error"),
+        (head("host: b\r\n"), 400, "http.invalid_authority"),
+        (head("connection: X-Forwarded-For\r\n"), 400, "http1.connection_header_rejected"),
+        (head("connection: :path\r\n"), 400, "http1.connection_header_rejected"),
+        (head("connection: close, host\r\n"), 400, "missing_host_header"),
+        (head("content-length: 3\r\ncontent-length: 3\r\n"), 400, "http1.codec_error"),
+        (head("x\0a: 1\r\n"), 400, "http1.invalid_characters"),
         (head("connection: a,b,c,d,e,f,g,h,i,j,k\r\n"), 400, "http1.connection_header_rejected"),
         ("GET / HTTP/1.1\r\n folded: 1\r\nhost: a\r\n\r\n".into(), 400, "http1.codec_error"),
         ("GET / HTTP/1.1\r\n\r\n".into(), 400, "missing_host_header"),
-        ("GET / HTTP/1.1\r\nhost: a b\r\n\r\n".into(), 400, "http1.codec_error"),
-        ("GET / HTTP/1.1\r\nhost: u@a\r\n\r\n".into(), 400, "http1.codec_error"),
+        ("GET / HTTP/1.1\r\nhost: a b\r\n\r\n".into(), 400, "http.invalid_authority"),
+        ("GET / HTTP/1.1\r\nhost: u@a\r\n\r\n".into(), 400, "http.invalid_authority"),
         ("GET / HTTP/1.0\r\n\r\n".into(), 426, "low_version"),
-        ("GET / HTTP/2.0\r\nhost: a\r\n\r\n".into(), 400, "http1.codec_error"),
-        ("GET /\r\n\r\n".into(), 400, "http1.codec_error"),
+        ("GET / HTTP/2.0\r\nhost: a\r\n\r\n".into(), 426, "low_version"),
+        ("GET /\r\n\r\n".into(), 426, "low_version"),
+        ("GET / HTTP/1.10\r\nhost: a\r\n\r\n".into(), 400, "http1.codec_error"),
+        ("GET /\0 HTTP/1.1\r\nhost: a\r\n\r\n".into(), 400, "http1.invalid_characters"),
         ("GET  / HTTP/1.1\r\nhost: a\r\n\r\n".into(), 400, "http1.codec_error"),
         ("GET / HTTP/1.1 \r\nhost: a\r\n\r\n".into(), 400, "http1.codec_error"),
-        ("GET relative HTTP/1.1\r\nhost: a\r\n\r\n".into(), 400, "http1.invalid_url"),
+        ("GET relative HTTP/1.1\r\nhost: a\r\n\r\n".into(), 400, "http1.codec_error"),
         ("GET ftp://a/ HTTP/1.1\r\nhost: a\r\n\r\n".into(), 400, "http1.invalid_scheme"),
         ("GET http://u:p@a/ HTTP/1.1\r\nhost: a\r\n\r\n".into(), 400, "http1.invalid_url"),
         ("GET * HTTP/1.1\r\nhost: a\r\n\r\n".into(), 400, "http1.invalid_url"),
@@ -217,8 +224,8 @@ fn what_is_ambiguous_or_malformed_is_refused_with_envoys_details() {
         ),
         (
             "CONNECT a:1 HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n".into(),
-            400,
-            "http1.transfer_encoding_not_allowed",
+            501,
+            "http1.invalid_transfer_encoding",
         ),
     ];
     for (input, status, details) in cases {

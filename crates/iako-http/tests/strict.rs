@@ -143,16 +143,18 @@ fn rfc9112_2_2_no_blank_stands_between_the_request_line_and_the_first_field() {
 
 #[test]
 fn rfc9112_2_3_versions_are_spelled_exactly() {
-    for version in
-        ["HTTP/1.2", "HTTP/2.0", "HTTP/0.9", "HTTP/1.10", "HTTP/1", "HTTP/1.1x", "HTTP/+1.1"]
-    {
-        assert_eq!(line(&format!("GET / {version}")).err(), Some(ParseError::Version), "{version}");
+    for version in ["HTTP/1.0", "HTTP/1.2", "HTTP/2.0", "HTTP/0.9"] {
+        let found = line(&format!("GET / {version}")).err();
+        assert_eq!(found, Some(ParseError::LowVersion), "{version}");
     }
-    for version in ["http/1.1", "HTTPS/1.1", "", "1.1"] {
+    for version in
+        ["http/1.1", "HTTPS/1.1", "", "1.1", "HTTP/1.10", "HTTP/1", "HTTP/1.1x", "HTTP/+1.1"]
+    {
         let found = line(&format!("GET / {version}")).err();
         assert_eq!(found, Some(ParseError::RequestLine), "{version}");
     }
-    assert_eq!(line("GET / HTTP/1.0").err(), Some(ParseError::LowVersion));
+    // HTTP/0.9 had none.
+    assert_eq!(line("GET /").err(), Some(ParseError::LowVersion));
 }
 
 #[test]
@@ -227,7 +229,7 @@ fn rfc9112_3_2_3_the_authority_form_is_for_connect_only() {
     let head = line("CONNECT b.test:443 HTTP/1.1").unwrap();
     assert_eq!((head.authority(), head.path()), ("b.test:443", ""));
     assert_eq!(head.form(), TargetForm::Authority);
-    assert_eq!(line("GET b.test:443 HTTP/1.1").err(), Some(ParseError::Target));
+    assert_eq!(line("GET b.test:443 HTTP/1.1").err(), Some(ParseError::RequestLine));
     for target in ["/", "b.test", "b.test:", ":443", "b.test:x", "b.test:65536", "http://b.test:1/"]
     {
         let found = line(&format!("CONNECT {target} HTTP/1.1")).err();
@@ -238,8 +240,9 @@ fn rfc9112_3_2_3_the_authority_form_is_for_connect_only() {
 #[test]
 fn rfc9112_3_2_4_the_asterisk_form_is_for_options_only() {
     assert_eq!(line("OPTIONS * HTTP/1.1").unwrap().form(), TargetForm::Asterisk);
-    for request_line in ["GET * HTTP/1.1", "OPTIONS ** HTTP/1.1", "OPTIONS *x HTTP/1.1"] {
-        assert_eq!(line(request_line).err(), Some(ParseError::Target), "{request_line:?}");
+    assert_eq!(line("GET * HTTP/1.1").err(), Some(ParseError::Target));
+    for request_line in ["OPTIONS ** HTTP/1.1", "OPTIONS *x HTTP/1.1"] {
+        assert_eq!(line(request_line).err(), Some(ParseError::RequestLine), "{request_line:?}");
     }
 }
 
@@ -281,10 +284,10 @@ fn rfc9112_5_1_no_blank_stands_before_a_colon() {
 
 #[test]
 fn rfc9112_5_names_are_tokens() {
-    for field in ["x", ":", "\u{e4}: 1", "x\0: 1", "x(: 1", "x\"y: 1", "x@: 1", "x/y: 1", "[x]: 1"]
-    {
+    for field in ["x", ":", "\u{e4}: 1", "x(: 1", "x\"y: 1", "x@: 1", "x/y: 1", "[x]: 1"] {
         assert_eq!(with(&format!("{field}\r\n")).err(), Some(ParseError::FieldName), "{field:?}");
     }
+    assert_eq!(with("x\0: 1\r\n").err(), Some(ParseError::FieldValue));
 }
 
 #[test]
@@ -392,17 +395,16 @@ fn rfc9112_6_2_a_content_length_is_decimal_digits() {
 }
 
 #[test]
-fn rfc9112_6_3_lengths_that_differ_are_refused_and_equal_ones_become_one() {
+fn rfc9112_6_3_a_length_is_given_once() {
     let differing = with("Content-Length: 3\r\nContent-Length: 4\r\n");
-    assert_eq!(differing.err(), Some(ParseError::ContentLengthConflict));
+    assert_eq!(differing.err(), Some(ParseError::ContentLengthRepeated));
     // RFC 9110 §8.6 allows to take "3, 3" for 3; who wrote it is not to be trusted with framing.
     for value in ["3, 3", "3,3", "3, 4"] {
         let found = with(&format!("Content-Length: {value}\r\n"));
         assert_eq!(found.err(), Some(ParseError::ContentLength), "{value:?}");
     }
-    let head = with("Content-Length: 3\r\nContent-Length: 3\r\n").unwrap();
-    assert_eq!(head.length(), BodyLength::Exact(3));
-    assert_eq!(head.fields().values(Known::ContentLength).count(), 1);
+    let equal = with("Content-Length: 3\r\nContent-Length: 3\r\n");
+    assert_eq!(equal.err(), Some(ParseError::ContentLengthRepeated));
 }
 
 #[test]
@@ -656,13 +658,16 @@ fn rfc9110_7_6_1_fields_of_the_connection_are_not_sent_on() {
 #[test]
 fn rfc9110_7_6_1_a_client_cannot_nominate_what_others_decide_by() {
     let head = with(
-        "Connection: Host, Content-Length, X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, \
-         X-Forwarded-Client-Cert\r\nContent-Length: 3\r\nX-Forwarded-For: 1\r\nX-Forwarded-Host: h\r\n\
-         X-Forwarded-Proto: https\r\nX-Forwarded-Client-Cert: c\r\n",
+        "Connection: Content-Length, X-Forwarded-Client-Cert\r\nContent-Length: 3\r\n\
+         X-Forwarded-Client-Cert: c\r\n",
     )
     .unwrap();
-    assert_eq!(head.authority(), "a");
-    assert_eq!(fields(&head).len(), 5);
+    assert_eq!(fields(&head).len(), 2);
+    for name in ["X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", ":path"] {
+        let found = with(&format!("Connection: close, {name}\r\n")).err();
+        assert_eq!(found, Some(ParseError::ConnectionField), "{name}");
+    }
+    assert_eq!(with("Connection: Host\r\n").err(), Some(ParseError::MissingHost));
     let many = format!("Connection: {}\r\n", "x, ".repeat(11));
     assert_eq!(with(&many).err(), Some(ParseError::ConnectionField));
 }
@@ -703,7 +708,7 @@ fn rfc9110_9_3_6_connect_has_no_content() {
     assert_eq!(connect("Content-Length: 0\r\n").unwrap().length(), BodyLength::Tunnel);
     assert_eq!(connect("Content-Length: 1\r\n").err(), Some(ParseError::ConnectLength));
     let chunked = connect("Transfer-Encoding: chunked\r\n");
-    assert_eq!(chunked.err(), Some(ParseError::ConnectTransferEncoding));
+    assert_eq!(chunked.err(), Some(ParseError::TransferEncoding));
 }
 
 #[test]

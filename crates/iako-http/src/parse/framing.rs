@@ -16,9 +16,9 @@ pub(super) enum Framing {
 }
 
 impl Framing {
-    /// Reads both fields; repeated equal lengths are reduced to one (RFC 9110 §8.6).
+    /// Reads both fields.
     pub(super) fn read(
-        entries: &mut Entries,
+        entries: &Entries,
         block: &[u8],
         present: KnownSet,
     ) -> Result<Self, ParseError> {
@@ -46,7 +46,7 @@ impl Framing {
             return match self {
                 Self::Nothing | Self::Length(0) => Ok(BodyLength::Tunnel),
                 Self::Length(_) => Err(ParseError::ConnectLength),
-                Self::Chunked => Err(ParseError::ConnectTransferEncoding),
+                Self::Chunked => Err(ParseError::TransferEncoding),
             };
         }
         match self {
@@ -92,27 +92,13 @@ fn transfer_encoding(entries: &Entries, block: &[u8]) -> Result<(), ParseError> 
     }
 }
 
-fn content_length(entries: &mut Entries, block: &[u8]) -> Result<Framing, ParseError> {
-    let mut length = None;
-    let mut repeated = false;
-    for entry in entries.iter().filter(|entry| entry.known == Some(Known::ContentLength)) {
-        let value = decimal(entry.value_span().of(block)).ok_or(ParseError::ContentLength)?;
-        match length {
-            None => length = Some(value),
-            Some(first) if first == value => repeated = true,
-            Some(_) => return Err(ParseError::ContentLengthConflict),
-        }
+fn content_length(entries: &Entries, block: &[u8]) -> Result<Framing, ParseError> {
+    let mut values = entries.iter().filter(|entry| entry.known == Some(Known::ContentLength));
+    let only = values.next().and_then(|entry| decimal(entry.value_span().of(block)));
+    if values.next().is_some() {
+        return Err(ParseError::ContentLengthRepeated);
     }
-    if repeated {
-        let mut seen = false;
-        entries.retain(|entry| {
-            let is_length = entry.known == Some(Known::ContentLength);
-            let keep = !is_length || !seen;
-            seen |= is_length;
-            keep
-        });
-    }
-    length.map(Framing::Length).ok_or(ParseError::ContentLength)
+    only.map(Framing::Length).ok_or(ParseError::ContentLength)
 }
 
 /// Digits only, below 2^63: no sign, no list, no blank inside.

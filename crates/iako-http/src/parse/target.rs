@@ -23,7 +23,12 @@ pub(super) fn parse(
 ) -> Result<Target, ParseError> {
     let text = target.of(block);
     if !is_target(text) {
-        return Err(ParseError::Target);
+        let has_control = text.iter().any(u8::is_ascii_control);
+        return Err(if has_control {
+            ParseError::TargetCharacter
+        } else {
+            ParseError::RequestLine
+        });
     }
     if *method == Method::Connect {
         return if is_host_and_port(text) {
@@ -44,15 +49,16 @@ pub(super) fn parse(
         [b'*'] if *method == Method::Options => {
             Ok(Target { form: TargetForm::Asterisk, scheme: None, authority: None, path: target })
         }
+        [b'*'] => Err(ParseError::Target),
         _ => absolute(target, block, method),
     }
 }
 
 fn absolute(target: Span, block: &mut BytesMut, method: &Method) -> Result<Target, ParseError> {
     let text = target.of(block);
-    let colon = crate::scan::find(b':', text).ok_or(ParseError::Target)?;
+    let colon = crate::scan::find(b':', text).ok_or(ParseError::RequestLine)?;
     let Some([b'/', b'/', rest @ ..]) = text.get(colon + 1..) else {
-        return Err(ParseError::Target);
+        return Err(ParseError::RequestLine);
     };
     let scheme = text.get(..colon).and_then(Scheme::parse).ok_or(ParseError::Scheme)?;
     let authority_len =
