@@ -3,10 +3,12 @@
 //!
 //! The targets in `fuzz/` call these; an ordinary test calls them with every input that is kept there.
 
+mod frames;
 mod hpack;
 mod http1;
 mod section;
 
+pub use frames::fuzz_frames;
 pub use hpack::{fuzz_hpack_decode, fuzz_hpack_round_trip};
 pub use http1::{fuzz_request, fuzz_response};
 pub use section::fuzz_sections;

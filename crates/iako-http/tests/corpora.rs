@@ -40,3 +40,8 @@ fn hpack_round_trips() {
 fn http2_sections() {
     replay("http2_sections", iako_http::fuzz::fuzz_sections);
 }
+
+#[test]
+fn http2_frames() {
+    replay("http2_frames", iako_http::fuzz::fuzz_frames);
+}
