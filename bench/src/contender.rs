@@ -60,9 +60,7 @@ impl Programs {
     /// # Errors
     /// When Iako is not where it was said to be.
     pub(crate) fn find(iako: &Path, envoy: &Path, wanted: &[String]) -> Result<Self> {
-        let iako = fs::canonicalize(iako).with_context(|| {
-            format!("no Iako at {}: cargo build --profile dist -p iako", iako.display())
-        })?;
+        let iako = fs::canonicalize(iako).with_context(|| iako.display().to_string())?;
         let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|it| it == name);
         let peer = |name: &str, path: &Path| is_wanted(name).then(|| search(path)).flatten();
         let modules = ["/usr/lib/nginx/modules", "/usr/lib64/nginx/modules"];

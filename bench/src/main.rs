@@ -73,7 +73,7 @@ fn main() -> Result<()> {
             // Nobody stops it when the benchmark is killed.
             let end = rustix::process::Signal::KILL;
             rustix::process::set_parent_process_death_signal(Some(end))?;
-            Ok(upstream::serve(bulk, &http, usize::from(body))?)
+            Ok(upstream::Upstream::bind(bulk, &http, usize::from(body))?.serve()?)
         }
     }
 }

@@ -87,7 +87,10 @@ impl Page<'_> {
             pace.timed.as_secs_f64(),
         );
         if !absent.is_empty() {
-            text.push_str(&format!("Not on this machine: {}.\n", absent.join(", ")));
+            text.push_str(&format!(
+                "Left out, as not found or not asked for: {}.\n",
+                absent.join(", ")
+            ));
         }
         if !self.machine.has_nginx_stream {
             text.push_str("nginx has no module for plain connections here.\n");

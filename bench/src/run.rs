@@ -25,9 +25,9 @@ use crate::wire::clock::pause;
 /// Where the programs are and which cores they run on.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
-    /// The program to measure.
-    #[arg(long, default_value = "target/dist/iako")]
-    iako: PathBuf,
+    /// The program to measure; built as it is shipped by default, which takes minutes.
+    #[arg(long)]
+    iako: Option<PathBuf>,
     /// Envoy, by path or by name.
     #[arg(long, default_value = "envoy")]
     envoy: PathBuf,
@@ -113,6 +113,7 @@ pub(crate) fn all(options: &Options) -> Result<()> {
 /// # Errors
 /// When the folder cannot be written, or Iako is not there.
 pub(crate) fn ground(place: &Place, temporary: &Path) -> Result<Ground> {
+    let iako = place.iako.clone().map_or_else(build, Ok)?;
     let alone = alone()?;
     let folder = place.keep.as_deref().unwrap_or(temporary);
     std::fs::create_dir_all(folder.join("tmp"))?;
@@ -120,13 +121,28 @@ pub(crate) fn ground(place: &Place, temporary: &Path) -> Result<Ground> {
     bind_to(place.load_core)?;
     crate::certificates::write(folder)?;
     Ok(Ground {
-        programs: Programs::find(&place.iako, &place.envoy, &place.peers)?,
+        programs: Programs::find(&iako, &place.envoy, &place.peers)?,
         configs: crate::own_folder().join("config"),
         folder: std::fs::canonicalize(folder)?,
         load_core: place.load_core,
         proxy_core: place.proxy_core,
         _alone: alone,
     })
+}
+
+/// Builds Iako as it is shipped, beside this program.
+fn build() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let target = own.ancestors().nth(2).context("this program is in no target folder")?;
+    let manifest = crate::own_folder().with_file_name("Cargo.toml");
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--profile", "dist", "--package", "iako", "--manifest-path"]);
+    cargo.arg(manifest).arg("--target-dir").arg(target);
+    let status = cargo.status().context("cargo")?;
+    if !status.success() {
+        bail!("building Iako failed; `--iako` measures a program that is there");
+    }
+    Ok(target.join("dist/iako"))
 }
 
 /// Waits until no other benchmark runs on this machine. Two would share ports, which Envoy allows,

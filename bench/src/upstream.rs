@@ -26,11 +26,13 @@ enum Peer {
     Bulk,
 }
 
-struct Upstream {
+/// The server, listening.
+pub(crate) struct Upstream {
     reactor: Reactor,
+    /// The one for bulk, then those for HTTP; their places are their tokens.
+    listeners: Vec<TcpListener>,
+    /// By token, after those of listeners.
     connections: Vec<Option<(Socket, Peer)>>,
-    /// Tokens of connections begin here, after those of listeners.
-    first: usize,
     free: Vec<usize>,
     scratch: Vec<u8>,
     chunk: Vec<u8>,
@@ -44,59 +46,66 @@ struct Answers {
     http2: http2::Answer,
 }
 
-/// Serves until the process ends.
-///
-/// # Errors
-/// When an address cannot be bound or the kernel refuses to wait.
-pub(crate) fn serve(bulk: SocketAddr, http: &[SocketAddr], body_bytes: usize) -> io::Result<()> {
-    let mut listeners = vec![TcpListener::bind(bulk)?];
-    for address in http {
-        listeners.push(TcpListener::bind(address)?);
+impl Upstream {
+    /// # Errors
+    /// When an address cannot be bound.
+    pub(crate) fn bind(
+        bulk: SocketAddr,
+        http: &[SocketAddr],
+        body_bytes: usize,
+    ) -> io::Result<Self> {
+        let reactor = Reactor::new()?;
+        let mut listeners = Vec::with_capacity(http.len() + 1);
+        for (token, address) in [&bulk].into_iter().chain(http).enumerate() {
+            let listener = TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            reactor.add(&listener, token, Interest::Read)?;
+            listeners.push(listener);
+        }
+        let answers =
+            Answers { http1: http1::answer(body_bytes), http2: http2::Answer::new(body_bytes) };
+        Ok(Self {
+            reactor,
+            listeners,
+            connections: Vec::new(),
+            free: Vec::new(),
+            scratch: vec![0; SCRATCH_BYTES],
+            chunk: vec![b'x'; CHUNK_BYTES],
+            answers,
+        })
     }
-    let first = listeners.len();
-    let reactor = Reactor::new()?;
-    for (token, listener) in listeners.iter().enumerate() {
-        listener.set_nonblocking(true)?;
-        reactor.add(listener, token, Interest::Read)?;
-    }
-    let answers =
-        Answers { http1: http1::answer(body_bytes), http2: http2::Answer::new(body_bytes) };
-    let mut upstream = Upstream {
-        reactor,
-        connections: Vec::new(),
-        first,
-        free: Vec::new(),
-        scratch: vec![0; SCRATCH_BYTES],
-        chunk: vec![b'x'; CHUNK_BYTES],
-        answers,
-    };
-    let mut ready = Vec::new();
-    loop {
-        upstream.reactor.wait(&mut ready, None)?;
-        for event in &ready {
-            match (listeners.get(event.token), event.token) {
-                (Some(listener), BULK) => upstream.accept(listener, || Peer::Bulk)?,
-                (Some(listener), _) => upstream.accept(listener, || Peer::New)?,
-                (None, _) => upstream.serve_connection(*event),
+
+    /// Serves until the process ends.
+    ///
+    /// # Errors
+    /// When the kernel refuses to wait.
+    pub(crate) fn serve(mut self) -> io::Result<()> {
+        let mut ready = Vec::new();
+        loop {
+            self.reactor.wait(&mut ready, None)?;
+            for event in &ready {
+                match event.token.checked_sub(self.listeners.len()) {
+                    Some(place) => self.serve_connection(*event, place),
+                    None => self.accept(event.token)?,
+                }
             }
         }
     }
-}
 
-impl Upstream {
-    fn accept(&mut self, listener: &TcpListener, peer: impl Fn() -> Peer) -> io::Result<()> {
+    /// Takes what waits at one listener.
+    fn accept(&mut self, token: usize) -> io::Result<()> {
+        let Some(listener) = self.listeners.get(token) else { return Ok(()) };
         while let Ok((stream, _)) = listener.accept() {
             let socket = Socket::new(stream)?;
+            let (peer, interest) = match token {
+                BULK => (Peer::Bulk, Interest::Both),
+                _ => (Peer::New, Interest::Read),
+            };
             let place = self.free.pop().unwrap_or_else(|| {
                 self.connections.push(None);
                 self.connections.len() - 1
             });
-            let peer = peer();
-            let interest = match peer {
-                Peer::Bulk => Interest::Both,
-                Peer::New | Peer::Http1 | Peer::Http2(_) => Interest::Read,
-            };
-            self.reactor.add(&socket.stream, place + self.first, interest)?;
+            self.reactor.add(&socket.stream, place + self.listeners.len(), interest)?;
             if let Some(slot) = self.connections.get_mut(place) {
                 *slot = Some((socket, peer));
             }
@@ -105,8 +114,7 @@ impl Upstream {
     }
 
     /// Serves one connection; one that breaks is forgotten.
-    fn serve_connection(&mut self, event: Ready) {
-        let place = event.token - self.first;
+    fn serve_connection(&mut self, event: Ready, place: usize) {
         let Some(Some((socket, peer))) = self.connections.get_mut(place) else { return };
         let answers = &self.answers;
         let mut is_open = true;
@@ -165,5 +173,54 @@ fn pour(stream: &mut TcpStream, chunk: &[u8]) -> io::Result<()> {
     match stream.write(chunk) {
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
         Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::load::bulk::Bulk;
+    use crate::load::connects::connects;
+    use crate::load::exchange::Load;
+    use crate::load::{Protocol, Request, Shape};
+
+    /// Addresses of bulk and HTTP of an upstream that serves as long as the test program runs.
+    fn start() -> (SocketAddr, SocketAddr) {
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            let upstream = Upstream::bind(any, &[any], 1024).unwrap();
+            let address = |at: usize| upstream.listeners[at].local_addr().unwrap();
+            tell.send((address(0), address(1))).unwrap();
+            upstream.serve().unwrap();
+        });
+        told.recv().unwrap()
+    }
+
+    #[test]
+    fn every_request_of_both_protocols_is_answered_at_saturation_and_at_a_rate() {
+        let (_, http) = start();
+        for (protocol, streams) in [(Protocol::Http1, 1), (Protocol::Http2, 8)] {
+            let shape = Shape { protocol, connections: 4, streams };
+            let mut load = Load::open(http, shape, &Request::get("/")).unwrap();
+            let outcome = load.saturate(Duration::from_millis(20)).unwrap();
+            assert!(outcome.answered >= 4 * streams as u64, "{protocol:?}: {outcome:?}");
+            assert_eq!(outcome.failed, 0, "{protocol:?}");
+
+            let outcome = load.at_rate(1000, Duration::from_millis(50)).unwrap();
+            assert_eq!((outcome.answered, outcome.failed), (50, 0), "{protocol:?}");
+            assert_eq!(outcome.latencies.len(), 50, "{protocol:?}");
+        }
+    }
+
+    #[test]
+    fn connections_are_counted_and_bytes_flow() {
+        let (bulk, http) = start();
+        let outcome = connects(http, 4, Duration::from_millis(20)).unwrap();
+        assert!(outcome.answered >= 4 && outcome.failed == 0, "{outcome:?}");
+        let moved = Bulk::open(bulk, 2).unwrap().take(Duration::from_millis(50)).unwrap();
+        assert!(moved.bytes > 0, "{moved:?}");
     }
 }
