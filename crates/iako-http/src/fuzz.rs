@@ -7,11 +7,13 @@ mod frames;
 mod hpack;
 mod http1;
 mod section;
+mod translation;
 
 pub use frames::fuzz_frames;
 pub use hpack::{fuzz_hpack_decode, fuzz_hpack_round_trip};
 pub use http1::{fuzz_request, fuzz_response};
 pub use section::fuzz_sections;
+pub use translation::{Translation, translate};
 
 use bytes::Bytes;
 

@@ -305,13 +305,12 @@ fn rfc9113_8_1_1_content_length_is_one_number_that_fits_the_stream() {
         let fields = with(&GET, &[("content-length", value)]);
         assert_eq!(refused(&fields), SectionError::ContentLength, "{value:?}");
     }
-    assert_eq!(
-        refused(&with(&GET, &[("content-length", "1"), ("content-length", "2")])),
-        SectionError::ContentLengthConflict
-    );
-    let head = request(&with(&GET, &[("content-length", "1"), ("content-length", "01")])).unwrap();
+    for second in ["1", "2"] {
+        let fields = with(&GET, &[("content-length", "1"), ("content-length", second)]);
+        assert_eq!(refused(&fields), SectionError::ContentLengthRepeated);
+    }
+    let head = request(&with(&GET, &[("content-length", "1")])).unwrap();
     assert_eq!(head.length(), BodyLength::Exact(1));
-    assert_eq!(head.fields().len(), 1);
     let ended = |length| {
         reader().request(
             &block(&with(&GET, &[("content-length", length)])),

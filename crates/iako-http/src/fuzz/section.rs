@@ -1,7 +1,7 @@
 //! Field sections of HTTP/2: what is accepted must mean the same when it is written again, as HTTP/2 and
 //! as HTTP/1.1.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::forwarded;
 use super::hpack::blocks;
@@ -30,7 +30,8 @@ pub fn fuzz_sections(input: &[u8]) {
         let error = match kind & 3 {
             0 | 3 => match reader.request(block, ends, ConnectProtocol::Accept) {
                 Ok(head) => {
-                    to_http2(&head, ends, &mut writer, &mut second);
+                    let again = to_http2(&head, ends, &mut writer, &mut second);
+                    debug_assert!(again.is_some(), "what we read we do not write");
                     to_http1(&head);
                     continue;
                 }
@@ -70,7 +71,7 @@ pub(super) fn to_http2(
     ends: Ends,
     writer: &mut SectionWriter,
     reader: &mut SectionReader,
-) {
+) -> Option<(Bytes, RequestHead)> {
     let mut out = BytesMut::new();
     let length = match head.length() {
         BodyLength::Exact(length) => Some(length),
@@ -83,14 +84,15 @@ pub(super) fn to_http2(
     let again = reader.request(&out, ends, ConnectProtocol::Accept);
     let Ok(again) = again else {
         debug_assert!(false, "a section that we wrote was refused: {again:?}");
-        return;
+        return None;
     };
     debug_assert_eq!(again.length(), head.length());
     same(head, &again);
+    Some((out.freeze(), again))
 }
 
 /// Writes a request as HTTP/1.1 and reads it again: nothing in it may change where it ends.
-fn to_http1(head: &RequestHead) {
+pub(super) fn to_http1(head: &RequestHead) {
     if *head.method() == Method::Connect {
         // Its authority needs a port there, and an extended one becomes an upgrade by its caller.
         return;

@@ -61,9 +61,9 @@ pub enum SectionError {
     /// `content-length` is no decimal number below 2^63.
     #[error("content-length is malformed")]
     ContentLength,
-    /// Two `content-length` that differ.
-    #[error("two content-length fields differ")]
-    ContentLengthConflict,
+    /// `content-length` twice, even with the same number.
+    #[error("content-length is repeated")]
+    ContentLengthRepeated,
     /// Content is announced on a stream that ends here (RFC 9113 §8.1.1).
     #[error("content is announced and none follows")]
     MissingContent,
@@ -99,7 +99,7 @@ impl SectionError {
             | Self::MalformedPseudo(_)
             | Self::Host
             | Self::ContentLength
-            | Self::ContentLengthConflict => Violation::Field,
+            | Self::ContentLengthRepeated => Violation::Field,
             Self::UnexpectedPseudo(_) | Self::MissingPseudo(_) | Self::EndedInterim => {
                 Violation::Message
             }

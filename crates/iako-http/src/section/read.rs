@@ -200,32 +200,19 @@ impl Section<'_> {
         Ok(host)
     }
 
-    /// `content-length`; repeated equal ones are reduced to one (RFC 9110 §8.6).
-    pub(super) fn content_length(&mut self) -> Result<Option<u64>, SectionError> {
+    /// `content-length`, which stands there once at most: RFC 9110 §8.6 lets a recipient take equal ones
+    /// for one, and Envoy does not.
+    pub(super) fn content_length(&self) -> Result<Option<u64>, SectionError> {
         if !self.present.contains(Known::ContentLength) {
             return Ok(None);
         }
-        let mut length = None;
-        let mut repeated = false;
-        for entry in self.entries.iter().filter(|entry| entry.known == Some(Known::ContentLength)) {
-            let value =
-                decimal(entry.value_span().of(self.buffer)).ok_or(SectionError::ContentLength)?;
-            match length {
-                None => length = Some(value),
-                Some(first) if first == value => repeated = true,
-                Some(_) => return Err(SectionError::ContentLengthConflict),
-            }
+        let mut lengths =
+            self.entries.iter().filter(|entry| entry.known == Some(Known::ContentLength));
+        let only = lengths.next().and_then(|entry| decimal(self.text(entry.value_span())));
+        if lengths.next().is_some() {
+            return Err(SectionError::ContentLengthRepeated);
         }
-        if repeated {
-            let mut seen = false;
-            self.entries.retain(|entry| {
-                let is_length = entry.known == Some(Known::ContentLength);
-                let keep = !is_length || !seen;
-                seen |= is_length;
-                keep
-            });
-        }
-        Ok(length)
+        only.map(Some).ok_or(SectionError::ContentLength)
     }
 
     /// Leaves `content-length` out.

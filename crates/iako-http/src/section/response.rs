@@ -41,7 +41,7 @@ impl Status {
     /// Puts the head together.
     pub(super) fn head(
         self,
-        mut section: Section<'_>,
+        section: Section<'_>,
         ends: Ends,
         to: ResponseTo,
     ) -> Result<ResponseHead, SectionError> {
