@@ -98,7 +98,7 @@ mod tests {
         }
     }
 
-    async fn send_all(stream: &mut SendStream<Bytes>, mut bytes: Bytes, ends: bool) {
+    async fn send_all(stream: &mut SendStream<Bytes>, mut bytes: Bytes, ends: Ends) {
         while !bytes.is_empty() {
             stream.reserve_capacity(bytes.len());
             let room = std::future::poll_fn(|context| stream.poll_capacity(context))
@@ -106,7 +106,7 @@ mod tests {
                 .unwrap()
                 .unwrap();
             let part = bytes.split_to(room.min(bytes.len()));
-            stream.send_data(part, ends && bytes.is_empty()).unwrap();
+            stream.send_data(part, ends.here() && bytes.is_empty()).unwrap();
         }
     }
 
@@ -159,10 +159,11 @@ mod tests {
                 let (response, mut stream) =
                     client.send_request(request(http::Method::POST), false).unwrap();
                 let sent = content(usize::from(number) * 1777, number);
+                let ends = if with_trailers { Ends::Later } else { Ends::Here };
                 let reading = tokio::task::spawn_local(async {
                     read_all(response.await.unwrap().into_body()).await
                 });
-                send_all(&mut stream, sent.clone(), !with_trailers).await;
+                send_all(&mut stream, sent.clone(), ends).await;
                 if with_trailers {
                     let mut trailers = http::HeaderMap::new();
                     trailers.insert("x-trailer", "there".parse().unwrap());
@@ -325,7 +326,7 @@ mod tests {
                 let section = RequestSection { scheme: Scheme::Http, length: None, protocol: None };
                 let stream =
                     connection.open(&head, &RequestEdits::default(), section, Ends::Later).unwrap();
-                if number % 3 == 0 {
+                if number.is_multiple_of(3) {
                     connection.data(stream, sent.clone(), Ends::Later);
                     let trailers = fields(&[("x-trailer", "there")]);
                     connection.trailers(stream, &trailers, &HeaderEdits::default());
@@ -349,7 +350,7 @@ mod tests {
                     let (content, trailers) = read_all(request.into_body()).await;
                     let response = http::Response::new(());
                     let mut stream = respond.send_response(response, false).unwrap();
-                    send_all(&mut stream, content.into(), false).await;
+                    send_all(&mut stream, content.into(), Ends::Later).await;
                     match trailers {
                         Some(trailers) => stream.send_trailers(trailers).unwrap(),
                         None => stream.send_data(Bytes::new(), true).unwrap(),

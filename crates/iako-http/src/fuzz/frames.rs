@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use super::forwarded;
 use crate::edits::{HeaderEdits, RequestEdits, ResponseEdits};
 use crate::h2::{
-    Answer, ConnectProtocol, Connection, ConnectionError, Ends, Event, H2Limits, InvalidMessage,
-    StreamId,
+    Answer, ConnectProtocol, Connection, ConnectionError, Ends, ErrorCode, Event, H2Limits,
+    InvalidMessage, Shutdown, StreamId,
 };
 use crate::head::{
     BodyLength, Fields, FieldsBuilder, RequestHead, RequestParts, ResponseHead, Scheme, Version,
@@ -23,8 +23,8 @@ const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// Gives the bytes behind the first octet to a server or a client of ours, which answers or asks. Cut
 /// into single octets they must mean the same, and what goes out must be whole frames.
 ///
-/// Of the first octet the lowest bit is the role, the next says that the peer greets as it should, and
-/// the third that malformed messages cost their stream only.
+/// Of the first octet the lowest bit is the role, the next says that the peer greets as it should, the
+/// third that malformed messages cost their stream only, and the fourth that limits are narrow.
 pub fn fuzz_frames(input: &[u8]) {
     let Some((kind, frames)) = input.split_first() else { return };
     let mut bytes = Vec::new();
@@ -61,10 +61,15 @@ impl End {
         } else {
             InvalidMessage::ResetStream
         };
-        let limits = H2Limits {
+        let usual = H2Limits {
             connect_protocol: ConnectProtocol::Accept,
             invalid_message,
             ..H2Limits::default()
+        };
+        let limits = if kind & 8 == 0 {
+            usual
+        } else {
+            H2Limits { concurrent_streams_max: 3, stream_window_bytes_start: 100, ..usual }
         };
         let connection = if kind & 1 == 0 {
             Connection::server(limits)
@@ -138,7 +143,10 @@ impl End {
         let heard = match event {
             Event::Writable { .. } => return,
             Event::Data { stream, bytes, ends } => {
-                self.connection.release(stream, bytes.len());
+                // Readers of every fourth stream are stalled.
+                if stream.number() % 8 != 7 {
+                    self.connection.release(stream, bytes.len());
+                }
                 let content = self.trace.content.entry(stream.number()).or_default();
                 content.extend_from_slice(&bytes);
                 if !ends.here() {
@@ -176,7 +184,14 @@ impl End {
         self.trace.heard.push(heard);
     }
 
+    /// Streams behave in different ways by their numbers.
     fn answer(&mut self, stream: StreamId, request: &RequestHead) {
+        match stream.number() % 32 {
+            9 => return self.connection.reset(stream, ErrorCode::REFUSED_STREAM),
+            17 => self.connection.refuse_rest(stream),
+            25 => self.connection.shut_down(Shutdown::Graceful),
+            _ => {}
+        }
         let length = if *request.method() == Method::Connect {
             BodyLength::Tunnel
         } else {
@@ -188,6 +203,9 @@ impl End {
         let answer = Answer { head: &head, edits: &edits, length: None };
         self.connection.respond(stream, answer, Ends::Later);
         self.connection.data(stream, Bytes::from_static(&[b'x'; 3000]), Ends::Later);
+        if stream.number() % 32 == 13 {
+            self.connection.data(stream, Bytes::from_static(&[b'x'; 70_000]), Ends::Here);
+        }
     }
 
     fn finish(&mut self, stream: StreamId) {
