@@ -89,7 +89,7 @@ impl Programs {
         contender != Contender::Nginx || self.nginx_stream.is_some()
     }
 
-    /// What it calls itself and its version, in one line.
+    /// The version that it tells.
     pub(crate) fn version(&self, contender: Contender) -> Option<String> {
         let (program, argument) = match contender {
             Contender::Iako => (&self.iako, "--version"),
@@ -101,10 +101,11 @@ impl Programs {
         let output = Command::new(program).arg(argument).output().ok()?;
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text).into_owned();
-        let line = text.lines().find(|line| !line.trim().is_empty())?;
-        let words = line.split_whitespace().filter(|word| *word != "version:");
-        let words = words.map(|word| word.rsplit("bin/").next().unwrap_or(word));
-        Some(words.take(3).collect::<Vec<_>>().join(" "))
+        let mut words = text.split([' ', '/', '\n']);
+        let is_version = |word: &&str| {
+            word.starts_with(|first: char| first.is_ascii_digit()) && word.contains('.')
+        };
+        words.find(is_version).map(str::to_owned)
     }
 
     /// One worker with this configuration; `None` without the program.

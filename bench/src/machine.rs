@@ -34,7 +34,7 @@ impl Machine {
         let (present, absent): (Vec<_>, Vec<_>) =
             contenders.into_iter().partition(|it| ground.programs.has(*it));
         let version = |contender: Contender| {
-            Some(format!("{contender} (`{}`)", ground.programs.version(contender)?))
+            Some(format!("{contender} {}", ground.programs.version(contender)?))
         };
         Self {
             date: today(),
