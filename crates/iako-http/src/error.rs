@@ -11,6 +11,10 @@ pub enum ParseError {
     /// The request line is not `method SP target SP version`.
     #[error("the request line is malformed")]
     RequestLine,
+    /// The first line ends in a word that is no version of HTTP: whoever sent it speaks something else,
+    /// and is not answered when nothing on the connection was HTTP before.
+    #[error("the first line is no HTTP")]
+    NotHttp,
     /// The method is no registered method; unknown ones are refused unless allowed.
     #[error("the method is unknown")]
     UnknownMethod,

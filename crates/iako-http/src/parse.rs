@@ -293,6 +293,9 @@ impl RequestLine {
             [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
                 return Err(ParseError::LowVersion);
             }
+            [b'A'..=b'Z' | b'a'..=b'z', ..] if !is_http_version(text) => {
+                return Err(ParseError::NotHttp);
+            }
             _ => return Err(ParseError::RequestLine),
         };
         let token = text.get(..method_len).unwrap_or_default();
@@ -311,6 +314,12 @@ impl RequestLine {
             path: target.path,
         })
     }
+}
+
+/// Whether the last word of a line tries to be a version of HTTP, in whatever letters.
+fn is_http_version(line: &[u8]) -> bool {
+    let word = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"http"))
 }
 
 fn uncommon_method(token: &[u8], limits: &Limits) -> Result<Method, ParseError> {

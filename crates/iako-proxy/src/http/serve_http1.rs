@@ -10,6 +10,7 @@ use bytes::Bytes;
 use iako_http::{
     BodyLength, Fields, ParseError, RequestHead, ResponseEdits, ResponseHead, Version,
 };
+use iako_proxy_config::CodecType;
 use iako_rt::clock;
 use iako_telemetry::headers::NoHeaders;
 use iako_telemetry::{AccessRecord, ResponseFlag};
@@ -37,6 +38,11 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
     loop {
         let head = match next_head(connection, &mut side, &mut timer, &mut ends).await {
             Next::Request(head) => head,
+            // Whoever means another protocol would take an answer for one in that.
+            Next::Broken(ParseError::NotHttp) if served == 0 && guesses(connection) => {
+                connection.last_service().stats.cx_protocol_error.inc();
+                break;
+            }
             Next::Broken(error) => {
                 refuse(connection, &mut side, error).await;
                 break;
@@ -72,6 +78,11 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
         }
     }
     close(connection, side).await;
+}
+
+/// Whether the protocol of the connection was guessed by its first bytes.
+fn guesses(connection: &HttpConnection) -> bool {
+    connection.last_service().manager.codec == CodecType::Auto && connection.info.tls.is_none()
 }
 
 /// What ends a connection whatever its client does.

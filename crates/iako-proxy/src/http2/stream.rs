@@ -174,7 +174,11 @@ impl StreamHandle {
 impl Drop for StreamHandle {
     fn drop(&mut self) {
         if !self.is_complete() {
-            self.reset(self.gives_up_by);
+            if self.sending == Half::Ended && self.gives_up_by == ErrorCode::NO_ERROR {
+                self.link.with(|connection| connection.refuse_rest(self.stream));
+            } else {
+                self.reset(self.gives_up_by);
+            }
         }
         self.link.finish(self.stream, self.slot, self.unreleased);
     }

@@ -61,9 +61,7 @@ impl Connection {
         let content = Content { stream, left: length as usize, padding: padding as usize, ends };
         if self.streams.get(stream).is_some_and(|stream| stream.is_unwanted) {
             self.reading = Reading::Skip(skipped);
-            if ends.here() {
-                self.remote_ended(stream);
-            }
+            self.unwanted(stream, ends);
             return Ok(Step::Again);
         }
         Ok(self.content(content, input))
@@ -174,16 +172,39 @@ impl Connection {
         self.renew_connection();
     }
 
-    /// The rest of what the peer sends on this stream is not wanted. It is read and dropped, and when our
-    /// half has ended before it, the stream is reset with `NO_ERROR` (RFC 9113 §8.1).
+    /// The rest of what the peer sends on this stream is not wanted. It is read and dropped; when our
+    /// half has ended before it, the stream is reset with `NO_ERROR` (RFC 9113 §8.1) as soon as more
+    /// comes, or waits for the window to open. Until then the peer may end it in order.
     pub fn refuse_rest(&mut self, stream: StreamId) {
         let Some(live) = self.streams.get_mut(stream) else { return };
         live.is_unwanted = true;
-        let held = live.window.held();
-        let local = live.local;
-        self.release(stream, held as usize);
-        if local == Half::Closed {
-            self.send_reset(stream, super::ErrorCode::NO_ERROR);
+        let released = live.window.release(live.window.held());
+        self.held -= released;
+        self.renew_connection();
+        self.stop_unwanted(stream);
+    }
+
+    /// A frame came that nobody wants.
+    fn unwanted(&mut self, id: StreamId, ends: Ends) {
+        if ends.here() {
+            self.remote_ended(id);
+        } else if self.streams.get(id).is_some_and(|stream| stream.local == Half::Closed) {
+            self.counts.closed();
+            self.send_reset(id, super::ErrorCode::NO_ERROR);
+        }
+    }
+
+    /// Resets a stream whose peer cannot send the rest that nobody wants.
+    pub(super) fn stop_unwanted(&mut self, id: StreamId) {
+        let stops = self.streams.get(id).is_some_and(|stream| {
+            stream.is_unwanted
+                && stream.local == Half::Closed
+                && stream.remote != Half::Closed
+                && stream.window.is_used_up()
+        });
+        if stops {
+            self.counts.closed();
+            self.send_reset(id, super::ErrorCode::NO_ERROR);
         }
     }
 

@@ -114,6 +114,13 @@ impl Connection {
             return Ok(Step::Again);
         }
         let Some(id) = self.streams.find(header.stream) else {
+            if increment == 0 && !self.is_idle(header.stream) {
+                // Wrong at any time (RFC 9113 §6.9), so it is not passed over as merely late.
+                let code = Violation::WindowZero.code();
+                self.output.frame(Class::Control, |out| {
+                    frame::write_reset(header.stream, code, out);
+                });
+            }
             return self.for_a_stranger(header);
         };
         let Some(stream) = self.streams.get_mut(id) else { return Ok(Step::Again) };

@@ -203,12 +203,8 @@ impl Connection {
     pub(super) fn local_ended(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         stream.local = Half::Closed;
-        if stream.is_unwanted && stream.remote != Half::Closed {
-            self.counts.closed();
-            self.send_reset(id, ErrorCode::NO_ERROR);
-        } else {
-            self.remove_if_closed(id);
-        }
+        self.stop_unwanted(id);
+        self.remove_if_closed(id);
     }
 
     /// A stream that the peer may still send on is remembered as dropped.
