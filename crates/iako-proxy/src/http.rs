@@ -21,6 +21,7 @@ mod mirror;
 mod mutations;
 mod pump;
 mod record;
+mod reply;
 mod request;
 mod respond;
 mod serve_http1;

@@ -1,0 +1,148 @@
+//! What the client is told by us: replies of routes and filters, and failures.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use iako_http::{
+    BodyLength, FieldValue, Fields, Known, Method, ResponseEdits, ResponseHead, Version,
+};
+use iako_traffic::RouteMatchResult;
+
+use super::downstream::{Content, Downstream, DownstreamError};
+use super::error_response::{self, Reply};
+use super::exchange::Exchange;
+use super::failure::Failure;
+use super::headers::finish_response;
+use super::{grpc, mutations};
+
+impl Exchange<'_> {
+    /// Answers the client ourselves, before there is a route.
+    pub(super) async fn answer(&mut self, reply: Reply, downstream: &mut Downstream<'_>) {
+        if let Err(failure) = self.reply(reply, None, downstream).await {
+            self.fail(failure, None, downstream).await;
+        }
+    }
+
+    /// Answers the client ourselves; the route's edits are applied to this response too.
+    pub(super) async fn reply(
+        &mut self,
+        reply: Reply,
+        route: Option<&RouteMatchResult<'_>>,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<(), Failure> {
+        let Reply { status, body, mut edits, details, grpc_status, closes } = reply;
+        self.record.details = details;
+        self.deadlines.response = None;
+        self.deadlines.request = None;
+        self.deadlines.end_try();
+        let is_grpc = self.request.is_grpc();
+        let mut sent_status = status;
+        let mut body = body;
+        if is_grpc {
+            sent_status = 200;
+            let code = grpc_status.unwrap_or_else(|| u32::from(grpc::status_of_http(status)));
+            edits
+                .set(Known::ContentType, FieldValue::from_static(self.request.grpc_content_type()));
+            edits.set(Known::GrpcStatus, FieldValue::from(u64::from(code)));
+            if !body.is_empty() {
+                let message = FieldValue::sanitized(grpc::message(&body));
+                edits.set(Known::GrpcMessage, message);
+            }
+            body = bytes::Bytes::new();
+        } else if !body.is_empty() {
+            edits.add_if_absent(Known::ContentType, FieldValue::from_static("text/plain"));
+        }
+        let head = ResponseHead::new(
+            sent_status,
+            Version::Http11,
+            BodyLength::Exact(body.len() as u64),
+            Fields::default(),
+        );
+        for (name, value) in std::mem::take(&mut self.annotations) {
+            mutations::set(&mut edits, name, value);
+        }
+        self.response_edits = ResponseEdits { status: None, fields: edits };
+        self.record.status = Some(sent_status);
+        if let Some(route) = route {
+            self.edit_response(route, &Fields::default());
+        }
+        finish_response(self.service, &self.request, &head, &mut self.response_edits);
+        let length = body.len() as u64;
+        let is_head = *self.request.head.method() == Method::Head;
+        let content = match length {
+            _ if is_head => Content::Described(Some(length)),
+            0 => Content::None,
+            length => Content::Exact(length),
+        };
+        if closes {
+            downstream.close_after_response();
+        }
+        let sent = downstream.send_head(&head, &self.response_edits, content);
+        self.response = Some(head);
+        sent.map_err(Failure::Client)?;
+        if content == Content::Exact(length) {
+            self.record.reply_bytes = length;
+            downstream.send_data(body).map_err(Failure::Client)?;
+        }
+        downstream.send_end(None).map_err(Failure::Client)?;
+        self.flush(downstream).await
+    }
+
+    async fn flush(&mut self, downstream: &mut Downstream<'_>) -> Result<(), Failure> {
+        poll_fn(|context| {
+            if let Poll::Ready(flushed) = downstream.poll_flush(context) {
+                return Poll::Ready(flushed.map_err(Failure::Client));
+            }
+            self.deadlines.poll(context).map(|expired| Err(expired.failure()))
+        })
+        .await
+    }
+
+    /// Turns a failure into a response, if it is not too late for one.
+    pub(super) async fn fail(
+        &mut self,
+        failure: Failure,
+        route: Option<&RouteMatchResult<'_>>,
+        downstream: &mut Downstream<'_>,
+    ) {
+        failure.note(&mut self.record.flags);
+        if let Failure::Client(error) = &failure {
+            self.client_failed(error);
+        }
+        tracing::debug!(%failure, side = ?failure.side(), "a request failed");
+        let stats = &self.service.stats;
+        if matches!(failure, Failure::NoCluster { .. }) {
+            stats.no_cluster.inc();
+        } else if matches!(failure, Failure::RequestTimeout) {
+            stats.rq_timeout.inc();
+        } else if matches!(failure, Failure::StreamIdle) {
+            stats.rq_idle_timeout.inc();
+        }
+        self.record.transport_failure = error_response::transport_reason(&failure);
+        if self.response.is_some() {
+            if let Failure::BrokenOff(error) = &failure {
+                self.record.details = error_response::broken_off_details(error).into();
+            } else if let Some(reply) = error_response::reply(&failure) {
+                self.record.details = reply.details;
+            }
+            downstream.abort(&failure);
+            return;
+        }
+        let Some(reply) = error_response::reply(&failure) else {
+            downstream.abort(&failure);
+            return;
+        };
+        if let Err(failure) = self.reply(reply, route, downstream).await {
+            tracing::debug!(%failure, "the client did not take its error response");
+            downstream.abort(&failure);
+        }
+    }
+
+    fn client_failed(&mut self, error: &DownstreamError) {
+        self.service.stats.rq_rx_reset.inc();
+        let details = error.details();
+        if self.record.details.is_empty() || self.response.is_none() {
+            self.record.details = details.into();
+        }
+    }
+}
