@@ -12,6 +12,8 @@ mod bench;
 mod grpc_web;
 #[path = "http/messages.rs"]
 mod messages;
+#[path = "http/pools.rs"]
+mod pools;
 #[path = "http/uploads.rs"]
 mod uploads;
 

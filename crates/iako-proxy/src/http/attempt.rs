@@ -212,7 +212,7 @@ impl Exchange<'_> {
         }
         let is_safe = match end {
             End::Refused => true,
-            End::Reset => lease.upstream.is_reused() && (plan.idempotent || !written),
+            End::Reset => !written || (plan.idempotent && lease.upstream.is_reused()),
             End::ConnectFailed | End::Timeout => false,
         };
         is_safe && self.upload.can_repeat()
@@ -245,6 +245,7 @@ impl Exchange<'_> {
             self.poll_interrupted(context, downstream).map(Err)
         })
         .await;
+        self.now = clock::now();
         self.now = clock::now();
         match acquired {
             Err(failure) => Err(TryFailure::Final(failure)),

@@ -87,7 +87,7 @@ impl Http1Upstream {
         content: Content,
     ) -> Result<(), UpstreamError> {
         let method = edits.method(head);
-        if self.is_reused() && !method.is_idempotent() {
+        if !method.is_idempotent() {
             self.acknowledged = self.wire.bytes_acknowledged();
         }
         let upgrade = head.upgrade().filter(|_| content == Content::Tunnel);

@@ -62,6 +62,27 @@ impl Backend {
         .await
     }
 
+    /// Gives the same answer to every request, each once there is a permit for it.
+    pub(crate) async fn answering_when(
+        answer: &'static str,
+        gate: Arc<tokio::sync::Semaphore>,
+    ) -> Self {
+        Self::start(move |mut stream, seen| {
+            let gate = Arc::clone(&gate);
+            async move {
+                let mut buffer = Vec::new();
+                while let Some(request) = read_request(&mut stream, &mut buffer).await {
+                    seen.add(request);
+                    gate.acquire().await.unwrap().forget();
+                    if stream.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        })
+        .await
+    }
+
     /// Gives the same answer to the first request of each connection, then closes it.
     pub(crate) async fn one_answer_each(answer: &'static str) -> Self {
         Self::start(move |mut stream, seen| async move {
@@ -260,6 +281,13 @@ pub(crate) fn cluster(name: &str, servers: &[SocketAddr]) -> Value {
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}})
 }
 
+/// Says that a cluster speaks HTTP/1.
+pub(crate) fn http1_upstream() -> Value {
+    json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http_protocol_options": {}}}})
+}
+
 /// Says that a cluster speaks HTTP/2.
 pub(crate) fn http2_upstream() -> Value {
     json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
@@ -297,7 +325,8 @@ impl Bench {
         if let Some(more) = settings["manager"].as_object() {
             manager.as_object_mut().unwrap().extend(more.clone());
         }
-        let bootstrap = json!({"static_resources": {
+        let bootstrap = json!({"admin": {"address": {"socket_address":
+            {"address": "127.0.0.1", "port_value": 0}}}, "static_resources": {
             "listeners": [{"name": "l", "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
                 "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}]}],
             "clusters": clusters}});
@@ -317,6 +346,21 @@ impl Bench {
         let (sender, connection) = h2::client::handshake(self.connect().await).await.unwrap();
         detach(async move { drop(connection.await) });
         sender
+    }
+
+    /// A statistic as the admin endpoint shows it.
+    pub(crate) async fn stat(&self, name: &str) -> u64 {
+        let mut admin = TcpStream::connect(self.handle.admin_address().unwrap()).await.unwrap();
+        let text = request(&mut admin, "GET /stats HTTP/1.1\r\nhost: a\r\n\r\n").await.body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.map_or(0, |number| number.parse().unwrap())
+    }
+
+    /// Waits until a statistic has a value.
+    pub(crate) async fn stat_is(&self, name: &str, value: u64) {
+        while self.stat(name).await != value {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// The access log, once it has been written.

@@ -1,8 +1,11 @@
 //! How long a server lets connections idle, learned from what it does and says.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -18,6 +21,8 @@ const SPREAD: Duration = Duration::from_millis(20);
 const MARGIN: Duration = Duration::from_millis(10);
 /// A limit is doubted only when a connection outlives it by at least so much.
 const DOUBT_MIN: Duration = Duration::from_millis(100);
+/// How long a server counts as erratic after it closed connections at different ages.
+const ERRATIC_FOR: Duration = Duration::from_secs(60);
 const UNKNOWN: u64 = u64::MAX;
 
 /// For how long an unused connection to a server may still be used.
@@ -27,8 +32,9 @@ const UNKNOWN: u64 = u64::MAX;
 /// remembered, and connections near that age are not used.
 ///
 /// Two or more of the last four closes at about one age make a limit. Closes at ages that differ (a
-/// server that restarts, or closes by chance) make none, and a connection that outlives the limit by far
-/// shows that it was wrong. What the server announces (`keep-alive: timeout=5`) counts at once.
+/// server that restarts, or closes by chance) make none: no age is safe for a while, and what must not
+/// be lost is better sent on a new connection. A connection that outlives the limit by far shows that
+/// it was wrong. What the server announces (`keep-alive: timeout=5`) counts at once.
 ///
 /// Reading takes no lock; learning does, and is as rare as closes.
 #[derive(Debug)]
@@ -38,6 +44,10 @@ pub struct IdleLearning {
     /// Microseconds.
     announced: AtomicU64,
     closes: Mutex<Vec<Duration>>,
+    /// The beginning of its time: when the first close was seen.
+    epoch: OnceLock<Instant>,
+    /// Microseconds since then; 0 while it is not erratic.
+    erratic_until: AtomicU64,
 }
 
 impl Default for IdleLearning {
@@ -46,6 +56,8 @@ impl Default for IdleLearning {
             learned: AtomicU64::new(UNKNOWN),
             announced: AtomicU64::new(UNKNOWN),
             closes: Mutex::default(),
+            epoch: OnceLock::new(),
+            erratic_until: AtomicU64::new(0),
         }
     }
 }
@@ -62,8 +74,16 @@ impl IdleLearning {
         })
     }
 
+    /// Whether the server closes connections at no age that could be learned: then any kept connection
+    /// may be closed while a request is on its way.
+    #[must_use]
+    pub fn is_erratic(&self, now: Instant) -> bool {
+        let until = self.erratic_until.load(Relaxed);
+        until != 0 && self.epoch.get().is_some_and(|epoch| since(*epoch, now) < until)
+    }
+
     /// The server closed a connection that had been idle for so long.
-    pub fn closed_after(&self, idle: Duration) {
+    pub fn closed_after(&self, idle: Duration, now: Instant) {
         let mut closes = self.closes.lock();
         if closes.len() >= SAMPLES {
             closes.remove(0);
@@ -76,6 +96,10 @@ impl IdleLearning {
             closes.len() >= SAMPLES_MIN && **longest <= reach
         });
         self.learned.store(one_age.map_or(UNKNOWN, |(shortest, _)| micros(*shortest)), Relaxed);
+        let differ = one_age.is_none() && closes.len() >= SAMPLES_MIN;
+        let epoch = *self.epoch.get_or_init(|| now);
+        let until = since(epoch, now).saturating_add(micros(ERRATIC_FOR));
+        self.erratic_until.store(if differ { until } else { 0 }, Relaxed);
     }
 
     /// A connection is still open after it idled for so long. From [`Self::outlived_at`] on, what was
@@ -103,6 +127,10 @@ impl IdleLearning {
     }
 }
 
+fn since(epoch: Instant, now: Instant) -> u64 {
+    micros(now.saturating_duration_since(epoch))
+}
+
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(UNKNOWN)
 }
@@ -118,7 +146,7 @@ mod tests {
     fn after(closes: &[u64]) -> Option<Duration> {
         let learning = IdleLearning::default();
         for &idle in closes {
-            learning.closed_after(millis(idle));
+            learning.closed_after(millis(idle), Instant::now());
         }
         learning.usable_for()
     }
@@ -144,10 +172,27 @@ mod tests {
     }
 
     #[test]
+    fn closes_at_many_ages_make_a_server_erratic_for_a_while() {
+        let learning = IdleLearning::default();
+        let start = Instant::now();
+        let after = |secs| start.checked_add(Duration::from_secs(secs)).unwrap();
+        assert!(!learning.is_erratic(start));
+        learning.closed_after(millis(300), start);
+        assert!(!learning.is_erratic(start), "one close says nothing");
+        learning.closed_after(millis(20), after(1));
+        assert!(learning.is_erratic(after(1)) && learning.is_erratic(after(60)));
+        assert!(!learning.is_erratic(after(61)));
+        for _ in 0..4 {
+            learning.closed_after(millis(300), after(2));
+        }
+        assert!(!learning.is_erratic(after(2)), "its closes have one age now");
+    }
+
+    #[test]
     fn a_connection_that_outlives_the_limit_shows_that_it_was_wrong() {
         let learning = IdleLearning::default();
-        learning.closed_after(millis(100));
-        learning.closed_after(millis(100));
+        learning.closed_after(millis(100), Instant::now());
+        learning.closed_after(millis(100), Instant::now());
         assert_eq!(learning.outlived_at(), Some(millis(200)));
         learning.outlived(millis(199));
         assert!(learning.usable_for().is_some());
@@ -160,8 +205,8 @@ mod tests {
         let learning = IdleLearning::default();
         learning.announced(Duration::from_secs(5));
         assert_eq!(learning.usable_for(), Some(millis(4365)));
-        learning.closed_after(millis(1000));
-        learning.closed_after(millis(1000));
+        learning.closed_after(millis(1000), Instant::now());
+        learning.closed_after(millis(1000), Instant::now());
         assert_eq!(learning.usable_for(), Some(millis(865)));
     }
 }

@@ -112,8 +112,14 @@ impl Idle {
     /// connection that was never used it proves nothing.
     pub(super) fn learn(&self, now: Instant) {
         if self.connection.is_reused() {
-            self.open.state.idle.closed_after(self.age(now));
+            self.open.state.idle.closed_after(self.age(now), now);
         }
+    }
+
+    /// Whether a request can be entrusted to it that must not be sent twice. Costs a system call.
+    pub(super) fn is_safe(&self, now: Instant) -> bool {
+        let may_end = self.connection.is_reused() && self.open.state.idle.is_erratic(now);
+        !may_end && self.connection.is_quiet()
     }
 
     pub(super) fn lend(self, now: Instant) -> Lease {
@@ -253,7 +259,7 @@ impl Lease {
         }
         match &self.upstream {
             Upstream::Http1(connection) if connection.is_reused() => {
-                self.carried.0.state.idle.closed_after(self.idle_for);
+                self.carried.0.state.idle.closed_after(self.idle_for, clock::now());
             }
             Upstream::Http1(_) => {}
             Upstream::Http2(stream) => stream.retire(),

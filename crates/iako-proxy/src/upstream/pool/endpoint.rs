@@ -127,8 +127,10 @@ impl EndpointPool {
                 idle.learn(now);
                 continue;
             }
-            if repeat == Repeat::Unsafe && !idle.connection.is_quiet() {
-                continue;
+            if repeat == Repeat::Unsafe && !idle.is_safe(now) {
+                // Good enough for others, if it lives.
+                self.idle.borrow_mut().push(idle);
+                return None;
             }
             return Some(idle.lend(now));
         }
@@ -154,7 +156,14 @@ impl EndpointPool {
             return;
         }
         match self.waiting.first() {
-            Some(waiter) => waiter.answer(Ok(idle.lend(now))),
+            Some(waiter) if waiter.repeat == Repeat::Safe || idle.is_safe(now) => {
+                waiter.answer(Ok(idle.lend(now)));
+            }
+            Some(waiter) => {
+                self.waiting.stay_first(waiter);
+                self.rest(idle);
+                self.grow();
+            }
             None if self.is_retired() => {}
             None => self.rest(idle),
         }
