@@ -56,7 +56,8 @@ fn is_root(path: &str) -> bool {
     let (folder, above) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let is_target = |folder: &str| {
         folder == "bin"
-            || (matches!(folder, "tests" | "benches" | "examples" | "fuzz_targets") && !path.contains("/src/"))
+            || (matches!(folder, "tests" | "benches" | "examples" | "fuzz_targets")
+                && !path.contains("/src/"))
     };
     match name {
         "lib.rs" => folder == "src",

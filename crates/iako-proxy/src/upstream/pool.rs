@@ -174,6 +174,12 @@ impl Pools {
             table.pools().filter(|pool| !is_current(&pool.cluster)).map(Rc::clone).collect()
         };
         gone.iter().for_each(|pool| pool.retire());
+        // A server may have allowed more streams meanwhile.
+        let waited_at: Vec<Rc<EndpointPool>> = {
+            let table = self.table.borrow();
+            table.pools().filter(|pool| !pool.waiting.is_empty()).map(Rc::clone).collect()
+        };
+        waited_at.iter().for_each(|pool| pool.serve());
         // What a dropped pool does to the table must find it free.
         let unused = self.table.borrow_mut().remove_unused();
         drop(unused);
