@@ -3,18 +3,20 @@
 use std::cell::Cell;
 
 thread_local! {
-    static WORKER: Cell<usize> = const { Cell::new(0) };
+    static WORKER: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// Says which worker this thread is; call once when a worker's thread starts.
+/// Says which worker this thread is; call once when a worker's thread starts. Of the threads that
+/// count into one registry no two may be the same worker: each writes its own numbers without asking
+/// whether somebody else does.
 ///
-/// Threads that never call this count as worker 0, which is correct but may contend with it.
+/// Threads that never call this share one place beside those of the workers.
 pub fn bind_worker(index: usize) {
-    WORKER.with(|worker| worker.set(index));
+    WORKER.with(|worker| worker.set(Some(index)));
 }
 
 /// The number given to [`bind_worker`] on this thread.
 #[inline]
-pub(crate) fn worker() -> usize {
+pub(crate) fn worker() -> Option<usize> {
     WORKER.with(Cell::get)
 }

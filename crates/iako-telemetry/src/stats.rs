@@ -30,20 +30,22 @@ struct Cells([AtomicI64; CELLS]);
 
 const CELLS: usize = 64;
 
-/// 64 numbers, each with one cell a worker.
+/// 64 numbers, each with one cell a worker, and one for all threads that are no worker.
 #[derive(Debug)]
 struct Block {
     workers: Box<[Cells]>,
+    others: Box<Cells>,
 }
 
 impl Block {
     fn new(workers: usize) -> Self {
         let cells = || Cells(std::array::from_fn(|_| AtomicI64::new(0)));
-        Self { workers: (0..workers.max(1)).map(|_| cells()).collect() }
+        Self { workers: (0..workers.max(1)).map(|_| cells()).collect(), others: Box::new(cells()) }
     }
 
     fn cells(&self, index: usize) -> impl Iterator<Item = &AtomicI64> {
-        self.workers.iter().filter_map(move |cells| cells.0.get(index))
+        let all = self.workers.iter().chain([&*self.others]);
+        all.filter_map(move |cells| cells.0.get(index))
     }
 }
 
@@ -57,9 +59,11 @@ struct Number {
 impl Number {
     #[inline]
     fn add(&self, amount: i64) {
-        let workers = &self.block.workers;
-        let own = workers.get(shard::worker()).or_else(|| workers.first());
+        let own = shard::worker().and_then(|worker| self.block.workers.get(worker));
         if let Some(cell) = own.and_then(|cells| cells.0.get(self.index)) {
+            // Nobody else writes this cell, so that no locked instruction is needed.
+            cell.store(cell.load(Relaxed).wrapping_add(amount), Relaxed);
+        } else if let Some(cell) = self.block.others.0.get(self.index) {
             cell.fetch_add(amount, Relaxed);
         }
     }
@@ -155,7 +159,7 @@ impl Histogram {
     #[inline]
     pub fn record(&self, duration: Duration) {
         let DurationShards(shards) = &*self.0;
-        if let Some(own) = shards.get(shard::worker()).or_else(|| shards.first()) {
+        if let Some(own) = shards.get(shard::worker().unwrap_or(0)).or_else(|| shards.first()) {
             let histogram = own.get_or_init(|| AtomicHistogram::new(&DURATION));
             histogram.record(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
         }

@@ -208,7 +208,9 @@ impl AccessLogSink {
     /// Renders a line into this worker's buffer. Never waits for the target.
     pub fn log(&self, format: &AccessLogFormat, record: &AccessRecord<'_>) {
         let buffers = &self.shared.buffers;
-        let Some(Buffer(buffer)) = buffers.get(shard::worker()).or_else(|| buffers.first()) else {
+        let Some(Buffer(buffer)) =
+            buffers.get(shard::worker().unwrap_or(0)).or_else(|| buffers.first())
+        else {
             return;
         };
         let mut lines = buffer.lock();
