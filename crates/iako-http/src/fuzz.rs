@@ -18,12 +18,18 @@ pub use translation::{Translation, translate};
 use bytes::Bytes;
 
 use crate::head::Fields;
+use crate::known::Known;
 
 /// What a writer sends of the fields.
 fn forwarded(fields: &Fields) -> Vec<(Bytes, Bytes)> {
     fields
         .iter()
         .filter(|field| !field.known.is_some_and(crate::edits::is_written_apart))
-        .map(|field| (Bytes::copy_from_slice(field.name), Bytes::copy_from_slice(field.value)))
+        .map(|field| {
+            // Written to HTTP/2 it is in lower case.
+            let is_te = field.known == Some(Known::Te);
+            let value = if is_te { field.value.to_ascii_lowercase() } else { field.value.to_vec() };
+            (Bytes::copy_from_slice(field.name), Bytes::from(value))
+        })
         .collect()
 }

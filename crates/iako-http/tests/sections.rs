@@ -495,7 +495,7 @@ const PLAIN: RequestSection<'_> =
 fn an_http1_request_is_written_without_what_http2_forbids() {
     let head = http1(
         "POST /a HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\n\
-         Keep-Alive: 5\r\nTE: gzip, trailers\r\nTransfer-Encoding: chunked\r\nUpgrade: h2c\r\n\
+         Keep-Alive: 5\r\nTE: gzip, Trailers\r\nTransfer-Encoding: chunked\r\nUpgrade: h2c\r\n\
          HTTP2-Settings: x\r\nProxy-Connection: x\r\nX-Kept: 1\r\n\r\n",
     );
     let fields = written(|writer, out| {

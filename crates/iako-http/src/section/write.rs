@@ -144,6 +144,8 @@ impl SectionWriter {
         match field.known {
             Some(known) if is_written_apart(known) => return,
             Some(Known::Te) if !field.value.eq_ignore_ascii_case(b"trailers") => return,
+            // Some peers know it in lower case only.
+            Some(Known::Te) => field.value = b"trailers",
             Some(_) | None => {}
         }
         // Values of edits may have blanks around them, which HTTP/2 forbids.
