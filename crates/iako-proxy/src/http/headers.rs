@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 
 use iako_http::{
-    FieldValue, Known, KnownSet, RequestEdits, RequestHead, ResponseEdits, ResponseHead, Scheme,
-    http_date,
+    FieldName, FieldValue, Known, KnownSet, Method, RequestEdits, RequestHead, ResponseEdits,
+    ResponseHead, Scheme, http_date,
 };
 use iako_proxy_config::{HttpConnectionManager, ServerHeader};
 use iako_rt::clock;
@@ -75,7 +75,38 @@ pub(crate) fn prepare(
     clean(manager, &mut request, &address);
     set_forwarded(connection, manager, &mut request, &address);
     set_request_id(connection, manager, &mut request, &address);
+    if request.authority().is_empty() {
+        // HTTP/1.0 may name no host; then nobody can be asked for it (RFC 9112 §3.2).
+        return Prepared::Reply(request, Reply::new(400, "missing_host_header"));
+    }
+    if let Some(reply) = count_forwards(&mut request) {
+        return Prepared::Reply(request, reply);
+    }
     normalize(connection, manager, request)
+}
+
+/// Counts `Max-Forwards` down; at 0 the request ends here (RFC 9110 §7.6.2). TRACE is not reflected: it
+/// would show its sender what others have added.
+fn count_forwards(request: &mut Request) -> Option<Reply> {
+    let status = match request.head.method() {
+        Method::Options => 200,
+        Method::Trace => 501,
+        Method::Get
+        | Method::Head
+        | Method::Post
+        | Method::Put
+        | Method::Delete
+        | Method::Connect
+        | Method::Patch
+        | Method::Other(_) => return None,
+    };
+    let left: u64 = request.head.fields().text("max-forwards")?.parse().ok()?;
+    let Some(left) = left.checked_sub(1) else {
+        return Some(Reply::new(status, "max_forwards_reached"));
+    };
+    let name = FieldName::parse(b"max-forwards").ok()?;
+    request.edits.fields.set(name, FieldValue::from(left));
+    None
 }
 
 fn set_scheme(connection: &HttpConnection, request: &mut Request, address: &ClientAddress) {

@@ -230,3 +230,42 @@ async fn odd_paths_become_what_is_configured() {
         }
     }
 }
+
+// RFC 9110 §7.6.2.
+#[tokio::test]
+async fn max_forwards_is_counted_down_and_ends_at_zero() {
+    let backend = Backend::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let bench = Bench::start(everywhere("be"), &[("be", &backend)], json!({})).await;
+    let mut client = bench.connect().await;
+    let ask = |method: &str, left: &str| {
+        format!("{method} / HTTP/1.1\r\nhost: a\r\nmax-forwards: {left}\r\n\r\n")
+    };
+    for (method, status) in [("OPTIONS", 200), ("TRACE", 501)] {
+        assert_eq!(request(&mut client, &ask(method, "0")).await.status, status);
+    }
+    assert_eq!(backend.connections(), 0, "they end here");
+    for (method, left) in [("OPTIONS", "1"), ("TRACE", "5"), ("GET", "0"), ("OPTIONS", "x")] {
+        assert_eq!(request(&mut client, &ask(method, left)).await.body, "ok");
+    }
+    let seen = backend.requests();
+    for (request, left) in seen.iter().zip(["0", "4", "0", "x"]) {
+        assert!(request.contains(&format!("max-forwards: {left}\r\n")), "{request}");
+    }
+    assert_eq!(seen.len(), 4);
+}
+
+// RFC 9112 §3.2; Envoy the same.
+#[tokio::test]
+async fn a_request_that_names_no_host_is_refused_by_any_version() {
+    let backend = Backend::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let manager = json!({"manager": {"http_protocol_options": {"accept_http_10": true}}});
+    let bench = Bench::start(everywhere("be"), &[("be", &backend)], manager).await;
+    for head in
+        ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nhost:\r\n\r\n"]
+    {
+        let mut client = bench.connect().await;
+        let all = all_of(&mut client, head).await;
+        assert!(all.contains(" 400 Bad Request\r\n"), "{head:?}: {all}");
+    }
+    assert_eq!(backend.connections(), 0);
+}
