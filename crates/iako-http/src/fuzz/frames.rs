@@ -88,6 +88,7 @@ impl End {
             input.extend_from_slice(piece);
             loop {
                 match self.connection.receive(&mut input) {
+                    Ok(None) if self.write() => continue,
                     Ok(None) => break,
                     Ok(Some(event)) => self.hear(event),
                     Err(error) => return self.failed(error),
@@ -106,8 +107,9 @@ impl End {
         self.trace
     }
 
-    /// Writes everything, as far as it goes.
-    fn write(&mut self) {
+    /// Writes everything, as far as it goes; whether there was something.
+    fn write(&mut self) -> bool {
+        let mut wrote = false;
         while self.connection.prepare() {
             let mut slices = [IoSlice::new(&[]); 16];
             let filled = self.connection.slices(&mut slices);
@@ -119,10 +121,12 @@ impl End {
             }
             debug_assert!(written > 0, "there is something to write and it is nothing");
             self.connection.advance(written);
+            wrote = true;
         }
         self.check_frames();
         let most = self.limits.concurrent_streams_max as usize;
         debug_assert!(self.connection.streams() <= most, "more streams than allowed");
+        wrote
     }
 
     /// What went out consists of whole frames no longer than the peer takes.

@@ -34,8 +34,9 @@ use receive::Reading;
 ///
 /// A turn of the loop that drives it: read once, [`receive`](Self::receive) until there is no event,
 /// let the streams do their work, then while [`prepare`](Self::prepare) says so write what
-/// [`slices`](Self::slices) gives in one call and tell [`advance`](Self::advance); last `receive` again,
-/// because streams whose queues went out can take more ([`Event::Writable`]).
+/// [`slices`](Self::slices) gives in one call and tell [`advance`](Self::advance); last `receive` again
+/// (and write again what comes of it), because streams whose queues went out can take more
+/// ([`Event::Writable`]), and because `receive` pauses while many answers wait to be written.
 ///
 /// Calls with a stream that is gone, and all calls after the connection failed, do nothing.
 #[derive(Debug)]
@@ -71,6 +72,8 @@ pub struct Connection {
     last_remote: u32,
     /// The next stream of ours.
     next_local: u32,
+    /// Input waits until answers were written, or could not be.
+    paused: bool,
     /// When this connection was first told the time, and milliseconds since.
     since: Option<Instant>,
     now: u32,
@@ -156,6 +159,7 @@ impl Connection {
             ending: ConnectionEnding::default(),
             last_remote: 0,
             next_local: 1,
+            paused: false,
             since: None,
             now: 0,
         };
@@ -265,6 +269,7 @@ impl Connection {
 
     /// So many bytes of the output were written.
     pub fn advance(&mut self, written: usize) {
+        self.paused &= written == 0;
         self.output.advance(written);
     }
 

@@ -57,6 +57,23 @@ fn pings_whose_answers_are_read_are_answered() {
 }
 
 #[test]
+fn pings_that_come_all_at_once_are_answered_when_the_answers_are_read() {
+    let mut end = server();
+    let mut answered = 0;
+    end.receive(&frame(PING, 0, 0, &[0; 8]).repeat(3000));
+    loop {
+        let sent = end.sent().len();
+        if sent == 0 {
+            break;
+        }
+        assert!(sent <= 1000, "{sent} at once");
+        answered += sent;
+        end.receive(b"");
+    }
+    assert_eq!(answered, 3000);
+}
+
+#[test]
 fn max_outbound_control_frames_settings_whose_answers_are_not_read() {
     let mut end = End::server(H2Limits { settings_frames_max: 5000, ..H2Limits::default() });
     let (count, error) = taken(&mut end, 5000, |_| settings(&[(4, 70_000)]));
@@ -91,9 +108,13 @@ fn max_outbound_frames_answers_that_are_not_read() {
     let mut end = server();
     let mut number = 1;
     let error = loop {
-        let (events, error) = end.feed(&get(number));
+        let (mut events, error) = end.feed(&get(number));
         if let Some(error) = error {
             break error;
+        }
+        if events.is_empty() {
+            // It would rather write first; nothing can be written.
+            events = end.receive(b"");
         }
         let [Event::Request { stream, .. }] = &events[..] else { panic!("{events:?}") };
         respond(&mut end.connection, *stream, 200, Ends::Here);

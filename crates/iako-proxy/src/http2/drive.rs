@@ -205,7 +205,16 @@ impl Driver {
         listener: &mut impl Listen,
     ) -> Poll<io::Result<()>> {
         let mut wrote = false;
-        while link.inner().borrow_mut().connection.prepare() {
+        let mut unheard = false;
+        loop {
+            if !link.inner().borrow_mut().connection.prepare() {
+                if !std::mem::take(&mut unheard) {
+                    break;
+                }
+                // Streams whose content has gone can take more, and input may have waited for this.
+                self.understand(link, listener);
+                continue;
+            }
             let mut inner = link.inner().borrow_mut();
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let filled = inner.connection.slices(&mut slices);
@@ -220,11 +229,8 @@ impl Driver {
             }
             inner.connection.advance(written);
             wrote = true;
-        }
-        if wrote {
+            unheard = true;
             self.moved = true;
-            // Streams whose content has gone can take more.
-            self.understand(link, listener);
         }
         if wrote || self.stream.is_tls() {
             return Pin::new(&mut self.stream).poll_flush(context);

@@ -64,6 +64,9 @@ impl Connection {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event));
             }
+            if self.pauses() {
+                return Ok(None);
+            }
             let step = self.step(input)?;
             self.check_output()?;
             match step {
@@ -72,6 +75,15 @@ impl Connection {
                 Step::NeedsMore | Step::Again => {}
             }
         }
+    }
+
+    /// Whether what waits to be written should be written first: a peer that asks for much in one go may
+    /// well be reading. Once for each time that something was written, so that a peer that does not read
+    /// meets its bound.
+    fn pauses(&mut self) -> bool {
+        let many = self.output.controls() > self.limits.outbound_control_frames_max / 2
+            || self.output.frames() > self.limits.outbound_frames_max / 2;
+        many && !std::mem::replace(&mut self.paused, true)
     }
 
     /// A peer that asks and does not read must not fill our memory with answers.
