@@ -47,6 +47,10 @@ doc:
 deny:
     cargo deny check
 
+# Ten minutes of one target; see fuzz/README.md. Needs cargo-fuzz and a nightly compiler.
+fuzz target:
+    cd fuzz && cargo +nightly fuzz run {{target}} -- -max_total_time=600
+
 # A whole mesh on this machine.
 demo:
     cargo run --release -- demo
