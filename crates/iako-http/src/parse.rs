@@ -4,6 +4,7 @@ mod framing;
 mod target;
 
 use bytes::BytesMut;
+use smallvec::SmallVec;
 
 use crate::error::ParseError;
 use crate::head::{
@@ -178,7 +179,7 @@ fn connection(
     }
     let (mut close, mut keep_alive) = (false, false);
     if present.contains(Known::Connection) {
-        let values: Vec<Span> = entries
+        let values: SmallVec<[Span; 4]> = entries
             .iter()
             .filter(|entry| entry.known == Some(Known::Connection))
             .map(crate::scan::Entry::value_span)

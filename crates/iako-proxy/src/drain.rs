@@ -1,6 +1,9 @@
 //! Telling connections to go, and when they must be gone.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use tokio::sync::watch;
 
@@ -23,13 +26,18 @@ pub(crate) enum DrainPhase {
 #[derive(Debug, Clone)]
 pub(crate) struct Drain {
     phase: Arc<watch::Sender<DrainPhase>>,
+    /// Whether the phase is beyond serving: asked for each request, so without the lock of the phase.
+    leaves: Arc<AtomicBool>,
 }
 
 impl Drain {
     /// A signal that says [`DrainPhase::Serving`].
     #[must_use]
     pub(crate) fn new() -> Self {
-        Self { phase: Arc::new(watch::Sender::new(DrainPhase::Serving)) }
+        Self {
+            phase: Arc::new(watch::Sender::new(DrainPhase::Serving)),
+            leaves: Arc::new(AtomicBool::new(false)),
+        }
     }
 
     /// Moves on to `phase`; an earlier phase than the current one changes nothing.
@@ -38,13 +46,14 @@ impl Drain {
             let moves = *current < phase;
             if moves {
                 *current = phase;
+                self.leaves.store(true, Relaxed);
             }
             moves
         });
     }
 
     /// The current phase.
-    #[must_use]
+    #[cfg(test)]
     pub(crate) fn phase(&self) -> DrainPhase {
         *self.phase.borrow()
     }
@@ -52,7 +61,7 @@ impl Drain {
     /// Whether connections are asked to go, or must.
     #[must_use]
     pub(crate) fn is_draining(&self) -> bool {
-        self.phase() >= DrainPhase::Draining
+        self.leaves.load(Relaxed)
     }
 
     /// Waits until connections are asked to go. Cancellation safe.

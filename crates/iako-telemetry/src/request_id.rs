@@ -57,16 +57,19 @@ pub fn decide(
 pub fn uuid(random: u128) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let number = random & !(0xf_u128 << 76) & !(0x3_u128 << 62) | (0x4 << 76) | (0x2 << 62);
-    let mut text = String::with_capacity(36);
-    for (place, byte) in number.to_be_bytes().into_iter().enumerate() {
+    let digit = |half: u8| DIGITS.get(usize::from(half)).copied().unwrap_or(b'0');
+    let mut text = vec![b'-'; 36];
+    let (mut places, mut place) = (text.iter_mut(), 0_u8);
+    for byte in number.to_be_bytes() {
         if matches!(place, 4 | 6 | 8 | 10) {
-            text.push('-');
+            places.next();
         }
-        for digit in [byte >> 4, byte & 0xf] {
-            text.push(char::from(DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0')));
+        place += 1;
+        if let (Some(high), Some(low)) = (places.next(), places.next()) {
+            (*high, *low) = (digit(byte >> 4), digit(byte & 0xf));
         }
     }
-    text
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Place of the digit that is 4 in a random UUID, where Envoy notes why a trace is kept.

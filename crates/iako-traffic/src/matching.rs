@@ -51,9 +51,12 @@ pub fn mismatch<'t>(
     if let Some(failed) = rule.headers.iter().find(|condition| !header_matches(condition, head)) {
         return Some(Mismatch::Header(failed));
     }
-    let query = head.query();
-    if let Some(failed) = rule.query.iter().find(|condition| !query_matches(condition, query)) {
-        return Some(Mismatch::Query(failed));
+    if !rule.query.is_empty() {
+        let query = head.query();
+        let failed = rule.query.iter().find(|condition| !query_matches(condition, query));
+        if let Some(failed) = failed {
+            return Some(Mismatch::Query(failed));
+        }
     }
     let claims = |condition: &&MetadataMatch| !metadata_matches(condition, facts.metadata);
     rule.metadata.iter().find(claims).map(Mismatch::Metadata)

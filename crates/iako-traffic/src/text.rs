@@ -5,8 +5,14 @@ use std::borrow::Cow;
 /// Path and query (without its question mark) of a request's target; a fragment is left out.
 #[must_use]
 pub(crate) fn split_path(target: &str) -> (&str, &str) {
-    let target = target.split_once('#').map_or(target, |(before, _)| before);
-    target.split_once('?').unwrap_or((target, ""))
+    let mark = target.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+    let Some((path, rest)) = mark.and_then(|mark| target.split_at_checked(mark)) else {
+        return (target, "");
+    };
+    match rest.strip_prefix('?') {
+        Some(query) => (path, query.split_once('#').map_or(query, |(before, _)| before)),
+        None => (path, ""),
+    }
 }
 
 /// Names and values of a query as they stand, undecoded; a name alone has an empty value.

@@ -63,33 +63,50 @@ enum Step {
     Reply(Reply),
 }
 
-/// Serves one request: by the time this ends, the client has its response, or is gone.
-pub(crate) async fn exchange(
-    connection: &HttpConnection,
-    head: RequestHead,
-    downstream: &mut Downstream<'_>,
-    timer: &mut Timer,
-) {
-    let snapshot = connection.worker.snapshot();
-    let service = connection.service(&snapshot);
-    let (mut exchange, early) = begin(connection, (&snapshot, &service), head, timer);
-    match early {
-        None => exchange.run(downstream).await,
-        Some(early) => Box::pin(exchange.run_early(*early, downstream)).await,
+/// What one request sees of the configuration, whatever is published meanwhile.
+#[derive(Debug)]
+pub(crate) struct Moment {
+    snapshot: Arc<ProxySnapshot>,
+    service: Arc<HttpService>,
+}
+
+impl Moment {
+    /// The configuration of now.
+    pub(crate) fn of(connection: &HttpConnection) -> Self {
+        let snapshot = connection.worker.snapshot();
+        let service = connection.service(&snapshot);
+        Self { snapshot, service }
     }
-    exchange.finish();
 }
 
 /// What is answered before filters and routes look at it, and how.
 type Early = Result<Reply, Failure>;
 
+/// A request that was read, counted and put in order.
+#[derive(Debug)]
+pub(crate) struct Begun<'e> {
+    exchange: Box<Exchange<'e>>,
+    early: Option<Box<Early>>,
+}
+
+impl Begun<'_> {
+    /// Serves the request: by the time this ends, the client has its response, or is gone.
+    pub(crate) async fn serve(mut self, downstream: &mut Downstream<'_>) {
+        match self.early {
+            None => self.exchange.run(downstream).await,
+            Some(early) => Box::pin(self.exchange.run_early(*early, downstream)).await,
+        }
+        self.exchange.finish();
+    }
+}
+
 /// Counts a request and puts its head in order.
-fn begin<'e>(
+pub(crate) fn begin<'e>(
     connection: &'e HttpConnection,
-    (snapshot, service): (&'e ProxySnapshot, &'e HttpService),
+    Moment { snapshot, service }: &'e Moment,
     head: RequestHead,
     timer: &'e mut Timer,
-) -> (Box<Exchange<'e>>, Option<Box<Early>>) {
+) -> Begun<'e> {
     service.stats.rq_total.inc();
     service.stats.rq_active.inc();
     match head.version() {
@@ -120,7 +137,7 @@ fn begin<'e>(
         response_edits: ResponseEdits::default(),
         annotations: Vec::new(),
     };
-    (Box::new(exchange), early)
+    Begun { exchange: Box::new(exchange), early }
 }
 
 impl Exchange<'_> {
@@ -308,7 +325,9 @@ impl Exchange<'_> {
             RouteOutcome::Matched(route) => route,
         };
         let reply = match &route.route.action {
-            Action::Forward(action) => return self.forward(&route, action, downstream).await,
+            Action::Forward(action) => {
+                return Box::pin(self.forward(&route, action, downstream)).await;
+            }
             Action::Redirect(redirect) => {
                 self.service.stats.redirect.inc();
                 let view = self.request.view();

@@ -22,7 +22,7 @@ use super::filters::FilterKind;
 use super::grpc_web::Coding;
 use super::pump::{Repeatable, Upload};
 use super::request::ResponseView;
-use super::{mirror, mutations, record};
+use super::{headers, mirror, mutations, record};
 use crate::snapshot::UpstreamCluster;
 
 /// What all tries of a request have in common.
@@ -361,7 +361,7 @@ impl Exchange<'_> {
         };
         if let Some(expected) = expected {
             let millis = u64::try_from(expected.as_millis()).unwrap_or(u64::MAX);
-            fields.set(Known::XEnvoyExpectedRequestTimeout, FieldValue::from(millis));
+            fields.set(Known::XEnvoyExpectedRequestTimeout, headers::number(millis));
         }
     }
 

@@ -38,6 +38,8 @@ const INTERNAL_ONLY: &[Known] = &[
     Known::XEnvoyInternal,
 ];
 
+const INTERNAL_ONLY_SET: KnownSet = KnownSet::of(INTERNAL_ONLY);
+
 /// What comes of looking at a fresh request.
 pub(crate) enum Prepared {
     /// It goes on.
@@ -130,7 +132,7 @@ fn clean(manager: &HttpConnectionManager, request: &mut Request, address: &Clien
     let Request { head, edits, .. } = request;
     let sent = head.fields();
     if !address.internal {
-        if sent.contains_any(KnownSet::of(INTERNAL_ONLY)) {
+        if sent.contains_any(INTERNAL_ONLY_SET) {
             for name in INTERNAL_ONLY.iter().filter(|name| sent.contains(**name)) {
                 edits.fields.remove(*name);
             }
@@ -275,8 +277,21 @@ pub(crate) fn finish_response(
 }
 
 thread_local! {
+    /// The last number of [`number`].
+    static NUMBER: RefCell<(u64, FieldValue)> = RefCell::new((0, FieldValue::from(0)));
     /// The value of `date`, made once a second.
     static DATE: RefCell<(u64, FieldValue)> = RefCell::default();
+}
+
+/// A number that is nearly always the same as for the request before, such as a time-out.
+pub(super) fn number(number: u64) -> FieldValue {
+    NUMBER.with_borrow_mut(|(made, value)| {
+        if *made != number {
+            *value = FieldValue::from(number);
+            *made = number;
+        }
+        value.clone()
+    })
 }
 
 /// The value of `date`.

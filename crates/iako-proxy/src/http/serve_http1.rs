@@ -19,7 +19,7 @@ use super::connection::HttpConnection;
 use super::downstream::h1::Http1Downstream;
 use super::downstream::{Content, Downstream, DownstreamError};
 use super::error_response::{self, Reply};
-use super::exchange::exchange;
+use super::exchange::{Moment, begin};
 use super::h2c;
 use super::serve_http2::{self, Upgraded};
 use super::service::HttpService;
@@ -33,7 +33,7 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
     let mut side = Http1Downstream::new(stream, read, service.limits);
     let mut timer = Timer::default();
     let drain = connection.chain.drain.clone();
-    let mut ends = Ends { opened: clock::now(), draining: pin!(drain.draining()) };
+    let mut ends = Ends { opened: clock::now(), draining: pin!(drain.draining()), listens: false };
     let mut served: u32 = 0;
     loop {
         let head = match next_head(connection, &mut side, &mut timer, &mut ends).await {
@@ -72,7 +72,9 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
             side.leave_continue_to_server();
         }
         // Boxed: a connection that waits for its next request does not hold the room of one.
-        Box::pin(exchange(connection, head, &mut Downstream::Http1(&mut side), &mut timer)).await;
+        let moment = Moment::of(connection);
+        let begun = begin(connection, &moment, head, &mut timer);
+        Box::pin(begun.serve(&mut Downstream::Http1(&mut side))).await;
         if !side.is_reusable() {
             break;
         }
@@ -89,6 +91,8 @@ fn guesses(connection: &HttpConnection) -> bool {
 struct Ends<'e, D> {
     opened: Instant,
     draining: Pin<&'e mut D>,
+    /// Whether this task is woken when the listener drains.
+    listens: bool,
 }
 
 #[expect(clippy::large_enum_variant, reason = "moved once; a box costs more")]
@@ -129,7 +133,11 @@ async fn next_head(
                 timer.set(Some(deadline));
                 return timer.poll(context).map(|()| Next::SlowHead);
             }
-        } else if ends.draining.as_mut().poll(context).is_ready() {
+        } else if !std::mem::replace(&mut ends.listens, true) {
+            if ends.draining.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Next::End);
+            }
+        } else if connection.chain.drain.is_draining() {
             return Poll::Ready(Next::End);
         }
         timer.set(earliest(idle, aged));

@@ -15,7 +15,7 @@ use iako_rt::{clock, spawn_detached};
 use super::connection::HttpConnection;
 use super::downstream::Downstream;
 use super::downstream::h2::Http2Downstream;
-use super::exchange::exchange;
+use super::exchange::{Moment, begin};
 use super::service::HttpService;
 use super::timer::Timer;
 use crate::http2::{Driver, Ending, Keepalive, Link, Listen, limits};
@@ -297,7 +297,9 @@ fn start(
     }
     spawn_detached("http2 stream", async move {
         let mut timer = connection.worker.take_timer();
-        exchange(&connection, head, &mut Downstream::Http2(&mut side), &mut timer).await;
+        let moment = Moment::of(&connection);
+        let begun = begin(&connection, &moment, head, &mut timer);
+        begun.serve(&mut Downstream::Http2(&mut side)).await;
         connection.worker.keep_timer(timer);
     });
 }
