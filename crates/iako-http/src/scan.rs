@@ -64,35 +64,51 @@ const fn zero_byte(word: u64) -> u64 {
 pub(crate) fn find(needle: u8, haystack: &[u8]) -> Option<usize> {
     let (words, rest) = haystack.as_chunks::<8>();
     let pattern = repeat(needle);
+    let hit = |word: &[u8; 8]| zero_byte(u64::from_le_bytes(*word) ^ pattern);
     for (place, word) in words.iter().enumerate() {
-        let hit = zero_byte(u64::from_le_bytes(*word) ^ pattern);
+        let hit = hit(word);
         if hit != 0 {
             return Some(place * 8 + (hit.trailing_zeros() / 8) as usize);
         }
     }
-    rest.iter().position(|byte| *byte == needle).map(|place| words.len() * 8 + place)
+    // The last eight bytes reach back into what was searched, where nothing was found.
+    if let (Some(last), [_, ..]) = (haystack.last_chunk::<8>(), rest) {
+        let hit = hit(last);
+        return (hit != 0).then(|| haystack.len() - 8 + (hit.trailing_zeros() / 8) as usize);
+    }
+    rest.iter().position(|byte| *byte == needle)
+}
+
+/// Whether `word` says yes to all bytes, eight at a step, and `byte` to those of a text too short for
+/// that.
+fn all(bytes: &[u8], word: impl Fn(&[u8; 8]) -> bool, byte: impl Fn(&u8) -> bool) -> bool {
+    let (words, rest) = bytes.as_chunks::<8>();
+    match bytes.last_chunk::<8>() {
+        // The last step reaches back into what was looked at.
+        Some(last) => words.iter().all(&word) && (rest.is_empty() || word(last)),
+        None => rest.iter().all(byte),
+    }
 }
 
 /// Whether every byte may stand in a field value: visible characters, space, tab, and bytes from 128.
 pub(crate) fn is_value(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<8>();
     let allowed = |byte: &u8| (*byte >= 0x20 && *byte != 0x7f) || *byte == b'\t';
-    words.iter().all(|word| {
+    let word = |word: &[u8; 8]| {
         let value = u64::from_le_bytes(*word);
         let control = value.wrapping_sub(repeat(0x20)) & !value & HIGHS;
         (control | zero_byte(value ^ repeat(0x7f))) == 0 || word.iter().all(allowed)
-    }) && rest.iter().all(allowed)
+    };
+    all(bytes, word, allowed)
 }
 
 /// Whether no byte is a blank or a control character.
 pub(crate) fn is_visible(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let visible = |byte: &u8| *byte > 0x20 && *byte != 0x7f;
-    words.iter().all(|word| {
+    let word = |word: &[u8; 8]| {
         let value = u64::from_le_bytes(*word);
         let low = value.wrapping_sub(repeat(0x21)) & !value & HIGHS;
         (low | zero_byte(value ^ repeat(0x7f))) == 0
-    }) && rest.iter().all(visible)
+    };
+    all(bytes, word, |byte| *byte > 0x20 && *byte != 0x7f)
 }
 
 /// Without spaces and tabs at both ends, as places within `bytes`.
