@@ -16,6 +16,8 @@ pub struct HeaderEdits {
     removed: KnownSet,
     removed_others: SmallVec<[FieldName; 2]>,
     added: Vec<Addition>,
+    /// Known names among the added ones; most questions end here.
+    added_known: KnownSet,
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +44,9 @@ impl HeaderEdits {
     /// Adds a field unless one of that name is there.
     pub fn add_if_absent(&mut self, name: impl Into<FieldName>, value: FieldValue) {
         let name = name.into();
-        if self.added.iter().any(|addition| addition.name == name) {
+        if self.may_add(NameRef::from(&name))
+            && self.added.iter().any(|addition| addition.name == name)
+        {
             return;
         }
         let if_absent = !self.removes(NameRef::from(&name));
@@ -52,7 +56,7 @@ impl HeaderEdits {
     /// Removes all fields of that name.
     pub fn remove(&mut self, name: impl Into<FieldName>) {
         let name = name.into();
-        if !self.added.is_empty() {
+        if self.may_add(NameRef::from(&name)) {
             self.added.retain(|addition| addition.name != name);
         }
         match name {
@@ -67,6 +71,7 @@ impl HeaderEdits {
         self.removed = KnownSet::default();
         self.removed_others.clear();
         self.added.clear();
+        self.added_known = KnownSet::default();
     }
 
     /// Whether there is no change.
@@ -127,6 +132,9 @@ impl HeaderEdits {
                 }
             }
         }
+        if !self.may_add(name) {
+            return None;
+        }
         let mut added = self.added.iter().filter(|addition| {
             NameRef::from(&addition.name) == name && !(found_any && addition.if_absent)
         });
@@ -139,7 +147,18 @@ impl HeaderEdits {
         self.added.iter().map(line).sum()
     }
 
+    /// Whether a field of that name may be among the added ones.
+    fn may_add(&self, name: NameRef<'_>) -> bool {
+        match name {
+            NameRef::Known(known) => self.added_known.contains(known),
+            NameRef::Other(_) => !self.added.is_empty(),
+        }
+    }
+
     fn push(&mut self, addition: Addition) {
+        if let FieldName::Known(known) = addition.name {
+            self.added_known.insert(known);
+        }
         if self.added.capacity() == 0 {
             // A proxy adds about ten fields; growing to that by doubling would move them thrice.
             self.added.reserve(12);
