@@ -13,6 +13,7 @@ mod project;
 mod strangers;
 mod suite;
 mod tidy;
+mod tools;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: one command for everything that a plain clone can test.
 //!
-//! It installs nothing. What is missing is named with the command that installs it; then every
+//! It installs nothing but what a test runs, below `target`. What is missing is named with the command that installs it; then every
 //! suite of the workspace runs, the documentation's examples and the house rules among them, and
 //! the last line gives the sum.
 
@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use crate::project::{Outcome, root};
+use crate::tools;
 
 /// A program that the build or a test needs.
 struct Need {
@@ -43,6 +44,13 @@ const NEEDS: &[Need] = &[
         without: Without::Stop,
     },
     Need {
+        program: "go",
+        arguments: &["version"],
+        why: "builds h2spec, the conformance suite of HTTP/2",
+        install: "apt-get install -y golang-go",
+        without: Without::Skip,
+    },
+    Need {
         program: "openssl",
         arguments: &["version"],
         why: "looks at the wire between two sidecars as a stranger would",
@@ -61,6 +69,7 @@ pub(crate) fn run(extra: &[&str]) -> Outcome {
     if !stops.is_empty() {
         return Err(format!("missing:\n  {}", stops.join("\n  ")));
     }
+    tools::h2spec();
     let sum = run_cargo(extra)?;
     println!();
     for skipped in told(Without::Skip) {

@@ -6,10 +6,20 @@
     reason = "tests may be blunt"
 )]
 
+#[path = "http/answers.rs"]
+mod answers;
 #[path = "http/bench.rs"]
 mod bench;
+#[path = "http/floods.rs"]
+mod floods;
+#[path = "http/flow.rs"]
+mod flow;
+#[path = "http/frames.rs"]
+mod frames;
 #[path = "http/grpc_web.rs"]
 mod grpc_web;
+#[path = "http/http2.rs"]
+mod http2;
 #[path = "http/messages.rs"]
 mod messages;
 #[path = "http/pools.rs"]

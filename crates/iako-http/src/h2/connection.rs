@@ -20,7 +20,7 @@ use super::code::ErrorCode;
 use super::error::{ConnectionError, FloodKind, Violation};
 use super::event::{Event, StreamId};
 use super::floods::Counts;
-use super::flow::ReceiveWindow;
+use super::flow::{Bounds, ReceiveWindow};
 use super::frame::{self, FrameHeader, PREFACE, STREAM_MASK, kind};
 use super::output::{Class, Output};
 use super::settings::{H2Limits, Peer, SETTING_BYTES, Settings, WINDOW_DEFAULT, id};
@@ -364,7 +364,7 @@ impl Connection {
         self.initial_window = initial_window;
         for stream in self.streams.iter_mut() {
             stream.window.shift(delta);
-            renew(stream, &mut self.grown, self.ceilings, &mut self.output);
+            renew(stream, &mut self.grown, (self.ceilings, self.now), &mut self.output);
         }
     }
 
@@ -419,14 +419,20 @@ impl Connection {
 }
 
 /// Renews the window of a stream on which the peer may still send.
-fn renew(stream: &mut Stream, grown: &mut u32, ceilings: Ceilings, output: &mut Output) {
+fn renew(
+    stream: &mut Stream,
+    grown: &mut u32,
+    (ceilings, now): (Ceilings, u32),
+    output: &mut Output,
+) {
     if stream.remote == Half::Closed {
         return;
     }
     // Half of what the connection may hold is for streams that grow; the other half keeps the modest
     // ones going while those are stalled.
     let budget = (ceilings.connection / 2).saturating_sub(*grown);
-    if let Some(renewal) = stream.window.renew(ceilings.stream, budget, u32::MAX) {
+    let bounds = Bounds { ceiling: ceilings.stream, growth_max: budget, room: u32::MAX };
+    if let Some(renewal) = stream.window.renew(now, bounds) {
         stream.grown += renewal.grown;
         *grown += renewal.grown;
         let number = stream.id.number;

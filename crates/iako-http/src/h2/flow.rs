@@ -1,13 +1,18 @@
 //! Flow-control windows of what comes in (RFC 9113 §5.2, §6.9).
 //!
-//! A window has a target that moves: it begins modest, doubles while its reader keeps up and the peer
-//! had to wait, and shrinks when it is told to. What the peer may send is never taken back, it is only
+//! A window has a target that moves: it begins modest, doubles while its reader keeps up with a peer
+//! that is fast, and shrinks when it is told to. What the peer may send is never taken back, it is only
 //! not renewed.
 
 use super::settings::WINDOW_MAX;
 
 /// Smallest target: one frame of the usual size fits.
 pub(crate) const TARGET_MIN: u32 = 16_384;
+
+/// A peer that uses up half of a window within so many milliseconds would wait for its renewal on a way
+/// of twice that: whether it did cannot be seen from here, for a renewal is under way by then. A window
+/// is so made large enough for what the peer sends in 300 ms, the longest ways there are on earth.
+const FAST_MILLIS: u32 = 150;
 
 /// The window of one stream, or of the connection.
 #[derive(Clone, Copy, Debug)]
@@ -19,8 +24,19 @@ pub(crate) struct ReceiveWindow {
     target: u32,
     /// Bytes that came and wait for their reader.
     held: u32,
-    /// The peer used up nearly all of it since the last renewal.
-    was_short: bool,
+    /// Milliseconds of the connection at the last renewal.
+    renewed_at: u32,
+}
+
+/// How far a window may be renewed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Of the target.
+    pub(crate) ceiling: u32,
+    /// How much more the target may become now.
+    pub(crate) growth_max: u32,
+    /// Bytes that may be on their way or held at all.
+    pub(crate) room: u32,
 }
 
 /// How a window is renewed.
@@ -35,14 +51,13 @@ pub(crate) struct Renewal {
 impl ReceiveWindow {
     /// A window of which the peer knows.
     pub(crate) fn new(window: u32) -> Self {
-        Self { available: i64::from(window), target: window, held: 0, was_short: false }
+        Self { available: i64::from(window), target: window, held: 0, renewed_at: 0 }
     }
 
     /// Counts bytes that came. `false` when the peer was not allowed to send so many.
     #[must_use]
     pub(crate) fn take(&mut self, bytes: u32) -> bool {
         self.available -= i64::from(bytes);
-        self.was_short |= self.available <= i64::from(self.target / 8);
         self.available >= 0
     }
 
@@ -85,9 +100,9 @@ impl ReceiveWindow {
 
     /// Renews the window when half of it is used, so that updates are few and the peer rarely waits.
     ///
-    /// `ceiling` bounds the target, `growth_max` how much more it may become now, and `room` how many
-    /// bytes may be on their way or held at all.
-    pub(crate) fn renew(&mut self, ceiling: u32, growth_max: u32, room: u32) -> Option<Renewal> {
+    /// `now` is in milliseconds of the connection.
+    pub(crate) fn renew(&mut self, now: u32, bounds: Bounds) -> Option<Renewal> {
+        let Bounds { ceiling, growth_max, room } = bounds;
         let due = |target: u32, held: u32, available: i64| {
             i64::from(target.min(room)) - i64::from(held) - available
         };
@@ -96,8 +111,9 @@ impl ReceiveWindow {
             return None;
         }
         let mut grown = 0;
-        // A reader that keeps up has little before it when the peer has to wait.
-        if self.was_short && self.held <= self.target / 4 {
+        let is_fast = now.saturating_sub(self.renewed_at) <= FAST_MILLIS;
+        // A reader that keeps up has little before it.
+        if is_fast && self.held <= self.target / 4 {
             let wanted = self.target.min(ceiling.saturating_sub(self.target));
             grown = wanted.min(growth_max);
             self.target += grown;
@@ -106,7 +122,7 @@ impl ReceiveWindow {
         let increment = due(self.target, self.held, self.available).min(allowed);
         let increment = u32::try_from(increment).ok().filter(|increment| *increment > 0)?;
         self.available += i64::from(increment);
-        self.was_short = false;
+        self.renewed_at = now;
         Some(Renewal { increment, grown })
     }
 }
@@ -117,13 +133,24 @@ mod tests {
 
     const MAX: u32 = 1 << 20;
 
+    /// At a time at which the peer is not fast, unless it is asked for twice.
+    fn slow(window: &mut ReceiveWindow, ceiling: u32, room: u32) -> Option<Renewal> {
+        let now = window.renewed_at + FAST_MILLIS + 1;
+        window.renew(now, Bounds { ceiling, growth_max: MAX, room })
+    }
+
+    fn fast(window: &mut ReceiveWindow, ceiling: u32) -> Option<Renewal> {
+        let now = window.renewed_at + FAST_MILLIS;
+        window.renew(now, Bounds { ceiling, growth_max: MAX, room: u32::MAX })
+    }
+
     #[test]
     fn a_window_is_renewed_at_half_and_not_before() {
         let mut window = ReceiveWindow::new(100_000);
         assert!(window.take(49_999));
-        assert_eq!(window.renew(100_000, MAX, MAX), None);
+        assert_eq!(slow(&mut window, 100_000, MAX), None);
         assert!(window.take(1));
-        assert_eq!(window.renew(100_000, MAX, MAX), Some(Renewal { increment: 50_000, grown: 0 }));
+        assert_eq!(slow(&mut window, 100_000, MAX), Some(Renewal { increment: 50_000, grown: 0 }));
         assert!(window.take(100_000));
         assert!(!window.take(1));
     }
@@ -133,19 +160,19 @@ mod tests {
         let mut window = ReceiveWindow::new(100_000);
         assert!(window.take(100_000));
         window.hold(100_000);
-        assert_eq!(window.renew(MAX, MAX, MAX), None);
+        assert_eq!(fast(&mut window, MAX), None);
         assert_eq!(window.release(60_000), 60_000);
-        assert_eq!(window.renew(MAX, MAX, MAX).map(|renewal| renewal.increment), Some(60_000));
+        assert_eq!(slow(&mut window, MAX, MAX).map(|renewal| renewal.increment), Some(60_000));
         assert_eq!(window.release(60_000), 40_000);
     }
 
     #[test]
-    fn the_target_doubles_while_the_peer_waits_for_a_reader_that_keeps_up() {
+    fn the_target_doubles_while_a_reader_keeps_up_with_a_fast_peer() {
         let mut window = ReceiveWindow::new(65_536);
         let mut sent: u64 = 65_536;
         for target in [131_072_u32, 262_144, 400_000, 400_000] {
             assert!(window.take(u32::try_from(sent).unwrap()));
-            let renewal = window.renew(400_000, MAX, MAX).unwrap();
+            let renewal = fast(&mut window, 400_000).unwrap();
             assert_eq!(window.target(), target);
             sent = u64::from(renewal.increment);
             assert_eq!(sent, u64::from(target));
@@ -153,11 +180,11 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_never_waits_gets_no_larger_window() {
+    fn a_peer_that_is_slow_gets_no_larger_window() {
         let mut window = ReceiveWindow::new(65_536);
         for _ in 0..100 {
             assert!(window.take(40_000));
-            assert!(window.renew(MAX, MAX, MAX).is_some());
+            assert!(slow(&mut window, MAX, MAX).is_some());
         }
         assert_eq!(window.target(), 65_536);
     }
@@ -168,7 +195,7 @@ mod tests {
         assert!(window.take(65_536));
         window.hold(65_536);
         window.release(33_000);
-        assert_eq!(window.renew(MAX, MAX, MAX), Some(Renewal { increment: 33_000, grown: 0 }));
+        assert_eq!(fast(&mut window, MAX), Some(Renewal { increment: 33_000, grown: 0 }));
     }
 
     #[test]
@@ -176,15 +203,16 @@ mod tests {
         let mut window = ReceiveWindow::new(400_000);
         assert_eq!(window.shrink(100_000), 300_000);
         assert!(window.take(300_000));
-        assert_eq!(window.renew(100_000, MAX, MAX), None);
+        assert_eq!(slow(&mut window, 100_000, MAX), None);
         assert!(window.take(50_000));
-        assert_eq!(window.renew(100_000, MAX, MAX).map(|renewal| renewal.increment), Some(50_000));
+        let renewal = slow(&mut window, 100_000, MAX);
+        assert_eq!(renewal.map(|renewal| renewal.increment), Some(50_000));
     }
 
     #[test]
     fn bytes_held_elsewhere_bound_the_renewal() {
         let mut window = ReceiveWindow::new(100_000);
         assert!(window.take(100_000));
-        assert_eq!(window.renew(100_000, MAX, 60_000).map(|r| r.increment), Some(60_000));
+        assert_eq!(slow(&mut window, 100_000, 60_000).map(|r| r.increment), Some(60_000));
     }
 }

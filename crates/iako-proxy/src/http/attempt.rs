@@ -333,7 +333,9 @@ impl Exchange<'_> {
                     return Poll::Ready(Err(TryFailure::Final(Failure::Client(error))));
                 }
                 // The server may have answered before it stopped reading.
-                Poll::Ready(Err(PumpError::Upstream(UpstreamError::Closed(_)))) => {
+                Poll::Ready(Err(PumpError::Upstream(
+                    UpstreamError::Closed(_) | UpstreamError::Reset(_),
+                ))) => {
                     self.upload.fail();
                 }
                 Poll::Ready(Err(PumpError::Upstream(error))) => {

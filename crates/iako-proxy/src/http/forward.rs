@@ -147,7 +147,8 @@ impl Exchange<'_> {
     fn content(&self, route: &RouteMatchResult<'_>) -> Result<Content, Failure> {
         let head = &self.request.head;
         let general = &self.service.manager.upgrades;
-        if head.length() == BodyLength::Tunnel {
+        let is_extended = head.version() == Version::Http2 && head.upgrade().is_some();
+        if head.length() == BodyLength::Tunnel && !is_extended {
             let allowed = route.allows_upgrade("connect", general);
             return if allowed { Ok(Content::Tunnel) } else { Err(Failure::UpgradeRefused) };
         }

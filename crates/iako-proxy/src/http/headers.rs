@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use iako_http::{
     FieldName, FieldValue, Known, KnownSet, Method, RequestEdits, RequestHead, ResponseEdits,
-    ResponseHead, Scheme, http_date,
+    ResponseHead, Scheme, Version, http_date,
 };
 use iako_proxy_config::{HttpConnectionManager, ServerHeader};
 use iako_rt::clock;
@@ -66,6 +66,14 @@ pub(crate) fn prepare(
         metadata: Metadata::default(),
         web: None,
     });
+    if *request.head.method() == Method::Connect
+        && request.head.version() == Version::Http2
+        && request.head.upgrade().is_some()
+    {
+        // An extended CONNECT is an upgrade, which HTTP/1 asks for by GET: rules and routes see the
+        // same request whichever version it came by (as with Envoy).
+        request.edits.method = Some(Method::Get);
+    }
     let address = ClientAddress::resolve(manager, &connection.info, &request.view());
     request.client = address.client;
     request.internal = address.internal;

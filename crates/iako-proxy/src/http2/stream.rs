@@ -22,6 +22,8 @@ pub(crate) struct StreamHandle {
     unreleased: usize,
     receiving: Half,
     sending: Half,
+    /// Whether our whole message is on its way: what comes of the stream later changes nothing for it.
+    is_gone: bool,
     /// By which code an incomplete stream is given up.
     gives_up_by: ErrorCode,
 }
@@ -48,6 +50,7 @@ impl StreamHandle {
             unreleased: 0,
             receiving: Half::Open,
             sending: Half::Open,
+            is_gone: false,
             gives_up_by,
         }
     }
@@ -73,6 +76,7 @@ impl StreamHandle {
     /// Our message ended with what was sent otherwise.
     pub(crate) fn end_sending(&mut self) {
         self.sending = Half::Ended;
+        self.is_gone = self.queued() == 0;
     }
 
     /// By which code an incomplete stream is given up from now on.
@@ -138,11 +142,14 @@ impl StreamHandle {
         if self.sending == Half::Ended {
             return;
         }
-        self.sending = Half::Ended;
+        // A stream that was reset meanwhile has dropped what was queued on it.
+        let is_live = self.link.look(|connection| connection.is_open(self.stream));
         self.link.with(|connection| match trailers {
             Some((fields, edits)) => connection.trailers(self.stream, fields, edits),
             None => connection.data(self.stream, Bytes::new(), Ends::Here),
         });
+        self.sending = Half::Ended;
+        self.is_gone = is_live && self.queued() == 0;
     }
 
     /// Bytes that wait for the peer's windows.
@@ -152,6 +159,9 @@ impl StreamHandle {
 
     /// Ready once everything that was queued is on its way.
     pub(crate) fn poll_sent(&self, context: &Context<'_>) -> Poll<Result<(), Lost>> {
+        if self.is_gone {
+            return Poll::Ready(Ok(()));
+        }
         self.link.inner().borrow_mut().poll_sent(self.stream, self.slot, context)
     }
 

@@ -15,6 +15,7 @@ mod control_plane;
 mod demo;
 mod edits;
 mod ends;
+mod h2spec;
 mod http1;
 mod load;
 mod myapp;

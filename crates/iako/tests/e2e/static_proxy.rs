@@ -75,6 +75,20 @@ fn wait_until_served(address: SocketAddr) {
     });
 }
 
+/// A proxy with the application behind it, both ended when this is dropped.
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    _processes: (Process, Process),
+}
+
+/// Starts both in addresses of their own and waits until they serve.
+pub(crate) fn served(folder: &Path, third: u8) -> Served {
+    let (text, address, app) = bootstrap(third);
+    let processes = start(folder, "bootstrap.yaml", &text, &app);
+    wait_until_served(address);
+    Served { address, _processes: processes }
+}
+
 #[test]
 fn a_bootstrap_in_yaml_is_served_over_http_1_and_2() {
     let folder = tempfile::tempdir().unwrap();

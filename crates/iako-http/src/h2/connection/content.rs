@@ -6,6 +6,7 @@ use super::receive::{Content, Reading, Step};
 use super::{Connection, ConnectionError, Event, StreamId, Violation, renew};
 use crate::h2::event::Ends;
 use crate::h2::floods::TINY_BYTES;
+use crate::h2::flow::Bounds;
 use crate::h2::frame::{self, FrameHeader, HEADER_BYTES, flag};
 use crate::h2::output::Class;
 use crate::h2::streams::{Half, Past};
@@ -167,7 +168,7 @@ impl Connection {
             live.small = 0;
             self.counts.tiny_read(std::mem::take(&mut live.tiny));
         }
-        renew(live, &mut self.grown, self.ceilings, &mut self.output);
+        renew(live, &mut self.grown, (self.ceilings, self.now), &mut self.output);
         // Streams that wait for the connection's window may go on.
         self.renew_connection();
     }
@@ -213,7 +214,8 @@ impl Connection {
     /// together hold as much as the connection may.
     pub(super) fn renew_connection(&mut self) {
         let room = self.ceilings.connection.saturating_sub(self.held);
-        if let Some(renewal) = self.window.renew(self.ceilings.connection, u32::MAX, room) {
+        let bounds = Bounds { ceiling: self.ceilings.connection, growth_max: u32::MAX, room };
+        if let Some(renewal) = self.window.renew(self.now, bounds) {
             self.output.frame(Class::Message, |out| {
                 frame::write_window_update(0, renewal.increment, out);
             });
