@@ -229,12 +229,10 @@ impl RequestHead {
             return Some(self.protocol.of(&self.fields.bytes));
         }
         // RFC 9110 §7.8: HTTP/1.0 knows no upgrades, and one without `Connection` is for nobody.
+        let protocol = self.fields.get(Known::Upgrade).filter(|value| !value.is_empty())?;
         let is_asked =
             self.version == Version::Http11 && self.fields.has_token(Known::Connection, "upgrade");
-        if !is_asked {
-            return None;
-        }
-        self.fields.get(Known::Upgrade).filter(|value| !value.is_empty())
+        is_asked.then_some(protocol)
     }
 
     /// How much content follows.
