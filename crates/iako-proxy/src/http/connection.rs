@@ -5,9 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use iako_proxy_config::Direction;
+use iako_http::FieldValue;
+use iako_proxy_config::{ClientCertDetails, Direction, ForwardClientCert};
 use iako_telemetry::{Principal, WorkloadLabels};
-use iako_traffic::ConnectionInfo;
+use iako_traffic::{ClientCertHeader, ConnectionInfo};
 
 use super::service::HttpService;
 use crate::connection::Downstream;
@@ -34,6 +35,39 @@ pub(crate) struct HttpConnection {
     service: RefCell<Arc<HttpService>>,
     /// The snapshot that they are of.
     seen: Cell<u64>,
+    /// What servers were told last of the client's certificate, and by which settings.
+    told: RefCell<Option<Box<Told>>>,
+}
+
+#[derive(Debug)]
+struct Told {
+    mode: ForwardClientCert,
+    details: ClientCertDetails,
+    value: ToldClientCert,
+}
+
+/// What is done with `x-forwarded-client-cert`.
+#[derive(Clone, Debug)]
+pub(crate) enum ToldClientCert {
+    Keep,
+    Remove,
+    Set(FieldValue),
+}
+
+impl ToldClientCert {
+    /// Composes the field anew.
+    pub(crate) fn compose(
+        mode: ForwardClientCert,
+        details: ClientCertDetails,
+        info: &ConnectionInfo,
+        sent: Option<&str>,
+    ) -> Self {
+        match ClientCertHeader::compose(mode, details, info, sent) {
+            ClientCertHeader::Keep => Self::Keep,
+            ClientCertHeader::Remove => Self::Remove,
+            ClientCertHeader::Set(value) => Self::Set(FieldValue::sanitized(value)),
+        }
+    }
 }
 
 /// Labels of whoever is not known.
@@ -71,6 +105,7 @@ impl HttpConnection {
             },
             service: RefCell::new(service),
             seen: Cell::new(u64::MAX),
+            told: RefCell::new(None),
             worker,
         }
     }
@@ -92,6 +127,24 @@ impl HttpConnection {
     /// The settings that were present last.
     pub(crate) fn last_service(&self) -> Arc<HttpService> {
         Arc::clone(&self.service.borrow())
+    }
+
+    /// What servers are told of the client's certificate when the client itself tells nothing of
+    /// others': the same for all requests of the connection.
+    pub(crate) fn told_client_cert(
+        &self,
+        mode: ForwardClientCert,
+        details: ClientCertDetails,
+    ) -> ToldClientCert {
+        let mut told = self.told.borrow_mut();
+        if let Some(known) =
+            told.as_ref().filter(|told| told.mode == mode && told.details == details)
+        {
+            return known.value.clone();
+        }
+        let value = ToldClientCert::compose(mode, details, &self.info, None);
+        *told = Some(Box::new(Told { mode, details, value: value.clone() }));
+        value
     }
 
     /// A random number, even over all of `u64`.

@@ -6,14 +6,12 @@ use iako_http::{
     FieldName, FieldValue, Known, KnownSet, Method, RequestEdits, RequestHead, ResponseEdits,
     ResponseHead, Scheme, Version, http_date,
 };
-use iako_proxy_config::{HttpConnectionManager, ServerHeader};
+use iako_proxy_config::{ForwardClientCert, HttpConnectionManager, ServerHeader};
 use iako_rt::clock;
 use iako_telemetry::request_id::{Origin, RequestId, RequestIdRule, decide};
-use iako_traffic::{
-    ClientAddress, ClientCertHeader, Metadata, NormalizedTarget, normalize_target, stripped_host,
-};
+use iako_traffic::{ClientAddress, Metadata, NormalizedTarget, normalize_target, stripped_host};
 
-use super::connection::HttpConnection;
+use super::connection::{HttpConnection, ToldClientCert};
 use super::error_response::Reply;
 use super::failure::Failure;
 use super::request::Request;
@@ -186,11 +184,18 @@ fn set_forwarded(
     if sent.is_none() && connection.info.peer().is_none() {
         return;
     }
-    match ClientCertHeader::compose(mode, manager.client_cert_details, &connection.info, sent) {
-        ClientCertHeader::Keep => {}
-        ClientCertHeader::Remove => request.edits.fields.remove(Known::XForwardedClientCert),
-        ClientCertHeader::Set(value) => {
-            request.edits.fields.set(Known::XForwardedClientCert, FieldValue::sanitized(value));
+    let details = manager.client_cert_details;
+    let told = match sent {
+        Some(sent) if mode == ForwardClientCert::AppendForward => {
+            ToldClientCert::compose(mode, details, &connection.info, Some(sent))
+        }
+        _ => connection.told_client_cert(mode, details),
+    };
+    match told {
+        ToldClientCert::Keep => {}
+        ToldClientCert::Remove => request.edits.fields.remove(Known::XForwardedClientCert),
+        ToldClientCert::Set(value) => {
+            request.edits.fields.set(Known::XForwardedClientCert, value);
         }
     }
 }

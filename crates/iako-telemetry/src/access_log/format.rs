@@ -55,6 +55,7 @@ pub(super) struct Command {
 /// A value in a JSON format.
 #[derive(Clone, Debug)]
 pub(super) enum Node {
+    /// Each name as it stands in the line, with its quotes and colon.
     Object(Vec<(String, Self)>),
     List(Vec<Self>),
     /// Exactly one operator: numbers stay numbers, what is absent is null.
@@ -126,7 +127,8 @@ impl AccessLogFormat {
 fn node(format: &Json) -> Result<Node, FormatError> {
     match format {
         Json::Object(members) => {
-            let members = members.iter().map(|(name, value)| Ok((name.clone(), node(value)?)));
+            let named = |name: &String| format!("{}:", Json::from(name.as_str()));
+            let members = members.iter().map(|(name, value)| Ok((named(name), node(value)?)));
             Ok(Node::Object(members.collect::<Result<_, FormatError>>()?))
         }
         Json::Array(items) => Ok(Node::List(items.iter().map(node).collect::<Result<_, _>>()?)),

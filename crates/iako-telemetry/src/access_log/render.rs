@@ -1,10 +1,12 @@
 //! Rendering a record into a buffer, without allocating for what the record already holds.
 
 use std::io::Write;
+use std::net::IpAddr;
 
 use super::AccessRecord;
 use super::format::{AccessLogFormat, Command, Node, Piece, Shape, Template};
 use super::operator::Value;
+use super::time::write_decimal;
 
 /// Where the text will stand, which decides how strange bytes are shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,9 +80,7 @@ impl Scribe<'_> {
                 continue;
             }
             out.push(separator);
-            out.push(b'"');
-            write_text(name, Escape::Json, out);
-            out.extend_from_slice(b"\":");
+            out.extend_from_slice(name.as_bytes());
             self.node(member, out);
             separator = b',';
         }
@@ -113,33 +113,60 @@ impl Scribe<'_> {
 fn write_value(value: Value<'_>, bytes_max: Option<usize>, escape: Escape, out: &mut Vec<u8>) {
     let limit = |length: usize| bytes_max.map_or(length, |most| most.min(length));
     let begin = out.len();
-    // Writing to a Vec cannot fail.
-    let written = match value {
+    match value {
         Value::Bytes(bytes) => {
             let bytes = bytes.get(..limit(bytes.len())).unwrap_or_default();
+            if bytes.iter().all(|byte| is_plain(*byte)) {
+                return out.extend_from_slice(bytes);
+            }
             for chunk in bytes.utf8_chunks() {
                 write_text(chunk.valid(), escape, out);
                 chunk.invalid().iter().for_each(|byte| write_strange(*byte, escape, out));
             }
             return;
         }
-        Value::Text(text) => {
-            write_text(cut(text, limit(text.len())), escape, out);
-            return;
+        Value::Text(text) => return write_text(cut(text, limit(text.len())), escape, out),
+        Value::Number(number) => write_decimal(number, out),
+        Value::Address(address) => {
+            write_ip(address.ip(), IpForm::BeforePort, out);
+            out.push(b':');
+            write_decimal(u64::from(address.port()), out);
         }
-        Value::Number(number) => write!(out, "{number}"),
-        Value::Address(address) => write!(out, "{address}"),
-        Value::Ip(ip) => write!(out, "{ip}"),
-        Value::Flags(flags) => write!(out, "{flags}"),
-        Value::LongFlags(flags) => write!(out, "{}", flags.long_names()),
-        Value::Time(time, format) => {
-            format.write(time, out);
-            Ok(())
-        }
-    };
-    debug_assert!(written.is_ok(), "a Vec takes every byte");
-    // What was written by Display is ASCII, so it can be cut anywhere.
+        Value::Ip(ip) => write_ip(ip, IpForm::Alone, out),
+        Value::Flags(flags) if flags.is_empty() => out.push(b'-'),
+        Value::Flags(flags) => write_shown(flags, out),
+        Value::LongFlags(flags) => write_shown(flags.long_names(), out),
+        Value::Time(time, format) => format.write(time, out),
+    }
+    // What was written here is ASCII, so it can be cut anywhere.
     out.truncate(begin.saturating_add(limit(out.len().saturating_sub(begin))));
+}
+
+fn write_shown(value: impl std::fmt::Display, out: &mut Vec<u8>) {
+    let written = write!(out, "{value}");
+    debug_assert!(written.is_ok(), "a Vec takes every byte");
+}
+
+/// Whether an address of IPv6 needs its brackets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IpForm {
+    Alone,
+    BeforePort,
+}
+
+fn write_ip(ip: IpAddr, form: IpForm, out: &mut Vec<u8>) {
+    match (ip, form) {
+        (IpAddr::V4(ip), _) => {
+            let [first, others @ ..] = ip.octets();
+            write_decimal(u64::from(first), out);
+            for octet in others {
+                out.push(b'.');
+                write_decimal(u64::from(octet), out);
+            }
+        }
+        (IpAddr::V6(ip), IpForm::Alone) => write_shown(ip, out),
+        (IpAddr::V6(ip), IpForm::BeforePort) => write_shown(format_args!("[{ip}]"), out),
+    }
 }
 
 /// At most so many bytes, cut between characters.
@@ -148,7 +175,16 @@ fn cut(text: &str, bytes: usize) -> &str {
     text.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 
+/// Whether a byte stands for itself, wherever the text goes: printable ASCII without quotes and
+/// backslashes.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\'
+}
+
 fn write_text(text: &str, escape: Escape, out: &mut Vec<u8>) {
+    if text.bytes().all(is_plain) {
+        return out.extend_from_slice(text.as_bytes());
+    }
     for byte in text.bytes() {
         match (byte, escape) {
             (b'"' | b'\\', Escape::Json) => out.extend_from_slice(&[b'\\', byte]),
