@@ -44,6 +44,7 @@ mod method;
 mod parse;
 mod scan;
 mod section;
+mod websocket;
 
 pub use body::{BodyDecoder, BodyEvent};
 pub use date::http_date;
@@ -66,3 +67,4 @@ pub use limits::{Http10, Limits, Methods, NameCase, Underscores};
 pub use method::{Method, reason};
 pub use parse::ResponseTo;
 pub use section::{RequestSection, SectionError, SectionReader, SectionWriter};
+pub use websocket::websocket_key;

@@ -1,6 +1,6 @@
 //! A second opinion on what is a request: the `httparse` and `h2` crates.
 
-#![expect(clippy::panic, clippy::expect_used, reason = "tests may be blunt")]
+#![expect(clippy::expect_used, reason = "tests may be blunt")]
 
 mod differences;
 mod judge;

@@ -274,6 +274,7 @@ impl Exchange<'_> {
         self.record.upstream_version = Some(version);
         if let Some(method) = self.tunnel_method(plan.content, version) {
             self.request.edits.method = Some(method);
+            self.ask_for_websocket();
         }
         let upstream = &mut lease.upstream;
         let begun = upstream.send_head(&self.request.head, &self.request.edits, plan.content);

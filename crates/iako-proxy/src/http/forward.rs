@@ -375,6 +375,16 @@ impl Exchange<'_> {
             && head.upgrade().is_some();
         (extended && to != Version::Http2).then_some(Method::Get)
     }
+
+    /// Adds what a server of HTTP/1.1 wants before it opens a WebSocket, and clients of HTTP/2 leave out.
+    pub(super) fn ask_for_websocket(&mut self) {
+        let asked = self.request.head.upgrade();
+        if asked.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket")) {
+            let draw = || u128::from(self.connection.draw());
+            let key = iako_http::websocket_key(draw() << 64 | draw());
+            self.request.edits.fields.add_if_absent(Known::SecWebsocketKey, key);
+        }
+    }
 }
 
 impl From<Overflow> for TryFailure {

@@ -269,3 +269,36 @@ async fn a_request_that_names_no_host_is_refused_by_any_version() {
     }
     assert_eq!(backend.connections(), 0);
 }
+
+// RFC 8441 §5: the client sends no key, and the server opens nothing without.
+#[tokio::test]
+async fn a_websocket_over_http2_reaches_a_server_of_http1() {
+    let backend = Backend::upgrading().await;
+    let settings = json!({"manager": {
+        "http2_protocol_options": {"allow_connect": true},
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+    }});
+    let bench = Bench::start(everywhere("be"), &[("be", &backend)], settings).await;
+    let mut sender = bench.connect_http2().await;
+    while !sender.is_extended_connect_protocol_enabled() {
+        tokio::task::yield_now().await;
+    }
+    let asked = http::Request::builder()
+        .method("CONNECT")
+        .uri("http://a/chat")
+        .extension(h2::ext::Protocol::from_static("websocket"))
+        .header("sec-websocket-version", "13")
+        .body(())
+        .unwrap();
+    let (response, mut stream) = sender.send_request(asked, false).unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), 200);
+    stream.send_data("ping".into(), true).unwrap();
+    let echoed = response.into_body().data().await.unwrap().unwrap();
+    assert_eq!(echoed, "ping");
+    let seen = backend.requests().remove(0);
+    assert!(seen.starts_with("GET /chat HTTP/1.1\r\nhost: a\r\n"), "{seen}");
+    assert!(seen.contains("connection: upgrade\r\nupgrade: websocket\r\n"), "{seen}");
+    let key = seen.split("sec-websocket-key: ").nth(1).and_then(|rest| rest.split('\r').next());
+    assert_eq!(key.map(|key| (key.len(), &key[22..])), Some((24, "==")), "{seen}");
+}
