@@ -114,6 +114,9 @@ pub enum Shutdown {
     Final(ErrorCode),
 }
 
+/// SETTINGS of ours that a peer may leave unacknowledged before it gets no more of them.
+const UNACKNOWLEDGED_MAX: usize = 8;
+
 /// What the ping carries that asks whether the peer has heard of the coming end.
 const LAST_CALL: u64 = u64::from_be_bytes(*b"lastcall");
 
@@ -338,7 +341,8 @@ impl Connection {
     fn announce_window(&mut self) {
         let wanted = self.limits.stream_start().min(self.ceilings.stream);
         let told = self.unacknowledged.last().map(|announced| announced.initial_window);
-        if self.ending.failed || told.unwrap_or(self.initial_window) == wanted {
+        let is_told = told.unwrap_or(self.initial_window) == wanted;
+        if self.ending.failed || is_told || self.unacknowledged.len() >= UNACKNOWLEDGED_MAX {
             return;
         }
         self.unacknowledged.push(Announced {

@@ -341,3 +341,14 @@ fn small_pieces_share_a_frame() {
     let expected: Vec<u8> = [10, 2000, 30, 4].into_iter().flat_map(|l| content(l, 0)).collect();
     assert_eq!(sent[0].payload, expected);
 }
+
+#[test]
+fn a_peer_that_acknowledges_nothing_gets_no_more_settings() {
+    let mut end = server();
+    let mut sent = 0;
+    for round in 0..100 {
+        end.connection.window_ceilings(20_000 + 1000 * (round % 2), 100_000);
+        sent += end.sent().iter().filter(|frame| frame.kind == SETTINGS).count();
+    }
+    assert_eq!(sent, 8);
+}
