@@ -255,7 +255,7 @@ fn count(
         Some(cluster) if &*cluster.service.host != UNKNOWN => &cluster.service,
         Some(_) | None => {
             host_service = service_of_host(finished.request.authority());
-            &host_service
+            &*host_service
         }
     };
     let security = match (inbound, connection.info.peer()) {
@@ -324,8 +324,20 @@ fn workload_labels(label: &WorkloadLabel) -> WorkloadLabels {
     WorkloadLabels::from_endpoint_metadata(&parts.map(String::as_str).join(";"))
 }
 
+thread_local! {
+    /// The authority that was asked for last, and its service: a sidecar hears few names.
+    static LAST_HOST: RefCell<Option<(Box<str>, Rc<ServiceLabels>)>> = const { RefCell::new(None) };
+}
+
 /// The service of a host that no cluster speaks for, without its port.
-fn service_of_host(authority: &str) -> ServiceLabels {
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    ServiceLabels::from_host(host)
+fn service_of_host(authority: &str) -> Rc<ServiceLabels> {
+    LAST_HOST.with_borrow_mut(|last| {
+        if let Some((_, labels)) = last.as_ref().filter(|(known, _)| **known == *authority) {
+            return Rc::clone(labels);
+        }
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+        let labels = Rc::new(ServiceLabels::from_host(host));
+        *last = Some((authority.into(), Rc::clone(&labels)));
+        labels
+    })
 }
