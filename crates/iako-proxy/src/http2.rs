@@ -24,7 +24,7 @@ mod pressure;
 mod slot;
 mod stream;
 
-pub(crate) use drive::{Driver, Listen};
+pub(crate) use drive::{Driver, Listen, REST_AFTER};
 pub(crate) use keepalive::Keepalive;
 pub(crate) use link::{Ending, Link, Lost};
 pub(crate) use stream::StreamHandle;

@@ -18,7 +18,7 @@ use super::downstream::h2::Http2Downstream;
 use super::exchange::{Moment, begin};
 use super::service::HttpService;
 use super::timer::Timer;
-use crate::http2::{Driver, Ending, Keepalive, Link, Listen, limits};
+use crate::http2::{Driver, Ending, Keepalive, Link, Listen, REST_AFTER, limits};
 use crate::transport::Stream;
 
 /// Longest time that streams have to end after their connection.
@@ -28,7 +28,7 @@ const END_TIME_MAX: Duration = Duration::from_secs(5);
 pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read: Bytes) {
     let service = connection.last_service();
     let link = Link::new(Connection::server(limits::server(&service)));
-    run(connection, &link, Driver::new(stream, read)).await;
+    run(connection, &link, Driver::new(stream, read, rests_after(&service))).await;
 }
 
 /// A request that was read in HTTP/1 and is answered in HTTP/2 (RFC 7540 §3.2).
@@ -52,7 +52,12 @@ pub(crate) async fn serve_upgraded(
         Ok(id) => start(connection, &link, id, upgraded.head, Ends::Here),
         Err(error) => note(connection, &service, error),
     }
-    run(connection, &link, Driver::new(stream, read)).await;
+    run(connection, &link, Driver::new(stream, read, rests_after(&service))).await;
+}
+
+/// How exactly idle time is counted: to a quarter of it, or to a second.
+fn rests_after(service: &HttpService) -> Duration {
+    service.manager.idle_timeout.map_or(REST_AFTER, |limit| REST_AFTER.min(limit / 4))
 }
 
 async fn run(connection: &Rc<HttpConnection>, link: &Rc<Link>, mut driver: Driver) {
@@ -128,6 +133,8 @@ struct Serving<'c> {
     ending_since: Option<Instant>,
     /// It was told for the last time.
     is_final: bool,
+    /// No stream is served.
+    is_empty: bool,
 }
 
 impl<'c> Serving<'c> {
@@ -145,6 +152,7 @@ impl<'c> Serving<'c> {
             is_ending: false,
             ending_since: None,
             is_final: false,
+            is_empty: true,
         }
     }
 
@@ -181,15 +189,14 @@ impl<'c> Serving<'c> {
             self.connection.worker.shared.http2.keepalive_timeout.inc();
             return Poll::Ready(Ending::Cut);
         }
-        self.look(link, driver);
+        if !self.look(link, driver) {
+            return Poll::Pending;
+        }
         while let Some((due, end)) = self.next() {
             self.timer.set(Some(due));
             ready!(self.timer.poll(context));
             match end {
-                Due::Idle => {
-                    self.idle_since = None;
-                    self.end_finally(link);
-                }
+                Due::Idle => self.end_finally(link),
                 Due::Age => self.end_gracefully(link),
                 Due::Drained => self.end_finally(link),
                 Due::Slow => {
@@ -202,18 +209,20 @@ impl<'c> Serving<'c> {
         Poll::Pending
     }
 
-    fn look(&mut self, link: &Link, driver: &Driver) {
-        if link.open() > 0 {
-            self.idle_since = None;
-        } else if self.idle_since.is_none() {
-            self.idle_since = Some(clock::now());
-        }
+    /// Whether any time matters now: on a connection that is busy and welcome none does.
+    fn look(&mut self, link: &Link, driver: &Driver) -> bool {
+        self.idle_since = driver.rests_since();
         let is_inside = driver.is_inside_frame() || link.look(Connection::is_inside_field_block);
         if !is_inside {
             self.slow_since = None;
         } else if self.slow_since.is_none() {
             self.slow_since = Some(clock::now());
         }
+        self.is_empty = link.open() == 0;
+        self.is_ending
+            || is_inside
+            || self.idle_since.is_some()
+            || self.service.manager.connection_duration_max.is_some()
     }
 
     /// What is due next.
@@ -223,7 +232,7 @@ impl<'c> Serving<'c> {
         let idle = self.idle_since.filter(|_| !self.is_ending);
         let opened = Some(self.opened).filter(|_| !self.is_ending);
         let told = self.ending_since.filter(|_| !self.is_final);
-        let last_told = self.ending_since.filter(|_| self.is_final && self.idle_since.is_some());
+        let last_told = self.ending_since.filter(|_| self.is_final && self.is_empty);
         // A head that does not come to its end; Envoy has the same time for it.
         let slow_max = manager.request_headers_timeout.or(manager.stream_idle_timeout);
         [
@@ -259,11 +268,9 @@ impl Listen for Serving<'_> {
             Event::Request { stream, head, ends } => {
                 self.served = self.served.saturating_add(1);
                 start(self.connection, link, stream, *head, ends);
-                let manager = &self.connection.last_service().manager;
-                if manager.requests_per_connection_max.is_some_and(|max| self.served >= max.get()) {
-                    self.is_ending = true;
-                    self.ending_since.get_or_insert_with(clock::now);
-                    link.with(|connection| connection.shut_down(Shutdown::Graceful));
+                let served_max = self.service.manager.requests_per_connection_max;
+                if served_max.is_some_and(|max| self.served >= max.get()) {
+                    self.end_gracefully(link);
                 }
             }
             Event::Refused { number, code, violation } => {
@@ -292,7 +299,7 @@ fn start(
 ) {
     let mut side = Http2Downstream::new(link, stream, ends, &head);
     let connection = Rc::clone(connection);
-    if connection.last_service().manager.proxy_100_continue {
+    if side.owes_continue() && connection.last_service().manager.proxy_100_continue {
         side.leave_continue_to_server();
     }
     spawn_detached("http2 stream", async move {

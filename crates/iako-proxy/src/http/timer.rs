@@ -24,6 +24,12 @@ impl Timer {
         self.deadline = deadline;
     }
 
+    /// Whether it has to be polled: it fired, or was never armed. As long as not, its task is woken
+    /// when it fires.
+    pub(crate) fn is_due(&self) -> bool {
+        self.sleep.as_ref().is_none_or(|sleep| sleep.is_elapsed())
+    }
+
     /// Ready once the deadline has passed.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.deadline else { return Poll::Pending };

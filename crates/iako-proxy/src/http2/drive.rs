@@ -25,8 +25,9 @@ const SLICES_MAX: usize = 64;
 /// its buffer.
 const READS_MAX: usize = 2;
 
-/// A connection without streams gives its memory back after so long.
-const REST_AFTER: Duration = Duration::from_secs(1);
+/// A connection on which nothing moves and that carries no stream gives its memory back after so long,
+/// twice as long at most.
+pub(crate) const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// What is done with events that are not of a stream.
 pub(crate) trait Listen {
@@ -51,17 +52,23 @@ pub(crate) struct Driver {
     rest: Rest,
 }
 
-/// When an idle connection gives its memory back.
-#[derive(Debug, Default)]
+/// When a connection comes to rest. Looked at once an interval: a turn of a busy connection asks no
+/// clock for it.
+#[derive(Debug)]
 struct Rest {
+    interval: Duration,
     timer: Timer,
+    /// The timer is armed.
+    looks: bool,
+    /// Something moved since the last look.
+    active: bool,
+    /// The connection rests, since then.
     since: Option<Instant>,
-    done: bool,
 }
 
 impl Driver {
     /// Takes a connection over; `read` was read from it already.
-    pub(crate) fn new(mut stream: Stream, read: Bytes) -> Self {
+    pub(crate) fn new(mut stream: Stream, read: Bytes, rests_after: Duration) -> Self {
         let mut input = BytesMut::from(read);
         // What inspection read lies beneath what the driver read of it.
         input.extend_from_slice(&stream.take_prefix());
@@ -72,13 +79,24 @@ impl Driver {
             last_words: None,
             moved: false,
             pressed: false,
-            rest: Rest::default(),
+            rest: Rest {
+                interval: rests_after,
+                timer: Timer::default(),
+                looks: false,
+                active: true,
+                since: None,
+            },
         }
     }
 
     /// Whether something came or went in the last turn; if not, something else woke the task.
     pub(crate) fn has_moved(&self) -> bool {
         self.moved
+    }
+
+    /// Since when the connection has carried nothing, as far as it was looked at.
+    pub(crate) fn rests_since(&self) -> Option<Instant> {
+        self.rest.since
     }
 
     /// Whether a frame has begun to arrive and has not arrived whole.
@@ -117,7 +135,7 @@ impl Driver {
     ) -> Poll<io::Result<Ending>> {
         let mut handed = Handed::Kept;
         // What inspection read is there before the first readable event.
-        if !self.input.is_empty() && !self.rest.done && self.last_words.is_none() {
+        if !self.input.is_empty() && self.last_words.is_none() {
             handed = self.understand(link, listener);
         }
         let mut written = self.poll_write(context, link, listener)?;
@@ -252,23 +270,39 @@ impl Driver {
     /// Gives memory back once the connection has had no stream for a while.
     fn let_rest(&mut self, context: &mut Context<'_>, link: &Link) {
         let rest = &mut self.rest;
-        if link.open() > 0 {
+        if self.moved {
+            rest.active = true;
             rest.since = None;
-            rest.done = false;
-            return;
         }
-        if rest.done {
-            return;
-        }
-        let since = *rest.since.get_or_insert_with(clock::now);
-        rest.timer.set(Some(since + REST_AFTER));
-        if rest.timer.poll(context).is_ready() {
-            rest.done = true;
-            rest.timer = Timer::default();
-            link.rest();
-            if self.input.is_empty() {
-                self.input = BytesMut::new();
+        if rest.looks {
+            if !rest.timer.is_due() {
+                return;
             }
+        } else if !rest.active {
+            return;
+        }
+        loop {
+            if !rest.looks {
+                rest.looks = true;
+                rest.active = false;
+                rest.timer.set(Some(clock::now() + rest.interval));
+            }
+            if rest.timer.poll(context).is_pending() {
+                return;
+            }
+            rest.looks = false;
+            if !rest.active {
+                break;
+            }
+        }
+        if link.open() > 0 {
+            return;
+        }
+        rest.since = Some(clock::now());
+        rest.timer = Timer::default();
+        link.rest();
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
         }
     }
 

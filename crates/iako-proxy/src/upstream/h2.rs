@@ -19,7 +19,9 @@ use iako_proxy_config::ClusterHttp;
 use super::UpstreamError;
 use super::h1::response_limits;
 use crate::http::downstream::Content;
-use crate::http2::{Driver, Ending, Keepalive, Link, Listen, Lost, StreamHandle, codes, limits};
+use crate::http2::{
+    Driver, Ending, Keepalive, Link, Listen, Lost, REST_AFTER, StreamHandle, codes, limits,
+};
 use crate::transport::Stream;
 
 /// Longest time that a server has to take the last frames.
@@ -137,7 +139,7 @@ impl Listen for Hearing {
 }
 
 async fn drive(link: Rc<Link>, stream: Stream, keepalive: Keepalive) {
-    let mut driver = Driver::new(stream, Bytes::new());
+    let mut driver = Driver::new(stream, Bytes::new(), REST_AFTER);
     let mut hearing = Hearing { keepalive };
     let ending = poll_fn(|context| {
         if let Poll::Ready(ending) = driver.poll_turn(context, &link, &mut hearing) {

@@ -27,6 +27,11 @@ impl Http2Downstream {
         }
     }
 
+    /// Whether the client waits for `100 Continue`.
+    pub(crate) fn owes_continue(&self) -> bool {
+        self.continue_owed
+    }
+
     /// The server tells the client to go on, not we. Envoy `proxy_100_continue`.
     pub(crate) fn leave_continue_to_server(&mut self) {
         self.continue_owed = false;
