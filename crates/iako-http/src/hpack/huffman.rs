@@ -129,20 +129,46 @@ pub(super) fn decode(code: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
     // Bits that were read and not used stand at the top.
     let (mut bits, mut held) = (0_u64, 0_u32);
     loop {
-        if held < 32 {
-            refill(&mut input, &mut bits, &mut held);
+        refill(&mut input, &mut bits, &mut held);
+        // Seven codes of at most eight bits each need no look at how many bits are held.
+        let mut octets = [0; 7];
+        let mut count = 0;
+        if held >= 56 {
+            for octet in &mut octets {
+                let entry = short(bits);
+                if entry == 0 {
+                    break;
+                }
+                *octet = u8::try_from(entry & 0xff).unwrap_or_default();
+                bits <<= entry >> 8;
+                held -= u32::from(entry >> 8);
+                count += 1;
+            }
+            out.extend_from_slice(octets.get(..count).unwrap_or_default());
+            if count == octets.len() {
+                continue;
+            }
         }
-        let entry = SHORT.get((bits >> 56) as usize).copied().unwrap_or_default();
+        // One code of any length, or the end.
+        let entry = short(bits);
         let (symbol, length) =
-            if entry == 0 { long(bits >> 32) } else { ((entry & 0xff), u32::from(entry >> 8)) };
+            if entry == 0 { long(bits >> 32) } else { (entry & 0xff, u32::from(entry >> 8)) };
         if length > held {
-            return padding(bits, held);
+            if input.is_empty() {
+                return padding(bits, held);
+            }
+            continue;
         }
         let Ok(octet) = u8::try_from(symbol) else { return Err(HpackError::Huffman) };
         out.push(octet);
         bits <<= length;
         held -= length;
     }
+}
+
+/// The entry of the next code when it has at most eight bits.
+fn short(bits: u64) -> u16 {
+    SHORT.get((bits >> 56) as usize).copied().unwrap_or_default()
 }
 
 /// Takes as many octets as fit.
@@ -243,6 +269,48 @@ mod tests {
             assert_eq!(CODES[usize::from(symbol)], code, "{symbol}");
         }
         assert_eq!(CODES[256], 0x3fff_ffff);
+    }
+
+    /// The same by the definition: one bit after the other.
+    fn decode_by_bits(code: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        let (mut value, mut length) = (0_u32, 0_u8);
+        for bit in code.iter().flat_map(|octet| (0..8).rev().map(move |place| octet >> place & 1)) {
+            (value, length) = (value << 1 | u32::from(bit), length + 1);
+            let symbol =
+                (0..SYMBOLS).find(|symbol| LENGTHS[*symbol] == length && CODES[*symbol] == value);
+            if let Some(symbol) = symbol {
+                out.push(u8::try_from(symbol).ok()?);
+                (value, length) = (0, 0);
+            }
+        }
+        (length < 8 && value == (1 << length) - 1).then_some(out)
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(150))]
+
+        #[test]
+        fn any_octets_are_decoded_as_bit_by_bit(
+            mut code in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40),
+            padding in 0_u32..12,
+        ) {
+            // Mostly the last octets are made to end as a code may.
+            if let Some(last) = code.last_mut() {
+                *last |= u8::try_from((1_u32 << padding.min(8)) - 1).unwrap();
+            }
+            let mut out = Vec::new();
+            let decoded = decode(&code, &mut out).ok().map(|()| out);
+            assert_eq!(decoded, decode_by_bits(&code));
+        }
+
+        #[test]
+        fn any_text_is_decoded_as_bit_by_bit(text in "[ -~]{0,40}|[\\x00-\\xff]{0,20}") {
+            let mut code = BytesMut::new();
+            encode(text.as_bytes(), &mut code);
+            assert_eq!(decode_by_bits(&code).as_deref(), Some(text.as_bytes()));
+            assert_eq!(round_trip(text.as_bytes()), text.as_bytes());
+        }
     }
 
     #[test]
