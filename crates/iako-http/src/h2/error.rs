@@ -89,6 +89,10 @@ pub enum Violation {
     /// More interim responses than [`H2Limits::interim_responses_max`](super::H2Limits).
     #[error("there are too many interim responses")]
     TooManyInterim,
+    /// Most of the tiny DATA frames that nobody has read, see
+    /// [`H2Limits::tiny_frames_max`](super::H2Limits).
+    #[error("there are too many tiny frames")]
+    TinyFrames,
 }
 
 impl Violation {
@@ -101,7 +105,9 @@ impl Violation {
             Self::WindowOverflow | Self::WindowExceeded => ErrorCode::FLOW_CONTROL_ERROR,
             Self::TooManyStreams => ErrorCode::REFUSED_STREAM,
             Self::Compression => ErrorCode::COMPRESSION_ERROR,
-            Self::BlockTooLarge | Self::TooManyInterim => ErrorCode::ENHANCE_YOUR_CALM,
+            Self::BlockTooLarge | Self::TooManyInterim | Self::TinyFrames => {
+                ErrorCode::ENHANCE_YOUR_CALM
+            }
             // Envoy answers so, and clients take it as "not because of what you asked".
             Self::FieldsTooLarge | Self::TooManyFields => ErrorCode::INTERNAL_ERROR,
             Self::Preface
@@ -152,6 +158,7 @@ impl Violation {
             Self::Compression => "http2.compression_error",
             Self::BlockTooLarge => "http2.header_block_too_large",
             Self::TooManyInterim => "http2.too_many_interim_responses",
+            Self::TinyFrames => FloodKind::TinyFrames.details(),
         }
     }
 

@@ -194,7 +194,9 @@ pub struct H2Limits {
     /// CONTINUATION frames of one field block, and one more for each 16 KiB of
     /// [`Limits::head_bytes_max`]. Envoy's codec takes 8.
     pub continuation_frames_max: u32,
-    /// DATA frames below 64 bytes that wait for their readers. Default 32,768.
+    /// DATA frames below 64 bytes that wait for their readers, all streams together. A client whose are
+    /// more loses its connection, of a server's streams the one with the most. Default 262,144, whose
+    /// upkeep is as much as `connection_window_bytes_max`.
     pub tiny_frames_max: u32,
     /// Interim responses to one request. Default 64.
     pub interim_responses_max: u32,
@@ -221,7 +223,7 @@ impl Default for H2Limits {
             premature_resets_of: 500,
             premature_reset_millis: 1_000,
             continuation_frames_max: 8,
-            tiny_frames_max: 32_768,
+            tiny_frames_max: 262_144,
             interim_responses_max: 64,
         }
     }

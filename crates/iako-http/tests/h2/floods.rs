@@ -279,8 +279,35 @@ fn servers_may_refuse_as_many_streams_as_they_like() {
 fn tiny_frames_that_are_not_read() {
     let mut end = server();
     end.receive(&(1..201).step_by(2).flat_map(post).collect::<Vec<_>>());
-    let (count, error) = taken(&mut end, 100_000, |round| data(1 + 2 * (round % 100), 0, b"x"));
-    assert_eq!((count, error), (32_768, flood(FloodKind::TinyFrames)));
+    let (count, error) = taken(&mut end, 300_000, |round| data(1 + 2 * (round % 100), 0, b"x"));
+    assert_eq!((count, error), (262_144, flood(FloodKind::TinyFrames)));
+    assert_eq!(end.connection.streams(), 0);
+}
+
+#[test]
+fn tiny_frames_of_a_server_cost_the_stream_that_has_most_of_them() {
+    let limits = H2Limits { tiny_frames_max: 100, ..H2Limits::default() };
+    let mut end = End::client(limits, &[]);
+    let head = request(iako_http::Method::Get, iako_http::BodyLength::Empty);
+    for _ in 0..2 {
+        let stream = open(&mut end.connection, &head, Ends::Here).unwrap();
+        end.receive(&headers(stream.number(), 0, &[(":status", "200")]));
+    }
+    end.receive(&data(1, 0, b"x").repeat(60));
+    assert_eq!(end.receive(&data(3, 0, b"x").repeat(40)).len(), 40);
+    let events = end.receive(&data(3, 0, b"x").repeat(2));
+    let [
+        Event::Data { .. },
+        Event::Reset { stream, code: ErrorCode::ENHANCE_YOUR_CALM, .. },
+        Event::Data { .. },
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!(stream.number(), 1);
+    assert_eq!(end.receive(&data(3, 0, b"x").repeat(50)).len(), 50);
+    let events = end.receive(&data(3, 0, b"x").repeat(20));
+    assert!(matches!(events.last(), Some(Event::Reset { .. })), "{events:?}");
     assert_eq!(end.connection.streams(), 0);
 }
 

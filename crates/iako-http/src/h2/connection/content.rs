@@ -111,11 +111,28 @@ impl Connection {
         }
         if length < TINY_BYTES && !ends.here() {
             stream.tiny += 1;
-            self.counts.tiny(&self.limits)?;
         }
         stream.window.hold(length);
         self.held = self.held.saturating_add(length);
+        if length < TINY_BYTES && !ends.here() {
+            self.count_tiny()?;
+        }
         Ok(None)
+    }
+
+    /// One more tiny frame. A server's connection carries the requests of many clients, so that not all
+    /// of them pay for the one that does not read.
+    fn count_tiny(&mut self) -> Result<(), ConnectionError> {
+        let Err(flood) = self.counts.tiny(&self.limits) else { return Ok(()) };
+        if self.is_server() {
+            return Err(flood.into());
+        }
+        let worst = self.streams.iter_mut().max_by_key(|stream| stream.tiny).map(|worst| worst.id);
+        if let Some(worst) = worst {
+            let event = self.refuse(worst, Violation::TinyFrames)?;
+            self.events.push_back(event);
+        }
+        Ok(())
     }
 
     /// Takes as much of a DATA frame's content as has come.
