@@ -75,8 +75,8 @@ fn rfc_8441_section_4_extended_connect_is_taken_when_it_was_offered() {
 }
 
 #[test]
-fn section_6_5_2_frames_of_ours_are_no_longer_than_the_peer_takes() {
-    for (told, longest) in [(16_384, 16_384), (20_000, 20_000), (1 << 20, 64 << 10)] {
+fn section_6_5_2_content_goes_out_in_frames_that_every_peer_takes() {
+    for told in [16_384, 20_000, 1 << 20] {
         let mut end = End::greeted_server(H2Limits::default(), &[(4, 1 << 20), (5, told)]);
         end.receive(&window_update(0, 1 << 20));
         let events = end.receive(&get(1));
@@ -84,7 +84,7 @@ fn section_6_5_2_frames_of_ours_are_no_longer_than_the_peer_takes() {
         respond(&mut end.connection, *stream, 200, Ends::Later);
         end.connection.data(*stream, content(200_000, 1), Ends::Here);
         let lengths = end.sent().into_iter().skip(1).map(|frame| frame.payload.len());
-        assert_eq!(lengths.clone().max(), Some(longest));
+        assert_eq!(lengths.clone().max(), Some(16_384));
         assert_eq!(lengths.sum::<usize>(), 200_000);
     }
 }

@@ -6,10 +6,8 @@ use super::{Connection, StreamId};
 use crate::h2::event::Event;
 use crate::h2::frame::{FrameHeader, flag, kind};
 use crate::h2::output::Class;
+use crate::h2::settings::FRAME_BYTES_DEFAULT;
 use crate::h2::streams::Ending;
-
-/// Longest DATA frame of ours, when the peer takes longer ones: others wait for their turn as long.
-const FRAME_BYTES_MAX: u32 = 64 * 1024;
 
 /// What became of a stream that was to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +72,9 @@ impl Connection {
         let position = self.output.position();
         let Some(stream) = self.streams.get_mut(id) else { return Sent::Nothing };
         let window = stream.send_window.min(self.send_window);
-        let most = self.settings.frame_bytes_max.min(FRAME_BYTES_MAX);
+        // No longer, also when the peer takes longer ones: others wait for their turn as long, and what
+        // a peer may send for each of our frames is counted by Envoy's measure.
+        let most = self.settings.frame_bytes_max.min(FRAME_BYTES_DEFAULT);
         let allowed = u32::try_from(window.min(most.into())).unwrap_or(0) as usize;
         let length = stream.queued.min(allowed);
         if length == 0 {
