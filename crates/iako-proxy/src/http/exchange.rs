@@ -85,18 +85,23 @@ type Early = Result<Reply, Failure>;
 /// A request that was read, counted and put in order.
 #[derive(Debug)]
 pub(crate) struct Begun<'e> {
-    exchange: Box<Exchange<'e>>,
+    exchange: Exchange<'e>,
     early: Option<Box<Early>>,
 }
 
 impl Begun<'_> {
     /// Serves the request: by the time this ends, the client has its response, or is gone.
-    pub(crate) async fn serve(mut self, downstream: &mut Downstream<'_>) {
-        match self.early {
-            None => self.exchange.run(downstream).await,
-            Some(early) => Box::pin(self.exchange.run_early(*early, downstream)).await,
+    ///
+    /// The future holds the whole way of a request, so that a request is one allocation; what only
+    /// some requests need is in boxes of its own.
+    pub(crate) fn serve(mut self, downstream: &mut Downstream<'_>) -> impl Future<Output = ()> {
+        async move {
+            match self.early.take() {
+                None => self.exchange.run(downstream).await,
+                Some(early) => Box::pin(self.exchange.run_early(*early, downstream)).await,
+            }
+            self.exchange.finish();
         }
-        self.exchange.finish();
     }
 }
 
@@ -137,7 +142,7 @@ pub(crate) fn begin<'e>(
         response_edits: ResponseEdits::default(),
         annotations: Vec::new(),
     };
-    Begun { exchange: Box::new(exchange), early }
+    Begun { exchange, early }
 }
 
 impl Exchange<'_> {
@@ -326,7 +331,7 @@ impl Exchange<'_> {
         };
         let reply = match &route.route.action {
             Action::Forward(action) => {
-                return Box::pin(self.forward(&route, action, downstream)).await;
+                return self.forward(&route, action, downstream).await;
             }
             Action::Redirect(redirect) => {
                 self.service.stats.redirect.inc();

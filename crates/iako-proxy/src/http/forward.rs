@@ -261,7 +261,7 @@ impl Exchange<'_> {
             self.record.attempts += 1;
             self.tell_attempt(route, plan);
             let excluded = retry.as_deref().map_or(&[][..], RetryState::excluded);
-            let tried = Box::pin(self.attempt(plan, excluded, downstream)).await;
+            let tried = self.attempt(plan, excluded, downstream).await;
             drop(place.take());
             let Some(state) = retry.as_deref_mut() else {
                 return tried.map_err(TryFailure::into_failure);

@@ -116,7 +116,7 @@ fn write_value(value: Value<'_>, bytes_max: Option<usize>, escape: Escape, out: 
     match value {
         Value::Bytes(bytes) => {
             let bytes = bytes.get(..limit(bytes.len())).unwrap_or_default();
-            if bytes.iter().all(|byte| is_plain(*byte)) {
+            if all_plain(bytes) {
                 return out.extend_from_slice(bytes);
             }
             for chunk in bytes.utf8_chunks() {
@@ -181,8 +181,29 @@ const fn is_plain(byte: u8) -> bool {
     matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\'
 }
 
+/// Whether all bytes are plain, eight at a step: most of a line is text that needs no escapes.
+fn all_plain(bytes: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES * 0x80;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let word = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        let low = word.wrapping_sub(ONES * 0x20) & HIGHS;
+        let strange = zero(word ^ (ONES * 0x7f))
+            | zero(word ^ (ONES * u64::from(b'"')))
+            | zero(word ^ (ONES * u64::from(b'\\')));
+        (low | strange | (word & HIGHS)) == 0
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    match bytes.last_chunk::<8>() {
+        // The last step reaches back into what was looked at.
+        Some(last) => words.iter().all(word) && (rest.is_empty() || word(last)),
+        None => rest.iter().all(|byte| is_plain(*byte)),
+    }
+}
+
 fn write_text(text: &str, escape: Escape, out: &mut Vec<u8>) {
-    if text.bytes().all(is_plain) {
+    if all_plain(text.as_bytes()) {
         return out.extend_from_slice(text.as_bytes());
     }
     for byte in text.bytes() {
@@ -202,4 +223,22 @@ fn write_strange(byte: u8, escape: Escape, out: &mut Vec<u8>) {
         (_, Escape::Line) => write!(out, "\\x{byte:02x}"),
     };
     debug_assert!(written.is_ok(), "a Vec takes every byte");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_is_what_each_of_its_bytes_is() {
+        for byte in 0..=255 {
+            for length in [1, 7, 8, 9, 19] {
+                for place in 0..length {
+                    let mut text = vec![b'x'; length];
+                    text[place] = byte;
+                    assert_eq!(all_plain(&text), is_plain(byte), "{byte} at {place} of {length}");
+                }
+            }
+        }
+    }
 }
