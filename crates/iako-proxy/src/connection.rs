@@ -120,7 +120,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, snapshot: Arc<ProxySnapshot>, arri
         Terminal::Http(service) => {
             Box::pin(http::serve_connection(worker, downstream, service)).await;
         }
-        Terminal::Tcp(service) => tcp::exchange::serve(worker, downstream, service).await,
+        // Boxed: a connection of HTTP does not hold the room of this.
+        Terminal::Tcp(service) => {
+            Box::pin(tcp::exchange::serve(worker, downstream, service)).await;
+        }
     }
 }
 

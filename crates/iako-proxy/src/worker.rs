@@ -10,7 +10,7 @@ use std::{
 };
 
 use iako_rt::{LocalScope, Rng};
-use iako_telemetry::{WorkerMetrics, bind_worker};
+use iako_telemetry::{Principal, WorkerMetrics, WorkloadLabels, bind_worker};
 use iako_types::Percent;
 use tokio::{
     runtime::{Builder, LocalOptions},
@@ -58,10 +58,19 @@ pub(crate) struct Worker {
     pub(crate) pools: Pools,
     /// Tasks of this worker: one a connection.
     pub(crate) scope: LocalScope,
+    /// Labels of whoever is not known.
+    pub(crate) unknown: Unknown,
     rng: RefCell<Rng>,
     /// Timers that were armed and wait for their next user.
     timers: RefCell<Vec<Timer>>,
     scratch: RefCell<Box<[u8]>>,
+}
+
+/// Labels of whoever is not known.
+#[derive(Debug)]
+pub(crate) struct Unknown {
+    pub(crate) workload: WorkloadLabels,
+    pub(crate) principal: Principal,
 }
 
 impl Worker {
@@ -70,6 +79,10 @@ impl Worker {
             metrics: shared.metrics.worker(),
             pools: Pools::default(),
             scope: LocalScope::new(),
+            unknown: Unknown {
+                workload: WorkloadLabels::unknown(),
+                principal: Principal::unknown(),
+            },
             rng: RefCell::new(Rng::from_system()),
             timers: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),

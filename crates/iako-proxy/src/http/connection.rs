@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use iako_http::FieldValue;
 use iako_proxy_config::{ClientCertDetails, Direction, ForwardClientCert};
-use iako_telemetry::{Principal, WorkloadLabels};
+use iako_telemetry::Principal;
 use iako_traffic::{ClientCertHeader, ConnectionInfo};
 
 use super::service::HttpService;
@@ -30,7 +30,6 @@ pub(crate) struct HttpConnection {
     pub(crate) client_principal: Principal,
     /// As whom we proved ourselves to it.
     pub(crate) own_principal: Principal,
-    pub(crate) unknown: Unknown,
     /// The settings that were present last.
     service: RefCell<Arc<HttpService>>,
     /// The snapshot that they are of.
@@ -70,13 +69,6 @@ impl ToldClientCert {
     }
 }
 
-/// Labels of whoever is not known.
-#[derive(Debug)]
-pub(crate) struct Unknown {
-    pub(crate) workload: WorkloadLabels,
-    pub(crate) principal: Principal,
-}
-
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
 impl HttpConnection {
@@ -99,10 +91,6 @@ impl HttpConnection {
             id: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
             client_principal: Principal::new(client.map_or("", String::as_str)),
             own_principal: Principal::new(own.map_or("", String::as_str)),
-            unknown: Unknown {
-                workload: WorkloadLabels::unknown(),
-                principal: Principal::unknown(),
-            },
             service: RefCell::new(service),
             seen: Cell::new(u64::MAX),
             told: RefCell::new(None),

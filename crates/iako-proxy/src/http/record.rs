@@ -231,7 +231,7 @@ fn count(
     duration: Duration,
 ) {
     let own = &connection.worker.shared.node.labels;
-    let unknown = &connection.unknown;
+    let unknown = &connection.worker.unknown;
     let inbound = connection.direction == Direction::Inbound;
     let told;
     let host_service;

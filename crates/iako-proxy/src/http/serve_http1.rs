@@ -44,11 +44,11 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
                 break;
             }
             Next::Broken(error) => {
-                refuse(connection, &mut side, error).await;
+                Box::pin(refuse(connection, &mut side, error)).await;
                 break;
             }
             Next::SlowHead => {
-                answer(connection, &mut side, header_timeout()).await;
+                Box::pin(answer(connection, &mut side, header_timeout())).await;
                 break;
             }
             Next::End => return,
@@ -79,7 +79,7 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
             break;
         }
     }
-    close(connection, side).await;
+    Box::pin(close(connection, side)).await;
 }
 
 /// Whether the protocol of the connection was guessed by its first bytes.
