@@ -55,7 +55,6 @@ fn view_of<'a>(request: &httparse::Request<'_, 'a>) -> View<'a> {
             .iter()
             .map(|header| (header.name.as_bytes(), header.value))
             .collect(),
-        ended: true,
     }
 }
 
@@ -138,7 +137,6 @@ pub(crate) fn judge_http2(input: &[u8]) -> bool {
                 method: first(b":method").map_or(&b""[..], |field| field.1),
                 target: first(b":path").map(|field| field.1),
                 fields: fields.clone(),
-                ended: ends.here(),
             };
             assert!(is_named(&view), "we refuse and name no difference: {error:?} {view:?}");
         }
