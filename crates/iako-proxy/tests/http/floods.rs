@@ -187,7 +187,8 @@ async fn a_body_that_never_ends_is_given_up_and_its_neighbour_served() {
     assert_eq!(client.answer().await, (408, b"request timeout".to_vec()));
 }
 
-// Frames of one octet while nothing is read: the request waits in a delay.
+// Frames of one octet while nothing is read: the requests wait in a delay. A stream's window takes
+// 65,535 of them, the connection 262,144.
 #[tokio::test]
 async fn tiny_frames_that_nobody_takes_are_bounded() {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
@@ -197,11 +198,13 @@ async fn tiny_frames_that_nobody_takes_are_bounded() {
     let settings = json!({"filters": [fault]});
     let bench = Bench::start(everywhere(), &[("be", &backend)], settings).await;
     let mut client = Client::greeted(&bench, &[]).await;
-    client.post(1, "/", &[]).await;
-    let many = frame(DATA, 0, 1, b"x").repeat(1000);
-    for _ in 0..60 {
-        if !client.try_send(&many).await {
-            break;
+    'flood: for stream in [1, 3, 5, 7, 9] {
+        client.post(stream, "/", &[]).await;
+        let many = frame(DATA, 0, stream, b"x").repeat(1000);
+        for _ in 0..60 {
+            if !client.try_send(&many).await {
+                break 'flood;
+            }
         }
     }
     let counted = bench.stat_is("http2.inbound_tiny_frames_flood", 1);
