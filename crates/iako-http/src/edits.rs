@@ -6,6 +6,7 @@ use crate::field::{Field, FieldName, FieldValue, NameRef, Sensitivity};
 use crate::head::{Fields, RequestHead, ResponseHead, Scheme};
 use crate::known::{Known, KnownSet};
 use crate::method::Method;
+use crate::spare::{self, Spares};
 
 /// Changes to fields, each as if made after the ones before it.
 ///
@@ -26,6 +27,23 @@ struct Addition {
     value: FieldValue,
     /// Whether it counts only when the head has no field of that name.
     if_absent: bool,
+}
+
+/// A proxy adds about ten fields; growing to that by doubling would move them thrice.
+const ADDED_USUAL: usize = 12;
+
+thread_local! {
+    static SPARES: Spares<Addition> = const { Spares::new(Vec::new()) };
+}
+
+impl Drop for HeaderEdits {
+    fn drop(&mut self) {
+        if self.added.capacity() > 0 {
+            let added = std::mem::take(&mut self.added);
+            // A thread that ends keeps nothing.
+            let _ended = SPARES.try_with(|spares| spare::keep(spares, added, ADDED_USUAL));
+        }
+    }
 }
 
 impl HeaderEdits {
@@ -160,8 +178,7 @@ impl HeaderEdits {
             self.added_known.insert(known);
         }
         if self.added.capacity() == 0 {
-            // A proxy adds about ten fields; growing to that by doubling would move them thrice.
-            self.added.reserve(12);
+            self.added = SPARES.with(|spares| spare::take(spares, ADDED_USUAL));
         }
         self.added.push(addition);
     }

@@ -44,6 +44,7 @@ mod method;
 mod parse;
 mod scan;
 mod section;
+mod spare;
 mod websocket;
 
 pub use body::{BodyDecoder, BodyEvent};

@@ -3,6 +3,7 @@
 use crate::error::ParseError;
 use crate::known::Known;
 use crate::limits::{Limits, Underscores};
+use crate::spare::{self, Spares};
 
 /// For every byte its lower-case letter when it may stand in a name, else 0 (RFC 9110 `tchar`).
 const NAME: [u8; 256] = {
@@ -196,9 +197,22 @@ const ENTRIES_USUAL: usize = 16;
 /// Adds a field.
 pub(crate) fn push_entry(entries: &mut Entries, entry: Entry) {
     if entries.capacity() == 0 {
-        entries.reserve(ENTRIES_USUAL);
+        *entries = SPARES.with(|spares| spare::take(spares, ENTRIES_USUAL));
     }
     entries.push(entry);
+}
+
+/// Keeps the room of fields that are not needed any more.
+pub(crate) fn keep_entries(entries: &mut Entries) {
+    if entries.capacity() > 0 {
+        let entries = std::mem::take(entries);
+        // A thread that ends keeps nothing.
+        let _ended = SPARES.try_with(|spares| spare::keep(spares, entries, ENTRIES_USUAL));
+    }
+}
+
+thread_local! {
+    static SPARES: Spares<Entry> = const { Spares::new(Vec::new()) };
 }
 
 /// Which block is read: it decides whether a start line comes first and what an overflow is called.

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::field::{Field, NameRef, Sensitivity};
 use crate::known::{Known, KnownSet};
-use crate::scan::{Entries, Entry, Span, Travels, narrow, push_entry};
+use crate::scan::{Entries, Entry, Span, Travels, keep_entries, narrow, push_entry};
 
 /// The fields of a head or of trailers, in the order in which they came.
 ///
@@ -16,6 +16,12 @@ pub struct Fields {
     pub(crate) original: Option<Bytes>,
     pub(crate) present: KnownSet,
     pub(crate) entries: Entries,
+}
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        keep_entries(&mut self.entries);
+    }
 }
 
 impl Fields {
