@@ -32,6 +32,10 @@ pub fn normalize_target(settings: &HttpConnectionManager, target: &str) -> Norma
         return NormalizedTarget::Refuse;
     }
     let (path, query) = cut_query(target);
+    // A decoded NUL ends the path for who reads it in C.
+    if settings.normalize_path && path.contains("%00") {
+        return NormalizedTarget::Refuse;
+    }
     // Neither `*` (OPTIONS) nor an empty target (CONNECT) is a path.
     if !path.starts_with('/') {
         return NormalizedTarget::Keep;

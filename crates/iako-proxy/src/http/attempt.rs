@@ -212,7 +212,12 @@ impl Exchange<'_> {
         }
         let is_safe = match end {
             End::Refused => true,
-            End::Reset => !written || (plan.idempotent && lease.upstream.is_reused()),
+            // Closed, without a word about this request: a server that reset it, or answered
+            // nonsense, has seen it.
+            End::Reset => {
+                let is_closed = matches!(failure, Failure::Upstream(UpstreamError::Closed(_)));
+                !written || (is_closed && plan.idempotent && lease.upstream.is_reused())
+            }
             End::ConnectFailed | End::Timeout => false,
         };
         is_safe && self.upload.can_repeat()
@@ -333,15 +338,11 @@ impl Exchange<'_> {
                 Poll::Ready(Err(PumpError::Downstream(error))) => {
                     return Poll::Ready(Err(TryFailure::Final(Failure::Client(error))));
                 }
-                // The server may have answered before it stopped reading.
-                Poll::Ready(Err(PumpError::Upstream(
-                    UpstreamError::Closed(_) | UpstreamError::Reset(_),
-                ))) => {
-                    self.upload.fail();
-                }
-                Poll::Ready(Err(PumpError::Upstream(error))) => {
+                Poll::Ready(Err(PumpError::Upstream(error @ UpstreamError::Length(_)))) => {
                     return Poll::Ready(Err(lost(error, upstream)));
                 }
+                // The server may have answered before it stopped reading.
+                Poll::Ready(Err(PumpError::Upstream(_))) => self.upload.fail(),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
             if self.upload.bytes != before {

@@ -338,6 +338,7 @@ impl Exchange<'_> {
                 let view = self.request.view();
                 let facts = self.request.facts(&view, &self.connection.info);
                 let location = route.redirect_location(redirect, &facts.head);
+                self.request.note_redirect(redirect, &location);
                 Reply::new(redirect.status, "direct_response")
                     .with_field(Known::Location, FieldValue::sanitized(location))
             }

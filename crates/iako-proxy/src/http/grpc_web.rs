@@ -40,7 +40,7 @@ impl WebCall {
         fields.set(Known::Te, value("trailers"));
         fields.remove(Known::ContentLength);
         if let Ok(name) = iako_http::FieldName::parse(b"grpc-accept-encoding") {
-            fields.set(name, value("identity,deflate,gzip"));
+            fields.set(name, value("identity"));
         }
         Some(Self { request, response: accept.unwrap_or(Coding::Binary) })
     }
@@ -70,7 +70,7 @@ pub(crate) fn trailers_frame(trailers: Option<&Fields>) -> Bytes {
             continue;
         }
         text.put_slice(field.name);
-        text.put_slice(b": ");
+        text.put_slice(b":");
         text.put_slice(field.value);
         text.put_slice(b"\r\n");
     }

@@ -158,7 +158,7 @@ fn clean(manager: &HttpConnectionManager, request: &mut Request, address: &Clien
         edits.fields.set(Known::XEnvoyExternalAddress, client);
     }
     // `100 Continue` is answered here, unless the server is asked.
-    if !manager.proxy_100_continue && sent.contains(Known::Expect) {
+    if !manager.proxy_100_continue && head.expects_continue() {
         edits.fields.remove(Known::Expect);
     }
 }
@@ -238,6 +238,15 @@ fn normalize(
     manager: &HttpConnectionManager,
     mut request: Box<Request>,
 ) -> Prepared {
+    let method = request.head.method();
+    if *method != Method::Connect && !request.path().starts_with('/') {
+        // Such as `*`: no route is meant for it.
+        return Prepared::Reply(request, Reply::new(404, "absolute_path_rejected"));
+    }
+    if method.as_str() == "QUERY" && request.get(Known::ContentType).is_none() {
+        let reply = Reply { closes: true, ..Reply::new(400, "query_missing_content_type") };
+        return Prepared::Reply(request, reply);
+    }
     let port = connection.info.local.port();
     if let Some(host) = stripped_host(manager.strip_port, request.authority(), port) {
         request.edits.authority = Some(host.into());

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use iako_http::{ResponseEdits, ResponseHead, Version};
 use iako_proxy_config::{Direction, EndpointAddress, WorkloadLabel};
+use iako_rt::clock;
 use iako_telemetry::headers::NoHeaders;
 use iako_telemetry::labels::UNKNOWN;
 use iako_telemetry::{
     AccessRecord, HeaderLookup, HttpOutcome, Labels, Reporter, RequestProtocol, RequestSample,
-    ResponseFlags, SecurityPolicy, ServiceLabels, WorkloadLabels,
+    ResponseFlag, ResponseFlags, SecurityPolicy, ServiceLabels, WorkloadLabels,
 };
 use iako_traffic::Balancer;
 
@@ -156,6 +157,41 @@ pub(crate) fn finish(
     };
     for log in &service.access_log {
         log.log(&access, facts);
+    }
+}
+
+/// What there is to say about a request that was refused before it was one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused<'a> {
+    pub(crate) version: Version,
+    /// What it was answered with, if anything.
+    pub(crate) status: Option<u16>,
+    /// Envoy's response code details.
+    pub(crate) details: &'a str,
+    pub(crate) flag: Option<ResponseFlag>,
+    /// Content of the answer.
+    pub(crate) bytes: u64,
+}
+
+/// Writes the log line of a request whose head was no head.
+pub(crate) fn refused(connection: &HttpConnection, service: &HttpService, refused: &Refused<'_>) {
+    let mut record = AccessRecord::new(clock::wall());
+    record.request_headers = &NoHeaders;
+    record.protocol = Some(refused.version.as_str());
+    record.response_code = refused.status;
+    record.response_code_details = Some(refused.details);
+    if let Some(flag) = refused.flag {
+        record.flags.insert(flag);
+    }
+    record.bytes_sent = refused.bytes;
+    record.duration = Some(Duration::ZERO);
+    record.downstream.local_address = Some(connection.info.original_destination);
+    record.downstream.remote_address = Some(connection.info.remote);
+    record.downstream.direct_remote_address = Some(connection.info.direct_remote);
+    record.downstream.connection_id = Some(connection.id);
+    let facts = FilterFacts { draw: connection.draw(), ..FilterFacts::default() };
+    for log in &service.access_log {
+        log.log(&record, facts);
     }
 }
 

@@ -70,7 +70,7 @@ impl Exchange<'_> {
         let length = body.len() as u64;
         let is_head = *self.request.head.method() == Method::Head;
         let content = match length {
-            _ if is_head => Content::Described(Some(length)),
+            _ if is_head => Content::Described((length > 0).then_some(length)),
             0 => Content::None,
             length => Content::Exact(length),
         };
@@ -88,7 +88,7 @@ impl Exchange<'_> {
         self.flush(downstream).await
     }
 
-    async fn flush(&mut self, downstream: &mut Downstream<'_>) -> Result<(), Failure> {
+    pub(super) async fn flush(&mut self, downstream: &mut Downstream<'_>) -> Result<(), Failure> {
         poll_fn(|context| {
             if let Poll::Ready(flushed) = downstream.poll_flush(context) {
                 return Poll::Ready(flushed.map_err(Failure::Client));

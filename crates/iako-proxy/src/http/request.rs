@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use iako_http::{Known, NameRef, RequestEdits, RequestHead, ResponseEdits, ResponseHead, Scheme};
+use iako_http::{
+    FieldValue, Known, NameRef, RequestEdits, RequestHead, ResponseEdits, ResponseHead, Scheme,
+};
+use iako_proxy_config::{Redirect, RedirectPath};
 use iako_telemetry::HeaderLookup;
 use iako_traffic::{ConnectionInfo, Headers, Metadata, RequestFacts};
 
@@ -46,6 +49,19 @@ impl Request {
     /// Path and query after the changes.
     pub(crate) fn path(&self) -> &str {
         self.edits.path(&self.head)
+    }
+
+    /// Logs tell a rewritten path of redirects too, as Envoy's do.
+    pub(crate) fn note_redirect(&mut self, redirect: &Redirect, location: &str) {
+        let rewrites =
+            matches!(redirect.path, Some(RedirectPath::Prefix(_) | RedirectPath::Regex { .. }));
+        let after_scheme = location.split_once("://").map_or(location, |(_, rest)| rest);
+        if let Some(at) = after_scheme.find('/').filter(|_| rewrites) {
+            let path = after_scheme.split_at(at).1;
+            let original = FieldValue::sanitized(self.path().to_owned());
+            self.edits.fields.set(Known::XEnvoyOriginalPath, original);
+            self.edits.path = Some(path.into());
+        }
     }
 
     /// Whether this is a gRPC request.

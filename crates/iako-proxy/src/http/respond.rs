@@ -4,11 +4,12 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use iako_http::{BodyLength, FieldValue, Known, Method, ResponseEdits, ResponseHead, Version};
+use iako_telemetry::ResponseFlag;
 use iako_traffic::RouteMatchResult;
 
 use super::downstream::{Content, Downstream};
 use super::exchange::Exchange;
-use super::failure::Failure;
+use super::failure::{Failure, Side};
 use super::filters::FilterKind;
 use super::headers::finish_response;
 use super::mutations;
@@ -29,12 +30,13 @@ impl Exchange<'_> {
         self.upload.forget();
         let is_tunnel = head.length() == BodyLength::Tunnel
             || (self.wants_tunnel() && head.version() == Version::Http2 && head.status() == 200);
-        let details = match (is_tunnel, self.wants_tunnel()) {
-            (false, true) if *self.request.head.method() != Method::Connect => {
-                "websocket_handshake_unsuccessful"
-            }
-            _ => "via_upstream",
-        };
+        // A server that answers an upgrade as if there had been none has not understood it.
+        let is_misunderstood = !is_tunnel
+            && self.wants_tunnel()
+            && head.status() == 200
+            && *self.request.head.method() != Method::Connect;
+        let details =
+            if is_misunderstood { "websocket_handshake_unsuccessful" } else { "via_upstream" };
         self.record.details = details.into();
         if is_tunnel {
             self.upload = Upload::new(Repeatable::No);
@@ -44,6 +46,9 @@ impl Exchange<'_> {
             lease.upstream.send_end(None).map_err(Failure::Upstream)?;
         }
         self.change_response(route, &head);
+        if is_misunderstood {
+            return self.send_without_content(head, downstream).await;
+        }
         if is_tunnel && self.switches_protocols(&head) {
             self.response_edits.status = Some(101);
         }
@@ -51,7 +56,7 @@ impl Exchange<'_> {
         let sent = downstream.send_head(&head, &self.response_edits, content);
         self.response = Some(head);
         sent.map_err(Failure::Client)?;
-        let mut relay = Relay { uploaded: false, downloaded: false, is_tunnel };
+        let mut relay = Relay { is_tunnel, ..Relay::default() };
         let relayed = poll_fn(|context| {
             self.poll_relay(context, &mut relay, &mut lease.upstream, downstream)
         })
@@ -62,6 +67,9 @@ impl Exchange<'_> {
             }
             return Err(failure);
         }
+        if is_tunnel {
+            self.note_tunnel_end(relay.ended_by, lease, downstream);
+        }
         if let Downstream::Http2(stream) = downstream {
             stream.refuse_rest();
         }
@@ -71,6 +79,42 @@ impl Exchange<'_> {
             stream.cancel();
         }
         Ok(())
+    }
+
+    /// Sends a head, and nothing of what the server has sent behind it.
+    async fn send_without_content(
+        &mut self,
+        head: ResponseHead,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<(), Failure> {
+        self.response_edits.fields.remove(Known::ContentType);
+        let sent = downstream.send_head(&head, &self.response_edits, Content::None);
+        self.response = Some(head);
+        sent.map_err(Failure::Client)?;
+        downstream.send_end(None).map_err(Failure::Client)?;
+        self.flush(downstream).await
+    }
+
+    /// Writes down who ended a tunnel first. HTTP/1 has no other end of one than that of its
+    /// connection.
+    fn note_tunnel_end(
+        &mut self,
+        ended_by: Option<Side>,
+        lease: &Lease,
+        downstream: &Downstream<'_>,
+    ) {
+        let (flag, details) = match (ended_by, downstream, &lease.upstream) {
+            (Some(Side::Downstream), Downstream::Http1(_), _) => {
+                (ResponseFlag::DownstreamConnectionTermination, "downstream_remote_disconnect")
+            }
+            (Some(Side::Upstream), _, Upstream::Http1(_)) => (
+                ResponseFlag::UpstreamConnectionTermination,
+                "upstream_reset_after_response_started{connection_termination}",
+            ),
+            _ => return,
+        };
+        self.record.flags.insert(flag);
+        self.record.details = details.into();
     }
 
     /// Whether the client hears 101 where the server said 200: HTTP/2 has no 101 (RFC 8441 §5).
@@ -99,8 +143,11 @@ impl Exchange<'_> {
                 step.tell_client(self.record.source.as_ref(), fields);
             }
         }
-        if !self.suppresses_envoy_headers() {
-            let since = self.record.request_at.unwrap_or(self.record.start);
+        // Only once the request is whole: of a tunnel it never is.
+        if !self.suppresses_envoy_headers()
+            && !self.wants_tunnel()
+            && let Some(since) = self.record.request_at
+        {
             let took = self.now.saturating_duration_since(since).as_millis();
             let took = FieldValue::from(u64::try_from(took).unwrap_or(u64::MAX));
             self.response_edits.fields.set(Known::XEnvoyUpstreamServiceTime, took);
@@ -160,7 +207,10 @@ impl Exchange<'_> {
         if !relay.uploaded {
             match self.upload.poll(context, downstream, upstream) {
                 // When the server takes no more, its response tells what it thinks of the rest.
-                Poll::Ready(Ok(()) | Err(PumpError::Upstream(_))) => relay.uploaded = true,
+                Poll::Ready(Ok(()) | Err(PumpError::Upstream(_))) => {
+                    relay.uploaded = true;
+                    relay.ended_by.get_or_insert(Side::Downstream);
+                }
                 Poll::Ready(Err(PumpError::Downstream(error))) => {
                     return Poll::Ready(Err(Failure::Client(error)));
                 }
@@ -169,7 +219,10 @@ impl Exchange<'_> {
         }
         if !relay.downloaded {
             match self.download.poll(context, upstream, downstream) {
-                Poll::Ready(Ok(())) => relay.downloaded = true,
+                Poll::Ready(Ok(())) => {
+                    relay.downloaded = true;
+                    relay.ended_by.get_or_insert(Side::Upstream);
+                }
                 Poll::Ready(Err(PumpError::Upstream(error))) => {
                     return Poll::Ready(Err(Failure::BrokenOff(error)));
                 }
@@ -196,8 +249,11 @@ impl Exchange<'_> {
 }
 
 /// How far a relay is.
+#[derive(Debug, Default)]
 struct Relay {
     uploaded: bool,
     downloaded: bool,
     is_tunnel: bool,
+    /// Who had nothing more to say first.
+    ended_by: Option<Side>,
 }

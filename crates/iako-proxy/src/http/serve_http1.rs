@@ -12,8 +12,7 @@ use iako_http::{
 };
 use iako_proxy_config::CodecType;
 use iako_rt::clock;
-use iako_telemetry::headers::NoHeaders;
-use iako_telemetry::{AccessRecord, ResponseFlag};
+use iako_telemetry::ResponseFlag;
 
 use super::connection::HttpConnection;
 use super::downstream::h1::Http1Downstream;
@@ -21,10 +20,10 @@ use super::downstream::{Content, Downstream, DownstreamError};
 use super::error_response::{self, Reply};
 use super::exchange::{Moment, begin};
 use super::h2c;
+use super::record::{self, Refused};
 use super::serve_http2::{self, Upgraded};
 use super::service::HttpService;
 use super::timer::Timer;
-use crate::access_log::FilterFacts;
 use crate::transport::Stream;
 
 /// Serves an HTTP/1 connection until either side ends it.
@@ -44,11 +43,16 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
                 break;
             }
             Next::Broken(error) => {
-                Box::pin(refuse(connection, &mut side, error)).await;
+                connection.last_service().stats.cx_protocol_error.inc();
+                // Envoy's codec sees nothing wrong with a head that only lacks `Host`.
+                let flag = (error != ParseError::MissingHost)
+                    .then_some(ResponseFlag::DownstreamProtocolError);
+                let reply = error_response::protocol(error);
+                Box::pin(refuse(connection, &mut side, reply, flag)).await;
                 break;
             }
             Next::SlowHead => {
-                Box::pin(answer(connection, &mut side, header_timeout())).await;
+                Box::pin(refuse(connection, &mut side, header_timeout(), None)).await;
                 break;
             }
             Next::End => return,
@@ -68,8 +72,8 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
         if worn || connection.chain.drain.is_draining() {
             side.close_after_response();
         }
-        if manager.proxy_100_continue {
-            side.leave_continue_to_server();
+        if !manager.proxy_100_continue {
+            side.tell_continue();
         }
         // Boxed: a connection that waits for its next request does not hold the room of one.
         let moment = Moment::of(connection);
@@ -157,29 +161,19 @@ fn header_timeout() -> Reply {
     Reply::new(408, "request_header_timeout").with_body("request header timeout")
 }
 
-/// Answers what is no HTTP, and writes it down: nothing is known of the request itself.
-async fn refuse(connection: &HttpConnection, side: &mut Http1Downstream, error: ParseError) {
+/// Answers what is no whole request, and writes it down: nothing is known of the request itself.
+async fn refuse(
+    connection: &HttpConnection,
+    side: &mut Http1Downstream,
+    reply: Reply,
+    flag: Option<ResponseFlag>,
+) {
     let service = connection.last_service();
-    service.stats.cx_protocol_error.inc();
-    let reply = error_response::protocol(error);
     let (status, details, bytes) = (reply.status, reply.details.clone(), reply.body.len() as u64);
     answer(connection, side, reply).await;
-    let mut record = AccessRecord::new(clock::wall());
-    record.request_headers = &NoHeaders;
-    record.protocol = Some(Version::Http11.as_str());
-    record.response_code = Some(status);
-    record.response_code_details = Some(&details);
-    record.flags.insert(ResponseFlag::DownstreamProtocolError);
-    record.bytes_sent = bytes;
-    record.duration = Some(std::time::Duration::ZERO);
-    record.downstream.local_address = Some(connection.info.original_destination);
-    record.downstream.remote_address = Some(connection.info.remote);
-    record.downstream.direct_remote_address = Some(connection.info.direct_remote);
-    record.downstream.connection_id = Some(connection.id);
-    let facts = FilterFacts { draw: connection.draw(), ..FilterFacts::default() };
-    for log in &service.access_log {
-        log.log(&record, facts);
-    }
+    let refused =
+        Refused { version: Version::Http11, status: Some(status), details: &details, flag, bytes };
+    record::refused(connection, &service, &refused);
 }
 
 /// Sends a reply on a connection that has no request, and that ends with it.

@@ -8,14 +8,16 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use iako_http::RequestHead;
 use iako_http::h2::{Connection, ConnectionError, Ends, ErrorCode, Event, Shutdown, StreamId};
+use iako_http::{RequestHead, Version};
 use iako_rt::{clock, spawn_detached};
+use iako_telemetry::ResponseFlag;
 
 use super::connection::HttpConnection;
 use super::downstream::Downstream;
 use super::downstream::h2::Http2Downstream;
 use super::exchange::{Moment, begin};
+use super::record::{self, Refused};
 use super::service::HttpService;
 use super::timer::Timer;
 use crate::http2::{Driver, Ending, Keepalive, Link, Listen, REST_AFTER, limits};
@@ -276,6 +278,20 @@ impl Listen for Serving<'_> {
             Event::Refused { number, code, violation } => {
                 self.connection.worker.shared.http2.messaging_error.inc();
                 tracing::debug!(number, %code, %violation, "a stream was refused");
+                // Envoy's words for it: a reset of its own, unless the message itself was wrong.
+                let flag = if violation.is_invalid_message() {
+                    ResponseFlag::DownstreamProtocolError
+                } else {
+                    ResponseFlag::DownstreamRemoteReset
+                };
+                let refused = Refused {
+                    version: Version::Http2,
+                    status: None,
+                    details: violation.details(),
+                    flag: Some(flag),
+                    bytes: 0,
+                };
+                record::refused(self.connection, &self.connection.last_service(), &refused);
             }
             Event::Pong { .. } => self.keepalive.answered(),
             Event::GoAway { .. }
@@ -299,8 +315,8 @@ fn start(
 ) {
     let mut side = Http2Downstream::new(link, stream, ends, &head);
     let connection = Rc::clone(connection);
-    if side.owes_continue() && connection.last_service().manager.proxy_100_continue {
-        side.leave_continue_to_server();
+    if side.waits_to_go_on() && !connection.last_service().manager.proxy_100_continue {
+        side.tell_continue();
     }
     spawn_detached("http2 stream", async move {
         let mut timer = connection.worker.take_timer();

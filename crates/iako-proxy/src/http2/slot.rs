@@ -94,12 +94,6 @@ impl Slot {
     pub(super) fn has_ended(&self) -> bool {
         self.ended
     }
-
-    /// Whether content has come, or can no longer come.
-    pub(super) fn has_body(&self) -> bool {
-        self.ended || !self.pieces.is_empty()
-    }
-
     /// Remembers whom to wake.
     pub(super) fn wait(&mut self, context: &Context<'_>) {
         match &self.waker {

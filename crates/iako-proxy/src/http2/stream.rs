@@ -62,12 +62,6 @@ impl StreamHandle {
     pub(crate) fn id(&self) -> StreamId {
         self.stream
     }
-
-    /// Whether content has come, or can no longer come.
-    pub(crate) fn has_body(&self) -> bool {
-        self.link.inner().borrow_mut().slots.get(self.slot).is_none_or(|slot| slot.has_body())
-    }
-
     /// Whether our message is complete.
     pub(crate) fn is_sent(&self) -> bool {
         self.sending == Half::Ended

@@ -55,10 +55,10 @@ enum Tunnel {
     Ended,
 }
 
-/// Bounds on responses. Envoy's for upstream heads are the same 60 KiB; servers that sign many cookies
-/// send more fields than clients do.
+/// Bounds on responses: Envoy's defaults, of which those for the bytes of an upstream's head are wider
+/// than a client's.
 pub(crate) fn response_limits(name_case: NameCase) -> Limits {
-    Limits { fields_max: 200, name_case, ..Limits::default() }
+    Limits { head_bytes_max: 80 << 10, name_case, ..Limits::default() }
 }
 
 impl Http1Upstream {
@@ -211,8 +211,12 @@ impl Http1Upstream {
             Ok(0) if self.wire.input.is_empty() && self.decoder.is_body_done() => {
                 Poll::Ready(Err(UpstreamError::Closed(None)))
             }
-            Ok(0) => Poll::Ready(self.decoder.eof(&self.wire.input).map_err(closed_or_protocol)),
+            // A server that stops within a response speaks no HTTP, as Envoy sees it.
+            Ok(0) => Poll::Ready(self.decoder.eof(&self.wire.input).map_err(UpstreamError::from)),
             Ok(_) => Poll::Ready(Ok(())),
+            Err(_) if !self.wire.input.is_empty() || !self.decoder.is_body_done() => {
+                Poll::Ready(Err(ParseError::Truncated.into()))
+            }
             Err(error) => Poll::Ready(Err(UpstreamError::Closed(Some(error)))),
         }
     }
@@ -291,10 +295,6 @@ fn timeout_in(field: &str) -> Option<Duration> {
     let mut parameters = field.split(',').filter_map(|parameter| parameter.split_once('='));
     let (_, seconds) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
     seconds.trim().parse().ok().map(Duration::from_secs)
-}
-
-fn closed_or_protocol(error: ParseError) -> UpstreamError {
-    if error == ParseError::Truncated { UpstreamError::Closed(None) } else { error.into() }
 }
 
 #[cfg(test)]

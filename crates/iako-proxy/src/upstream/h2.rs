@@ -305,6 +305,10 @@ impl From<Lost> for UpstreamError {
             Lost::Reset(ErrorCode::REFUSED_STREAM, _) | Lost::Reset(_, ResetCause::GoAway) => {
                 Self::Refused
             }
+            // The server found our message wrong, not its work impossible.
+            Lost::Reset(ErrorCode::PROTOCOL_ERROR, ResetCause::Peer) => {
+                Self::Http2("http2.remote_reset")
+            }
             Lost::Reset(code, ResetCause::Peer) => Self::Reset(code),
             Lost::Reset(_, ResetCause::Violation(violation)) => Self::Http2(violation.details()),
             Lost::Connection(Ending::Refused(error)) => Self::Http2(error.details()),

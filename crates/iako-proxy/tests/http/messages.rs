@@ -129,16 +129,21 @@ async fn content_that_ends_with_the_connection_arrives_whole_and_ends_the_messag
     }
 }
 
-// Case ws-upgrade of the corpus, with a body.
+// Case upgrade/websocket-refused of the differential suite.
 #[tokio::test]
-async fn the_body_of_a_refused_upgrade_reaches_the_client() {
-    for (answer, body) in [
-        ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nno tunnel", "no tunnel"),
+async fn a_refused_upgrade_keeps_its_body_but_for_the_one_that_was_not_understood() {
+    for (answer, body, details) in [
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nno tunnel",
+            "",
+            "- websocket_handshake_unsuccessful",
+        ),
         (
             "HTTP/1.1 400 Bad Request\r\ntransfer-encoding: chunked\r\n\r\n5\r\nwrong\r\n0\r\n\r\n",
             "wrong",
+            "- via_upstream",
         ),
-        ("HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\n\r\n", ""),
+        ("HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\n\r\n", "", "- via_upstream"),
     ] {
         let backend = Backend::answering(answer).await;
         let manager = json!({"manager": {"upgrade_configs": [{"upgrade_type": "websocket"}]}});
@@ -150,7 +155,7 @@ async fn the_body_of_a_refused_upgrade_reaches_the_client() {
         )
         .await;
         assert_eq!((read.body.as_str(), read.field("connection")), (body, Some("close")));
-        assert!(bench.log().await.contains("- websocket_handshake_unsuccessful"));
+        assert!(bench.log().await.contains(details));
     }
 }
 

@@ -48,6 +48,7 @@ pub(crate) fn headers(fields: &[Field]) -> Value {
 fn mark_of(name: &str, value: &str) -> Option<String> {
     match name {
         "date" => Some("<date>".to_owned()),
+        "connection" => Some(value.to_ascii_lowercase()),
         "x-request-id" if is_uuid(value) => Some("<uuid>".to_owned()),
         "x-envoy-upstream-service-time" => Some("<ms>".to_owned()),
         "x-envoy-expected-rq-timeout-ms" => {

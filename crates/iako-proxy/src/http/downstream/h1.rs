@@ -84,7 +84,10 @@ impl Http1Downstream {
         self.version = head.version();
         self.continue_owed = head.expects_continue();
         self.persistence = head.persistence();
-        self.wants_tunnel = head.length() == BodyLength::Tunnel || head.upgrade().is_some();
+        // Who would rather speak HTTP/2 goes on in HTTP/1.1 just as well.
+        let is_tunnel = |protocol: &[u8]| !protocol.eq_ignore_ascii_case(b"h2c");
+        self.wants_tunnel =
+            head.length() == BodyLength::Tunnel || head.upgrade().is_some_and(is_tunnel);
         self.upgrade = head.fields().shared(Known::Upgrade).filter(|_| head.upgrade().is_some());
     }
 
@@ -113,9 +116,11 @@ impl Http1Downstream {
         self.wire.into_stream()
     }
 
-    /// The server tells the client to go on, not we. Envoy `proxy_100_continue`.
-    pub(crate) fn leave_continue_to_server(&mut self) {
-        self.continue_owed = false;
+    /// Tells a client that waits for it to go on, at once, as Envoy does unless `proxy_100_continue`.
+    pub(crate) fn tell_continue(&mut self) {
+        if std::mem::take(&mut self.continue_owed) {
+            write_interim(100, self.wire.output.tail());
+        }
     }
 
     /// The connection ends with the response that is sent next.
@@ -127,9 +132,6 @@ impl Http1Downstream {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<BodyEvent, DownstreamError>> {
-        if std::mem::take(&mut self.continue_owed) && self.wire.input.is_empty() {
-            write_interim(100, self.wire.output.tail());
-        }
         loop {
             if let Some(event) = self.decoder.body(&mut self.wire.input)? {
                 return Poll::Ready(Ok(event));
@@ -167,9 +169,6 @@ impl Http1Downstream {
         if self.version == Version::Http10 {
             return;
         }
-        if head.status() == 100 {
-            self.continue_owed = false;
-        }
         let form = WireForm {
             framing: Framing::Silent,
             connection: ConnectionField::Omit,
@@ -185,7 +184,6 @@ impl Http1Downstream {
         edits: &ResponseEdits,
         content: Content,
     ) -> Result<(), DownstreamError> {
-        self.continue_owed = false;
         let old = self.version == Version::Http10;
         let (framing, encoder) = match content {
             Content::None if is_silent(edits.status(head)) => (Framing::Silent, BodyEncoder::Empty),
@@ -194,6 +192,11 @@ impl Http1Downstream {
             Content::Streamed if old => (Framing::Silent, BodyEncoder::Raw),
             Content::Streamed => (Framing::Chunked, BodyEncoder::Chunked),
             Content::Described(Some(length)) => (Framing::Length(length), BodyEncoder::Empty),
+            Content::Described(None) if is_silent(edits.status(head)) => {
+                (Framing::Silent, BodyEncoder::Empty)
+            }
+            // What GET would be answered with.
+            Content::Described(None) if !old => (Framing::Chunked, BodyEncoder::Empty),
             Content::Described(None) => (Framing::Silent, BodyEncoder::Empty),
             Content::Tunnel => (Framing::Silent, BodyEncoder::Raw),
         };
@@ -206,8 +209,9 @@ impl Http1Downstream {
             self.persistence = Persistence::Close;
         }
         self.encoder = encoder;
+        let agreed = head.fields().get(Known::Upgrade);
         let connection = match (content, self.persistence, &self.upgrade) {
-            (Content::Tunnel, _, Some(protocol)) => ConnectionField::Upgrade(protocol),
+            (Content::Tunnel, _, Some(asked)) => ConnectionField::Upgrade(agreed.unwrap_or(asked)),
             (Content::Tunnel, _, None) => ConnectionField::Omit,
             (_, Persistence::Close, _) => ConnectionField::Close,
             (_, Persistence::KeepAlive, _) if old => ConnectionField::KeepAlive,

@@ -14,8 +14,8 @@ use crate::http2::{Ending, Link, Lost, StreamHandle};
 #[derive(Debug)]
 pub(crate) struct Http2Downstream {
     stream: StreamHandle,
-    /// The client waits for `100 Continue` and has not been told.
-    continue_owed: bool,
+    /// The client asked to be told `100 Continue`.
+    waits_to_go_on: bool,
 }
 
 impl Http2Downstream {
@@ -23,29 +23,26 @@ impl Http2Downstream {
     pub(crate) fn new(link: &Rc<Link>, stream: StreamId, ends: Ends, head: &RequestHead) -> Self {
         Self {
             stream: StreamHandle::new(link, stream, ends, ErrorCode::INTERNAL_ERROR),
-            continue_owed: !ends.here() && head.expects_continue(),
+            waits_to_go_on: head.expects_continue(),
         }
     }
 
     /// Whether the client waits for `100 Continue`.
-    pub(crate) fn owes_continue(&self) -> bool {
-        self.continue_owed
+    pub(crate) fn waits_to_go_on(&self) -> bool {
+        self.waits_to_go_on
     }
 
-    /// The server tells the client to go on, not we. Envoy `proxy_100_continue`.
-    pub(crate) fn leave_continue_to_server(&mut self) {
-        self.continue_owed = false;
+    /// Tells a client that waits for it to go on, at once, as Envoy does unless `proxy_100_continue`.
+    pub(crate) fn tell_continue(&self) {
+        let id = self.stream.id();
+        let (fields, edits) = (Fields::default(), HeaderEdits::default());
+        self.stream.link().with(|connection| connection.interim(id, 100, &fields, &edits));
     }
 
     pub(crate) fn poll_body(
         &mut self,
         context: &Context<'_>,
     ) -> Poll<Result<BodyEvent, DownstreamError>> {
-        if std::mem::take(&mut self.continue_owed) && !self.stream.has_body() {
-            let id = self.stream.id();
-            let (fields, edits) = (Fields::default(), HeaderEdits::default());
-            self.stream.link().with(|connection| connection.interim(id, 100, &fields, &edits));
-        }
         self.stream.poll_body(context).map_err(DownstreamError::from)
     }
 
@@ -54,7 +51,6 @@ impl Http2Downstream {
     }
 
     pub(crate) fn send_interim(&mut self, head: &ResponseHead) {
-        self.continue_owed &= head.status() != 100;
         let id = self.stream.id();
         let edits = HeaderEdits::default();
         self.stream
@@ -68,7 +64,6 @@ impl Http2Downstream {
         edits: &ResponseEdits,
         content: Content,
     ) {
-        self.continue_owed = false;
         let (length, ends) = match content {
             Content::None => (None, Ends::Here),
             Content::Exact(0) => (Some(0), Ends::Here),

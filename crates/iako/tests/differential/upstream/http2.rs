@@ -53,7 +53,8 @@ pub(super) fn serve(connection: Connection, port: u16, shared: &Shared) {
         shared,
     };
     let mut rest = [0; 6];
-    let settings = frame::write(frame::SETTINGS, 0, 0, &[]);
+    // ENABLE_CONNECT_PROTOCOL: whoever cares about it may use extended CONNECT.
+    let settings = frame::write(frame::SETTINGS, 0, 0, &[0, 8, 0, 0, 0, 1]);
     if server.read_exact(&mut rest).is_err() || !server.connection.send(&settings) {
         return;
     }
