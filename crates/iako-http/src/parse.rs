@@ -281,6 +281,11 @@ impl RequestLine {
         let text = line.of(block);
         let method_len = crate::scan::find(b' ', text).ok_or(ParseError::RequestLine)?;
         let target_and_version = text.get(method_len + 1..).unwrap_or_default();
+        let token = text.get(..method_len).unwrap_or_default();
+        let method = match Method::common(token) {
+            Some(method) => method,
+            None => uncommon_method(token, limits)?,
+        };
         let Some(target_len) = crate::scan::find(b' ', target_and_version) else {
             // HTTP/0.9, whose requests had no version.
             return Err(match target_and_version {
@@ -298,11 +303,6 @@ impl RequestLine {
                 return Err(ParseError::NotHttp);
             }
             _ => return Err(ParseError::RequestLine),
-        };
-        let token = text.get(..method_len).unwrap_or_default();
-        let method = match Method::common(token) {
-            Some(method) => method,
-            None => uncommon_method(token, limits)?,
         };
         let target = Span::new(line.start as usize + method_len + 1, target_len);
         let target = target::parse(target, block, &method)?;
