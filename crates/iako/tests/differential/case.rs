@@ -32,6 +32,9 @@ pub(crate) struct Case {
     /// Headers at upstreams that are not compared, each with the reason.
     #[serde(default)]
     pub(crate) upstream_ignored: BTreeMap<String, String>,
+    /// Parts of what is seen that are not compared, each with the reason.
+    #[serde(default)]
+    pub(crate) ignored: BTreeMap<String, String>,
     /// What Envoy did. Written by `cargo xtask record-case`.
     pub(crate) observed: Option<Value>,
     /// Iako does something else, on purpose.
@@ -239,6 +242,8 @@ pub(crate) enum FrameStep {
     NoPreface,
     /// Waits for the head of the answer on this stream.
     AwaitHead(u32),
+    /// Waits until so many PINGs were answered.
+    AwaitPongs(u32),
     Pause {
         ms: u64,
     },

@@ -32,6 +32,14 @@ pub(crate) fn differences(case: &Case, wanted: &Value, seen: &Value) -> Vec<Stri
 
 fn without_spreads(case: &Case, value: &Value) -> Value {
     let mut value = value.clone();
+    if let Value::Object(parts) = &mut value {
+        parts.retain(|name, _| !case.ignored.contains_key(name));
+    }
+    for line in value["log"].as_array_mut().into_iter().flatten() {
+        if let Value::Object(fields) = line {
+            fields.retain(|name, _| !case.log_ignored.contains_key(name));
+        }
+    }
     for (at, request) in case.requests.iter().enumerate() {
         if request.spread.is_some() {
             value["answers"][at] = Value::Null;

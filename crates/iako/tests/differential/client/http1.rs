@@ -107,7 +107,8 @@ impl Reader {
     fn content(&mut self, head: &Message, method: &str, status: u16) -> Content {
         let empty = || Content { is_complete: true, ..Content::default() };
         let asked = head.value("connection").unwrap_or_default().to_ascii_lowercase();
-        self.closes = asked.contains("close") || head.word(0) == "HTTP/1.0";
+        let is_old = head.word(0) == "HTTP/1.0" && !asked.contains("keep-alive");
+        self.closes = asked.contains("close") || is_old;
         if method == "HEAD" || matches!(status, 204 | 304) || self.tunnels {
             return empty();
         }

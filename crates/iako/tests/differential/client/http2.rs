@@ -102,6 +102,10 @@ impl Client {
                 (0..*times).all(|round| self.play(steps, round * stride))
             }
             FrameStep::AwaitHead(stream) => self.await_head(*stream),
+            FrameStep::AwaitPongs(count) => {
+                while self.pongs < *count && self.next() {}
+                true
+            }
             FrameStep::Pause { ms } => {
                 std::thread::park_timeout(Duration::from_millis(*ms));
                 true
@@ -183,9 +187,11 @@ impl Client {
             frame::RST_STREAM => {
                 let stream = self.streams.entry(frame.stream).or_default();
                 let code = frame::code_name(frame.number(0));
-                // What ended without an error may be reset afterwards (RFC 9113, section 8.1).
                 let end = match stream.end.as_deref() {
                     Some(before) if before != "END_STREAM" => return,
+                    // The rest of the request is not wanted (RFC 9113, section 8.1). Whether that is
+                    // said before the client asks for the last time is chance.
+                    Some(_) if code == "NO_ERROR" => return,
                     Some(before) => format!("{before}, RST_STREAM {code}"),
                     None => format!("RST_STREAM {code}"),
                 };
