@@ -167,6 +167,8 @@ pub(crate) enum ByteStep {
     Repeat { repeat: String, times: usize },
     /// Waits until the other side has sent this.
     Await { r#await: String },
+    /// Waits until the other side has ended the connection.
+    AwaitEnd { await_end: bool },
     /// Waits. Only where a case is about time.
     Pause { pause_ms: u64 },
     /// Ends the sending side (`fin`), or the connection (`close`, `reset`).

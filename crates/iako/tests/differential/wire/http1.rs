@@ -101,6 +101,10 @@ impl Connection {
             ByteStep::Send(text) => self.send(&case::bytes(text)),
             ByteStep::Repeat { repeat, times } => self.send(&case::bytes(repeat).repeat(*times)),
             ByteStep::Await { r#await } => self.wait_for(&case::bytes(r#await)),
+            ByteStep::AwaitEnd { await_end } => {
+                while *await_end && self.fill() {}
+                true
+            }
             ByteStep::Pause { pause_ms } => {
                 std::thread::park_timeout(Duration::from_millis(*pause_ms));
                 true
