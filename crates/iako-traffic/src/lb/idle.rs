@@ -12,6 +12,9 @@ use parking_lot::Mutex;
 
 /// Closes that are looked at together.
 const SAMPLES: usize = 4;
+/// As many closes of one age in a row end the doubt in a server that was erratic: four ages drawn by
+/// chance are often alike.
+const SAMPLES_TRUSTED: usize = 12;
 /// As many closes of one age make a rule.
 const SAMPLES_MIN: usize = 2;
 /// Closes whose ages differ by no more than this are of one timer, whatever their ratio.
@@ -32,8 +35,8 @@ const UNKNOWN: u64 = u64::MAX;
 /// remembered, and connections near that age are not used.
 ///
 /// Two or more of the last four closes at about one age make a limit. Closes at ages that differ (a
-/// server that restarts, or closes by chance) make none: no age is safe for a while, and what must not
-/// be lost is better sent on a new connection. A connection that outlives the limit by far shows that
+/// server that restarts, or closes by chance) make none: no age is safe for a minute or until twelve
+/// closes in a row had one age, and what must not be lost is better sent on a new connection. A connection that outlives the limit by far shows that
 /// it was wrong. What the server announces (`keep-alive: timeout=5`) counts at once.
 ///
 /// Reading takes no lock; learning does, and is as rare as closes.
@@ -85,21 +88,20 @@ impl IdleLearning {
     /// The server closed a connection that had been idle for so long.
     pub fn closed_after(&self, idle: Duration, now: Instant) {
         let mut closes = self.closes.lock();
-        if closes.len() >= SAMPLES {
+        if closes.len() >= SAMPLES_TRUSTED {
             closes.remove(0);
         }
         closes.push(idle);
-        let (shortest, longest) = (closes.iter().min(), closes.iter().max());
-        let one_age = shortest.zip(longest).filter(|(shortest, longest)| {
-            let half = shortest.checked_div(2).unwrap_or_default();
-            let reach = shortest.saturating_add(half).max(shortest.saturating_add(SPREAD));
-            closes.len() >= SAMPLES_MIN && **longest <= reach
-        });
-        self.learned.store(one_age.map_or(UNKNOWN, |(shortest, _)| micros(*shortest)), Relaxed);
-        let differ = one_age.is_none() && closes.len() >= SAMPLES_MIN;
+        let last = closes.get(closes.len().saturating_sub(SAMPLES)..).unwrap_or_default();
+        let limit = one_age(last);
+        self.learned.store(limit.map_or(UNKNOWN, micros), Relaxed);
         let epoch = *self.epoch.get_or_init(|| now);
-        let until = since(epoch, now).saturating_add(micros(ERRATIC_FOR));
-        self.erratic_until.store(if differ { until } else { 0 }, Relaxed);
+        if limit.is_none() && closes.len() >= SAMPLES_MIN {
+            let until = since(epoch, now).saturating_add(micros(ERRATIC_FOR));
+            self.erratic_until.store(until, Relaxed);
+        } else if closes.len() >= SAMPLES_TRUSTED && one_age(&closes).is_some() {
+            self.erratic_until.store(0, Relaxed);
+        }
     }
 
     /// A connection is still open after it idled for so long. From [`Self::outlived_at`] on, what was
@@ -125,6 +127,14 @@ impl IdleLearning {
     pub fn announced(&self, limit: Duration) {
         self.announced.store(micros(limit), Relaxed);
     }
+}
+
+/// The shortest of the ages, when all of them are about one.
+fn one_age(ages: &[Duration]) -> Option<Duration> {
+    let (shortest, longest) = ages.iter().min().zip(ages.iter().max())?;
+    let half = shortest.checked_div(2).unwrap_or_default();
+    let reach = shortest.saturating_add(half).max(shortest.saturating_add(SPREAD));
+    (ages.len() >= SAMPLES_MIN && *longest <= reach).then_some(*shortest)
 }
 
 fn since(epoch: Instant, now: Instant) -> u64 {
@@ -182,9 +192,11 @@ mod tests {
         learning.closed_after(millis(20), after(1));
         assert!(learning.is_erratic(after(1)) && learning.is_erratic(after(60)));
         assert!(!learning.is_erratic(after(61)));
-        for _ in 0..4 {
+        for _ in 0..11 {
             learning.closed_after(millis(300), after(2));
+            assert!(learning.is_erratic(after(2)), "a few alike may be chance");
         }
+        learning.closed_after(millis(300), after(2));
         assert!(!learning.is_erratic(after(2)), "its closes have one age now");
     }
 
