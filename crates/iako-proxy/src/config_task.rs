@@ -9,6 +9,7 @@ mod compile;
 mod inventory;
 mod listeners;
 mod metric_rules;
+mod residence;
 mod routes;
 mod secrets;
 mod subscriptions;
@@ -37,6 +38,7 @@ use crate::{
 };
 use clusters::ClusterEntry;
 use listeners::ListenerEntry;
+use residence::Residence;
 use routes::RouteEntry;
 use secrets::SecretStore;
 
@@ -107,6 +109,7 @@ pub(crate) struct ConfigTask {
     next_tick: Instant,
     /// Whether the control plane told anything since the last tick.
     told: bool,
+    residence: Residence,
     initial: Initial,
     accepting: bool,
     /// When a graceful drain closes the sockets.
@@ -175,6 +178,7 @@ impl ConfigTask {
             started: clock::now(),
             next_tick: clock::now(),
             told: false,
+            residence: Residence::default(),
             initial: Initial::default(),
             accepting: true,
             stop_accepting_at: None,
@@ -292,7 +296,7 @@ impl ConfigTask {
 
     fn tick(&mut self) {
         self.next_tick = clock::now() + TICK;
-        self.shared.measure();
+        let held = self.shared.measure();
         if let Some(days) = self.secrets.days_until_first_expiry(clock::wall()) {
             self.shared.server.days_until_first_cert_expiring.set(days);
         }
@@ -301,7 +305,8 @@ impl ConfigTask {
         }
         self.shared.stats.sweep();
         // Once nothing changes any more, what only reading configuration needs is let go.
-        if !std::mem::take(&mut self.told) && iako_proxy_config::xds::release_pool() {
+        let released = !std::mem::take(&mut self.told) && iako_proxy_config::xds::release_pool();
+        if held.is_some_and(|held| self.residence.look(held)) || released {
             iako_rt::memory::give_back();
         }
     }

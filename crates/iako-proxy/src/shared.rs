@@ -213,12 +213,12 @@ impl Shared {
         self.failed_by_operator.load(Ordering::Relaxed)
     }
 
-    /// Brings the statistics up to date that nobody counts.
-    pub(crate) fn measure(&self) {
+    /// Brings the statistics up to date that nobody counts; the bytes that the process holds.
+    pub(crate) fn measure(&self) -> Option<u64> {
         self.server.uptime.set(clock::now().saturating_duration_since(self.started).as_secs());
-        if let Some(bytes) = resident_bytes() {
-            self.server.memory_allocated.set(bytes);
-        }
+        let bytes = resident_bytes()?;
+        self.server.memory_allocated.set(bytes);
+        Some(bytes)
     }
 }
 
