@@ -5,6 +5,7 @@ pub(crate) mod connect;
 mod dial;
 pub(crate) mod material;
 mod prefixed;
+mod read_ahead;
 pub(crate) mod server;
 pub(crate) mod socket;
 
@@ -22,6 +23,11 @@ use tokio::{
 
 pub(crate) use connect::{ConnectError, ConnectOptions, Connected, connect};
 pub(crate) use prefixed::Prefixed;
+pub(crate) use read_ahead::ReadAhead;
+
+/// Plaintext that TLS encrypts before it is written: all of it in one system call. Also bounds what is
+/// held, encrypted, of a connection whose peer does not read.
+pub(crate) const TLS_WRITE_BYTES: usize = 256 * 1024;
 
 /// A connection, whatever carries it.
 ///
@@ -34,9 +40,9 @@ pub(crate) enum Stream {
     /// A Unix socket.
     Unix(UnixStream),
     /// TLS terminated here.
-    ServerTls(Box<tokio_rustls::server::TlsStream<Prefixed<TcpStream>>>),
+    ServerTls(Box<tokio_rustls::server::TlsStream<ReadAhead<Prefixed<TcpStream>>>>),
     /// TLS originated here.
-    ClientTls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    ClientTls(Box<tokio_rustls::client::TlsStream<ReadAhead<TcpStream>>>),
     /// TLS originated here, over a Unix socket.
     ClientTlsUnix(Box<tokio_rustls::client::TlsStream<UnixStream>>),
 }
@@ -63,8 +69,8 @@ impl Stream {
     pub(crate) fn tcp_socket(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(stream) => Some(stream.get_ref()),
-            Self::ServerTls(stream) => Some(stream.get_ref().0.get_ref()),
-            Self::ClientTls(stream) => Some(stream.get_ref().0),
+            Self::ServerTls(stream) => Some(stream.get_ref().0.get_ref().get_ref()),
+            Self::ClientTls(stream) => Some(stream.get_ref().0.get_ref()),
             Self::Unix(_) | Self::ClientTlsUnix(_) => None,
         }
     }

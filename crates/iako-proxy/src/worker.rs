@@ -29,8 +29,8 @@ use crate::{
 const COMMANDS_MAX: usize = 256;
 /// Timers that are kept for later.
 const TIMERS_MAX: usize = 64;
-/// Bytes that relays of one worker read at once. Bounds memory a worker, not a connection.
-const SCRATCH_BYTES: usize = 64 * 1024;
+/// Bytes that relays of one worker move at once. Bounds memory a worker, not a connection.
+const SCRATCH_BYTES: usize = 256 * 1024;
 
 /// What the configuration task tells a worker.
 #[derive(Debug)]

@@ -16,8 +16,12 @@ use tokio::{
 
 use crate::{drain::Drain, worker::Worker};
 
-/// Reads in one go before other connections get their turn.
-const TURNS_MAX: u32 = 16;
+/// Moves in one go before other connections get their turn.
+const TURNS_MAX: u32 = 8;
+/// Bytes that one move is worth while little comes, or the receiver is slow.
+const REACH_MIN: usize = 16 * 1024;
+/// Bytes of room without which no further record of TLS is read: the greatest fits.
+const RECORD_BYTES: usize = 16 * 1024;
 
 /// What bounds a relay.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +64,8 @@ pub(super) struct Moved {
 /// is half closed at the other; the rest goes on.
 ///
 /// Holds no buffer while nothing moves: bytes go through the worker's scratch buffer, and only
-/// what a slow receiver leaves is kept, at most one read of it.
+/// what a slow receiver leaves is kept, at most one move of it. A move gathers what there is, the more
+/// the more comes, and is written at once.
 pub(super) async fn relay<D, U>(
     worker: &Worker,
     (downstream, upstream): (&mut D, &mut U),
@@ -108,17 +113,35 @@ struct Relay<'a, D, U> {
 }
 
 /// One direction.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Way {
     /// Read, not yet written.
     left: Vec<u8>,
     written: usize,
     stage: Stage,
+    /// Bytes of the next move.
+    reach: usize,
+    /// Nothing more came in this turn than was moved; the source will wake us.
+    is_dry: bool,
+    /// The source broke behind what was moved.
+    broken: Option<io::Error>,
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
+impl Default for Way {
+    fn default() -> Self {
+        Self {
+            left: Vec::new(),
+            written: 0,
+            stage: Stage::Moving,
+            reach: REACH_MIN,
+            is_dry: false,
+            broken: None,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
 enum Stage {
-    #[default]
     Moving,
     /// The source ended; the rest is written, then the target is half closed.
     Ending,
@@ -216,6 +239,8 @@ impl Way {
         moved: &mut u64,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
+        // Only in the turn in which the source was asked last will it wake us.
+        self.is_dry = false;
         for _ in 0..TURNS_MAX {
             ready!(self.poll_write_left(target.as_mut(), context))?;
             match self.stage {
@@ -226,6 +251,7 @@ impl Way {
                     self.stage = Stage::Ended;
                     return Poll::Ready(Ok(()));
                 }
+                Stage::Moving if self.is_dry => return Poll::Pending,
                 Stage::Moving => {}
             }
             let read = worker.with_scratch(|scratch| {
@@ -241,15 +267,17 @@ impl Way {
         Poll::Pending
     }
 
-    /// One read into the scratch buffer and one write of it; what is not written at once is kept.
+    /// Gathers what there is in the scratch buffer and writes it once; what is not written at once is
+    /// kept. 0 is the end of the source.
     fn poll_move<S: AsyncRead, T: AsyncWrite>(
         &mut self,
         scratch: &mut [u8],
         (source, target): (Pin<&mut S>, Pin<&mut T>),
         context: &mut Context<'_>,
     ) -> Poll<Result<usize, Broken>> {
-        let mut buffer = ReadBuf::new(scratch);
-        ready!(source.poll_read(context, &mut buffer)).map_err(Broken::Source)?;
+        let reach = self.reach.min(scratch.len());
+        let mut buffer = ReadBuf::new(scratch.get_mut(..reach).unwrap_or_default());
+        ready!(self.poll_gather(source, &mut buffer, context)).map_err(Broken::Source)?;
         let bytes = buffer.filled();
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
@@ -258,8 +286,47 @@ impl Way {
             Poll::Ready(written) => written.map_err(Broken::Target)?,
             Poll::Pending => 0,
         };
-        self.left.extend_from_slice(bytes.get(written..).unwrap_or_default());
-        Poll::Ready(Ok(bytes.len()))
+        let left = bytes.get(written..).unwrap_or_default();
+        if !left.is_empty() {
+            self.left.extend_from_slice(left);
+            self.reach = reach.div_euclid(2).max(REACH_MIN);
+        } else if buffer.remaining() < RECORD_BYTES {
+            self.reach = reach.saturating_mul(2);
+        }
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Reads until nothing more is there, or the buffer is as good as full.
+    fn poll_gather<S: AsyncRead>(
+        &mut self,
+        mut source: Pin<&mut S>,
+        buffer: &mut ReadBuf<'_>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Err(error));
+        }
+        loop {
+            let before = buffer.filled().len();
+            match source.as_mut().poll_read(context, buffer) {
+                Poll::Ready(Ok(())) => {
+                    let is_end = buffer.filled().len() == before;
+                    if is_end || buffer.remaining() < RECORD_BYTES {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Ready(Err(error)) if before == 0 => return Poll::Ready(Err(error)),
+                Poll::Ready(Err(error)) => {
+                    self.broken = Some(error);
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Pending if before == 0 => return Poll::Pending,
+                Poll::Pending => {
+                    self.is_dry = true;
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
     }
 
     fn poll_write_left<T: AsyncWrite>(

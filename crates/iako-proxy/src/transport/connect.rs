@@ -12,7 +12,8 @@ use tokio::{
 };
 
 use super::{
-    Stream, client::ClientTlsSlot, dial::dial, material::MaterialError, server::version_name,
+    ReadAhead, Stream, TLS_WRITE_BYTES, client::ClientTlsSlot, dial::dial, material::MaterialError,
+    server::version_name,
 };
 use crate::snapshot::{ClusterTransport, Security, UpstreamCluster};
 
@@ -180,7 +181,7 @@ async fn attempt(
                 ClusterTransport::Raw => plain(Stream::tcp(socket)),
                 ClusterTransport::Tls(tls) => {
                     let wrap = |stream| Stream::ClientTls(Box::new(stream));
-                    handshake(socket, tls, endpoint, options, wrap).await?
+                    handshake(ReadAhead::new(socket), tls, endpoint, options, wrap).await?
                 }
             };
             Ok(Connected { local, remote, ..connected })
@@ -219,10 +220,11 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     let host = host.filter(|host| host.parse::<std::net::IpAddr>().is_err());
     let server_name =
         TlsClient::server_name(host.or_else(|| tls.settings().sni.as_deref()), address)?;
-    let stream = tokio_rustls::TlsConnector::from(Arc::clone(client.config()))
+    let mut stream = tokio_rustls::TlsConnector::from(Arc::clone(client.config()))
         .connect(server_name, socket)
         .await
         .map_err(|source| ConnectError::Handshake { endpoint: name(), source })?;
+    stream.get_mut().1.set_buffer_limit(Some(TLS_WRITE_BYTES));
     let connection = stream.get_ref().1;
     let peer = client
         .peer(connection, clock::wall())

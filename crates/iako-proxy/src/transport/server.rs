@@ -12,7 +12,7 @@ use iako_rt::clock;
 use tokio::net::TcpStream;
 
 use super::{
-    Prefixed, Stream,
+    Prefixed, ReadAhead, Stream, TLS_WRITE_BYTES,
     material::{MaterialError, Materials, NameCheck, alpn, cipher_suites, secret_names, versions},
 };
 
@@ -152,14 +152,15 @@ impl ServerTlsSlot {
         let built = self.built.load_full().ok_or(AcceptError::NoCertificate)?;
         let server = &built.server;
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(server.config()));
-        let handshake = acceptor.accept(socket);
-        let stream = match timeout {
+        let handshake = acceptor.accept(ReadAhead::new(socket));
+        let mut stream = match timeout {
             None => handshake.await,
             Some(limit) => tokio::time::timeout(limit, handshake)
                 .await
                 .map_err(|_elapsed| AcceptError::Timeout(limit))?,
         }
         .map_err(AcceptError::Handshake)?;
+        stream.get_mut().1.set_buffer_limit(Some(TLS_WRITE_BYTES));
         let connection = stream.get_ref().1;
         let peer = server.peer(connection, clock::wall()).map_err(AcceptError::Peer)?;
         let hashes = &self.settings.options.validation.certificate_hashes;

@@ -1,0 +1,196 @@
+//! Reads far ahead beneath TLS.
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes asked of a socket on which little comes.
+const READ_BYTES_MIN: usize = 16 * 1024;
+/// Bytes asked of a socket on which much comes. Bounds what is held of a connection whose bytes are not
+/// taken.
+const READ_BYTES_MAX: usize = 128 * 1024;
+/// Buffers that a worker keeps for the next connection. Others are given back to the system.
+const KEPT_MAX: usize = 4;
+
+thread_local! {
+    static BUFFERS: RefCell<Vec<Box<Ahead>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A socket that is read in large steps and handed on in small ones: TLS asks for 4 KiB at a time, and
+/// each would be a system call.
+///
+/// Owns a buffer only while something in it waits to be taken.
+#[derive(Debug)]
+pub(crate) struct ReadAhead<S> {
+    socket: S,
+    ahead: Option<Box<Ahead>>,
+    /// Bytes that are asked for next; follows what comes.
+    reach: usize,
+}
+
+/// Bytes read and not yet taken.
+#[derive(Debug)]
+struct Ahead {
+    bytes: Box<[u8]>,
+    taken: usize,
+    read: usize,
+}
+
+impl Ahead {
+    /// A buffer of this worker.
+    fn take() -> Box<Self> {
+        BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
+            let bytes = vec![0; READ_BYTES_MAX].into_boxed_slice();
+            Box::new(Self { bytes, taken: 0, read: 0 })
+        })
+    }
+
+    fn give_back(mut self: Box<Self>) {
+        (self.taken, self.read) = (0, 0);
+        BUFFERS.with_borrow_mut(|buffers| {
+            if buffers.len() < KEPT_MAX {
+                buffers.push(self);
+            }
+        });
+    }
+}
+
+impl<S> ReadAhead<S> {
+    /// Nothing was read from `socket` yet.
+    pub(crate) const fn new(socket: S) -> Self {
+        Self { socket, ahead: None, reach: READ_BYTES_MIN }
+    }
+
+    /// The socket.
+    pub(crate) const fn get_ref(&self) -> &S {
+        &self.socket
+    }
+
+    /// Hands on what was read.
+    fn hand_on(&mut self, buffer: &mut ReadBuf<'_>) {
+        let Some(mut ahead) = self.ahead.take() else { return };
+        let waiting = ahead.bytes.get(ahead.taken..ahead.read).unwrap_or_default();
+        let count = waiting.len().min(buffer.remaining());
+        buffer.put_slice(waiting.get(..count).unwrap_or_default());
+        ahead.taken = ahead.taken.saturating_add(count);
+        if ahead.taken < ahead.read {
+            self.ahead = Some(ahead);
+        } else {
+            ahead.give_back();
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> ReadAhead<S> {
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut ahead = Ahead::take();
+        let room = ahead.bytes.get_mut(..self.reach).unwrap_or_default();
+        let mut read = ReadBuf::new(room);
+        let polled = Pin::new(&mut self.socket).poll_read(context, &mut read);
+        let (count, is_full) = (read.filled().len(), read.remaining() == 0);
+        if count == 0 {
+            ahead.give_back();
+            return polled;
+        }
+        let half = self.reach.div_euclid(2);
+        if is_full {
+            self.reach = self.reach.saturating_mul(2).min(READ_BYTES_MAX);
+        } else if count < half {
+            self.reach = half.max(READ_BYTES_MIN);
+        }
+        ahead.read = count;
+        self.ahead = Some(ahead);
+        polled
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.ahead.is_none() {
+            ready!(this.poll_fill(context))?;
+        }
+        this.hand_on(buffer);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for ReadAhead<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_read_ahead_comes_in_order_and_then_the_end() {
+        let (mut far, near) = tokio::io::duplex(1 << 20);
+        let sent: Vec<u8> = (0..300_000_u32).map(|number| (number % 251) as u8).collect();
+        far.write_all(&sent).await.unwrap();
+        drop(far);
+        let mut near = ReadAhead::new(near);
+        let mut read = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            let count = near.read(&mut piece).await.unwrap();
+            read.extend_from_slice(&piece[..count]);
+            if count == 0 {
+                break;
+            }
+        }
+        assert!(read == sent);
+        assert!(near.ahead.is_none(), "the buffer is given back");
+    }
+
+    #[tokio::test]
+    async fn more_is_asked_for_while_much_comes_and_less_afterwards() {
+        let (mut far, near) = tokio::io::duplex(1 << 20);
+        let mut near = ReadAhead::new(near);
+        far.write_all(&[1; 400_000]).await.unwrap();
+        near.read_exact(&mut [0; 400_000]).await.unwrap();
+        assert!(near.reach > READ_BYTES_MIN);
+        for _ in 0..4 {
+            far.write_all(&[1; 100]).await.unwrap();
+            near.read_exact(&mut [0; 100]).await.unwrap();
+        }
+        assert_eq!(near.reach, READ_BYTES_MIN);
+    }
+}
