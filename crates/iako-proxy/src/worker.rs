@@ -105,10 +105,7 @@ impl Worker {
     /// A time, and by chance up to the share of it longer that `jitter` says, so that what began together
     /// does not end together.
     pub(crate) fn spread(&self, time: Duration, jitter: Option<Percent>) -> Duration {
-        let Some(jitter) = jitter else { return time };
-        let share = self.with_rng(Rng::unit) * f64::from(jitter.parts_per_million()) / 1e6;
-        let extra = Duration::try_from_secs_f64(time.as_secs_f64() * share);
-        time.saturating_add(extra.unwrap_or_default())
+        if jitter.is_some() { spread(time, jitter, self.with_rng(Rng::unit)) } else { time }
     }
 
     /// A timer for a short-lived task. One that was armed before is cheaper than a new one: arming is
@@ -130,6 +127,14 @@ impl Worker {
     pub(crate) fn with_scratch<T>(&self, use_it: impl FnOnce(&mut [u8]) -> T) -> T {
         use_it(&mut self.scratch.borrow_mut())
     }
+}
+
+/// A time, and longer by the share `draw`, below 1, of the share that `jitter` says.
+pub(crate) fn spread(time: Duration, jitter: Option<Percent>, draw: f64) -> Duration {
+    let Some(jitter) = jitter else { return time };
+    let share = draw * f64::from(jitter.parts_per_million()) / 1e6;
+    let extra = Duration::try_from_secs_f64(time.as_secs_f64() * share);
+    time.saturating_add(extra.unwrap_or_default())
 }
 
 /// A worker as the configuration task sees it.
@@ -207,5 +212,19 @@ async fn obey(worker: Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
             }
             Command::Stop => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_began_together_ends_at_different_times() {
+        let minute = Duration::from_secs(60);
+        let jitter = Percent::from_whole(50).ok();
+        assert_eq!(spread(minute, None, 0.9), minute);
+        assert_eq!(spread(minute, jitter, 0.0), minute);
+        assert_eq!(spread(minute, jitter, 0.5), Duration::from_secs(75));
     }
 }

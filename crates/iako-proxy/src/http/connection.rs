@@ -4,16 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use iako_http::FieldValue;
-use iako_proxy_config::{ClientCertDetails, Direction, ForwardClientCert};
+use iako_proxy_config::{ClientCertDetails, Direction, ForwardClientCert, HttpConnectionManager};
 use iako_telemetry::Principal;
 use iako_traffic::{ClientCertHeader, ConnectionInfo};
 
 use super::service::HttpService;
 use crate::connection::Downstream;
 use crate::snapshot::{Chain, ProxySnapshot, Terminal};
-use crate::worker::Worker;
+use crate::worker::{Worker, spread};
 
 /// A client connection that carries HTTP.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct HttpConnection {
     pub(crate) client_principal: Principal,
     /// As whom we proved ourselves to it.
     pub(crate) own_principal: Principal,
+    /// Below 1, drawn once: by how much of what may be it becomes older than others.
+    age_draw: f64,
     /// The settings that were present last.
     service: RefCell<Arc<HttpService>>,
     /// The snapshot that they are of.
@@ -91,6 +94,7 @@ impl HttpConnection {
             id: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
             client_principal: Principal::new(client.map_or("", String::as_str)),
             own_principal: Principal::new(own.map_or("", String::as_str)),
+            age_draw: worker.with_rng(iako_rt::Rng::unit),
             service: RefCell::new(service),
             seen: Cell::new(u64::MAX),
             told: RefCell::new(None),
@@ -133,6 +137,12 @@ impl HttpConnection {
         let value = ToldClientCert::compose(mode, details, &self.info, None);
         *told = Some(Box::new(Told { mode, details, value: value.clone() }));
         value
+    }
+
+    /// How old the connection may become.
+    pub(crate) fn duration_max(&self, manager: &HttpConnectionManager) -> Option<Duration> {
+        let limit = manager.connection_duration_max?;
+        Some(spread(limit, manager.connection_duration_jitter, self.age_draw))
     }
 
     /// A random number, even over all of `u64`.

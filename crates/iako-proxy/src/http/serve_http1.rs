@@ -120,7 +120,7 @@ async fn next_head(
     let manager = &service.manager;
     let now = clock::now();
     let idle = manager.idle_timeout.map(|limit| now + limit);
-    let aged = manager.connection_duration_max.map(|limit| ends.opened + limit);
+    let aged = connection.duration_max(manager).map(|limit| ends.opened + limit);
     let mut slow = None;
     poll_fn(|context| {
         match side.poll_head(context) {

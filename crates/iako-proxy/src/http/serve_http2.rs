@@ -239,7 +239,7 @@ impl<'c> Serving<'c> {
         let slow_max = manager.request_headers_timeout.or(manager.stream_idle_timeout);
         [
             (after(idle, manager.idle_timeout), Due::Idle),
-            (after(opened, manager.connection_duration_max), Due::Age),
+            (after(opened, self.connection.duration_max(manager)), Due::Age),
             (after(told, Some(manager.drain_timeout)), Due::Drained),
             (after(last_told, Some(manager.delayed_close_timeout)), Due::Stuck),
             (after(self.slow_since, slow_max), Due::Slow),
