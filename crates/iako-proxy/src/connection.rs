@@ -28,7 +28,7 @@ use crate::{
     access_log::FilterFacts,
     drain::Drain,
     http,
-    listener::ConnectionSlot,
+    listener::{ConnectionSlot, crew::Seat},
     snapshot::{Chain, ChainTransport, ListenerSettings, NetworkStep, ProxySnapshot, Terminal},
     tcp,
     transport::{Prefixed, Stream, server::AcceptError},
@@ -76,16 +76,21 @@ impl Downstream {
 #[derive(Debug)]
 struct Place {
     _slot: ConnectionSlot,
+    _seat: Seat,
     settings: Arc<ListenerSettings>,
     worker: Rc<Worker>,
 }
 
 impl Place {
-    fn new(slot: ConnectionSlot, settings: Arc<ListenerSettings>, worker: Rc<Worker>) -> Self {
+    fn new(
+        (slot, seat): (ConnectionSlot, Seat),
+        settings: Arc<ListenerSettings>,
+        worker: Rc<Worker>,
+    ) -> Self {
         settings.stats.cx_total.inc();
         settings.stats.cx_active.inc();
         worker.shared.server.total_connections.inc();
-        Self { _slot: slot, settings, worker }
+        Self { _slot: slot, _seat: seat, settings, worker }
     }
 }
 
@@ -102,6 +107,8 @@ impl Drop for Place {
 pub(crate) struct Arrival {
     /// Its place in the count of its listener.
     pub(crate) slot: ConnectionSlot,
+    /// Its place in the count of its worker.
+    pub(crate) seat: Seat,
     /// The settings of its listener.
     pub(crate) settings: Arc<ListenerSettings>,
     /// Its bytes.
@@ -132,7 +139,7 @@ async fn prepare(
     snapshot: Arc<ProxySnapshot>,
     arrival: Arrival,
 ) -> Option<Downstream> {
-    let Arrival { slot, mut settings, mut socket, remote } = arrival;
+    let Arrival { slot, seat, mut settings, mut socket, remote } = arrival;
     let (accepted, accepted_wall) = (clock::now(), clock::wall());
     let local = socket.local_addr().ok()?;
     // Small writes of a request must not wait for the acknowledgement of earlier ones.
@@ -149,7 +156,7 @@ async fn prepare(
     {
         settings = Arc::clone(other);
     }
-    let place = Place::new(slot, Arc::clone(&settings), Rc::clone(&worker));
+    let place = Place::new((slot, seat), Arc::clone(&settings), Rc::clone(&worker));
     let prefix = match inspect::inspect(&mut socket, &settings.config, &mut info).await {
         Ok(prefix) => prefix,
         Err(error) => {

@@ -1,8 +1,10 @@
 //! Taking connections: one socket a worker and address, so that workers never wait for each other.
 
+pub(crate) mod crew;
 pub(crate) mod socket;
 
 use std::{
+    net::SocketAddr,
     rc::Rc,
     sync::{
         Arc,
@@ -13,12 +15,13 @@ use std::{
 
 use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc::error::TrySendError, watch};
 
 use crate::{
     connection::{self, Arrival},
-    worker::Worker,
+    worker::{Command, Worker},
 };
+use crew::Seat;
 
 /// How long accepting rests after an error that lasts, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -83,7 +86,7 @@ pub(crate) async fn accept_loop(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, remote)) => start_connection(&worker, &listener, stream, remote),
+            Ok((stream, remote)) => seat(&worker, &listener, stream, remote),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(listener = %listener.name, %error, "accepting pauses");
@@ -96,7 +99,44 @@ pub(crate) async fn accept_loop(
     tokio::task::yield_now().await;
     for _ in 0..LAST_ACCEPTS_MAX {
         let Some(Ok((stream, remote))) = socket.accept().now_or_never() else { return };
-        start_connection(&worker, &listener, stream, remote);
+        seat(&worker, &listener, stream, remote);
+    }
+}
+
+/// Finds the worker that carries a new connection.
+fn seat(
+    worker: &Rc<Worker>,
+    listener: &Arc<ListenerHandle>,
+    stream: TcpStream,
+    remote: SocketAddr,
+) {
+    let crew = &worker.shared.crew;
+    let Some((seat, door)) = crew.better_than(worker.index) else {
+        return start_connection(worker, listener, stream, (remote, crew.seat(worker.index)));
+    };
+    // A socket leaves the event queue of this worker before it joins that of another.
+    let Ok(socket) = stream.into_std() else { return };
+    let handed = Command::Carry { listener: Arc::clone(listener), socket, remote, seat };
+    match door.try_send(handed) {
+        Ok(()) => {}
+        Err(TrySendError::Full(Command::Carry { socket, .. })) => {
+            take_over(worker, listener, socket, (remote, crew.seat(worker.index)));
+        }
+        // The worker ends, and so does the proxy.
+        Err(_) => {}
+    }
+}
+
+/// Carries a connection that comes from another worker.
+pub(crate) fn take_over(
+    worker: &Rc<Worker>,
+    listener: &Arc<ListenerHandle>,
+    socket: std::net::TcpStream,
+    of: (SocketAddr, Seat),
+) {
+    match TcpStream::from_std(socket) {
+        Ok(stream) => start_connection(worker, listener, stream, of),
+        Err(error) => tracing::warn!(listener = %listener.name, %error, "a connection is lost"),
     }
 }
 
@@ -116,7 +156,7 @@ fn start_connection(
     worker: &Rc<Worker>,
     listener: &Arc<ListenerHandle>,
     stream: TcpStream,
-    remote: std::net::SocketAddr,
+    (remote, seat): (SocketAddr, Seat),
 ) {
     let snapshot = worker.snapshot();
     let Some(settings) = snapshot.listener(&listener.name) else {
@@ -129,7 +169,7 @@ fn start_connection(
         return;
     };
     let settings = Arc::clone(settings);
-    let arrival = Arrival { slot, settings, socket: stream, remote };
+    let arrival = Arrival { slot, seat, settings, socket: stream, remote };
     let task = connection::serve(Rc::clone(worker), snapshot, arrival);
     worker.scope.spawn("connection", task);
 }

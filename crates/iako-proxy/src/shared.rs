@@ -17,7 +17,10 @@ use iako_telemetry::{
     stats::Gauge,
 };
 
-use crate::{config_task::Inventory, connection::metadata_exchange, snapshot::ProxySnapshot};
+use crate::{
+    config_task::Inventory, connection::metadata_exchange, listener::crew::Crew,
+    snapshot::ProxySnapshot,
+};
 
 /// What all parts of one proxy share. Written by the configuration task only, read by everybody.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     /// Number of workers.
     pub(crate) concurrency: usize,
+    /// Who of them carries what.
+    pub(crate) crew: Arc<Crew>,
     /// Workers whose thread runs.
     pub(crate) workers_running: AtomicUsize,
     /// Whether an operator took the proxy out of service (`/healthcheck/fail`).
@@ -193,6 +198,7 @@ impl Shared {
             stats,
             started: clock::now(),
             concurrency,
+            crew: Crew::new(concurrency),
             workers_running: AtomicUsize::new(0),
             failed_by_operator: AtomicBool::new(false),
         }

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     io,
+    net::SocketAddr,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
@@ -19,7 +20,7 @@ use tokio::{
 
 use crate::{
     http::timer::Timer,
-    listener::{ListenerHandle, accept_loop},
+    listener::{ListenerHandle, accept_loop, crew::Seat, take_over},
     shared::Shared,
     snapshot::ProxySnapshot,
     upstream::Pools,
@@ -42,6 +43,17 @@ pub(crate) enum Command {
         /// This worker's own socket.
         socket: std::net::TcpListener,
     },
+    /// Carry a connection that another worker accepted.
+    Carry {
+        /// Its listener.
+        listener: Arc<ListenerHandle>,
+        /// Its bytes.
+        socket: std::net::TcpStream,
+        /// The other end.
+        remote: SocketAddr,
+        /// Its place in the count of this worker.
+        seat: Seat,
+    },
     /// End every task, then the thread.
     Stop,
 }
@@ -50,6 +62,8 @@ pub(crate) enum Command {
 /// [`Shared`].
 #[derive(Debug)]
 pub(crate) struct Worker {
+    /// Its number.
+    pub(crate) index: usize,
     /// What all workers share.
     pub(crate) shared: Arc<Shared>,
     /// This worker's recorder of the mesh's standard metrics.
@@ -74,8 +88,9 @@ pub(crate) struct Unknown {
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>) -> Self {
+    fn new(index: usize, shared: Arc<Shared>) -> Self {
         Self {
+            index,
             metrics: shared.metrics.worker(),
             pools: Pools::default(),
             scope: LocalScope::new(),
@@ -151,6 +166,7 @@ impl WorkerHandle {
     /// When the system gives no thread or event queue.
     pub(crate) fn start(index: usize, shared: &Arc<Shared>) -> io::Result<Self> {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        shared.crew.opened(index, commands.clone());
         let shared = Arc::clone(shared);
         let thread = std::thread::Builder::new()
             .name(format!("iako-worker-{index}"))
@@ -188,7 +204,7 @@ fn run(index: usize, shared: &Arc<Shared>, commands: mpsc::Receiver<Command>) {
     };
     let stop = shared.workers_running.fetch_add(1, Ordering::Relaxed);
     tracing::debug!(index, running = stop.saturating_add(1), "worker started");
-    let worker = Rc::new(Worker::new(Arc::clone(shared)));
+    let worker = Rc::new(Worker::new(index, Arc::clone(shared)));
     runtime.block_on(obey(Rc::clone(&worker), commands));
     worker.pools.close();
     worker.scope.stop();
@@ -209,6 +225,9 @@ async fn obey(worker: Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
                         tracing::error!(listener = %listener.name, %error, "socket not usable");
                     }
                 }
+            }
+            Command::Carry { listener, socket, remote, seat } => {
+                take_over(&worker, &listener, socket, (remote, seat));
             }
             Command::Stop => return,
         }

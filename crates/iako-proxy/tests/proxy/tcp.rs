@@ -32,6 +32,25 @@ async fn bytes_go_both_ways_and_a_half_close_is_passed_on() {
 }
 
 #[tokio::test]
+async fn connections_work_whichever_worker_comes_to_carry_them() {
+    let scope = Scope::new();
+    let server = echo(&scope, "a").await;
+    let proxy = start(vec![tcp_listener("in", "be")], vec![cluster("be", &[server])]).await;
+    let address = proxy.listener_address("in").unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        assert_eq!(ask(&mut client, "x", 3).await, "a:x");
+        clients.push(client);
+    }
+    // Enough that some were handed over, however the system spread them; all live on.
+    for client in &mut clients {
+        assert_eq!(ask(client, "y", 3).await, "a:y");
+    }
+    proxy.shutdown().await;
+}
+
+#[tokio::test]
 async fn megabytes_pass_a_slow_reader_whole() {
     let server = TcpListener::bind(any_port()).await.unwrap();
     let address = server.local_addr().unwrap();
