@@ -27,4 +27,4 @@ mod stream;
 pub(crate) use drive::{Driver, Listen, REST_AFTER};
 pub(crate) use keepalive::Keepalive;
 pub(crate) use link::{Ending, Link, Lost};
-pub(crate) use stream::StreamHandle;
+pub(crate) use stream::{Side, StreamHandle};

@@ -85,9 +85,6 @@ impl Exchange<'_> {
             downstream.send_data(body).map_err(Failure::Client)?;
         }
         downstream.send_end(None).map_err(Failure::Client)?;
-        if let Downstream::Http2(stream) = downstream {
-            stream.refuse_rest();
-        }
         self.flush(downstream).await
     }
 

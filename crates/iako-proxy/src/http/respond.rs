@@ -70,9 +70,6 @@ impl Exchange<'_> {
         if is_tunnel {
             self.note_tunnel_end(relay.ended_by, lease, downstream);
         }
-        if let Downstream::Http2(stream) = downstream {
-            stream.refuse_rest();
-        }
         if !self.upload.is_told_whole()
             && let Upstream::Http2(stream) = &mut lease.upstream
         {

@@ -140,7 +140,7 @@ pub(crate) fn poll_read_much(
     input: &mut BytesMut,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    input.reserve(READ_BYTES / 2);
+    input.reserve(READ_BYTES);
     pin!(stream.read_buf(input)).poll(context)
 }
 

@@ -353,3 +353,16 @@ fn pass(link: &Rc<Link>, listener: &mut impl Listen, event: Event) -> Handed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // An idle connection holds these, its task and its socket; what it needs while it works is given
+    // back when it rests.
+    #[test]
+    fn an_idle_connection_is_small() {
+        let sizes = (size_of::<Driver>(), size_of::<Link>());
+        assert!(sizes.0 <= 320 && sizes.1 <= 2048, "{sizes:?}");
+    }
+}

