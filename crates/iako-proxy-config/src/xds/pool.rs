@@ -1,8 +1,8 @@
 //! The descriptors of every message that the codec knows, for reflection.
 
 use std::io::Read as _;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
 /// Four megabytes: kept only while configuration is read or shown, see [`release_pool`].
@@ -21,14 +21,14 @@ fn load() -> DescriptorPool {
 /// Descriptors of Envoy's, xDS's and Istio's messages, as far as a mesh needs them. Loaded at the
 /// first use, in some ten milliseconds.
 pub fn pool() -> DescriptorPool {
-    POOL.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(load).clone()
+    POOL.lock().get_or_insert_with(load).clone()
 }
 
 /// Lets go of what [`pool`] loaded, which weighs more than the rest of an idle proxy; the next use
 /// loads it anew. Says whether anything was held. For whoever knows that no configuration is being
 /// read.
 pub fn release_pool() -> bool {
-    POOL.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+    POOL.lock().take().is_some()
 }
 
 /// The message that a type URL (`type.googleapis.com/envoy.config.cluster.v3.Cluster`) or a full
