@@ -198,9 +198,8 @@ impl<'c> Serving<'c> {
             self.timer.set(Some(due));
             ready!(self.timer.poll(context));
             match end {
-                Due::Idle => self.end_finally(link),
+                Due::Idle | Due::Drained => self.end_finally(link),
                 Due::Age => self.end_gracefully(link),
-                Due::Drained => self.end_finally(link),
                 Due::Slow => {
                     self.service.stats.rq_timeout.inc();
                     return Poll::Ready(Ending::Cut);

@@ -50,7 +50,7 @@ impl Http2Downstream {
         self.stream.poll_lost(context).map(DownstreamError::from)
     }
 
-    pub(crate) fn send_interim(&mut self, head: &ResponseHead) {
+    pub(crate) fn send_interim(&self, head: &ResponseHead) {
         let id = self.stream.id();
         let edits = HeaderEdits::default();
         self.stream
