@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use crate::edits::{HeaderEdits, RequestEdits, ResponseEdits, edited_fields, is_written_apart};
 use crate::head::{Fields, RequestHead, ResponseHead, Version};
-use crate::limits::NameCase;
+use crate::known::Known;
 use crate::method::reason;
 use crate::scan::is_visible;
 
@@ -39,8 +39,6 @@ pub struct Wire<'a> {
     pub framing: Framing,
     /// About the connection.
     pub connection: ConnectionField<'a>,
-    /// Whether names go out in the letters in which they came.
-    pub name_case: NameCase,
 }
 
 /// Room at the end of a buffer that is made at once: the many small pieces of a head then cost a copy
@@ -82,7 +80,8 @@ impl Drop for Room<'_> {
 }
 
 /// Appends a request head. The target is in origin form, or authority form for CONNECT: this is how a
-/// server behind us is asked, whatever form came in.
+/// server behind us is asked, whatever form came in. Names go out in the letters in which they came where
+/// whoever read the head kept those ([`crate::NameCase::Preserve`]).
 pub fn write_request_head(
     head: &RequestHead,
     edits: &RequestEdits,
@@ -95,7 +94,9 @@ pub fn write_request_head(
     room.put(edits.method(head).as_bytes());
     room.put(b" ");
     write_visible(if path.is_empty() { authority } else { path }, &mut room);
-    room.put(b" HTTP/1.1\r\nhost: ");
+    room.put(b" HTTP/1.1\r\n");
+    room.put(head.host_name.as_ref().unwrap_or(b"host"));
+    room.put(b": ");
     write_visible(authority, &mut room);
     room.put(b"\r\n");
     write_fields(&head.fields, &edits.fields, wire, &mut room);
@@ -153,20 +154,19 @@ fn write_fields(fields: &Fields, edits: &HeaderEdits, wire: Wire<'_>, room: &mut
         if field.known.is_some_and(is_written_apart) {
             continue;
         }
-        let name = match wire.name_case {
-            NameCase::Lower => field.name,
-            NameCase::Preserve => field.original_name,
-        };
-        write_field(name, field.value, room);
+        write_field(field.original_name, field.value, room);
     }
     match wire.framing {
         Framing::Silent => {}
         Framing::Length(length) => {
-            room.put(b"content-length: ");
+            room.put(fields.letters_of(Known::ContentLength));
+            room.put(b": ");
             write_decimal(length, room);
             room.put(b"\r\n");
         }
-        Framing::Chunked => room.put(b"transfer-encoding: chunked\r\n"),
+        Framing::Chunked => {
+            write_field(fields.letters_of(Known::TransferEncoding), b"chunked", room)
+        }
     }
     match wire.connection {
         ConnectionField::Omit => {}
@@ -300,7 +300,7 @@ fn write_trailers(fields: &Fields, edits: &HeaderEdits, out: &mut BytesMut) {
     let mut room = Room::for_head(out, fields, edits);
     for field in edited_fields(fields, edits) {
         if !field.known.is_some_and(is_written_apart) {
-            write_field(field.name, field.value, &mut room);
+            write_field(field.original_name, field.value, &mut room);
         }
     }
 }

@@ -98,6 +98,9 @@ pub enum ParseError {
     /// A 101 that nobody asked for.
     #[error("the peer switched protocols unasked")]
     UnexpectedSwitch,
+    /// A 1xx or 204, which has no content, announces some (RFC 9110 §8.6, RFC 9112 §6.1).
+    #[error("a response without content announces content")]
+    LengthOfNothing,
     /// The peer closed in the middle of a message.
     #[error("the connection closed in the middle of a message")]
     Truncated,
@@ -136,7 +139,7 @@ impl ParseError {
             Self::TrailersTooLarge => "http1.trailers_too_large",
             Self::LengthAndChunked => "http1.content_length_and_chunked_not_allowed",
             Self::TransferEncoding => "http1.invalid_transfer_encoding",
-            Self::ConnectLength => "http1.content_length_not_allowed",
+            Self::ConnectLength | Self::LengthOfNothing => "http1.content_length_not_allowed",
             Self::ConnectionField => "http1.connection_header_rejected",
             _ => "http1.codec_error",
         }

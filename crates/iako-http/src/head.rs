@@ -158,6 +158,8 @@ pub struct RequestHead {
     pub(crate) protocol: Span,
     pub(crate) length: BodyLength,
     pub(crate) persistence: Persistence,
+    /// `Host` in the client's letters, where those are kept.
+    pub(crate) host_name: Option<[u8; 4]>,
     pub(crate) fields: Fields,
 }
 
@@ -181,6 +183,7 @@ impl RequestHead {
             protocol,
             length: parts.length,
             persistence: Persistence::KeepAlive,
+            host_name: None,
             fields: fields.build(),
         }
     }

@@ -197,6 +197,20 @@ impl Known {
         HOP_BY_HOP.contains(self)
     }
 
+    /// Whether a field may come after the content (RFC 9110 §6.5.1): not one that says how a message is
+    /// read, where it goes, who sent it, or under which conditions. Whoever merges trailers into heads
+    /// would believe it, though nobody on the way has looked at it.
+    pub(crate) fn may_trail(known: Option<Self>, name: &[u8]) -> bool {
+        const PREFIXES: [&[u8]; 3] = [b"x-forwarded-", b"x-envoy-", b"if-"];
+        const NAMES: [&[u8]; 3] = [b"content-range", b"max-forwards", b"x-real-ip"];
+        match known {
+            Some(known) => !IN_HEADS_ONLY.contains(known) && !known.is_hop_by_hop(),
+            None => {
+                !PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !NAMES.contains(&name)
+            }
+        }
+    }
+
     /// The name, also at compile time.
     #[expect(clippy::indexing_slicing, reason = "every variant has its name")]
     pub(crate) const fn text(self) -> &'static str {
@@ -216,6 +230,44 @@ const HOP_BY_HOP: KnownSet = KnownSet(
         | Known::ProxyConnection.bit()
         | Known::Http2Settings.bit(),
 );
+
+/// Every `x-forwarded-…` and `x-envoy-…` that is known, and what else decides about a message.
+const IN_HEADS_ONLY: KnownSet = {
+    let mut set = KnownSet::of(&[
+        Known::Host,
+        Known::ContentLength,
+        Known::ContentEncoding,
+        Known::ContentType,
+        Known::Te,
+        Known::Trailer,
+        Known::Expect,
+        Known::Range,
+        Known::Authorization,
+        Known::ProxyAuthenticate,
+        Known::ProxyAuthorization,
+        Known::WwwAuthenticate,
+        Known::Cookie,
+        Known::SetCookie,
+        Known::Forwarded,
+        Known::Location,
+        Known::Origin,
+        Known::CacheControl,
+    ])
+    .0;
+    let mut rest = ALL;
+    while let [known, others @ ..] = rest {
+        let is_of_proxies = matches!(
+            known.text().as_bytes(),
+            [b'x', b'-', b'e', b'n', b'v', b'o', b'y', b'-', ..]
+                | [b'x', b'-', b'f', b'o', b'r', b'w', b'a', b'r', b'd', b'e', b'd', b'-', ..]
+        );
+        if is_of_proxies {
+            set |= known.bit();
+        }
+        rest = others;
+    }
+    KnownSet(set)
+};
 
 /// A set of known names in one number: asking for any of many names costs as much as for one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -254,6 +306,31 @@ impl KnownSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_that_decide_do_not_trail() {
+        let may = |name: &str| Known::may_trail(Known::lookup(name.as_bytes()), name.as_bytes());
+        for name in
+            ["x-t", "grpc-status", "grpc-message", "content-digest", "server-timing", "etag"]
+        {
+            assert!(may(name), "{name}");
+        }
+        for name in [
+            "authorization",
+            "cookie",
+            "host",
+            "transfer-encoding",
+            "content-range",
+            "if-match",
+            "x-forwarded-for",
+            "x-forwarded-client-cert",
+            "x-forwarded-prefix",
+            "x-envoy-original-path",
+            "x-envoy-anything",
+        ] {
+            assert!(!may(name), "{name}");
+        }
+    }
 
     #[test]
     fn every_name_finds_itself_and_strangers_find_nothing() {

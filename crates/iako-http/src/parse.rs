@@ -60,6 +60,7 @@ pub(crate) fn request(
     let framing = Framing::read(&entries, &block, present)?;
     let length = framing.request_length(&line.method, line.version)?;
     let persistence = connection(&mut entries, &block, present, line.version)?;
+    let host_name = host_name(&entries, original.as_ref());
     let host = take_host(&mut entries, &block, present)?;
     let authority = match (line.authority, host) {
         (Some(authority), _) => authority,
@@ -79,8 +80,15 @@ pub(crate) fn request(
         protocol: Span::default(),
         length,
         persistence,
+        host_name,
         fields,
     })
+}
+
+/// `Host` in the client's letters, where those are kept.
+fn host_name(entries: &Entries, original: Option<&bytes::Bytes>) -> Option<[u8; 4]> {
+    let entry = entries.iter().find(|entry| entry.known == Some(Known::Host))?;
+    entry.name_span().of(original?).try_into().ok()
 }
 
 pub(crate) fn response(
@@ -103,15 +111,11 @@ pub(crate) fn response(
     Ok(ResponseHead { status, version, length, persistence, fields })
 }
 
-/// Trailers: fields that would change how the message is read are left out (RFC 9110 §6.5.1).
+/// Trailers: fields that belong into heads are left out (RFC 9110 §6.5.1).
 pub(crate) fn trailers(scanner: &mut BlockScanner, mut block: BytesMut, limits: &Limits) -> Fields {
     let mut entries = std::mem::take(&mut scanner.entries);
     let (present, original) = name_fields(&mut entries, &mut block, limits);
-    let forbidden = |known: Known| {
-        known.is_hop_by_hop()
-            || matches!(known, Known::ContentLength | Known::Host | Known::Te | Known::Trailer)
-    };
-    entries.retain(|entry| !entry.known.is_some_and(forbidden));
+    entries.retain(|entry| Known::may_trail(entry.known, entry.name_span().of(&block)));
     Fields { bytes: block.freeze(), original, present, entries }
 }
 
@@ -294,7 +298,8 @@ impl RequestLine {
             });
         };
         let version = match target_and_version.get(target_len + 1..).unwrap_or_default() {
-            b"HTTP/1.1" => Version::Http11,
+            // Whoever speaks a later 1.x understands this one (RFC 9110 §2.5).
+            [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => Version::Http11,
             b"HTTP/1.0" if limits.http_10 == Http10::Accept => Version::Http10,
             [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
                 return Err(ParseError::LowVersion);

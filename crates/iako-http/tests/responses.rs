@@ -4,7 +4,7 @@
 use bytes::BytesMut;
 use iako_http::{
     BodyEncoder, BodyEvent, BodyLength, ConnectionField, FieldName, FieldValue, FieldsBuilder,
-    Framing, HeaderEdits, Known, LengthMismatch, Limits, Method, NameCase, ParseError, Persistence,
+    Framing, HeaderEdits, Known, LengthMismatch, Limits, Method, ParseError, Persistence,
     RequestDecoder, RequestEdits, RequestHead, RequestParts, ResponseDecoder, ResponseEdits,
     ResponseHead, ResponseTo, Scheme, Version, Wire, edited_fields, write_request_head,
     write_response_head,
@@ -94,7 +94,7 @@ fn closing_early_is_noticed() {
 }
 
 fn wire(framing: Framing, connection: ConnectionField<'_>) -> Wire<'_> {
-    Wire { framing, connection, name_case: NameCase::Lower }
+    Wire { framing, connection }
 }
 
 fn request(input: &str) -> RequestHead {

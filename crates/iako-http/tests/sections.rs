@@ -629,7 +629,6 @@ fn a_request_that_came_by_http2_is_written_as_http1_and_read_again() {
     let wire = iako_http::Wire {
         framing: iako_http::Framing::Silent,
         connection: iako_http::ConnectionField::Omit,
-        name_case: iako_http::NameCase::Lower,
     };
     iako_http::write_request_head(&head, &RequestEdits::default(), wire, &mut out);
     let again = RequestDecoder::new(Limits::default()).head(&mut out).unwrap().unwrap();

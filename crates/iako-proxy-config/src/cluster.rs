@@ -282,6 +282,8 @@ pub struct ClusterHttp {
     pub http2: Http2Options,
     /// Whether the case of header names is kept on HTTP/1.
     pub preserve_case: bool,
+    /// Whether trailers pass on HTTP/1. Source: `enable_trailers`. Envoy default: false.
+    pub http1_trailers: bool,
 }
 
 impl Default for ClusterHttp {
@@ -294,6 +296,7 @@ impl Default for ClusterHttp {
             requests_per_connection_max: None,
             http2: Http2Options::default(),
             preserve_case: false,
+            http1_trailers: false,
         }
     }
 }

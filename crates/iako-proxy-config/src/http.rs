@@ -261,6 +261,8 @@ pub struct Http1Options {
     pub default_host_for_http_10: String,
     /// Whether the case of header names is kept. Envoy default: false, lower-cased.
     pub preserve_case: bool,
+    /// Whether trailers pass. Source: `enable_trailers`. Envoy default: false, they are dropped.
+    pub trailers: bool,
 }
 
 /// Settings of HTTP/2. Source: `envoy.config.core.v3.Http2ProtocolOptions`.

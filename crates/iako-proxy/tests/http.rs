@@ -69,21 +69,29 @@ async fn requests_follow_each_other_on_one_connection_each_way() {
     assert_eq!(backend.connections(), 1, "the upstream connection is kept");
 }
 
+// Envoy `enable_trailers`; RFC 9110 §6.5.1: credentials do not trail.
 #[tokio::test]
-async fn chunked_content_and_trailers_pass_both_ways() {
+async fn chunked_content_passes_both_ways_and_trailers_where_both_sides_enable_them() {
     let backend = Backend::answering(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nx-t: 1\r\n\r\n",
     )
     .await;
-    let bench = Bench::start(json!([to("be")]), &[("be", &backend)], json!({})).await;
-    let mut client = bench.connect().await;
-    let answer = request(
-        &mut client,
-        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nwxyz\r\n0\r\nx-up: 2\r\n\r\n",
-    )
-    .await;
-    assert_eq!((answer.body.as_str(), answer.trailers.as_str()), ("abcde", "x-t: 1\r\n"));
-    assert!(backend.requests()[0].ends_with("4\r\nwxyz\r\n0\r\nx-up: 2\r\n\r\n"));
+    let sent = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nwxyz\r\n0\r\nx-up: 2\r\nauthorization: x\r\n\r\n";
+    for (from_client, to_server) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut upstream = bench::cluster("be", &[backend.address()]);
+        upstream["http_protocol_options"] = json!({"enable_trailers": to_server});
+        let manager =
+            json!({"manager": {"http_protocol_options": {"enable_trailers": from_client}}});
+        let bench = Bench::with_clusters(json!([to("be")]), json!([upstream]), manager).await;
+        let mut client = bench.connect().await;
+        let answer = request(&mut client, sent).await;
+        let passes = from_client && to_server;
+        let (down, up) = if passes { ("x-t: 1\r\n", "x-up: 2\r\n") } else { ("", "") };
+        assert_eq!((answer.body.as_str(), answer.trailers.as_str()), ("abcde", down));
+        let seen = backend.requests();
+        let last = seen.last().unwrap();
+        assert!(last.ends_with(&format!("4\r\nwxyz\r\n0\r\n{up}\r\n")), "{last}");
+    }
 }
 
 #[tokio::test]
@@ -305,7 +313,8 @@ async fn grpc_over_http2_keeps_its_trailers_and_gets_replies_of_its_own() {
         {"match": {"path": "/none"}, "route": {"cluster": "none"}},
         {"match": {"prefix": "/s/"}, "route": {"cluster": "be"}},
     ]);
-    let bench = Bench::with_clusters(routes, json!([upstream, none]), json!({})).await;
+    let trailers = json!({"manager": {"http_protocol_options": {"enable_trailers": true}}});
+    let bench = Bench::with_clusters(routes, json!([upstream, none]), trailers).await;
     let sender = bench.connect_http2().await;
     let answer = bench::grpc(&sender, "/s/m", b"\0\0\0\0\x02hi").await;
     assert_eq!((answer.status, answer.grpc_status.as_deref()), (200, Some("0")));

@@ -9,7 +9,7 @@ use crate::edits::{RequestEdits, ResponseEdits};
 use crate::encode::{ConnectionField, Framing, Wire, write_request_head, write_response_head};
 use crate::error::ParseError;
 use crate::head::{Fields, RequestHead, ResponseHead};
-use crate::limits::{Http10, Limits, Methods, NameCase};
+use crate::limits::{Http10, Limits, Methods};
 use crate::parse::ResponseTo;
 
 /// Reads the bytes as the requests of one connection. Cut into small pieces they must mean the same, and
@@ -159,11 +159,7 @@ impl Trace {
     }
 }
 
-const PLAIN: Wire<'_> = Wire {
-    framing: Framing::Silent,
-    connection: ConnectionField::Omit,
-    name_case: NameCase::Lower,
-};
+const PLAIN: Wire<'_> = Wire { framing: Framing::Silent, connection: ConnectionField::Omit };
 
 fn rewrite_request(head: &RequestHead, limits: Limits) {
     if head.authority().is_empty() {

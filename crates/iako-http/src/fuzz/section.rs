@@ -10,7 +10,7 @@ use crate::edits::{HeaderEdits, RequestEdits, ResponseEdits};
 use crate::encode::{ConnectionField, Framing, Wire, write_request_head};
 use crate::h2::{ConnectProtocol, Ends};
 use crate::head::{BodyLength, RequestHead, Scheme};
-use crate::limits::{Limits, Methods, NameCase};
+use crate::limits::{Limits, Methods};
 use crate::method::Method;
 use crate::parse::ResponseTo;
 use crate::section::{RequestSection, SectionError, SectionReader, SectionWriter};
@@ -103,7 +103,7 @@ pub(super) fn to_http1(head: &RequestHead) {
         BodyLength::Empty | BodyLength::UntilClose | BodyLength::Tunnel => Framing::Silent,
     };
     let connection = ConnectionField::Omit;
-    let wire = Wire { framing, connection, name_case: NameCase::Lower };
+    let wire = Wire { framing, connection };
     let mut out = BytesMut::new();
     write_request_head(head, &RequestEdits::default(), wire, &mut out);
     let limits = Limits { head_bytes_max: usize::MAX, methods: Methods::Any, ..Limits::default() };

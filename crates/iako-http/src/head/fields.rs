@@ -125,6 +125,17 @@ impl Fields {
         self.present.intersects(names)
     }
 
+    /// A name in the letters in which it came, where those are kept; else in lower case.
+    pub(crate) fn letters_of(&self, known: Known) -> &[u8] {
+        let original = self.original.as_deref();
+        original
+            .and_then(|bytes| {
+                let entry = self.entries.iter().find(|entry| entry.known == Some(known))?;
+                Some(entry.name_span().of(bytes))
+            })
+            .unwrap_or(known.as_str().as_bytes())
+    }
+
     /// About how many bytes these fields take as lines: names of HTTP/2 may be numbers here.
     pub(crate) fn written_bytes(&self) -> usize {
         self.bytes.len() + 24 * self.entries.len()

@@ -70,6 +70,10 @@ impl Framing {
                 return Ok(BodyLength::Tunnel);
             }
             (101, _) => return Err(ParseError::UnexpectedSwitch),
+            // What comes next on such a connection nobody knows. A length of 0 is a common mistake.
+            (100..=199 | 204, _) if !matches!(self, Self::Nothing | Self::Length(0)) => {
+                return Err(ParseError::LengthOfNothing);
+            }
             (100..=199 | 204 | 304, _) | (_, ResponseTo::Head) => return Ok(BodyLength::Empty),
             (_, ResponseTo::Plain | ResponseTo::Connect | ResponseTo::Upgrade) => {}
         }

@@ -90,9 +90,9 @@ fn absolute(target: Span, block: &mut BytesMut, method: &Method) -> Result<Targe
     })
 }
 
-/// Visible ASCII, and UTF-8 beyond it, which sloppy clients send unescaped and Envoy passes on.
+/// Visible ASCII: octets beyond it come escaped (RFC 3986 §2), and readers disagree about the rest.
 pub(crate) fn is_target(text: &[u8]) -> bool {
-    !text.is_empty() && is_visible(text) && (text.is_ascii() || std::str::from_utf8(text).is_ok())
+    !text.is_empty() && is_visible(text) && text.is_ascii()
 }
 
 /// Characters of host and port (RFC 3986 §3.2.2). User information is refused: nothing behind us should

@@ -75,19 +75,14 @@ impl SectionReader {
         status.head(section, ends, to)
     }
 
-    /// Reads a whole block as trailers. Fields that would change how the message is read are left out
-    /// (RFC 9110 §6.5.1).
+    /// Reads a whole block as trailers. Fields that belong into heads are left out (RFC 9110 §6.5.1).
     ///
     /// # Errors
     /// When the block cannot be read, or holds pseudo-header fields, or is too large.
     pub fn trailers(&mut self, block: &[u8]) -> Result<Fields, SectionError> {
         let mut section = self.read(block, &mut NoPseudo)?;
-        section.entries.retain(|entry| {
-            !matches!(
-                entry.known,
-                Some(Known::ContentLength | Known::Host | Known::Te | Known::Trailer)
-            )
-        });
+        let Section { buffer, entries, .. } = &mut section;
+        entries.retain(|entry| Known::may_trail(entry.known, entry.name_span().of(buffer)));
         Ok(section.fields())
     }
 

@@ -97,6 +97,7 @@ impl RequestPseudo {
             protocol: self.protocol.unwrap_or_default(),
             length,
             persistence: Persistence::KeepAlive,
+            host_name: None,
             fields: crate::head::Fields::default(),
         };
         if is_connect {

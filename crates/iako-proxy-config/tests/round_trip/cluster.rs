@@ -139,5 +139,6 @@ fn http() -> ClusterHttp {
         requests_per_connection_max: Some(some(10)),
         http2: Http2Options { concurrent_streams_max: 5, ..Http2Options::default() },
         preserve_case: false,
+        http1_trailers: false,
     }
 }

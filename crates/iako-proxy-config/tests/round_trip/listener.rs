@@ -92,6 +92,7 @@ pub(crate) fn manager(routes: RouteSource) -> HttpConnectionManager {
             accept_http_10: true,
             default_host_for_http_10: "d".into(),
             preserve_case: true,
+            trailers: true,
         },
         http2: Http2Options {
             concurrent_streams_max: 7,

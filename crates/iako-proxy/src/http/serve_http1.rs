@@ -29,7 +29,7 @@ use crate::transport::Stream;
 /// Serves an HTTP/1 connection until either side ends it.
 pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read: Bytes) {
     let service = connection.last_service();
-    let mut side = Http1Downstream::new(stream, read, service.limits);
+    let mut side = Http1Downstream::new(stream, read, service.limits, &service.manager.http1);
     let mut timer = Timer::default();
     let drain = connection.chain.drain.clone();
     let mut ends = Ends { opened: clock::now(), draining: pin!(drain.draining()), listens: false };

@@ -9,6 +9,7 @@ use iako_http::{
     NameCase, ParseError, Persistence, RequestEdits, RequestHead, ResponseDecoder, ResponseHead,
     ResponseTo, Wire as WireForm, write_request_head,
 };
+use iako_proxy_config::ClusterHttp;
 use iako_rt::clock;
 
 use super::UpstreamError;
@@ -22,7 +23,8 @@ pub(crate) struct Http1Upstream {
     wire: Wire,
     decoder: ResponseDecoder,
     encoder: BodyEncoder,
-    name_case: NameCase,
+    /// Whether trailers go to the server and come from it.
+    passes_trailers: bool,
     /// Requests before the current one.
     served: u32,
     sent: Sent,
@@ -63,12 +65,13 @@ pub(crate) fn response_limits(name_case: NameCase) -> Limits {
 
 impl Http1Upstream {
     /// Takes a new connection over.
-    pub(crate) fn new(stream: Stream, name_case: NameCase) -> Self {
+    pub(crate) fn new(stream: Stream, settings: &ClusterHttp) -> Self {
+        let case = if settings.preserve_case { NameCase::Preserve } else { NameCase::Lower };
         Self {
             wire: Wire::new(stream, Bytes::new()),
-            decoder: ResponseDecoder::new(response_limits(name_case)),
+            decoder: ResponseDecoder::new(response_limits(case)),
             encoder: BodyEncoder::Empty,
-            name_case,
+            passes_trailers: settings.http1_trailers,
             served: 0,
             sent: Sent::Nothing,
             persistence: Persistence::KeepAlive,
@@ -116,7 +119,6 @@ impl Http1Upstream {
         let form = WireForm {
             framing,
             connection: upgrade.map_or(ConnectionField::Omit, ConnectionField::Upgrade),
-            name_case: self.name_case,
         };
         write_request_head(head, edits, form, self.wire.output.tail());
         Ok(())
@@ -133,6 +135,7 @@ impl Http1Upstream {
         &mut self,
         trailers: Option<(&Fields, &HeaderEdits)>,
     ) -> Result<(), UpstreamError> {
+        let trailers = trailers.filter(|_| self.passes_trailers);
         self.encoder.end(trailers, self.wire.output.tail())?;
         if self.tunnel == Tunnel::Open {
             self.tunnel = Tunnel::Ended;
@@ -191,6 +194,9 @@ impl Http1Upstream {
     ) -> Poll<Result<BodyEvent, UpstreamError>> {
         loop {
             if let Some(event) = self.decoder.body(&mut self.wire.input)? {
+                if matches!(event, BodyEvent::Trailers(_)) && !self.passes_trailers {
+                    continue;
+                }
                 if matches!(event, BodyEvent::End) {
                     self.done_at = clock::now();
                 }

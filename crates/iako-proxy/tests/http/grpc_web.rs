@@ -11,7 +11,9 @@ async fn started() -> Bench {
     let filter = json!({"name": "envoy.filters.http.grpc_web", "typed_config":
         {"@type": "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb"}});
     let routes = json!([{"match": {"prefix": "/s/"}, "route": {"cluster": "be"}}]);
-    Bench::with_clusters(routes, json!([upstream]), json!({"filters": [filter]})).await
+    let manager = json!({"http_protocol_options": {"enable_trailers": true}});
+    let settings = json!({"filters": [filter], "manager": manager});
+    Bench::with_clusters(routes, json!([upstream]), settings).await
 }
 
 async fn call(bench: &Bench, path: &str, content_type: &str, content: &str) -> Answer {

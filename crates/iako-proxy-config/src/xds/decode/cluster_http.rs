@@ -109,8 +109,9 @@ fn versions(
     at: &At<'_>,
 ) -> Result<(), Fault> {
     if let Some(options) = http1 {
-        http.preserve_case =
-            protocol::http1(options, &at.field("http_protocol_options"))?.preserve_case;
+        let http1 = protocol::http1(options, &at.field("http_protocol_options"))?;
+        http.preserve_case = http1.preserve_case;
+        http.http1_trailers = http1.trailers;
     }
     if let Some(options) = http2 {
         http.http2 = protocol::http2(options, &at.field("http2_protocol_options"))?;
@@ -175,8 +176,9 @@ fn old_fields(
         http.http2 = protocol::http2(options, &at.field("http2_protocol_options"))?;
     }
     if let Some(options) = &cluster.http_protocol_options {
-        http.preserve_case =
-            protocol::http1(options, &at.field("http_protocol_options"))?.preserve_case;
+        let http1 = protocol::http1(options, &at.field("http_protocol_options"))?;
+        http.preserve_case = http1.preserve_case;
+        http.http1_trailers = http1.trailers;
     }
     if let Some(common) = &cluster.common_http_protocol_options {
         common_options(common, &mut http, &at.field("common_http_protocol_options"))?;

@@ -39,6 +39,7 @@ pub(super) fn http1(
         accept_http_10: options.accept_http_10,
         default_host_for_http_10: options.default_host_for_http_10.clone(),
         preserve_case,
+        trailers: options.enable_trailers,
     })
 }
 

@@ -59,8 +59,11 @@ fn versions(value: &ClusterHttp) -> pb::http_protocol_options::UpstreamProtocolO
         AutoHttpConfig, ExplicitHttpConfig, UpstreamProtocolOptions as Kind,
         UseDownstreamHttpConfig, explicit_http_config::ProtocolConfig,
     };
-    let http_1 =
-        http1(&Http1Options { preserve_case: value.preserve_case, ..Http1Options::default() });
+    let http_1 = http1(&Http1Options {
+        preserve_case: value.preserve_case,
+        trailers: value.http1_trailers,
+        ..Http1Options::default()
+    });
     let http_2 = http2(&value.http2);
     match value.protocol {
         HttpProtocol::Http1 => Kind::ExplicitHttpConfig(ExplicitHttpConfig {
@@ -97,6 +100,7 @@ pub(super) fn http1(value: &Http1Options) -> Option<core::Http1ProtocolOptions> 
     Some(core::Http1ProtocolOptions {
         accept_http_10: value.accept_http_10,
         default_host_for_http_10: value.default_host_for_http_10.clone(),
+        enable_trailers: value.trailers,
         header_key_format: value.preserve_case.then(formatter),
         ..Default::default()
     })

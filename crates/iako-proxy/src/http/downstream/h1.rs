@@ -6,9 +6,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use iako_http::{
     BodyEncoder, BodyEvent, BodyLength, ConnectionField, Fields, Framing, HeaderEdits, Known,
-    Limits, NameCase, ParseError, Persistence, RequestDecoder, RequestHead, ResponseEdits,
-    ResponseHead, Version, Wire as WireForm, write_interim, write_response_head,
+    Limits, ParseError, Persistence, RequestDecoder, RequestHead, ResponseEdits, ResponseHead,
+    Version, Wire as WireForm, write_interim, write_response_head,
 };
+use iako_proxy_config::Http1Options;
 
 use super::{Content, DownstreamError};
 use crate::http::wire::{QUEUE_BYTES_MAX, Wire};
@@ -20,7 +21,8 @@ pub(crate) struct Http1Downstream {
     wire: Wire,
     decoder: RequestDecoder,
     encoder: BodyEncoder,
-    name_case: NameCase,
+    /// Whether trailers come from the client and go to it.
+    passes_trailers: bool,
     version: Version,
     /// The client waits for `100 Continue` and has not been told.
     continue_owed: bool,
@@ -43,12 +45,12 @@ enum Tunnel {
 
 impl Http1Downstream {
     /// Takes a connection over; `read` was read from it already.
-    pub(crate) fn new(stream: Stream, read: Bytes, limits: Limits) -> Self {
+    pub(crate) fn new(stream: Stream, read: Bytes, limits: Limits, options: &Http1Options) -> Self {
         Self {
             wire: Wire::new(stream, read),
             decoder: RequestDecoder::new(limits),
             encoder: BodyEncoder::Empty,
-            name_case: limits.name_case,
+            passes_trailers: options.trailers,
             version: Version::Http11,
             continue_owed: false,
             persistence: Persistence::KeepAlive,
@@ -133,8 +135,10 @@ impl Http1Downstream {
         context: &mut Context<'_>,
     ) -> Poll<Result<BodyEvent, DownstreamError>> {
         loop {
-            if let Some(event) = self.decoder.body(&mut self.wire.input)? {
-                return Poll::Ready(Ok(event));
+            match self.decoder.body(&mut self.wire.input)? {
+                Some(BodyEvent::Trailers(_)) if !self.passes_trailers => continue,
+                Some(event) => return Poll::Ready(Ok(event)),
+                None => {}
             }
             // A client that waits for `100 Continue` sends nothing before it has it.
             if !self.wire.output.is_empty()
@@ -169,11 +173,7 @@ impl Http1Downstream {
         if self.version == Version::Http10 {
             return;
         }
-        let form = WireForm {
-            framing: Framing::Silent,
-            connection: ConnectionField::Omit,
-            name_case: self.name_case,
-        };
+        let form = WireForm { framing: Framing::Silent, connection: ConnectionField::Omit };
         let edits = ResponseEdits::default();
         write_response_head(head, &edits, self.version, form, self.wire.output.tail());
     }
@@ -217,7 +217,7 @@ impl Http1Downstream {
             (_, Persistence::KeepAlive, _) if old => ConnectionField::KeepAlive,
             (_, Persistence::KeepAlive, _) => ConnectionField::Omit,
         };
-        let form = WireForm { framing, connection, name_case: self.name_case };
+        let form = WireForm { framing, connection };
         write_response_head(head, edits, self.version, form, self.wire.output.tail());
         Ok(())
     }
@@ -233,6 +233,7 @@ impl Http1Downstream {
         &mut self,
         trailers: Option<(&Fields, &HeaderEdits)>,
     ) -> Result<(), DownstreamError> {
+        let trailers = trailers.filter(|_| self.passes_trailers);
         self.encoder.end(trailers, self.wire.output.tail())?;
         match self.tunnel {
             Tunnel::Open => self.tunnel = Tunnel::Ended,

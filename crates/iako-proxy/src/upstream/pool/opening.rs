@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use iako_http::NameCase;
 use iako_proxy_config::{ClusterHttp, UpstreamTls};
 use iako_rt::clock;
 use iako_traffic::BreakerGuard;
@@ -144,8 +143,7 @@ impl EndpointPool {
             return Ok(Opened::Shared);
         }
         self.cluster.stats.cx_http1_total.inc();
-        let case = if settings.preserve_case { NameCase::Preserve } else { NameCase::Lower };
-        let connection = Box::new(Http1Upstream::new(connected.stream, case));
+        let connection = Box::new(Http1Upstream::new(connected.stream, settings));
         Ok(Opened::Own(connection, open))
     }
 

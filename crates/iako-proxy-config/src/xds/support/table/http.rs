@@ -151,7 +151,12 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.core.v3.Http1ProtocolOptions",
-        honoured: &["accept_http_10", "default_host_for_http_10", "header_key_format"],
+        honoured: &[
+            "accept_http_10",
+            "default_host_for_http_10",
+            "enable_trailers",
+            "header_key_format",
+        ],
         warned: &[
             ("absolute URLs are always read", &["allow_absolute_url"]),
             (
@@ -159,7 +164,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
                 &["override_stream_error_on_invalid_http_message"],
             ),
             ("there is one parser", &["use_balsa_parser"]),
-            ("trailers are always passed on", &["enable_trailers"]),
             ("upgrades are decided by upgrade_configs", &["ignore_http_11_upgrade"]),
         ],
         refused: &[
