@@ -72,8 +72,11 @@ pub fn parse_header(value: &[u8]) -> Option<WorkloadFacts> {
 pub struct PeerCache {
     labels: HashMap<Box<[u8]>, Arc<WorkloadLabels>>,
     /// The value that came last: peers call more than once.
-    last: Option<(Box<[u8]>, Arc<WorkloadLabels>)>,
+    last: Option<Known>,
 }
+
+/// A header value and what it means.
+type Known = (Box<[u8]>, Arc<WorkloadLabels>);
 
 /// Peers remembered, about 1 KiB each.
 const PEERS_MAX: usize = 1_024;
