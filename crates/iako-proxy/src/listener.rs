@@ -117,13 +117,9 @@ fn seat(
     // A socket leaves the event queue of this worker before it joins that of another.
     let Ok(socket) = stream.into_std() else { return };
     let handed = Command::Carry { listener: Arc::clone(listener), socket, remote, seat };
-    match door.try_send(handed) {
-        Ok(()) => {}
-        Err(TrySendError::Full(Command::Carry { socket, .. })) => {
-            take_over(worker, listener, socket, (remote, crew.seat(worker.index)));
-        }
-        // The worker ends, and so does the proxy.
-        Err(_) => {}
+    // A worker that takes nothing because it ends, ends with the proxy.
+    if let Err(TrySendError::Full(Command::Carry { socket, .. })) = door.try_send(handed) {
+        take_over(worker, listener, socket, (remote, crew.seat(worker.index)));
     }
 }
 

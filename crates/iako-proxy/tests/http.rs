@@ -1,6 +1,8 @@
 //! HTTP through a whole proxy, on loopback: what clients and servers see.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
     reason = "tests may be blunt"

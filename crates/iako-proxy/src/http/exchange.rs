@@ -94,6 +94,7 @@ impl Begun<'_> {
     ///
     /// The future holds the whole way of a request, so that a request is one allocation; what only
     /// some requests need is in boxes of its own.
+    #[expect(clippy::manual_async_fn, reason = "an async fn would hold `self` twice")]
     pub(crate) fn serve(mut self, downstream: &mut Downstream<'_>) -> impl Future<Output = ()> {
         async move {
             match self.early.take() {

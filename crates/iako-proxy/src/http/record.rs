@@ -360,9 +360,12 @@ fn workload_labels(label: &WorkloadLabel) -> WorkloadLabels {
     WorkloadLabels::from_endpoint_metadata(&parts.map(String::as_str).join(";"))
 }
 
+/// An authority and its service.
+type LastHost = (Box<str>, Rc<ServiceLabels>);
+
 thread_local! {
-    /// The authority that was asked for last, and its service: a sidecar hears few names.
-    static LAST_HOST: RefCell<Option<(Box<str>, Rc<ServiceLabels>)>> = const { RefCell::new(None) };
+    /// What was asked for last: a sidecar hears few names.
+    static LAST_HOST: RefCell<Option<LastHost>> = const { RefCell::new(None) };
 }
 
 /// The service of a host that no cluster speaks for, without its port.

@@ -99,7 +99,6 @@ struct Ends<'e, D> {
     listens: bool,
 }
 
-#[expect(clippy::large_enum_variant, reason = "moved once; a box costs more")]
 enum Next {
     Request(RequestHead),
     /// What came is no HTTP.

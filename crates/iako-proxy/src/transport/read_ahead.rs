@@ -18,6 +18,7 @@ const READ_BYTES_MAX: usize = 128 * 1024;
 const KEPT_MAX: usize = 4;
 
 thread_local! {
+    #[expect(clippy::vec_box, reason = "a buffer moves between here and its connection by its address")]
     static BUFFERS: RefCell<Vec<Box<Ahead>>> = const { RefCell::new(Vec::new()) };
 }
 

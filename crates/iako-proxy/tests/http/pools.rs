@@ -396,7 +396,7 @@ impl Http2Server {
                 Manner::Gather(streams, _) if open.len() < streams => Vec::new(),
                 Manner::Gather(_, total) => {
                     while self.requests.load(SeqCst) < total {
-                        std::thread::sleep(Duration::from_millis(1));
+                        std::thread::yield_now();
                     }
                     std::mem::take(&mut open)
                 }

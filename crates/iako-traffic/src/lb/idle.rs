@@ -149,6 +149,11 @@ fn micros(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "any moment will do to count from")]
+    fn begin() -> Instant {
+        Instant::now()
+    }
+
     const fn millis(millis: u64) -> Duration {
         Duration::from_millis(millis)
     }
@@ -156,7 +161,7 @@ mod tests {
     fn after(closes: &[u64]) -> Option<Duration> {
         let learning = IdleLearning::default();
         for &idle in closes {
-            learning.closed_after(millis(idle), Instant::now());
+            learning.closed_after(millis(idle), begin());
         }
         learning.usable_for()
     }
@@ -184,7 +189,7 @@ mod tests {
     #[test]
     fn closes_at_many_ages_make_a_server_erratic_for_a_while() {
         let learning = IdleLearning::default();
-        let start = Instant::now();
+        let start = begin();
         let after = |secs| start.checked_add(Duration::from_secs(secs)).unwrap();
         assert!(!learning.is_erratic(start));
         learning.closed_after(millis(300), start);
@@ -203,8 +208,8 @@ mod tests {
     #[test]
     fn a_connection_that_outlives_the_limit_shows_that_it_was_wrong() {
         let learning = IdleLearning::default();
-        learning.closed_after(millis(100), Instant::now());
-        learning.closed_after(millis(100), Instant::now());
+        learning.closed_after(millis(100), begin());
+        learning.closed_after(millis(100), begin());
         assert_eq!(learning.outlived_at(), Some(millis(200)));
         learning.outlived(millis(199));
         assert!(learning.usable_for().is_some());
@@ -217,8 +222,8 @@ mod tests {
         let learning = IdleLearning::default();
         learning.announced(Duration::from_secs(5));
         assert_eq!(learning.usable_for(), Some(millis(4365)));
-        learning.closed_after(millis(1000), Instant::now());
-        learning.closed_after(millis(1000), Instant::now());
+        learning.closed_after(millis(1000), begin());
+        learning.closed_after(millis(1000), begin());
         assert_eq!(learning.usable_for(), Some(millis(865)));
     }
 }
