@@ -165,7 +165,7 @@ fn write_fields(fields: &Fields, edits: &HeaderEdits, wire: Wire<'_>, room: &mut
             room.put(b"\r\n");
         }
         Framing::Chunked => {
-            write_field(fields.letters_of(Known::TransferEncoding), b"chunked", room)
+            write_field(fields.letters_of(Known::TransferEncoding), b"chunked", room);
         }
     }
     match wire.connection {

@@ -157,7 +157,7 @@ fn rfc9112_2_3_versions_are_spelled_exactly() {
 fn rfc9110_2_5_a_later_minor_version_is_read_as_the_latest_known() {
     for version in ["HTTP/1.2", "HTTP/1.9"] {
         let head = line(&format!("GET / {version}")).unwrap();
-        assert_eq!(head.version(), iako_http::Version::Http11, "{version}");
+        assert_eq!(head.version(), Version::Http11, "{version}");
     }
 }
 

@@ -271,3 +271,16 @@ fn section_8_1_an_answer_may_come_before_the_whole_request_and_stop_it() {
     assert_eq!((sent[0].kind, sent[0].number()), (RST_STREAM, ErrorCode::NO_ERROR.get()));
     assert!(end.receive(&data(1, END_STREAM, &[0; 16_384])).is_empty());
 }
+
+#[test]
+fn section_8_1_answers_before_the_whole_request_leave_room_for_requests() {
+    let mut end = server();
+    let mut reset = 0;
+    for number in (1..4000).step_by(2) {
+        let stream = begun(&mut end, &post(number));
+        respond(&mut end.connection, stream, 401, Ends::Here);
+        end.connection.refuse_rest(stream);
+        reset += end.sent().iter().filter(|frame| frame.kind == RST_STREAM).count();
+    }
+    assert_eq!(reset, 2000 - 16, "the last ones may still end in order");
+}
