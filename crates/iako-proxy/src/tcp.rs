@@ -1,5 +1,6 @@
 //! Carrying bytes.
 
+pub(crate) mod buffers;
 pub(crate) mod exchange;
 mod record;
 mod relay;

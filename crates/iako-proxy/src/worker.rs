@@ -23,6 +23,7 @@ use crate::{
     listener::{ListenerHandle, accept_loop, crew::Seat, take_over},
     shared::Shared,
     snapshot::ProxySnapshot,
+    tcp::buffers::Buffers,
     upstream::Pools,
 };
 
@@ -30,8 +31,6 @@ use crate::{
 const COMMANDS_MAX: usize = 256;
 /// Timers that are kept for later.
 const TIMERS_MAX: usize = 64;
-/// Bytes that relays of one worker move at once. Bounds memory a worker, not a connection.
-const SCRATCH_BYTES: usize = 256 * 1024;
 
 /// What the configuration task tells a worker.
 #[derive(Debug)]
@@ -77,7 +76,8 @@ pub(crate) struct Worker {
     rng: RefCell<Rng>,
     /// Timers that were armed and wait for their next user.
     timers: RefCell<Vec<Timer>>,
-    scratch: RefCell<Box<[u8]>>,
+    /// What relays read into.
+    pub(crate) buffers: Rc<Buffers>,
 }
 
 /// Labels of whoever is not known.
@@ -100,7 +100,7 @@ impl Worker {
             },
             rng: RefCell::new(Rng::from_system()),
             timers: RefCell::default(),
-            scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
+            buffers: Rc::default(),
             shared,
         }
     }
@@ -135,12 +135,6 @@ impl Worker {
         if timers.len() < TIMERS_MAX {
             timers.push(timer);
         }
-    }
-
-    /// Lends the buffer that relays read into. The loan must not last over an `await`, and loans do
-    /// not nest.
-    pub(crate) fn with_scratch<T>(&self, use_it: impl FnOnce(&mut [u8]) -> T) -> T {
-        use_it(&mut self.scratch.borrow_mut())
     }
 }
 

@@ -14,12 +14,15 @@ use tokio::{
     time::Sleep,
 };
 
+use super::buffers::{BUFFER_BYTES, Kept};
 use crate::{drain::Drain, worker::Worker};
 
 /// Moves in one go before other connections get their turn.
 const TURNS_MAX: u32 = 8;
 /// Bytes that one move is worth while little comes, or the receiver is slow.
 const REACH_MIN: usize = 16 * 1024;
+/// Up to so many bytes that a receiver leaves are copied; for more the buffer is kept.
+const COPY_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of room without which no further record of TLS is read: the greatest fits.
 const RECORD_BYTES: usize = 16 * 1024;
 
@@ -63,9 +66,9 @@ pub(super) struct Moved {
 /// Moves bytes both ways until both directions have ended or a limit is reached. A side that ends
 /// is half closed at the other; the rest goes on.
 ///
-/// Holds no buffer while nothing moves: bytes go through the worker's scratch buffer, and only
-/// what a slow receiver leaves is kept, at most one move of it. A move gathers what there is, the more
-/// the more comes, and is written at once.
+/// Holds no buffer while nothing moves: bytes go through the worker's buffer, and only what a slow
+/// receiver leaves is kept, at most one move of it. A move gathers what there is, the more the more
+/// comes, and is written at once.
 pub(super) async fn relay<D, U>(
     worker: &Worker,
     (downstream, upstream): (&mut D, &mut U),
@@ -116,8 +119,7 @@ struct Relay<'a, D, U> {
 #[derive(Debug)]
 struct Way {
     /// Read, not yet written.
-    left: Vec<u8>,
-    written: usize,
+    left: Left,
     stage: Stage,
     /// Bytes of the next move.
     reach: usize,
@@ -130,14 +132,53 @@ struct Way {
 impl Default for Way {
     fn default() -> Self {
         Self {
-            left: Vec::new(),
-            written: 0,
+            left: Left::Nothing,
             stage: Stage::Moving,
             reach: REACH_MIN,
             is_dry: false,
             broken: None,
         }
     }
+}
+
+/// What a receiver has not taken.
+#[derive(Debug)]
+enum Left {
+    Nothing,
+    /// From `written` on.
+    Copied {
+        bytes: Vec<u8>,
+        written: usize,
+    },
+    Kept(Kept),
+}
+
+impl Left {
+    fn rest(&self) -> &[u8] {
+        match self {
+            Self::Nothing => &[],
+            Self::Copied { bytes, written } => bytes.get(*written..).unwrap_or_default(),
+            Self::Kept(kept) => kept.rest(),
+        }
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        match self {
+            Self::Nothing => {}
+            Self::Copied { written, .. } => *written = written.saturating_add(bytes),
+            Self::Kept(kept) => kept.advance(bytes),
+        }
+    }
+}
+
+/// What one move did.
+struct Move {
+    /// Bytes read; 0 is the end of the source.
+    read: usize,
+    /// Bytes of them that the receiver took at once.
+    taken: usize,
+    /// The buffer was as good as filled.
+    filled: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -254,46 +295,62 @@ impl Way {
                 Stage::Moving if self.is_dry => return Poll::Pending,
                 Stage::Moving => {}
             }
-            let read = worker.with_scratch(|scratch| {
-                self.poll_move(scratch, (source.as_mut(), target.as_mut()), context)
-            });
-            match ready!(read)? {
-                0 => self.stage = Stage::Ending,
-                count => *moved = moved.saturating_add(u64::try_from(count).unwrap_or(u64::MAX)),
+            let moving = worker
+                .buffers
+                .with(|buffer| self.poll_move(buffer, (source.as_mut(), target.as_mut()), context));
+            let done = ready!(moving)?;
+            if done.read == 0 {
+                self.stage = Stage::Ending;
+                continue;
             }
+            *moved = moved.saturating_add(u64::try_from(done.read).unwrap_or(u64::MAX));
+            self.keep_left(worker, &done);
         }
         // Other connections get their turn; this one comes back at once.
         context.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Gathers what there is in the scratch buffer and writes it once; what is not written at once is
-    /// kept. 0 is the end of the source.
+    /// Gathers what there is in the buffer and writes it once.
     fn poll_move<S: AsyncRead, T: AsyncWrite>(
         &mut self,
-        scratch: &mut [u8],
+        buffer: &mut [u8],
         (source, target): (Pin<&mut S>, Pin<&mut T>),
         context: &mut Context<'_>,
-    ) -> Poll<Result<usize, Broken>> {
-        let reach = self.reach.min(scratch.len());
-        let mut buffer = ReadBuf::new(scratch.get_mut(..reach).unwrap_or_default());
+    ) -> Poll<Result<Move, Broken>> {
+        let reach = self.reach.min(buffer.len());
+        let mut buffer = ReadBuf::new(buffer.get_mut(..reach).unwrap_or_default());
         ready!(self.poll_gather(source, &mut buffer, context)).map_err(Broken::Source)?;
         let bytes = buffer.filled();
-        if bytes.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        let written = match target.poll_write(context, bytes) {
-            Poll::Ready(written) => written.map_err(Broken::Target)?,
-            Poll::Pending => 0,
+        let taken = match bytes.is_empty() {
+            true => 0,
+            false => match target.poll_write(context, bytes) {
+                Poll::Ready(written) => written.map_err(Broken::Target)?,
+                Poll::Pending => 0,
+            },
         };
-        let left = bytes.get(written..).unwrap_or_default();
-        if !left.is_empty() {
-            self.left.extend_from_slice(left);
-            self.reach = reach.div_euclid(2).max(REACH_MIN);
-        } else if buffer.remaining() < RECORD_BYTES {
-            self.reach = reach.saturating_mul(2);
+        let filled = buffer.remaining() < RECORD_BYTES;
+        Poll::Ready(Ok(Move { read: buffer.filled().len(), taken, filled }))
+    }
+
+    /// Keeps what the receiver did not take at once, and finds out how much the next move is worth.
+    fn keep_left(&mut self, worker: &Worker, done: &Move) {
+        let left = done.taken..done.read;
+        if left.is_empty() {
+            if done.filled {
+                self.reach = self.reach.saturating_mul(2).min(BUFFER_BYTES);
+            }
+            return;
         }
-        Poll::Ready(Ok(buffer.filled().len()))
+        if left.len() > COPY_BYTES_MAX
+            && let Some(kept) = worker.buffers.keep(left.clone())
+        {
+            self.left = Left::Kept(kept);
+            return;
+        }
+        let bytes = worker.buffers.with(|buffer| buffer.get(left).unwrap_or_default().to_vec());
+        self.left = Left::Copied { bytes, written: 0 };
+        self.reach = self.reach.div_euclid(2).max(REACH_MIN);
     }
 
     /// Reads until nothing more is there, or the buffer is as good as full.
@@ -334,18 +391,17 @@ impl Way {
         mut target: Pin<&mut T>,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
-        while let Some(rest) = self.left.get(self.written..).filter(|rest| !rest.is_empty()) {
+        while !self.left.rest().is_empty() {
+            let rest = self.left.rest();
             let written =
                 ready!(target.as_mut().poll_write(context, rest)).map_err(Broken::Target)?;
             if written == 0 {
                 return Poll::Ready(Err(Broken::Target(io::ErrorKind::WriteZero.into())));
             }
-            self.written = self.written.saturating_add(written);
+            self.left.advance(written);
         }
-        if !self.left.is_empty() {
-            // A slow receiver must not cost memory once it has caught up.
-            (self.left, self.written) = (Vec::new(), 0);
-        }
+        // A slow receiver must not cost memory once it has caught up.
+        self.left = Left::Nothing;
         match target.poll_flush(context) {
             Poll::Ready(flushed) => Poll::Ready(flushed.map_err(Broken::Target)),
             Poll::Pending => Poll::Pending,
