@@ -288,6 +288,7 @@ impl RequestLine {
         let token = text.get(..method_len).unwrap_or_default();
         let method = match Method::common(token) {
             Some(method) => method,
+            None if is_of_another_protocol(target_and_version) => return Err(ParseError::NotHttp),
             None => uncommon_method(token, limits)?,
         };
         let Some(target_len) = crate::scan::find(b' ', target_and_version) else {
@@ -304,9 +305,7 @@ impl RequestLine {
             [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
                 return Err(ParseError::LowVersion);
             }
-            [b'A'..=b'Z' | b'a'..=b'z', ..] if !is_http_version(text) => {
-                return Err(ParseError::NotHttp);
-            }
+            _ if is_of_another_protocol(target_and_version) => return Err(ParseError::NotHttp),
             _ => return Err(ParseError::RequestLine),
         };
         let target = Span::new(line.start as usize + method_len + 1, target_len);
@@ -322,10 +321,14 @@ impl RequestLine {
     }
 }
 
-/// Whether the last word of a line tries to be a version of HTTP, in whatever letters.
-fn is_http_version(line: &[u8]) -> bool {
-    let word = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"http"))
+/// Whether what follows the first word of a line ends in a word where a version of HTTP would stand,
+/// and that does not even try to be one.
+fn is_of_another_protocol(target_and_version: &[u8]) -> bool {
+    let Some(space) = crate::scan::find(b' ', target_and_version) else { return false };
+    let begins_with_letter = target_and_version.get(space + 1).is_some_and(u8::is_ascii_alphabetic);
+    let word = target_and_version.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    let tries = word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"http"));
+    begins_with_letter && !tries
 }
 
 fn uncommon_method(token: &[u8], limits: &Limits) -> Result<Method, ParseError> {

@@ -367,7 +367,9 @@ async fn an_http2_client_and_an_http1_server_understand_each_other() {
         "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\ngrpc-status: 0\r\n\r\n",
     )
     .await;
-    let bench = Bench::start(json!([to("be")]), &[("be", &backend)], json!({})).await;
+    let mut upstream = bench::cluster("be", &[backend.address()]);
+    upstream["http_protocol_options"] = json!({"enable_trailers": true});
+    let bench = Bench::with_clusters(json!([to("be")]), json!([upstream]), json!({})).await;
     let sender = bench.connect_http2().await;
     let answer = bench::grpc(&sender, "/s/m?x=1", b"abc").await;
     assert_eq!((answer.status, answer.grpc_status.as_deref()), (200, Some("0")));

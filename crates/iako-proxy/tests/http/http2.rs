@@ -71,7 +71,9 @@ async fn messages_end_on_their_last_frame() {
         }
     })
     .await;
-    let bench = Bench::start(everywhere(), &[("be", &backend)], json!({})).await;
+    let mut upstream = bench::cluster("be", &[backend.address()]);
+    upstream["http_protocol_options"] = json!({"enable_trailers": true});
+    let bench = Bench::with_clusters(everywhere(), json!([upstream]), json!({})).await;
     let mut client = Client::greeted(&bench, &[]).await;
     for (stream, path, frames) in [
         (1, "/none", &[(HEADERS, true)][..]),
