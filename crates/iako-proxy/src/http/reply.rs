@@ -128,10 +128,14 @@ impl Exchange<'_> {
             downstream.abort(&failure);
             return;
         }
-        let Some(reply) = error_response::reply(&failure) else {
+        let Some(mut reply) = error_response::reply(&failure) else {
             downstream.abort(&failure);
             return;
         };
+        // Envoy the same: it is the client that is late.
+        if matches!(failure, Failure::StreamIdle) && !self.upload.is_read_whole() {
+            reply.status = 408;
+        }
         if let Err(failure) = self.reply(reply, route, downstream).await {
             tracing::debug!(%failure, "the client did not take its error response");
             downstream.abort(&failure);

@@ -33,8 +33,8 @@ impl Exchange<'_> {
         // A server that answers an upgrade as if there had been none has not understood it.
         let is_misunderstood = !is_tunnel
             && self.wants_tunnel()
-            && head.status() == 200
-            && *self.request.head.method() != Method::Connect;
+            && ((head.status() == 200 && *self.request.head.method() != Method::Connect)
+                || self.looks_accepted(&head));
         let details =
             if is_misunderstood { "websocket_handshake_unsuccessful" } else { "via_upstream" };
         self.record.details = details.into();
@@ -47,6 +47,9 @@ impl Exchange<'_> {
         }
         self.change_response(route, &head);
         if is_misunderstood {
+            if self.looks_accepted(&head) {
+                self.response_edits.status = Some(502);
+            }
             return self.send_without_content(head, downstream).await;
         }
         if is_tunnel && self.switches_protocols(&head) {
@@ -120,6 +123,15 @@ impl Exchange<'_> {
         head.version() == Version::Http2
             && request.version() != Version::Http2
             && request.upgrade().is_some()
+    }
+
+    /// Whether a client of extended CONNECT would take the response for the tunnel that it asked for
+    /// (RFC 8441 §5), whatever it was to the server.
+    fn looks_accepted(&self, head: &ResponseHead) -> bool {
+        let request = &self.request.head;
+        *request.method() == Method::Connect
+            && request.upgrade().is_some()
+            && (200..300).contains(&head.status())
     }
 
     fn wants_tunnel(&self) -> bool {

@@ -224,6 +224,28 @@ async fn an_extended_connect_becomes_an_upgrade() {
     assert!(seen.contains("connection: upgrade\r\nupgrade: websocket\r\n"), "{seen}");
 }
 
+// RFC 8441 §5: to such a client any 2xx is the tunnel.
+#[tokio::test]
+async fn an_extended_connect_that_the_server_does_not_understand_is_refused() {
+    let backend = Backend::answering("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>").await;
+    let settings = json!({"manager": {"upgrade_configs": [{"upgrade_type": "websocket"}],
+        "http2_protocol_options": {"allow_connect": true}}});
+    let bench = Bench::start(everywhere(), &[("be", &backend)], settings).await;
+    let mut client = Client::over(bench.connect().await);
+    client.greet(&[]).await;
+    let fields = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":authority", "a.test"),
+        (":path", "/chat"),
+        ("sec-websocket-version", "13"),
+    ];
+    client.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields))).await;
+    let (head, answer) = client.next_head().await;
+    assert_eq!((answer.status(), head.ends()), (502, true));
+}
+
 // RFC 8441 §3: unless it was offered, `:protocol` is malformed.
 #[tokio::test]
 async fn an_extended_connect_is_refused_where_it_is_not_configured() {
