@@ -35,6 +35,10 @@ use crate::{
     worker::Worker,
 };
 
+/// Longest time of a TLS handshake where none is configured (Envoy `transport_socket_connect_timeout`,
+/// which has no default there): a client that connects and says nothing must not stay.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Longest time that a client may take for its part of the metadata exchange.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -218,7 +222,8 @@ async fn secure(mut downstream: Downstream, settings: &ListenerSettings) -> Opti
         return Some(downstream);
     };
     let Stream::Tcp(socket) = downstream.stream else { return None };
-    let accepted = match tls.accept(socket, downstream.chain.handshake_timeout).await {
+    let limit = downstream.chain.handshake_timeout.unwrap_or(HANDSHAKE_TIMEOUT);
+    let accepted = match tls.accept(socket, Some(limit)).await {
         Ok(accepted) => accepted,
         Err(error) => {
             count_failure(settings, &error);
