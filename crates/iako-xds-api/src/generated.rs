@@ -63,6 +63,11 @@ pub mod envoy {
                 include!("generated/envoy.config.overload.v3.rs");
             }
         }
+        pub mod ratelimit {
+            pub mod v3 {
+                include!("generated/envoy.config.ratelimit.v3.rs");
+            }
+        }
         pub mod rbac {
             pub mod v3 {
                 include!("generated/envoy.config.rbac.v3.rs");
@@ -83,6 +88,11 @@ pub mod envoy {
         pub mod accesslog {
             pub mod v3 {
                 include!("generated/envoy.data.accesslog.v3.rs");
+            }
+        }
+        pub mod core {
+            pub mod v3 {
+                include!("generated/envoy.data.core.v3.rs");
             }
         }
     }
@@ -124,6 +134,11 @@ pub mod envoy {
             }
         }
         pub mod clusters {
+            pub mod aggregate {
+                pub mod v3 {
+                    include!("generated/envoy.extensions.clusters.aggregate.v3.rs");
+                }
+            }
             pub mod common {
                 pub mod dns {
                     pub mod v3 {
@@ -141,11 +156,21 @@ pub mod envoy {
                     include!("generated/envoy.extensions.clusters.dynamic_forward_proxy.v3.rs");
                 }
             }
+            pub mod original_dst {
+                pub mod v3 {
+                    include!("generated/envoy.extensions.clusters.original_dst.v3.rs");
+                }
+            }
         }
         pub mod common {
             pub mod dynamic_forward_proxy {
                 pub mod v3 {
                     include!("generated/envoy.extensions.common.dynamic_forward_proxy.v3.rs");
+                }
+            }
+            pub mod matching {
+                pub mod v3 {
+                    include!("generated/envoy.extensions.common.matching.v3.rs");
                 }
             }
             pub mod ratelimit {
@@ -155,10 +180,39 @@ pub mod envoy {
             }
         }
         pub mod compression {
+            pub mod brotli {
+                pub mod compressor {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.compression.brotli.compressor.v3.rs");
+                    }
+                }
+                pub mod decompressor {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.compression.brotli.decompressor.v3.rs");
+                    }
+                }
+            }
             pub mod gzip {
                 pub mod compressor {
                     pub mod v3 {
                         include!("generated/envoy.extensions.compression.gzip.compressor.v3.rs");
+                    }
+                }
+                pub mod decompressor {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.compression.gzip.decompressor.v3.rs");
+                    }
+                }
+            }
+            pub mod zstd {
+                pub mod compressor {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.compression.zstd.compressor.v3.rs");
+                    }
+                }
+                pub mod decompressor {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.compression.zstd.decompressor.v3.rs");
                     }
                 }
             }
@@ -177,9 +231,39 @@ pub mod envoy {
                 }
             }
             pub mod http {
+                pub mod adaptive_concurrency {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.adaptive_concurrency.v3.rs");
+                    }
+                }
+                pub mod admission_control {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.admission_control.v3.rs");
+                    }
+                }
+                pub mod bandwidth_limit {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.bandwidth_limit.v3.rs");
+                    }
+                }
+                pub mod basic_auth {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.basic_auth.v3.rs");
+                    }
+                }
                 pub mod buffer {
                     pub mod v3 {
                         include!("generated/envoy.extensions.filters.http.buffer.v3.rs");
+                    }
+                }
+                pub mod cache {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.cache.v3.rs");
+                    }
+                }
+                pub mod composite {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.composite.v3.rs");
                     }
                 }
                 pub mod compressor {
@@ -192,9 +276,39 @@ pub mod envoy {
                         include!("generated/envoy.extensions.filters.http.cors.v3.rs");
                     }
                 }
+                pub mod credential_injector {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.credential_injector.v3.rs");
+                    }
+                }
+                pub mod csrf {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.csrf.v3.rs");
+                    }
+                }
+                pub mod custom_response {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.custom_response.v3.rs");
+                    }
+                }
+                pub mod decompressor {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.decompressor.v3.rs");
+                    }
+                }
+                pub mod dynamic_forward_proxy {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.dynamic_forward_proxy.v3.rs");
+                    }
+                }
                 pub mod ext_authz {
                     pub mod v3 {
                         include!("generated/envoy.extensions.filters.http.ext_authz.v3.rs");
+                    }
+                }
+                pub mod ext_proc {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.ext_proc.v3.rs");
                     }
                 }
                 pub mod fault {
@@ -227,6 +341,16 @@ pub mod envoy {
                         include!("generated/envoy.extensions.filters.http.health_check.v3.rs");
                     }
                 }
+                pub mod ip_tagging {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.ip_tagging.v3.rs");
+                    }
+                }
+                pub mod json_to_metadata {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.json_to_metadata.v3.rs");
+                    }
+                }
                 pub mod jwt_authn {
                     pub mod v3 {
                         include!("generated/envoy.extensions.filters.http.jwt_authn.v3.rs");
@@ -235,6 +359,26 @@ pub mod envoy {
                 pub mod local_ratelimit {
                     pub mod v3 {
                         include!("generated/envoy.extensions.filters.http.local_ratelimit.v3.rs");
+                    }
+                }
+                pub mod oauth2 {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.oauth2.v3.rs");
+                    }
+                }
+                pub mod on_demand {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.on_demand.v3.rs");
+                    }
+                }
+                pub mod original_src {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.original_src.v3.rs");
+                    }
+                }
+                pub mod ratelimit {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.ratelimit.v3.rs");
                     }
                 }
                 pub mod rbac {
@@ -252,6 +396,11 @@ pub mod envoy {
                         include!("generated/envoy.extensions.filters.http.set_filter_state.v3.rs");
                     }
                 }
+                pub mod set_metadata {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.set_metadata.v3.rs");
+                    }
+                }
                 pub mod stateful_session {
                     pub mod v3 {
                         include!("generated/envoy.extensions.filters.http.stateful_session.v3.rs");
@@ -262,6 +411,11 @@ pub mod envoy {
                 pub mod http_inspector {
                     pub mod v3 {
                         include!("generated/envoy.extensions.filters.listener.http_inspector.v3.rs");
+                    }
+                }
+                pub mod local_ratelimit {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.listener.local_ratelimit.v3.rs");
                     }
                 }
                 pub mod original_dst {
@@ -279,6 +433,11 @@ pub mod envoy {
                         include!("generated/envoy.extensions.filters.listener.proxy_protocol.v3.rs");
                     }
                 }
+                pub mod set_filter_state {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.listener.set_filter_state.v3.rs");
+                    }
+                }
                 pub mod tls_inspector {
                     pub mod v3 {
                         include!("generated/envoy.extensions.filters.listener.tls_inspector.v3.rs");
@@ -286,6 +445,21 @@ pub mod envoy {
                 }
             }
             pub mod network {
+                pub mod connection_limit {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.network.connection_limit.v3.rs");
+                    }
+                }
+                pub mod direct_response {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.network.direct_response.v3.rs");
+                    }
+                }
+                pub mod echo {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.network.echo.v3.rs");
+                    }
+                }
                 pub mod ext_authz {
                     pub mod v3 {
                         include!("generated/envoy.extensions.filters.network.ext_authz.v3.rs");
@@ -296,14 +470,41 @@ pub mod envoy {
                         include!("generated/envoy.extensions.filters.network.http_connection_manager.v3.rs");
                     }
                 }
+                pub mod local_ratelimit {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.network.local_ratelimit.v3.rs");
+                    }
+                }
                 pub mod rbac {
                     pub mod v3 {
                         include!("generated/envoy.extensions.filters.network.rbac.v3.rs");
                     }
                 }
+                pub mod set_filter_state {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.network.set_filter_state.v3.rs");
+                    }
+                }
+                pub mod sni_cluster {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.network.sni_cluster.v3.rs");
+                    }
+                }
+                pub mod sni_dynamic_forward_proxy {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.rs");
+                    }
+                }
                 pub mod tcp_proxy {
                     pub mod v3 {
                         include!("generated/envoy.extensions.filters.network.tcp_proxy.v3.rs");
+                    }
+                }
+            }
+            pub mod udp {
+                pub mod udp_proxy {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.udp.udp_proxy.v3.rs");
                     }
                 }
             }
@@ -325,7 +526,23 @@ pub mod envoy {
                 }
             }
         }
+        pub mod health_check {
+            pub mod event_sinks {
+                pub mod file {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.health_check.event_sinks.file.v3.rs");
+                    }
+                }
+            }
+        }
         pub mod http {
+            pub mod early_header_mutation {
+                pub mod header_mutation {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.http.early_header_mutation.header_mutation.v3.rs");
+                    }
+                }
+            }
             pub mod header_formatters {
                 pub mod preserve_case {
                     pub mod v3 {
@@ -334,6 +551,11 @@ pub mod envoy {
                 }
             }
             pub mod original_ip_detection {
+                pub mod custom_header {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.http.original_ip_detection.custom_header.v3.rs");
+                    }
+                }
                 pub mod xff {
                     pub mod v3 {
                         include!("generated/envoy.extensions.http.original_ip_detection.xff.v3.rs");
@@ -346,10 +568,32 @@ pub mod envoy {
                         include!("generated/envoy.extensions.http.stateful_session.cookie.v3.rs");
                     }
                 }
+                pub mod envelope {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.http.stateful_session.envelope.v3.rs");
+                    }
+                }
                 pub mod header {
                     pub mod v3 {
                         include!("generated/envoy.extensions.http.stateful_session.header.v3.rs");
                     }
+                }
+            }
+        }
+        pub mod internal_redirect {
+            pub mod allow_listed_routes {
+                pub mod v3 {
+                    include!("generated/envoy.extensions.internal_redirect.allow_listed_routes.v3.rs");
+                }
+            }
+            pub mod previous_routes {
+                pub mod v3 {
+                    include!("generated/envoy.extensions.internal_redirect.previous_routes.v3.rs");
+                }
+            }
+            pub mod safe_cross_scheme {
+                pub mod v3 {
+                    include!("generated/envoy.extensions.internal_redirect.safe_cross_scheme.v3.rs");
                 }
             }
         }
@@ -379,6 +623,11 @@ pub mod envoy {
                     include!("generated/envoy.extensions.load_balancing_policies.maglev.v3.rs");
                 }
             }
+            pub mod override_host {
+                pub mod v3 {
+                    include!("generated/envoy.extensions.load_balancing_policies.override_host.v3.rs");
+                }
+            }
             pub mod pick_first {
                 pub mod v3 {
                     include!("generated/envoy.extensions.load_balancing_policies.pick_first.v3.rs");
@@ -387,6 +636,11 @@ pub mod envoy {
             pub mod random {
                 pub mod v3 {
                     include!("generated/envoy.extensions.load_balancing_policies.random.v3.rs");
+                }
+            }
+            pub mod random_subsetting {
+                pub mod v3 {
+                    include!("generated/envoy.extensions.load_balancing_policies.random_subsetting.v3.rs");
                 }
             }
             pub mod ring_hash {
@@ -412,9 +666,46 @@ pub mod envoy {
         }
         pub mod matching {
             pub mod common_inputs {
+                pub mod environment_variable {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.matching.common_inputs.environment_variable.v3.rs");
+                    }
+                }
                 pub mod network {
                     pub mod v3 {
                         include!("generated/envoy.extensions.matching.common_inputs.network.v3.rs");
+                    }
+                }
+                pub mod ssl {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.matching.common_inputs.ssl.v3.rs");
+                    }
+                }
+                pub mod transport_socket {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.matching.common_inputs.transport_socket.v3.rs");
+                    }
+                }
+            }
+            pub mod input_matchers {
+                pub mod consistent_hashing {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.matching.input_matchers.consistent_hashing.v3.rs");
+                    }
+                }
+                pub mod ip {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.matching.input_matchers.ip.v3.rs");
+                    }
+                }
+                pub mod metadata {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.matching.input_matchers.metadata.v3.rs");
+                    }
+                }
+                pub mod runtime_fraction {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.matching.input_matchers.runtime_fraction.v3.rs");
                     }
                 }
             }
@@ -449,6 +740,13 @@ pub mod envoy {
                 }
             }
         }
+        pub mod rate_limit_descriptors {
+            pub mod expr {
+                pub mod v3 {
+                    include!("generated/envoy.extensions.rate_limit_descriptors.expr.v3.rs");
+                }
+            }
+        }
         pub mod request_id {
             pub mod uuid {
                 pub mod v3 {
@@ -457,9 +755,29 @@ pub mod envoy {
             }
         }
         pub mod resource_monitors {
+            pub mod cgroup_memory {
+                pub mod v3 {
+                    include!("generated/envoy.extensions.resource_monitors.cgroup_memory.v3.rs");
+                }
+            }
+            pub mod cpu_utilization {
+                pub mod v3 {
+                    include!("generated/envoy.extensions.resource_monitors.cpu_utilization.v3.rs");
+                }
+            }
             pub mod downstream_connections {
                 pub mod v3 {
                     include!("generated/envoy.extensions.resource_monitors.downstream_connections.v3.rs");
+                }
+            }
+            pub mod fixed_heap {
+                pub mod v3 {
+                    include!("generated/envoy.extensions.resource_monitors.fixed_heap.v3.rs");
+                }
+            }
+            pub mod injected_resource {
+                pub mod v3 {
+                    include!("generated/envoy.extensions.resource_monitors.injected_resource.v3.rs");
                 }
             }
         }
@@ -468,6 +786,11 @@ pub mod envoy {
                 pub mod omit_canary_hosts {
                     pub mod v3 {
                         include!("generated/envoy.extensions.retry.host.omit_canary_hosts.v3.rs");
+                    }
+                }
+                pub mod omit_host_metadata {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.retry.host.omit_host_metadata.v3.rs");
                     }
                 }
                 pub mod previous_hosts {
@@ -480,6 +803,15 @@ pub mod envoy {
                 pub mod previous_priorities {
                     pub mod v3 {
                         include!("generated/envoy.extensions.retry.priority.previous_priorities.v3.rs");
+                    }
+                }
+            }
+        }
+        pub mod router {
+            pub mod cluster_specifiers {
+                pub mod matcher {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.router.cluster_specifiers.matcher.v3.rs");
                     }
                 }
             }
@@ -513,8 +845,28 @@ pub mod envoy {
         }
         pub mod upstreams {
             pub mod http {
+                pub mod generic {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.upstreams.http.generic.v3.rs");
+                    }
+                }
+                pub mod http {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.upstreams.http.http.v3.rs");
+                    }
+                }
+                pub mod tcp {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.upstreams.http.tcp.v3.rs");
+                    }
+                }
                 pub mod v3 {
                     include!("generated/envoy.extensions.upstreams.http.v3.rs");
+                }
+            }
+            pub mod tcp {
+                pub mod v3 {
+                    include!("generated/envoy.extensions.upstreams.tcp.v3.rs");
                 }
             }
         }
@@ -545,9 +897,49 @@ pub mod envoy {
         }
     }
     pub mod service {
+        pub mod accesslog {
+            pub mod v3 {
+                include!("generated/envoy.service.accesslog.v3.rs");
+            }
+        }
+        pub mod auth {
+            pub mod v3 {
+                include!("generated/envoy.service.auth.v3.rs");
+            }
+        }
         pub mod discovery {
             pub mod v3 {
                 include!("generated/envoy.service.discovery.v3.rs");
+            }
+        }
+        pub mod ext_proc {
+            pub mod v3 {
+                include!("generated/envoy.service.ext_proc.v3.rs");
+            }
+        }
+        pub mod load_stats {
+            pub mod v3 {
+                include!("generated/envoy.service.load_stats.v3.rs");
+            }
+        }
+        pub mod ratelimit {
+            pub mod v3 {
+                include!("generated/envoy.service.ratelimit.v3.rs");
+            }
+        }
+        pub mod route {
+            pub mod v3 {
+                include!("generated/envoy.service.route.v3.rs");
+            }
+        }
+        pub mod runtime {
+            pub mod v3 {
+                include!("generated/envoy.service.runtime.v3.rs");
+            }
+        }
+        pub mod secret {
+            pub mod v3 {
+                include!("generated/envoy.service.secret.v3.rs");
             }
         }
         pub mod status {
@@ -574,6 +966,13 @@ pub mod google {
     }
     pub mod rpc {
         include!("generated/google.rpc.rs");
+    }
+}
+pub mod grpc {
+    pub mod health {
+        pub mod v1 {
+            include!("generated/grpc.health.v1.rs");
+        }
     }
 }
 pub mod istio {
@@ -621,6 +1020,13 @@ pub mod xds {
             include!("generated/xds.core.v3.rs");
         }
     }
+    pub mod data {
+        pub mod orca {
+            pub mod v3 {
+                include!("generated/xds.data.orca.v3.rs");
+            }
+        }
+    }
     pub mod r#type {
         pub mod matcher {
             pub mod v3 {
@@ -629,6 +1035,13 @@ pub mod xds {
         }
         pub mod v3 {
             include!("generated/xds.r#type.v3.rs");
+        }
+    }
+    pub mod service {
+        pub mod orca {
+            pub mod v3 {
+                include!("generated/xds.service.orca.v3.rs");
+            }
         }
     }
 }

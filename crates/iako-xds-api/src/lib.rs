@@ -2,8 +2,8 @@
 //! `envoy.config.cluster.v3.Cluster` is [`envoy::config::cluster::v3::Cluster`].
 //!
 //! Only what a mesh needs is here: the roots are listed in `gen/roots.txt`, and everything they
-//! import comes along. Two services have a client and a server: Envoy's aggregated discovery
-//! service and Istio's certificate signing service.
+//! import comes along. Some services have a client and a server, among them Envoy's aggregated discovery
+//! service and Istio's certificate signing service; the list is in `gen/src/main.rs`.
 //!
 //! [`DESCRIPTORS_GZ`] holds the descriptors of the same files, for reading and writing proto3
 //! JSON and YAML by reflection.

@@ -25,7 +25,16 @@ const OPTION_FILES: &[&str] = &[
 ];
 
 /// Services that get a client and a server.
-const SERVICES: &[&str] = &["AggregatedDiscoveryService", "IstioCertificateService"];
+const SERVICES: &[&str] = &[
+    "AggregatedDiscoveryService",
+    "IstioCertificateService",
+    "Authorization",
+    "ExternalProcessor",
+    "RateLimitService",
+    "AccessLogService",
+    "OpenRcaService",
+    "Health",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));

@@ -195,3 +195,39 @@ impl ::prost::Name for OpenTelemetryConfig {
         "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig".into()
     }
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DatadogRemoteConfig {
+    #[prost(message, optional, tag = "1")]
+    pub polling_interval: ::core::option::Option<::prost_types::Duration>,
+}
+impl ::prost::Name for DatadogRemoteConfig {
+    const NAME: &'static str = "DatadogRemoteConfig";
+    const PACKAGE: &'static str = "envoy.config.trace.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.trace.v3.DatadogRemoteConfig".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.trace.v3.DatadogRemoteConfig".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DatadogConfig {
+    #[prost(string, tag = "1")]
+    pub collector_cluster: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub service_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub collector_hostname: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub remote_config: ::core::option::Option<DatadogRemoteConfig>,
+}
+impl ::prost::Name for DatadogConfig {
+    const NAME: &'static str = "DatadogConfig";
+    const PACKAGE: &'static str = "envoy.config.trace.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.trace.v3.DatadogConfig".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.trace.v3.DatadogConfig".into()
+    }
+}
