@@ -108,7 +108,7 @@ fn mistakes_are_told_with_their_place_and_what_to_do() {
     );
     check_refused(
         "network.tcp_proxy.v3.TcpProxy",
-        "network.echo.v3.Echo",
+        "network.thrift_proxy.v3.ThriftProxy",
         &expect![
             "b.yaml:33:11: static_resources.listeners[0].filter_chains[0].filters[0].typed_config: the network filter `tcp` (envoy.extensions.filters.network.thrift_proxy.v3.ThriftProxy) is not supported; remove the filter; docs/xds-support.md lists those there are"
         ],
