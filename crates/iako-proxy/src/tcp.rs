@@ -1,14 +1,18 @@
 //! Carrying bytes.
 
-pub(crate) mod buffers;
+mod buffers;
 pub(crate) mod exchange;
+mod pipes;
 mod record;
 mod relay;
+mod way;
 
 use std::sync::Arc;
 
 use iako_proxy_config::TcpProxy;
 use iako_telemetry::Counter;
+
+pub(crate) use way::RelayMemory;
 
 use crate::{
     access_log::{AccessLogger, LogError},

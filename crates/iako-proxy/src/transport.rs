@@ -113,6 +113,19 @@ impl Stream {
         }
     }
 
+    /// The socket, when what is read from it and written to it are the bytes of the connection, and
+    /// none were read ahead.
+    pub(crate) fn plain_socket(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) if !stream.has_prefix() => Some(stream.get_ref()),
+            Self::Tcp(_)
+            | Self::Unix(_)
+            | Self::ServerTls(_)
+            | Self::ClientTls(_)
+            | Self::ClientTlsUnix(_) => None,
+        }
+    }
+
     /// Whether bytes are encrypted on the wire.
     #[must_use]
     pub(crate) const fn is_tls(&self) -> bool {

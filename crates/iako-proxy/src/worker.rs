@@ -23,7 +23,7 @@ use crate::{
     listener::{ListenerHandle, accept_loop, crew::Seat, take_over},
     shared::Shared,
     snapshot::ProxySnapshot,
-    tcp::buffers::Buffers,
+    tcp::RelayMemory,
     upstream::Pools,
 };
 
@@ -76,8 +76,8 @@ pub(crate) struct Worker {
     rng: RefCell<Rng>,
     /// Timers that were armed and wait for their next user.
     timers: RefCell<Vec<Timer>>,
-    /// What relays read into.
-    pub(crate) buffers: Rc<Buffers>,
+    /// What relays carry bytes in.
+    pub(crate) relay_memory: RelayMemory,
 }
 
 /// Labels of whoever is not known.
@@ -100,7 +100,7 @@ impl Worker {
             },
             rng: RefCell::new(Rng::from_system()),
             timers: RefCell::default(),
-            buffers: Rc::default(),
+            relay_memory: RelayMemory::default(),
             shared,
         }
     }

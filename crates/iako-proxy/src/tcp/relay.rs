@@ -9,22 +9,10 @@ use std::{
 };
 
 use iako_rt::clock;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Sleep,
-};
+use tokio::time::Sleep;
 
-use super::buffers::{BUFFER_BYTES, Kept};
-use crate::{drain::Drain, worker::Worker};
-
-/// Moves in one go before other connections get their turn.
-const TURNS_MAX: u32 = 8;
-/// Bytes that one move is worth while little comes, or the receiver is slow.
-const REACH_MIN: usize = 16 * 1024;
-/// Up to so many bytes that a receiver leaves are copied; for more the buffer is kept.
-const COPY_BYTES_MAX: usize = 8 * 1024;
-/// Bytes of room without which no further record of TLS is read: the greatest fits.
-const RECORD_BYTES: usize = 16 * 1024;
+use super::way::{Broken, Way};
+use crate::{drain::Drain, transport::Stream, worker::Worker};
 
 /// What bounds a relay.
 #[derive(Debug, Clone, Copy)]
@@ -66,20 +54,16 @@ pub(super) struct Moved {
 /// Moves bytes both ways until both directions have ended or a limit is reached. A side that ends
 /// is half closed at the other; the rest goes on.
 ///
-/// Holds no buffer while nothing moves: bytes go through the worker's buffer, and only what a slow
-/// receiver leaves is kept, at most one move of it. A move gathers what there is, the more the more
-/// comes, and is written at once.
-pub(super) async fn relay<D, U>(
+/// Holds no buffer while nothing moves: bytes go through the worker's buffer, or bulk between plain
+/// sockets through a pipe of its, and only what a slow receiver leaves is kept, at most one move of it.
+/// A move gathers what there is, the more the more comes, and is written at once.
+pub(super) async fn relay(
     worker: &Worker,
-    (downstream, upstream): (&mut D, &mut U),
+    (downstream, upstream): (&mut Stream, &mut Stream),
     limits: Limits,
     drain: &Drain,
     mut report: impl FnMut(Moved),
-) -> End
-where
-    D: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
-{
+) -> End {
     let mut relay = Relay {
         worker,
         downstream,
@@ -105,122 +89,30 @@ where
     end
 }
 
-struct Relay<'a, D, U> {
+struct Relay<'a> {
     worker: &'a Worker,
-    downstream: &'a mut D,
-    upstream: &'a mut U,
+    downstream: &'a mut Stream,
+    upstream: &'a mut Stream,
     up: Way,
     down: Way,
     last: Instant,
     moved: Moved,
 }
 
-/// One direction.
-#[derive(Debug)]
-struct Way {
-    /// Read, not yet written.
-    left: Left,
-    stage: Stage,
-    /// Bytes of the next move.
-    reach: usize,
-    /// Nothing more came in this turn than was moved; the source will wake us.
-    is_dry: bool,
-    /// The source broke behind what was moved.
-    broken: Option<io::Error>,
-}
-
-impl Default for Way {
-    fn default() -> Self {
-        Self {
-            left: Left::Nothing,
-            stage: Stage::Moving,
-            reach: REACH_MIN,
-            is_dry: false,
-            broken: None,
-        }
-    }
-}
-
-/// What a receiver has not taken.
-#[derive(Debug)]
-enum Left {
-    Nothing,
-    /// From `written` on.
-    Copied {
-        bytes: Vec<u8>,
-        written: usize,
-    },
-    Kept(Kept),
-}
-
-impl Left {
-    fn rest(&self) -> &[u8] {
-        match self {
-            Self::Nothing => &[],
-            Self::Copied { bytes, written } => bytes.get(*written..).unwrap_or_default(),
-            Self::Kept(kept) => kept.rest(),
-        }
-    }
-
-    fn advance(&mut self, bytes: usize) {
-        match self {
-            Self::Nothing => {}
-            Self::Copied { written, .. } => *written = written.saturating_add(bytes),
-            Self::Kept(kept) => kept.advance(bytes),
-        }
-    }
-}
-
-/// What one move did.
-struct Move {
-    /// Bytes read; 0 is the end of the source.
-    read: usize,
-    /// Bytes of them that the receiver took at once.
-    taken: usize,
-    /// The buffer was as good as filled.
-    filled: bool,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Stage {
-    Moving,
-    /// The source ended; the rest is written, then the target is half closed.
-    Ending,
-    Ended,
-}
-
-/// Which side of a direction broke.
-enum Broken {
-    Source(io::Error),
-    Target(io::Error),
-}
-
-impl<D, U> Relay<'_, D, U>
-where
-    D: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
-{
+impl Relay<'_> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         let before = self.moved;
-        let worker = self.worker;
-        let up = self.up.poll(
-            worker,
-            (Pin::new(&mut *self.downstream), Pin::new(&mut *self.upstream)),
-            &mut self.moved.received,
-            context,
-        );
+        let memory = &self.worker.relay_memory;
+        let streams = (&mut *self.downstream, &mut *self.upstream);
+        let up = self.up.poll(memory, streams, &mut self.moved.received, context);
         if let Poll::Ready(Err(broken)) = up {
             return Poll::Ready(match broken {
                 Broken::Source(_) => End::Downstream,
                 Broken::Target(error) => End::Upstream(error),
             });
         }
-        let down = self.down.poll(
-            worker,
-            (Pin::new(&mut *self.upstream), Pin::new(&mut *self.downstream)),
-            &mut self.moved.sent,
-            context,
-        );
+        let streams = (&mut *self.upstream, &mut *self.downstream);
+        let down = self.down.poll(memory, streams, &mut self.moved.sent, context);
         if self.moved != before {
             self.last = clock::now();
         }
@@ -268,143 +160,6 @@ where
             }
             let due = self.wake_at(limits).max(now + Duration::from_millis(1));
             timer.as_mut().reset(due.into());
-        }
-    }
-}
-
-impl Way {
-    fn poll<S: AsyncRead, T: AsyncWrite>(
-        &mut self,
-        worker: &Worker,
-        (mut source, mut target): (Pin<&mut S>, Pin<&mut T>),
-        moved: &mut u64,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), Broken>> {
-        // Only in the turn in which the source was asked last will it wake us.
-        self.is_dry = false;
-        for _ in 0..TURNS_MAX {
-            ready!(self.poll_write_left(target.as_mut(), context))?;
-            match self.stage {
-                Stage::Ended => return Poll::Ready(Ok(())),
-                Stage::Ending => {
-                    // A peer that is gone already needs no half close.
-                    drop(ready!(target.as_mut().poll_shutdown(context)));
-                    self.stage = Stage::Ended;
-                    return Poll::Ready(Ok(()));
-                }
-                Stage::Moving if self.is_dry => return Poll::Pending,
-                Stage::Moving => {}
-            }
-            let moving = worker
-                .buffers
-                .with(|buffer| self.poll_move(buffer, (source.as_mut(), target.as_mut()), context));
-            let done = ready!(moving)?;
-            if done.read == 0 {
-                self.stage = Stage::Ending;
-                continue;
-            }
-            *moved = moved.saturating_add(u64::try_from(done.read).unwrap_or(u64::MAX));
-            self.keep_left(worker, &done);
-        }
-        // Other connections get their turn; this one comes back at once.
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Gathers what there is in the buffer and writes it once.
-    fn poll_move<S: AsyncRead, T: AsyncWrite>(
-        &mut self,
-        buffer: &mut [u8],
-        (source, target): (Pin<&mut S>, Pin<&mut T>),
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Move, Broken>> {
-        let reach = self.reach.min(buffer.len());
-        let mut buffer = ReadBuf::new(buffer.get_mut(..reach).unwrap_or_default());
-        ready!(self.poll_gather(source, &mut buffer, context)).map_err(Broken::Source)?;
-        let bytes = buffer.filled();
-        let taken = match bytes.is_empty() {
-            true => 0,
-            false => match target.poll_write(context, bytes) {
-                Poll::Ready(written) => written.map_err(Broken::Target)?,
-                Poll::Pending => 0,
-            },
-        };
-        let filled = buffer.remaining() < RECORD_BYTES;
-        Poll::Ready(Ok(Move { read: buffer.filled().len(), taken, filled }))
-    }
-
-    /// Keeps what the receiver did not take at once, and finds out how much the next move is worth.
-    fn keep_left(&mut self, worker: &Worker, done: &Move) {
-        let left = done.taken..done.read;
-        if left.is_empty() {
-            if done.filled {
-                self.reach = self.reach.saturating_mul(2).min(BUFFER_BYTES);
-            }
-            return;
-        }
-        if left.len() > COPY_BYTES_MAX
-            && let Some(kept) = worker.buffers.keep(left.clone())
-        {
-            self.left = Left::Kept(kept);
-            return;
-        }
-        let bytes = worker.buffers.with(|buffer| buffer.get(left).unwrap_or_default().to_vec());
-        self.left = Left::Copied { bytes, written: 0 };
-        self.reach = self.reach.div_euclid(2).max(REACH_MIN);
-    }
-
-    /// Reads until nothing more is there, or the buffer is as good as full.
-    fn poll_gather<S: AsyncRead>(
-        &mut self,
-        mut source: Pin<&mut S>,
-        buffer: &mut ReadBuf<'_>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Some(error) = self.broken.take() {
-            return Poll::Ready(Err(error));
-        }
-        loop {
-            let before = buffer.filled().len();
-            match source.as_mut().poll_read(context, buffer) {
-                Poll::Ready(Ok(())) => {
-                    let is_end = buffer.filled().len() == before;
-                    if is_end || buffer.remaining() < RECORD_BYTES {
-                        return Poll::Ready(Ok(()));
-                    }
-                }
-                Poll::Ready(Err(error)) if before == 0 => return Poll::Ready(Err(error)),
-                Poll::Ready(Err(error)) => {
-                    self.broken = Some(error);
-                    return Poll::Ready(Ok(()));
-                }
-                Poll::Pending if before == 0 => return Poll::Pending,
-                Poll::Pending => {
-                    self.is_dry = true;
-                    return Poll::Ready(Ok(()));
-                }
-            }
-        }
-    }
-
-    fn poll_write_left<T: AsyncWrite>(
-        &mut self,
-        mut target: Pin<&mut T>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), Broken>> {
-        while !self.left.rest().is_empty() {
-            let rest = self.left.rest();
-            let written =
-                ready!(target.as_mut().poll_write(context, rest)).map_err(Broken::Target)?;
-            if written == 0 {
-                return Poll::Ready(Err(Broken::Target(io::ErrorKind::WriteZero.into())));
-            }
-            self.left.advance(written);
-        }
-        // A slow receiver must not cost memory once it has caught up.
-        self.left = Left::Nothing;
-        match target.poll_flush(context) {
-            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(Broken::Target)),
-            Poll::Pending => Poll::Pending,
         }
     }
 }

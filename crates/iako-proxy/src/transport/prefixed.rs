@@ -30,6 +30,11 @@ impl<S> Prefixed<S> {
         &self.inner
     }
 
+    /// Whether something that was read ahead is still to be taken.
+    pub(crate) const fn has_prefix(&self) -> bool {
+        !self.prefix.is_empty()
+    }
+
     /// Takes what was read ahead; reading goes on at the socket.
     pub(crate) fn take_prefix(&mut self) -> Bytes {
         std::mem::take(&mut self.prefix)
