@@ -112,7 +112,7 @@ async fn handshake(
         .await
         .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
     let peer = server.peer(stream.get_ref().1, iako_rt::clock::wall()).map_err(io::Error::other)?;
-    let id = peer.and_then(|peer| peer.spiffe_id).map(|id| id.to_string());
+    let id = peer.and_then(|peer| peer.spiffe_id.as_ref().map(ToString::to_string));
     let peer = Peer { address: Some(address), identities: id.into_iter().collect() };
     Ok(Accepted::new(Connection::Tls(Box::new(stream)), peer))
 }

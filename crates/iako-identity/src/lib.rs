@@ -22,6 +22,7 @@
 
 mod bundle;
 mod certificate;
+mod known;
 mod matcher;
 mod peer;
 mod renewal;

@@ -1,6 +1,10 @@
 //! The verifiers that stand in a handshake.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use iako_types::TrustDomain;
 use rustls::{
@@ -21,8 +25,9 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use crate::{
     bundle::{TrustBundle, TrustBundles},
     certificate::CertificateFacts,
+    known::KnownPeers,
     matcher::SanMatcher,
-    peer::PeerError,
+    peer::{PeerError, PeerIdentity},
     svid::workload_of,
     tls::{TlsError, provider},
 };
@@ -70,6 +75,7 @@ pub(crate) struct PeerVerifier {
     hints: Vec<DistinguishedName>,
     mandatory: bool,
     algorithms: WebPkiSupportedAlgorithms,
+    known: KnownPeers,
 }
 
 impl PeerVerifier {
@@ -81,6 +87,7 @@ impl PeerVerifier {
             hints: Vec::new(),
             mandatory: true,
             algorithms: provider().signature_verification_algorithms,
+            known: KnownPeers::default(),
         })
     }
 
@@ -113,6 +120,7 @@ impl PeerVerifier {
             hints,
             mandatory: matches!(presence, Presence::Required),
             algorithms: provider().signature_verification_algorithms,
+            known: KnownPeers::default(),
         }))
     }
 
@@ -136,6 +144,30 @@ impl PeerVerifier {
             Some(leaf) => self.check_names(&CertificateFacts::read(leaf)?),
             None => Ok(()),
         }
+    }
+
+    /// Who showed this chain, which was verified here in this handshake or before it was resumed.
+    ///
+    /// # Errors
+    /// When the leaf is unreadable.
+    pub(crate) fn identity(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: SystemTime,
+    ) -> Result<Arc<PeerIdentity>, PeerError> {
+        let known = chain.split_first().and_then(|(leaf, rest)| self.known.find(leaf, rest, now));
+        known.map_or_else(|| Ok(Arc::new(PeerIdentity::read(chain)?)), Ok)
+    }
+
+    /// Whether this chain was accepted before, and still would be.
+    fn is_known(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> bool {
+        let now = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(now.as_secs()));
+        now.is_some_and(|now| self.known.find(end_entity, intermediates, now).is_some())
     }
 
     fn check_names(&self, facts: &CertificateFacts) -> Result<(), PeerError> {
@@ -197,16 +229,24 @@ impl ServerCertVerifier for PeerVerifier {
         if matches!(self.trust, Trust::Unverified) {
             return Ok(ServerCertVerified::assertion());
         }
+        let names = matches!(self.trust, Trust::Roots { names: PeerNames::ServerName, .. });
+        if self.is_known(end_entity, intermediates, now) {
+            if names {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            }
+            return Ok(ServerCertVerified::assertion());
+        }
         let facts = CertificateFacts::read(end_entity).map_err(|error| refusal(error.into()))?;
         let realm = self.realm(&facts).map_err(refusal)?;
         let store = self.store(realm.as_ref()).ok_or(TlsCertificateError::UnknownIssuer)?;
         let parsed = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&parsed, store, intermediates, now, algorithms)?;
-        if matches!(self.trust, Trust::Roots { names: PeerNames::ServerName, .. }) {
+        if names {
             verify_server_name(&parsed, server_name)?;
         }
         self.check_names(&facts).map_err(refusal)?;
+        self.known.add(end_entity, intermediates).map_err(|error| refusal(error.into()))?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -251,11 +291,15 @@ impl ClientCertVerifier for PeerVerifier {
         if matches!(self.trust, Trust::Unverified) {
             return Ok(ClientCertVerified::assertion());
         }
+        if self.is_known(end_entity, intermediates, now) {
+            return Ok(ClientCertVerified::assertion());
+        }
         let facts = CertificateFacts::read(end_entity).map_err(|error| refusal(error.into()))?;
         let realm = self.realm(&facts).map_err(refusal)?;
         let chain = self.clients.get(&realm).ok_or(TlsCertificateError::UnknownIssuer)?;
         let verified = chain.verify_client_cert(end_entity, intermediates, now)?;
         self.check_names(&facts).map_err(refusal)?;
+        self.known.add(end_entity, intermediates).map_err(|error| refusal(error.into()))?;
         Ok(verified)
     }
 

@@ -254,7 +254,7 @@ fn a_gateway_shows_the_certificate_of_the_asked_name_to_clients_of_the_open_inte
     let trust = Trust::Roots { bundle: root.bundle(), names: PeerNames::ServerName };
     let browser = client(None, trust);
     let (near, _) = shake(&browser, &gateway, "blog.example.com").unwrap();
-    let names = browser.peer(&near, clock::wall()).unwrap().unwrap().facts.dns_sans;
+    let names = browser.peer(&near, clock::wall()).unwrap().unwrap().facts.dns_sans.clone();
     assert_eq!(names, ["*.example.com"]);
     assert!(shake(&browser, &gateway, "shop.example.org").is_err());
     let listed = PeerNames::OneOf(vec![SanMatcher::exact_dns("api.example.com")]);

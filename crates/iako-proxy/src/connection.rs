@@ -247,7 +247,7 @@ async fn secure(mut downstream: Downstream, settings: &ListenerSettings) -> Opti
             .alpn
             .map(|alpn| String::from_utf8_lossy(&alpn).into_owned())
             .unwrap_or_default(),
-        peer: accepted.peer.as_deref().map(certificate_facts),
+        peer: accepted.peer.as_deref().map(|peer| certificate_facts(peer, &downstream.chain)),
         local_uris: tls.own_uris(),
     });
     downstream.peer = accepted.peer;
@@ -270,14 +270,19 @@ fn count_failure(settings: &ListenerSettings, error: &AcceptError) {
     }
 }
 
-fn certificate_facts(peer: &PeerIdentity) -> PeerCertificate {
+fn certificate_facts(peer: &PeerIdentity, chain: &Chain) -> PeerCertificate {
+    // Only HTTP hands certificates on, in a header.
+    let (pem, chain_pem) = match &chain.terminal {
+        Terminal::Http(_) => (peer.leaf_pem(), peer.chain_pem()),
+        Terminal::Tcp(_) => Default::default(),
+    };
     PeerCertificate {
         uris: peer.facts.uri_sans.clone(),
         dns: peer.facts.dns_sans.clone(),
         subject: peer.facts.subject.clone(),
         sha256: peer.sha256_hex(),
-        pem: peer.leaf_pem(),
-        chain_pem: peer.chain_pem(),
+        pem,
+        chain_pem,
     }
 }
 

@@ -118,12 +118,12 @@ impl TlsClient {
         &self,
         connection: &ClientConnection,
         now: SystemTime,
-    ) -> Result<Option<PeerIdentity>, PeerError> {
+    ) -> Result<Option<Arc<PeerIdentity>>, PeerError> {
         let Some(chain) = connection.peer_certificates() else { return Ok(None) };
         if connection.handshake_kind() == Some(HandshakeKind::Resumed) {
             self.verifier.check_resumed(chain, now)?;
         }
-        Ok(Some(PeerIdentity::read(chain)?))
+        Ok(Some(self.verifier.identity(chain, now)?))
     }
 }
 

@@ -129,14 +129,13 @@ impl TlsServer {
         &self,
         connection: &ServerConnection,
         now: SystemTime,
-    ) -> Result<Option<PeerIdentity>, PeerError> {
+    ) -> Result<Option<Arc<PeerIdentity>>, PeerError> {
         let Some(chain) = connection.peer_certificates() else { return Ok(None) };
-        if let (Some(HandshakeKind::Resumed), Some(verifier)) =
-            (connection.handshake_kind(), &self.verifier)
-        {
+        let Some(verifier) = &self.verifier else { return Ok(None) };
+        if connection.handshake_kind() == Some(HandshakeKind::Resumed) {
             verifier.check_resumed(chain, now)?;
         }
-        Ok(Some(PeerIdentity::read(chain)?))
+        Ok(Some(verifier.identity(chain, now)?))
     }
 }
 

@@ -230,13 +230,12 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         .peer(connection, clock::wall())
         .map_err(|source| ConnectError::Peer { endpoint: name(), source })?;
     let hashes = &tls.settings().options.validation.certificate_hashes;
-    let pinned = |peer: &PeerIdentity| hashes.contains(&peer.sha256_hex());
+    let pinned = |peer: &Arc<PeerIdentity>| hashes.contains(&peer.sha256_hex());
     if !hashes.is_empty() && !peer.as_ref().is_some_and(pinned) {
         return Err(ConnectError::NotPinned { endpoint: name() });
     }
     let alpn = connection.alpn_protocol().map(<[u8]>::to_vec);
     let tls_version = version_name(connection.protocol_version());
-    let peer = peer.map(Arc::new);
     Ok(Connected { alpn, peer, tls_version, ..plain(wrap(stream)) })
 }
 

@@ -179,7 +179,7 @@ impl ServerTlsSlot {
             version: version_name(connection.protocol_version()),
             cipher: cipher_name(connection.negotiated_cipher_suite()),
             server_name,
-            peer: peer.map(Arc::new),
+            peer,
             stream: Stream::ServerTls(Box::new(stream)),
         })
     }
