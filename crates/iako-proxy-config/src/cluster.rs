@@ -1,13 +1,17 @@
 //! A group of instances that can stand for each other, and how to talk to them.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    num::{NonZeroU32, NonZeroU64},
-    time::Duration,
-};
+mod lb;
+
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use iako_types::Percent;
+
+pub use lb::{
+    ClientWeighted, ConsistentHashing, HashFunction, LbPolicy, LeastRequest, LocalityBalancing,
+    LocalityBasis, MaglevTable, MetadataPath, OverrideHost, OverrideSource, OverrideStatuses,
+    PeakEwma, PickFirst, RingHash, SelectorFallback, SlowStart, SubsetFallback, SubsetSelection,
+    SubsetSelector, ZoneAware,
+};
 
 use crate::{EndpointSet, Http2Options, RuleOrigin, UpstreamTransport};
 
@@ -28,8 +32,15 @@ pub struct Cluster {
     pub subsets: Option<SubsetSelection>,
     /// Below this share of healthy instances all are used; 0 switches that off. Envoy default: 50 %.
     pub panic_threshold: Percent,
-    /// Whether places share traffic by their weights. Envoy default: false.
-    pub locality_weighted: bool,
+    /// How places share traffic.
+    pub localities: LocalityBalancing,
+    /// Where requests name the instance that they want; nowhere when absent.
+    pub override_host: Option<OverrideHost>,
+    /// With which health an instance is used that a session names.
+    pub override_statuses: OverrideStatuses,
+    /// This proxy uses only so many of the instances; all when absent. Source:
+    /// `envoy.extensions.load_balancing_policies.random_subsetting.v3.RandomSubsetting`.
+    pub random_subset: Option<NonZeroU32>,
     /// Limits on what is open at once.
     pub circuit_breakers: CircuitBreakers,
     /// When instances are set aside; never when absent.
@@ -59,10 +70,13 @@ impl Cluster {
             alt_stat_name: String::new(),
             discovery,
             connect_timeout: Duration::from_secs(5),
-            lb: LbPolicy::RoundRobin,
+            lb: LbPolicy::RoundRobin(None),
             subsets: None,
             panic_threshold: Percent::from_whole(50).unwrap_or(Percent::ZERO),
-            locality_weighted: false,
+            localities: LocalityBalancing::default(),
+            override_host: None,
+            override_statuses: OverrideStatuses::default(),
+            random_subset: None,
             circuit_breakers: CircuitBreakers::default(),
             outlier_detection: None,
             http: ClusterHttp::default(),
@@ -98,85 +112,6 @@ pub enum Discovery {
         /// This port in place of the original one.
         port_override: Option<u16>,
     },
-}
-
-/// How an instance is chosen. Source: `envoy.config.cluster.v3.Cluster.LbPolicy`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LbPolicy {
-    /// In turn, weighted.
-    RoundRobin,
-    /// The least busy of a few taken by chance.
-    LeastRequest(LeastRequest),
-    /// By chance.
-    Random,
-    /// By a hash of the request, on a ring.
-    RingHash(RingHash),
-    /// By a hash of the request, in a table.
-    Maglev(MaglevTable),
-    /// What the kind of the cluster gives (original destination).
-    ClusterProvided,
-}
-
-/// Source: `envoy.config.cluster.v3.Cluster.LeastRequestLbConfig`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeastRequest {
-    /// How many instances are compared. At least 2; Envoy default: 2.
-    pub choices: NonZeroU32,
-}
-
-impl Default for LeastRequest {
-    fn default() -> Self {
-        Self { choices: NonZeroU32::MIN.saturating_add(1) }
-    }
-}
-
-/// Source: `envoy.config.cluster.v3.Cluster.RingHashLbConfig`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RingHash {
-    /// Fewest entries of the ring, up to 8,388,608. Envoy default: 1024.
-    pub ring_size_min: NonZeroU64,
-    /// Most entries of the ring. Envoy default: 8,388,608.
-    pub ring_size_max: NonZeroU64,
-    /// The hash of instances.
-    pub function: HashFunction,
-}
-
-/// The hash that places instances on a ring.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum HashFunction {
-    /// xxHash64. Envoy default.
-    #[default]
-    XxHash,
-    /// `MurmurHash2`, 64 bit.
-    Murmur2,
-}
-
-/// Source: `envoy.config.cluster.v3.Cluster.MaglevLbConfig`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MaglevTable {
-    /// A prime, at most 5,000,011. Envoy default: 65,537.
-    pub table_size: NonZeroU64,
-}
-
-/// Choosing among a part of the instances. Source: `envoy.config.cluster.v3.Cluster.LbSubsetConfig`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SubsetSelection {
-    /// Sets of metadata keys by which instances are grouped; each set is sorted.
-    pub selectors: Vec<Vec<String>>,
-    /// What happens when no group fits.
-    pub fallback: SubsetFallback,
-}
-
-/// What happens when no subset fits.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum SubsetFallback {
-    /// The request fails: no healthy upstream. Envoy default.
-    #[default]
-    None,
-    /// Any instance.
-    AnyEndpoint,
-    /// Instances with this metadata.
-    Default(BTreeMap<String, String>),
 }
 
 /// Limits on what is open at once, by priority of the route.

@@ -14,6 +14,9 @@ pub struct EndpointSet {
     /// How far a priority may lose health before the next one takes a share, in percent.
     /// Envoy default: 140.
     pub overprovisioning_factor: NonZeroU32,
+    /// Whether the health of a priority is measured by weights of instances in place of their
+    /// number. Source: `policy.weighted_priority_health`. Envoy default: false.
+    pub weighted_health: bool,
 }
 
 impl EndpointSet {
@@ -21,7 +24,7 @@ impl EndpointSet {
     #[must_use]
     pub fn new(name: impl Into<String>, localities: Vec<LocalityEndpoints>) -> Self {
         let overprovisioning_factor = NonZeroU32::MIN.saturating_add(139);
-        Self { name: name.into(), localities, overprovisioning_factor }
+        Self { name: name.into(), localities, overprovisioning_factor, weighted_health: false }
     }
 
     /// All instances, whatever their place and health.
@@ -124,6 +127,8 @@ pub struct EndpointMetadata {
     pub transport_match: BTreeMap<String, String>,
     /// Chooses subsets. Source: filter metadata `envoy.lb`.
     pub lb: BTreeMap<String, String>,
+    /// What of `envoy.lb` is a list of texts, for [`crate::SubsetSelection::list_as_any`].
+    pub lb_lists: BTreeMap<String, Vec<String>>,
     /// Who the instance is. Source: filter metadata `istio.workload`.
     pub workload: Option<WorkloadLabel>,
 }

@@ -33,10 +33,12 @@ pub mod xds;
 
 pub use access_log::{AccessLog, AccessLogFilter, AccessLogSink, LogComparison, LogFormat};
 pub use cluster::{
-    CircuitBreakers, Cluster, ClusterHttp, ClusterMetadata, Discovery, DnsFamily, DnsOptions,
-    HashFunction, HttpProtocol, LbPolicy, LeastRequest, MaglevTable, OutlierDetection, RetryBudget,
-    RingHash, ServiceReference, SubsetFallback, SubsetSelection, TcpKeepalive, Thresholds,
-    TransportMatch,
+    CircuitBreakers, ClientWeighted, Cluster, ClusterHttp, ClusterMetadata, ConsistentHashing,
+    Discovery, DnsFamily, DnsOptions, HashFunction, HttpProtocol, LbPolicy, LeastRequest,
+    LocalityBalancing, LocalityBasis, MaglevTable, MetadataPath, OutlierDetection, OverrideHost,
+    OverrideSource, OverrideStatuses, PeakEwma, PickFirst, RetryBudget, RingHash, SelectorFallback,
+    ServiceReference, SlowStart, SubsetFallback, SubsetSelection, SubsetSelector, TcpKeepalive,
+    Thresholds, TransportMatch, ZoneAware,
 };
 pub use endpoint::{
     Endpoint, EndpointAddress, EndpointMetadata, EndpointSet, HealthStatus, LocalityEndpoints,

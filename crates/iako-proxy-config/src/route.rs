@@ -269,6 +269,9 @@ pub struct RouteAction {
     pub priority: RoutePriority,
     /// Metadata that chooses a subset of the cluster. Source: `metadata_match` under `envoy.lb`.
     pub subset: Vec<(String, String)>,
+    /// Subsets of which the first that serves is used in place of `subset`, where the cluster
+    /// allows that. Source: `fallback_list` in that metadata.
+    pub subset_fallbacks: Vec<Vec<(String, String)>>,
 }
 
 impl RouteAction {
@@ -290,6 +293,7 @@ impl RouteAction {
             upgrades: Vec::new(),
             priority: RoutePriority::Default,
             subset: Vec::new(),
+            subset_fallbacks: Vec::new(),
         }
     }
 }

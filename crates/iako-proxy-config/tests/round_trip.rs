@@ -66,10 +66,38 @@ fn every_kind_of_discovery_and_balancing_comes_back() {
         Discovery::OriginalDst { port_override: Some(80) },
     ];
     let policies = [
-        LbPolicy::RoundRobin,
+        LbPolicy::RoundRobin(None),
+        LbPolicy::RoundRobin(Some(slow_start())),
         LbPolicy::Random,
-        LbPolicy::LeastRequest(LeastRequest { choices: some(4) }),
-        LbPolicy::Maglev(MaglevTable { table_size: NonZeroU64::new(251).unwrap() }),
+        LbPolicy::LeastRequest(LeastRequest { choices: some(4), ..LeastRequest::default() }),
+        LbPolicy::LeastRequest(LeastRequest {
+            full_scan: true,
+            active_request_bias: 0.5,
+            slow_start: Some(slow_start()),
+            ..LeastRequest::default()
+        }),
+        LbPolicy::Maglev(maglev(ConsistentHashing::default())),
+        LbPolicy::Maglev(maglev(ConsistentHashing {
+            use_hostname: true,
+            balance_factor: Some(some(125)),
+            policies: Vec::new(),
+        })),
+        LbPolicy::Maglev(maglev(ConsistentHashing {
+            policies: vec![HashPolicy {
+                source: HashSource::QueryParameter("user".into()),
+                terminal: true,
+            }],
+            ..ConsistentHashing::default()
+        })),
+        LbPolicy::ClientWeighted(Box::new(ClientWeighted {
+            blackout: Duration::from_secs(1),
+            error_penalty: 0.5,
+            metrics: vec!["named_metrics.a".into()],
+            slow_start: Some(slow_start()),
+            ..ClientWeighted::default()
+        })),
+        LbPolicy::PeakEwma(PeakEwma { decay: Duration::from_secs(3), ..PeakEwma::default() }),
+        LbPolicy::PickFirst(PickFirst { shuffle: true }),
         LbPolicy::ClusterProvided,
     ];
     for kind in kinds {
@@ -82,6 +110,65 @@ fn every_kind_of_discovery_and_balancing_comes_back() {
             let value = Cluster {
                 metadata: ClusterMetadata { alpn_override: true, ..value.metadata },
                 ..value
+            };
+            let (back, warnings) = decode::cluster(&encode::cluster(&value)).unwrap();
+            assert_eq!((back, warnings), (value, vec![]));
+        }
+    }
+}
+
+fn slow_start() -> SlowStart {
+    SlowStart {
+        aggression: 2.0,
+        weight_min: Percent::from_whole(5).unwrap(),
+        ..SlowStart::new(Duration::from_secs(60))
+    }
+}
+
+fn maglev(hashing: ConsistentHashing) -> MaglevTable {
+    MaglevTable { table_size: NonZeroU64::new(251).unwrap(), hashing }
+}
+
+#[test]
+fn policies_around_a_policy_come_back() {
+    let zones = ZoneAware {
+        enabled: Percent::from_whole(90).unwrap(),
+        cluster_size_min: 2,
+        fail_on_panic: true,
+        ..ZoneAware::default()
+    };
+    let places = [
+        LocalityBalancing::Weighted,
+        LocalityBalancing::ZoneAware(zones),
+        LocalityBalancing::ZoneAware(ZoneAware {
+            force_local: Some(3),
+            basis: LocalityBasis::Weight,
+            ..zones
+        }),
+    ];
+    let named = OverrideHost {
+        sources: vec![
+            OverrideSource::Header("x-host".parse().unwrap()),
+            OverrideSource::Metadata(MetadataPath {
+                filter: "envoy.lb".into(),
+                path: vec!["a".into(), "b".into()],
+            }),
+        ],
+        selected_key: Some(MetadataPath { filter: "f".into(), path: vec!["k".into()] }),
+    };
+    for localities in places {
+        for lb in [LbPolicy::RoundRobin(None), LbPolicy::PickFirst(PickFirst::default())] {
+            let value = Cluster {
+                lb: lb.clone(),
+                localities: match lb {
+                    LbPolicy::PickFirst(_) => LocalityBalancing::Weighted,
+                    _ => localities,
+                },
+                subsets: cluster::subsets(),
+                override_host: Some(named.clone()),
+                random_subset: Some(some(7)),
+                metadata: ClusterMetadata { alpn_override: true, ..Default::default() },
+                ..Cluster::new("c", Discovery::Static(endpoint_set("c")))
             };
             let (back, warnings) = decode::cluster(&encode::cluster(&value)).unwrap();
             assert_eq!((back, warnings), (value, vec![]));

@@ -14,8 +14,9 @@ use std::{
 };
 
 use iako_proxy_config::{
-    Cluster, Discovery, Endpoint, EndpointSet, HashFunction, HealthStatus, LbPolicy, LeastRequest,
-    LocalityEndpoints, MaglevTable, OutlierDetection, RingHash, SubsetFallback, SubsetSelection,
+    Cluster, ConsistentHashing, Discovery, Endpoint, EndpointSet, HashFunction, HealthStatus,
+    LbPolicy, LeastRequest, LocalityBalancing, LocalityEndpoints, MaglevTable, OutlierDetection,
+    RingHash, SubsetFallback, SubsetSelection, SubsetSelector,
 };
 use iako_traffic::{Balancer, ClusterState, EjectionCause, Outcome, Pick, PickRequest};
 use iako_types::Percent;
@@ -118,7 +119,10 @@ impl Rig {
 }
 
 fn maglev() -> LbPolicy {
-    LbPolicy::Maglev(MaglevTable { table_size: NonZeroU64::new(65_537).unwrap() })
+    LbPolicy::Maglev(MaglevTable {
+        table_size: NonZeroU64::new(65_537).unwrap(),
+        hashing: ConsistentHashing::default(),
+    })
 }
 
 fn ring() -> LbPolicy {
@@ -126,6 +130,7 @@ fn ring() -> LbPolicy {
         ring_size_min: NonZeroU64::new(1024).unwrap(),
         ring_size_max: NonZeroU64::new(8_388_608).unwrap(),
         function: HashFunction::XxHash,
+        hashing: ConsistentHashing::default(),
     })
 }
 
@@ -157,7 +162,7 @@ fn consistent_choices_are_those_of_envoy() {
 // Case up-rr: A A B C for ever, from some turn on.
 #[test]
 fn weighted_turns_are_those_of_envoy() {
-    let mut rig = Rig::new(LbPolicy::RoundRobin, vec![weighted(&[2, 1, 1])]);
+    let mut rig = Rig::new(LbPolicy::RoundRobin(None), vec![weighted(&[2, 1, 1])]);
     assert_eq!(rig.numbers(12), "123112311231");
 }
 
@@ -165,19 +170,21 @@ fn weighted_turns_are_those_of_envoy() {
 #[test]
 fn health_decides_until_too_little_is_left() {
     use HealthStatus::{Degraded, Healthy, Unhealthy};
-    let turns =
-        |endpoints: &[(u16, HealthStatus)]| Rig::new(LbPolicy::RoundRobin, vec![sick(endpoints)]);
+    let turns = |endpoints: &[(u16, HealthStatus)]| {
+        Rig::new(LbPolicy::RoundRobin(None), vec![sick(endpoints)])
+    };
     let mut panic = turns(&[(0, Healthy), (1, Unhealthy), (2, Unhealthy), (3, Unhealthy)]);
     assert_eq!(panic.shares(40), BTreeMap::from([(1, 10), (2, 10), (3, 10), (4, 10)]));
     assert!(panic.pick(&PickRequest::default(), Duration::ZERO).unwrap().panic);
     let mut calm = turns(&[(0, Healthy), (1, Healthy), (2, Healthy), (3, Unhealthy)]);
     assert_eq!(calm.shares(30), BTreeMap::from([(1, 10), (2, 10), (3, 10)]));
     let down = vec![sick(&[(0, Unhealthy)])];
-    let mut strict =
-        Rig::with(LbPolicy::RoundRobin, down, |cluster, _| cluster.panic_threshold = Percent::ZERO);
+    let mut strict = Rig::with(LbPolicy::RoundRobin(None), down, |cluster, _| {
+        cluster.panic_threshold = Percent::ZERO
+    });
     assert_eq!(strict.number(&PickRequest::default()), 0);
     let priorities = vec![sick(&[(0, Healthy), (1, Unhealthy)]), sick(&[(2, Healthy)])];
-    let shares = Rig::new(LbPolicy::RoundRobin, priorities).shares(10_000);
+    let shares = Rig::new(LbPolicy::RoundRobin(None), priorities).shares(10_000);
     assert!((6_700..7_300).contains(&shares[&1]), "{shares:?}");
     assert_eq!(shares[&1] + shares[&3], 10_000);
     let shares = turns(&[(0, Healthy), (1, Degraded)]).shares(10_000);
@@ -187,7 +194,7 @@ fn health_decides_until_too_little_is_left() {
 #[test]
 fn places_share_by_their_weights() {
     let mut rig = Rig::with(LbPolicy::Random, vec![], |cluster, set| {
-        cluster.locality_weighted = true;
+        cluster.localities = LocalityBalancing::Weighted;
         set.localities = [(0, 80), (1, 20)]
             .map(|(number, weight)| LocalityEndpoints {
                 locality: format!("region/{number}").parse().unwrap(),
@@ -210,9 +217,13 @@ fn a_subset_without_instances_has_no_healthy_upstream() {
             endpoint.metadata.lb.insert("version".to_owned(), version.to_owned());
             endpoint
         });
-        Rig::with(LbPolicy::RoundRobin, vec![endpoints.collect()], |cluster, _| {
-            let selectors = vec![vec!["version".to_owned()]];
-            cluster.subsets = Some(SubsetSelection { selectors, fallback });
+        Rig::with(LbPolicy::RoundRobin(None), vec![endpoints.collect()], |cluster, _| {
+            cluster.subsets = Some(SubsetSelection {
+                selectors: vec![SubsetSelector::new(["version"])],
+                fallback,
+                default_subset: BTreeMap::from([("version".to_owned(), "v1".to_owned())]),
+                ..SubsetSelection::default()
+            });
         })
     };
     let asked = |version: &str| [("version".to_owned(), version.to_owned())];
@@ -224,8 +235,7 @@ fn a_subset_without_instances_has_no_healthy_upstream() {
     let mut strict = versions(SubsetFallback::None);
     assert_eq!((strict.number(&v2), strict.number(&v2), strict.number(&v9)), (2, 2, 0));
     assert_ne!(versions(SubsetFallback::AnyEndpoint).number(&v9), 0);
-    let default = BTreeMap::from([("version".to_owned(), "v1".to_owned())]);
-    assert_eq!(versions(SubsetFallback::Default(default)).number(&v9), 1);
+    assert_eq!(versions(SubsetFallback::Default).number(&v9), 1);
 }
 
 #[test]
@@ -244,7 +254,7 @@ fn the_less_busy_instance_is_taken() {
 #[test]
 fn a_retry_takes_another_instance_while_there_is_one() {
     for lb in [
-        LbPolicy::RoundRobin,
+        LbPolicy::RoundRobin(None),
         LbPolicy::Random,
         ring(),
         maglev(),
@@ -264,7 +274,7 @@ fn a_retry_takes_another_instance_while_there_is_one() {
 fn outliers(change: impl FnOnce(&mut OutlierDetection)) -> Rig {
     let mut policy = OutlierDetection { consecutive_5xx: NonZeroU32::new(3), ..Default::default() };
     change(&mut policy);
-    Rig::with(LbPolicy::RoundRobin, vec![weighted(&[1, 1, 1])], |cluster, _| {
+    Rig::with(LbPolicy::RoundRobin(None), vec![weighted(&[1, 1, 1])], |cluster, _| {
         cluster.outlier_detection = Some(policy);
         cluster.panic_threshold = Percent::ZERO;
     })
@@ -343,7 +353,7 @@ proptest! {
     #[test]
     fn shares_match_weights(weights in proptest::collection::vec(1_u32..20, 1..6)) {
         let sum: u32 = weights.iter().sum();
-        let mut turns = Rig::new(LbPolicy::RoundRobin, vec![weighted(&weights)]).shares(sum);
+        let mut turns = Rig::new(LbPolicy::RoundRobin(None), vec![weighted(&weights)]).shares(sum);
         let exact: BTreeMap<u32, u32> = (1..).zip(weights.iter().copied()).collect();
         prop_assert_eq!(&turns, &exact);
         for lb in [LbPolicy::Random, LbPolicy::LeastRequest(LeastRequest::default())] {

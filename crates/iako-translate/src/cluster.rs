@@ -6,8 +6,9 @@ mod tls;
 use std::{num::NonZeroU64, time::Duration};
 
 use iako_proxy_config::{
-    Cluster, ClusterHttp, ClusterMetadata, Discovery, DnsFamily, DnsOptions, EndpointSet,
-    HashFunction, HttpProtocol, LbPolicy, LeastRequest, MaglevTable, RingHash, ServiceReference,
+    Cluster, ClusterHttp, ClusterMetadata, ConsistentHashing, Discovery, DnsFamily, DnsOptions,
+    EndpointSet, HashFunction, HttpProtocol, LbPolicy, LeastRequest, LocalityBalancing,
+    MaglevTable, RingHash, ServiceReference,
 };
 use iako_registry::{Service, ServicePort, ServiceResolution};
 use iako_resources::{
@@ -113,7 +114,9 @@ fn build(outlook: &Outlook<'_>, target: &Target<'_>, plan: &mut Plan) -> Option<
     // Instances that are not ready are not sent at all, so that a panic has nobody to turn to.
     cluster.panic_threshold = Percent::ZERO;
     cluster.lb = if original { LbPolicy::ClusterProvided } else { lb_policy(&target.policy) };
-    cluster.locality_weighted = endpoint::distribution(outlook, target).is_some();
+    if endpoint::distribution(outlook, target).is_some() {
+        cluster.localities = LocalityBalancing::Weighted;
+    }
     cluster.http = http(outlook, target);
     cluster.dns =
         DnsOptions { refresh_rate: DNS_REFRESH, respect_ttl: true, family: DnsFamily::V4Preferred };
@@ -183,7 +186,7 @@ fn lb_policy(policy: &EffectivePolicy<'_>) -> LbPolicy {
         return LbPolicy::LeastRequest(LeastRequest::default());
     };
     match &lb.algorithm {
-        LoadBalancerAlgorithm::RoundRobin => LbPolicy::RoundRobin,
+        LoadBalancerAlgorithm::RoundRobin => LbPolicy::RoundRobin(None),
         LoadBalancerAlgorithm::Random => LbPolicy::Random,
         LoadBalancerAlgorithm::ConsistentHash(hash) => hash_table(hash.table),
         LoadBalancerAlgorithm::LeastRequest | LoadBalancerAlgorithm::Passthrough => {
@@ -201,10 +204,12 @@ fn hash_table(table: HashTable) -> LbPolicy {
             ring_size_min: at_least(entries_min, RING_SIZE_MIN),
             ring_size_max: at_least(RING_SIZE_MAX, RING_SIZE_MAX),
             function: HashFunction::XxHash,
+            hashing: ConsistentHashing::default(),
         }),
-        HashTable::Maglev { entries } => {
-            LbPolicy::Maglev(MaglevTable { table_size: at_least(entries, MAGLEV_TABLE) })
-        }
+        HashTable::Maglev { entries } => LbPolicy::Maglev(MaglevTable {
+            table_size: at_least(entries, MAGLEV_TABLE),
+            hashing: ConsistentHashing::default(),
+        }),
     }
 }
 

@@ -142,6 +142,7 @@ fn planned(outlook: &Outlook<'_>, endpoint: &Endpoint) -> PlannedEndpoint {
         metadata: EndpointMetadata {
             transport_match,
             lb: BTreeMap::new(),
+            lb_lists: BTreeMap::new(),
             workload: endpoint.workload.as_deref().map(workload_label),
         },
     }

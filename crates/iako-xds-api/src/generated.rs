@@ -628,6 +628,11 @@ pub mod envoy {
                     include!("generated/envoy.extensions.load_balancing_policies.override_host.v3.rs");
                 }
             }
+            pub mod peak_ewma {
+                pub mod v3alpha {
+                    include!("generated/envoy.extensions.load_balancing_policies.peak_ewma.v3alpha.rs");
+                }
+            }
             pub mod pick_first {
                 pub mod v3 {
                     include!("generated/envoy.extensions.load_balancing_policies.pick_first.v3.rs");

@@ -14,6 +14,7 @@ mod fault;
 mod http;
 pub(super) mod http_filter;
 mod jwt;
+mod lb;
 mod listener;
 mod matcher;
 mod metadata;
@@ -40,6 +41,7 @@ use super::{pool, support};
 use crate::{Cluster, EndpointSet, Listener, Node, RouteConfiguration, Secret};
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use http_filter::{ALPN_NAMES, PEER_METADATA};
+pub(crate) use metadata::FALLBACK_LIST;
 pub(crate) use route_action::WHOLE_PATH;
 pub(crate) use transport::SYSTEM_ROOTS;
 

@@ -13,6 +13,7 @@ mod endpoint;
 mod http;
 mod http_filter;
 mod jwt;
+mod lb;
 mod listener;
 mod matcher;
 mod metadata;

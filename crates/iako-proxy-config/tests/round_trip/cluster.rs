@@ -17,6 +17,7 @@ pub(crate) fn endpoint_set(name: &str) -> EndpointSet {
     workload.metadata = EndpointMetadata {
         transport_match: BTreeMap::from([("tlsMode".into(), "istio".into())]),
         lb: BTreeMap::from([("version".into(), "v1".into())]),
+        lb_lists: BTreeMap::from([("stages".into(), vec!["a".into(), "b".into()])]),
         workload: Some(WorkloadLabel {
             workload: "cart-v1".into(),
             namespace: "shop".into(),
@@ -37,7 +38,11 @@ pub(crate) fn endpoint_set(name: &str) -> EndpointSet {
         endpoints: vec![workload, pipe],
     };
     let next = LocalityEndpoints { priority: 1, ..LocalityEndpoints::default() };
-    EndpointSet { overprovisioning_factor: some(200), ..EndpointSet::new(name, vec![place, next]) }
+    EndpointSet {
+        overprovisioning_factor: some(200),
+        weighted_health: true,
+        ..EndpointSet::new(name, vec![place, next])
+    }
 }
 
 pub(crate) fn cluster() -> Cluster {
@@ -57,10 +62,12 @@ pub(crate) fn cluster() -> Cluster {
             ring_size_min: NonZeroU64::new(64).unwrap(),
             ring_size_max: NonZeroU64::new(128).unwrap(),
             function: HashFunction::Murmur2,
+            hashing: ConsistentHashing { use_hostname: true, ..ConsistentHashing::default() },
         }),
         subsets: subsets(),
         panic_threshold: Percent::ZERO,
-        locality_weighted: true,
+        localities: LocalityBalancing::Weighted,
+        override_statuses: OverrideStatuses::of([HealthStatus::Healthy, HealthStatus::Draining]),
         circuit_breakers: CircuitBreakers {
             default: Thresholds {
                 connections_max: u32::MAX,
@@ -123,10 +130,27 @@ fn outlier_detection() -> Option<OutlierDetection> {
     })
 }
 
-fn subsets() -> Option<SubsetSelection> {
+pub(crate) fn subsets() -> Option<SubsetSelection> {
     Some(SubsetSelection {
-        selectors: vec![vec!["stage".into(), "version".into()]],
-        fallback: SubsetFallback::Default(BTreeMap::from([("version".into(), "v1".into())])),
+        selectors: vec![
+            SubsetSelector {
+                fallback: Some(SelectorFallback::Keys(vec!["version".into()])),
+                ..SubsetSelector::new(["version", "stage"])
+            },
+            SubsetSelector {
+                fallback: Some(SelectorFallback::Any),
+                single_host: true,
+                ..SubsetSelector::new(["stage"])
+            },
+        ],
+        fallback: SubsetFallback::Default,
+        default_subset: BTreeMap::from([("version".into(), "v1".into())]),
+        locality_weight_aware: true,
+        scale_locality_weight: true,
+        panic_mode_any: true,
+        list_as_any: true,
+        metadata_fallback: true,
+        allow_redundant_keys: false,
     })
 }
 

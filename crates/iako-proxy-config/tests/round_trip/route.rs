@@ -57,6 +57,10 @@ pub(crate) fn route_action(target: ClusterTarget) -> RouteAction {
         upgrades: vec![UpgradeConfig { protocol: "websocket".into(), enabled: false }],
         priority: RoutePriority::High,
         subset: vec![("version".into(), "v1".into())],
+        subset_fallbacks: vec![vec![
+            ("stage".into(), "prod".into()),
+            ("version".into(), "v2".into()),
+        ]],
         ..RouteAction::to(target)
     }
 }

@@ -146,7 +146,8 @@ impl Exchange<'_> {
             return Some(Target { balancer, state, endpoint: TargetEndpoint::Original(endpoint) });
         }
         let mut draw = || self.connection.draw();
-        let request = PickRequest { hash: plan.hash, subset: &plan.action.subset, excluded };
+        let subset = plan.action.subset.as_slice();
+        let request = PickRequest { hash: plan.hash, subset, excluded, ..PickRequest::default() };
         let pick = balancer.pick(&request, self.now, &mut draw)?;
         let (place, state) = (pick.place, Arc::clone(&pick.endpoint.state));
         self.record.endpoint = Some((Arc::clone(&balancer), place));

@@ -94,7 +94,7 @@ async fn reach(
     let hash = service.config.hash_source_ip.then(|| hash_of_ip(downstream.info.remote.ip()));
     while record.attempts < service.config.connect_attempts_max.get() {
         let balancer = cluster.balancer();
-        let request = PickRequest { hash, subset: &[], excluded: &tried };
+        let request = PickRequest { hash, excluded: &tried, ..PickRequest::default() };
         let pick =
             worker.with_rng(|rng| balancer.pick(&request, clock::now(), &mut || rng.next_u64()));
         let Some(pick) = pick else { break };

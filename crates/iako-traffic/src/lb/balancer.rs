@@ -47,6 +47,10 @@ pub struct PickRequest<'a> {
     pub subset: &'a [(String, String)],
     /// Places ([`Pick::place`]) that were tried already.
     pub excluded: &'a [u32],
+    /// Priorities ([`BalancedEndpoint::priority`]) that shall not be tried again as long as another
+    /// one can take requests: their load is spread over the others. Source: Envoy's retry priority
+    /// `previous_priorities`.
+    pub tried_priorities: &'a [u32],
 }
 
 /// A chosen instance; borrows from its balancer.
@@ -140,6 +144,7 @@ impl Balancer {
             policy: &self.cluster.lb,
             hash: request.hash.filter(|_| hashes(&self.cluster.lb)),
             excluded: request.excluded,
+            tried_priorities: request.tried_priorities,
         };
         let (place, panic) = view.choose(&choice, draw)?;
         Some(Pick { endpoint: find(&self.endpoints, place)?, place, panic })
@@ -248,7 +253,7 @@ impl Views {
             let mut subsets: Vec<BTreeMap<String, String>> = Vec::new();
             for selector in &selection.selectors {
                 for endpoint in source.endpoints {
-                    let values = selector.iter().map(|key| {
+                    let values = selector.keys.iter().map(|key| {
                         let value = endpoint.endpoint.metadata.lb.get(key)?;
                         Some((key.clone(), value.clone()))
                     });
@@ -265,12 +270,12 @@ impl Views {
                 let slot = by_hash.entry(subset_hash(&subset)).or_default();
                 slot.push(Subset { metadata: subset, view });
             }
-            let fallback = match &selection.fallback {
+            let fallback = match selection.fallback {
                 SubsetFallback::None => Fallback::Nobody,
                 SubsetFallback::AnyEndpoint => Fallback::Anybody,
-                SubsetFallback::Default(subset) => {
-                    Fallback::Default(View::compile(source, &|endpoint| fits(endpoint, subset)))
-                }
+                SubsetFallback::Default => Fallback::Default(View::compile(source, &|endpoint| {
+                    fits(endpoint, &selection.default_subset)
+                })),
             };
             Subsets { by_hash, fallback }
         });

@@ -31,6 +31,7 @@ pub(super) struct Choice<'a> {
     pub(super) policy: &'a LbPolicy,
     pub(super) hash: Option<u64>,
     pub(super) excluded: &'a [u32],
+    pub(super) tried_priorities: &'a [u32],
 }
 
 impl Group {
@@ -55,9 +56,12 @@ impl Group {
             _ if members.is_empty() => Table::None,
             LbPolicy::RingHash(ring) => Table::Ring(Ring::build(&hashed(), ring)),
             LbPolicy::Maglev(maglev) => Table::Maglev(Maglev::build(&hashed(), maglev)),
-            LbPolicy::RoundRobin
+            LbPolicy::RoundRobin(_)
             | LbPolicy::LeastRequest(_)
             | LbPolicy::Random
+            | LbPolicy::ClientWeighted(_)
+            | LbPolicy::PeakEwma(_)
+            | LbPolicy::PickFirst(_)
             | LbPolicy::ClusterProvided => Table::None,
         };
         let members: Vec<u32> = members.iter().map(|(place, _)| *place).collect();
@@ -89,9 +93,12 @@ impl Group {
             Table::None => match choice.policy {
                 LbPolicy::LeastRequest(least) => self.least_busy(choice, least.choices.get(), draw),
                 LbPolicy::Random => self.turns.get(index(draw(), self.turns.len())).copied(),
-                LbPolicy::RoundRobin
+                LbPolicy::RoundRobin(_)
                 | LbPolicy::RingHash(_)
                 | LbPolicy::Maglev(_)
+                | LbPolicy::ClientWeighted(_)
+                | LbPolicy::PeakEwma(_)
+                | LbPolicy::PickFirst(_)
                 | LbPolicy::ClusterProvided => self.turns.get(self.next_turn()).copied(),
             },
         };

@@ -2,20 +2,20 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
-use iako_proxy_config::{Cluster, EndpointSet, HealthStatus};
+use iako_proxy_config::{Cluster, EndpointSet, HealthStatus, LocalityBalancing};
 use iako_types::Locality;
 
 use super::{
     balancer::{BalancedEndpoint, hashes},
     group::{Choice, Group},
-    priority::{self, Availability, Counts, Load},
+    priority::{Availability, Counts, Priorities},
 };
 use crate::share;
 
 /// What choices look at until the health of an instance changes.
 #[derive(Debug, Default)]
 pub(super) struct View {
-    loads: Vec<Load>,
+    loads: Priorities,
     priorities: Vec<PriorityView>,
 }
 
@@ -59,7 +59,7 @@ impl View {
             });
             priorities.push(PriorityView::compile(source, &members, factor));
         }
-        let loads = priority::spread(&counts, factor, source.cluster.panic_threshold);
+        let loads = Priorities::new(&counts, &counts, factor, source.cluster.panic_threshold);
         Self { loads, priorities }
     }
 
@@ -76,7 +76,7 @@ impl View {
     ) -> Option<(u32, bool)> {
         // A client with a hash stays at its priority, too.
         let level = choice.hash.unwrap_or_else(&mut *draw);
-        let (level, availability) = priority::choose(&self.loads, level)?;
+        let (level, availability) = self.loads.choose(level, choice.tried_priorities)?;
         let priority = self.priorities.get(level)?;
         let (group, places) = match availability {
             Availability::Healthy => (priority.healthy.as_ref(), &priority.healthy_places),
@@ -156,7 +156,7 @@ impl Pool<'_> {
     fn group(&self, keep: &dyn Fn(&Member<'_>) -> bool) -> Group {
         let cluster = self.source.cluster;
         // On a ring or in a table, places share by the weights of their members.
-        let by_place = cluster.locality_weighted && hashes(&cluster.lb);
+        let by_place = cluster.localities == LocalityBalancing::Weighted && hashes(&cluster.lb);
         let kept: Vec<&Member<'_>> = self.members.iter().filter(|member| keep(member)).collect();
         let weight = |member: &Member<'_>| {
             if !by_place {
@@ -176,7 +176,7 @@ impl Pool<'_> {
     /// Places with their effective weight, and their instances of this health.
     fn healthy(&self, health: Availability) -> Vec<(u64, Group)> {
         let cluster = self.source.cluster;
-        if !cluster.locality_weighted || hashes(&cluster.lb) {
+        if cluster.localities != LocalityBalancing::Weighted || hashes(&cluster.lb) {
             return Vec::new();
         }
         let mut firsts: Vec<&Member<'_>> = Vec::new();

@@ -1,24 +1,15 @@
 //! Upstreams.
 
-use std::num::NonZeroU64;
 use std::time::Duration;
 
 use iako_xds_api::envoy::config::cluster::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
-use iako_xds_api::envoy::extensions::load_balancing_policies as policies;
-use prost::Name as _;
 
 use super::endpoint::Names;
-use super::{cluster_http, cluster_limits, endpoint, metadata, transport, wire};
-use crate::xds::pool;
+use super::{cluster_http, cluster_limits, endpoint, lb, metadata, transport, wire};
 use crate::xds::problem::{At, Fault};
-use crate::{
-    Cluster, Discovery, DnsFamily, DnsOptions, EndpointSet, HashFunction, LbPolicy, LeastRequest,
-    MaglevTable, RingHash, SubsetFallback, SubsetSelection, TcpKeepalive, TransportMatch,
-};
+use crate::{Cluster, Discovery, DnsFamily, DnsOptions, EndpointSet, TcpKeepalive, TransportMatch};
 
-/// Envoy's default and limit of a ring's size.
-const RING_SIZE_MAX: u64 = 8_388_608;
 const METADATA_EXCHANGE: &str = "envoy.tcp.metadataexchange.config.MetadataExchange";
 
 pub(super) fn cluster(cluster: &pb::Cluster, at: &At<'_>) -> Result<Cluster, Fault> {
@@ -31,9 +22,7 @@ pub(super) fn cluster(cluster: &pb::Cluster, at: &At<'_>) -> Result<Cluster, Fau
     let connect =
         wire::duration_or(cluster.connect_timeout.as_ref(), value.connect_timeout, &at_connect)?;
     value.connect_timeout = wire::positive(connect, &at_connect)?;
-    value.lb = lb_policy(cluster, at)?;
-    value.subsets = subsets(cluster, at)?;
-    common_lb(cluster, &mut value, at)?;
+    lb::apply(cluster, &mut value, at)?;
     value.circuit_breakers =
         cluster_limits::circuit_breakers(cluster.circuit_breakers.as_ref(), at)?;
     value.outlier_detection =
@@ -117,196 +106,6 @@ fn instances(cluster: &pb::Cluster, names: Names, at: &At<'_>) -> Result<Endpoin
         set.name.clone_from(&cluster.name);
     }
     Ok(set)
-}
-
-fn lb_policy(cluster: &pb::Cluster, at: &At<'_>) -> Result<LbPolicy, Fault> {
-    use pb::cluster::{LbConfig, LbPolicy as Kind};
-    if let Some(policy) = &cluster.load_balancing_policy {
-        return listed_policy(policy, &at.field("load_balancing_policy"));
-    }
-    let at_policy = at.field("lb_policy");
-    Ok(match wire::known::<Kind>(cluster.lb_policy, &at_policy)? {
-        Kind::RoundRobin => LbPolicy::RoundRobin,
-        Kind::Random => LbPolicy::Random,
-        Kind::ClusterProvided => LbPolicy::ClusterProvided,
-        Kind::LeastRequest => {
-            let mut choices = None;
-            if let Some(LbConfig::LeastRequestLbConfig(config)) = &cluster.lb_config {
-                choices = config.choice_count;
-            }
-            least_request(choices, &at.field("least_request_lb_config"))?
-        }
-        Kind::RingHash => match &cluster.lb_config {
-            Some(LbConfig::RingHashLbConfig(config)) => {
-                use pb::cluster::ring_hash_lb_config::HashFunction as Function;
-                let at = at.field("ring_hash_lb_config");
-                let at_function = at.field("hash_function");
-                let function = match wire::known::<Function>(config.hash_function, &at_function)? {
-                    Function::XxHash => HashFunction::XxHash,
-                    Function::MurmurHash2 => HashFunction::Murmur2,
-                };
-                ring_hash(config.minimum_ring_size, config.maximum_ring_size, function, &at)?
-            }
-            _ => ring_hash(None, None, HashFunction::XxHash, at)?,
-        },
-        Kind::Maglev => match &cluster.lb_config {
-            Some(LbConfig::MaglevLbConfig(config)) => {
-                maglev(config.table_size, &at.field("maglev_lb_config"))?
-            }
-            _ => maglev(None, at)?,
-        },
-        Kind::LoadBalancingPolicyConfig => {
-            return Err(at
-                .field("load_balancing_policy")
-                .missing("write a policy there, or use another `lb_policy`"));
-        }
-    })
-}
-
-fn least_request(choices: Option<u32>, at: &At<'_>) -> Result<LbPolicy, Fault> {
-    let mut policy = LeastRequest::default();
-    if let Some(choices) = choices {
-        if choices < 2 {
-            return Err(at
-                .field("choice_count")
-                .invalid("must be at least 2", "write a number from 2"));
-        }
-        policy.choices = wire::non_zero(choices, at)?;
-    }
-    Ok(LbPolicy::LeastRequest(policy))
-}
-
-fn ring_hash(
-    least: Option<u64>,
-    most: Option<u64>,
-    function: HashFunction,
-    at: &At<'_>,
-) -> Result<LbPolicy, Fault> {
-    let (least, most) = (least.unwrap_or(1024), most.unwrap_or(RING_SIZE_MAX));
-    let at_least = at.field("minimum_ring_size");
-    if least > most || most > RING_SIZE_MAX {
-        let help = format!("write at most {RING_SIZE_MAX}, and the minimum not above the maximum");
-        return Err(at_least.invalid("does not fit below the maximum", help));
-    }
-    Ok(LbPolicy::RingHash(RingHash {
-        ring_size_min: wire::non_zero_long(least, &at_least)?,
-        ring_size_max: wire::non_zero_long(most, &at.field("maximum_ring_size"))?,
-        function,
-    }))
-}
-
-fn maglev(size: Option<u64>, at: &At<'_>) -> Result<LbPolicy, Fault> {
-    let at = at.field("table_size");
-    let table_size: NonZeroU64 = wire::non_zero_long(size.unwrap_or(65_537), &at)?;
-    if table_size.get() > 5_000_011 || !is_prime(table_size.get()) {
-        return Err(
-            at.invalid("must be a prime of at most 5000011", "write a prime, such as 65537")
-        );
-    }
-    Ok(LbPolicy::Maglev(MaglevTable { table_size }))
-}
-
-fn is_prime(number: u64) -> bool {
-    number > 1
-        && (2..)
-            .take_while(|d: &u64| d.saturating_mul(*d) <= number)
-            .all(|d| !number.is_multiple_of(d))
-}
-
-/// The first policy of the list that we have, as in Envoy.
-fn listed_policy(policy: &pb::LoadBalancingPolicy, at: &At<'_>) -> Result<LbPolicy, Fault> {
-    let at_list = at.field("policies");
-    for (index, entry) in policy.policies.iter().enumerate() {
-        let at = at_list.index(index);
-        let at = at.field("typed_extension_config");
-        let at = at.field("typed_config");
-        let Some(any) =
-            entry.typed_extension_config.as_ref().and_then(|config| config.typed_config.as_ref())
-        else {
-            continue;
-        };
-        if let Some(known) = typed_policy(any, &at)? {
-            return Ok(known);
-        }
-        at.warn(format!(
-            "`{}` is not known; the next policy of the list counts",
-            pool::full_name(&any.type_url)
-        ));
-    }
-    Err(at_list.invalid(
-        "names no policy that is supported",
-        "add round_robin, least_request, random, ring_hash or maglev",
-    ))
-}
-
-fn typed_policy(any: &prost_types::Any, at: &At<'_>) -> Result<Option<LbPolicy>, Fault> {
-    use policies::{
-        cluster_provided::v3::ClusterProvided, least_request::v3::LeastRequest as Least,
-        maglev::v3::Maglev, random::v3::Random, ring_hash::v3 as ring, round_robin::v3::RoundRobin,
-    };
-    let name = pool::full_name(&any.type_url);
-    Ok(Some(if name == RoundRobin::full_name() {
-        LbPolicy::RoundRobin
-    } else if name == Random::full_name() {
-        LbPolicy::Random
-    } else if name == ClusterProvided::full_name() {
-        LbPolicy::ClusterProvided
-    } else if name == Least::full_name() {
-        least_request(wire::unpack::<Least>(any, at)?.choice_count, at)?
-    } else if name == Maglev::full_name() {
-        maglev(wire::unpack::<Maglev>(any, at)?.table_size, at)?
-    } else if name == ring::RingHash::full_name() {
-        let config: ring::RingHash = wire::unpack(any, at)?;
-        use ring::ring_hash::HashFunction as Function;
-        let function =
-            match wire::known::<Function>(config.hash_function, &at.field("hash_function"))? {
-                Function::DefaultHash | Function::XxHash => HashFunction::XxHash,
-                Function::MurmurHash2 => HashFunction::Murmur2,
-            };
-        ring_hash(config.minimum_ring_size, config.maximum_ring_size, function, at)?
-    } else {
-        return Ok(None);
-    }))
-}
-
-fn subsets(cluster: &pb::Cluster, at: &At<'_>) -> Result<Option<SubsetSelection>, Fault> {
-    use pb::cluster::lb_subset_config::LbSubsetFallbackPolicy as Fallback;
-    let Some(config) = &cluster.lb_subset_config else { return Ok(None) };
-    let at = at.field("lb_subset_config");
-    let fallback =
-        match wire::known::<Fallback>(config.fallback_policy, &at.field("fallback_policy"))? {
-            Fallback::NoFallback => SubsetFallback::None,
-            Fallback::AnyEndpoint => SubsetFallback::AnyEndpoint,
-            Fallback::DefaultSubset => SubsetFallback::Default(
-                config.default_subset.as_ref().map(metadata::texts).unwrap_or_default(),
-            ),
-        };
-    let selectors = config
-        .subset_selectors
-        .iter()
-        .map(|selector| {
-            let mut keys = selector.keys.clone();
-            keys.sort_unstable();
-            keys.dedup();
-            keys
-        })
-        .collect();
-    Ok(Some(SubsetSelection { selectors, fallback }))
-}
-
-fn common_lb(cluster: &pb::Cluster, value: &mut Cluster, at: &At<'_>) -> Result<(), Fault> {
-    use pb::cluster::common_lb_config::LocalityConfigSpecifier;
-    let Some(common) = &cluster.common_lb_config else { return Ok(()) };
-    let at = at.field("common_lb_config");
-    if let Some(threshold) = &common.healthy_panic_threshold {
-        value.panic_threshold =
-            wire::percent(threshold.value, &at.field("healthy_panic_threshold"))?;
-    }
-    value.locality_weighted = matches!(
-        common.locality_config_specifier,
-        Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(_))
-    );
-    Ok(())
 }
 
 fn transport_match(

@@ -35,6 +35,7 @@ pub(super) fn endpoint_set(
         if let Some(factor) = policy.overprovisioning_factor {
             set.overprovisioning_factor = wire::non_zero(factor, &at)?;
         }
+        set.weighted_health = policy.weighted_priority_health;
     }
     Ok(set)
 }
@@ -136,7 +137,7 @@ fn address(
     }
 }
 
-fn health(value: i32, at: &At<'_>) -> Result<HealthStatus, Fault> {
+pub(super) fn health(value: i32, at: &At<'_>) -> Result<HealthStatus, Fault> {
     Ok(match wire::known::<core::HealthStatus>(value, at)? {
         core::HealthStatus::Unknown => HealthStatus::Unknown,
         core::HealthStatus::Healthy => HealthStatus::Healthy,

@@ -8,6 +8,12 @@ use prost_types::{Struct, Value, value::Kind};
 
 use crate::{ClusterMetadata, EndpointMetadata, RuleOrigin, ServiceReference, WorkloadLabel};
 
+/// The key under which a route lists further subsets.
+pub(crate) const FALLBACK_LIST: &str = "fallback_list";
+
+/// Metadata of a subset, in the order of keys.
+type Subset = Vec<(String, String)>;
+
 fn text(value: &Value) -> Option<&str> {
     match &value.kind {
         Some(Kind::StringValue(text)) => Some(text),
@@ -23,23 +29,51 @@ fn section<'a>(metadata: Option<&'a Metadata>, name: &str) -> Option<&'a Struct>
     metadata?.filter_metadata.get(name)
 }
 
+/// A value as text; none for what has parts.
+fn scalar(value: &Value) -> Option<String> {
+    match &value.kind {
+        Some(Kind::StringValue(text)) => Some(text.clone()),
+        Some(Kind::BoolValue(value)) => Some(value.to_string()),
+        Some(Kind::NumberValue(value)) => Some(value.to_string()),
+        Some(Kind::NullValue(_) | Kind::StructValue(_) | Kind::ListValue(_)) | None => None,
+    }
+}
+
 /// The texts of a struct; what has another type is written as JSON would write it.
 pub(super) fn texts(fields: &Struct) -> BTreeMap<String, String> {
-    fields
-        .fields
-        .iter()
-        .filter_map(|(key, value)| {
-            let text = match &value.kind {
-                Some(Kind::StringValue(text)) => text.clone(),
-                Some(Kind::BoolValue(value)) => value.to_string(),
-                Some(Kind::NumberValue(value)) => value.to_string(),
-                Some(Kind::NullValue(_) | Kind::StructValue(_) | Kind::ListValue(_)) | None => {
-                    return None;
-                }
-            };
-            Some((key.clone(), text))
-        })
-        .collect()
+    let entries = fields.fields.iter();
+    entries.filter_map(|(key, value)| Some((key.clone(), scalar(value)?))).collect()
+}
+
+/// The lists of a struct, with their texts.
+fn lists(fields: &Struct) -> BTreeMap<String, Vec<String>> {
+    let entries = fields.fields.iter().filter_map(|(key, value)| match &value.kind {
+        Some(Kind::ListValue(list)) => {
+            Some((key.clone(), list.values.iter().filter_map(scalar).collect()))
+        }
+        _ => None,
+    });
+    entries.collect()
+}
+
+/// What a route asks for: the metadata of a subset, in the order of keys, and of those that are
+/// tried in its place, each with what it has in common with the first.
+pub(super) fn subsets(wanted: Option<&Metadata>) -> (Subset, Vec<Subset>) {
+    let Some(fields) = section(wanted, "envoy.lb") else { return Default::default() };
+    let first = texts(fields);
+    let alternatives = match fields.fields.get(FALLBACK_LIST).map(|value| &value.kind) {
+        Some(Some(Kind::ListValue(list))) => list.values.as_slice(),
+        _ => &[],
+    };
+    let merged = |value: &Value| {
+        let mut subset = first.clone();
+        if let Some(Kind::StructValue(fields)) = &value.kind {
+            subset.extend(texts(fields));
+        }
+        subset.into_iter().collect()
+    };
+    let alternatives = alternatives.iter().map(merged).collect();
+    (first.into_iter().collect(), alternatives)
 }
 
 /// The rule that a piece of configuration was made from: `istio.config` as Istio writes it, and
@@ -126,6 +160,7 @@ pub(super) fn endpoint(metadata: Option<&Metadata>) -> EndpointMetadata {
             .map(texts)
             .unwrap_or_default(),
         lb: section(metadata, "envoy.lb").map(texts).unwrap_or_default(),
+        lb_lists: section(metadata, "envoy.lb").map(lists).unwrap_or_default(),
         workload: section(metadata, "istio").and_then(|istio| workload(field(istio, "workload"))),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iako_types::Percent;
-use iako_xds_api::envoy::config::core::v3::{Metadata, RoutingPriority, TypedExtensionConfig};
+use iako_xds_api::envoy::config::core::v3::{RoutingPriority, TypedExtensionConfig};
 use iako_xds_api::envoy::config::route::v3 as pb;
 use pb::route_action as inner;
 
@@ -43,7 +43,7 @@ pub(super) fn route_action(config: &pb::RouteAction, at: &At<'_>) -> Result<Rout
         RoutingPriority::Default => RoutePriority::Default,
         RoutingPriority::High => RoutePriority::High,
     };
-    value.subset = subset(config.metadata_match.as_ref());
+    (value.subset, value.subset_fallbacks) = metadata::subsets(config.metadata_match.as_ref());
     Ok(value)
 }
 
@@ -233,7 +233,7 @@ fn mirror(config: &inner::RequestMirrorPolicy, at: &At<'_>) -> Result<Mirror, Fa
     })
 }
 
-fn hash_policy(config: &inner::HashPolicy, at: &At<'_>) -> Result<HashPolicy, Fault> {
+pub(super) fn hash_policy(config: &inner::HashPolicy, at: &At<'_>) -> Result<HashPolicy, Fault> {
     use inner::hash_policy::PolicySpecifier;
     let source = match &config.policy_specifier {
         Some(PolicySpecifier::Header(header)) => {
@@ -274,12 +274,4 @@ fn upgrade(config: &inner::UpgradeConfig, at: &At<'_>) -> Result<UpgradeConfig, 
         protocol: config.upgrade_type.to_ascii_lowercase(),
         enabled: config.enabled.unwrap_or(true),
     })
-}
-
-/// Metadata under `envoy.lb`, in the order of keys.
-fn subset(wanted: Option<&Metadata>) -> Vec<(String, String)> {
-    let Some(fields) = wanted.and_then(|wanted| wanted.filter_metadata.get("envoy.lb")) else {
-        return Vec::new();
-    };
-    metadata::texts(fields).into_iter().collect()
 }

@@ -2,15 +2,13 @@
 
 use std::num::NonZeroU32;
 
-use iako_types::Percent;
 use iako_xds_api::envoy::config::cluster::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
 
-use super::{cluster_http, endpoint, metadata, transport, wire};
+use super::{cluster_http, endpoint, lb, metadata, transport, wire};
 use crate::{
-    CircuitBreakers, Cluster, Discovery, DnsFamily, DnsOptions, EndpointSet, HashFunction,
-    LbPolicy, OutlierDetection, SubsetFallback, SubsetSelection, TcpKeepalive, Thresholds,
-    TransportMatch,
+    CircuitBreakers, Cluster, Discovery, DnsFamily, DnsOptions, EndpointSet, OutlierDetection,
+    TcpKeepalive, Thresholds, TransportMatch,
 };
 
 pub(super) fn cluster(value: &Cluster) -> pb::Cluster {
@@ -20,8 +18,6 @@ pub(super) fn cluster(value: &Cluster) -> pb::Cluster {
         connect_timeout: Some(wire::duration(value.connect_timeout)),
         circuit_breakers: circuit_breakers(&value.circuit_breakers),
         outlier_detection: value.outlier_detection.as_ref().map(outlier_detection),
-        lb_subset_config: value.subsets.as_ref().map(subsets),
-        common_lb_config: common_lb(value),
         transport_socket: transport::upstream(&value.transport),
         transport_socket_matches: value.transport_matches.iter().map(transport_match).collect(),
         typed_extension_protocol_options: cluster_http::protocol_options(value),
@@ -34,7 +30,7 @@ pub(super) fn cluster(value: &Cluster) -> pb::Cluster {
         ..Default::default()
     };
     dns(&value.dns, &mut message);
-    lb_policy(&value.lb, &mut message);
+    lb::apply(value, &mut message);
     discovery(&value.discovery, &mut message);
     message
 }
@@ -75,70 +71,6 @@ fn discovery(value: &Discovery, message: &mut pb::Cluster) {
         }
     };
     message.cluster_discovery_type = Some(pb::cluster::ClusterDiscoveryType::Type(kind.into()));
-}
-
-fn lb_policy(value: &LbPolicy, message: &mut pb::Cluster) {
-    use pb::cluster::{LbConfig, LbPolicy as Kind};
-    let (kind, config) = match value {
-        LbPolicy::RoundRobin => (Kind::RoundRobin, None),
-        LbPolicy::Random => (Kind::Random, None),
-        LbPolicy::ClusterProvided => (Kind::ClusterProvided, None),
-        LbPolicy::LeastRequest(policy) => {
-            let choice_count = Some(policy.choices.get()).filter(|choices| *choices != 2);
-            let config = pb::cluster::LeastRequestLbConfig { choice_count, ..Default::default() };
-            (Kind::LeastRequest, choice_count.map(|_| LbConfig::LeastRequestLbConfig(config)))
-        }
-        LbPolicy::RingHash(policy) => {
-            use pb::cluster::ring_hash_lb_config::HashFunction as Function;
-            let function = match policy.function {
-                HashFunction::XxHash => Function::XxHash,
-                HashFunction::Murmur2 => Function::MurmurHash2,
-            };
-            let config = pb::cluster::RingHashLbConfig {
-                minimum_ring_size: Some(policy.ring_size_min.get()),
-                hash_function: function.into(),
-                maximum_ring_size: Some(policy.ring_size_max.get()),
-            };
-            (Kind::RingHash, Some(LbConfig::RingHashLbConfig(config)))
-        }
-        LbPolicy::Maglev(table) => {
-            let config = pb::cluster::MaglevLbConfig { table_size: Some(table.table_size.get()) };
-            (Kind::Maglev, Some(LbConfig::MaglevLbConfig(config)))
-        }
-    };
-    message.lb_policy = kind.into();
-    message.lb_config = config;
-}
-
-fn subsets(value: &SubsetSelection) -> pb::cluster::LbSubsetConfig {
-    use pb::cluster::lb_subset_config::{LbSubsetFallbackPolicy as Fallback, LbSubsetSelector};
-    let (fallback, default_subset) = match &value.fallback {
-        SubsetFallback::None => (Fallback::NoFallback, None),
-        SubsetFallback::AnyEndpoint => (Fallback::AnyEndpoint, None),
-        SubsetFallback::Default(subset) => (Fallback::DefaultSubset, Some(metadata::texts(subset))),
-    };
-    let selector =
-        |keys: &Vec<String>| LbSubsetSelector { keys: keys.clone(), ..Default::default() };
-    pb::cluster::LbSubsetConfig {
-        fallback_policy: fallback.into(),
-        default_subset,
-        subset_selectors: value.selectors.iter().map(selector).collect(),
-        ..Default::default()
-    }
-}
-
-fn common_lb(value: &Cluster) -> Option<pb::cluster::CommonLbConfig> {
-    use pb::cluster::common_lb_config::LocalityConfigSpecifier;
-    let default = Percent::from_whole(50).unwrap_or(Percent::ZERO);
-    if value.panic_threshold == default && !value.locality_weighted {
-        return None;
-    }
-    let weighted = LocalityConfigSpecifier::LocalityWeightedLbConfig(Default::default());
-    Some(pb::cluster::CommonLbConfig {
-        healthy_panic_threshold: Some(wire::percent(value.panic_threshold)),
-        locality_config_specifier: value.locality_weighted.then_some(weighted),
-        ..Default::default()
-    })
 }
 
 fn circuit_breakers(value: &CircuitBreakers) -> Option<pb::CircuitBreakers> {

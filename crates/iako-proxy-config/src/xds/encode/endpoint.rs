@@ -14,12 +14,14 @@ pub(super) fn endpoint_set(value: &EndpointSet) -> pb::ClusterLoadAssignment {
     let factor = value.overprovisioning_factor.get();
     let policy = pb::cluster_load_assignment::Policy {
         overprovisioning_factor: Some(factor),
+        weighted_priority_health: value.weighted_health,
         ..Default::default()
     };
+    let is_default = factor == OVERPROVISIONING_FACTOR && !value.weighted_health;
     pb::ClusterLoadAssignment {
         cluster_name: value.name.clone(),
         endpoints: value.localities.iter().map(locality).collect(),
-        policy: (factor != OVERPROVISIONING_FACTOR).then_some(policy),
+        policy: (!is_default).then_some(policy),
         ..Default::default()
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use iako_xds_api::envoy::config::core::v3::Metadata;
 use prost_types::{ListValue, Struct, Value, value::Kind};
 
+use crate::xds::decode::FALLBACK_LIST;
 use crate::{ClusterMetadata, EndpointMetadata, RuleOrigin, ServiceReference, WorkloadLabel};
 
 fn text(value: &str) -> Value {
@@ -118,11 +119,17 @@ fn service(service: &ServiceReference) -> Value {
 }
 
 pub(super) fn of_endpoint(facts: &EndpointMetadata) -> Option<Metadata> {
+    let mut lb = texts(&facts.lb);
+    let lists = facts.lb_lists.iter().map(|(key, values)| {
+        let values = values.iter().map(|value| text(value)).collect();
+        (key.clone(), Value { kind: Some(Kind::ListValue(ListValue { values })) })
+    });
+    lb.fields.extend(lists);
     let workload =
         facts.workload.as_ref().map(|workload| object([("workload", text(&label(workload)))]));
     metadata([
         ("envoy.transport_socket_match", texts(&facts.transport_match)),
-        ("envoy.lb", texts(&facts.lb)),
+        ("envoy.lb", lb),
         ("istio", workload.unwrap_or_default()),
     ])
 }
@@ -138,7 +145,19 @@ fn label(workload: &WorkloadLabel) -> String {
     .join(";")
 }
 
-/// Metadata that chooses a subset.
-pub(super) fn of_subset(subset: &[(String, String)]) -> Option<Metadata> {
-    metadata([("envoy.lb", texts(&subset.iter().cloned().collect()))])
+/// Metadata that chooses a subset, or one of several.
+pub(super) fn of_subset(
+    subset: &[(String, String)],
+    fallbacks: &[Vec<(String, String)>],
+) -> Option<Metadata> {
+    let fields = |pairs: &[(String, String)]| texts(&pairs.iter().cloned().collect());
+    let mut wanted = fields(subset);
+    if !fallbacks.is_empty() {
+        let each =
+            |pairs: &Vec<(String, String)>| Value { kind: Some(Kind::StructValue(fields(pairs))) };
+        let values = fallbacks.iter().map(each).collect();
+        let list = Value { kind: Some(Kind::ListValue(ListValue { values })) };
+        wanted.fields.insert(FALLBACK_LIST.to_owned(), list);
+    }
+    metadata([("envoy.lb", wanted)])
 }

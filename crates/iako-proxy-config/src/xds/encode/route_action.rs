@@ -29,7 +29,7 @@ pub(super) fn route_action(value: &RouteAction) -> pb::RouteAction {
     let mut message = pb::RouteAction {
         cluster_specifier: Some(target(&value.target)),
         cluster_not_found_response_code: not_found.into(),
-        metadata_match: metadata::of_subset(&value.subset),
+        metadata_match: metadata::of_subset(&value.subset, &value.subset_fallbacks),
         host_rewrite_specifier: value.host_rewrite.as_ref().map(host_rewrite),
         append_x_forwarded_host: value.append_x_forwarded_host,
         timeout: wire::limit(value.timeout),
@@ -164,7 +164,7 @@ fn mirror(value: &Mirror) -> inner::RequestMirrorPolicy {
     }
 }
 
-fn hash_policy(value: &HashPolicy) -> inner::HashPolicy {
+pub(super) fn hash_policy(value: &HashPolicy) -> inner::HashPolicy {
     use inner::hash_policy::{
         ConnectionProperties, Cookie, Header, PolicySpecifier, QueryParameter,
     };

@@ -4,6 +4,7 @@ mod bootstrap;
 mod cluster;
 mod filter;
 mod http;
+mod lb;
 mod listener;
 mod route;
 mod shared;
@@ -19,6 +20,7 @@ pub(crate) const TABLE: &[&[MessageSupport]] = &[
     filter::MESSAGES,
     route::MESSAGES,
     cluster::MESSAGES,
+    lb::MESSAGES,
     tls::MESSAGES,
     shared::MESSAGES,
 ];

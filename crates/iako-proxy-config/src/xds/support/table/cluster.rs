@@ -197,39 +197,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         )],
     },
     MessageSupport {
-        name: "envoy.config.cluster.v3.Cluster.LbSubsetConfig",
-        honoured: &["fallback_policy", "default_subset", "subset_selectors"],
-        warned: &[(
-            "weights of places are not scaled by subsets",
-            &["locality_weight_aware", "scale_locality_weight"],
-        )],
-        refused: &[(
-            "this proxy does not have it",
-            &["panic_mode_any", "list_as_any", "metadata_fallback_policy"],
-        )],
-    },
-    MessageSupport {
-        name: "envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector",
-        honoured: &["keys"],
-        warned: &[],
-        refused: &[(
-            "this proxy does not have it",
-            &["single_host_per_subset", "fallback_policy", "fallback_keys_subset"],
-        )],
-    },
-    MessageSupport {
-        name: "envoy.config.cluster.v3.Cluster.RingHashLbConfig",
-        honoured: &["minimum_ring_size", "hash_function", "maximum_ring_size"],
-        warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.config.cluster.v3.Cluster.MaglevLbConfig",
-        honoured: &["table_size"],
-        warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
         name: "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig",
         honoured: &["upstream_port_override"],
         warned: &[],
@@ -237,40 +204,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "this proxy does not have it",
             &["use_http_header", "http_header_name", "metadata_key"],
         )],
-    },
-    MessageSupport {
-        name: "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig",
-        honoured: &["choice_count"],
-        warned: &[
-            ("new instances take their full share at once", &["slow_start_config"]),
-            ("weights count as they are", &["active_request_bias"]),
-        ],
-        refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig",
-        honoured: &[],
-        warned: &[("new instances take their full share at once", &["slow_start_config"])],
-        refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.config.cluster.v3.Cluster.CommonLbConfig",
-        honoured: &["healthy_panic_threshold", "locality_weighted_lb_config"],
-        warned: &[
-            ("places share traffic by priority and weight", &["zone_aware_lb_config"]),
-            ("updates are applied at once", &["update_merge_window"]),
-            ("there are no active health checks", &["ignore_new_hosts_until_first_hc"]),
-            ("connections are kept", &["close_connections_on_host_set_change"]),
-            ("hashes use addresses", &["consistent_hashing_lb_config"]),
-            ("sessions do not override health", &["override_host_status"]),
-        ],
-        refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig",
-        honoured: &[],
-        warned: &[],
-        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.cluster.v3.UpstreamConnectionOptions",
@@ -292,61 +225,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         honoured: &["name", "typed_config"],
         warned: &[],
         refused: &[("this proxy does not have it", &["config_discovery"])],
-    },
-    MessageSupport {
-        name: "envoy.config.cluster.v3.LoadBalancingPolicy",
-        honoured: &["policies"],
-        warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.config.cluster.v3.LoadBalancingPolicy.Policy",
-        honoured: &["typed_extension_config"],
-        warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
-        honoured: &[],
-        warned: &[("new instances take their full share at once", &["slow_start_config"])],
-        refused: &[("this proxy does not have it", &["locality_lb_config"])],
-    },
-    MessageSupport {
-        name: "envoy.extensions.load_balancing_policies.random.v3.Random",
-        honoured: &[],
-        warned: &[],
-        refused: &[("this proxy does not have it", &["locality_lb_config"])],
-    },
-    MessageSupport {
-        name: "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
-        honoured: &["choice_count"],
-        warned: &[
-            ("new instances take their full share at once", &["slow_start_config"]),
-            ("weights count as they are", &["active_request_bias"]),
-            ("a few instances are compared", &["enable_full_scan", "selection_method"]),
-        ],
-        refused: &[("this proxy does not have it", &["locality_lb_config"])],
-    },
-    MessageSupport {
-        name: "envoy.extensions.load_balancing_policies.maglev.v3.Maglev",
-        honoured: &["table_size"],
-        warned: &[("hashes use addresses", &["consistent_hashing_lb_config"])],
-        refused: &[("this proxy does not have it", &["locality_weighted_lb_config"])],
-    },
-    MessageSupport {
-        name: "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash",
-        honoured: &["hash_function", "minimum_ring_size", "maximum_ring_size"],
-        warned: &[(
-            "hashes use addresses",
-            &["consistent_hashing_lb_config", "use_hostname_for_hashing", "hash_balance_factor"],
-        )],
-        refused: &[("this proxy does not have it", &["locality_weighted_lb_config"])],
-    },
-    MessageSupport {
-        name: "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided",
-        honoured: &[],
-        warned: &[],
-        refused: &[],
     },
     MessageSupport {
         name: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -398,11 +276,11 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy",
-        honoured: &["overprovisioning_factor"],
-        warned: &[
-            ("endpoints stay until the control plane removes them", &["endpoint_stale_after"]),
-            ("weights do not change health", &["weighted_priority_health"]),
-        ],
+        honoured: &["overprovisioning_factor", "weighted_priority_health"],
+        warned: &[(
+            "endpoints stay until the control plane removes them",
+            &["endpoint_stale_after"],
+        )],
         refused: &[("this proxy does not have it", &["drop_overloads"])],
     },
     MessageSupport {
