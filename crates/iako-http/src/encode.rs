@@ -71,6 +71,25 @@ impl<'a> Room<'a> {
         }
         self.at = end;
     }
+
+    /// A line of a name and a value.
+    fn line(&mut self, name: &[u8], value: &[u8]) {
+        let end = self.at + name.len() + value.len() + 4;
+        if end > self.out.len() {
+            self.out.resize(end * 2, 0);
+        }
+        let room = self.out.get_mut(self.at..end).unwrap_or_default();
+        if let Some((named, rest)) = room.split_at_mut_checked(name.len())
+            && let Some((colon, rest)) = rest.split_first_chunk_mut::<2>()
+            && let Some((valued, line_end)) = rest.split_last_chunk_mut::<2>()
+        {
+            named.copy_from_slice(name);
+            *colon = *b": ";
+            valued.copy_from_slice(value);
+            *line_end = *b"\r\n";
+        }
+        self.at = end;
+    }
 }
 
 impl Drop for Room<'_> {
@@ -150,12 +169,11 @@ fn write_status_line(status: u16, to: Version, room: &mut Room<'_>) {
 }
 
 fn write_fields(fields: &Fields, edits: &HeaderEdits, wire: Wire<'_>, room: &mut Room<'_>) {
-    for field in edited_fields(fields, edits) {
-        if field.known.is_some_and(is_written_apart) {
-            continue;
+    edited_fields(fields, edits).for_each(|field| {
+        if !field.known.is_some_and(is_written_apart) {
+            room.line(field.original_name, field.value);
         }
-        write_field(field.original_name, field.value, room);
-    }
+    });
     match wire.framing {
         Framing::Silent => {}
         Framing::Length(length) => {
@@ -165,7 +183,7 @@ fn write_fields(fields: &Fields, edits: &HeaderEdits, wire: Wire<'_>, room: &mut
             room.put(b"\r\n");
         }
         Framing::Chunked => {
-            write_field(fields.letters_of(Known::TransferEncoding), b"chunked", room);
+            room.line(fields.letters_of(Known::TransferEncoding), b"chunked");
         }
     }
     match wire.connection {
@@ -174,16 +192,9 @@ fn write_fields(fields: &Fields, edits: &HeaderEdits, wire: Wire<'_>, room: &mut
         ConnectionField::KeepAlive => room.put(b"connection: keep-alive\r\n"),
         ConnectionField::Upgrade(protocol) => {
             room.put(b"connection: upgrade\r\n");
-            write_field(b"upgrade", protocol, room);
+            room.line(b"upgrade", protocol);
         }
     }
-    room.put(b"\r\n");
-}
-
-fn write_field(name: &[u8], value: &[u8], room: &mut Room<'_>) {
-    room.put(name);
-    room.put(b": ");
-    room.put(value);
     room.put(b"\r\n");
 }
 
@@ -300,7 +311,7 @@ fn write_trailers(fields: &Fields, edits: &HeaderEdits, out: &mut BytesMut) {
     let mut room = Room::for_head(out, fields, edits);
     for field in edited_fields(fields, edits) {
         if !field.known.is_some_and(is_written_apart) {
-            write_field(field.original_name, field.value, &mut room);
+            room.line(field.original_name, field.value);
         }
     }
 }

@@ -309,6 +309,9 @@ impl ConfigTask {
         if held.is_some_and(|held| self.residence.look(held)) || released {
             iako_rt::memory::give_back();
         }
+        if released {
+            iako_rt::memory::let_go_of_program();
+        }
     }
 
     fn drain(&mut self, wish: DrainWish) {

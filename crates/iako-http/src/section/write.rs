@@ -135,9 +135,7 @@ impl SectionWriter {
     }
 
     fn fields(&mut self, fields: &Fields, edits: &HeaderEdits, out: &mut BytesMut) {
-        for field in edited_fields(fields, edits) {
-            self.field(field, out);
-        }
+        edited_fields(fields, edits).for_each(|field| self.field(field, out));
     }
 
     fn field(&mut self, mut field: Field<'_>, out: &mut BytesMut) {

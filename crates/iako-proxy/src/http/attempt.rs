@@ -179,7 +179,7 @@ impl Exchange<'_> {
             istio_alpn: plan.istio_alpn,
             repeat: if plan.idempotent { Repeat::Safe } else { Repeat::Unsafe },
         };
-        let mut lease = match Pools::take(&self.connection.worker, &want) {
+        let mut lease = match Pools::take(&self.connection.worker, &want, self.now) {
             Some(lease) => lease,
             None => self.acquire(plan, &want, downstream).await?,
         };
@@ -251,7 +251,6 @@ impl Exchange<'_> {
             self.poll_interrupted(context, downstream).map(Err)
         })
         .await;
-        self.now = clock::now();
         self.now = clock::now();
         match acquired {
             Err(failure) => Err(TryFailure::Final(failure)),

@@ -90,18 +90,24 @@ pub(crate) struct Begun<'e> {
 }
 
 impl Begun<'_> {
-    /// Serves the request: by the time this ends, the client has its response, or is gone.
+    /// Serves the request: by the time this ends, which it tells, the client has its response, or is
+    /// gone.
     ///
     /// The future holds the whole way of a request, so that a request is one allocation; what only
     /// some requests need is in boxes of its own.
     #[expect(clippy::manual_async_fn, reason = "an async fn would hold `self` twice")]
-    pub(crate) fn serve(mut self, downstream: &mut Downstream<'_>) -> impl Future<Output = ()> {
+    pub(crate) fn serve(
+        mut self,
+        downstream: &mut Downstream<'_>,
+    ) -> impl Future<Output = Instant> {
         async move {
             match self.early.take() {
                 None => self.exchange.run(downstream).await,
                 Some(early) => Box::pin(self.exchange.run_early(*early, downstream)).await,
             }
-            self.exchange.finish();
+            let now = clock::now();
+            self.exchange.finish(now);
+            now
         }
     }
 }
@@ -393,14 +399,14 @@ impl Exchange<'_> {
     }
 
     /// Writes everything down.
-    fn finish(&self) {
+    fn finish(&self, now: Instant) {
         let finished = Finished {
             request: &self.request,
             response: self.response.as_ref().map(|head| (head, &self.response_edits)),
             upload: &self.upload,
             download: &self.download,
         };
-        record::finish(self.connection, self.service, &self.record, &finished, clock::now());
+        record::finish(self.connection, self.service, &self.record, &finished, now);
     }
 }
 

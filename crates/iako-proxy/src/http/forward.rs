@@ -123,11 +123,6 @@ impl Exchange<'_> {
             self.annotations.extend(cookies);
             hash.hash
         };
-        let has_alpn = self
-            .service
-            .filters
-            .iter()
-            .any(|filter| matches!(filter.kind, FilterKind::Alpn) && !filter.is_off(None));
         Ok(Plan {
             action,
             cluster: Arc::clone(cluster),
@@ -138,7 +133,7 @@ impl Exchange<'_> {
                 route.host_change(&facts.head),
                 Some(HostChange::EndpointHostname)
             ),
-            istio_alpn: has_alpn && cluster.config.metadata.alpn_override,
+            istio_alpn: self.service.traits.istio_alpn && cluster.config.metadata.alpn_override,
             idempotent: self.request.head.method().is_idempotent(),
         })
     }
@@ -206,7 +201,7 @@ impl Exchange<'_> {
     fn rewrite(&mut self, route: &RouteMatchResult<'_>) {
         if let Some(path) = route.rewritten_path(self.request.path()) {
             let original = Bytes::copy_from_slice(self.request.path().as_bytes());
-            if !self.suppresses_envoy_headers() {
+            if !self.service.traits.suppresses_envoy_headers {
                 let value = FieldValue::sanitized(original);
                 self.request.edits.fields.set(Known::XEnvoyOriginalPath, value);
             }
@@ -231,7 +226,7 @@ impl Exchange<'_> {
         if *original == *host {
             return;
         }
-        let told = !self.suppresses_envoy_headers();
+        let told = !self.service.traits.suppresses_envoy_headers;
         let fields = &mut self.request.edits.fields;
         if action.append_x_forwarded_host {
             fields.append(Known::XForwardedHost, FieldValue::sanitized(original.clone()));
@@ -240,12 +235,6 @@ impl Exchange<'_> {
             fields.add_if_absent(Known::XEnvoyOriginalHost, FieldValue::sanitized(original));
         }
         self.request.edits.authority = Some(host);
-    }
-
-    pub(super) fn suppresses_envoy_headers(&self) -> bool {
-        self.service.filters.iter().any(|filter| {
-            matches!(filter.kind, FilterKind::Router { suppress_envoy_headers: true })
-        })
     }
 
     /// Tries until there is a response to pass on, or no further try is allowed.
@@ -343,7 +332,7 @@ impl Exchange<'_> {
 
     /// Tells the server how often the request was tried and how long we wait.
     fn tell_attempt(&mut self, route: &RouteMatchResult<'_>, plan: &Plan<'_>) {
-        if self.suppresses_envoy_headers() {
+        if self.service.traits.suppresses_envoy_headers {
             return;
         }
         let elapsed = self.now.saturating_duration_since(self.record.start);

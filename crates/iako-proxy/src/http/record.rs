@@ -129,7 +129,7 @@ pub(crate) fn finish(
 ) {
     let duration = now.saturating_duration_since(record.start);
     service.stats.completed(finished.status(), duration);
-    if service.counts_in_metrics() {
+    if service.traits.counts_in_metrics {
         count(connection, record, finished, duration);
     }
     if service.access_log.is_empty() {

@@ -153,7 +153,7 @@ impl Exchange<'_> {
             }
         }
         // Only once the request is whole: of a tunnel it never is.
-        if !self.suppresses_envoy_headers()
+        if !self.service.traits.suppresses_envoy_headers
             && !self.wants_tunnel()
             && let Some(since) = self.record.request_at
         {

@@ -34,8 +34,9 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
     let drain = connection.chain.drain.clone();
     let mut ends = Ends { opened: clock::now(), draining: pin!(drain.draining()), listens: false };
     let mut served: u32 = 0;
+    let mut now = ends.opened;
     loop {
-        let head = match next_head(connection, &mut side, &mut timer, &mut ends).await {
+        let head = match next_head(connection, &mut side, &mut timer, &mut ends, now).await {
             Next::Request(head) => head,
             // Whoever means another protocol would take an answer for one in that.
             Next::Broken(ParseError::NotHttp) if served == 0 && guesses(connection) => {
@@ -78,7 +79,7 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
         // Boxed: a connection that waits for its next request does not hold the room of one.
         let moment = Moment::of(connection);
         let begun = begin(connection, &moment, head, &mut timer);
-        Box::pin(begun.serve(&mut Downstream::Http1(&mut side))).await;
+        now = Box::pin(begun.serve(&mut Downstream::Http1(&mut side))).await;
         if !side.is_reusable() {
             break;
         }
@@ -114,10 +115,10 @@ async fn next_head(
     side: &mut Http1Downstream,
     timer: &mut Timer,
     ends: &mut Ends<'_, impl Future<Output = ()>>,
+    now: Instant,
 ) -> Next {
     let service = connection.last_service();
     let manager = &service.manager;
-    let now = clock::now();
     let idle = manager.idle_timeout.map(|limit| now + limit);
     let aged = connection.duration_max(manager).map(|limit| ends.opened + limit);
     let mut slow = None;

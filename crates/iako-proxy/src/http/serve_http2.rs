@@ -321,7 +321,7 @@ fn start(
         let mut timer = connection.worker.take_timer();
         let moment = Moment::of(&connection);
         let begun = begin(&connection, &moment, head, &mut timer);
-        begun.serve(&mut Downstream::Http2(&mut side)).await;
+        let _ended_at = begun.serve(&mut Downstream::Http2(&mut side)).await;
         connection.worker.keep_timer(timer);
     });
 }

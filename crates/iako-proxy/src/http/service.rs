@@ -8,7 +8,7 @@ use iako_proxy_config::{HttpConnectionManager, RouteSource, UnderscoreHeaders};
 use iako_telemetry::{Counter, Gauge, Histogram, StatsScope};
 use iako_traffic::RouteTable;
 
-use super::filters::Filter;
+use super::filters::{Filter, FilterKind};
 use crate::access_log::{AccessLogger, LogError};
 use crate::shared::Shared;
 use crate::snapshot::ProxySnapshot;
@@ -24,10 +24,39 @@ pub(crate) struct HttpService {
     pub(crate) access_log: Vec<AccessLogger>,
     pub(crate) stats: HttpStats,
     pub(crate) limits: Limits,
+    /// What filters say of every exchange.
+    pub(crate) traits: Traits,
     /// Value of `server`.
     pub(crate) server: FieldValue,
     /// Routes that are written in the manager itself.
     inline: Option<Arc<RouteTable>>,
+}
+
+/// What the filters of a manager say of every exchange, asked of them once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traits {
+    /// Whether nobody is told of this proxy in `x-envoy-*` fields. Source: Envoy
+    /// `Router.suppress_envoy_headers`.
+    pub(crate) suppresses_envoy_headers: bool,
+    /// Whether servers are told of application protocols by Istio's names. Source: filter `istio.alpn`.
+    pub(crate) istio_alpn: bool,
+    /// Whether exchanges are counted in Istio's standard metrics.
+    pub(crate) counts_in_metrics: bool,
+}
+
+impl Traits {
+    fn of(filters: &[Filter]) -> Self {
+        let any = |wanted: fn(&Filter) -> bool| filters.iter().any(wanted);
+        Self {
+            suppresses_envoy_headers: any(|filter| {
+                matches!(filter.kind, FilterKind::Router { suppress_envoy_headers: true })
+            }),
+            istio_alpn: any(|filter| {
+                matches!(filter.kind, FilterKind::Alpn) && !filter.is_off(None)
+            }),
+            counts_in_metrics: any(Filter::is_stats),
+        }
+    }
 }
 
 impl HttpService {
@@ -44,8 +73,10 @@ impl HttpService {
             RouteSource::Rds(_) => None,
         };
         let stats = HttpStats::new(&shared.stats.http(&manager.stat_prefix));
+        let filters = Filter::compile_all(&manager, shared);
         Ok(Self {
-            filters: Filter::compile_all(&manager, shared),
+            traits: Traits::of(&filters),
+            filters,
             access_log: AccessLogger::open_all(&manager.access_log, &shared.access_logs)?,
             stats,
             limits: limits(&manager),
@@ -61,11 +92,6 @@ impl HttpService {
             RouteSource::Inline(_) => self.inline.as_deref(),
             RouteSource::Rds(name) => snapshot.routes(name).map(Arc::as_ref),
         }
-    }
-
-    /// Whether exchanges are counted in Istio's standard metrics.
-    pub(crate) fn counts_in_metrics(&self) -> bool {
-        self.filters.iter().any(Filter::is_stats)
     }
 }
 

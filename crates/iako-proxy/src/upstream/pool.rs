@@ -14,7 +14,7 @@ mod waiting;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iako_http::Version;
 use iako_proxy_config::{Endpoint, HttpProtocol, RoutePriority};
@@ -101,9 +101,9 @@ impl From<TableFull> for AcquireError {
 
 impl Pools {
     /// A kept connection, at once.
-    pub(crate) fn take(worker: &Rc<Worker>, want: &Want<'_>) -> Option<Lease> {
+    pub(crate) fn take(worker: &Rc<Worker>, want: &Want<'_>, now: Instant) -> Option<Lease> {
         let pool = worker.pools.pool(worker, want).ok()?;
-        pool.take(want.repeat, clock::now())
+        pool.take(want.repeat, now)
     }
 
     /// A connection for a request: a kept one, else the next that is opened or given back.
