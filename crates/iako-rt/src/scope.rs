@@ -92,9 +92,12 @@ impl LocalScope {
 
 /// Starts a task that nobody stops: for what ends by itself with something that has an owner, as a
 /// stream does with its connection. Its memory is given back when it ends.
+///
+/// The task is moved once, into a box: the runtime itself moves what it is given about ten times, and a
+/// request's task is large.
 pub fn spawn_detached(name: &'static str, task: impl Future<Output = ()> + 'static) {
     tracing::trace!(name, "a task begins");
-    drop(tokio::task::spawn_local(task));
+    drop(tokio::task::spawn_local(Box::pin(task)));
 }
 
 /// Collects ended tasks, so that a long-lived scope does not grow, and tells of panics.

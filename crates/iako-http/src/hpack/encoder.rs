@@ -1,6 +1,6 @@
 //! From fields to blocks (RFC 7541 §6).
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use super::policy::{Indexing, indexing};
 use super::table::{Found, NewEntry, Table, entry_size};
@@ -166,17 +166,23 @@ impl Encoder {
                 .or_else(|| self.newest_of_name(&text).map(|(index, _)| index));
             return put_literal(Literal::NeverIndexed, name_index, &text, out);
         }
-        if let Some(index) = static_table::index_of_field(text.token, text.value) {
+        // What was last said of a name is what is said again of most; of pseudo-header fields rarely.
+        let is_pseudo = matches!(text.token, Token::Pseudo(_));
+        if is_pseudo && let Some(index) = static_table::index_of_field(text.token, text.value) {
             return integer::put(index, 7, 0x80, out);
         }
-        let mut name_index = static_table::index_of_name(text.token, text.name);
         let newest = self.newest_of_name(&text);
-        if let Some((index, found)) = newest {
-            if indexing == Indexing::Repeated && found.value == text.value {
-                return integer::put(index, 7, 0x80, out);
-            }
-            name_index = name_index.or(Some(index));
+        if let Some((index, found)) = newest
+            && indexing == Indexing::Repeated
+            && found.value == text.value
+        {
+            return integer::put(index, 7, 0x80, out);
         }
+        if !is_pseudo && let Some(index) = static_table::index_of_field(text.token, text.value) {
+            return integer::put(index, 7, 0x80, out);
+        }
+        let name_index =
+            static_table::index_of_name(text.token, text.name).or_else(|| newest.map(|(index, _)| index));
         let mut hash = 0;
         let mut enters = false;
         // One field must not push out most of the others.
@@ -286,7 +292,7 @@ fn put_string(literal: Literal, text: &[u8], out: &mut BytesMut) {
         }
     }
     integer::put(text.len(), 7, 0, out);
-    out.put_slice(text);
+    out.extend_from_slice(text);
 }
 
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -1,6 +1,6 @@
 //! Integers with a prefix (RFC 7541 §5.1).
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use super::HpackError;
 
@@ -37,16 +37,16 @@ pub(super) fn take(input: &mut &[u8], prefix_bits: u32) -> Result<usize, HpackEr
 pub(super) fn put(value: usize, prefix_bits: u32, flags: u8, out: &mut BytesMut) {
     let mask = (1_usize << prefix_bits) - 1;
     if value < mask {
-        out.put_u8(flags | low_octet(value));
+        out.extend_from_slice(&[flags | low_octet(value)]);
         return;
     }
-    out.put_u8(flags | low_octet(mask));
+    out.extend_from_slice(&[flags | low_octet(mask)]);
     let mut left = value - mask;
     while left >= 0x80 {
-        out.put_u8(low_octet(left & 0x7f) | 0x80);
+        out.extend_from_slice(&[low_octet(left & 0x7f) | 0x80]);
         left >>= 7;
     }
-    out.put_u8(low_octet(left));
+    out.extend_from_slice(&[low_octet(left)]);
 }
 
 fn low_octet(value: usize) -> u8 {

@@ -1,6 +1,6 @@
 //! Reading: the sink that both kinds of heads and trailers share.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use super::error::SectionError;
 use super::request::RequestPseudo;
@@ -162,7 +162,7 @@ impl Section<'_> {
     /// Copies a text to the end of the buffer.
     pub(super) fn append(&mut self, text: &[u8]) -> Span {
         let start = self.buffer.len();
-        self.buffer.put_slice(text);
+        self.buffer.extend_from_slice(text);
         Span::new(start, text.len())
     }
 
@@ -255,8 +255,8 @@ impl Section<'_> {
         }
         if entry.value_span().range().end == self.buffer.len() && self.crumbs.is_empty() {
             entry.value_len += narrow(field.value.len() + 2);
-            self.buffer.put_slice(b"; ");
-            self.buffer.put_slice(field.value);
+            self.buffer.extend_from_slice(b"; ");
+            self.buffer.extend_from_slice(field.value);
         } else {
             let crumb = self.append(field.value);
             self.crumbs.push(crumb);
@@ -275,7 +275,7 @@ impl Section<'_> {
         let start = self.buffer.len();
         copy_within(self.buffer, entry.value_span());
         for crumb in &self.crumbs {
-            self.buffer.put_slice(b"; ");
+            self.buffer.extend_from_slice(b"; ");
             copy_within(self.buffer, *crumb);
         }
         entry.value = narrow(start);
