@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    http::timer::Timer,
+    http::{stream_tasks::StreamTasks, timer::Timer},
     listener::{ListenerHandle, accept_loop, crew::Seat, take_over},
     shared::Shared,
     snapshot::ProxySnapshot,
@@ -76,6 +76,8 @@ pub(crate) struct Worker {
     rng: RefCell<Rng>,
     /// Timers that were armed and wait for their next user.
     timers: RefCell<Vec<Timer>>,
+    /// Tasks that serve streams of HTTP/2 clients.
+    pub(crate) streams: StreamTasks,
     /// What relays carry bytes in.
     pub(crate) relay_memory: RelayMemory,
 }
@@ -100,6 +102,7 @@ impl Worker {
             },
             rng: RefCell::new(Rng::from_system()),
             timers: RefCell::default(),
+            streams: StreamTasks::default(),
             relay_memory: RelayMemory::default(),
             shared,
         }

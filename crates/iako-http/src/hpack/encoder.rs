@@ -181,8 +181,8 @@ impl Encoder {
         if !is_pseudo && let Some(index) = static_table::index_of_field(text.token, text.value) {
             return integer::put(index, 7, 0x80, out);
         }
-        let name_index =
-            static_table::index_of_name(text.token, text.name).or_else(|| newest.map(|(index, _)| index));
+        let name_index = static_table::index_of_name(text.token, text.name)
+            .or_else(|| newest.map(|(index, _)| index));
         let mut hash = 0;
         let mut enters = false;
         // One field must not push out most of the others.

@@ -10,15 +10,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use iako_http::h2::{Connection, ConnectionError, Ends, ErrorCode, Event, Shutdown, StreamId};
 use iako_http::{RequestHead, Version};
-use iako_rt::{clock, spawn_detached};
+use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
 
 use super::connection::HttpConnection;
-use super::downstream::Downstream;
 use super::downstream::h2::Http2Downstream;
-use super::exchange::{Moment, begin};
 use super::record::{self, Refused};
 use super::service::HttpService;
+use super::stream_tasks::Job;
 use super::timer::Timer;
 use crate::http2::{Driver, Ending, Keepalive, Link, Listen, REST_AFTER, limits};
 use crate::transport::Stream;
@@ -317,11 +316,6 @@ fn start(
     if side.waits_to_go_on() && !connection.last_service().manager.proxy_100_continue {
         side.tell_continue();
     }
-    spawn_detached("http2 stream", async move {
-        let mut timer = connection.worker.take_timer();
-        let moment = Moment::of(&connection);
-        let begun = begin(&connection, &moment, head, &mut timer);
-        let _ended_at = begun.serve(&mut Downstream::Http2(&mut side)).await;
-        connection.worker.keep_timer(timer);
-    });
+    let worker = Rc::clone(&connection.worker);
+    worker.streams.serve(Job { connection, side, head });
 }
