@@ -1,6 +1,7 @@
 //! A group of instances that can stand for each other, and how to talk to them.
 
 mod lb;
+mod load_report;
 
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, time::Duration};
 
@@ -12,6 +13,7 @@ pub use lb::{
     PeakEwma, PickFirst, RingHash, SelectorFallback, SlowStart, SubsetFallback, SubsetSelection,
     SubsetSelector, ZoneAware,
 };
+pub use load_report::LoadReport;
 
 use crate::{EndpointSet, Http2Options, RuleOrigin, UpstreamTransport};
 

@@ -35,10 +35,10 @@ pub use access_log::{AccessLog, AccessLogFilter, AccessLogSink, LogComparison, L
 pub use cluster::{
     CircuitBreakers, ClientWeighted, Cluster, ClusterHttp, ClusterMetadata, ConsistentHashing,
     Discovery, DnsFamily, DnsOptions, HashFunction, HttpProtocol, LbPolicy, LeastRequest,
-    LocalityBalancing, LocalityBasis, MaglevTable, MetadataPath, OutlierDetection, OverrideHost,
-    OverrideSource, OverrideStatuses, PeakEwma, PickFirst, RetryBudget, RingHash, SelectorFallback,
-    ServiceReference, SlowStart, SubsetFallback, SubsetSelection, SubsetSelector, TcpKeepalive,
-    Thresholds, TransportMatch, ZoneAware,
+    LoadReport, LocalityBalancing, LocalityBasis, MaglevTable, MetadataPath, OutlierDetection,
+    OverrideHost, OverrideSource, OverrideStatuses, PeakEwma, PickFirst, RetryBudget, RingHash,
+    SelectorFallback, ServiceReference, SlowStart, SubsetFallback, SubsetSelection, SubsetSelector,
+    TcpKeepalive, Thresholds, TransportMatch, ZoneAware,
 };
 pub use endpoint::{
     Endpoint, EndpointAddress, EndpointMetadata, EndpointSet, HealthStatus, LocalityEndpoints,

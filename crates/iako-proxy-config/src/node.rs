@@ -21,6 +21,9 @@ pub struct Bootstrap {
     pub secrets: Vec<Secret>,
     /// Where further configuration comes from; none when absent.
     pub ads: Option<AdsConfig>,
+    /// The cluster that this proxy is a part of, by whose instances it knows how its own kind is
+    /// spread over places; none when empty. Source: `cluster_manager.local_cluster_name`.
+    pub local_cluster: String,
 }
 
 /// Where the admin endpoint listens. Source: `envoy.config.bootstrap.v3.Admin.address`.

@@ -11,11 +11,12 @@ use std::{
 use arc_swap::ArcSwap;
 use iako_http::h2::FloodKind;
 use iako_proxy_config::Node;
-use iako_rt::clock;
+use iako_rt::{Rng, clock};
 use iako_telemetry::{
     AccessLogs, MeshMetrics, MetricsSettings, StatsRegistry, WorkloadLabels, stats::Counter,
     stats::Gauge,
 };
+use iako_traffic::Neighbourhood;
 
 use crate::{
     config_task::Inventory, connection::metadata_exchange, listener::crew::Crew,
@@ -37,6 +38,10 @@ pub(crate) struct Shared {
     pub(crate) inventory: ArcSwap<Inventory>,
     /// Who this proxy is.
     pub(crate) node: Arc<LocalNode>,
+    /// Where it stands among its own kind.
+    pub(crate) neighbourhood: Arc<Neighbourhood>,
+    /// The cluster of its own kind; none when empty.
+    pub(crate) local_cluster: String,
     /// Statistics of the whole process.
     pub(crate) server: ServerStats,
     /// What peers do to HTTP/2 connections.
@@ -182,7 +187,11 @@ impl ServerStats {
 }
 
 impl Shared {
-    pub(crate) fn new(node: Node, concurrency: usize, metrics: MetricsSettings) -> Self {
+    pub(crate) fn new(
+        (node, local_cluster): (Node, String),
+        concurrency: usize,
+        metrics: MetricsSettings,
+    ) -> Self {
         let stats = Arc::new(StatsRegistry::new(concurrency));
         let server = ServerStats::new(&stats);
         server.state.set(2);
@@ -191,6 +200,8 @@ impl Shared {
             http2: Http2Stats::new(&stats),
             published: ArcSwap::from_pointee(ProxySnapshot::default()),
             metrics: MeshMetrics::new(metrics),
+            local_cluster,
+            neighbourhood: Neighbourhood::new(node.locality.clone(), Rng::from_system().next_u64()),
             node: Arc::new(LocalNode::new(node)),
             access_logs: AccessLogs::new(concurrency, &stats),
             inventory: ArcSwap::from_pointee(Inventory::default()),

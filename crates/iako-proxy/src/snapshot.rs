@@ -10,7 +10,7 @@ use iako_traffic::RouteTable;
 
 pub(crate) use chain::{Chain, ChainId, ChainTransport, ListenerSettings, NetworkStep, Terminal};
 pub(crate) use cluster::{ClusterTransport, UpstreamCluster};
-pub(crate) use stats::{ClusterStats, ListenerStats, Security};
+pub(crate) use stats::{ClusterStats, LbStats, ListenerStats, Security};
 
 /// Found by name for each request; names come from configuration.
 pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;

@@ -1,15 +1,24 @@
 //! Which instance takes a request.
 
 mod balancer;
+mod bounded;
+mod client_weight;
+mod deadlines;
 mod edf;
 mod group;
 mod idle;
 mod maglev;
+mod measure;
+mod pick;
 mod priority;
 mod ring;
 mod state;
+mod subset;
 mod view;
+mod zone;
 
-pub use balancer::{BalancedEndpoint, Balancer, Pick, PickRequest};
+pub use balancer::{BalancedEndpoint, Balancer, Setting, Wants};
 pub use idle::IdleLearning;
+pub use pick::{Pick, PickNotes, PickRequest};
 pub use state::{ActiveRequest, ClusterState, EndpointCounters, EndpointState};
+pub use zone::Neighbourhood;

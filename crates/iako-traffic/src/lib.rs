@@ -46,7 +46,7 @@ pub use jwt::{
 };
 pub use lb::{
     ActiveRequest, BalancedEndpoint, Balancer, ClusterState, EndpointCounters, EndpointState,
-    IdleLearning, Pick, PickRequest,
+    IdleLearning, Neighbourhood, Pick, PickNotes, PickRequest, Setting, Wants,
 };
 pub use matching::{Mismatch, header_matches, metadata_matches, mismatch, response_header_matches};
 pub use outlier::{Ejection, EjectionCause, Outcome};

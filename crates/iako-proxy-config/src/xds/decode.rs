@@ -38,7 +38,7 @@ use prost_types::Any;
 
 use super::problem::{At, Fault, Invalid, Note, Warning};
 use super::{pool, support};
-use crate::{Cluster, EndpointSet, Listener, Node, RouteConfiguration, Secret};
+use crate::{Cluster, EndpointSet, Listener, LoadReport, Node, RouteConfiguration, Secret};
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use http_filter::{ALPN_NAMES, PEER_METADATA};
 pub(crate) use metadata::FALLBACK_LIST;
@@ -97,6 +97,24 @@ pub fn endpoints(resource: &Any) -> Decoded<EndpointSet> {
 pub fn secret(resource: &Any) -> Decoded<Secret> {
     let name = |message: &tls_pb::Secret| message.name.clone();
     decode(resource, "secret", name, secret::secret)
+}
+
+/// Reads what an instance reports of its load, an `xds.data.orca.v3.OrcaLoadReport`. None when the
+/// bytes are no such message.
+#[must_use]
+pub fn load_report(bytes: &[u8]) -> Option<LoadReport> {
+    use prost::Message as _;
+    let report = iako_xds_api::xds::data::orca::v3::OrcaLoadReport::decode(bytes).ok()?;
+    Some(LoadReport {
+        cpu_utilization: report.cpu_utilization,
+        mem_utilization: report.mem_utilization,
+        application_utilization: report.application_utilization,
+        rps_fractional: report.rps_fractional,
+        eps: report.eps,
+        utilization: report.utilization,
+        request_cost: report.request_cost,
+        named_metrics: report.named_metrics,
+    })
 }
 
 /// Reads who a proxy says it is. Every text is a possible name: this cannot fail.

@@ -91,7 +91,7 @@ impl ConfigTask {
         let changed = old.is_some();
         let id = self.take_id();
         let compiled =
-            Arc::new(UpstreamCluster::new(id, Arc::clone(&told.value), &self.shared.stats, state));
+            Arc::new(UpstreamCluster::new(id, Arc::clone(&told.value), &self.shared, state));
         for slot in compiled.tls_slots() {
             // What is missing may arrive yet; what can never work is refused now.
             self.secrets

@@ -7,10 +7,11 @@ use iako_proxy_config::{
     Cluster, Discovery, Endpoint, EndpointSet, TransportMatch, UpstreamTransport,
 };
 use iako_rt::{Rng, clock};
-use iako_telemetry::{ServiceLabels, StatsRegistry};
-use iako_traffic::{Balancer, ClusterState};
+use iako_telemetry::ServiceLabels;
+use iako_traffic::{Balancer, ClusterState, Neighbourhood, PickNotes, Setting, Wants};
 
-use super::ClusterStats;
+use super::{ClusterStats, LbStats};
+use crate::shared::Shared;
 use crate::transport::client::ClientTlsSlot;
 
 /// A cluster, compiled. A changed cluster is a new value with a new `id`; changed endpoints are not.
@@ -28,6 +29,13 @@ pub(crate) struct UpstreamCluster {
     pub(crate) stats: ClusterStats,
     /// Its live numbers, the same over all versions of the cluster.
     pub(crate) state: Arc<ClusterState>,
+    /// What its balancer wants to hear of responses.
+    pub(crate) wants: Wants,
+    /// Counts of what leads to choices, where there is anything to choose but instances.
+    pub(crate) lb: Box<LbStats>,
+    neighbourhood: Arc<Neighbourhood>,
+    /// Whether this proxy is a part of it.
+    is_local: bool,
     balancer: ArcSwap<Balancer>,
     transport: ClusterTransport,
     matches: Vec<ClusterTransport>,
@@ -70,12 +78,15 @@ impl UpstreamCluster {
     pub(crate) fn new(
         id: u64,
         config: Arc<Cluster>,
-        stats: &StatsRegistry,
+        shared: &Shared,
         state: Option<Arc<ClusterState>>,
     ) -> Self {
         let state = state.unwrap_or_else(|| ClusterState::new(clock::now()));
         let nobody = Arc::new(EndpointSet::new(config.name.clone(), Vec::new()));
-        let balancer = Balancer::new(Arc::clone(&config), nobody, Arc::clone(&state), 0);
+        let neighbourhood = Arc::clone(&shared.neighbourhood);
+        let setting = Setting { neighbourhood, seed: 0, now: clock::now() };
+        let balancer =
+            Balancer::new(Arc::clone(&config), nobody, Arc::clone(&state), setting.clone());
         let service = config.metadata.services.first().map_or_else(
             || ServiceLabels::from_host(host_in_name(&config.name)),
             |service| ServiceLabels::new(&service.host, &service.name, &service.namespace),
@@ -92,8 +103,12 @@ impl UpstreamCluster {
             id,
             name: config.name.as_str().into(),
             service,
-            stats: ClusterStats::new(stats, config.stat_name()),
+            stats: ClusterStats::new(&shared.stats, config.stat_name()),
             state,
+            wants: balancer.wants(),
+            lb: Box::new(LbStats::new(&shared.stats, config.stat_name())),
+            neighbourhood: setting.neighbourhood,
+            is_local: config.name == shared.local_cluster,
             balancer: ArcSwap::from_pointee(balancer),
             transport,
             matches,
@@ -109,12 +124,15 @@ impl UpstreamCluster {
 
     /// Replaces the instances; those that stay keep their live numbers and connections.
     pub(crate) fn set_endpoints(&self, endpoints: &Arc<EndpointSet>) {
+        if self.is_local {
+            self.neighbourhood.set_peers(endpoints);
+        }
         let seed = Rng::from_system().next_u64();
         let balancer = Balancer::new(
             Arc::clone(&self.config),
             Arc::clone(endpoints),
             Arc::clone(&self.state),
-            seed,
+            Setting { neighbourhood: Arc::clone(&self.neighbourhood), seed, now: clock::now() },
         );
         self.balancer.store(Arc::new(balancer));
         self.count_members(clock::now());
@@ -129,6 +147,13 @@ impl UpstreamCluster {
         self.stats.membership_total.set(count(balancer.endpoints().len()));
         self.stats.membership_healthy.set(count(balancer.available()));
         self.stats.ejections_active.set(count(ejected));
+    }
+
+    /// Counts what led to a choice.
+    pub(crate) fn note_pick(&self, notes: PickNotes) {
+        if !notes.is_none() {
+            self.lb.count(notes);
+        }
     }
 
     /// Under which name its instances are asked for; none when they come otherwise.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use iako_telemetry::{Counter, Gauge, Histogram, StatsRegistry};
+use iako_traffic::PickNotes;
 
 use crate::transport::ConnectError;
 
@@ -61,6 +62,41 @@ handles! {
         ssl_connection_error: Counter = counter "ssl.connection_error",
         ssl_fail_verify_san: Counter = counter "ssl.fail_verify_san",
         update_success: Counter = counter "update_success",
+    }
+}
+
+handles! {
+    /// `cluster.<name>.lb_…`; see the page of metrics for what each one counts.
+    LbStats {
+        healthy_panic: Counter = counter "lb_healthy_panic",
+        zone_direct: Counter = counter "lb_zone_routing_all_directly",
+        zone_sampled: Counter = counter "lb_zone_routing_sampled",
+        zone_cross: Counter = counter "lb_zone_routing_cross_zone",
+        zone_no_capacity: Counter = counter "lb_zone_no_capacity_left",
+        subsets_selected: Counter = counter "lb_subsets_selected",
+        subsets_fallback: Counter = counter "lb_subsets_fallback",
+        subsets_fallback_panic: Counter = counter "lb_subsets_fallback_panic",
+    }
+}
+
+impl LbStats {
+    pub(crate) fn new(stats: &StatsRegistry, name: &str) -> Self {
+        Self::of(&stats.cluster(name))
+    }
+
+    /// Counts what led to a choice.
+    pub(crate) fn count(&self, notes: PickNotes) {
+        let each = [
+            (PickNotes::PANIC, &self.healthy_panic),
+            (PickNotes::ZONE_DIRECT, &self.zone_direct),
+            (PickNotes::ZONE_SAMPLED, &self.zone_sampled),
+            (PickNotes::ZONE_CROSS, &self.zone_cross),
+            (PickNotes::ZONE_NO_CAPACITY, &self.zone_no_capacity),
+            (PickNotes::SUBSET, &self.subsets_selected),
+            (PickNotes::SUBSET_FALLBACK, &self.subsets_fallback),
+            (PickNotes::SUBSET_PANIC, &self.subsets_fallback_panic),
+        ];
+        each.iter().filter(|(note, _)| notes.has(*note)).for_each(|(_, counter)| counter.inc());
     }
 }
 

@@ -1,24 +1,36 @@
 //! A cluster made ready for choosing instances.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fmt::Write as _,
+    net::SocketAddr,
     num::NonZeroU32,
-    sync::Arc,
-    time::Instant,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use iako_proxy_config::{
-    Cluster, Endpoint, EndpointAddress, EndpointSet, LbPolicy, SubsetFallback,
+    ClientWeighted, Cluster, Endpoint, EndpointAddress, EndpointSet, HealthStatus, LbPolicy,
+    LoadReport,
 };
 use iako_types::Locality;
+use parking_lot::Mutex;
 use xxhash_rust::xxh64::xxh64;
 
 use super::{
-    group::{Choice, find},
+    client_weight,
+    group::{Choice, Ingredients, find, mixed},
+    measure::{Moment, nanos},
+    pick::{Pick, PickNotes, PickRequest},
+    priority::Availability,
     state::{ClusterState, EndpointState},
-    view::{Source, View},
+    subset::Subsets,
+    view::{PlaceWeights, Source, View},
+    zone::Neighbourhood,
 };
 use crate::outlier::{Ejection, Outcome, OutlierDetector};
 
@@ -34,34 +46,39 @@ pub struct BalancedEndpoint {
     /// Its priority; 0 is used first.
     pub priority: u32,
     pub(super) locality_weight: Option<NonZeroU32>,
-    /// What it is placed by on rings: its address, or `hash_key` of its `envoy.lb` metadata.
+    /// What it is placed by on rings: its address or host name, or `hash_key` of its `envoy.lb`
+    /// metadata.
     pub(super) hash_key: String,
+    /// Whether this proxy uses it at all.
+    pub(super) is_used: bool,
 }
 
-/// What a choice depends on.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PickRequest<'a> {
-    /// The request's hash, for consistent balancing.
-    pub hash: Option<u64>,
-    /// Metadata of the subset that the route asks for; every instance when empty.
-    pub subset: &'a [(String, String)],
-    /// Places ([`Pick::place`]) that were tried already.
-    pub excluded: &'a [u32],
-    /// Priorities ([`BalancedEndpoint::priority`]) that shall not be tried again as long as another
-    /// one can take requests: their load is spread over the others. Source: Envoy's retry priority
-    /// `previous_priorities`.
-    pub tried_priorities: &'a [u32],
+impl BalancedEndpoint {
+    /// What the control plane says of its health, unless outlier detection has set it aside.
+    #[must_use]
+    pub fn health(&self) -> HealthStatus {
+        if self.state.is_ejected() { HealthStatus::Unhealthy } else { self.endpoint.health }
+    }
+
+    /// How it takes traffic; none when it takes none.
+    pub(super) fn availability(&self) -> Option<Availability> {
+        match self.health() {
+            HealthStatus::Unknown | HealthStatus::Healthy => Some(Availability::Healthy),
+            HealthStatus::Degraded => Some(Availability::Degraded),
+            HealthStatus::Unhealthy | HealthStatus::Draining => None,
+        }
+    }
 }
 
-/// A chosen instance; borrows from its balancer.
-#[derive(Debug, Clone, Copy)]
-pub struct Pick<'b> {
-    /// The instance.
-    pub endpoint: &'b BalancedEndpoint,
-    /// Its place in [`Balancer::endpoints`].
-    pub place: u32,
-    /// Whether too few instances were healthy, so that health did not count.
-    pub panic: bool,
+/// What surrounds a balancer when it is made.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Where the proxy stands.
+    pub neighbourhood: Arc<Neighbourhood>,
+    /// Any number; it decides where turns begin.
+    pub seed: u64,
+    /// When instances that nobody knew before begin to serve.
+    pub now: Instant,
 }
 
 /// A [`Cluster`] with its [`EndpointSet`], made ready for questions.
@@ -75,35 +92,63 @@ pub struct Balancer {
     state: Arc<ClusterState>,
     endpoints: Vec<BalancedEndpoint>,
     views: ArcSwap<Views>,
-    seed: u64,
+    by_address: OnceLock<HashMap<SocketAddr, u32>>,
+    setting: Setting,
+    /// When reported loads are looked at again.
+    weights_due: AtomicU64,
+    /// Room for the weights of one priority.
+    scratch: Mutex<Vec<u32>>,
 }
 
 impl Balancer {
-    /// Compiles a cluster. Instances that `state` knows keep their live numbers. `seed` is any
-    /// number; it decides where round robin begins.
+    /// Compiles a cluster. Instances that `state` knows keep their live numbers.
     #[must_use]
     pub fn new(
         cluster: Arc<Cluster>,
         set: Arc<EndpointSet>,
         state: Arc<ClusterState>,
-        seed: u64,
+        setting: Setting,
     ) -> Self {
         let balanced = set.localities.iter().flat_map(|place| {
-            let state = &state;
+            let (state, cluster) = (&state, &cluster);
             place.endpoints.iter().map(move |endpoint| BalancedEndpoint {
                 endpoint: endpoint.clone(),
                 state: state.endpoint(&endpoint.address),
                 locality: place.locality.clone(),
                 priority: place.priority,
                 locality_weight: place.weight,
-                hash_key: hash_key(endpoint),
+                hash_key: hash_key(endpoint, &cluster.lb),
+                is_used: true,
             })
         });
-        let endpoints: Vec<BalancedEndpoint> = balanced.collect();
+        let mut endpoints: Vec<BalancedEndpoint> = balanced.collect();
         state.prune();
-        let source = Source { cluster: &cluster, set: &set, endpoints: &endpoints, seed };
-        let views = ArcSwap::from_pointee(Views::compile(source, state.health_version()));
-        Self { cluster, set, state, endpoints, views, seed }
+        if let Some(size) = cluster.random_subset {
+            keep_some(&mut endpoints, size, setting.neighbourhood.seed());
+        }
+        let now = state.nanos(setting.now);
+        for one in endpoints.iter().filter(|one| one.availability() == Some(Availability::Healthy))
+        {
+            one.state.measures.serves(now);
+        }
+        let balancer = Self {
+            views: ArcSwap::from_pointee(Views::default()),
+            by_address: OnceLock::new(),
+            weights_due: AtomicU64::new(
+                client_weights(&cluster)
+                    .map_or(u64::MAX, |policy| now.saturating_add(nanos(policy.update_period))),
+            ),
+            scratch: Mutex::new(Vec::with_capacity(
+                client_weights(&cluster).map_or(0, |_| endpoints.len()),
+            )),
+            cluster,
+            set,
+            state,
+            endpoints,
+            setting,
+        };
+        balancer.refresh(now);
+        balancer
     }
 
     /// The cluster.
@@ -134,20 +179,89 @@ impl Balancer {
         draw: &mut dyn FnMut() -> u64,
     ) -> Option<Pick<'_>> {
         self.take_back(now);
-        if self.views.load().version != self.state.health_version() {
-            self.refresh();
+        let now = self.state.nanos(now);
+        if self.views.load().version != self.version() {
+            self.refresh(now);
+        }
+        if now >= self.weights_due.load(Relaxed) {
+            self.update_weights(now);
         }
         let views = self.views.load();
-        let view = views.find(request.subset)?;
         let choice = Choice {
             endpoints: &self.endpoints,
             policy: &self.cluster.lb,
             hash: request.hash.filter(|_| hashes(&self.cluster.lb)),
             excluded: request.excluded,
             tried_priorities: request.tried_priorities,
+            now,
         };
-        let (place, panic) = view.choose(&choice, draw)?;
-        Some(Pick { endpoint: find(&self.endpoints, place)?, place, panic })
+        let (place, notes) = match &views.subsets {
+            Some(subsets) => subsets.choose(request, &choice, draw)?,
+            None => views.all.choose(&choice, draw)?,
+        };
+        Some(Pick { endpoint: find(&self.endpoints, place)?, place, notes })
+    }
+
+    /// The instance at an address such as `10.0.0.1:80`, whatever its health.
+    #[must_use]
+    pub fn named(&self, address: &str) -> Option<Pick<'_>> {
+        let address: SocketAddr = address.parse().ok()?;
+        let by_address = self.by_address.get_or_init(|| {
+            let all =
+                (0..).zip(&self.endpoints).filter_map(|(place, one)| match &one.endpoint.address {
+                    EndpointAddress::Socket(address) => Some((*address, place)),
+                    EndpointAddress::Host { .. } | EndpointAddress::Pipe(_) => None,
+                });
+            all.collect()
+        });
+        let place = *by_address.get(&address)?;
+        Some(Pick { endpoint: find(&self.endpoints, place)?, place, notes: PickNotes::NONE })
+    }
+
+    /// The instance at an address, if a session may go to it with the health that it has.
+    /// Source: `common_lb_config.override_host_status`.
+    #[must_use]
+    pub fn of_session(&self, address: &str) -> Option<Pick<'_>> {
+        let pick = self.named(address)?;
+        self.cluster.override_statuses.allow(pick.endpoint.health()).then_some(pick)
+    }
+
+    /// Whether [`Self::answered`] and [`Self::reported`] are of use.
+    #[must_use]
+    pub fn wants(&self) -> Wants {
+        match self.cluster.lb {
+            LbPolicy::PeakEwma(_) => Wants::ResponseTimes,
+            LbPolicy::ClientWeighted(_) => Wants::LoadReports,
+            LbPolicy::RoundRobin(_)
+            | LbPolicy::LeastRequest(_)
+            | LbPolicy::Random
+            | LbPolicy::RingHash(_)
+            | LbPolicy::Maglev(_)
+            | LbPolicy::PickFirst(_)
+            | LbPolicy::ClusterProvided => Wants::Nothing,
+        }
+    }
+
+    /// Counts how long an instance took to answer.
+    pub fn answered(&self, state: &EndpointState, took: Duration, now: Instant) {
+        if let LbPolicy::PeakEwma(policy) = &self.cluster.lb {
+            state.measures.answered(took, self.state.nanos(now), policy);
+        }
+    }
+
+    /// Takes what an instance reports of its load; a report that makes no weight is left.
+    pub fn reported(&self, state: &EndpointState, report: &LoadReport, now: Instant) {
+        if let Some(policy) = client_weights(&self.cluster)
+            && let Some(weight) = client_weight::of_report(report, policy)
+        {
+            state.measures.reports(weight, self.state.nanos(now));
+        }
+    }
+
+    /// Has an instance begin slowly again, which active checks have found healthy again.
+    pub fn serves_again(&self, state: &EndpointState, now: Instant) {
+        state.measures.serves_again(self.state.nanos(now));
+        self.state.health_changed();
     }
 
     /// Counts how a try at an instance ended, and ejects the instance if that was once too often.
@@ -172,13 +286,7 @@ impl Balancer {
     /// How many instances take traffic: healthy or degraded, and not ejected.
     #[must_use]
     pub fn available(&self) -> usize {
-        let takes = |endpoint: &&BalancedEndpoint| {
-            let health = endpoint.endpoint.health;
-            let willing =
-                health.is_healthy() || health == iako_proxy_config::HealthStatus::Degraded;
-            willing && !endpoint.state.is_ejected()
-        };
-        self.endpoints.iter().filter(takes).count()
+        self.endpoints.iter().filter(|endpoint| endpoint.availability().is_some()).count()
     }
 
     fn detector(&self) -> Option<OutlierDetector<'_>> {
@@ -186,16 +294,76 @@ impl Balancer {
         Some(OutlierDetector { policy, cluster: &self.state, endpoints: &self.endpoints })
     }
 
-    fn refresh(&self) {
+    /// What views are compiled for: they are out of date when it changes.
+    fn version(&self) -> (u64, u64) {
+        (self.state.health_version(), self.setting.neighbourhood.version())
+    }
+
+    fn refresh(&self, now: Moment) {
         // Read before the health itself: a change in between is seen at the next choice.
-        let version = self.state.health_version();
+        let version = self.version();
         let source = Source {
             cluster: &self.cluster,
             set: &self.set,
             endpoints: &self.endpoints,
-            seed: self.seed,
+            neighbourhood: &self.setting.neighbourhood,
+            seed: self.setting.seed,
+            now,
         };
         self.views.store(Arc::new(Views::compile(source, version)));
+    }
+
+    /// Makes weights of what was reported. One worker does; the others go on with the old ones.
+    fn update_weights(&self, now: Moment) {
+        let Some(policy) = client_weights(&self.cluster) else { return };
+        let Some(mut scratch) = self.scratch.try_lock() else { return };
+        self.weights_due.store(now.saturating_add(nanos(policy.update_period)), Relaxed);
+        if client_weight::update(&self.endpoints, policy, now, &mut scratch) {
+            let Self { endpoints, cluster, setting, .. } = self;
+            let policy = &cluster.lb;
+            let from = Ingredients { endpoints, policy, seed: setting.seed, now };
+            let views = self.views.load();
+            let subsets = views.subsets.iter().flat_map(Subsets::views);
+            std::iter::once(&views.all).chain(subsets).for_each(|view| view.restart(from));
+        }
+    }
+}
+
+/// What a balancer wants to hear of responses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// Nothing: to tell it costs time for no use.
+    Nothing,
+    /// How long they took.
+    ResponseTimes,
+    /// What they report of load.
+    LoadReports,
+}
+
+const fn client_weights(cluster: &Cluster) -> Option<&ClientWeighted> {
+    match &cluster.lb {
+        LbPolicy::ClientWeighted(policy) => Some(policy),
+        LbPolicy::RoundRobin(_)
+        | LbPolicy::LeastRequest(_)
+        | LbPolicy::Random
+        | LbPolicy::RingHash(_)
+        | LbPolicy::Maglev(_)
+        | LbPolicy::PeakEwma(_)
+        | LbPolicy::PickFirst(_)
+        | LbPolicy::ClusterProvided => None,
+    }
+}
+
+/// Uses so many instances of each priority, others for each proxy, and nearly the same when some
+/// come or go. Source: gRFC A68.
+fn keep_some(endpoints: &mut [BalancedEndpoint], size: NonZeroU32, seed: u64) {
+    let levels = endpoints.iter().map(|one| one.priority).max().unwrap_or_default();
+    for level in 0..=levels {
+        let mut own: Vec<&mut BalancedEndpoint> =
+            endpoints.iter_mut().filter(|one| one.priority == level).collect();
+        own.sort_by_cached_key(|one| mixed(xxh64(one.hash_key.as_bytes(), seed), 0));
+        let size = usize::try_from(size.get()).unwrap_or(usize::MAX);
+        own.into_iter().skip(size).for_each(|one| one.is_used = false);
     }
 }
 
@@ -204,9 +372,13 @@ pub(super) const fn hashes(policy: &LbPolicy) -> bool {
     matches!(policy, LbPolicy::RingHash(_) | LbPolicy::Maglev(_))
 }
 
-fn hash_key(endpoint: &Endpoint) -> String {
-    if let Some(key) = endpoint.metadata.lb.get("hash_key") {
+fn hash_key(endpoint: &Endpoint, policy: &LbPolicy) -> String {
+    if let Some(key) = endpoint.metadata.lb.get("hash_key").filter(|key| !key.is_empty()) {
         return key.clone();
+    }
+    let by_name = policy.hashing().is_some_and(|hashing| hashing.use_hostname);
+    if by_name && !endpoint.hostname.is_empty() {
+        return endpoint.hostname.clone();
     }
     let mut key = String::new();
     let written = match &endpoint.address {
@@ -219,93 +391,23 @@ fn hash_key(endpoint: &Endpoint) -> String {
 }
 
 /// The whole cluster and its subsets, as of one version of its health.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Views {
-    version: u64,
+    version: (u64, u64),
     all: View,
     subsets: Option<Subsets>,
 }
 
-#[derive(Debug)]
-struct Subsets {
-    /// By a hash of keys and values that does not depend on their order.
-    by_hash: HashMap<u64, Vec<Subset>>,
-    fallback: Fallback,
-}
-
-#[derive(Debug)]
-struct Subset {
-    metadata: BTreeMap<String, String>,
-    view: View,
-}
-
-#[derive(Debug)]
-enum Fallback {
-    Nobody,
-    Anybody,
-    Default(View),
-}
-
 impl Views {
-    fn compile(source: Source<'_>, version: u64) -> Self {
-        let all = View::compile(source, &|_| true);
-        let subsets = source.cluster.subsets.as_ref().map(|selection| {
-            let mut subsets: Vec<BTreeMap<String, String>> = Vec::new();
-            for selector in &selection.selectors {
-                for endpoint in source.endpoints {
-                    let values = selector.keys.iter().map(|key| {
-                        let value = endpoint.endpoint.metadata.lb.get(key)?;
-                        Some((key.clone(), value.clone()))
-                    });
-                    if let Some(subset) = values.collect::<Option<BTreeMap<_, _>>>()
-                        && !subsets.contains(&subset)
-                    {
-                        subsets.push(subset);
-                    }
-                }
+    fn compile(source: Source<'_>, version: (u64, u64)) -> Self {
+        let subsets = source.cluster.subsets.as_ref();
+        match subsets.map(|selection| Subsets::compile(source, selection)) {
+            // Then nobody asks for the whole.
+            Some(subsets) => Self { version, all: View::default(), subsets: Some(subsets) },
+            None => {
+                let all = View::compile(source, PlaceWeights::AsGiven, &|_| true);
+                Self { version, all, subsets: None }
             }
-            let mut by_hash: HashMap<u64, Vec<Subset>> = HashMap::new();
-            for subset in subsets {
-                let view = View::compile(source, &|endpoint| fits(endpoint, &subset));
-                let slot = by_hash.entry(subset_hash(&subset)).or_default();
-                slot.push(Subset { metadata: subset, view });
-            }
-            let fallback = match selection.fallback {
-                SubsetFallback::None => Fallback::Nobody,
-                SubsetFallback::AnyEndpoint => Fallback::Anybody,
-                SubsetFallback::Default => Fallback::Default(View::compile(source, &|endpoint| {
-                    fits(endpoint, &selection.default_subset)
-                })),
-            };
-            Subsets { by_hash, fallback }
-        });
-        Self { version, all, subsets }
-    }
-
-    fn find(&self, wanted: &[(String, String)]) -> Option<&View> {
-        let Some(subsets) = &self.subsets else { return Some(&self.all) };
-        let hash = subset_hash(wanted.iter().map(|(key, value)| (key, value)));
-        let same = |subset: &BTreeMap<String, String>| {
-            subset.len() == wanted.len()
-                && wanted.iter().all(|(key, value)| subset.get(key) == Some(value))
-        };
-        let found = subsets.by_hash.get(&hash).and_then(|candidates| {
-            candidates.iter().find(|subset| !wanted.is_empty() && same(&subset.metadata))
-        });
-        match (found, &subsets.fallback) {
-            (Some(subset), _) if !subset.view.is_empty() => Some(&subset.view),
-            (_, Fallback::Nobody) => None,
-            (_, Fallback::Anybody) => Some(&self.all),
-            (_, Fallback::Default(view)) => Some(view),
         }
     }
-}
-
-fn fits(endpoint: &BalancedEndpoint, subset: &BTreeMap<String, String>) -> bool {
-    subset.iter().all(|(key, value)| endpoint.endpoint.metadata.lb.get(key) == Some(value))
-}
-
-fn subset_hash<'s>(pairs: impl IntoIterator<Item = (&'s String, &'s String)>) -> u64 {
-    let pairs = pairs.into_iter();
-    pairs.fold(0, |hash, (key, value)| hash ^ xxh64(value.as_bytes(), xxh64(key.as_bytes(), 0)))
 }

@@ -19,9 +19,12 @@ impl Maglev {
         let size = policy.table_size.get();
         let mut slots = vec![EMPTY; usize::try_from(size).unwrap_or_default()];
         let heaviest = hosts.iter().map(|(_, share)| *share).fold(0.0, f64::max);
-        let mut hosts: Vec<Filling> = (0..)
-            .zip(hosts)
-            .filter(|(_, (_, share))| *share > 0.0)
+        let mut sorted: Vec<(u32, &(String, f64))> =
+            (0..).zip(hosts).filter(|(_, (_, share))| *share > 0.0).collect();
+        // The order in which slots are taken must not depend on that of the configuration.
+        sorted.sort_by(|(_, (one, _)), (_, (other, _))| one.cmp(other));
+        let mut hosts: Vec<Filling> = sorted
+            .into_iter()
             .map(|(position, (key, share))| Filling::new(position, key, *share, size))
             .collect();
         let (mut left, mut round) = (if hosts.is_empty() { 0 } else { slots.len() }, 0.0_f64);

@@ -12,7 +12,7 @@ use std::{
 use iako_proxy_config::{EndpointAddress, RoutePriority};
 use parking_lot::Mutex;
 
-use super::idle::IdleLearning;
+use super::{idle::IdleLearning, measure::Measures};
 use crate::Breakers;
 
 /// What is known of a cluster while the proxy runs. Keep one a cluster name, for the life of the
@@ -91,6 +91,7 @@ pub struct EndpointState {
     pub counters: EndpointCounters,
     /// How long it lets connections idle.
     pub idle: IdleLearning,
+    pub(super) measures: Measures,
     pub(crate) ejected: AtomicBool,
     /// When the ejection began, in nanoseconds of the cluster's time.
     pub(crate) ejected_at: AtomicU64,

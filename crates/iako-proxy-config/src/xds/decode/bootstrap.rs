@@ -14,6 +14,9 @@ pub(crate) fn bootstrap(config: &pb::Bootstrap, at: &At<'_>) -> Result<Bootstrap
         value.node = node(config);
     }
     value.admin = admin(config, at)?;
+    if let Some(manager) = &config.cluster_manager {
+        value.local_cluster.clone_from(&manager.local_cluster_name);
+    }
     if let Some(resources) = &config.static_resources {
         let at = at.field("static_resources");
         value.secrets = wire::list(&resources.secrets, &at.field("secrets"), secret::secret)?;

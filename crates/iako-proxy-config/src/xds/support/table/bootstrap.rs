@@ -5,7 +5,7 @@ use crate::xds::support::MessageSupport;
 pub(super) const MESSAGES: &[MessageSupport] = &[
     MessageSupport {
         name: "envoy.config.bootstrap.v3.Bootstrap",
-        honoured: &["node", "static_resources", "dynamic_resources", "admin"],
+        honoured: &["node", "static_resources", "dynamic_resources", "admin", "cluster_manager"],
         warned: &[
             (
                 "only prometheus and admin statistics are written",
@@ -50,7 +50,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
                     "xds_config_tracker_extension",
                 ],
             ),
-            ("local cluster and load statistics are not kept", &["cluster_manager"]),
             ("node parameters are sent whole", &["node_context_params"]),
         ],
         refused: &[(
@@ -65,6 +64,17 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
                 "listener_manager",
             ],
         )],
+    },
+    MessageSupport {
+        name: "envoy.config.bootstrap.v3.ClusterManager",
+        honoured: &["local_cluster_name"],
+        warned: &[
+            ("ejections are told by the log", &["outlier_detection"]),
+            ("clusters bind themselves", &["upstream_bind_config"]),
+            ("load is not reported", &["load_stats_config"]),
+            ("clusters are made at once", &["enable_deferred_cluster_creation"]),
+        ],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.bootstrap.v3.Bootstrap.StaticResources",
