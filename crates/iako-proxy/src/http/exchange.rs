@@ -18,7 +18,7 @@ use super::deadlines::Deadlines;
 use super::downstream::Downstream;
 use super::error_response::Reply;
 use super::failure::Failure;
-use super::filters::{Cors, Filter, FilterKind, check_cors, check_rbac};
+use super::filters::{Cors, FaultPlan, FaultStep, FilterKind, check_cors, check_rbac};
 use super::headers::{Prepared, prepare};
 use super::mutations;
 use super::pump::{Download, Repeatable, Upload};
@@ -60,7 +60,7 @@ enum Step {
     Continue,
     /// The route has to be chosen again.
     Reroute,
-    Reply(Reply),
+    Reply(Box<Reply>),
 }
 
 /// What one request sees of the configuration, whatever is published meanwhile.
@@ -184,20 +184,36 @@ impl Exchange<'_> {
         downstream: &mut Downstream<'_>,
     ) -> Result<(), Failure> {
         let service = way.service;
-        for filter in &service.filters {
+        for filter in service.filters.iter().filter(|filter| filter.acts) {
             let matched = matched(*outcome);
             let overrides = matched.map(|route| route.overrides());
             if filter.is_off(overrides.as_ref()) {
                 continue;
             }
-            match self.step(filter, matched, overrides, downstream).await? {
+            let step = match &filter.kind {
+                FilterKind::Jwt(keys) => {
+                    if keys.may_wait() {
+                        Box::pin(keys.ready(&self.connection.worker)).await;
+                    }
+                    self.check_token(keys)?
+                }
+                FilterKind::Fault(step) => {
+                    let plan = self.plan_fault(step, matched, overrides.as_ref());
+                    if let Some(delay) = plan.delay {
+                        self.pause(delay, downstream).await?;
+                    }
+                    self.abort(plan)?
+                }
+                kind => self.step(kind, overrides.as_ref())?,
+            };
+            match step {
                 Step::Continue => {}
                 Step::Reroute => {
                     *outcome = self.route(way.table, way.draw);
                     self.note_route(*outcome);
                 }
                 Step::Reply(reply) => {
-                    return Box::pin(self.reply(reply, matched.as_ref(), downstream)).await;
+                    return Box::pin(self.reply(*reply, matched.as_ref(), downstream)).await;
                 }
             }
         }
@@ -220,15 +236,13 @@ impl Exchange<'_> {
         self.record.cluster = name.and_then(|name| self.snapshot.cluster(&name)).map(Arc::clone);
     }
 
-    /// Takes one filter's step.
-    async fn step(
+    /// Takes the step of a filter that waits for nothing.
+    fn step(
         &mut self,
-        filter: &Filter,
-        matched: Option<RouteMatchResult<'_>>,
-        overrides: Option<EffectiveOverrides<'_>>,
-        downstream: &mut Downstream<'_>,
+        kind: &FilterKind,
+        overrides: Option<&EffectiveOverrides<'_>>,
     ) -> Result<Step, Failure> {
-        match &filter.kind {
+        match kind {
             FilterKind::PeerMetadata(step) => {
                 let Request { head, edits, .. } = &mut *self.request;
                 let sent = head.fields().get(Known::XEnvoyPeerMetadata);
@@ -237,44 +251,50 @@ impl Exchange<'_> {
             FilterKind::Rbac(rbac) => {
                 let view = self.request.view();
                 let facts = self.request.facts(&view, &self.connection.info);
-                let checked = check_rbac(rbac, overrides.as_ref(), &facts);
+                let checked = check_rbac(rbac, overrides, &facts);
                 match &checked {
                     Ok(()) => self.service.stats.rbac_allowed.inc(),
                     Err(_) => self.service.stats.rbac_denied.inc(),
                 }
                 checked?;
             }
-            FilterKind::Jwt(step) => {
-                if step.may_wait() {
-                    Box::pin(step.ready(&self.connection.worker)).await;
-                }
-                return self.check_token(step);
-            }
-            FilterKind::Cors => return Ok(self.ask_cors(overrides.as_ref())),
-            FilterKind::Fault(step) => {
-                let mut draw = || self.connection.draw();
-                let view = self.request.view();
-                let facts = self.request.facts(&view, &self.connection.info);
-                let cluster = matched.and_then(|route| route.cluster(&facts.head));
-                let cluster = cluster.as_deref().unwrap_or_default();
-                let plan = step.plan(overrides.as_ref(), &facts, cluster, &mut draw);
-                if let Some(delay) = plan.delay {
-                    self.record.flags.insert(ResponseFlag::DelayInjected);
-                    self.service.stats.fault_delays.inc();
-                    self.pause(delay, downstream).await?;
-                }
-                if let Some(failure) = plan.abort {
-                    self.service.stats.fault_aborts.inc();
-                    return Err(failure);
-                }
-            }
+            FilterKind::Cors => return Ok(self.ask_cors(overrides)),
             FilterKind::GrpcWeb => self.request.begin_web_call(),
-            FilterKind::Alpn
+            // Taken where it can be waited, or do nothing here.
+            FilterKind::Jwt(_)
+            | FilterKind::Fault(_)
+            | FilterKind::Alpn
             | FilterKind::Stats
             | FilterKind::Router { .. }
             | FilterKind::Other => {}
         }
         Ok(Step::Continue)
+    }
+
+    /// What a fault filter wants done to the request; a delay is noted at once.
+    fn plan_fault(
+        &mut self,
+        step: &FaultStep,
+        matched: Option<RouteMatchResult<'_>>,
+        overrides: Option<&EffectiveOverrides<'_>>,
+    ) -> FaultPlan {
+        let mut draw = || self.connection.draw();
+        let view = self.request.view();
+        let facts = self.request.facts(&view, &self.connection.info);
+        let cluster = matched.and_then(|route| route.cluster(&facts.head));
+        let cluster = cluster.as_deref().unwrap_or_default();
+        let plan = step.plan(overrides, &facts, cluster, &mut draw);
+        if plan.delay.is_some() {
+            self.record.flags.insert(ResponseFlag::DelayInjected);
+            self.service.stats.fault_delays.inc();
+        }
+        plan
+    }
+
+    fn abort(&self, plan: FaultPlan) -> Result<Step, Failure> {
+        let Some(failure) = plan.abort else { return Ok(Step::Continue) };
+        self.service.stats.fault_aborts.inc();
+        Err(failure)
     }
 
     fn check_token(&mut self, step: &super::filters::jwt::JwtStep) -> Result<Step, Failure> {
@@ -307,7 +327,7 @@ impl Exchange<'_> {
         let facts = self.request.facts(&view, &self.connection.info);
         match check_cors(overrides, &facts, self.connection.draw()) {
             Cors::Pass => Step::Continue,
-            Cors::Reply(reply) => Step::Reply(reply),
+            Cors::Reply(reply) => Step::Reply(Box::new(reply)),
             Cors::Annotate(fields) => {
                 self.annotations.extend(fields);
                 Step::Continue

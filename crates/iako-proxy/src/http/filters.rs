@@ -28,6 +28,8 @@ pub(crate) struct Filter {
     pub(crate) name: String,
     /// Off unless a route switches it on.
     disabled: bool,
+    /// Whether it does something when a request comes.
+    pub(crate) acts: bool,
     pub(crate) kind: FilterKind,
 }
 
@@ -70,10 +72,10 @@ impl Filter {
     pub(crate) fn compile_all(manager: &HttpConnectionManager, shared: &Shared) -> Vec<Self> {
         let filters = manager.filters.iter();
         filters
-            .map(|filter| Self {
-                name: filter.name.clone(),
-                disabled: filter.disabled,
-                kind: FilterKind::compile(&filter.kind, shared),
+            .map(|filter| {
+                let kind = FilterKind::compile(&filter.kind, shared);
+                let (name, disabled) = (filter.name.clone(), filter.disabled);
+                Self { name, disabled, acts: kind.acts(), kind }
             })
             .collect()
     }
@@ -90,6 +92,10 @@ impl Filter {
 }
 
 impl FilterKind {
+    const fn acts(&self) -> bool {
+        !matches!(self, Self::Alpn | Self::Stats | Self::Router { .. } | Self::Other)
+    }
+
     fn compile(kind: &HttpFilterKind, shared: &Shared) -> Self {
         match kind {
             HttpFilterKind::Router(router) => {

@@ -311,7 +311,7 @@ fn start(
     head: RequestHead,
     ends: Ends,
 ) {
-    let mut side = Http2Downstream::new(link, stream, ends, &head);
+    let side = Http2Downstream::new(link, stream, ends, &head);
     let connection = Rc::clone(connection);
     if side.waits_to_go_on() && !connection.last_service().manager.proxy_100_continue {
         side.tell_continue();

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::AccessRecord;
 use super::format::{AccessLogFormat, Command, Node, Piece, Shape, Template};
 use super::operator::Value;
-use super::time::write_decimal;
+use super::time::{write_decimal, write_octet};
 
 /// Where the text will stand, which decides how strange bytes are shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -158,10 +158,10 @@ fn write_ip(ip: IpAddr, form: IpForm, out: &mut Vec<u8>) {
     match (ip, form) {
         (IpAddr::V4(ip), _) => {
             let [first, others @ ..] = ip.octets();
-            write_decimal(u64::from(first), out);
+            write_octet(first, out);
             for octet in others {
                 out.push(b'.');
-                write_decimal(u64::from(octet), out);
+                write_octet(octet, out);
             }
         }
         (IpAddr::V6(ip), IpForm::Alone) => write_shown(ip, out),

@@ -1,11 +1,31 @@
 //! `%START_TIME(format)%`: dates in UTC by strftime's letters.
 
+use std::cell::RefCell;
 use std::str::Chars;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A compiled date format.
 #[derive(Clone, Debug)]
-pub(super) struct TimeFormat(Vec<Piece>);
+pub(super) struct TimeFormat {
+    /// Tells formats apart.
+    number: u64,
+    /// What stays the same for a second: all that stands before the first fraction of one.
+    whole: Vec<Piece>,
+    rest: Vec<Piece>,
+}
+
+/// The beginning of a date as a thread wrote it last. Log lines come by the thousand within a second.
+struct Written {
+    format: u64,
+    epoch_seconds: u64,
+    text: Vec<u8>,
+}
+
+thread_local! {
+    static WRITTEN: RefCell<Written> =
+        const { RefCell::new(Written { format: 0, epoch_seconds: 0, text: Vec::new() }) };
+}
 
 #[derive(Clone, Debug)]
 enum Piece {
@@ -46,7 +66,14 @@ impl TimeFormat {
         }
         pieces.push(Piece::Fraction(3));
         pieces.push(Piece::Literal("Z".to_owned()));
-        Self(pieces)
+        Self::new(pieces)
+    }
+
+    fn new(mut pieces: Vec<Piece>) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let first = pieces.iter().position(|piece| matches!(piece, Piece::Fraction(_)));
+        let rest = pieces.split_off(first.unwrap_or(pieces.len()));
+        Self { number: NUMBER.fetch_add(1, Relaxed), whole: pieces, rest }
     }
 
     /// Compiles a format; the error names the conversion that is not known.
@@ -59,19 +86,33 @@ impl TimeFormat {
                 literal => pieces.push(Piece::Literal(literal.to_string())),
             }
         }
-        Ok(Self(pieces))
+        Ok(Self::new(pieces))
     }
 
     pub(super) fn write(&self, time: SystemTime, out: &mut Vec<u8>) {
-        let date = Date::new(time);
-        for piece in &self.0 {
-            match piece {
-                Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),
-                Piece::Letter(letter) => date.write(*letter, out),
-                Piece::Fraction(digits) => {
-                    let value = date.nanos / 10_u32.pow(9_u32.saturating_sub(*digits));
-                    padded(u64::from(value), *digits, out);
-                }
+        // Before 1970 there were no requests.
+        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (epoch_seconds, nanos) = (since_epoch.as_secs(), since_epoch.subsec_nanos());
+        WRITTEN.with_borrow_mut(|written| {
+            if written.format != self.number || written.epoch_seconds != epoch_seconds {
+                written.text.clear();
+                write_pieces(&self.whole, epoch_seconds, nanos, &mut written.text);
+                (written.format, written.epoch_seconds) = (self.number, epoch_seconds);
+            }
+            out.extend_from_slice(&written.text);
+        });
+        write_pieces(&self.rest, epoch_seconds, nanos, out);
+    }
+}
+
+fn write_pieces(pieces: &[Piece], epoch_seconds: u64, nanos: u32, out: &mut Vec<u8>) {
+    for piece in pieces {
+        match piece {
+            Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),
+            Piece::Letter(letter) => Date::new(epoch_seconds).write(*letter, out),
+            Piece::Fraction(digits) => {
+                let value = nanos / 10_u32.pow(9_u32.saturating_sub(*digits));
+                padded(u64::from(value), *digits, out);
             }
         }
     }
@@ -108,14 +149,10 @@ struct Date {
     day_of_year: u64,
     weekday: u64,
     second_of_day: u64,
-    nanos: u32,
 }
 
 impl Date {
-    fn new(time: SystemTime) -> Self {
-        // Before 1970 there were no requests.
-        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let epoch_seconds = since_epoch.as_secs();
+    fn new(epoch_seconds: u64) -> Self {
         let days = epoch_seconds / 86_400;
         // Days counted from 1 March of year 0, so that a leap day is the last day of a year.
         let shifted = days + 719_468;
@@ -139,7 +176,6 @@ impl Date {
             day_of_year: day_of_year + 1,
             weekday: (days + 4) % 7,
             second_of_day: epoch_seconds % 86_400,
-            nanos: since_epoch.subsec_nanos(),
         }
     }
 
@@ -191,6 +227,35 @@ fn padded(number: u64, width: u32, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a part of an address.
+pub(super) fn write_octet(octet: u8, out: &mut Vec<u8>) {
+    static TEXTS: [([u8; 3], u8); 256] = {
+        let mut texts = [([0; 3], 0); 256];
+        let mut number: u8 = 0;
+        loop {
+            let digits = [b'0' + number / 100, b'0' + number / 10 % 10, b'0' + number % 10];
+            #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+            {
+                texts[number as usize] = match number {
+                    0..=9 => ([digits[2], 0, 0], 1),
+                    10..=99 => ([digits[1], digits[2], 0], 2),
+                    100.. => (digits, 3),
+                };
+            }
+            if number == u8::MAX {
+                break;
+            }
+            number += 1;
+        }
+        texts
+    };
+    if let Some((text, len)) = TEXTS.get(usize::from(octet)) {
+        let begin = out.len();
+        out.extend_from_slice(text);
+        out.truncate(begin + usize::from(*len));
+    }
+}
+
 fn name(names: &'static [&'static str], index: u64) -> &'static str {
     usize::try_from(index).ok().and_then(|index| names.get(index)).copied().unwrap_or_default()
 }
@@ -220,6 +285,32 @@ mod tests {
         assert_eq!(show("%d/%b/%Y:%T %z", 1_795_253_400), "21/Nov/2026:09:30:00 +0000");
         assert_eq!(show("%s.%3f|%6f|%f", 5), "5.007|007654|007654321");
         assert_eq!(show("%I %p %% %B", 46_800), "01 PM % January");
+    }
+
+    #[test]
+    fn what_was_written_last_is_used_for_the_same_format_and_second_only() {
+        let (minutes, seconds) =
+            (TimeFormat::parse("%M %3f").unwrap(), TimeFormat::parse("%S %3f").unwrap());
+        let show = |format: &TimeFormat, seconds: u64, millis: u32| {
+            let mut out = Vec::new();
+            format.write(UNIX_EPOCH + Duration::new(seconds, millis * 1_000_000), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(show(&minutes, 61, 1), "01 001");
+        assert_eq!(show(&minutes, 61, 2), "01 002");
+        assert_eq!(show(&seconds, 61, 3), "01 003");
+        assert_eq!(show(&seconds, 62, 4), "02 004");
+        assert_eq!(show(&minutes, 62, 5), "01 005");
+        assert_eq!(show(&minutes, 120, 6), "02 006");
+    }
+
+    #[test]
+    fn parts_of_addresses_are_written_as_numbers() {
+        for octet in 0..=u8::MAX {
+            let mut out = Vec::new();
+            write_octet(octet, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), octet.to_string());
+        }
     }
 
     #[test]
