@@ -2,7 +2,7 @@
 
 use crate::error::ParseError;
 use crate::known::Known;
-use crate::limits::{Limits, NameCase, Underscores};
+use crate::limits::{Limits, Underscores};
 use crate::spare::{self, Spares};
 
 /// For every byte its lower-case letter when it may stand in a name, else 0 (RFC 9110 `tchar`).
@@ -89,60 +89,6 @@ fn all(bytes: &[u8], word: impl Fn(&[u8; 8]) -> bool, byte: impl Fn(&u8) -> bool
         Some(last) => words.iter().all(&word) && (rest.is_empty() || word(last)),
         None => rest.iter().all(byte),
     }
-}
-
-/// What is seen of a name while it is read.
-struct Name {
-    underscore: bool,
-}
-
-/// Reads the first `len` bytes of a line as a name, and lower-cases them in place unless the
-/// original letters are kept, see `Fields`; `None` when one of them may not stand in a name.
-fn read_name(line: &mut [u8], len: usize, case: NameCase) -> Option<Name> {
-    let lowers = case == NameCase::Lower;
-    let mut seen = Name { underscore: false };
-    let mut place = 0;
-    while place < len {
-        let step = (len - place).min(8);
-        let lowered = line.get(place..).and_then(<[u8]>::first_chunk::<8>).and_then(|word| {
-            let word = u64::from_le_bytes(*word);
-            // What follows the name counts as fit and stays as it is.
-            let beyond = u64::MAX.checked_shl(8 * narrow(step)).unwrap_or(0);
-            let lowered = lower_letters((word & !beyond) | (repeat(b'a') & beyond))?;
-            Some(((lowered & !beyond) | (word & beyond)).to_le_bytes())
-        });
-        match lowered {
-            Some(_) if !lowers => {}
-            Some(lowered) => {
-                line.get_mut(place..)?.first_chunk_mut::<8>()?.copy_from_slice(&lowered);
-            }
-            None => {
-                for byte in line.get_mut(place..place + step)? {
-                    let lower = name_byte(*byte);
-                    if lower == 0 {
-                        return None;
-                    }
-                    seen.underscore |= lower == b'_';
-                    if lowers {
-                        *byte = lower;
-                    }
-                }
-            }
-        }
-        place += step;
-    }
-    Some(seen)
-}
-
-/// Eight letters and hyphens in lower case; `None` when there is anything else among them.
-const fn lower_letters(word: u64) -> Option<u64> {
-    let low = word & !HIGHS;
-    let lowered = low | repeat(0x20);
-    let from_a = lowered + repeat(0x80 - b'a');
-    let beyond_z = lowered + repeat(0x80 - b'z' - 1);
-    let letters = from_a & !beyond_z & HIGHS;
-    let hyphens = !((low ^ repeat(b'-')) + repeat(0x7f)) & HIGHS;
-    if (letters | hyphens) & !word == HIGHS { Some(word | (letters >> 2)) } else { None }
 }
 
 /// Whether every byte may stand in a field value: visible characters, space, tab, and bytes from 128.
@@ -378,9 +324,22 @@ impl BlockScanner {
             return self.folded(bytes, start, end);
         }
         self.dropping = false;
-        let case = limits.name_case;
-        let name = find(b':', line).and_then(|len| Some((len, read_name(line, len, case)?)));
-        let Some((name_len, Name { underscore })) = name.filter(|(len, _)| *len > 0) else {
+        // Lower-casing happens in place unless the original letters are kept, see `Fields`.
+        let lowers = limits.name_case == crate::NameCase::Lower;
+        let mut underscore = false;
+        let mut found = None;
+        for (place, byte) in line.iter_mut().enumerate() {
+            let lower = name_byte(*byte);
+            if lower == 0 {
+                found = (*byte == b':').then_some(place);
+                break;
+            }
+            underscore |= lower == b'_';
+            if lowers {
+                *byte = lower;
+            }
+        }
+        let Some(name_len) = found.filter(|len| *len > 0) else {
             let is_cut_by_nul = line.contains(&0);
             return Err(if is_cut_by_nul { ParseError::FieldValue } else { ParseError::FieldName });
         };
@@ -469,32 +428,6 @@ mod tests {
                 assert_eq!(is_value(&text), allowed, "byte {byte} at {place}");
                 let visible = byte > 0x20 && byte != 0x7f;
                 assert_eq!(is_visible(&text), visible, "byte {byte} at {place}");
-            }
-        }
-    }
-
-    #[test]
-    fn names_are_read_as_byte_by_byte() {
-        let by_byte = |name: &[u8]| {
-            name.iter().map(|byte| Some(name_byte(*byte)).filter(|b| *b != 0)).collect()
-        };
-        for byte in 0..=255_u8 {
-            for (len, place) in (1..20).flat_map(|len| (0..len).map(move |place| (len, place))) {
-                let mut line = b"X-Abcdefg-Hijklmnopqrstu".to_vec();
-                line[place] = byte;
-                let expected: Option<Vec<u8>> = by_byte(&line[..len]);
-                let behind = line[len..].to_vec();
-                let kept = line.clone();
-                let read = read_name(&mut line, len, NameCase::Lower);
-                assert_eq!(read.is_some(), expected.is_some(), "byte {byte} at {place} of {len}");
-                if let (Some(read), Some(expected)) = (read, expected) {
-                    assert_eq!(line[..len], expected, "byte {byte} at {place} of {len}");
-                    assert_eq!(line[len..], behind, "byte {byte} at {place} of {len}");
-                    assert_eq!(read.underscore, byte == b'_');
-                    let mut line = kept.clone();
-                    assert!(read_name(&mut line, len, NameCase::Preserve).is_some());
-                    assert_eq!(line, kept, "the letters are to stay as they are");
-                }
             }
         }
     }
