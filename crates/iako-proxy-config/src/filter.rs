@@ -7,12 +7,14 @@ pub(crate) mod fault;
 pub(crate) mod jwt;
 pub(crate) mod peer_metadata;
 pub(crate) mod rbac;
+pub(crate) mod stateful_session;
 
 use cors::CorsPolicy;
 use fault::Fault;
 use jwt::JwtAuthn;
 use peer_metadata::PeerMetadata;
 use rbac::Rbac;
+use stateful_session::StatefulSession;
 
 /// A named step on every request's way.
 /// Source: `envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter`.
@@ -51,6 +53,8 @@ pub enum HttpFilterKind {
     GrpcWeb,
     /// Counts gRPC messages. Source: `envoy.filters.http.grpc_stats`.
     GrpcStats,
+    /// Keeps sessions with their instances. Settings of a route replace these.
+    StatefulSession(Box<StatefulSession>),
     /// An optional filter that this proxy does not have; passed over.
     Unsupported(UnsupportedFilter),
 }
@@ -99,6 +103,8 @@ pub struct FilterOverrides {
     pub cors: Option<Box<CorsPolicy>>,
     /// Rules in place of the filter's; `Some(None)` switches it off.
     pub rbac: Option<Option<Box<Rbac>>>,
+    /// Sessions in place of the filter's; `Some(None)` switches them off.
+    pub session: Option<Option<Box<StatefulSession>>>,
     /// Names of filters that are switched off.
     pub disabled: BTreeSet<String>,
 }
@@ -110,6 +116,7 @@ impl FilterOverrides {
         self.fault.is_none()
             && self.cors.is_none()
             && self.rbac.is_none()
+            && self.session.is_none()
             && self.disabled.is_empty()
     }
 }

@@ -55,6 +55,7 @@ pub use filter::{
         MetadataMatch, MetadataValueMatch, Permission, Policy, Principal, Rbac, RbacAction,
         RbacRules,
     },
+    stateful_session::{SessionCookie, SessionState, StatefulSession},
 };
 pub use header::{AppendAction, HeaderMutations, HeaderName, HeaderNameError, HeaderValueOption};
 pub use http::{

@@ -117,6 +117,31 @@ fn every_kind_of_discovery_and_balancing_comes_back() {
     }
 }
 
+#[test]
+fn every_kind_of_session_comes_back() {
+    let states = [
+        None,
+        Some(SessionState::Cookie(SessionCookie {
+            name: "s".into(),
+            path: "/p".into(),
+            ttl: Some(Duration::from_secs(9)),
+            attributes: vec![("SameSite".into(), "Lax".into())],
+        })),
+        Some(SessionState::Header("x-s".parse().unwrap())),
+        Some(SessionState::Envelope("x-s".parse().unwrap())),
+    ];
+    for state in states {
+        let session = StatefulSession { state, strict: true, status_gone: 410 };
+        let mut table = route_table();
+        for own in [None, Some(Box::new(session))] {
+            table.virtual_hosts[0].overrides.session = Some(own);
+            let (back, warnings) =
+                decode::route_configuration(&encode::route_configuration(&table)).unwrap();
+            assert_eq!((back, warnings), (table.clone(), vec![]));
+        }
+    }
+}
+
 fn slow_start() -> SlowStart {
     SlowStart {
         aggression: 2.0,

@@ -27,6 +27,7 @@ mod respond;
 mod serve_http1;
 mod serve_http2;
 mod service;
+mod steering;
 pub(crate) mod stream_tasks;
 pub(crate) mod timer;
 pub(crate) mod wire;

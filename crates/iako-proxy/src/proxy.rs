@@ -129,11 +129,8 @@ impl Proxy {
         let concurrency = settings.workers();
         let node = settings.bootstrap.node.clone();
         let local_cluster = settings.bootstrap.local_cluster.clone();
-        let shared = Arc::new(Shared::new(
-            (node, local_cluster),
-            concurrency,
-            MetricsSettings::default(),
-        ));
+        let shared =
+            Arc::new(Shared::new((node, local_cluster), concurrency, MetricsSettings::default()));
         let workers = (0..concurrency).map(|index| WorkerHandle::start(index, &shared));
         let workers = workers.collect::<Result<Vec<_>, _>>().map_err(StartError::Worker)?;
         let (events, receiver) = mpsc::channel(EVENTS_MAX);

@@ -14,6 +14,7 @@
 //!
 //! Tests check each rule by what Envoy was seen to do, and by properties over random input.
 
+mod base64;
 mod breaker;
 mod client;
 mod cors;
@@ -22,11 +23,13 @@ mod fault;
 mod filter_chain;
 mod jwt;
 mod lb;
+mod load_report;
 mod matching;
 mod outlier;
 pub mod rbac;
 mod retry;
 mod route;
+mod session;
 mod share;
 mod target;
 mod text;
@@ -48,6 +51,7 @@ pub use lb::{
     ActiveRequest, BalancedEndpoint, Balancer, ClusterState, EndpointCounters, EndpointState,
     IdleLearning, Neighbourhood, Pick, PickNotes, PickRequest, Setting, Wants,
 };
+pub use load_report::load_report;
 pub use matching::{Mismatch, header_matches, metadata_matches, mismatch, response_header_matches};
 pub use outlier::{Ejection, EjectionCause, Outcome};
 pub use retry::{RetryDecision, RetryState, StopReason, TryEnd, TryTraces};
@@ -55,5 +59,6 @@ pub use route::{
     ConsideredRoute, DomainMatch, EffectiveOverrides, HostChange, RequestHash, RouteMatchResult,
     RouteOutcome, RouteTable, RouteTrace, Timeouts, hash_of_ip, https_location,
 };
+pub use session::{SessionAsked, SessionMark, session_asked, session_mark};
 pub use share::tcp_cluster;
 pub use target::{NormalizedTarget, normalize_target, stripped_host};

@@ -26,6 +26,7 @@ mod route;
 pub(super) mod route_action;
 mod route_match;
 mod secret;
+mod session;
 mod transport;
 pub(super) mod typed_struct;
 mod wire;

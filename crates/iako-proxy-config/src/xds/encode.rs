@@ -21,6 +21,7 @@ mod network_filter;
 mod rbac;
 mod route;
 mod route_action;
+mod session;
 mod transport;
 mod wire;
 

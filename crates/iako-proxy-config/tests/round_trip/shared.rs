@@ -138,6 +138,7 @@ pub(crate) fn overrides() -> FilterOverrides {
             enabled: Percent::from_whole(50).unwrap(),
         })),
         rbac: Some(None),
+        session: None,
         disabled: BTreeSet::from(["envoy.filters.http.rbac".to_owned(), "other".to_owned()]),
     }
 }

@@ -10,7 +10,8 @@ use iako_http::{ResponseHead, Version};
 use iako_proxy_config::{Discovery, Endpoint, EndpointAddress};
 use iako_rt::clock;
 use iako_traffic::{
-    ActiveRequest, Balancer, BreakerGuard, EndpointState, Outcome, PickRequest, TryEnd,
+    ActiveRequest, Balancer, BreakerGuard, EndpointState, Outcome, PickRequest, TryEnd, Wants,
+    load_report,
 };
 
 use super::downstream::{Content, Downstream};
@@ -18,6 +19,8 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::forward::Plan;
 use super::pump::PumpError;
+use super::request::ResponseView;
+use super::steering::Steered;
 use super::wire::QUEUE_BYTES_MAX;
 use crate::upstream::pool::{AcquireError, Lease, Pools, Repeat, Want};
 use crate::upstream::{Upstream, UpstreamError};
@@ -113,12 +116,15 @@ impl Exchange<'_> {
     ) -> Result<Attempt, TryFailure> {
         let Some(target) = self.target(plan, excluded) else {
             plan.cluster.stats.cx_none_healthy.inc();
-            return Err(TryFailure::Final(Failure::NoHealthyUpstream));
+            return Err(TryFailure::Final(self.nobody()));
         };
         let Some(endpoint) = target.endpoint() else {
             return Err(TryFailure::Final(Failure::NoHealthyUpstream));
         };
         self.record.host = Some(endpoint.address.clone());
+        if plan.cluster.config.override_host.is_some() {
+            self.note_chosen(&plan.cluster.config, &endpoint.address);
+        }
         if plan.endpoint_host && !endpoint.hostname.is_empty() {
             self.set_host(endpoint.hostname.as_str().into(), plan.action);
         }
@@ -126,8 +132,18 @@ impl Exchange<'_> {
             plan.cluster.stats.rq_pending_overflow.inc();
         })?;
         let open = Open { _request: request, _active: target.state.begin() };
+        let began = self.now;
         let ended = self.send(plan, &target, endpoint, downstream).await;
         self.report(plan, &target, ended.as_ref().map(|(_, head)| head));
+        if let Ok((_, head)) = &ended
+            && plan.cluster.wants != Wants::Nothing
+        {
+            let balancer = &target.balancer;
+            balancer.answered(&target.state, self.now.saturating_duration_since(began), self.now);
+            if let Some(report) = load_report(&ResponseView { head, edits: &self.response_edits }) {
+                balancer.reported(&target.state, &report, self.now);
+            }
+        }
         let (lease, head) = ended?;
         Ok(Attempt { lease, head, open })
     }
@@ -145,11 +161,25 @@ impl Exchange<'_> {
             self.record.endpoint = None;
             return Some(Target { balancer, state, endpoint: TargetEndpoint::Original(endpoint) });
         }
-        let mut draw = || self.connection.draw();
-        let subset = plan.action.subset.as_slice();
-        let request = PickRequest { hash: plan.hash, subset, excluded, ..PickRequest::default() };
-        let pick = balancer.pick(&request, self.now, &mut draw)?;
-        let (place, state) = (pick.place, Arc::clone(&pick.endpoint.state));
+        let is_steered = self.steering.is_some() || plan.cluster.config.override_host.is_some();
+        let request = PickRequest {
+            hash: plan.hash,
+            subset: &plan.action.subset,
+            subset_fallbacks: &plan.action.subset_fallbacks,
+            excluded,
+            ..PickRequest::default()
+        };
+        let steered = if is_steered { self.steer(plan, &balancer) } else { Steered::Anywhere };
+        let (place, state) = match steered {
+            Steered::To(place, state) => (place, state),
+            Steered::Nowhere => return None,
+            Steered::Anywhere => {
+                let mut draw = || self.connection.draw();
+                let pick = balancer.pick(&request, self.now, &mut draw)?;
+                plan.cluster.note_pick(pick.notes);
+                (pick.place, Arc::clone(&pick.endpoint.state))
+            }
+        };
         self.record.endpoint = Some((Arc::clone(&balancer), place));
         Some(Target { balancer, state, endpoint: TargetEndpoint::Listed(place) })
     }

@@ -51,15 +51,18 @@ impl Reply {
     }
 }
 
+fn nobody(status: u16) -> Reply {
+    Reply::new(status, "no_healthy_upstream").with_body("no healthy upstream")
+}
+
 /// The response for a failure: Envoy's status, body and details for the same cause, so that clients,
 /// alerts and people find what they know. `None` when nobody is left to answer.
 pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
     Some(match failure {
         Failure::NoRoute => Reply::new(404, "route_not_found"),
         Failure::NoCluster { status } => Reply::new(*status, "cluster_not_found"),
-        Failure::NoHealthyUpstream => {
-            Reply::new(503, "no_healthy_upstream").with_body("no healthy upstream")
-        }
+        Failure::NoHealthyUpstream => nobody(503),
+        Failure::SessionGone { status } => nobody(*status),
         Failure::Overflow(_) => {
             let value = FieldValue::from_static("true");
             before_response(503, "overflow", None).with_field(Known::XEnvoyOverloaded, value)

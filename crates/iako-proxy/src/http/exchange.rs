@@ -25,6 +25,7 @@ use super::pump::{Download, Repeatable, Upload};
 use super::record::{self, Finished, Record};
 use super::request::Request;
 use super::service::HttpService;
+use super::steering::Steering;
 use super::timer::Timer;
 use crate::snapshot::ProxySnapshot;
 
@@ -46,6 +47,8 @@ pub(crate) struct Exchange<'e> {
     pub(super) response_edits: ResponseEdits,
     /// Fields that filters and routes add to whatever response comes.
     pub(super) annotations: Vec<(&'static str, String)>,
+    /// What leads it to an instance of its own.
+    pub(super) steering: Option<Box<Steering>>,
 }
 
 /// What a request's way is made of; all of it of one moment.
@@ -148,6 +151,7 @@ pub(crate) fn begin<'e>(
         response: None,
         response_edits: ResponseEdits::default(),
         annotations: Vec::new(),
+        steering: None,
     };
     Begun { exchange, early }
 }
@@ -260,6 +264,7 @@ impl Exchange<'_> {
             }
             FilterKind::Cors => return Ok(self.ask_cors(overrides)),
             FilterKind::GrpcWeb => self.request.begin_web_call(),
+            FilterKind::StatefulSession(session) => self.begin_session(session, overrides),
             // Taken where it can be waited, or do nothing here.
             FilterKind::Jwt(_)
             | FilterKind::Fault(_)

@@ -25,6 +25,12 @@ pub(crate) enum Failure {
     /// No endpoint of the cluster is healthy, or there is none.
     #[error("no endpoint of the cluster takes requests")]
     NoHealthyUpstream,
+    /// The instance of a session does not serve, and no other one will do.
+    #[error("the endpoint of the session takes no requests")]
+    SessionGone {
+        /// The status that the filter names for this.
+        status: u16,
+    },
     /// A circuit breaker is full.
     #[error("a circuit breaker of the cluster is full")]
     Overflow(#[from] Overflow),
@@ -107,6 +113,7 @@ impl Failure {
             | Self::ResponseTimeout
             | Self::PerTryTimeout
             | Self::NoHealthyUpstream
+            | Self::SessionGone { .. }
             | Self::BrokenOff(_) => Side::Upstream,
             Self::NoRoute
             | Self::NoCluster { .. }
@@ -124,7 +131,7 @@ impl Failure {
         Some(match self {
             Self::NoRoute => ResponseFlag::NoRouteFound,
             Self::NoCluster { .. } => ResponseFlag::NoClusterFound,
-            Self::NoHealthyUpstream => ResponseFlag::NoHealthyUpstream,
+            Self::NoHealthyUpstream | Self::SessionGone { .. } => ResponseFlag::NoHealthyUpstream,
             Self::Overflow(_) => ResponseFlag::UpstreamOverflow,
             Self::Connect(_) => ResponseFlag::UpstreamConnectionFailure,
             Self::Upstream(error) | Self::BrokenOff(error) => upstream_flag(error),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use iako_http::{FieldValue, HeaderEdits, Known};
 use iako_proxy_config::{
     ClusterMetadata, Fault, HttpConnectionManager, HttpFilterKind, PeerDiscovery, PeerMetadata,
-    Rbac,
+    Rbac, StatefulSession,
 };
 use iako_telemetry::WorkloadLabels;
 use iako_telemetry::peer::{PeerCache, header_value};
@@ -42,6 +42,7 @@ pub(crate) enum FilterKind {
     Fault(FaultStep),
     Cors,
     GrpcWeb,
+    StatefulSession(Box<StatefulSession>),
     Alpn,
     Stats,
     Router {
@@ -119,6 +120,7 @@ impl FilterKind {
                 })
             }
             HttpFilterKind::GrpcWeb => Self::GrpcWeb,
+            HttpFilterKind::StatefulSession(session) => Self::StatefulSession(session.clone()),
             HttpFilterKind::Alpn => Self::Alpn,
             HttpFilterKind::Stats(_) => Self::Stats,
             HttpFilterKind::GrpcStats | HttpFilterKind::Unsupported(_) => Self::Other,

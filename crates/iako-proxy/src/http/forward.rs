@@ -91,6 +91,7 @@ impl Exchange<'_> {
         let attempt = self.tries(route, &plan, retry.as_mut(), downstream).await?;
         let Attempt { mut lease, head, open } = attempt;
         self.respond(route, head, &mut lease, downstream).await?;
+        self.take_late_report(&plan);
         drop(open);
         if self.upload.is_told_whole() {
             lease.release();

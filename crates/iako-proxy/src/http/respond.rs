@@ -181,6 +181,9 @@ impl Exchange<'_> {
         for cookie in cookies {
             self.response_edits.fields.append(Known::SetCookie, FieldValue::sanitized(cookie));
         }
+        if self.steering.is_some() {
+            self.mark_session(head);
+        }
         finish_response(service, &self.request, head, &mut self.response_edits);
     }
 

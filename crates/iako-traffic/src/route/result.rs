@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use iako_proxy_config::{
     Action, ClusterTarget, CorsPolicy, Fault, FilterOverrides, HeaderMutations, HostRewrite,
     Mirror, PathRewrite, Rbac, Redirect, RetryPolicy, Route, RouteAction, RouteConfiguration,
-    UpgradeConfig, VirtualHost, WeightedCluster,
+    StatefulSession, UpgradeConfig, VirtualHost, WeightedCluster,
 };
 use smallvec::SmallVec;
 
@@ -193,6 +193,12 @@ impl<'t> EffectiveOverrides<'t> {
     #[must_use]
     pub fn rbac(&self) -> Option<Option<&'t Rbac>> {
         self.0.iter().find_map(|level| level.rbac.as_ref()).map(Option::as_deref)
+    }
+
+    /// Sessions in place of the filter's; `Some(None)` switches them off.
+    #[must_use]
+    pub fn session(&self) -> Option<Option<&'t StatefulSession>> {
+        self.0.iter().find_map(|level| level.session.as_ref()).map(Option::as_deref)
     }
 
     /// Whether the filter of this name is switched off.

@@ -11,7 +11,7 @@ use prost::Name as _;
 use prost_types::{Any, Struct, Value, value::Kind};
 
 use super::typed_struct::{self, Extension};
-use super::{fault, jwt, rbac, wire};
+use super::{fault, jwt, rbac, session, wire};
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
 use crate::{
@@ -106,6 +106,9 @@ fn kind(extension: &Extension, at: &At<'_>) -> Result<Option<HttpFilterKind>, Fa
         HttpFilterKind::GrpcWeb
     } else if name == filters::grpc_stats::v3::FilterConfig::full_name() {
         HttpFilterKind::GrpcStats
+    } else if name == filters::stateful_session::v3::StatefulSession::full_name() {
+        let config = wire::unpack(any, at)?;
+        HttpFilterKind::StatefulSession(Box::new(session::session(&config, at)?))
     } else {
         return Ok(None);
     }))
@@ -248,7 +251,7 @@ fn one_override(
     let problem = format!("settings of type `{name}` are not supported");
     Err(at.invalid(
         problem,
-        "remove them; routes can set fault, cors and rbac, and switch filters off",
+        "remove them; routes can set fault, cors, rbac and stateful_session, and switch filters off",
     ))
 }
 
@@ -276,6 +279,8 @@ fn known_override(
         let route: filters::rbac::v3::RbacPerRoute = wire::unpack(any, at)?;
         let at = at.field("rbac");
         value.rbac = Some(route.rbac.map(|rbac| rbac::http(&rbac, &at).map(Box::new)).transpose()?);
+    } else if name == filters::stateful_session::v3::StatefulSessionPerRoute::full_name() {
+        value.session = session::for_route(&wire::unpack(any, at)?, at)?;
     } else if name == filters::jwt_authn::v3::PerRouteConfig::full_name() {
         use filters::jwt_authn::v3::per_route_config::RequirementSpecifier as Kind;
         let route: filters::jwt_authn::v3::PerRouteConfig = wire::unpack(any, at)?;

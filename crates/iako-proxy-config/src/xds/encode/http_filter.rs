@@ -11,7 +11,7 @@ use iako_xds_api::istio::envoy::config::filter::http::alpn::v2alpha1 as alpn;
 use iako_xds_api::stats::{MetricConfig, PluginConfig};
 use prost_types::{Any, ListValue, Struct, Value, value::Kind};
 
-use super::{jwt, matcher, network_filter, rbac, wire};
+use super::{jwt, matcher, network_filter, rbac, session, wire};
 use crate::xds::decode::{ALPN_NAMES, PEER_METADATA};
 use crate::{
     AbortStatus, CorsPolicy, Fault, FilterOverrides, HttpFilter, HttpFilterKind, PeerDiscovery,
@@ -22,6 +22,7 @@ use crate::{
 const FAULT: &str = "envoy.filters.http.fault";
 const CORS: &str = "envoy.filters.http.cors";
 const RBAC: &str = "envoy.filters.http.rbac";
+const SESSION: &str = "envoy.filters.http.stateful_session";
 
 pub(super) fn filter(value: &HttpFilter) -> hcm::HttpFilter {
     let (any, is_optional) = kind(&value.kind);
@@ -50,6 +51,7 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
         HttpFilterKind::Stats(value) => stats(value),
         HttpFilterKind::GrpcWeb => wire::any(&filters::grpc_web::v3::GrpcWeb {}),
         HttpFilterKind::GrpcStats => wire::any(&filters::grpc_stats::v3::FilterConfig::default()),
+        HttpFilterKind::StatefulSession(value) => wire::any(&session::session(value)),
         HttpFilterKind::Unsupported(filter) => {
             let type_url = format!("type.googleapis.com/{}", filter.type_name);
             return (Any { type_url, value: Vec::new() }, true);
@@ -170,6 +172,10 @@ pub(super) fn overrides(value: &FilterOverrides) -> BTreeMap<String, Any> {
     if let Some(value) = &value.rbac {
         let rbac = value.as_ref().map(|value| rbac::http(value));
         configs.insert(RBAC.to_owned(), wire::any(&filters::rbac::v3::RbacPerRoute { rbac }));
+    }
+    if let Some(value) = &value.session {
+        let own = session::for_route(value.as_deref());
+        configs.insert(SESSION.to_owned(), wire::any(&own));
     }
     for name in &value.disabled {
         // Settings and the switch of one filter share its entry.

@@ -4,6 +4,54 @@ use crate::xds::support::MessageSupport;
 
 pub(super) const MESSAGES: &[MessageSupport] = &[
     MessageSupport {
+        name: "envoy.extensions.filters.http.stateful_session.v3.StatefulSession",
+        honoured: &["session_state", "strict", "status_on_strict_destination_not_found"],
+        warned: &[("statistics only", &["stat_prefix"])],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute",
+        honoured: &["disabled", "stateful_session"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState",
+        honoured: &["cookie"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState",
+        honoured: &["name"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.http.stateful_session.envelope.v3.EnvelopeSessionState",
+        honoured: &["header"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.http.stateful_session.envelope.v3.EnvelopeSessionState.Header",
+        honoured: &["name"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.type.http.v3.Cookie",
+        honoured: &["name", "ttl", "path", "attributes"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.type.http.v3.CookieAttribute",
+        honoured: &["name", "value"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
         name: "envoy.extensions.filters.http.router.v3.Router",
         honoured: &["suppress_envoy_headers"],
         warned: &[
