@@ -150,6 +150,24 @@ pub fn write_response_head(
     write_fields(&head.fields, &edits.fields, wire, &mut room);
 }
 
+/// Writes the names of a head that was just written, from `start` on, with a capital at the start of
+/// each word: `Content-Type`.
+pub fn capitalize_names(start: usize, out: &mut BytesMut) {
+    let Some(head) = out.get_mut(start..) else { return };
+    let mut lines = head.split_mut(|byte| *byte == b'\n');
+    // The line of the request or status has no name.
+    lines.next();
+    for line in lines {
+        let mut begins = true;
+        for byte in line.iter_mut().take_while(|byte| **byte != b':') {
+            if begins {
+                byte.make_ascii_uppercase();
+            }
+            begins = !byte.is_ascii_alphanumeric();
+        }
+    }
+}
+
 /// Appends an interim response without fields, such as `100 Continue`.
 pub fn write_interim(status: u16, out: &mut BytesMut) {
     let mut room = Room::new(out, 64);

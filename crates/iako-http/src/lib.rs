@@ -52,8 +52,8 @@ pub use date::http_date;
 pub use decode::{RequestDecoder, ResponseDecoder};
 pub use edits::{HeaderEdits, RequestEdits, ResponseEdits, edited_fields};
 pub use encode::{
-    BodyEncoder, ConnectionField, Framing, LengthMismatch, Wire, write_interim, write_request_head,
-    write_response_head,
+    BodyEncoder, ConnectionField, Framing, LengthMismatch, Wire, capitalize_names, write_interim,
+    write_request_head, write_response_head,
 };
 pub use error::ParseError;
 pub use field::{

@@ -15,7 +15,7 @@ pub use lb::{
 };
 pub use load_report::LoadReport;
 
-use crate::{EndpointSet, Http2Options, RuleOrigin, UpstreamTransport};
+use crate::{EndpointSet, HeaderCase, Http2Options, RuleOrigin, UpstreamTransport};
 
 /// An upstream. Source: `envoy.config.cluster.v3.Cluster`.
 #[derive(Debug, Clone, PartialEq)]
@@ -217,8 +217,8 @@ pub struct ClusterHttp {
     pub requests_per_connection_max: Option<NonZeroU32>,
     /// Settings of HTTP/2.
     pub http2: Http2Options,
-    /// Whether the case of header names is kept on HTTP/1.
-    pub preserve_case: bool,
+    /// In which letters header names are written on HTTP/1.
+    pub name_case: HeaderCase,
     /// Whether trailers pass on HTTP/1. Source: `enable_trailers`. Envoy default: false.
     pub http1_trailers: bool,
 }
@@ -232,7 +232,7 @@ impl Default for ClusterHttp {
             connection_duration_jitter: None,
             requests_per_connection_max: None,
             http2: Http2Options::default(),
-            preserve_case: false,
+            name_case: HeaderCase::Lower,
             http1_trailers: false,
         }
     }

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::StringMatch;
+
 /// Why a text is no header name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderNameError {
@@ -103,4 +105,15 @@ pub enum AppendAction {
     OverwriteOrAdd,
     /// The old values give way; a missing header stays missing.
     OverwriteIfExists,
+}
+
+/// One change to headers. Source: `envoy.config.common.mutation_rules.v3.HeaderMutation`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderEdit {
+    /// A header is added or set.
+    Add(HeaderValueOption),
+    /// A header goes.
+    Remove(HeaderName),
+    /// All headers whose name meets a condition go.
+    RemoveMatching(StringMatch),
 }

@@ -1,10 +1,15 @@
 //! How HTTP is taken from clients.
 
+pub(crate) mod client;
+pub(crate) mod local_reply;
+
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use iako_types::{CidrRange, Percent};
 
-use crate::{AccessLog, HttpFilter, RouteConfiguration};
+use crate::{AccessLog, HeaderEdit, HttpFilter, MatchTree, RouteConfiguration, ScopedRoutes};
+use client::{ForwardClientCertRule, IpDetection, SchemeChange};
+use local_reply::LocalReply;
 
 /// Settings of one HTTP listener.
 ///
@@ -38,6 +43,18 @@ pub struct HttpConnectionManager {
     pub forward_client_cert: ForwardClientCert,
     /// Which facts of the client's certificate are written into it.
     pub client_cert_details: ClientCertDetails,
+    /// What becomes of it for some requests, in place of the two fields above.
+    pub client_cert_rules: Option<Box<MatchTree<ForwardClientCertRule>>>,
+    /// Ways to find out who the client is, in place of the fields about `x-forwarded-for`.
+    pub ip_detection: Vec<IpDetection>,
+    /// What is done to the headers of a request before anything else looks at them.
+    /// Source: `early_header_mutation_extensions`.
+    pub early_headers: Vec<HeaderEdit>,
+    /// Whether requests without `user-agent` get the name of this proxy's service cluster as one.
+    /// Envoy default: false.
+    pub add_user_agent: bool,
+    /// What the scheme of requests becomes.
+    pub scheme: SchemeChange,
     /// Whether dot segments and percent-encoded unreserved characters are resolved. Envoy default:
     /// false; Istio: true.
     pub normalize_path: bool,
@@ -47,6 +64,8 @@ pub struct HttpConnectionManager {
     pub escaped_slashes: EscapedSlashes,
     /// What happens to the port in the host.
     pub strip_port: StripPort,
+    /// Whether a dot at the end of the host goes. Envoy default: false.
+    pub strip_trailing_dot: bool,
     /// Whether requests without `x-request-id` get one. Envoy default: true.
     pub generate_request_id: bool,
     /// Whether an outside client's `x-request-id` is kept. Envoy default: false.
@@ -92,6 +111,8 @@ pub struct HttpConnectionManager {
     pub append_x_forwarded_port: bool,
     /// Logs of requests.
     pub access_log: Vec<AccessLog>,
+    /// Changes to answers of the proxy itself.
+    pub local_reply: LocalReply,
     /// Whether and which requests are traced; trace headers pass untouched when absent.
     pub tracing: Option<Tracing>,
 }
@@ -114,10 +135,16 @@ impl HttpConnectionManager {
             via: String::new(),
             forward_client_cert: ForwardClientCert::Sanitize,
             client_cert_details: ClientCertDetails::default(),
+            client_cert_rules: None,
+            ip_detection: Vec::new(),
+            early_headers: Vec::new(),
+            add_user_agent: false,
+            scheme: SchemeChange::Keep,
             normalize_path: false,
             merge_slashes: false,
             escaped_slashes: EscapedSlashes::Keep,
             strip_port: StripPort::Keep,
+            strip_trailing_dot: false,
             generate_request_id: true,
             preserve_external_request_id: false,
             request_id_in_response: false,
@@ -140,6 +167,7 @@ impl HttpConnectionManager {
             proxy_100_continue: false,
             append_x_forwarded_port: false,
             access_log: Vec::new(),
+            local_reply: LocalReply::default(),
             tracing: None,
         }
     }
@@ -164,6 +192,8 @@ pub enum RouteSource {
     Rds(String),
     /// Written in the listener.
     Inline(Arc<RouteConfiguration>),
+    /// One of several tables, by a key made of the request.
+    Scoped(Arc<ScopedRoutes>),
 }
 
 /// When the `server` header is written.
@@ -259,10 +289,23 @@ pub struct Http1Options {
     pub accept_http_10: bool,
     /// Host for an HTTP/1.0 request without one; refused when empty.
     pub default_host_for_http_10: String,
-    /// Whether the case of header names is kept. Envoy default: false, lower-cased.
-    pub preserve_case: bool,
+    /// In which letters header names are written.
+    pub name_case: HeaderCase,
     /// Whether trailers pass. Source: `enable_trailers`. Envoy default: false, they are dropped.
     pub trailers: bool,
+}
+
+/// In which letters header names are written.
+/// Source: `envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HeaderCase {
+    /// Small ones. Envoy default.
+    #[default]
+    Lower,
+    /// Those in which they came. Source: `PreserveCaseFormatterConfig`.
+    Preserve,
+    /// Capitals at the start of each word: `Content-Type`. Source: `proper_case_words`.
+    ProperWords,
 }
 
 /// Settings of HTTP/2. Source: `envoy.config.core.v3.Http2ProtocolOptions`.

@@ -57,11 +57,15 @@ pub use filter::{
     },
     stateful_session::{SessionCookie, SessionState, StatefulSession},
 };
-pub use header::{AppendAction, HeaderMutations, HeaderName, HeaderNameError, HeaderValueOption};
+pub use header::{
+    AppendAction, HeaderEdit, HeaderMutations, HeaderName, HeaderNameError, HeaderValueOption,
+};
 pub use http::{
-    ClientCertDetails, CodecType, EscapedSlashes, ForwardClientCert, Http1Options, Http2Floods,
-    Http2Options, HttpConnectionManager, RouteSource, ServerHeader, StripPort, Tracing,
-    UnderscoreHeaders, UpgradeConfig,
+    ClientCertDetails, CodecType, EscapedSlashes, ForwardClientCert, HeaderCase, Http1Options,
+    Http2Floods, Http2Options, HttpConnectionManager, RouteSource, ServerHeader, StripPort,
+    Tracing, UnderscoreHeaders, UpgradeConfig,
+    client::{ForwardClientCertRule, IpDetection, SchemeChange},
+    local_reply::{LocalReply, ReplyMapper},
 };
 pub use listener::{
     Direction, FilterChain, FilterChainMatch, Listener, ListenerFilters, SourceType, TcpProxy,
@@ -69,16 +73,26 @@ pub use listener::{
 };
 pub use matcher::{
     HeaderCheck, HeaderMatch, Pattern, PatternError, QueryCheck, QueryMatch, StringMatch,
-    UriTemplate, UriTemplateError,
+    template::{UriRewrite, UriTemplate, UriTemplateError},
+    tree::{MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchThen, MatchTree},
 };
 pub use node::{AdminAddress, AdsConfig, Bootstrap, Node};
 pub use origin::RuleOrigin;
 pub use retry::{BackOff, RetryConditions, RetryOn, RetryPolicy};
 pub use route::{
-    Action, ClusterTarget, DirectResponse, Domain, DomainError, HashPolicy, HashSource,
-    HostRewrite, MaxStreamDuration, Mirror, PathMatch, PathRewrite, Redirect, RedirectPath,
-    RedirectScheme, Route, RouteAction, RouteConfiguration, RouteMatch, RoutePriority,
-    TlsRequirement, VirtualHost, WeightedCluster,
+    Action, ClusterTarget, HashPolicy, HashSource, MaxStreamDuration, Mirror, Route, RouteAction,
+    RouteConfiguration, RouteList, RoutePriority, TlsRequirement, VirtualHost, WeightedCluster,
+    answer::{BodyFormat, DirectResponse, Redirect, RedirectPath, RedirectScheme},
+    domain::{Domain, DomainError},
+    matching::{
+        CookieMatch, FilterStateCheck, FilterStateMatch, PathMatch, RouteMatch, TlsContextMatch,
+    },
+    rate_limit::{
+        MetadataPlace, RateLimit, RateLimitAction, RateLimitEntry, RateLimitHits,
+        RateLimitMetadataSource, RateLimitOverride, RateLimitUnit,
+    },
+    rewrite::{HostRewrite, PathRewrite},
+    scoped::{Scope, ScopeElement, ScopeFragment, ScopeSource, ScopeTable, ScopedRoutes},
 };
 pub use secret::{Pem, PrivateKey, Secret, SecretKind};
 pub use tls::{

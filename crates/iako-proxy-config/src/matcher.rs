@@ -1,5 +1,8 @@
 //! Conditions on text, headers and query parameters.
 
+pub(crate) mod template;
+pub(crate) mod tree;
+
 use regex::Regex;
 
 use crate::HeaderName;
@@ -46,6 +49,17 @@ impl Pattern {
         &self.source
     }
 
+    /// The groups of a match of the whole of `text`.
+    fn captures<'t>(&self, text: &'t str) -> Option<regex::Captures<'t>> {
+        self.whole.captures(text)
+    }
+
+    /// Text with which everything that matches starts; may be empty though more could be said.
+    #[must_use]
+    pub fn literal_start(&self) -> String {
+        literal_start(&self.source)
+    }
+
     /// Whether the expression matches the whole of `text`.
     #[must_use]
     pub fn is_match(&self, text: &str) -> bool {
@@ -61,6 +75,31 @@ impl Pattern {
             .replace_all(text, |captures: &regex::Captures<'_>| expand(substitution, captures))
             .into_owned()
     }
+}
+
+/// Reads an expression up to its first sign with a meaning. One with alternatives says nothing.
+fn literal_start(source: &str) -> String {
+    let mut start = String::new();
+    if source.contains('|') {
+        return start;
+    }
+    let mut chars = source.strip_prefix('^').unwrap_or(source).chars();
+    while let Some(c) = chars.next() {
+        match c {
+            // What is repeated may be missing.
+            '*' | '?' | '{' => {
+                start.pop();
+                break;
+            }
+            '\\' => match chars.next() {
+                Some(escaped) if escaped.is_ascii_punctuation() => start.push(escaped),
+                _ => break,
+            },
+            '+' | '.' | '[' | ']' | '(' | ')' | '^' | '$' | '}' => break,
+            other => start.push(other),
+        }
+    }
+    start
 }
 
 fn expand(substitution: &str, captures: &regex::Captures<'_>) -> String {
@@ -215,67 +254,10 @@ pub struct QueryMatch {
 /// What is asked of a query parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QueryCheck {
-    /// That it is there.
-    Present,
+    /// That it is there (`true`) or not (`false`).
+    Present(bool),
     /// That its first value meets a condition.
     Text(StringMatch),
-}
-
-/// Why a text is no path template.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct UriTemplateError(&'static str);
-
-/// A path with `{*}` for one segment and `{**}` for any number of segments.
-///
-/// Source: `envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig`, Istio
-/// `AuthorizationPolicy` paths.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UriTemplate {
-    source: String,
-    pattern: Pattern,
-}
-
-impl UriTemplate {
-    /// Parses a template.
-    ///
-    /// # Errors
-    /// When a brace expression is neither `{*}` nor `{**}`, `{**}` is not last, or text stands
-    /// beside a brace expression inside a segment.
-    pub fn parse(source: &str) -> Result<Self, UriTemplateError> {
-        let Some(rest) = source.strip_prefix('/') else {
-            return Err(UriTemplateError("a path template starts with a slash"));
-        };
-        let mut expression = String::new();
-        let mut segments = rest.split('/').peekable();
-        while let Some(segment) = segments.next() {
-            expression.push('/');
-            match segment {
-                "{*}" => expression.push_str("[^/]+"),
-                "{**}" if segments.peek().is_none() => expression.push_str(".*"),
-                "{**}" => return Err(UriTemplateError("{**} is allowed only as the last segment")),
-                text if text.contains(['{', '}']) => {
-                    return Err(UriTemplateError("a segment is text, {*} or {**}, not a mixture"));
-                }
-                text => expression.push_str(&regex::escape(text)),
-            }
-        }
-        let pattern = Pattern::parse(&expression)
-            .map_err(|_too_large| UriTemplateError("the path template is too long"))?;
-        Ok(Self { source: source.to_owned(), pattern })
-    }
-
-    /// The template as it was written.
-    #[must_use]
-    pub fn source(&self) -> &str {
-        &self.source
-    }
-
-    /// Whether `path`, without its query, fits the template.
-    #[must_use]
-    pub fn matches(&self, path: &str) -> bool {
-        self.pattern.is_match(path)
-    }
 }
 
 #[cfg(test)]
@@ -291,23 +273,24 @@ mod tests {
     }
 
     #[test]
+    fn the_literal_start_holds_for_every_match() {
+        let start = |source: &str| Pattern::parse(source).unwrap().literal_start();
+        assert_eq!(start("/a/b[0-9]+"), "/a/b");
+        assert_eq!(start("^/a/bc*"), "/a/b");
+        assert_eq!(start("/a/bc+"), "/a/bc");
+        assert_eq!(start("/a\\.b/.*"), "/a.b/");
+        assert_eq!(start("/a\\d"), "/a");
+        assert_eq!(start("/a|/b"), "");
+        assert_eq!(start("(?i)/a"), "");
+    }
+
+    #[test]
     fn a_substitution_names_groups() {
         let pattern = Pattern::parse("^/service/([^/]+)(/.*)$").unwrap();
         assert_eq!(
             pattern.replace_all("/service/foo/v1/api", r"\2/instance/\1"),
             "/v1/api/instance/foo"
         );
-    }
-
-    #[test]
-    fn a_template_counts_segments() {
-        let one = UriTemplate::parse("/foo/{*}/bar").unwrap();
-        assert!(one.matches("/foo/x/bar"));
-        assert!(!one.matches("/foo/x/y/bar"));
-        let rest = UriTemplate::parse("/foo/{**}").unwrap();
-        assert!(rest.matches("/foo/") && rest.matches("/foo/x/y"));
-        assert!(UriTemplate::parse("/a/{**}/b").is_err());
-        assert!(UriTemplate::parse("/a/x{*}").is_err());
     }
 
     #[test]

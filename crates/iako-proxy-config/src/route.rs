@@ -1,21 +1,34 @@
 //! Which request goes where.
 
-use std::{str::FromStr, time::Duration};
+pub(crate) mod answer;
+pub(crate) mod domain;
+pub(crate) mod matching;
+pub(crate) mod rate_limit;
+pub(crate) mod rewrite;
+pub(crate) mod scoped;
+
+use std::{sync::Arc, time::Duration};
 
 use iako_types::{Percent, Weight};
 
 use crate::{
-    FilterOverrides, HeaderMatch, HeaderMutations, HeaderName, MetadataMatch, Pattern, QueryMatch,
-    RetryPolicy, RuleOrigin, UpgradeConfig, UriTemplate,
+    CorsPolicy, FilterOverrides, HeaderMutations, HeaderName, MatchTree, RetryPolicy, RuleOrigin,
+    UpgradeConfig,
 };
+use answer::{DirectResponse, Redirect};
+use domain::Domain;
+use matching::RouteMatch;
+use rate_limit::RateLimit;
+use rewrite::{HostRewrite, PathRewrite};
 
 /// A table of routes. Source: `envoy.config.route.v3.RouteConfiguration`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouteConfiguration {
     /// The RDS name.
     pub name: String,
-    /// Routes by host. No domain stands in two of them.
-    pub virtual_hosts: Vec<VirtualHost>,
+    /// Routes by host. No domain stands in two of them. Versions of a table share what did not
+    /// change.
+    pub virtual_hosts: Vec<Arc<VirtualHost>>,
     /// Header edits for every route; applied last, unless `most_specific_last`.
     pub headers: HeaderMutations,
     /// Whether the edits of wider levels are applied before those of narrower ones.
@@ -23,18 +36,35 @@ pub struct RouteConfiguration {
     pub most_specific_last: bool,
     /// Whether a port in the host is left out of the search. Envoy default: false.
     pub ignore_port_in_host: bool,
+    /// The header that names the host to search for, in place of the request's own; none matches
+    /// when a request lacks it. Source: `vhost_header`.
+    pub host_header: Option<HeaderName>,
+    /// Whether paths are matched up to their first semicolon.
+    /// Source: `ignore_path_parameters_in_path_matching`. Envoy default: false.
+    pub ignore_path_parameters: bool,
+    /// Headers that only internal clients may send; removed from everybody else's requests.
+    pub internal_only_headers: Vec<HeaderName>,
+    /// Settings of filters for every route; the widest level.
+    pub overrides: FilterOverrides,
 }
 
 impl RouteConfiguration {
     /// A table with Envoy's defaults.
     #[must_use]
-    pub fn new(name: impl Into<String>, virtual_hosts: Vec<VirtualHost>) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        virtual_hosts: impl IntoIterator<Item = VirtualHost>,
+    ) -> Self {
         Self {
             name: name.into(),
-            virtual_hosts,
+            virtual_hosts: virtual_hosts.into_iter().map(Arc::new).collect(),
             headers: HeaderMutations::default(),
             most_specific_last: false,
             ignore_port_in_host: false,
+            host_header: None,
+            ignore_path_parameters: false,
+            internal_only_headers: Vec::new(),
+            overrides: FilterOverrides::default(),
         }
     }
 }
@@ -46,8 +76,11 @@ pub struct VirtualHost {
     pub name: String,
     /// Which hosts.
     pub domains: Vec<Domain>,
-    /// In order; the first that matches counts.
-    pub routes: Vec<Route>,
+    /// In order; the first that matches counts. Versions of a virtual host share what did not
+    /// change.
+    pub routes: Vec<Arc<Route>>,
+    /// Chooses the routes that are tried, in place of `routes`, which are then empty.
+    pub matcher: Option<Box<MatchTree<RouteList>>>,
     /// Whether plain requests are sent to HTTPS.
     pub require_tls: TlsRequirement,
     /// Header edits for every route.
@@ -56,11 +89,20 @@ pub struct VirtualHost {
     pub retry: Option<RetryPolicy>,
     /// Whether upstreams are told how often a request was tried. Envoy default: false.
     pub include_attempt_count: bool,
+    /// Whether clients are told how often their request was tried. Envoy default: false.
+    pub attempt_count_in_response: bool,
+    /// What the request counts as, for limits of rates.
+    pub rate_limits: Vec<RateLimit>,
+    /// Cross-origin policy of the old form; counts where no level has settings of the filter.
+    pub cors: Option<Box<CorsPolicy>>,
     /// Settings of filters for every route.
     pub overrides: FilterOverrides,
     /// The object that claimed the hosts.
     pub origin: Option<RuleOrigin>,
 }
+
+/// Routes that are tried in order. Source: `envoy.config.route.v3.RouteList`.
+pub type RouteList = Vec<Arc<Route>>;
 
 /// Whether plain requests are sent to HTTPS.
 /// Source: `envoy.config.route.v3.VirtualHost.TlsRequirementType`.
@@ -73,63 +115,6 @@ pub enum TlsRequirement {
     ExternalOnly,
     /// All, with 301.
     All,
-}
-
-/// Why a text is no domain of a virtual host.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected a host, *, *.suffix or prefix.*; {0:?} is none of these")]
-pub struct DomainError(String);
-
-/// Hosts of a virtual host, lower-cased. Longest exact, then longest suffix, then longest prefix,
-/// then any. Source: `envoy.config.route.v3.VirtualHost.domains`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Domain {
-    /// `*`.
-    Any,
-    /// One host, with its port if it names one.
-    Exact(String),
-    /// `*.example.com` or `*-bar.example.com`: hosts that end so. Kept without the star.
-    Suffix(String),
-    /// `foo.*`: hosts that start so. Kept without the star.
-    Prefix(String),
-}
-
-impl FromStr for Domain {
-    type Err = DomainError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || DomainError(text.to_owned());
-        let lower = text.to_ascii_lowercase();
-        if lower.is_empty() || lower.contains(|c: char| c.is_ascii_whitespace()) {
-            return Err(wrong());
-        }
-        if lower == "*" {
-            return Ok(Self::Any);
-        }
-        let (suffix, prefix) = (lower.strip_prefix('*'), lower.strip_suffix('*'));
-        let domain = match (suffix, prefix) {
-            (Some(suffix), _) => Self::Suffix(suffix.to_owned()),
-            (None, Some(prefix)) => Self::Prefix(prefix.to_owned()),
-            (None, None) => Self::Exact(lower.clone()),
-        };
-        match &domain {
-            Self::Suffix(text) | Self::Prefix(text) | Self::Exact(text) if text.contains('*') => {
-                Err(wrong())
-            }
-            Self::Any | Self::Suffix(_) | Self::Prefix(_) | Self::Exact(_) => Ok(domain),
-        }
-    }
-}
-
-impl std::fmt::Display for Domain {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Any => f.write_str("*"),
-            Self::Exact(host) => f.write_str(host),
-            Self::Suffix(suffix) => write!(f, "*{suffix}"),
-            Self::Prefix(prefix) => write!(f, "{prefix}*"),
-        }
-    }
 }
 
 /// One rule. Source: `envoy.config.route.v3.Route`.
@@ -165,65 +150,6 @@ impl Route {
             origin: None,
         }
     }
-}
-
-/// Which requests a route takes; all conditions must hold.
-/// Source: `envoy.config.route.v3.RouteMatch`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RouteMatch {
-    /// On the path, without the query.
-    pub path: PathMatch,
-    /// Whether the case of the path counts (not for expressions). Envoy default: true.
-    pub case_sensitive: bool,
-    /// On headers.
-    pub headers: Vec<HeaderMatch>,
-    /// On query parameters.
-    pub query: Vec<QueryMatch>,
-    /// On facts that filters left (JWT claims).
-    pub metadata: Vec<MetadataMatch>,
-    /// Only gRPC requests. Envoy default: false.
-    pub grpc_only: bool,
-    /// A random share of the requests; all when absent.
-    pub share: Option<Percent>,
-}
-
-impl RouteMatch {
-    /// Every request whose path is met by `path`.
-    #[must_use]
-    pub const fn path(path: PathMatch) -> Self {
-        Self {
-            path,
-            case_sensitive: true,
-            headers: Vec::new(),
-            query: Vec::new(),
-            metadata: Vec::new(),
-            grpc_only: false,
-            share: None,
-        }
-    }
-
-    /// Every request.
-    #[must_use]
-    pub fn any() -> Self {
-        Self::path(PathMatch::Prefix("/".to_owned()))
-    }
-}
-
-/// A condition on a path. Source: `envoy.config.route.v3.RouteMatch.path_specifier`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathMatch {
-    /// How it starts, byte by byte: `/foo` takes `/foobar`.
-    Prefix(String),
-    /// How it starts, segment by segment: `/foo` takes `/foo` and `/foo/x`, not `/foobar`.
-    SegmentPrefix(String),
-    /// The whole path.
-    Exact(String),
-    /// An expression for the whole path.
-    Regex(Pattern),
-    /// A template of segments.
-    Template(UriTemplate),
-    /// CONNECT requests, whatever their target.
-    Connect,
 }
 
 /// What is done with a request.
@@ -272,6 +198,13 @@ pub struct RouteAction {
     /// Subsets of which the first that serves is used in place of `subset`, where the cluster
     /// allows that. Source: `fallback_list` in that metadata.
     pub subset_fallbacks: Vec<Vec<(String, String)>>,
+    /// What the request counts as, for limits of rates.
+    pub rate_limits: Vec<RateLimit>,
+    /// Whether the virtual host's descriptors count beside the route's own. Envoy default: only
+    /// where the route has none.
+    pub include_host_rate_limits: Option<bool>,
+    /// Cross-origin policy of the old form; counts where no level has settings of the filter.
+    pub cors: Option<Box<CorsPolicy>>,
 }
 
 impl RouteAction {
@@ -294,6 +227,9 @@ impl RouteAction {
             priority: RoutePriority::Default,
             subset: Vec::new(),
             subset_fallbacks: Vec::new(),
+            rate_limits: Vec::new(),
+            include_host_rate_limits: None,
+            cors: None,
         }
     }
 }
@@ -332,33 +268,6 @@ pub struct WeightedCluster {
     pub host_rewrite: Option<String>,
     /// Settings of filters for this target only.
     pub overrides: FilterOverrides,
-}
-
-/// Change of a path; the query stays.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathRewrite {
-    /// What the match took (prefix or whole path) is replaced.
-    Prefix(String),
-    /// Every match inside the path is replaced; `\1` names a group.
-    Regex {
-        /// What is replaced.
-        pattern: Pattern,
-        /// By what.
-        substitution: String,
-    },
-    /// The whole path is replaced.
-    Full(String),
-}
-
-/// Change of a host. Source: `envoy.config.route.v3.RouteAction.host_rewrite_specifier`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostRewrite {
-    /// This host.
-    Literal(String),
-    /// The chosen instance's host name.
-    Auto,
-    /// What this header holds.
-    Header(HeaderName),
 }
 
 /// Longest life of a stream. Source: `envoy.config.route.v3.RouteAction.MaxStreamDuration`.
@@ -413,71 +322,4 @@ pub enum HashSource {
     SourceIp,
     /// A query parameter.
     QueryParameter(String),
-}
-
-/// Sends the client elsewhere. Source: `envoy.config.route.v3.RedirectAction`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Redirect {
-    /// Change of the scheme.
-    pub scheme: Option<RedirectScheme>,
-    /// Change of the host.
-    pub host: Option<String>,
-    /// Change of the port.
-    pub port: Option<u16>,
-    /// Change of the path.
-    pub path: Option<RedirectPath>,
-    /// 301, 302, 303, 307 or 308. Envoy default: 301.
-    pub status: u16,
-    /// Whether the query is dropped. Envoy default: false.
-    pub strip_query: bool,
-}
-
-/// Change of the scheme in a redirect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RedirectScheme {
-    /// To `https`; a port 80 is dropped.
-    Https,
-    /// To this scheme; the default port of the old one is dropped.
-    Scheme(String),
-}
-
-/// Change of the path in a redirect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RedirectPath {
-    /// The whole path, with a query if it has one.
-    Full(String),
-    /// What the match took.
-    Prefix(String),
-    /// Every match inside the path; `\1` names a group.
-    Regex {
-        /// What is replaced.
-        pattern: Pattern,
-        /// By what.
-        substitution: String,
-    },
-}
-
-/// Answers a request here. Source: `envoy.config.route.v3.DirectResponseAction`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DirectResponse {
-    /// 200 to 599.
-    pub status: u16,
-    /// At most 4 KiB by Envoy's default, 1 MiB by Istio's.
-    pub body: bytes::Bytes,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn domains_are_told_apart() {
-        let domain = |text: &str| text.parse::<Domain>();
-        assert_eq!(domain("*"), Ok(Domain::Any));
-        assert_eq!(domain("*.Example.com"), Ok(Domain::Suffix(".example.com".into())));
-        assert_eq!(domain("*-bar.com"), Ok(Domain::Suffix("-bar.com".into())));
-        assert_eq!(domain("foo.*"), Ok(Domain::Prefix("foo.".into())));
-        assert_eq!(domain("[::1]:80"), Ok(Domain::Exact("[::1]:80".into())));
-        assert!(domain("a.*.b").is_err() && domain("").is_err() && domain("*.a.*").is_err());
-    }
 }

@@ -7,12 +7,15 @@
 mod cluster;
 #[path = "round_trip/listener.rs"]
 mod listener;
+#[path = "round_trip/matching.rs"]
+mod matching;
 #[path = "round_trip/route.rs"]
 mod route;
 #[path = "round_trip/shared.rs"]
 mod shared;
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 use iako_proxy_config::xds::{decode, encode, to_json};
@@ -40,6 +43,50 @@ fn a_route_table_with_everything_comes_back() {
         decode::route_configuration(&encode::route_configuration(&value)).unwrap();
     assert_eq!(warnings, vec![]);
     assert_eq!(back, value);
+}
+
+#[test]
+fn what_cannot_stand_beside_the_rest_comes_back() {
+    let scoped = RouteSource::Scoped(Arc::new(matching::scoped_routes()));
+    let discovered = ScopedRoutes { scopes: ScopeSource::Discovered, ..matching::scoped_routes() };
+    let manager = HttpConnectionManager {
+        ip_detection: matching::ip_detection(),
+        use_remote_address: false,
+        xff_trusted_hops: 0,
+        scheme: SchemeChange::MatchUpstream,
+        ..listener::manager(scoped)
+    };
+    let managers = [
+        HttpConnectionManager {
+            routes: RouteSource::Scoped(Arc::new(discovered)),
+            ..manager.clone()
+        },
+        manager,
+    ];
+    for manager in managers {
+        let mut value = listener();
+        let chain = value.default_chain.iter_mut().chain(&mut value.chains).next();
+        chain.unwrap().terminal = Terminal::Http(Arc::new(manager));
+        let (back, warnings) = decode::listener(&encode::listener(&value)).unwrap();
+        assert_eq!((back, warnings), (value, vec![]));
+    }
+    let formats = RouteAction {
+        path_rewrite: Some(PathRewrite::Format("/%PROTOCOL%".into())),
+        host_rewrite: Some(HostRewrite::Format("%PROTOCOL%.test".into())),
+        ..RouteAction::to(ClusterTarget::Cluster("c".into()))
+    };
+    let route = Route::new(RouteMatch::any(), Action::Forward(Box::new(formats)));
+    let host = VirtualHost {
+        domains: vec![Domain::Any],
+        routes: vec![Arc::new(route)],
+        ..VirtualHost::default()
+    };
+    let table = RouteConfiguration::new("t", [host]);
+    let back = decode::route_configuration(&encode::route_configuration(&table)).unwrap();
+    assert_eq!(back, (table, vec![]));
+    for value in matching::scopes() {
+        assert_eq!(decode::scope(&encode::scope(&value)).unwrap(), (value, vec![]));
+    }
 }
 
 #[test]
@@ -267,7 +314,7 @@ proptest! {
             keep_host: false,
         }];
         let route = Route::new(RouteMatch::any(), Action::Forward(Box::new(action)));
-        let host = VirtualHost { domains: vec![Domain::Any], routes: vec![route], ..VirtualHost::default() };
+        let host = VirtualHost { domains: vec![Domain::Any], routes: vec![Arc::new(route)], ..VirtualHost::default() };
         let table = RouteConfiguration::new("t", vec![host]);
         let (back, _) = decode::route_configuration(&encode::route_configuration(&table)).unwrap();
         prop_assert_eq!(back, table);

@@ -66,16 +66,7 @@ impl AccessLogger {
         let sink = sinks
             .open(&target)
             .map_err(|source| LogError::Open { path: format!("{target:?}"), source })?;
-        let format = match &log.format {
-            LogFormat::Default => AccessLogFormat::text(ENVOY_TEXT)?,
-            LogFormat::Text(text) => AccessLogFormat::text(text)?,
-            LogFormat::Json { fields, omit_empty } => {
-                let pairs =
-                    fields.iter().map(|(key, format)| (key.clone(), Value::from(format.as_str())));
-                let format = AccessLogFormat::json(&Value::Object(pairs.collect()))?;
-                if *omit_empty { format.omitting_empty() } else { format }
-            }
-        };
+        let format = compile(&log.format)?;
         Ok(Self { format, sink, filter: log.filter.clone() })
     }
 
@@ -87,7 +78,29 @@ impl AccessLogger {
     }
 }
 
-fn takes(filter: &AccessLogFilter, record: &AccessRecord<'_>, facts: FilterFacts) -> bool {
+/// Compiles a format of lines or of bodies.
+///
+/// # Errors
+/// When an operator is unknown or malformed.
+pub(crate) fn compile(format: &LogFormat) -> Result<AccessLogFormat, FormatError> {
+    match format {
+        LogFormat::Default => AccessLogFormat::text(ENVOY_TEXT),
+        LogFormat::Text(text) => AccessLogFormat::text(text),
+        LogFormat::Json { fields, omit_empty } => {
+            let pairs =
+                fields.iter().map(|(key, format)| (key.clone(), Value::from(format.as_str())));
+            let format = AccessLogFormat::json(&Value::Object(pairs.collect()))?;
+            Ok(if *omit_empty { format.omitting_empty() } else { format })
+        }
+    }
+}
+
+/// Whether a filter takes a record.
+pub(crate) fn takes(
+    filter: &AccessLogFilter,
+    record: &AccessRecord<'_>,
+    facts: FilterFacts,
+) -> bool {
     match filter {
         AccessLogFilter::Status(comparison) => {
             compare(*comparison, u64::from(record.response_code.unwrap_or(0)))

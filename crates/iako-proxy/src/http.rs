@@ -17,6 +17,7 @@ mod grpc;
 mod grpc_web;
 mod h2c;
 mod headers;
+mod local_reply;
 mod mirror;
 mod mutations;
 mod pump;

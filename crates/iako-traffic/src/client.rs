@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use iako_proxy_config::{ClientCertDetails, ForwardClientCert, HttpConnectionManager};
+use iako_proxy_config::{ClientCertDetails, ForwardClientCert, HttpConnectionManager, IpDetection};
+use iako_types::CidrRange;
 
 use crate::{ConnectionInfo, Headers, PeerCertificate};
 
@@ -21,6 +22,19 @@ pub struct ClientAddress {
     pub append: Option<IpAddr>,
     /// Whether `x-forwarded-proto` is kept when it was sent; else the connection says it.
     pub trusts_forwarded_proto: bool,
+    /// The status with which the request is refused because nobody knows who sent it.
+    pub refuse_with: Option<u16>,
+}
+
+/// What a way to find out who the client is has found.
+#[derive(Debug, Clone, Copy, Default)]
+struct Detected {
+    client: Option<IpAddr>,
+    /// Whether the client may count as internal.
+    trusted: bool,
+    /// Whether `x-forwarded-for` gets our neighbour.
+    appends: bool,
+    refuse_with: Option<u16>,
 }
 
 impl ClientAddress {
@@ -36,6 +50,9 @@ impl ClientAddress {
     ) -> Self {
         let remote = connection.remote.ip();
         let hops = usize::try_from(settings.xff_trusted_hops).unwrap_or(usize::MAX);
+        if !settings.ip_detection.is_empty() {
+            return Self::detected(settings, connection, headers);
+        }
         let (forwarded, single) = if settings.use_remote_address {
             // Our own neighbour counts as the first hop.
             let forwarded = hops.checked_sub(1).and_then(|hops| forwarded_for(headers, hops));
@@ -56,16 +73,97 @@ impl ClientAddress {
             edge: at_edge && !internal,
             append: (at_edge && !settings.skip_xff_append).then_some(remote),
             trusts_forwarded_proto: !at_edge || settings.xff_trusted_hops > 0,
+            refuse_with: None,
         }
     }
+
+    /// Finds out who sent a request by the configured ways; the first that knows counts.
+    fn detected(
+        settings: &HttpConnectionManager,
+        connection: &ConnectionInfo,
+        headers: &dyn Headers,
+    ) -> Self {
+        let remote = connection.remote.ip();
+        let mut ways = settings.ip_detection.iter().map(|way| detect(way, remote, headers));
+        let mut appends = false;
+        let found = ways.find(|found| {
+            appends |= found.appends;
+            found.client.is_some() || found.refuse_with.is_some()
+        });
+        let found = found.unwrap_or_default();
+        let inside = |address: IpAddr| {
+            settings.internal_addresses.iter().any(|range| range.contains(&address))
+        };
+        Self {
+            client: found.client.unwrap_or(remote),
+            internal: found.trusted && found.client.is_some_and(inside),
+            edge: false,
+            append: appends.then_some(remote),
+            trusts_forwarded_proto: true,
+            refuse_with: found.refuse_with,
+        }
+    }
+}
+
+fn detect(way: &IpDetection, remote: IpAddr, headers: &dyn Headers) -> Detected {
+    match way {
+        IpDetection::ForwardedFor { trusted_hops, trusted, skip_append } => {
+            let hops = usize::try_from(*trusted_hops).unwrap_or(usize::MAX);
+            let forwarded = if trusted.is_empty() {
+                forwarded_for(headers, hops)
+            } else if trusted.iter().any(|range| range.contains(&remote)) {
+                first_untrusted(headers, trusted)
+            } else {
+                None
+            };
+            Detected {
+                client: forwarded.map(|(address, _)| address),
+                trusted: forwarded.is_some_and(|(_, single)| single),
+                // Envoy the same, even where the header says nothing.
+                appends: !skip_append,
+                refuse_with: None,
+            }
+        }
+        IpDetection::Header { name, trusted, reject_with } => {
+            let value = headers.value(name.as_str(), 0);
+            let text = value.and_then(|value| std::str::from_utf8(value).ok());
+            let client = text.and_then(|text| text.parse().ok());
+            Detected {
+                client,
+                trusted: *trusted,
+                appends: false,
+                refuse_with: if client.is_none() { *reject_with } else { None },
+            }
+        }
+    }
+}
+
+/// The entries of `x-forwarded-for`, from the left.
+fn forwarded_entries(headers: &dyn Headers) -> Vec<&str> {
+    let values = (0..).map_while(|nth| headers.value("x-forwarded-for", nth));
+    let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
+    texts.flat_map(|text| text.split(',')).map(str::trim).collect()
+}
+
+/// The first address from the right that is no trusted proxy, and whether it is the only entry; the
+/// leftmost one where all are trusted.
+fn first_untrusted(headers: &dyn Headers, trusted: &[CidrRange]) -> Option<(IpAddr, bool)> {
+    let entries = forwarded_entries(headers);
+    let mut last = None;
+    for entry in entries.iter().rev() {
+        let address: IpAddr = entry.parse().ok()?;
+        last = Some((address, entries.len() == 1));
+        if !trusted.iter().any(|range| range.contains(&address)) {
+            break;
+        }
+    }
+    last
 }
 
 /// The address that stands `skip` entries from the right of `x-forwarded-for`, and whether it is
 /// the only entry.
 fn forwarded_for(headers: &dyn Headers, skip: usize) -> Option<(IpAddr, bool)> {
-    let values = (0..).map_while(|nth| headers.value("x-forwarded-for", nth));
-    let texts: Vec<&str> = values.filter_map(|value| std::str::from_utf8(value).ok()).collect();
-    let entries: Vec<&str> = texts.iter().flat_map(|text| text.split(',')).map(str::trim).collect();
+    let entries = forwarded_entries(headers);
     let address = entries.iter().rev().nth(skip)?.parse().ok()?;
     Some((address, entries.len() == 1))
 }

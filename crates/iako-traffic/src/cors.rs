@@ -15,19 +15,28 @@ pub enum CorsDecision {
     Annotate(Vec<(&'static str, String)>),
 }
 
-/// Decides about a request. `draw` decides on the policy's share.
+/// Decides about a request by policies, the narrowest first: of each, what it leaves open is what a
+/// wider one says. `draw` decides on the share of the first.
 #[must_use]
-pub fn cors(policy: &CorsPolicy, head: &RequestHead<'_>, draw: u64) -> CorsDecision {
+pub fn cors(policies: &[&CorsPolicy], head: &RequestHead<'_>, draw: u64) -> CorsDecision {
+    let Some(narrowest) = policies.first() else { return CorsDecision::Pass };
     let Some(origin) = head.text("origin").filter(|origin| !origin.is_empty()) else {
         return CorsDecision::Pass;
     };
-    if !policy.enabled.takes(draw) {
+    if !narrowest.enabled.takes(draw) {
         return CorsDecision::Pass;
     }
+    let text = |field: fn(&CorsPolicy) -> &str| {
+        policies.iter().map(|policy| field(policy)).find(|text| !text.is_empty()).unwrap_or("")
+    };
+    let flag =
+        |field: fn(&CorsPolicy) -> Option<bool>| policies.iter().find_map(|policy| field(policy));
+    let origins = policies.iter().map(|policy| &policy.allow_origins);
+    let origins = origins.into_iter().find(|origins| !origins.is_empty());
     let asked = head.text("access-control-request-method").unwrap_or_default();
     let preflight = head.method == "OPTIONS" && !asked.is_empty();
-    if !policy.allow_origins.iter().any(|matcher| matcher.matches(&origin)) {
-        return if preflight && !policy.forward_unmatched_preflights {
+    if !origins.is_some_and(|origins| origins.iter().any(|wanted| wanted.matches(&origin))) {
+        return if preflight && flag(|policy| policy.forward_unmatched_preflights) == Some(false) {
             CorsDecision::Respond(Vec::new())
         } else {
             CorsDecision::Pass
@@ -39,15 +48,21 @@ pub fn cors(policy: &CorsPolicy, head: &RequestHead<'_>, draw: u64) -> CorsDecis
             headers.push((name, value.to_owned()));
         }
     };
-    if policy.allow_credentials {
+    if flag(|policy| policy.allow_credentials) == Some(true) {
         add("access-control-allow-credentials", "true");
     }
     if preflight {
-        add("access-control-allow-methods", &policy.allow_methods);
-        add("access-control-allow-headers", &policy.allow_headers);
-        add("access-control-max-age", &policy.max_age);
+        add("access-control-allow-methods", text(|policy| &policy.allow_methods));
+        add("access-control-allow-headers", text(|policy| &policy.allow_headers));
+        add("access-control-max-age", text(|policy| &policy.max_age));
+        let private = head.text("access-control-request-private-network");
+        if private.is_some_and(|asked| asked == "true")
+            && flag(|policy| policy.allow_private_network) == Some(true)
+        {
+            add("access-control-allow-private-network", "true");
+        }
     }
-    add("access-control-expose-headers", &policy.expose_headers);
+    add("access-control-expose-headers", text(|policy| &policy.expose_headers));
     if preflight { CorsDecision::Respond(headers) } else { CorsDecision::Annotate(headers) }
 }
 
@@ -67,7 +82,7 @@ mod tests {
             path_and_query: "/",
             headers: &headers,
         };
-        cors(policy, &head, 0)
+        cors(&[policy], &head, 0)
     }
 
     // Cases cors and cors-nofwd; fact 23.
@@ -79,7 +94,7 @@ mod tests {
             allow_headers: "x-a".to_owned(),
             expose_headers: "x-e".to_owned(),
             max_age: "600".to_owned(),
-            allow_credentials: true,
+            allow_credentials: Some(true),
             ..CorsPolicy::default()
         };
         let (ok, bad) = (("origin", "https://ok.test"), ("origin", "https://bad.test"));
@@ -105,7 +120,7 @@ mod tests {
         assert!(matches!(ask(&policy, "OPTIONS", &[ok]), CorsDecision::Annotate(_)));
         assert_eq!(ask(&policy, "GET", &[bad]), CorsDecision::Pass);
         assert_eq!(ask(&policy, "OPTIONS", &[bad, asked]), CorsDecision::Pass);
-        let strict = CorsPolicy { forward_unmatched_preflights: false, ..policy };
+        let strict = CorsPolicy { forward_unmatched_preflights: Some(false), ..policy };
         assert_eq!(ask(&strict, "OPTIONS", &[bad, asked]), CorsDecision::Respond(Vec::new()));
     }
 }

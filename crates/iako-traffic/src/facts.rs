@@ -191,25 +191,44 @@ pub fn is_grpc_content_type(value: &[u8]) -> bool {
         .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
-/// Facts that filters left for later ones, by the filter's name. An empty one costs nothing.
+/// Facts that filters left for later ones, by the filter's name, and objects that they keep by names
+/// of their own (filter state). An empty one costs nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Metadata(Vec<(String, serde_json::Map<String, Value>)>);
+pub struct Metadata {
+    facts: Vec<(String, serde_json::Map<String, Value>)>,
+    states: Vec<(String, String)>,
+}
 
 impl Metadata {
     /// Keeps `value` as `key` of `filter`, in place of an older one.
     pub fn set(&mut self, filter: &str, key: &str, value: Value) {
-        if let Some((_, facts)) = self.0.iter_mut().find(|(name, _)| name == filter) {
+        if let Some((_, facts)) = self.facts.iter_mut().find(|(name, _)| name == filter) {
             facts.insert(key.to_owned(), value);
         } else {
             let facts = serde_json::Map::from_iter([(key.to_owned(), value)]);
-            self.0.push((filter.to_owned(), facts));
+            self.facts.push((filter.to_owned(), facts));
         }
+    }
+
+    /// Keeps an object under `key`, in place of an older one, as the text that it prints as.
+    pub fn set_state(&mut self, key: &str, value: String) {
+        if let Some((_, kept)) = self.states.iter_mut().find(|(name, _)| name == key) {
+            *kept = value;
+        } else {
+            self.states.push((key.to_owned(), value));
+        }
+    }
+
+    /// The object that is kept under `key`.
+    #[must_use]
+    pub fn state(&self, key: &str) -> Option<&str> {
+        self.states.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
     /// The value under `path`, from the outside in, of what `filter` left.
     #[must_use]
     pub fn find(&self, filter: &str, path: &[String]) -> Option<&Value> {
-        let (_, facts) = self.0.iter().find(|(name, _)| name == filter)?;
+        let (_, facts) = self.facts.iter().find(|(name, _)| name == filter)?;
         let (first, rest) = path.split_first()?;
         rest.iter().try_fold(facts.get(first)?, |value, key| value.get(key))
     }
@@ -217,12 +236,12 @@ impl Metadata {
     /// Whether no filter left anything.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.facts.is_empty()
     }
 
     /// What each filter left, for logs.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &serde_json::Map<String, Value>)> {
-        self.0.iter().map(|(name, facts)| (name.as_str(), facts))
+        self.facts.iter().map(|(name, facts)| (name.as_str(), facts))
     }
 }
 

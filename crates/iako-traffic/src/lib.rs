@@ -52,13 +52,16 @@ pub use lb::{
     IdleLearning, Neighbourhood, Pick, PickNotes, PickRequest, Setting, Wants,
 };
 pub use load_report::load_report;
-pub use matching::{Mismatch, header_matches, metadata_matches, mismatch, response_header_matches};
+pub use matching::{
+    Mismatch, choose_action, connection_text, header_matches, metadata_matches, mismatch,
+    response_header_matches, state_matches,
+};
 pub use outlier::{Ejection, EjectionCause, Outcome};
 pub use retry::{RetryDecision, RetryState, StopReason, TryEnd, TryTraces};
 pub use route::{
     ConsideredRoute, DomainMatch, EffectiveOverrides, HostChange, RequestHash, RouteMatchResult,
-    RouteOutcome, RouteTable, RouteTrace, Timeouts, hash_of_ip, https_location,
+    RouteOutcome, RouteTable, RouteTrace, ScopeIndex, Timeouts, hash_of_ip, https_location,
 };
 pub use session::{SessionAsked, SessionMark, session_asked, session_mark};
 pub use share::tcp_cluster;
-pub use target::{NormalizedTarget, normalize_target, stripped_host};
+pub use target::{NormalizedTarget, host_without_dot, normalize_target, stripped_host};

@@ -1,17 +1,22 @@
 //! Whether a request meets the conditions of routes, rules and policies.
 
+mod tree;
+
 use std::borrow::Cow;
 
 use iako_proxy_config::{
-    HeaderCheck, HeaderMatch, MetadataMatch, MetadataValueMatch, PathMatch, QueryCheck, QueryMatch,
-    RouteMatch, StringMatch,
+    CookieMatch, FilterStateCheck, FilterStateMatch, HeaderCheck, HeaderMatch, MetadataMatch,
+    MetadataValueMatch, PathMatch, QueryCheck, QueryMatch, RouteMatch, StringMatch,
+    TlsContextMatch,
 };
 use serde_json::Value;
 
 use crate::{
     Headers, Metadata, RequestFacts, RequestHead,
-    text::{query_pairs, query_value},
+    text::{cookie_value, query_pairs, query_value},
 };
+
+pub use tree::{choose_action, connection_text};
 
 /// The first condition of a [`RouteMatch`] that a request does not meet.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,8 +29,14 @@ pub enum Mismatch<'t> {
     Header(&'t HeaderMatch),
     /// A query parameter.
     Query(&'t QueryMatch),
+    /// A cookie.
+    Cookie(&'t CookieMatch),
+    /// What the client showed in its handshake.
+    Tls,
     /// A fact that a filter left, such as a claim of a token.
     Metadata(&'t MetadataMatch),
+    /// An object that filters keep.
+    FilterState(&'t FilterStateMatch),
     /// The random share.
     Share(iako_types::Percent),
 }
@@ -38,8 +49,18 @@ pub fn mismatch<'t>(
     facts: &RequestFacts<'_>,
     draw: u64,
 ) -> Option<Mismatch<'t>> {
+    mismatch_at(rule, facts.head.path(), facts, draw)
+}
+
+/// [`mismatch`] where the path is looked at as `path`.
+pub(crate) fn mismatch_at<'t>(
+    rule: &'t RouteMatch,
+    path: &str,
+    facts: &RequestFacts<'_>,
+    draw: u64,
+) -> Option<Mismatch<'t>> {
     let head = &facts.head;
-    if !path_matches(rule, head) {
+    if !path_matches(rule, path, head) {
         return Some(Mismatch::Path(&rule.path));
     }
     if let Some(share) = rule.share.filter(|share| !share.takes(draw)) {
@@ -58,17 +79,54 @@ pub fn mismatch<'t>(
             return Some(Mismatch::Query(failed));
         }
     }
+    if let Some(failed) = rule.cookies.iter().find(|condition| !cookie_matches(condition, head)) {
+        return Some(Mismatch::Cookie(failed));
+    }
+    if rule.tls.is_some_and(|wanted| !tls_matches(wanted, facts)) {
+        return Some(Mismatch::Tls);
+    }
     let claims = |condition: &&MetadataMatch| !metadata_matches(condition, facts.metadata);
-    rule.metadata.iter().find(claims).map(Mismatch::Metadata)
+    if let Some(failed) = rule.metadata.iter().find(claims) {
+        return Some(Mismatch::Metadata(failed));
+    }
+    let kept = |condition: &&FilterStateMatch| !state_matches(condition, facts.metadata);
+    rule.filter_state.iter().find(kept).map(Mismatch::FilterState)
+}
+
+/// The first cookie of a name counts, over all `cookie` headers.
+fn cookie_matches(rule: &CookieMatch, head: &RequestHead<'_>) -> bool {
+    let met = header_texts(head, "cookie")
+        .find_map(|text| cookie_value(&text, &rule.name).map(|value| rule.value.matches(value)));
+    met.unwrap_or(false) != rule.invert
+}
+
+/// Only verified certificates are known here: one that was shown was verified.
+fn tls_matches(wanted: TlsContextMatch, facts: &RequestFacts<'_>) -> bool {
+    let shown = facts.connection.peer().is_some();
+    let holds = |wanted: Option<bool>| wanted.is_none_or(|wanted| wanted == shown);
+    holds(wanted.presented) && holds(wanted.validated)
+}
+
+/// Whether an object that filters keep meets a condition. A missing one never does.
+#[must_use]
+pub fn state_matches(rule: &FilterStateMatch, metadata: &Metadata) -> bool {
+    let Some(kept) = metadata.state(&rule.key) else { return false };
+    match &rule.check {
+        FilterStateCheck::Text(matcher) => matcher.matches(kept),
+        FilterStateCheck::Address { ranges, invert } => {
+            let address = kept.parse::<std::net::IpAddr>();
+            address
+                .is_ok_and(|address| ranges.iter().any(|range| range.contains(&address)) != *invert)
+        }
+    }
 }
 
 /// Whether the path of a request meets a rule's condition.
-fn path_matches(rule: &RouteMatch, head: &RequestHead<'_>) -> bool {
+fn path_matches(rule: &RouteMatch, path: &str, head: &RequestHead<'_>) -> bool {
     // CONNECT has no path: only a rule made for it takes it.
     if head.path_and_query.is_empty() {
         return rule.path == PathMatch::Connect && head.method == "CONNECT";
     }
-    let path = head.path();
     let same = |own: &[u8], text: &str| {
         own == text.as_bytes()
             || (!rule.case_sensitive && own.eq_ignore_ascii_case(text.as_bytes()))
@@ -128,7 +186,9 @@ fn value_meets(check: &HeaderCheck, value: &[u8]) -> bool {
 
 fn query_matches(rule: &QueryMatch, query: &str) -> bool {
     match &rule.check {
-        QueryCheck::Present => query_pairs(query).any(|(name, _)| name == rule.name),
+        QueryCheck::Present(wanted) => {
+            query_pairs(query).any(|(name, _)| name == rule.name) == *wanted
+        }
         QueryCheck::Text(matcher) => {
             query_value(query, &rule.name).is_some_and(|value| matcher.matches(value))
         }

@@ -5,6 +5,7 @@ mod host;
 mod path;
 mod redirect;
 mod result;
+mod scope;
 mod table;
 mod timeout;
 
@@ -13,5 +14,6 @@ pub use host::DomainMatch;
 pub use redirect::https_location;
 pub(crate) use result::cut_query;
 pub use result::{EffectiveOverrides, HostChange, RouteMatchResult};
+pub use scope::ScopeIndex;
 pub use table::{ConsideredRoute, RouteOutcome, RouteTable, RouteTrace};
 pub use timeout::Timeouts;

@@ -82,6 +82,14 @@ pub fn normalize_target(settings: &HttpConnectionManager, target: &str) -> Norma
     }
 }
 
+/// The host without the dot at its end, when it has one; the port stays.
+#[must_use]
+pub fn host_without_dot(authority: &str) -> Option<String> {
+    let (host, port) = split_host_port(authority);
+    let bare = host.strip_suffix('.')?;
+    Some(port.map_or_else(|| bare.to_owned(), |port| format!("{bare}:{port}")))
+}
+
 /// The host without its port, when it is to go. `listener_port` is the one that was connected to.
 #[must_use]
 pub fn stripped_host(mode: StripPort, authority: &str, listener_port: u16) -> Option<&str> {

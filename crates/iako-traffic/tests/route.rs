@@ -65,14 +65,16 @@ impl Request {
 }
 
 fn table(routes: Vec<Route>) -> RouteTable {
-    let host =
-        VirtualHost { domains: vec!["*".parse().unwrap()], routes, ..VirtualHost::default() };
+    let host = VirtualHost {
+        domains: vec!["*".parse().unwrap()],
+        routes: routes.into_iter().map(Arc::new).collect(),
+        ..VirtualHost::default()
+    };
     RouteTable::compile(Arc::new(RouteConfiguration::new("r", vec![host])))
 }
 
 fn respond(name: &str, matcher: RouteMatch) -> Route {
-    let answer =
-        DirectResponse { status: 200, body: bytes::Bytes::copy_from_slice(name.as_bytes()) };
+    let answer = DirectResponse::new(200, bytes::Bytes::copy_from_slice(name.as_bytes()));
     Route { name: name.to_owned(), ..Route::new(matcher, Action::Respond(answer)) }
 }
 
@@ -203,7 +205,7 @@ fn header_edits_go_from_narrow_to_wide_or_back() {
     route.headers = edit("route");
     let host = VirtualHost {
         domains: vec!["*".parse().unwrap()],
-        routes: vec![route],
+        routes: vec![Arc::new(route)],
         headers: edit("vh"),
         ..VirtualHost::default()
     };
@@ -260,6 +262,7 @@ fn hosts_change_as_told() {
         request.ask(|facts| match result.host_change(&facts.head) {
             Some(HostChange::To(host)) => host.into_owned(),
             Some(HostChange::EndpointHostname) => "auto".to_owned(),
+            Some(HostChange::Format(format)) => format.to_owned(),
             None => "kept".to_owned(),
         })
     };
@@ -273,7 +276,7 @@ fn hosts_change_as_told() {
 fn plain_requests_are_sent_to_https_where_it_is_required() {
     let host = VirtualHost {
         domains: vec!["*".parse().unwrap()],
-        routes: vec![respond("any", prefix("/"))],
+        routes: vec![Arc::new(respond("any", prefix("/")))],
         require_tls: TlsRequirement::ExternalOnly,
         ..VirtualHost::default()
     };

@@ -164,7 +164,7 @@ pub(crate) fn service_origin(service: &Service) -> RuleOrigin {
 
 /// A route that answers here, with a sentence for people.
 pub(crate) fn answer(name: &str, status: u16, sentence: String) -> Route {
-    let response = iako_proxy_config::DirectResponse { status, body: sentence.into() };
+    let response = iako_proxy_config::DirectResponse::new(status, sentence.into());
     let mut route = Route::new(RouteMatch::any(), Action::Respond(response));
     name.clone_into(&mut route.name);
     route.headers = HeaderMutations::default();

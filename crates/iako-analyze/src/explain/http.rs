@@ -198,6 +198,7 @@ impl Walk<'_> {
                 let name = match &settings.routes {
                     RouteSource::Rds(name) => name.as_str(),
                     RouteSource::Inline(table) => table.name.as_str(),
+                    RouteSource::Scoped(routes) => routes.name.as_str(),
                 };
                 let hop = self.first_hop(connection, if tls { "https" } else { "http" });
                 if let Some(table) = proxy.plan.route_table(name) {
@@ -390,7 +391,7 @@ fn answer(matched: &RouteMatchResult<'_>, hop: &Hop) -> Option<(u16, String)> {
         }
         Action::Redirect(redirect) => {
             let headers = hop.header_list();
-            let location = matched.redirect_location(redirect, &hop.head(&headers));
+            let location = matched.redirect_location(redirect, &hop.head(&headers), None);
             Some((redirect.status, format!("redirected to {location} with {}", redirect.status)))
         }
     }
@@ -410,7 +411,7 @@ fn settings_of(listener: &Listener, name: &str) -> Option<Arc<HttpConnectionMana
     chains.into_iter().find_map(|chain| match &chain.terminal {
         Terminal::Http(settings) => match &settings.routes {
             RouteSource::Rds(own) if own == name => Some(Arc::clone(settings)),
-            RouteSource::Rds(_) | RouteSource::Inline(_) => None,
+            RouteSource::Rds(_) | RouteSource::Inline(_) | RouteSource::Scoped(_) => None,
         },
         Terminal::Tcp(_) => None,
     })
@@ -443,7 +444,8 @@ fn rewritten(matched: &RouteMatchResult<'_>, mut hop: Hop) -> Hop {
     let headers = hop.header_list();
     let authority = match matched.host_change(&hop.head(&headers)) {
         Some(HostChange::To(host)) => Some(host.into_owned()),
-        Some(HostChange::EndpointHostname) | None => None,
+        // What operators give is not known here.
+        Some(HostChange::EndpointHostname | HostChange::Format(_)) | None => None,
     };
     let path = matched.rewritten_path(&hop.path_and_query);
     hop.authority = authority.unwrap_or(hop.authority);

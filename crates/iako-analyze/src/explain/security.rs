@@ -42,6 +42,7 @@ impl Walk<'_> {
                 | HttpFilterKind::Stats(_)
                 | HttpFilterKind::GrpcWeb
                 | HttpFilterKind::GrpcStats
+                | HttpFilterKind::StatefulSession(_)
                 | HttpFilterKind::Unsupported(_) => Verdict::GoOn,
             };
             if verdict == Verdict::Stop {

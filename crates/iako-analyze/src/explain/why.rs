@@ -13,9 +13,15 @@ pub(crate) fn mismatch(failed: &Mismatch<'_>) -> String {
         Mismatch::NotGrpc => "it is no gRPC request".to_owned(),
         Mismatch::Header(header) => self::header(header),
         Mismatch::Query(query) => match &query.check {
-            QueryCheck::Present => format!("the query has no {}", query.name),
+            QueryCheck::Present(true) => format!("the query has no {}", query.name),
+            QueryCheck::Present(false) => format!("the query has {}", query.name),
             QueryCheck::Text(check) => format!("the query's {} is not {}", query.name, text(check)),
         },
+        Mismatch::Cookie(cookie) => format!("the cookie {} does not match", cookie.name),
+        Mismatch::Tls => "the client's certificate is not as asked for".to_owned(),
+        Mismatch::FilterState(state) => {
+            format!("what filters keep as {} does not match", state.key)
+        }
         Mismatch::Metadata(metadata) => {
             format!("the token's claim {} does not match", metadata.path.join("."))
         }

@@ -18,12 +18,16 @@ pub struct CorsPolicy {
     pub expose_headers: String,
     /// Value of `access-control-max-age`; not written when empty.
     pub max_age: String,
-    /// Whether credentials are allowed. Default: false.
-    pub allow_credentials: bool,
-    /// Whether preflights of other origins go on to the upstream. Envoy default: true.
-    pub forward_unmatched_preflights: bool,
+    /// Whether credentials are allowed; what a wider policy says when absent, and no at last.
+    pub allow_credentials: Option<bool>,
+    /// Whether pages of public networks may use a private one; as above.
+    pub allow_private_network: Option<bool>,
+    /// Whether preflights of other origins go on to the upstream; as above, and yes at last.
+    pub forward_unmatched_preflights: Option<bool>,
     /// Share of requests to which the policy is applied. Envoy default: 100 %.
     pub enabled: Percent,
+    /// Share of the other requests that are only counted by it. Envoy default: 0 %.
+    pub shadow_enabled: Percent,
 }
 
 impl Default for CorsPolicy {
@@ -34,9 +38,11 @@ impl Default for CorsPolicy {
             allow_headers: String::new(),
             expose_headers: String::new(),
             max_age: String::new(),
-            allow_credentials: false,
-            forward_unmatched_preflights: true,
+            allow_credentials: None,
+            allow_private_network: None,
+            forward_unmatched_preflights: None,
             enabled: Percent::HUNDRED,
+            shadow_enabled: Percent::ZERO,
         }
     }
 }

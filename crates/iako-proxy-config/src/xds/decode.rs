@@ -5,26 +5,33 @@
 //! then refused, and whoever holds the last good one keeps it.
 
 mod access_log;
+mod answer;
 mod bootstrap;
 mod cluster;
 mod cluster_http;
 mod cluster_limits;
 mod endpoint;
 mod fault;
+mod header;
 mod http;
+mod http_client;
 pub(super) mod http_filter;
 mod jwt;
 mod lb;
 mod listener;
+mod local_reply;
+mod match_tree;
 mod matcher;
 mod metadata;
 mod network_filter;
 mod protocol;
+mod rate_limit;
 mod rbac;
 mod retry;
 mod route;
 pub(super) mod route_action;
 mod route_match;
+mod scoped;
 mod secret;
 mod session;
 mod transport;
@@ -39,9 +46,10 @@ use prost_types::Any;
 
 use super::problem::{At, Fault, Invalid, Note, Warning};
 use super::{pool, support};
-use crate::{Cluster, EndpointSet, Listener, LoadReport, Node, RouteConfiguration, Secret};
+use crate::{Cluster, EndpointSet, Listener, LoadReport, Node, RouteConfiguration, Scope, Secret};
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use http_filter::{ALPN_NAMES, PEER_METADATA};
+pub(crate) use match_tree::plain_inputs;
 pub(crate) use metadata::FALLBACK_LIST;
 pub(crate) use route_action::WHOLE_PATH;
 pub(crate) use transport::SYSTEM_ROOTS;
@@ -66,6 +74,15 @@ pub fn listener(resource: &Any) -> Decoded<Listener> {
 pub fn route_configuration(resource: &Any) -> Decoded<RouteConfiguration> {
     let name = |message: &pb::route::v3::RouteConfiguration| message.name.clone();
     decode(resource, "route configuration", name, route::route_configuration)
+}
+
+/// Reads an `envoy.config.route.v3.ScopedRouteConfiguration`.
+///
+/// # Errors
+/// As [`listener`].
+pub fn scope(resource: &Any) -> Decoded<Scope> {
+    let name = |message: &pb::route::v3::ScopedRouteConfiguration| message.name.clone();
+    decode(resource, "scoped route configuration", name, scoped::scope)
 }
 
 /// Reads an `envoy.config.cluster.v3.Cluster`.

@@ -7,20 +7,27 @@
 //! The same value always gives the same bytes, so that a version can be a hash of them.
 
 mod access_log;
+mod answer;
 mod cluster;
 mod cluster_http;
 mod endpoint;
+mod header;
 mod http;
+mod http_client;
 mod http_filter;
 mod jwt;
 mod lb;
 mod listener;
+mod local_reply;
+mod match_tree;
 mod matcher;
 mod metadata;
 mod network_filter;
+mod rate_limit;
 mod rbac;
 mod route;
 mod route_action;
+mod scoped;
 mod session;
 mod transport;
 mod wire;
@@ -30,7 +37,7 @@ use iako_xds_api::envoy::extensions::transport_sockets::tls::v3 as tls_pb;
 use prost_types::Any;
 
 use super::text;
-use crate::{Cluster, EndpointSet, Listener, Node, RouteConfiguration, Secret, SecretKind};
+use crate::{Cluster, EndpointSet, Listener, Node, RouteConfiguration, Scope, Secret, SecretKind};
 
 /// An `envoy.config.listener.v3.Listener`.
 pub fn listener(value: &Listener) -> Any {
@@ -40,6 +47,11 @@ pub fn listener(value: &Listener) -> Any {
 /// An `envoy.config.route.v3.RouteConfiguration`.
 pub fn route_configuration(value: &RouteConfiguration) -> Any {
     wire::any(&route::route_configuration(value))
+}
+
+/// An `envoy.config.route.v3.ScopedRouteConfiguration`.
+pub fn scope(value: &Scope) -> Any {
+    wire::any(&scoped::scope(value))
 }
 
 /// An `envoy.config.cluster.v3.Cluster`.

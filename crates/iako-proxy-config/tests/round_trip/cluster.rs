@@ -162,7 +162,7 @@ fn http() -> ClusterHttp {
         connection_duration_jitter: Some(Percent::from_whole(20).unwrap()),
         requests_per_connection_max: Some(some(10)),
         http2: Http2Options { concurrent_streams_max: 5, ..Http2Options::default() },
-        preserve_case: false,
+        name_case: HeaderCase::Lower,
         http1_trailers: false,
     }
 }

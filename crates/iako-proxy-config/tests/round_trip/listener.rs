@@ -7,6 +7,7 @@ use std::time::Duration;
 use iako_proxy_config::*;
 use iako_types::Percent;
 
+use crate::matching::{client_cert_rules, early_headers, local_reply};
 use crate::route::route_table;
 use crate::shared::*;
 
@@ -68,6 +69,12 @@ pub(crate) fn manager(routes: RouteSource) -> HttpConnectionManager {
             dns: true,
             uri: true,
         },
+        client_cert_rules: Some(Box::new(client_cert_rules())),
+        early_headers: early_headers(),
+        add_user_agent: true,
+        scheme: SchemeChange::Overwrite("https".into()),
+        local_reply: local_reply(),
+        strip_trailing_dot: true,
         normalize_path: true,
         merge_slashes: true,
         escaped_slashes: EscapedSlashes::UnescapeAndRedirect,
@@ -91,7 +98,7 @@ pub(crate) fn manager(routes: RouteSource) -> HttpConnectionManager {
         http1: Http1Options {
             accept_http_10: true,
             default_host_for_http_10: "d".into(),
-            preserve_case: true,
+            name_case: HeaderCase::ProperWords,
             trailers: true,
         },
         http2: Http2Options {

@@ -1,11 +1,14 @@
 //! A route table with everything.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use iako_proxy_config::*;
 use iako_types::Percent;
 
-use crate::shared::*;
+use crate::{
+    matching::{chosen_by_tree, rate_limits, rewriting},
+    shared::*,
+};
 
 pub(crate) fn retry() -> RetryPolicy {
     RetryPolicy {
@@ -61,6 +64,9 @@ pub(crate) fn route_action(target: ClusterTarget) -> RouteAction {
             ("stage".into(), "prod".into()),
             ("version".into(), "v2".into()),
         ]],
+        rate_limits: rate_limits(),
+        include_host_rate_limits: Some(true),
+        cors: Some(Box::new(cors())),
         ..RouteAction::to(target)
     }
 }
@@ -102,7 +108,10 @@ pub(crate) fn route_table() -> RouteConfiguration {
         status: 308,
         strip_query: true,
     };
-    let respond = DirectResponse { status: 404, body: bytes::Bytes::from_static(b"no") };
+    let respond = DirectResponse {
+        format: Some(body_format()),
+        ..DirectResponse::new(404, bytes::Bytes::from_static(b"no"))
+    };
     let path = |path| RouteMatch::path(path);
     let virtual_host = VirtualHost {
         name: "v".into(),
@@ -110,7 +119,7 @@ pub(crate) fn route_table() -> RouteConfiguration {
             .iter()
             .map(|domain| domain.parse().unwrap())
             .collect(),
-        routes: vec![
+        routes: [
             full,
             Route::new(path(PathMatch::SegmentPrefix("/api".into())), Action::Redirect(redirect)),
             Route::new(path(PathMatch::Exact("/x".into())), Action::Respond(respond)),
@@ -120,11 +129,18 @@ pub(crate) fn route_table() -> RouteConfiguration {
                     "x-c".parse().unwrap(),
                 )))),
             ),
-        ],
+            rewriting(),
+        ]
+        .map(Arc::new)
+        .into(),
+        matcher: None,
         require_tls: TlsRequirement::ExternalOnly,
         headers: mutations(),
         retry: Some(RetryPolicy::default()),
         include_attempt_count: true,
+        attempt_count_in_response: true,
+        rate_limits: rate_limits(),
+        cors: Some(Box::new(cors())),
         overrides: overrides(),
         origin: Some(origin()),
     };
@@ -132,7 +148,11 @@ pub(crate) fn route_table() -> RouteConfiguration {
         headers: mutations(),
         most_specific_last: true,
         ignore_port_in_host: true,
-        ..RouteConfiguration::new("t", vec![virtual_host])
+        host_header: Some("x-host".parse().unwrap()),
+        ignore_path_parameters: true,
+        internal_only_headers: vec!["x-inside".parse().unwrap()],
+        overrides: overrides(),
+        ..RouteConfiguration::new("t", [virtual_host, chosen_by_tree()])
     }
 }
 
@@ -140,8 +160,24 @@ fn full_match() -> RouteMatch {
     let mut matcher = RouteMatch::path(PathMatch::Template(UriTemplate::parse("/a/{*}").unwrap()));
     matcher.case_sensitive = false;
     matcher.headers = header_matches();
+    matcher.cookies =
+        vec![CookieMatch { name: "c".into(), value: StringMatch::prefix("v"), invert: true }];
+    matcher.tls = Some(TlsContextMatch { presented: Some(true), validated: None });
+    matcher.filter_state = vec![
+        FilterStateMatch {
+            key: "k".into(),
+            check: FilterStateCheck::Text(StringMatch::exact("v")),
+        },
+        FilterStateMatch {
+            key: "a".into(),
+            check: FilterStateCheck::Address {
+                ranges: vec!["10.0.0.0/8".parse().unwrap()],
+                invert: true,
+            },
+        },
+    ];
     matcher.query = vec![
-        QueryMatch { name: "q".into(), check: QueryCheck::Present },
+        QueryMatch { name: "q".into(), check: QueryCheck::Present(false) },
         QueryMatch { name: "r".into(), check: QueryCheck::Text(StringMatch::exact("1")) },
     ];
     matcher.metadata = vec![metadata_match()];

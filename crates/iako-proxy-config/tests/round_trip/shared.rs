@@ -30,6 +30,10 @@ pub(crate) fn header(name: &str, value: &str, action: AppendAction) -> HeaderVal
     HeaderValueOption { name: name.parse().unwrap(), value: value.into(), action, keep_empty: true }
 }
 
+pub(crate) fn header_values() -> Vec<HeaderValueOption> {
+    vec![header("x-h", "%PROTOCOL%", AppendAction::OverwriteOrAdd)]
+}
+
 pub(crate) fn mutations() -> HeaderMutations {
     HeaderMutations {
         request_add: vec![header("x-a", "%REQ(:path)%", AppendAction::AddIfAbsent)],
@@ -124,19 +128,32 @@ pub(crate) fn access_logs() -> Vec<AccessLog> {
     ]
 }
 
+pub(crate) fn cors() -> CorsPolicy {
+    CorsPolicy {
+        allow_origins: vec![StringMatch::exact("https://a.test")],
+        allow_methods: "GET".into(),
+        allow_headers: "x-a".into(),
+        expose_headers: "x-b".into(),
+        max_age: "60".into(),
+        allow_credentials: Some(true),
+        allow_private_network: Some(false),
+        forward_unmatched_preflights: Some(false),
+        enabled: Percent::from_whole(50).unwrap(),
+        shadow_enabled: Percent::from_whole(10).unwrap(),
+    }
+}
+
+pub(crate) fn body_format() -> BodyFormat {
+    BodyFormat {
+        format: LogFormat::Text("%RESPONSE_CODE%: %LOCAL_REPLY_BODY%".into()),
+        content_type: "text/html".into(),
+    }
+}
+
 pub(crate) fn overrides() -> FilterOverrides {
     FilterOverrides {
         fault: Some(Box::new(fault())),
-        cors: Some(Box::new(CorsPolicy {
-            allow_origins: vec![StringMatch::exact("https://a.test")],
-            allow_methods: "GET".into(),
-            allow_headers: "x-a".into(),
-            expose_headers: "x-b".into(),
-            max_age: "60".into(),
-            allow_credentials: true,
-            forward_unmatched_preflights: false,
-            enabled: Percent::from_whole(50).unwrap(),
-        })),
+        cors: Some(Box::new(cors())),
         rbac: Some(None),
         session: None,
         disabled: BTreeSet::from(["envoy.filters.http.rbac".to_owned(), "other".to_owned()]),

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use iako_proxy_config::{Listener, RouteSource, TcpTarget, Terminal};
+use iako_proxy_config::{
+    Listener, RouteConfiguration, RouteSource, Scope, ScopeSource, ScopeTable, ScopedRoutes,
+    TcpTarget, Terminal,
+};
 use iako_rt::clock;
 
 use super::{ConfigTask, Told, WARMING_MAX, compile, routes};
@@ -117,11 +120,15 @@ impl ListenerEntry {
                             named.extend(targets.iter().map(|(cluster, _)| cluster.clone()));
                         }
                     },
-                    Terminal::Http(http) => {
-                        if let RouteSource::Inline(table) = &http.routes {
-                            routes::clusters_named(table, named);
+                    Terminal::Http(http) => match &http.routes {
+                        RouteSource::Inline(table) => routes::clusters_named(table, named),
+                        RouteSource::Scoped(routes) => {
+                            for table in inline_tables(routes) {
+                                routes::clusters_named(table, named);
+                            }
                         }
-                    }
+                        RouteSource::Rds(_) => {}
+                    },
                 }
             }
         }
@@ -137,12 +144,36 @@ fn slots_of(settings: &ListenerSettings) -> impl Iterator<Item = &Arc<ServerTlsS
 
 fn routes_of(listener: &Listener, named: &mut BTreeSet<String>) {
     for chain in listener.chains.iter().chain(&listener.default_chain) {
-        if let Terminal::Http(http) = &chain.terminal
-            && let RouteSource::Rds(name) = &http.routes
-        {
-            named.insert(name.clone());
+        let Terminal::Http(http) = &chain.terminal else { continue };
+        match &http.routes {
+            RouteSource::Rds(name) => {
+                named.insert(name.clone());
+            }
+            RouteSource::Scoped(routes) => {
+                named.extend(scopes_of(routes).iter().filter_map(|scope| match &scope.routes {
+                    ScopeTable::Rds(name) => Some(name.clone()),
+                    ScopeTable::Inline(_) => None,
+                }))
+            }
+            RouteSource::Inline(_) => {}
         }
     }
+}
+
+/// The scopes that are written in a listener.
+fn scopes_of(routes: &ScopedRoutes) -> &[Arc<Scope>] {
+    match &routes.scopes {
+        ScopeSource::Inline(scopes) => scopes,
+        ScopeSource::Discovered => &[],
+    }
+}
+
+/// The tables that are written in scopes that are written in a listener.
+fn inline_tables(routes: &ScopedRoutes) -> impl Iterator<Item = &RouteConfiguration> {
+    scopes_of(routes).iter().filter_map(|scope| match &scope.routes {
+        ScopeTable::Inline(table) => Some(table.as_ref()),
+        ScopeTable::Rds(_) => None,
+    })
 }
 
 impl ConfigTask {

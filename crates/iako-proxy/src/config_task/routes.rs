@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use iako_proxy_config::{Action, ClusterTarget, RouteAction, RouteConfiguration};
+use iako_proxy_config::{
+    Action, ClusterTarget, MatchNode, MatchOutcome, MatchThen, MatchTree, Route, RouteAction,
+    RouteConfiguration, RouteList,
+};
 use iako_rt::clock;
 use iako_traffic::RouteTable;
 
@@ -54,7 +57,9 @@ impl ConfigTask {
         if newest.is_some_and(|newest| newest.value == told.value) {
             return;
         }
-        let table = Arc::new(RouteTable::compile(Arc::clone(&told.value)));
+        let before = entry.waiting.as_ref().map(|(_, table, _)| table.as_ref());
+        let before = before.or_else(|| entry.active().map(Arc::as_ref));
+        let table = Arc::new(RouteTable::compile_after(Arc::clone(&told.value), before));
         entry.waiting = Some((told, table, clock::now()));
     }
 
@@ -94,10 +99,31 @@ impl ConfigTask {
 /// Adds the names of all clusters that a table can send to.
 pub(super) fn clusters_named(routes: &RouteConfiguration, named: &mut BTreeSet<String>) {
     for host in &routes.virtual_hosts {
-        for route in &host.routes {
+        let mut routes: Vec<&Arc<Route>> = host.routes.iter().collect();
+        if let Some(tree) = &host.matcher {
+            routes_of_tree(tree, &mut routes);
+        }
+        for route in routes {
             if let Action::Forward(action) = &route.action {
                 named_by_action(action, named);
             }
+        }
+    }
+}
+
+/// Adds all routes that a tree can choose.
+fn routes_of_tree<'t>(tree: &'t MatchTree<RouteList>, routes: &mut Vec<&'t Arc<Route>>) {
+    let outcomes: Vec<&MatchOutcome<RouteList>> = match &tree.node {
+        MatchNode::Never => Vec::new(),
+        MatchNode::List(entries) => entries.iter().map(|(_, outcome)| outcome).collect(),
+        MatchNode::Exact { outcomes, .. } | MatchNode::Prefix { outcomes, .. } => {
+            outcomes.values().collect()
+        }
+    };
+    for outcome in outcomes.into_iter().chain(tree.otherwise.as_deref()) {
+        match &outcome.then {
+            MatchThen::Action(list) => routes.extend(list),
+            MatchThen::Tree(further) => routes_of_tree(further, routes),
         }
     }
 }

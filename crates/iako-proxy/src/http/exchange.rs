@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use iako_http::{FieldValue, Fields, Known, RequestHead, ResponseEdits, ResponseHead, Version};
-use iako_proxy_config::Action;
+use iako_proxy_config::{Action, HeaderMutations, RedirectPath};
 use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
 use iako_traffic::{
@@ -168,7 +168,10 @@ impl Exchange<'_> {
     /// once, before; nothing here sees another one.
     async fn run(&mut self, downstream: &mut Downstream<'_>) {
         let service = self.service;
-        let table = service.routes(self.snapshot);
+        let table = service.routes(self.snapshot, &self.request);
+        if let Some(table) = table {
+            self.request.clean(&table.configuration().internal_only_headers);
+        }
         let draw = self.connection.draw();
         let mut outcome = self.route(table, draw);
         self.note_route(outcome);
@@ -208,6 +211,7 @@ impl Exchange<'_> {
                     }
                     self.abort(plan)?
                 }
+                FilterKind::Cors => self.ask_cors(matched.as_ref()),
                 kind => self.step(kind, overrides.as_ref())?,
             };
             match step {
@@ -262,11 +266,11 @@ impl Exchange<'_> {
                 }
                 checked?;
             }
-            FilterKind::Cors => return Ok(self.ask_cors(overrides)),
             FilterKind::GrpcWeb => self.request.begin_web_call(),
             FilterKind::StatefulSession(session) => self.begin_session(session, overrides),
             // Taken where it can be waited, or do nothing here.
             FilterKind::Jwt(_)
+            | FilterKind::Cors
             | FilterKind::Fault(_)
             | FilterKind::Alpn
             | FilterKind::Stats
@@ -327,10 +331,10 @@ impl Exchange<'_> {
         Ok(if changes.clear_route_cache { Step::Reroute } else { Step::Continue })
     }
 
-    fn ask_cors(&mut self, overrides: Option<&EffectiveOverrides<'_>>) -> Step {
+    fn ask_cors(&mut self, route: Option<&RouteMatchResult<'_>>) -> Step {
         let view = self.request.view();
         let facts = self.request.facts(&view, &self.connection.info);
-        match check_cors(overrides, &facts, self.connection.draw()) {
+        match check_cors(route, &facts, self.connection.draw()) {
             Cors::Pass => Step::Continue,
             Cors::Reply(reply) => Step::Reply(Box::new(reply)),
             Cors::Annotate(fields) => {
@@ -369,30 +373,48 @@ impl Exchange<'_> {
                 self.service.stats.redirect.inc();
                 let view = self.request.view();
                 let facts = self.request.facts(&view, &self.connection.info);
-                let location = route.redirect_location(redirect, &facts.head);
+                let formatted = if let Some(RedirectPath::Format(format)) = &redirect.path {
+                    Some(self.formatted(format, mutations::Absent::Empty))
+                } else {
+                    None
+                };
+                let location = route.redirect_location(redirect, &facts.head, formatted.as_deref());
                 self.request.note_redirect(redirect, &location);
                 Reply::new(redirect.status, "direct_response")
                     .with_field(Known::Location, FieldValue::sanitized(location))
             }
             Action::Respond(respond) => {
                 self.service.stats.direct_response.inc();
-                Reply::new(respond.status, "direct_response").with_body(respond.body.clone())
+                self.direct_response(respond)
             }
         };
         Box::pin(self.reply(reply, Some(&route), downstream)).await
     }
 
+    /// A text with operators that a route writes into the target.
+    pub(super) fn formatted(&self, format: &str, absent: mutations::Absent) -> String {
+        let view = self.request.view();
+        let record = record::access_record(self.connection, &self.record, &self.request, &view);
+        let text = mutations::render_with(format, &record, absent);
+        String::from_utf8_lossy(text.as_bytes()).into_owned()
+    }
+
     /// Applies the route's edits to the response.
     pub(super) fn edit_response(&mut self, route: &RouteMatchResult<'_>, fields: &Fields) {
         for level in route.header_mutations() {
-            if level.response_add.is_empty() && level.response_remove.is_empty() {
-                continue;
-            }
-            let view = self.request.view();
-            let record = record::access_record(self.connection, &self.record, &self.request, &view);
-            let additions = mutations::rendered(&level.response_add, &record);
-            mutations::edit_response(fields, &mut self.response_edits.fields, &additions, level);
+            self.edit_response_level(level, fields);
         }
+    }
+
+    /// Applies one level of edits to the response.
+    pub(super) fn edit_response_level(&mut self, level: &HeaderMutations, fields: &Fields) {
+        if level.response_add.is_empty() && level.response_remove.is_empty() {
+            return;
+        }
+        let view = self.request.view();
+        let record = record::access_record(self.connection, &self.record, &self.request, &view);
+        let additions = mutations::rendered(&level.response_add, &record);
+        mutations::edit_response(fields, &mut self.response_edits.fields, &additions, level);
     }
 
     /// Waits, unless the client goes or a deadline passes.

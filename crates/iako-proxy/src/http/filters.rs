@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use iako_http::{FieldValue, HeaderEdits, Known};
 use iako_proxy_config::{
-    ClusterMetadata, Fault, HttpConnectionManager, HttpFilterKind, PeerDiscovery, PeerMetadata,
-    Rbac, StatefulSession,
+    ClusterMetadata, Fault, FilterOverrides, HttpConnectionManager, HttpFilterKind, PeerDiscovery,
+    PeerMetadata, Rbac, StatefulSession,
 };
 use iako_telemetry::WorkloadLabels;
 use iako_telemetry::peer::{PeerCache, header_value};
 use iako_traffic::rbac::{Subject, authorize};
-use iako_traffic::{CorsDecision, EffectiveOverrides, FaultAbort, RequestFacts, cors, fault};
+use iako_traffic::{
+    CorsDecision, EffectiveOverrides, FaultAbort, RequestFacts, RouteMatchResult, cors, fault,
+};
 
 use super::error_response::Reply;
 use super::failure::Failure;
@@ -88,7 +90,22 @@ impl Filter {
 
     /// Whether the step is left out for a request.
     pub(crate) fn is_off(&self, overrides: Option<&EffectiveOverrides<'_>>) -> bool {
-        self.disabled || overrides.is_some_and(|overrides| overrides.disables(&self.name))
+        let Some(overrides) = overrides else { return self.disabled };
+        let kind = &self.kind;
+        let has_settings = |level: &FilterOverrides| match kind {
+            FilterKind::Fault(_) => level.fault.is_some(),
+            FilterKind::Cors => level.cors.is_some(),
+            FilterKind::Rbac(_) => level.rbac.is_some(),
+            FilterKind::StatefulSession(_) => level.session.is_some(),
+            FilterKind::PeerMetadata(_)
+            | FilterKind::Jwt(_)
+            | FilterKind::GrpcWeb
+            | FilterKind::Alpn
+            | FilterKind::Stats
+            | FilterKind::Router { .. }
+            | FilterKind::Other => false,
+        };
+        overrides.switches_off(&self.name, has_settings).unwrap_or(self.disabled)
     }
 }
 
@@ -224,12 +241,12 @@ pub(crate) enum Cors {
 
 /// Asks the cross-origin policy of a route.
 pub(crate) fn check_cors(
-    overrides: Option<&EffectiveOverrides<'_>>,
+    route: Option<&RouteMatchResult<'_>>,
     facts: &RequestFacts<'_>,
     draw: u64,
 ) -> Cors {
-    let Some(policy) = overrides.and_then(EffectiveOverrides::cors) else { return Cors::Pass };
-    match cors(policy, &facts.head, draw) {
+    let Some(route) = route else { return Cors::Pass };
+    match cors(&route.cors_policies(), &facts.head, draw) {
         CorsDecision::Pass => Cors::Pass,
         CorsDecision::Annotate(fields) => Cors::Annotate(fields),
         CorsDecision::Respond(fields) => {

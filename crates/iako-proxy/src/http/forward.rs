@@ -200,7 +200,15 @@ impl Exchange<'_> {
     }
 
     fn rewrite(&mut self, route: &RouteMatchResult<'_>) {
-        if let Some(path) = route.rewritten_path(self.request.path()) {
+        let rewritten = match route.path_format() {
+            Some(format) => {
+                let path = self.formatted(format, mutations::Absent::Empty);
+                let query = self.request.path().split_once('?').map(|(_, query)| query);
+                Some(query.map_or_else(|| path.clone(), |query| format!("{path}?{query}")))
+            }
+            None => route.rewritten_path(self.request.path()),
+        };
+        if let Some(path) = rewritten {
             let original = Bytes::copy_from_slice(self.request.path().as_bytes());
             if !self.service.traits.suppresses_envoy_headers {
                 let value = FieldValue::sanitized(original);
@@ -213,6 +221,9 @@ impl Exchange<'_> {
             let facts = self.request.facts(&view, &self.connection.info);
             match route.host_change(&facts.head) {
                 Some(HostChange::To(host)) => Some(host.into_owned()),
+                Some(HostChange::Format(format)) => {
+                    Some(self.formatted(format, mutations::Absent::Dash))
+                }
                 Some(HostChange::EndpointHostname) | None => None,
             }
         };

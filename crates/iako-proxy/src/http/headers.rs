@@ -6,14 +6,19 @@ use iako_http::{
     FieldName, FieldValue, Known, KnownSet, Method, RequestEdits, RequestHead, ResponseEdits,
     ResponseHead, Scheme, Version, http_date,
 };
-use iako_proxy_config::{ForwardClientCert, HttpConnectionManager, ServerHeader};
+use iako_proxy_config::{ForwardClientCert, HttpConnectionManager, SchemeChange, ServerHeader};
 use iako_rt::clock;
 use iako_telemetry::request_id::{Origin, RequestId, RequestIdRule, decide};
-use iako_traffic::{ClientAddress, Metadata, NormalizedTarget, normalize_target, stripped_host};
+use iako_traffic::{
+    ClientAddress, Metadata, NormalizedTarget, choose_action, host_without_dot, normalize_target,
+    stripped_host,
+};
 
 use super::connection::{HttpConnection, ToldClientCert};
 use super::error_response::Reply;
 use super::failure::Failure;
+use super::mutations;
+use super::record::{self, Record};
 use super::request::Request;
 use super::service::HttpService;
 
@@ -72,15 +77,25 @@ pub(crate) fn prepare(
         // same request whichever version it came by (as with Envoy).
         request.edits.method = Some(Method::Get);
     }
+    if !manager.early_headers.is_empty() {
+        edit_early(connection, manager, &mut request);
+    }
     let address = ClientAddress::resolve(manager, &connection.info, &request.view());
+    if let Some(status) = address.refuse_with {
+        let reply = Reply::new(status, "rejecting_because_detection_failed");
+        return Prepared::Reply(request, reply);
+    }
     request.client = address.client;
     request.internal = address.internal;
-    set_scheme(connection, &mut request, &address);
+    set_scheme(connection, manager, &mut request, &address);
     if request.authority().is_empty() && !manager.http1.default_host_for_http_10.is_empty() {
         let host = manager.http1.default_host_for_http_10.clone();
         request.edits.authority = Some(host.into());
     }
     clean(manager, &mut request, &address);
+    if manager.add_user_agent {
+        name_ourselves(connection, &mut request);
+    }
     set_forwarded(connection, manager, &mut request, &address);
     set_request_id(connection, manager, &mut request, &address);
     if request.authority().is_empty() {
@@ -117,7 +132,12 @@ fn count_forwards(request: &mut Request) -> Option<Reply> {
     None
 }
 
-fn set_scheme(connection: &HttpConnection, request: &mut Request, address: &ClientAddress) {
+fn set_scheme(
+    connection: &HttpConnection,
+    manager: &HttpConnectionManager,
+    request: &mut Request,
+    address: &ClientAddress,
+) {
     let by_connection = if connection.info.tls.is_some() { Scheme::Https } else { Scheme::Http };
     let told = request.text(Known::XForwardedProto).map(str::to_owned);
     let told = told.filter(|_| address.trusts_forwarded_proto);
@@ -131,7 +151,23 @@ fn set_scheme(connection: &HttpConnection, request: &mut Request, address: &Clie
             request.edits.fields.set(Known::XForwardedProto, value);
         }
     }
+    if let SchemeChange::Overwrite(scheme) = &manager.scheme {
+        request.scheme = Scheme::parse(scheme.as_bytes()).unwrap_or(request.scheme);
+        let value = FieldValue::from_static(request.scheme.as_str());
+        request.edits.fields.set(Known::XForwardedProto, value);
+    }
     request.edits.scheme = Some(request.scheme);
+}
+
+/// Changes the head before anything else looks at it.
+fn edit_early(connection: &HttpConnection, manager: &HttpConnectionManager, request: &mut Request) {
+    let rendered = {
+        let record = Record::new(clock::now(), clock::wall());
+        let view = request.view();
+        let facts = record::access_record(connection, &record, request, &view);
+        mutations::rendered_early(&manager.early_headers, &facts)
+    };
+    mutations::edit_early(request, &manager.early_headers, &rendered);
 }
 
 fn clean(manager: &HttpConnectionManager, request: &mut Request, address: &ClientAddress) {
@@ -163,6 +199,20 @@ fn clean(manager: &HttpConnectionManager, request: &mut Request, address: &Clien
     }
 }
 
+/// Says which proxy a request comes from. Source: Envoy, `add_user_agent`.
+fn name_ourselves(connection: &HttpConnection, request: &mut Request) {
+    let node = &connection.worker.shared.node.node;
+    let cluster = FieldValue::sanitized(node.cluster.clone());
+    if request.get(Known::UserAgent).is_none_or(<[u8]>::is_empty) {
+        request.edits.fields.set(Known::UserAgent, cluster.clone());
+    }
+    request.edits.fields.set(Known::XEnvoyDownstreamServiceCluster, cluster);
+    if !node.id.is_empty() {
+        let id = FieldValue::sanitized(node.id.clone());
+        request.edits.fields.set(Known::XEnvoyDownstreamServiceNode, id);
+    }
+}
+
 fn set_forwarded(
     connection: &HttpConnection,
     manager: &HttpConnectionManager,
@@ -180,11 +230,17 @@ fn set_forwarded(
         request.edits.fields.append(Known::Via, FieldValue::sanitized(manager.via.clone()));
     }
     let sent = request.text(Known::XForwardedClientCert);
-    let mode = manager.forward_client_cert;
     if sent.is_none() && connection.info.peer().is_none() {
         return;
     }
-    let details = manager.client_cert_details;
+    let rule = manager.client_cert_rules.as_ref().and_then(|rules| {
+        let view = request.view();
+        choose_action(rules, &request.facts(&view, &connection.info), connection.draw())
+    });
+    let (mode, details) = match rule {
+        Some(rule) => (rule.forward, rule.details),
+        None => (manager.forward_client_cert, manager.client_cert_details),
+    };
     let told = match sent {
         Some(sent) if mode == ForwardClientCert::AppendForward => {
             ToldClientCert::compose(mode, details, &connection.info, Some(sent))
@@ -246,6 +302,11 @@ fn normalize(
     if method.as_str() == "QUERY" && request.get(Known::ContentType).is_none() {
         let reply = Reply { closes: true, ..Reply::new(400, "query_missing_content_type") };
         return Prepared::Reply(request, reply);
+    }
+    if manager.strip_trailing_dot
+        && let Some(host) = host_without_dot(request.authority())
+    {
+        request.edits.authority = Some(host.into());
     }
     let port = connection.info.local.port();
     if let Some(host) = stripped_host(manager.strip_port, request.authority(), port) {

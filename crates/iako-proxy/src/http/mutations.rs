@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use iako_http::{FieldName, FieldValue, Fields, HeaderEdits, NameRef};
-use iako_proxy_config::{AppendAction, HeaderMutations, HeaderName, HeaderValueOption};
+use iako_proxy_config::{AppendAction, HeaderEdit, HeaderMutations, HeaderName, HeaderValueOption};
 use iako_telemetry::{AccessLogFormat, AccessRecord};
+use iako_traffic::Headers as _;
 
 use super::request::Request;
 
@@ -20,23 +21,40 @@ type Formats = HashMap<Box<str>, Option<Rc<AccessLogFormat>>>;
 thread_local! {
     /// Values with operators, compiled once a worker. `None`: an operator is unknown, and the text is
     /// written as it stands.
-    static FORMATS: RefCell<Formats> = RefCell::default();
+    static FORMATS: RefCell<[Formats; 2]> = RefCell::default();
+}
+
+/// What stands in place of an operator without a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absent {
+    /// Nothing.
+    Empty,
+    /// `-`.
+    Dash,
 }
 
 /// The text of a value, its operators replaced by facts.
 pub(crate) fn render(value: &str, record: &AccessRecord<'_>) -> FieldValue {
+    render_with(value, record, Absent::Empty)
+}
+
+/// The text of a value, its operators replaced by facts or by what stands for an absent one.
+pub(crate) fn render_with(value: &str, record: &AccessRecord<'_>, absent: Absent) -> FieldValue {
     if !value.contains('%') {
         return FieldValue::sanitized(value.to_owned());
     }
-    let format = FORMATS.with_borrow_mut(|formats| {
+    let format = FORMATS.with_borrow_mut(|[omitting, dashed]| {
+        let formats = if absent == Absent::Empty { omitting } else { dashed };
         if let Some(format) = formats.get(value) {
             return format.clone();
         }
         if formats.len() >= FORMATS_MAX {
             formats.clear();
         }
-        let format =
-            AccessLogFormat::text(value).ok().map(|format| Rc::new(format.omitting_empty()));
+        let format = AccessLogFormat::text(value).ok();
+        let format = format.map(|format| {
+            Rc::new(if absent == Absent::Empty { format.omitting_empty() } else { format })
+        });
         formats.insert(value.into(), format.clone());
         format
     });
@@ -75,15 +93,17 @@ pub(crate) fn edit_request(
     mutations: &HeaderMutations,
 ) {
     for addition in additions {
-        match addition.option.name.as_str() {
-            ":authority" | "host" => {
-                request.edits.authority = Some(text(addition));
-            }
-            ":path" => request.edits.path = Some(text(addition)),
-            _ => add(request.head.fields(), &mut request.edits.fields, addition),
-        }
+        edit_one(request, addition);
     }
     remove(&mut request.edits.fields, &mutations.request_remove);
+}
+
+fn edit_one(request: &mut Request, addition: &Addition<'_>) {
+    match addition.option.name.as_str() {
+        ":authority" | "host" => request.edits.authority = Some(text(addition)),
+        ":path" => request.edits.path = Some(text(addition)),
+        _ => add(request.head.fields(), &mut request.edits.fields, addition),
+    }
 }
 
 /// Applies the edits of one level to a response.
@@ -124,6 +144,43 @@ fn remove(edits: &mut HeaderEdits, names: &[HeaderName]) {
 
 fn field_name(name: &HeaderName) -> Option<FieldName> {
     FieldName::parse(name.as_str().as_bytes()).ok()
+}
+
+/// Changes a request before anything else looks at it. Source: `early_header_mutation_extensions`.
+pub(crate) fn edit_early(request: &mut Request, edits: &[HeaderEdit], rendered: &[FieldValue]) {
+    let mut rendered = rendered.iter();
+    for edit in edits {
+        match edit {
+            HeaderEdit::Add(option) => {
+                let Some(value) = rendered.next() else { continue };
+                if option.keep_empty || !value.as_bytes().is_empty() {
+                    let addition = Addition { option, value: value.clone() };
+                    edit_one(request, &addition);
+                }
+            }
+            HeaderEdit::Remove(name) => {
+                remove(&mut request.edits.fields, std::slice::from_ref(name));
+            }
+            HeaderEdit::RemoveMatching(names) => {
+                let mut gone = Vec::new();
+                request.view().each(&mut |name, _| {
+                    if names.matches(name) {
+                        gone.extend(FieldName::parse(name.as_bytes()));
+                    }
+                });
+                gone.into_iter().for_each(|name| request.edits.fields.remove(name));
+            }
+        }
+    }
+}
+
+/// The values of early edits that add something, in order.
+pub(crate) fn rendered_early(edits: &[HeaderEdit], record: &AccessRecord<'_>) -> Vec<FieldValue> {
+    let added = edits.iter().filter_map(|edit| match edit {
+        HeaderEdit::Add(option) => Some(render(&option.value, record)),
+        HeaderEdit::Remove(_) | HeaderEdit::RemoveMatching(_) => None,
+    });
+    added.collect()
 }
 
 /// A field value of a name that is given as text, or nothing when it is no name.

@@ -3,9 +3,11 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
+use bytes::Bytes;
 use iako_http::{
     BodyLength, FieldValue, Fields, Known, Method, ResponseEdits, ResponseHead, Version,
 };
+use iako_proxy_config::{DirectResponse, HeaderMutations};
 use iako_traffic::RouteMatchResult;
 
 use super::downstream::{Content, Downstream, DownstreamError};
@@ -13,7 +15,9 @@ use super::error_response::{self, Reply};
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::headers::finish_response;
-use super::{grpc, mutations};
+use super::local_reply::{BodyWriter, LocalReplies};
+use super::{grpc, mutations, record};
+use crate::access_log::FilterFacts;
 
 impl Exchange<'_> {
     /// Answers the client ourselves, before there is a route.
@@ -36,8 +40,20 @@ impl Exchange<'_> {
         self.deadlines.request = None;
         self.deadlines.end_try();
         let is_grpc = self.request.is_grpc();
+        for (name, value) in std::mem::take(&mut self.annotations) {
+            mutations::set(&mut edits, name, value);
+        }
+        self.response_edits = ResponseEdits { status: None, fields: edits };
+        self.record.status = Some(status);
+        if let Some(route) = route {
+            self.edit_response(route, &Fields::default());
+        }
+        let (status, mut body) = match &self.service.local_replies {
+            Some(replies) => self.map_reply(replies, status, body),
+            None => (status, body),
+        };
+        let mut edits = std::mem::take(&mut self.response_edits.fields);
         let mut sent_status = status;
-        let mut body = body;
         if is_grpc {
             sent_status = 200;
             let code = grpc_status.unwrap_or_else(|| u32::from(grpc::status_of_http(status)));
@@ -48,7 +64,7 @@ impl Exchange<'_> {
                 let message = FieldValue::sanitized(grpc::message(&body));
                 edits.set(Known::GrpcMessage, message);
             }
-            body = bytes::Bytes::new();
+            body = Bytes::new();
         } else if !body.is_empty() {
             edits.add_if_absent(Known::ContentType, FieldValue::from_static("text/plain"));
         }
@@ -58,14 +74,8 @@ impl Exchange<'_> {
             BodyLength::Exact(body.len() as u64),
             Fields::default(),
         );
-        for (name, value) in std::mem::take(&mut self.annotations) {
-            mutations::set(&mut edits, name, value);
-        }
         self.response_edits = ResponseEdits { status: None, fields: edits };
         self.record.status = Some(sent_status);
-        if let Some(route) = route {
-            self.edit_response(route, &Fields::default());
-        }
         finish_response(self.service, &self.request, &head, &mut self.response_edits);
         let length = body.len() as u64;
         let is_head = *self.request.head.method() == Method::Head;
@@ -86,6 +96,51 @@ impl Exchange<'_> {
         }
         downstream.send_end(None).map_err(Failure::Client)?;
         self.flush(downstream).await
+    }
+
+    /// Changes an answer as the connection manager wants it.
+    fn map_reply(&mut self, replies: &LocalReplies, status: u16, body: Bytes) -> (u16, Bytes) {
+        let facts = FilterFacts { draw: self.connection.draw(), ..FilterFacts::default() };
+        let (mapper, writer) = {
+            let view = self.request.view();
+            let record = record::access_record(self.connection, &self.record, &self.request, &view);
+            replies.choose(&record, facts)
+        };
+        let status = mapper.and_then(|mapper| mapper.status).unwrap_or(status);
+        let body = mapper.and_then(|mapper| mapper.body.clone()).unwrap_or(body);
+        if let Some(mapper) = mapper {
+            let headers = HeaderMutations {
+                response_add: mapper.headers.clone(),
+                ..HeaderMutations::default()
+            };
+            self.edit_response_level(&headers, &Fields::default());
+        }
+        self.record.status = Some(status);
+        let Some(writer) = writer else { return (status, body) };
+        let body = self.written_body(writer, status, &body);
+        if !body.is_empty() {
+            self.response_edits.fields.set(Known::ContentType, writer.content_type());
+        }
+        (status, body)
+    }
+
+    /// A body as a format writes it.
+    fn written_body(&self, writer: &BodyWriter, status: u16, body: &Bytes) -> Bytes {
+        let text = String::from_utf8_lossy(body);
+        let view = self.request.view();
+        let mut record = record::access_record(self.connection, &self.record, &self.request, &view);
+        record.local_reply_body = Some(&text);
+        record.response_code = Some(status);
+        writer.write(&record)
+    }
+
+    /// The answer of a route.
+    pub(super) fn direct_response(&self, respond: &DirectResponse) -> Reply {
+        let reply = Reply::new(respond.status, "direct_response");
+        let writer = respond.format.as_ref().and_then(|format| BodyWriter::compile(format).ok());
+        let Some(writer) = writer else { return reply.with_body(respond.body.clone()) };
+        let body = self.written_body(&writer, respond.status, &respond.body);
+        reply.with_body(body).with_field(Known::ContentType, writer.content_type())
     }
 
     pub(super) async fn flush(&mut self, downstream: &mut Downstream<'_>) -> Result<(), Failure> {

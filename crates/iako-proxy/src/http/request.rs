@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use iako_http::{
-    FieldValue, Known, NameRef, RequestEdits, RequestHead, ResponseEdits, ResponseHead, Scheme,
+    FieldName, FieldValue, Known, NameRef, RequestEdits, RequestHead, ResponseEdits, ResponseHead,
+    Scheme,
 };
-use iako_proxy_config::{Redirect, RedirectPath};
+use iako_proxy_config::{HeaderName, Redirect, RedirectPath};
 use iako_telemetry::HeaderLookup;
 use iako_traffic::{ConnectionInfo, Headers, Metadata, RequestFacts};
 
@@ -64,6 +65,18 @@ impl Request {
         }
     }
 
+    /// Removes what only internal clients may send.
+    pub(crate) fn clean(&mut self, internal_only: &[HeaderName]) {
+        if self.internal {
+            return;
+        }
+        for name in internal_only {
+            if let Ok(name) = FieldName::parse(name.as_str().as_bytes()) {
+                self.edits.fields.remove(name);
+            }
+        }
+    }
+
     /// Whether this is a gRPC request.
     pub(crate) fn is_grpc(&self) -> bool {
         self.get(Known::ContentType).is_some_and(iako_traffic::is_grpc_content_type)
@@ -86,17 +99,22 @@ impl Request {
         connection: &'a ConnectionInfo,
     ) -> RequestFacts<'a> {
         RequestFacts {
-            head: iako_traffic::RequestHead {
-                method: self.edits.method(&self.head).as_str(),
-                scheme: self.scheme.as_str(),
-                authority: self.authority(),
-                path_and_query: self.path(),
-                headers: view,
-            },
+            head: self.head(view),
             connection,
             metadata: &self.metadata,
             client: self.client,
             internal: self.internal,
+        }
+    }
+
+    /// The head as decisions look at it.
+    pub(crate) fn head<'a>(&'a self, view: &'a RequestView<'a>) -> iako_traffic::RequestHead<'a> {
+        iako_traffic::RequestHead {
+            method: self.edits.method(&self.head).as_str(),
+            scheme: self.scheme.as_str(),
+            authority: self.authority(),
+            path_and_query: self.path(),
+            headers: view,
         }
     }
 

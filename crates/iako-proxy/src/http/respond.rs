@@ -168,6 +168,12 @@ impl Exchange<'_> {
             fields.set(Known::ContentType, FieldValue::from_static(web.content_type()));
             self.download.encode_web(web.response);
         }
+        if route.virtual_host.attempt_count_in_response
+            && !self.service.traits.suppresses_envoy_headers
+        {
+            let attempts = FieldValue::from(u64::from(self.record.attempts));
+            self.response_edits.fields.set(Known::XEnvoyAttemptCount, attempts);
+        }
         self.record.status = Some(head.status());
         self.edit_response(route, sent);
         let mut cookies = Vec::new();

@@ -1,14 +1,20 @@
 //! An HTTP connection manager, compiled.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use iako_http::{FieldValue, Http10, Limits, NameCase, Underscores};
-use iako_proxy_config::{HttpConnectionManager, RouteSource, UnderscoreHeaders};
+use iako_proxy_config::{
+    HeaderCase, HttpConnectionManager, RouteSource, ScopeSource, ScopeTable, ScopedRoutes,
+    UnderscoreHeaders,
+};
 use iako_telemetry::{Counter, Gauge, Histogram, StatsScope};
-use iako_traffic::RouteTable;
+use iako_traffic::{RequestHead, RouteTable, ScopeIndex};
 
 use super::filters::{Filter, FilterKind};
+use super::local_reply::LocalReplies;
+use super::request::Request;
 use crate::access_log::{AccessLogger, LogError};
 use crate::shared::Shared;
 use crate::snapshot::ProxySnapshot;
@@ -28,8 +34,59 @@ pub(crate) struct HttpService {
     pub(crate) traits: Traits,
     /// Value of `server`.
     pub(crate) server: FieldValue,
-    /// Routes that are written in the manager itself.
-    inline: Option<Arc<RouteTable>>,
+    /// Changes to answers of the proxy itself; none when there are none.
+    pub(crate) local_replies: Option<LocalReplies>,
+    /// Where the routes come from, compiled.
+    routes: Routes,
+}
+
+/// Where routes come from, compiled.
+#[derive(Debug)]
+enum Routes {
+    /// Sent under a name.
+    Named,
+    /// Written in the manager itself.
+    Inline(Arc<RouteTable>),
+    /// Several, by a key made of the request.
+    Scoped(Box<Scopes>),
+}
+
+/// Scopes, and the tables that are written in them, by the scope's name.
+#[derive(Debug)]
+struct Scopes {
+    index: ScopeIndex,
+    inline: HashMap<String, RouteTable>,
+}
+
+impl Scopes {
+    fn compile(routes: &ScopedRoutes) -> Self {
+        let scopes = match &routes.scopes {
+            ScopeSource::Inline(scopes) => scopes.as_slice(),
+            ScopeSource::Discovered => &[],
+        };
+        let inline = scopes.iter().filter_map(|scope| match &scope.routes {
+            ScopeTable::Inline(table) => {
+                Some((scope.name.clone(), RouteTable::compile(Arc::clone(table))))
+            }
+            ScopeTable::Rds(_) => None,
+        });
+        Self {
+            inline: inline.collect(),
+            index: ScopeIndex::compile(&routes.key, scopes.iter().map(Arc::clone)),
+        }
+    }
+
+    fn find<'a>(
+        &'a self,
+        snapshot: &'a ProxySnapshot,
+        head: &RequestHead<'_>,
+    ) -> Option<&'a RouteTable> {
+        let scope = self.index.find(head)?;
+        match &scope.routes {
+            ScopeTable::Inline(_) => self.inline.get(&scope.name),
+            ScopeTable::Rds(name) => snapshot.routes(name).map(Arc::as_ref),
+        }
+    }
 }
 
 /// What the filters of a manager say of every exchange, asked of them once.
@@ -68,9 +125,12 @@ impl HttpService {
         manager: Arc<HttpConnectionManager>,
         shared: &Shared,
     ) -> Result<Self, LogError> {
-        let inline = match &manager.routes {
-            RouteSource::Inline(table) => Some(Arc::new(RouteTable::compile(Arc::clone(table)))),
-            RouteSource::Rds(_) => None,
+        let routes = match &manager.routes {
+            RouteSource::Inline(table) => {
+                Routes::Inline(Arc::new(RouteTable::compile(Arc::clone(table))))
+            }
+            RouteSource::Rds(_) => Routes::Named,
+            RouteSource::Scoped(routes) => Routes::Scoped(Box::new(Scopes::compile(routes))),
         };
         let stats = HttpStats::new(&shared.stats.http(&manager.stat_prefix));
         let filters = Filter::compile_all(&manager, shared);
@@ -81,16 +141,24 @@ impl HttpService {
             stats,
             limits: limits(&manager),
             server: FieldValue::sanitized(manager.server_name.clone()),
-            inline,
+            local_replies: LocalReplies::compile(&manager.local_reply)?,
+            routes,
             manager,
         })
     }
 
-    /// The routes of this moment; none while they have not arrived.
-    pub(crate) fn routes<'a>(&'a self, snapshot: &'a ProxySnapshot) -> Option<&'a RouteTable> {
-        match &self.manager.routes {
-            RouteSource::Inline(_) => self.inline.as_deref(),
-            RouteSource::Rds(name) => snapshot.routes(name).map(Arc::as_ref),
+    /// The routes of this moment for a request; none while they have not arrived, and where no scope
+    /// takes the request.
+    pub(crate) fn routes<'a>(
+        &'a self,
+        snapshot: &'a ProxySnapshot,
+        request: &Request,
+    ) -> Option<&'a RouteTable> {
+        match (&self.routes, &self.manager.routes) {
+            (Routes::Inline(table), _) => Some(table),
+            (Routes::Named, RouteSource::Rds(name)) => snapshot.routes(name).map(Arc::as_ref),
+            (Routes::Scoped(scopes), _) => scopes.find(snapshot, &request.head(&request.view())),
+            (Routes::Named, RouteSource::Inline(_) | RouteSource::Scoped(_)) => None,
         }
     }
 }
@@ -106,7 +174,10 @@ fn limits(manager: &HttpConnectionManager) -> Limits {
             UnderscoreHeaders::Reject => Underscores::Reject,
             UnderscoreHeaders::Drop => Underscores::Drop,
         },
-        name_case: if manager.http1.preserve_case { NameCase::Preserve } else { NameCase::Lower },
+        name_case: match manager.http1.name_case {
+            HeaderCase::Preserve => NameCase::Preserve,
+            HeaderCase::Lower | HeaderCase::ProperWords => NameCase::Lower,
+        },
         ..Limits::default()
     }
 }

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use iako_http::{
     BodyEncoder, BodyEvent, ConnectionField, Fields, Framing, HeaderEdits, Known, Limits, Method,
     NameCase, ParseError, Persistence, RequestEdits, RequestHead, ResponseDecoder, ResponseHead,
-    ResponseTo, Wire as WireForm, write_request_head,
+    ResponseTo, Wire as WireForm, capitalize_names, write_request_head,
 };
-use iako_proxy_config::ClusterHttp;
+use iako_proxy_config::{ClusterHttp, HeaderCase};
 use iako_rt::clock;
 
 use super::UpstreamError;
@@ -25,6 +25,8 @@ pub(crate) struct Http1Upstream {
     encoder: BodyEncoder,
     /// Whether trailers go to the server and come from it.
     passes_trailers: bool,
+    /// Whether names of fields are written with capitals.
+    capitalizes: bool,
     /// Requests before the current one.
     served: u32,
     sent: Sent,
@@ -66,12 +68,16 @@ pub(crate) fn response_limits(name_case: NameCase) -> Limits {
 impl Http1Upstream {
     /// Takes a new connection over.
     pub(crate) fn new(stream: Stream, settings: &ClusterHttp) -> Self {
-        let case = if settings.preserve_case { NameCase::Preserve } else { NameCase::Lower };
+        let case = match settings.name_case {
+            HeaderCase::Preserve => NameCase::Preserve,
+            HeaderCase::Lower | HeaderCase::ProperWords => NameCase::Lower,
+        };
         Self {
             wire: Wire::new(stream, Bytes::new()),
             decoder: ResponseDecoder::new(response_limits(case)),
             encoder: BodyEncoder::Empty,
             passes_trailers: settings.http1_trailers,
+            capitalizes: settings.name_case == HeaderCase::ProperWords,
             served: 0,
             sent: Sent::Nothing,
             persistence: Persistence::KeepAlive,
@@ -120,7 +126,12 @@ impl Http1Upstream {
             framing,
             connection: upgrade.map_or(ConnectionField::Omit, ConnectionField::Upgrade),
         };
-        write_request_head(head, edits, form, self.wire.output.tail());
+        let out = self.wire.output.tail();
+        let start = out.len();
+        write_request_head(head, edits, form, out);
+        if self.capitalizes {
+            capitalize_names(start, out);
+        }
         Ok(())
     }
 

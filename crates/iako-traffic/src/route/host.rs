@@ -39,6 +39,7 @@ impl HostIndex {
     /// Compiles the domains of virtual hosts; the first that claims a domain keeps it.
     pub(super) fn compile(configuration: &RouteConfiguration) -> Self {
         let mut index = Self { ignore_port: configuration.ignore_port_in_host, ..Self::default() };
+        index.exact.reserve(configuration.virtual_hosts.len());
         for (position, virtual_host) in configuration.virtual_hosts.iter().enumerate() {
             for domain in &virtual_host.domains {
                 index.add(domain, position);
@@ -73,6 +74,12 @@ impl HostIndex {
             Domain::Suffix(suffix) => by_length(&mut self.suffixes, suffix),
             Domain::Prefix(prefix) => by_length(&mut self.prefixes, prefix),
         }
+    }
+
+    /// The virtual host for everything, where there is no other.
+    pub(super) fn only_any(&self) -> Option<usize> {
+        let is_only = self.exact.is_empty() && self.suffixes.is_empty() && self.prefixes.is_empty();
+        self.any.filter(|_| is_only)
     }
 
     /// The virtual host for an authority.

@@ -1,57 +1,134 @@
 //! Finding the routes that may take a path without walking all of them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use iako_proxy_config::{PathMatch, Route};
 use smallvec::SmallVec;
 
 /// Routes of a virtual host by the condition on their path.
 ///
-/// Every list holds positions in rising order, so that the first route that matches is found by
-/// taking the smallest head of a few lists.
+/// Whole paths are found by their hash, starts of paths by theirs, one look-up for each length that
+/// occurs; expressions and templates by the text with which they start. Only hashes are kept: what is
+/// found is checked against the route anyway. Every list holds positions in rising order, so that the
+/// first route that matches is found by taking the smallest head of a few lists.
 #[derive(Debug, Default)]
 pub(super) struct PathIndex {
-    exact: HashMap<String, Vec<u32>>,
-    prefixes: PrefixTrie,
-    /// Expressions, templates, CONNECT and conditions without regard to case.
+    with_case: Texts,
+    without_case: Texts,
+    /// Conditions that nothing is known about.
     rest: Vec<u32>,
+}
+
+/// Positions by the hash of a text.
+type Positions = HashMap<u64, SmallVec<[u32; 2]>, foldhash::fast::RandomState>;
+
+#[derive(Debug, Default)]
+struct Texts {
+    whole: Positions,
+    /// By length, shortest first.
+    starts: Vec<(usize, Positions)>,
 }
 
 impl PathIndex {
     /// Compiles the conditions of `routes`.
-    pub(super) fn compile(routes: &[Route]) -> Self {
+    pub(super) fn compile(routes: &[Arc<Route>]) -> Self {
         let mut index = Self::default();
         for (position, route) in (0..).zip(routes) {
-            match &route.matcher.path {
-                PathMatch::Exact(path) if route.matcher.case_sensitive => {
-                    index.exact.entry(path.clone()).or_default().push(position);
+            let rule = &route.matcher;
+            let texts =
+                if rule.case_sensitive { &mut index.with_case } else { &mut index.without_case };
+            match &rule.path {
+                PathMatch::Exact(path) => texts.add_whole(path, rule.case_sensitive, position),
+                PathMatch::Prefix(prefix) | PathMatch::SegmentPrefix(prefix) => {
+                    texts.add_start(prefix, rule.case_sensitive, position);
                 }
-                PathMatch::Prefix(prefix) | PathMatch::SegmentPrefix(prefix)
-                    if route.matcher.case_sensitive =>
-                {
-                    index.prefixes.insert(prefix.as_bytes(), position);
+                // An expression says by itself whether case counts.
+                PathMatch::Regex(pattern) => {
+                    index.with_case.add_start(&pattern.literal_start(), true, position);
                 }
-                PathMatch::Exact(_)
-                | PathMatch::Prefix(_)
-                | PathMatch::SegmentPrefix(_)
-                | PathMatch::Regex(_)
-                | PathMatch::Template(_)
-                | PathMatch::Connect => index.rest.push(position),
+                PathMatch::Template(template) => {
+                    index.with_case.add_start(template.literal_start(), true, position);
+                }
+                PathMatch::Connect => index.rest.push(position),
             }
         }
+        index.with_case.starts.sort_unstable_by_key(|(length, _)| *length);
+        index.without_case.starts.sort_unstable_by_key(|(length, _)| *length);
         index
     }
 
     /// Positions of routes that may take `path`, in rising order; all others cannot.
     pub(super) fn candidates(&self, path: &str) -> Candidates<'_> {
         let mut lists = SmallVec::new();
-        if let Some(positions) = self.exact.get(path) {
-            lists.push(positions.as_slice());
+        self.with_case.collect(path.bytes(), &mut lists);
+        if !self.without_case.is_empty() {
+            let lower = path.bytes().map(|byte| byte.to_ascii_lowercase());
+            self.without_case.collect(lower, &mut lists);
         }
-        self.prefixes.collect(path.as_bytes(), &mut lists);
-        lists.push(self.rest.as_slice());
+        if !self.rest.is_empty() {
+            lists.push(self.rest.as_slice());
+        }
         Candidates { lists }
     }
+}
+
+impl Texts {
+    fn is_empty(&self) -> bool {
+        self.whole.is_empty() && self.starts.is_empty()
+    }
+
+    fn add_whole(&mut self, text: &str, has_case: bool, position: u32) {
+        self.whole.entry(hash(text, has_case)).or_default().push(position);
+    }
+
+    fn add_start(&mut self, text: &str, has_case: bool, position: u32) {
+        let slot = self.starts.iter().position(|(length, _)| *length == text.len());
+        let slot = slot.unwrap_or_else(|| {
+            self.starts.push((text.len(), Positions::default()));
+            self.starts.len().saturating_sub(1)
+        });
+        if let Some((_, texts)) = self.starts.get_mut(slot) {
+            texts.entry(hash(text, has_case)).or_default().push(position);
+        }
+    }
+
+    /// Adds the lists for a path: one pass over its bytes.
+    fn collect<'t>(&'t self, path: impl Iterator<Item = u8>, lists: &mut SmallVec<[&'t [u32]; 8]>) {
+        let mut add = |texts: &'t Positions, hash: u64| {
+            if let Some(positions) = texts.get(&hash) {
+                lists.push(positions.as_slice());
+            }
+        };
+        let mut starts = self.starts.iter().peekable();
+        let mut hash = HASH_START;
+        let mut read = 0_usize;
+        for byte in path {
+            if let Some((_, texts)) = starts.next_if(|(length, _)| *length == read) {
+                add(texts, hash);
+            }
+            hash = hash_on(hash, byte);
+            read = read.saturating_add(1);
+        }
+        if let Some((_, texts)) = starts.next_if(|(length, _)| *length == read) {
+            add(texts, hash);
+        }
+        add(&self.whole, hash);
+    }
+}
+
+/// FNV-1a: each further byte costs one multiplication, so that the hashes of all starts of a path come
+/// from one pass. Texts come from configuration; a path that is made to collide is only looked at
+/// again.
+const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+const fn hash_on(hash: u64, byte: u8) -> u64 {
+    (hash ^ byte as u64).wrapping_mul(0x0100_0000_01b3)
+}
+
+fn hash(text: &str, has_case: bool) -> u64 {
+    let bytes = text.bytes().map(|byte| if has_case { byte } else { byte.to_ascii_lowercase() });
+    bytes.fold(HASH_START, hash_on)
 }
 
 /// Positions in rising order, merged from a few sorted lists.
@@ -74,57 +151,18 @@ impl Iterator for Candidates<'_> {
     }
 }
 
-/// A tree of prefixes, edges labelled with as many bytes as they share.
-#[derive(Debug, Default)]
-struct PrefixTrie {
-    positions: Vec<u32>,
-    children: Vec<(Box<[u8]>, Self)>,
-}
-
-impl PrefixTrie {
-    fn insert(&mut self, prefix: &[u8], position: u32) {
-        let Some(first) = prefix.first() else {
-            self.positions.push(position);
-            return;
-        };
-        let Some((label, child)) =
-            self.children.iter_mut().find(|(label, _)| label.first() == Some(first))
-        else {
-            let leaf = Self { positions: vec![position], children: Vec::new() };
-            self.children.push((prefix.into(), leaf));
-            return;
-        };
-        let shared = label.iter().zip(prefix).take_while(|(a, b)| a == b).count();
-        let (head, tail) = label.split_at(shared.min(label.len()));
-        if !tail.is_empty() {
-            let (head, tail): (Box<[u8]>, Box<[u8]>) = (head.into(), tail.into());
-            let below = std::mem::take(child);
-            child.children.push((tail, below));
-            *label = head;
-        }
-        child.insert(prefix.get(shared..).unwrap_or_default(), position);
-    }
-
-    fn collect<'t>(&'t self, path: &[u8], lists: &mut SmallVec<[&'t [u32]; 8]>) {
-        let (mut node, mut path) = (self, path);
-        loop {
-            if !node.positions.is_empty() {
-                lists.push(&node.positions);
-            }
-            let next = node.children.iter().find_map(|(label, child)| {
-                path.strip_prefix(label.as_ref()).map(|rest| (child, rest))
-            });
-            let Some((child, rest)) = next else { return };
-            (node, path) = (child, rest);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use iako_proxy_config::{Action, DirectResponse, RouteMatch};
+    use iako_proxy_config::{Action, DirectResponse, Pattern, RouteMatch, UriTemplate};
 
     use super::*;
+
+    fn index(rules: Vec<RouteMatch>) -> PathIndex {
+        let answer = || Action::Respond(DirectResponse::new(200, bytes::Bytes::new()));
+        let routes: Vec<_> =
+            rules.into_iter().map(|rule| Arc::new(Route::new(rule, answer()))).collect();
+        PathIndex::compile(&routes)
+    }
 
     #[test]
     fn candidates_come_in_the_order_of_the_rules() {
@@ -136,15 +174,43 @@ mod tests {
             PathMatch::SegmentPrefix("/api/v1".to_owned()),
             PathMatch::Prefix("/other".to_owned()),
             PathMatch::Prefix(String::new()),
+            PathMatch::Regex(Pattern::parse("/api/v[0-9]/.*").unwrap()),
+            PathMatch::Template(UriTemplate::parse("/other/{x}").unwrap()),
         ];
-        let respond = DirectResponse { status: 200, body: bytes::Bytes::new() };
-        let routes: Vec<Route> = paths
-            .map(|path| Route::new(RouteMatch::path(path), Action::Respond(respond.clone())))
-            .into();
-        let index = PathIndex::compile(&routes);
+        let index = index(paths.map(RouteMatch::path).into());
         let found = |path| index.candidates(path).collect::<Vec<_>>();
-        assert_eq!(found("/api/v1/x"), [0, 1, 2, 3, 4, 6]);
+        assert_eq!(found("/api/v1/x"), [0, 1, 2, 3, 4, 6, 7]);
         assert_eq!(found("/apx"), [3, 6]);
         assert_eq!(found("/other"), [3, 5, 6]);
+        assert_eq!(found("/other/"), [3, 5, 6, 8]);
+    }
+
+    #[test]
+    fn conditions_without_case_are_found_in_any_letters() {
+        let any_case = |path| RouteMatch { case_sensitive: false, ..RouteMatch::path(path) };
+        let index = index(vec![
+            any_case(PathMatch::Prefix("/Api".to_owned())),
+            any_case(PathMatch::Exact("/aPI/x".to_owned())),
+            RouteMatch::path(PathMatch::Prefix("/Api".to_owned())),
+        ]);
+        let found = |path| index.candidates(path).collect::<Vec<_>>();
+        assert_eq!(found("/API/X"), [0, 1]);
+        assert_eq!(found("/Api/y"), [0, 2]);
+    }
+
+    // The rules that a path has to do with are a few, however many there are.
+    #[test]
+    fn the_last_of_many_rules_is_as_near_as_the_first() {
+        let rules = (0..5000).map(|nth| match nth % 4 {
+            0 => PathMatch::Prefix(format!("/p{nth}/")),
+            1 => PathMatch::Exact(format!("/p{nth}/x")),
+            2 => PathMatch::SegmentPrefix(format!("/p{nth}")),
+            _ => PathMatch::Regex(Pattern::parse(&format!("/p{nth}/[a-z]+")).unwrap()),
+        });
+        let index = index(rules.map(RouteMatch::path).collect());
+        for nth in [0_u32, 1, 2, 3, 4996, 4997, 4998, 4999] {
+            let found: Vec<_> = index.candidates(&format!("/p{nth}/x")).collect();
+            assert_eq!(found, [nth]);
+        }
     }
 }

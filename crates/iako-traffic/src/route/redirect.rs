@@ -8,7 +8,12 @@ use super::{result::cut_query, table::taken_length};
 use crate::{RequestHead, text::split_host_port};
 
 /// The `location` of a redirect.
-pub(super) fn location(redirect: &Redirect, rule: &PathMatch, head: &RequestHead<'_>) -> String {
+pub(super) fn location(
+    redirect: &Redirect,
+    rule: &PathMatch,
+    head: &RequestHead<'_>,
+    formatted: Option<&str>,
+) -> String {
     let scheme = match &redirect.scheme {
         Some(RedirectScheme::Https) => "https",
         Some(RedirectScheme::Scheme(scheme)) => scheme,
@@ -16,7 +21,7 @@ pub(super) fn location(redirect: &Redirect, rule: &PathMatch, head: &RequestHead
     };
     let host = redirect.host.as_deref().unwrap_or_else(|| request_host(redirect, scheme, head));
     let port = redirect.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let path = target(redirect, rule, head.path_and_query);
+    let path = target(redirect, rule, head.path_and_query, formatted);
     format!("{scheme}://{host}{port}{path}")
 }
 
@@ -31,7 +36,7 @@ pub fn https_location(head: &RequestHead<'_>) -> String {
         status: 301,
         strip_query: false,
     };
-    location(&redirect, &PathMatch::Prefix(String::new()), head)
+    location(&redirect, &PathMatch::Prefix(String::new()), head, None)
 }
 
 /// The request's own host. Its port goes when another one is given, or when the scheme changes and
@@ -47,12 +52,21 @@ fn request_host<'h>(redirect: &Redirect, scheme: &str, head: &RequestHead<'h>) -
     if redirect.port.is_some() || old_default { host } else { head.authority }
 }
 
-fn target<'a>(redirect: &'a Redirect, rule: &PathMatch, path_and_query: &'a str) -> Cow<'a, str> {
+fn target<'a>(
+    redirect: &'a Redirect,
+    rule: &PathMatch,
+    path_and_query: &'a str,
+    formatted: Option<&'a str>,
+) -> Cow<'a, str> {
     let (path, query) = cut_query(path_and_query);
     let query = if redirect.strip_query { "" } else { query };
     let path = match &redirect.path {
         // A query of its own wins over the request's, and is not stripped.
         Some(RedirectPath::Full(full)) if full.contains('?') => return Cow::Borrowed(full),
+        Some(RedirectPath::Format(_)) => match formatted.unwrap_or_default() {
+            full if full.contains('?') => return Cow::Borrowed(full),
+            full => Cow::Borrowed(full),
+        },
         Some(RedirectPath::Full(full)) => Cow::Borrowed(full.as_str()),
         Some(RedirectPath::Prefix(prefix)) => {
             let taken = taken_length(rule, path);
@@ -91,7 +105,7 @@ mod tests {
             path_and_query: target,
             headers: &headers,
         };
-        location(redirect, &PathMatch::Prefix(rule.to_owned()), &head)
+        location(redirect, &PathMatch::Prefix(rule.to_owned()), &head, None)
     }
 
     // Cases `redirects` and `https-redirect-port`; fact 9.

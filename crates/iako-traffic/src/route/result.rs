@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use iako_proxy_config::{
     Action, ClusterTarget, CorsPolicy, Fault, FilterOverrides, HeaderMutations, HostRewrite,
-    Mirror, PathRewrite, Rbac, Redirect, RetryPolicy, Route, RouteAction, RouteConfiguration,
-    StatefulSession, UpgradeConfig, VirtualHost, WeightedCluster,
+    Mirror, PathMatch, PathRewrite, Rbac, Redirect, RetryPolicy, Route, RouteAction,
+    RouteConfiguration, StatefulSession, UpgradeConfig, VirtualHost, WeightedCluster,
 };
 use smallvec::SmallVec;
 
@@ -32,6 +32,8 @@ pub enum HostChange<'a> {
     To(Cow<'a, str>),
     /// It becomes the host name of the chosen instance.
     EndpointHostname,
+    /// It becomes what this text with operators gives.
+    Format(&'a str),
 }
 
 impl<'t> RouteMatchResult<'t> {
@@ -88,9 +90,27 @@ impl<'t> RouteMatchResult<'t> {
             }
             PathRewrite::Regex { pattern, substitution } => pattern.replace_all(path, substitution),
             PathRewrite::Full(full) => full.clone(),
+            PathRewrite::Template(rewrite) => {
+                let PathMatch::Template(template) = &self.route.matcher.path else { return None };
+                template.rewrite(path, rewrite)?
+            }
+            PathRewrite::Format(_) => return None,
         };
         out.push_str(rest);
         (out != path_and_query).then_some(out)
+    }
+
+    /// The text with operators that becomes the path, when the route rewrites it so. The query is
+    /// added to it.
+    #[must_use]
+    pub fn path_format(&self) -> Option<&'t str> {
+        match self.forward()?.path_rewrite.as_ref()? {
+            PathRewrite::Format(format) => Some(format),
+            PathRewrite::Prefix(_)
+            | PathRewrite::Regex { .. }
+            | PathRewrite::Full(_)
+            | PathRewrite::Template(_) => None,
+        }
     }
 
     /// What becomes of the host; none when it stays as it is.
@@ -109,13 +129,37 @@ impl<'t> RouteMatchResult<'t> {
             HostRewrite::Header(name) => {
                 head.text(name.as_str()).filter(|host| !host.is_empty()).map(HostChange::To)
             }
+            HostRewrite::PathRegex { pattern, substitution } => {
+                let host = pattern.replace_all(head.path(), substitution);
+                Some(HostChange::To(Cow::Owned(host)))
+            }
+            HostRewrite::Format(format) => Some(HostChange::Format(format)),
         }
     }
 
-    /// The `location` of a redirect.
+    /// The `location` of a redirect. `formatted_path` is what its text with operators gives, where it
+    /// has one.
     #[must_use]
-    pub fn redirect_location(&self, redirect: &Redirect, head: &RequestHead<'_>) -> String {
-        redirect::location(redirect, &self.route.matcher.path, head)
+    pub fn redirect_location(
+        &self,
+        redirect: &Redirect,
+        head: &RequestHead<'_>,
+        formatted_path: Option<&str>,
+    ) -> String {
+        redirect::location(redirect, &self.route.matcher.path, head, formatted_path)
+    }
+
+    /// The cross-origin policies that count, the narrowest first: settings of the filter, or, where
+    /// no level has any, those of the old form.
+    #[must_use]
+    pub fn cors_policies(&self) -> SmallVec<[&'t CorsPolicy; 4]> {
+        let own: SmallVec<[&CorsPolicy; 4]> =
+            self.overrides().0.iter().filter_map(|level| level.cors.as_deref()).collect();
+        if !own.is_empty() {
+            return own;
+        }
+        let of_route = self.forward().and_then(|action| action.cors.as_deref());
+        of_route.into_iter().chain(self.virtual_host.cors.as_deref()).collect()
     }
 
     /// The hash for consistent balancing, and cookies made for it. `draw` makes a cookie's value.
@@ -129,7 +173,8 @@ impl<'t> RouteMatchResult<'t> {
     #[must_use]
     pub fn overrides(&self) -> EffectiveOverrides<'t> {
         let narrow = self.weighted.map(|target| &target.overrides);
-        let wide = [&self.route.overrides, &self.virtual_host.overrides];
+        let wide =
+            [&self.route.overrides, &self.virtual_host.overrides, &self.configuration.overrides];
         EffectiveOverrides(
             narrow.into_iter().chain(wide).filter(|level| !level.is_empty()).collect(),
         )
@@ -172,21 +217,15 @@ pub(crate) fn cut_query(path_and_query: &str) -> (&str, &str) {
     path_and_query.split_at_checked(cut).unwrap_or((path_and_query, ""))
 }
 
-/// Settings of filters from weighted target, route and virtual host; the narrowest counts.
+/// Settings of filters from weighted target, route, virtual host and table; the narrowest counts.
 #[derive(Debug, Clone, Default)]
-pub struct EffectiveOverrides<'t>(SmallVec<[&'t FilterOverrides; 3]>);
+pub struct EffectiveOverrides<'t>(SmallVec<[&'t FilterOverrides; 4]>);
 
 impl<'t> EffectiveOverrides<'t> {
     /// Delays and aborts in place of the filter's.
     #[must_use]
     pub fn fault(&self) -> Option<&'t Fault> {
         self.0.iter().find_map(|level| level.fault.as_deref())
-    }
-
-    /// The cross-origin policy.
-    #[must_use]
-    pub fn cors(&self) -> Option<&'t CorsPolicy> {
-        self.0.iter().find_map(|level| level.cors.as_deref())
     }
 
     /// Rules in place of the filter's; `Some(None)` switches it off.
@@ -201,9 +240,18 @@ impl<'t> EffectiveOverrides<'t> {
         self.0.iter().find_map(|level| level.session.as_ref()).map(Option::as_deref)
     }
 
-    /// Whether the filter of this name is switched off.
+    /// Whether the filter of this name is switched off (`Some(true)`) or on (`Some(false)`): the
+    /// narrowest level that says anything about it counts. `has_settings` says whether a level holds
+    /// settings for it, which switch it on.
     #[must_use]
-    pub fn disables(&self, filter: &str) -> bool {
-        self.0.iter().any(|level| level.disabled.contains(filter))
+    pub fn switches_off(
+        &self,
+        filter: &str,
+        has_settings: impl Fn(&FilterOverrides) -> bool,
+    ) -> Option<bool> {
+        self.0.iter().find_map(|level| {
+            let is_off = level.disabled.contains(filter);
+            (is_off || has_settings(level)).then_some(is_off)
+        })
     }
 }

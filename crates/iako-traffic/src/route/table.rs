@@ -1,5 +1,7 @@
 //! A compiled table of routes.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use iako_proxy_config::{
@@ -12,7 +14,10 @@ use super::{
     path::PathIndex,
     result::RouteMatchResult,
 };
-use crate::{Mismatch, RequestFacts, mismatch};
+use crate::{
+    Mismatch, RequestFacts,
+    matching::{choose_action, header_texts, mismatch_at},
+};
 
 /// A [`RouteConfiguration`] made ready for questions.
 ///
@@ -23,8 +28,8 @@ use crate::{Mismatch, RequestFacts, mismatch};
 pub struct RouteTable {
     configuration: Arc<RouteConfiguration>,
     hosts: HostIndex,
-    /// One for each virtual host.
-    paths: Vec<PathIndex>,
+    /// One for each virtual host; shared with the table before where the host is the same.
+    paths: Vec<Arc<PathIndex>>,
 }
 
 /// What a route table says of a request.
@@ -44,10 +49,26 @@ impl RouteTable {
     /// Compiles a table.
     #[must_use]
     pub fn compile(configuration: Arc<RouteConfiguration>) -> Self {
-        let hosts = HostIndex::compile(&configuration);
-        let compile = |host: &VirtualHost| PathIndex::compile(&host.routes);
+        Self::compile_after(configuration, None)
+    }
+
+    /// Compiles a table that takes the place of another. What both have in common is not compiled
+    /// again: virtual hosts that are the same object, as decoding makes them of the same bytes.
+    #[must_use]
+    pub fn compile_after(configuration: Arc<RouteConfiguration>, before: Option<&Self>) -> Self {
+        let known: HashMap<*const VirtualHost, &Arc<PathIndex>, foldhash::fast::RandomState> =
+            before.map(Self::compiled).into_iter().flatten().collect();
+        let compile = |host: &Arc<VirtualHost>| match known.get(&Arc::as_ptr(host)) {
+            Some(paths) => Arc::clone(paths),
+            None => Arc::new(PathIndex::compile(&host.routes)),
+        };
         let paths = configuration.virtual_hosts.iter().map(compile).collect();
+        let hosts = HostIndex::compile(&configuration);
         Self { configuration, hosts, paths }
+    }
+
+    fn compiled(&self) -> impl Iterator<Item = (*const VirtualHost, &Arc<PathIndex>)> {
+        self.configuration.virtual_hosts.iter().map(Arc::as_ptr).zip(&self.paths)
     }
 
     /// What it was compiled from.
@@ -59,7 +80,7 @@ impl RouteTable {
     /// The route for a request. `draw` decides on random shares and on weighted targets.
     #[must_use]
     pub fn route(&self, facts: &RequestFacts<'_>, draw: u64) -> RouteOutcome<'_> {
-        let Some((position, virtual_host, _)) = self.virtual_host(facts.head.authority) else {
+        let Some((position, virtual_host, _)) = self.virtual_host(facts) else {
             return RouteOutcome::NoHost;
         };
         if tls_required(virtual_host, facts) {
@@ -68,10 +89,21 @@ impl RouteTable {
         let Some(index) = self.paths.get(position) else {
             return RouteOutcome::NoRoute(virtual_host);
         };
-        let candidates = index.candidates(facts.head.path());
-        let mut routes = candidates
-            .filter_map(|position| virtual_host.routes.get(usize::try_from(position).ok()?));
-        match routes.find(|route| mismatch(&route.matcher, facts, draw).is_none()) {
+        let path = self.matched_path(facts);
+        let takes = |route: &&Arc<Route>| mismatch_at(&route.matcher, &path, facts, draw).is_none();
+        let found = match &virtual_host.matcher {
+            None => {
+                let candidates = index.candidates(&path);
+                let mut routes = candidates.filter_map(|position| {
+                    virtual_host.routes.get(usize::try_from(position).ok()?)
+                });
+                routes.find(takes)
+            }
+            Some(tree) => {
+                choose_action(tree, facts, draw).and_then(|routes| routes.iter().find(takes))
+            }
+        };
+        match found {
             Some(route) => RouteOutcome::Matched(self.matched(virtual_host, route, draw)),
             None => RouteOutcome::NoRoute(virtual_host),
         }
@@ -87,7 +119,7 @@ impl RouteTable {
             considered: Vec::new(),
             outcome: RouteOutcome::NoHost,
         };
-        let Some((_, virtual_host, found)) = self.virtual_host(facts.head.authority) else {
+        let Some((_, virtual_host, found)) = self.virtual_host(facts) else {
             return trace;
         };
         trace.virtual_host = Some(virtual_host);
@@ -100,8 +132,13 @@ impl RouteTable {
         if matches!(trace.outcome, RouteOutcome::TlsRequired(_)) {
             return trace;
         }
-        for (position, route) in virtual_host.routes.iter().enumerate() {
-            let failed = mismatch(&route.matcher, facts, draw);
+        let path = self.matched_path(facts);
+        let routes = match &virtual_host.matcher {
+            None => &virtual_host.routes,
+            Some(tree) => choose_action(tree, facts, draw).unwrap_or(&virtual_host.routes),
+        };
+        for (position, route) in routes.iter().enumerate() {
+            let failed = mismatch_at(&route.matcher, &path, facts, draw);
             trace.considered.push(ConsideredRoute { position, route, failed });
             if failed.is_none() {
                 trace.outcome = RouteOutcome::Matched(self.matched(virtual_host, route, draw));
@@ -111,9 +148,28 @@ impl RouteTable {
         trace
     }
 
-    fn virtual_host(&self, authority: &str) -> Option<(usize, &VirtualHost, DomainMatch)> {
-        let (position, found) = self.hosts.find(authority)?;
+    fn virtual_host(&self, facts: &RequestFacts<'_>) -> Option<(usize, &VirtualHost, DomainMatch)> {
+        let (position, found) = match &self.configuration.host_header {
+            None => self.hosts.find(facts.head.authority)?,
+            Some(name) => {
+                match header_texts(&facts.head, name.as_str()).next() {
+                    Some(host) => self.hosts.find(&host)?,
+                    // Where there is nothing to search, Envoy does not look for the header.
+                    None => (self.hosts.only_any()?, DomainMatch::Any),
+                }
+            }
+        };
         Some((position, self.configuration.virtual_hosts.get(position)?, found))
+    }
+
+    /// The path that routes are matched against.
+    fn matched_path<'a>(&self, facts: &RequestFacts<'a>) -> Cow<'a, str> {
+        let path = facts.head.path();
+        if !self.configuration.ignore_path_parameters || !path.contains(';') {
+            return Cow::Borrowed(path);
+        }
+        let bare = |segment: &'a str| segment.split_once(';').map_or(segment, |(before, _)| before);
+        Cow::Owned(path.split('/').map(bare).collect::<Vec<_>>().join("/"))
     }
 
     fn matched<'t>(

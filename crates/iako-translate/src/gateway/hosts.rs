@@ -1,6 +1,8 @@
 //! Virtual hosts of a gateway: what its servers and the VirtualServices bound to them have in
 //! common.
 
+use std::sync::Arc;
+
 use iako_proxy_config::{Domain, Route, RouteConfiguration, TlsRequirement, VirtualHost};
 use iako_registry::select;
 use iako_resources::{Kind, Object, VirtualService};
@@ -68,7 +70,7 @@ pub(super) fn route_table(
     for server in servers {
         add_server(outlook, server, &mut drafts);
     }
-    let hosts = drafts.into_iter().map(|draft| virtual_host(outlook, draft)).collect();
+    let hosts: Vec<_> = drafts.into_iter().map(|draft| virtual_host(outlook, draft)).collect();
     let mut table = RouteConfiguration::new(name, hosts);
     table.ignore_port_in_host = true;
     table
@@ -149,7 +151,7 @@ fn virtual_host(outlook: &Outlook<'_>, mut draft: Draft<'_>) -> VirtualHost {
     VirtualHost {
         name: format!("{}:{}", draft.host, draft.port),
         domains: vec![domain],
-        routes: ordered,
+        routes: ordered.into_iter().map(Arc::new).collect(),
         require_tls: draft.require_tls,
         include_attempt_count: true,
         origin: draft

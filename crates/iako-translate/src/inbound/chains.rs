@@ -235,7 +235,7 @@ fn routes(target: &LocalTarget) -> RouteConfiguration {
     let host = VirtualHost {
         name: format!("{} http", target.name),
         domains: vec![Domain::Any],
-        routes: vec![route],
+        routes: vec![Arc::new(route)],
         ..VirtualHost::default()
     };
     RouteConfiguration::new(target.name.clone(), vec![host])

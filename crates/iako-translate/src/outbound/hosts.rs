@@ -1,6 +1,6 @@
 //! Virtual hosts of the services that the local application may call.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use iako_proxy_config::{Domain, Route, RouteConfiguration, RuleOrigin, VirtualHost};
 use iako_registry::{Service, ServicePort};
@@ -81,7 +81,7 @@ pub(super) fn service_routes(
     // Who reached this address meant this service, whatever it calls it.
     let only = table.virtual_hosts.first_mut();
     if let Some(only) = only.filter(|_| !service.addresses.is_empty()) {
-        only.domains = vec![Domain::Any];
+        Arc::make_mut(only).domains = vec![Domain::Any];
         table.virtual_hosts.truncate(1);
     }
     table
@@ -189,7 +189,7 @@ impl<'a> Hosts<'a> {
         self.virtual_hosts.push(VirtualHost {
             name: format!("{first}:{port}"),
             domains,
-            routes,
+            routes: routes.into_iter().map(Arc::new).collect(),
             include_attempt_count: true,
             origin: Some(origin),
             ..VirtualHost::default()
@@ -268,7 +268,7 @@ fn catch_all(outlook: &Outlook<'_>) -> VirtualHost {
     VirtualHost {
         name: name.to_owned(),
         domains: vec![Domain::Any],
-        routes: vec![route],
+        routes: vec![Arc::new(route)],
         include_attempt_count: true,
         ..VirtualHost::default()
     }

@@ -27,10 +27,10 @@ pub(super) fn action(place: &Place<'_>, rule: &HttpRoute, matcher: Option<&HttpM
             Action::Forward(Box::new(forward(place, rule, matcher, targets)))
         }
         HttpAction::Redirect(source) => Action::Redirect(redirect(place, source)),
-        HttpAction::DirectResponse(source) => Action::Respond(DirectResponse {
-            status: source.status,
-            body: bytes::Bytes::copy_from_slice(&source.body),
-        }),
+        HttpAction::DirectResponse(source) => Action::Respond(DirectResponse::new(
+            source.status,
+            bytes::Bytes::copy_from_slice(&source.body),
+        )),
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn route_match(matcher: &HttpMatch) -> RouteMatch {
         .iter()
         .map(|(name, condition)| QueryMatch {
             name: name.clone(),
-            check: string_match(condition).map_or(QueryCheck::Present, QueryCheck::Text),
+            check: string_match(condition).map_or(QueryCheck::Present(true), QueryCheck::Text),
         })
         .collect();
     planned

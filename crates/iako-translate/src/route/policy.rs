@@ -15,7 +15,6 @@ use iako_resources::istio::{
         HeaderOperations, HttpRoute, Retries,
     },
 };
-use iako_types::Percent;
 
 use crate::{cluster::non_zero, outlook::Outlook, text::string_match};
 
@@ -134,9 +133,9 @@ fn cors(source: &SourceCors) -> CorsPolicy {
         allow_headers: source.allow_headers.join(","),
         expose_headers: source.expose_headers.join(","),
         max_age: source.max_age.map(|age| age.as_secs().to_string()).unwrap_or_default(),
-        allow_credentials: source.allow_credentials.unwrap_or(false),
-        forward_unmatched_preflights: source.forward_unmatched_preflights,
-        enabled: Percent::HUNDRED,
+        allow_credentials: source.allow_credentials,
+        forward_unmatched_preflights: Some(source.forward_unmatched_preflights),
+        ..CorsPolicy::default()
     }
 }
 

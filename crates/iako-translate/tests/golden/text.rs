@@ -128,6 +128,7 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
     match &http.routes {
         RouteSource::Rds(name) => line(out, &format!("    http -> routes {name}")),
         RouteSource::Inline(it) => table(out, it, "    "),
+        RouteSource::Scoped(it) => line(out, &format!("    http -> scopes {}", it.name)),
     }
 }
 
@@ -343,6 +344,7 @@ fn forward(it: &RouteAction) -> String {
         Some(PathRewrite::Regex { pattern, substitution }) => {
             write!(text, " path s/{}/{substitution}/", pattern.source()).unwrap();
         }
+        Some(other) => write!(text, " path {other:?}").unwrap(),
         None => {}
     }
     if let Some(host) = &it.host_rewrite {

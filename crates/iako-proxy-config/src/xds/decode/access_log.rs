@@ -9,7 +9,7 @@ use prost_types::{Struct, Value, value::Kind};
 use super::{matcher, wire};
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
-use crate::{AccessLog, AccessLogFilter, AccessLogSink, LogComparison, LogFormat};
+use crate::{AccessLog, AccessLogFilter, AccessLogSink, BodyFormat, LogComparison, LogFormat};
 
 /// The logs of a listener, connection manager or TCP proxy. A kind of log that we do not have is
 /// left out with a warning: no request goes elsewhere for it.
@@ -98,6 +98,20 @@ fn log_format(
     })
 }
 
+/// How a body of ours is written; none when nothing is said.
+pub(super) fn body_format(
+    format: Option<&core::SubstitutionFormatString>,
+    at: &At<'_>,
+) -> Result<Option<BodyFormat>, Fault> {
+    let Some(written) = format else { return Ok(None) };
+    Ok(match log_format(format, at)? {
+        LogFormat::Default => None,
+        format @ (LogFormat::Text(_) | LogFormat::Json { .. }) => {
+            Some(BodyFormat { format, content_type: written.content_type.clone() })
+        }
+    })
+}
+
 /// One text a key; what is nested gets dots in its key. The schema keeps no order, so that keys
 /// stand in the order of their names.
 fn json(fields: &Struct, at: &At<'_>) -> Vec<(String, String)> {
@@ -126,7 +140,10 @@ fn flatten(key: String, value: &Value, out: &mut Vec<(String, String)>, at: &At<
 
 /// A filter, or nothing where everything passes. A condition that we cannot check passes, with a
 /// warning: a line too many in a log is better than one that is missing.
-fn filter(filter: &pb::AccessLogFilter, at: &At<'_>) -> Result<Option<AccessLogFilter>, Fault> {
+pub(super) fn filter(
+    filter: &pb::AccessLogFilter,
+    at: &At<'_>,
+) -> Result<Option<AccessLogFilter>, Fault> {
     use pb::access_log_filter::FilterSpecifier as Kind;
     let unsupported = |field: &'static str| {
         at.field(field)

@@ -110,7 +110,7 @@ fn versions(
 ) -> Result<(), Fault> {
     if let Some(options) = http1 {
         let http1 = protocol::http1(options, &at.field("http_protocol_options"))?;
-        http.preserve_case = http1.preserve_case;
+        http.name_case = http1.name_case;
         http.http1_trailers = http1.trailers;
     }
     if let Some(options) = http2 {
@@ -177,7 +177,7 @@ fn old_fields(
     }
     if let Some(options) = &cluster.http_protocol_options {
         let http1 = protocol::http1(options, &at.field("http_protocol_options"))?;
-        http.preserve_case = http1.preserve_case;
+        http.name_case = http1.name_case;
         http.http1_trailers = http1.trailers;
     }
     if let Some(common) = &cluster.common_http_protocol_options {

@@ -2,6 +2,7 @@
 
 use iako_types::Percent;
 use iako_xds_api::envoy::config::core::v3::RuntimeFractionalPercent;
+use iako_xds_api::envoy::config::route::v3::{self as route_pb, cors_policy::EnabledSpecifier};
 use iako_xds_api::envoy::extensions::filters::common::fault::v3 as common;
 use iako_xds_api::envoy::extensions::filters::http::{cors::v3 as cors_pb, fault::v3 as pb};
 
@@ -65,8 +66,39 @@ pub(super) fn cors(config: &cors_pb::CorsPolicy, at: &At<'_>) -> Result<CorsPoli
         allow_headers: config.allow_headers.clone(),
         expose_headers: config.expose_headers.clone(),
         max_age: config.max_age.clone(),
-        allow_credentials: config.allow_credentials.unwrap_or(false),
-        forward_unmatched_preflights: config.forward_not_matching_preflights.unwrap_or(true),
+        allow_credentials: config.allow_credentials,
+        allow_private_network: config.allow_private_network_access,
+        forward_unmatched_preflights: config.forward_not_matching_preflights,
         enabled: wire::runtime_fraction(enabled, Percent::HUNDRED, &at.field("filter_enabled"))?,
+        shadow_enabled: wire::runtime_fraction(
+            config.shadow_enabled.as_ref(),
+            Percent::ZERO,
+            &at.field("shadow_enabled"),
+        )?,
     })
+}
+
+/// A policy where it stood before it was a setting of its filter.
+pub(super) fn old_cors(
+    config: Option<&route_pb::CorsPolicy>,
+    at: &At<'_>,
+) -> Result<Option<Box<CorsPolicy>>, Refusal> {
+    let Some(config) = config else { return Ok(None) };
+    let EnabledSpecifier::FilterEnabled(enabled) = config
+        .enabled_specifier
+        .clone()
+        .unwrap_or_else(|| EnabledSpecifier::FilterEnabled(RuntimeFractionalPercent::default()));
+    let config = cors_pb::CorsPolicy {
+        allow_origin_string_match: config.allow_origin_string_match.clone(),
+        allow_methods: config.allow_methods.clone(),
+        allow_headers: config.allow_headers.clone(),
+        expose_headers: config.expose_headers.clone(),
+        max_age: config.max_age.clone(),
+        allow_credentials: config.allow_credentials,
+        filter_enabled: Some(enabled),
+        shadow_enabled: config.shadow_enabled.clone(),
+        allow_private_network_access: config.allow_private_network_access,
+        forward_not_matching_preflights: config.forward_not_matching_preflights,
+    };
+    cors(&config, at).map(Box::new).map(Some)
 }

@@ -9,11 +9,13 @@ use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 use pb::http_connection_manager as inner;
 
-use super::{access_log, http_filter, protocol, route, transport, wire};
+use super::{
+    access_log, http_client, http_filter, local_reply, protocol, route, scoped, transport, wire,
+};
 use crate::xds::problem::{At, Fault};
 use crate::{
-    ClientCertDetails, CodecType, EscapedSlashes, ForwardClientCert, HttpConnectionManager,
-    RouteSource, ServerHeader, StripPort, Tracing, UnderscoreHeaders, UpgradeConfig,
+    CodecType, EscapedSlashes, HttpConnectionManager, RouteSource, StripPort, Tracing,
+    UnderscoreHeaders, UpgradeConfig,
 };
 
 pub(super) fn manager(
@@ -37,7 +39,10 @@ pub(super) fn manager(
     value.upgrades = wire::list(&config.upgrade_configs, &at.field("upgrade_configs"), upgrade)?;
     value.proxy_100_continue = config.proxy_100_continue;
     value.append_x_forwarded_port = config.append_x_forwarded_port;
-    client(config, &mut value, at)?;
+    if let Some(config) = &config.local_reply_config {
+        value.local_reply = local_reply::local_reply(config, &at.field("local_reply_config"))?;
+    }
+    http_client::client(config, &mut value, at)?;
     paths(config, &mut value, at)?;
     times(config, &mut value, at)?;
     limits(config, &mut value, at)?;
@@ -70,61 +75,12 @@ fn routes(config: &pb::HttpConnectionManager, at: &At<'_>) -> Result<RouteSource
             let table = route::route_configuration(config, &at.field("route_config"))?;
             Ok(RouteSource::Inline(Arc::new(table)))
         }
-        Some(RouteSpecifier::ScopedRoutes(_)) => Err(at
-            .field("scoped_routes")
-            .invalid("is not supported", "write `rds` or `route_config`")),
-        None => Err(at.missing("write `rds` or `route_config`")),
+        Some(RouteSpecifier::ScopedRoutes(config)) => {
+            let scoped = scoped::scoped_routes(config, &at.field("scoped_routes"))?;
+            Ok(RouteSource::Scoped(Arc::new(scoped)))
+        }
+        None => Err(at.missing("write `rds`, `route_config` or `scoped_routes`")),
     }
-}
-
-/// Who the client is, and what upstreams are told about it.
-fn client(
-    config: &pb::HttpConnectionManager,
-    value: &mut HttpConnectionManager,
-    at: &At<'_>,
-) -> Result<(), Fault> {
-    if !config.server_name.is_empty() {
-        value.server_name.clone_from(&config.server_name);
-    }
-    use inner::ServerHeaderTransformation as Transformation;
-    let at_server = at.field("server_header_transformation");
-    value.server_header =
-        match wire::known::<Transformation>(config.server_header_transformation, &at_server)? {
-            Transformation::Overwrite => ServerHeader::Overwrite,
-            Transformation::AppendIfAbsent => ServerHeader::AppendIfAbsent,
-            Transformation::PassThrough => ServerHeader::PassThrough,
-        };
-    value.use_remote_address = config.use_remote_address.unwrap_or(false);
-    value.xff_trusted_hops = config.xff_num_trusted_hops;
-    value.skip_xff_append = config.skip_xff_append;
-    value.via.clone_from(&config.via);
-    if let Some(internal) = &config.internal_address_config {
-        let at = at.field("internal_address_config");
-        value.internal_addresses = wire::cidrs(&internal.cidr_ranges, &at.field("cidr_ranges"))?;
-    }
-    let at_cert = at.field("forward_client_cert_details");
-    use inner::ForwardClientCertDetails as Forward;
-    value.forward_client_cert =
-        match wire::known::<Forward>(config.forward_client_cert_details, &at_cert)? {
-            Forward::Sanitize => ForwardClientCert::Sanitize,
-            Forward::ForwardOnly => ForwardClientCert::ForwardOnly,
-            Forward::AppendForward => ForwardClientCert::AppendForward,
-            Forward::SanitizeSet => ForwardClientCert::SanitizeSet,
-            Forward::AlwaysForwardOnly => ForwardClientCert::AlwaysForwardOnly,
-        };
-    if let Some(details) = &config.set_current_client_cert_details {
-        value.client_cert_details = ClientCertDetails {
-            subject: details.subject.unwrap_or(false),
-            cert: details.cert,
-            chain: details.chain,
-            dns: details.dns,
-            uri: details.uri,
-        };
-    }
-    value.generate_request_id = config.generate_request_id.unwrap_or(true);
-    value.preserve_external_request_id = config.preserve_external_request_id;
-    value.request_id_in_response = config.always_set_request_id_in_response;
-    Ok(())
 }
 
 fn paths(
@@ -156,6 +112,7 @@ fn paths(
         (false, true) => StripPort::Matching,
         (false, false) => StripPort::Keep,
     };
+    value.strip_trailing_dot = config.strip_trailing_host_dot;
     Ok(())
 }
 

@@ -1,13 +1,15 @@
 //! Conditions on texts, headers, query parameters and facts that filters left.
 
+use iako_types::CidrRange;
+use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::config::route::v3 as route;
 use iako_xds_api::envoy::r#type::matcher::v3 as pb;
 
 use super::wire;
 use crate::xds::problem::{At, Fault};
 use crate::{
-    HeaderCheck, HeaderMatch, MetadataMatch, MetadataValueMatch, Pattern, QueryCheck, QueryMatch,
-    StringMatch,
+    CookieMatch, FilterStateCheck, FilterStateMatch, HeaderCheck, HeaderMatch, MetadataMatch,
+    MetadataValueMatch, Pattern, QueryCheck, QueryMatch, StringMatch,
 };
 
 pub(super) fn pattern(regex: &str, at: &At<'_>) -> Result<Pattern, Fault> {
@@ -105,16 +107,65 @@ pub(super) fn query(
 ) -> Result<QueryMatch, Fault> {
     use route::query_parameter_matcher::QueryParameterMatchSpecifier as Specifier;
     let check = match &matcher.query_parameter_match_specifier {
-        None | Some(Specifier::PresentMatch(true)) => QueryCheck::Present,
-        Some(Specifier::PresentMatch(false)) => {
-            let help = "leave it out to ask only that the parameter is there";
-            return Err(at.field("present_match").invalid("false is not supported", help));
-        }
+        None => QueryCheck::Present(true),
+        Some(Specifier::PresentMatch(present)) => QueryCheck::Present(*present),
         Some(Specifier::StringMatch(matcher)) => {
             QueryCheck::Text(text(matcher, &at.field("string_match"))?)
         }
     };
     Ok(QueryMatch { name: matcher.name.clone(), check })
+}
+
+pub(super) fn cookie(matcher: &route::CookieMatcher, at: &At<'_>) -> Result<CookieMatch, Fault> {
+    let at_text = at.field("string_match");
+    let wanted =
+        matcher.string_match.as_ref().ok_or_else(|| at_text.missing("write what it must be"))?;
+    if matcher.name.is_empty() {
+        return Err(at.field("name").missing("name the cookie"));
+    }
+    Ok(CookieMatch {
+        name: matcher.name.clone(),
+        value: text(wanted, &at_text)?,
+        invert: matcher.invert_match,
+    })
+}
+
+pub(super) fn filter_state(
+    matcher: &pb::FilterStateMatcher,
+    at: &At<'_>,
+) -> Result<FilterStateMatch, Fault> {
+    use pb::filter_state_matcher::Matcher;
+    let check = match &matcher.matcher {
+        Some(Matcher::StringMatch(wanted)) => {
+            FilterStateCheck::Text(text(wanted, &at.field("string_match"))?)
+        }
+        Some(Matcher::AddressMatch(wanted)) => {
+            let at = at.field("address_match");
+            FilterStateCheck::Address {
+                ranges: networks(&wanted.ranges, &at.field("ranges"))?,
+                invert: wanted.invert_match,
+            }
+        }
+        None => return Err(at.missing("write string_match or address_match")),
+    };
+    if matcher.key.is_empty() {
+        return Err(at.field("key").missing("name the object"));
+    }
+    Ok(FilterStateMatch { key: matcher.key.clone(), check })
+}
+
+/// Networks in xDS's own spelling, which is the same as Envoy's.
+pub(super) fn networks(
+    ranges: &[iako_xds_api::xds::core::v3::CidrRange],
+    at: &At<'_>,
+) -> Result<Vec<CidrRange>, Fault> {
+    wire::list(ranges, at, |range, at| {
+        let range = core::CidrRange {
+            address_prefix: range.address_prefix.clone(),
+            prefix_len: range.prefix_len,
+        };
+        wire::cidr(&range, at)
+    })
 }
 
 pub(super) fn metadata(matcher: &pb::MetadataMatcher, at: &At<'_>) -> Result<MetadataMatch, Fault> {
@@ -138,7 +189,7 @@ pub(super) fn metadata(matcher: &pb::MetadataMatcher, at: &At<'_>) -> Result<Met
     })
 }
 
-fn value(matcher: &pb::ValueMatcher, at: &At<'_>) -> Result<MetadataValueMatch, Fault> {
+pub(super) fn value(matcher: &pb::ValueMatcher, at: &At<'_>) -> Result<MetadataValueMatch, Fault> {
     use pb::value_matcher::MatchPattern;
     Ok(match &matcher.match_pattern {
         Some(MatchPattern::PresentMatch(present)) => MetadataValueMatch::Present(*present),

@@ -9,7 +9,7 @@ use prost::Name as _;
 use super::wire;
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
-use crate::{Http1Options, Http2Floods, Http2Options};
+use crate::{HeaderCase, Http1Options, Http2Floods, Http2Options};
 
 pub(super) fn http1(
     options: &core::Http1ProtocolOptions,
@@ -19,8 +19,8 @@ pub(super) fn http1(
     let format =
         options.header_key_format.as_ref().and_then(|format| format.header_format.as_ref());
     let at_format = at.field("header_key_format");
-    let preserve_case = match format {
-        None => false,
+    let name_case = match format {
+        None => HeaderCase::Lower,
         Some(HeaderFormat::StatefulFormatter(extension)) => {
             let type_url = extension.typed_config.as_ref().map_or("", |any| any.type_url.as_str());
             if pool::full_name(type_url) != PreserveCaseFormatterConfig::full_name() {
@@ -28,17 +28,14 @@ pub(super) fn http1(
                 let at = at_format.field("stateful_formatter");
                 return Err(at.invalid(problem, "use the preserve_case formatter"));
             }
-            true
+            HeaderCase::Preserve
         }
-        Some(HeaderFormat::ProperCaseWords(_)) => {
-            let help = "use the preserve_case formatter, or leave names lower-cased";
-            return Err(at_format.field("proper_case_words").invalid("is not supported", help));
-        }
+        Some(HeaderFormat::ProperCaseWords(_)) => HeaderCase::ProperWords,
     };
     Ok(Http1Options {
         accept_http_10: options.accept_http_10,
         default_host_for_http_10: options.default_host_for_http_10.clone(),
-        preserve_case,
+        name_case,
         trailers: options.enable_trailers,
     })
 }

@@ -165,19 +165,11 @@ fn path_template(
     uri_template(&config.path_template, &at_config).map(Permission::PathTemplate)
 }
 
-/// A template, in Istio's spelling or in Envoy's (`*` for `{*}`).
+/// A template, in Envoy's spelling or in Istio's (`{*}` for `*`).
 pub(super) fn uri_template(template: &str, at: &At<'_>) -> Result<UriTemplate, Fault> {
     let at = at.field("path_template");
-    let spelled: Vec<_> = template
-        .split('/')
-        .map(|segment| match segment {
-            "*" => "{*}",
-            "**" => "{**}",
-            other => other,
-        })
-        .collect();
-    UriTemplate::parse(&spelled.join("/")).map_err(|error| {
-        at.invalid(error.to_string(), "write segments of text, `*`, and `**` at the end")
+    UriTemplate::parse(template).map_err(|error| {
+        at.invalid(error.to_string(), "write segments of text, `*`, `**` and `{variable}`")
     })
 }
 

@@ -1,16 +1,20 @@
 //! Route tables: virtual hosts and their routes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::config::route::v3 as pb;
+use prost::Name as _;
 
-use super::{http_filter, matcher, metadata, retry, route_action, route_match, wire};
+use super::{
+    answer, fault, header, http_filter, match_tree, metadata, rate_limit, retry, route_action,
+    route_match, wire,
+};
+use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
 use crate::{
-    Action, AppendAction, DirectResponse, Domain, HeaderMutations, HeaderValueOption, Redirect,
-    RedirectPath, RedirectScheme, Route, RouteConfiguration, TlsRequirement, VirtualHost,
+    Action, Domain, MatchTree, PathMatch, PathRewrite, Route, RouteConfiguration, RouteList,
+    RouteMatch, TlsRequirement, VirtualHost,
 };
 
 /// Envoy's limit of a direct response's body.
@@ -30,38 +34,31 @@ pub(super) fn route_configuration(
         body_bytes_max: config.max_direct_response_body_size_bytes.unwrap_or(BODY_BYTES_MAX),
     };
     let at_hosts = at.field("virtual_hosts");
-    let virtual_hosts =
-        wire::list(&config.virtual_hosts, &at_hosts, |host, at| virtual_host(host, table, at))?;
+    let virtual_hosts = wire::list(&config.virtual_hosts, &at_hosts, |host, at| {
+        virtual_host(host, table, at).map(Arc::new)
+    })?;
     domains_stand_once(&virtual_hosts, &at_hosts)?;
     if config.validate_clusters == Some(true) {
         let warning = "has no effect: a route may name a cluster that comes later";
         at.field("validate_clusters").warn(warning);
     }
-    let mut value = RouteConfiguration::new(config.name.clone(), virtual_hosts);
-    value.headers = HeaderMutations {
-        request_add: additions(
-            &config.request_headers_to_add,
-            &at.field("request_headers_to_add"),
-        )?,
-        request_remove: removals(
-            &config.request_headers_to_remove,
-            &at.field("request_headers_to_remove"),
-        )?,
-        response_add: additions(
-            &config.response_headers_to_add,
-            &at.field("response_headers_to_add"),
-        )?,
-        response_remove: removals(
-            &config.response_headers_to_remove,
-            &at.field("response_headers_to_remove"),
-        )?,
-    };
+    let mut value = RouteConfiguration::new(config.name.clone(), []);
+    value.virtual_hosts = virtual_hosts;
+    value.headers = header::mutations(header::lists!(config), at)?;
     value.most_specific_last = config.most_specific_header_mutations_wins;
     value.ignore_port_in_host = config.ignore_port_in_host_matching;
+    if !config.vhost_header.is_empty() {
+        value.host_header =
+            Some(wire::header_name(&config.vhost_header, &at.field("vhost_header"))?);
+    }
+    value.ignore_path_parameters = config.ignore_path_parameters_in_path_matching;
+    value.internal_only_headers =
+        wire::header_names(&config.internal_only_headers, &at.field("internal_only_headers"))?;
+    value.overrides = http_filter::overrides(&config.typed_per_filter_config, at)?;
     Ok(value)
 }
 
-fn domains_stand_once(hosts: &[VirtualHost], at: &At<'_>) -> Result<(), Fault> {
+fn domains_stand_once(hosts: &[Arc<VirtualHost>], at: &At<'_>) -> Result<(), Fault> {
     let mut owners: HashMap<&Domain, &str> = HashMap::new();
     for (index, host) in hosts.iter().enumerate() {
         for (place, domain) in host.domains.iter().enumerate() {
@@ -94,8 +91,9 @@ fn virtual_host(host: &pb::VirtualHost, table: Table, at: &At<'_>) -> Result<Vir
         name: host.name.clone(),
         domains,
         routes: wire::list(&host.routes, &at.field("routes"), |config, at| {
-            route(config, table, at)
+            route(config, table, at).map(Arc::new)
         })?,
+        matcher: matcher(host, table, at)?,
         require_tls: match wire::known::<TlsRequirementType>(
             host.require_tls,
             &at.field("require_tls"),
@@ -104,61 +102,61 @@ fn virtual_host(host: &pb::VirtualHost, table: Table, at: &At<'_>) -> Result<Vir
             TlsRequirementType::ExternalOnly => TlsRequirement::ExternalOnly,
             TlsRequirementType::All => TlsRequirement::All,
         },
-        headers: HeaderMutations {
-            request_add: additions(
-                &host.request_headers_to_add,
-                &at.field("request_headers_to_add"),
-            )?,
-            request_remove: removals(
-                &host.request_headers_to_remove,
-                &at.field("request_headers_to_remove"),
-            )?,
-            response_add: additions(
-                &host.response_headers_to_add,
-                &at.field("response_headers_to_add"),
-            )?,
-            response_remove: removals(
-                &host.response_headers_to_remove,
-                &at.field("response_headers_to_remove"),
-            )?,
-        },
+        headers: header::mutations(header::lists!(host), at)?,
         retry: host
             .retry_policy
             .as_ref()
             .map(|policy| retry::policy(policy, &at_retry))
             .transpose()?,
         include_attempt_count: host.include_request_attempt_count,
+        attempt_count_in_response: host.include_attempt_count_in_response,
+        rate_limits: rate_limit::rate_limits(&host.rate_limits, &at.field("rate_limits"))?,
+        cors: fault::old_cors(host.cors.as_ref(), &at.field("cors"))?,
         overrides: http_filter::overrides(&host.typed_per_filter_config, at)?,
         origin: metadata::origin(host.metadata.as_ref()),
     })
+}
+
+/// The tree that chooses routes, in place of the list.
+fn matcher(
+    host: &pb::VirtualHost,
+    table: Table,
+    at: &At<'_>,
+) -> Result<Option<Box<MatchTree<RouteList>>>, Fault> {
+    let Some(config) = &host.matcher else { return Ok(None) };
+    let at = at.field("matcher");
+    if !host.routes.is_empty() {
+        return Err(at.invalid("is set beside routes", "write one of the two"));
+    }
+    let tree = match_tree::tree(config, &at, &|any, at| {
+        let name = pool::full_name(&any.type_url);
+        if name == pb::Route::full_name() {
+            let config: pb::Route = wire::unpack(any, at)?;
+            return Ok(vec![Arc::new(route(&config, table, at)?)]);
+        }
+        if name == pb::RouteList::full_name() {
+            let list: pb::RouteList = wire::unpack(any, at)?;
+            return wire::list(&list.routes, &at.field("routes"), |config, at| {
+                route(config, table, at).map(Arc::new)
+            });
+        }
+        Err(at.invalid(format!("`{name}` is not supported"), "write a Route or a RouteList"))
+    })?;
+    Ok(Some(Box::new(tree)))
 }
 
 fn route(config: &pb::Route, table: Table, at: &At<'_>) -> Result<Route, Fault> {
     let at_match = at.field("match");
     let matcher =
         config.r#match.as_ref().ok_or_else(|| at_match.missing("write which requests"))?;
+    let matcher = route_match::route_match(matcher, &at_match)?;
+    let action = action(config, table, at)?;
+    rewrite_fits(&matcher, &action, at)?;
     Ok(Route {
         name: config.name.clone(),
-        matcher: route_match::route_match(matcher, &at_match)?,
-        action: action(config, table, at)?,
-        headers: HeaderMutations {
-            request_add: additions(
-                &config.request_headers_to_add,
-                &at.field("request_headers_to_add"),
-            )?,
-            request_remove: removals(
-                &config.request_headers_to_remove,
-                &at.field("request_headers_to_remove"),
-            )?,
-            response_add: additions(
-                &config.response_headers_to_add,
-                &at.field("response_headers_to_add"),
-            )?,
-            response_remove: removals(
-                &config.response_headers_to_remove,
-                &at.field("response_headers_to_remove"),
-            )?,
-        },
+        matcher,
+        action,
+        headers: header::mutations(header::lists!(config), at)?,
         overrides: http_filter::overrides(&config.typed_per_filter_config, at)?,
         operation: config
             .decorator
@@ -169,6 +167,27 @@ fn route(config: &pb::Route, table: Table, at: &At<'_>) -> Result<Route, Fault> 
     })
 }
 
+/// What a rewrite takes from the path, the match's template has to name.
+fn rewrite_fits(matcher: &RouteMatch, action: &Action, at: &At<'_>) -> Result<(), Fault> {
+    let Action::Forward(action) = action else { return Ok(()) };
+    let Some(PathRewrite::Template(rewrite)) = &action.path_rewrite else { return Ok(()) };
+    let at = at.field("route");
+    let at = at.field("path_rewrite_policy");
+    let PathMatch::Template(template) = &matcher.path else {
+        let help = "match the path by UriTemplateMatchConfig";
+        return Err(at.invalid("needs a template in the match", help));
+    };
+    let mut unknown =
+        rewrite.variables().filter(|name| !template.variables().iter().any(|own| own == name));
+    match unknown.next() {
+        Some(name) => Err(at.invalid(
+            format!("`{name}` is no variable of the match's template"),
+            "use the variables of `path_template`",
+        )),
+        None => Ok(()),
+    }
+}
+
 fn action(config: &pb::Route, table: Table, at: &At<'_>) -> Result<Action, Fault> {
     use pb::route::Action as Kind;
     match &config.action {
@@ -176,10 +195,11 @@ fn action(config: &pb::Route, table: Table, at: &At<'_>) -> Result<Action, Fault
             Ok(Action::Forward(Box::new(route_action::route_action(action, &at.field("route"))?)))
         }
         Some(Kind::Redirect(config)) => {
-            Ok(Action::Redirect(redirect(config, &at.field("redirect"))?))
+            Ok(Action::Redirect(answer::redirect(config, &at.field("redirect"))?))
         }
         Some(Kind::DirectResponse(config)) => {
-            Ok(Action::Respond(direct_response(config, table, &at.field("direct_response"))?))
+            let at = at.field("direct_response");
+            Ok(Action::Respond(answer::direct_response(config, table.body_bytes_max, &at)?))
         }
         Some(Kind::FilterAction(_)) => Err(at
             .field("filter_action")
@@ -189,117 +209,4 @@ fn action(config: &pb::Route, table: Table, at: &At<'_>) -> Result<Action, Fault
             .invalid("is not supported", "use route, redirect or direct_response")),
         None => Err(at.missing("write route, redirect or direct_response")),
     }
-}
-
-fn direct_response(
-    config: &pb::DirectResponseAction,
-    table: Table,
-    at: &At<'_>,
-) -> Result<DirectResponse, Fault> {
-    let at_body = at.field("body");
-    let body = match &config.body {
-        Some(source) => wire::data_source(source, &at_body)?,
-        None => Vec::new(),
-    };
-    if body.len() > usize::try_from(table.body_bytes_max).unwrap_or(usize::MAX) {
-        let help = "raise max_direct_response_body_size_bytes of the route configuration";
-        let problem = format!("has {} bytes, more than {}", body.len(), table.body_bytes_max);
-        return Err(at_body.invalid(problem, help));
-    }
-    Ok(DirectResponse {
-        status: wire::status(config.status, 200, &at.field("status"))?,
-        body: Bytes::from(body),
-    })
-}
-
-fn redirect(config: &pb::RedirectAction, at: &At<'_>) -> Result<Redirect, Fault> {
-    use pb::redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier};
-    let filled = |text: &String| (!text.is_empty()).then(|| text.clone());
-    let scheme = match &config.scheme_rewrite_specifier {
-        Some(SchemeRewriteSpecifier::HttpsRedirect(true)) => Some(RedirectScheme::Https),
-        Some(SchemeRewriteSpecifier::SchemeRedirect(scheme)) => {
-            filled(scheme).map(RedirectScheme::Scheme)
-        }
-        Some(SchemeRewriteSpecifier::HttpsRedirect(false)) | None => None,
-    };
-    let path = match &config.path_rewrite_specifier {
-        None => None,
-        Some(PathRewriteSpecifier::PathRedirect(path)) => filled(path).map(RedirectPath::Full),
-        Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => {
-            Some(RedirectPath::Prefix(prefix.clone()))
-        }
-        Some(PathRewriteSpecifier::RegexRewrite(rewrite)) => {
-            let (pattern, substitution) =
-                matcher::substitution(rewrite, &at.field("regex_rewrite"))?;
-            Some(RedirectPath::Regex { pattern, substitution })
-        }
-        Some(PathRewriteSpecifier::PathRewrite(_)) => {
-            let help = "use path_redirect, prefix_rewrite or regex_rewrite";
-            return Err(at.field("path_rewrite").invalid("is not supported", help));
-        }
-    };
-    let at_port = at.field("port_redirect");
-    let code =
-        wire::known::<RedirectResponseCode>(config.response_code, &at.field("response_code"))?;
-    Ok(Redirect {
-        scheme,
-        host: filled(&config.host_redirect),
-        port: match config.port_redirect {
-            0 => None,
-            port => Some(wire::port(port, &at_port)?),
-        },
-        path,
-        status: match code {
-            RedirectResponseCode::MovedPermanently => 301,
-            RedirectResponseCode::Found => 302,
-            RedirectResponseCode::SeeOther => 303,
-            RedirectResponseCode::TemporaryRedirect => 307,
-            RedirectResponseCode::PermanentRedirect => 308,
-        },
-        strip_query: config.strip_query,
-    })
-}
-
-/// Headers to add or set.
-pub(super) fn additions(
-    options: &[core::HeaderValueOption],
-    at: &At<'_>,
-) -> Result<Vec<HeaderValueOption>, Fault> {
-    wire::list(options, at, addition)
-}
-
-fn addition(option: &core::HeaderValueOption, at: &At<'_>) -> Result<HeaderValueOption, Fault> {
-    use core::header_value_option::HeaderAppendAction;
-    let at_header = at.field("header");
-    let header =
-        option.header.as_ref().ok_or_else(|| at_header.missing("write `key` and `value`"))?;
-    let at_action = at.field("append_action");
-    let action = match wire::known::<HeaderAppendAction>(option.append_action, &at_action)? {
-        // The old field says whether a value is appended; it counts when the new one is not set.
-        HeaderAppendAction::AppendIfExistsOrAdd if option.append == Some(false) => {
-            AppendAction::OverwriteOrAdd
-        }
-        HeaderAppendAction::AppendIfExistsOrAdd => AppendAction::AppendOrAdd,
-        HeaderAppendAction::AddIfAbsent => AppendAction::AddIfAbsent,
-        HeaderAppendAction::OverwriteIfExistsOrAdd => AppendAction::OverwriteOrAdd,
-        HeaderAppendAction::OverwriteIfExists => AppendAction::OverwriteIfExists,
-    };
-    let value = if header.raw_value.is_empty() {
-        header.value.clone()
-    } else {
-        String::from_utf8(header.raw_value.to_vec()).map_err(|_binary| {
-            at_header.field("raw_value").invalid("is not UTF-8 text", "write the value as text")
-        })?
-    };
-    Ok(HeaderValueOption {
-        name: wire::header_name(&header.key, &at_header.field("key"))?,
-        value,
-        action,
-        keep_empty: option.keep_empty_value,
-    })
-}
-
-/// Headers to remove.
-pub(super) fn removals(names: &[String], at: &At<'_>) -> Result<Vec<crate::HeaderName>, Fault> {
-    wire::header_names(names, at)
 }

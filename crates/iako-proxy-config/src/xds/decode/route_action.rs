@@ -5,14 +5,16 @@ use std::time::Duration;
 use iako_types::Percent;
 use iako_xds_api::envoy::config::core::v3::{RoutingPriority, TypedExtensionConfig};
 use iako_xds_api::envoy::config::route::v3 as pb;
+use iako_xds_api::envoy::extensions::path::rewrite::uri_template::v3::UriTemplateRewriteConfig;
 use pb::route_action as inner;
+use prost::Name as _;
 
-use super::{http_filter, matcher, metadata, retry, route, wire};
+use super::{fault, header, http_filter, matcher, metadata, rate_limit, retry, wire};
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
 use crate::{
-    ClusterTarget, HashPolicy, HashSource, HeaderMutations, HostRewrite, MaxStreamDuration, Mirror,
-    PathRewrite, RouteAction, RoutePriority, UpgradeConfig, WeightedCluster,
+    ClusterTarget, HashPolicy, HashSource, HostRewrite, MaxStreamDuration, Mirror, PathRewrite,
+    RouteAction, RoutePriority, UpgradeConfig, UriRewrite, WeightedCluster,
 };
 
 pub(super) fn route_action(config: &pb::RouteAction, at: &At<'_>) -> Result<RouteAction, Fault> {
@@ -44,6 +46,9 @@ pub(super) fn route_action(config: &pb::RouteAction, at: &At<'_>) -> Result<Rout
         RoutingPriority::High => RoutePriority::High,
     };
     (value.subset, value.subset_fallbacks) = metadata::subsets(config.metadata_match.as_ref());
+    value.rate_limits = rate_limit::rate_limits(&config.rate_limits, &at.field("rate_limits"))?;
+    value.include_host_rate_limits = config.include_vh_rate_limits;
+    value.cors = fault::old_cors(config.cors.as_ref(), &at.field("cors"))?;
     Ok(value)
 }
 
@@ -89,24 +94,7 @@ fn weighted_cluster(
     Ok(WeightedCluster {
         cluster: config.name.clone(),
         weight: config.weight.unwrap_or(0),
-        headers: HeaderMutations {
-            request_add: route::additions(
-                &config.request_headers_to_add,
-                &at.field("request_headers_to_add"),
-            )?,
-            request_remove: route::removals(
-                &config.request_headers_to_remove,
-                &at.field("request_headers_to_remove"),
-            )?,
-            response_add: route::additions(
-                &config.response_headers_to_add,
-                &at.field("response_headers_to_add"),
-            )?,
-            response_remove: route::removals(
-                &config.response_headers_to_remove,
-                &at.field("response_headers_to_remove"),
-            )?,
-        },
+        headers: header::mutations(header::lists!(config), at)?,
         host_rewrite: config
             .host_rewrite_specifier
             .as_ref()
@@ -116,15 +104,24 @@ fn weighted_cluster(
 }
 
 fn path_rewrite(config: &pb::RouteAction, at: &At<'_>) -> Result<Option<PathRewrite>, Fault> {
+    let set = [
+        !config.prefix_rewrite.is_empty(),
+        config.regex_rewrite.is_some(),
+        config.path_rewrite_policy.is_some(),
+        !config.path_rewrite.is_empty(),
+    ];
+    if set.into_iter().filter(|is_set| *is_set).count() > 1 {
+        let problem = "has more than one of prefix_rewrite, regex_rewrite, path_rewrite_policy \
+                       and path_rewrite";
+        return Err(at.invalid(problem, "set only one of them"));
+    }
     if let Some(policy) = &config.path_rewrite_policy {
-        return Err(rewrite_policy(policy, &at.field("path_rewrite_policy")));
+        return rewrite_policy(policy, &at.field("path_rewrite_policy")).map(Some);
+    }
+    if !config.path_rewrite.is_empty() {
+        return Ok(Some(PathRewrite::Format(config.path_rewrite.clone())));
     }
     if let Some(rewrite) = &config.regex_rewrite {
-        if !config.prefix_rewrite.is_empty() {
-            return Err(at
-                .field("regex_rewrite")
-                .invalid("is set beside prefix_rewrite", "set only one of the two"));
-        }
         let (pattern, substitution) = matcher::substitution(rewrite, &at.field("regex_rewrite"))?;
         // What replaces the whole path is written as an expression too, for want of a field.
         if pattern.source() == WHOLE_PATH
@@ -154,10 +151,22 @@ fn literal(substitution: &str) -> Option<String> {
     Some(text)
 }
 
-fn rewrite_policy(policy: &TypedExtensionConfig, at: &At<'_>) -> Fault {
-    let type_url = policy.typed_config.as_ref().map_or("", |any| any.type_url.as_str());
-    let problem = format!("`{}` is not supported", pool::full_name(type_url));
-    at.field("typed_config").invalid(problem, "use prefix_rewrite or regex_rewrite")
+fn rewrite_policy(policy: &TypedExtensionConfig, at: &At<'_>) -> Result<PathRewrite, Fault> {
+    let at = at.field("typed_config");
+    let any = policy
+        .typed_config
+        .as_ref()
+        .ok_or_else(|| at.missing("write the policy's settings with `@type`"))?;
+    let name = pool::full_name(&any.type_url);
+    if name != UriTemplateRewriteConfig::full_name() {
+        let help = "use UriTemplateRewriteConfig, prefix_rewrite or regex_rewrite";
+        return Err(at.invalid(format!("`{name}` is not supported"), help));
+    }
+    let config: UriTemplateRewriteConfig = wire::unpack(any, &at)?;
+    UriRewrite::parse(&config.path_template_rewrite).map(PathRewrite::Template).map_err(|error| {
+        let help = "write a path with `{variable}`s of the match's template";
+        at.field("path_template_rewrite").invalid(error.to_string(), help)
+    })
 }
 
 fn host_rewrite(config: &pb::RouteAction, at: &At<'_>) -> Result<Option<HostRewrite>, Fault> {
@@ -171,13 +180,13 @@ fn host_rewrite(config: &pb::RouteAction, at: &At<'_>) -> Result<Option<HostRewr
         Some(HostRewriteSpecifier::HostRewriteHeader(name)) => {
             Some(HostRewrite::Header(wire::header_name(name, &at.field("host_rewrite_header"))?))
         }
-        Some(HostRewriteSpecifier::HostRewritePathRegex(_)) => {
-            let help = "use host_rewrite_literal or host_rewrite_header";
-            return Err(at.field("host_rewrite_path_regex").invalid("is not supported", help));
+        Some(HostRewriteSpecifier::HostRewritePathRegex(rewrite)) => {
+            let at = at.field("host_rewrite_path_regex");
+            let (pattern, substitution) = matcher::substitution(rewrite, &at)?;
+            Some(HostRewrite::PathRegex { pattern, substitution })
         }
-        Some(HostRewriteSpecifier::HostRewrite(_)) => {
-            let help = "use host_rewrite_literal or host_rewrite_header";
-            return Err(at.field("host_rewrite").invalid("is not supported", help));
+        Some(HostRewriteSpecifier::HostRewrite(format)) => {
+            Some(HostRewrite::Format(format.clone()))
         }
     })
 }

@@ -9,7 +9,7 @@ use prost::Name as _;
 use super::{matcher, rbac, wire};
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
-use crate::{PathMatch, RouteMatch};
+use crate::{PathMatch, RouteMatch, TlsContextMatch};
 
 pub(super) fn route_match(config: &pb::RouteMatch, at: &At<'_>) -> Result<RouteMatch, Fault> {
     let mut value = RouteMatch::path(path(config, at)?);
@@ -19,6 +19,13 @@ pub(super) fn route_match(config: &pb::RouteMatch, at: &At<'_>) -> Result<RouteM
         wire::list(&config.query_parameters, &at.field("query_parameters"), matcher::query)?;
     value.metadata =
         wire::list(&config.dynamic_metadata, &at.field("dynamic_metadata"), matcher::metadata)?;
+    value.cookies = wire::list(&config.cookies, &at.field("cookies"), matcher::cookie)?;
+    value.tls = config
+        .tls_context
+        .as_ref()
+        .map(|wanted| TlsContextMatch { presented: wanted.presented, validated: wanted.validated });
+    value.filter_state =
+        wire::list(&config.filter_state, &at.field("filter_state"), matcher::filter_state)?;
     value.grpc_only = config.grpc.is_some();
     if config.runtime_fraction.is_some() {
         let at = at.field("runtime_fraction");

@@ -6,7 +6,7 @@ use iako_xds_api::envoy::extensions::access_loggers::{file::v3 as file, stream::
 use prost_types::{Struct, Value, value::Kind};
 
 use super::{matcher, wire};
-use crate::{AccessLog, AccessLogFilter, AccessLogSink, LogComparison, LogFormat};
+use crate::{AccessLog, AccessLogFilter, AccessLogSink, BodyFormat, LogComparison, LogFormat};
 
 pub(super) fn logs(values: &[AccessLog]) -> Vec<pb::AccessLog> {
     values.iter().map(log).collect()
@@ -44,6 +44,13 @@ fn log(value: &AccessLog) -> pb::AccessLog {
     }
 }
 
+/// How a body of ours is written.
+pub(super) fn body_format(value: &BodyFormat) -> Option<core::SubstitutionFormatString> {
+    let mut message = log_format(&value.format)?;
+    message.content_type.clone_from(&value.content_type);
+    Some(message)
+}
+
 fn log_format(value: &LogFormat) -> Option<core::SubstitutionFormatString> {
     use core::substitution_format_string::Format;
     let (format, omit_empty_values) = match value {
@@ -62,7 +69,7 @@ fn log_format(value: &LogFormat) -> Option<core::SubstitutionFormatString> {
     })
 }
 
-fn filter(value: &AccessLogFilter) -> pb::AccessLogFilter {
+pub(super) fn filter(value: &AccessLogFilter) -> pb::AccessLogFilter {
     use pb::access_log_filter::FilterSpecifier as Specifier;
     let all = |values: &[AccessLogFilter]| values.iter().map(filter).collect();
     let specifier = match value {

@@ -10,7 +10,9 @@ use prost::Name as _;
 use prost_types::Any;
 
 use super::wire;
-use crate::{Cluster, ClusterHttp, Http1Options, Http2Options, HttpProtocol, UpstreamTransport};
+use crate::{
+    Cluster, ClusterHttp, HeaderCase, Http1Options, Http2Options, HttpProtocol, UpstreamTransport,
+};
 
 /// The protocol options of a cluster, when they differ from the defaults.
 pub(super) fn protocol_options(value: &Cluster) -> BTreeMap<String, Any> {
@@ -60,7 +62,7 @@ fn versions(value: &ClusterHttp) -> pb::http_protocol_options::UpstreamProtocolO
         UseDownstreamHttpConfig, explicit_http_config::ProtocolConfig,
     };
     let http_1 = http1(&Http1Options {
-        preserve_case: value.preserve_case,
+        name_case: value.name_case,
         trailers: value.http1_trailers,
         ..Http1Options::default()
     });
@@ -87,12 +89,17 @@ fn versions(value: &ClusterHttp) -> pb::http_protocol_options::UpstreamProtocolO
 
 /// Settings of HTTP/1, when they differ from the defaults.
 pub(super) fn http1(value: &Http1Options) -> Option<core::Http1ProtocolOptions> {
-    use core::http1_protocol_options::{HeaderKeyFormat, header_key_format::HeaderFormat};
+    use core::http1_protocol_options::{
+        HeaderKeyFormat,
+        header_key_format::{HeaderFormat, ProperCaseWords},
+    };
     if *value == Http1Options::default() {
         return None;
     }
-    let formatter = || HeaderKeyFormat {
-        header_format: Some(HeaderFormat::StatefulFormatter(wire::extension(
+    let format = match value.name_case {
+        HeaderCase::Lower => None,
+        HeaderCase::ProperWords => Some(HeaderFormat::ProperCaseWords(ProperCaseWords {})),
+        HeaderCase::Preserve => Some(HeaderFormat::StatefulFormatter(wire::extension(
             "preserve_case",
             &PreserveCaseFormatterConfig::default(),
         ))),
@@ -101,7 +108,7 @@ pub(super) fn http1(value: &Http1Options) -> Option<core::Http1ProtocolOptions> 
         accept_http_10: value.accept_http_10,
         default_host_for_http_10: value.default_host_for_http_10.clone(),
         enable_trailers: value.trailers,
-        header_key_format: value.preserve_case.then(formatter),
+        header_key_format: format.map(|format| HeaderKeyFormat { header_format: Some(format) }),
         ..Default::default()
     })
 }

@@ -7,10 +7,10 @@ use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 use pb::http_connection_manager as inner;
 
-use super::{access_log, cluster_http, http_filter, route, wire};
+use super::{access_log, cluster_http, http_client, http_filter, local_reply, route, scoped, wire};
 use crate::{
-    ClientCertDetails, CodecType, EscapedSlashes, ForwardClientCert, HttpConnectionManager,
-    RouteSource, ServerHeader, StripPort, Tracing, UnderscoreHeaders, UpgradeConfig,
+    CodecType, EscapedSlashes, HttpConnectionManager, RouteSource, StripPort, Tracing,
+    UnderscoreHeaders, UpgradeConfig,
 };
 
 pub(super) fn manager(value: &HttpConnectionManager) -> pb::HttpConnectionManager {
@@ -31,9 +31,10 @@ pub(super) fn manager(value: &HttpConnectionManager) -> pb::HttpConnectionManage
         upgrade_configs: value.upgrades.iter().map(upgrade).collect(),
         proxy_100_continue: value.proxy_100_continue,
         append_x_forwarded_port: value.append_x_forwarded_port,
+        local_reply_config: local_reply::local_reply(&value.local_reply),
         ..Default::default()
     };
-    client(value, &mut message);
+    http_client::client(value, &mut message);
     paths(value, &mut message);
     limits(value, &mut message);
     message
@@ -48,58 +49,17 @@ fn routes(value: &RouteSource) -> inner::RouteSpecifier {
         RouteSource::Inline(table) => {
             inner::RouteSpecifier::RouteConfig(route::route_configuration(table))
         }
+        RouteSource::Scoped(routes) => {
+            inner::RouteSpecifier::ScopedRoutes(scoped::scoped_routes(routes))
+        }
     }
-}
-
-fn client(value: &HttpConnectionManager, message: &mut pb::HttpConnectionManager) {
-    use inner::{
-        ForwardClientCertDetails as Forward, ServerHeaderTransformation as Transformation,
-    };
-    message.server_name.clone_from(&value.server_name);
-    message.server_header_transformation = match value.server_header {
-        ServerHeader::Overwrite => Transformation::Overwrite,
-        ServerHeader::AppendIfAbsent => Transformation::AppendIfAbsent,
-        ServerHeader::PassThrough => Transformation::PassThrough,
-    }
-    .into();
-    message.use_remote_address = Some(value.use_remote_address);
-    message.xff_num_trusted_hops = value.xff_trusted_hops;
-    message.skip_xff_append = value.skip_xff_append;
-    message.via.clone_from(&value.via);
-    if !value.internal_addresses.is_empty() {
-        message.internal_address_config = Some(inner::InternalAddressConfig {
-            cidr_ranges: wire::cidrs(&value.internal_addresses),
-            ..Default::default()
-        });
-    }
-    message.forward_client_cert_details = match value.forward_client_cert {
-        ForwardClientCert::Sanitize => Forward::Sanitize,
-        ForwardClientCert::ForwardOnly => Forward::ForwardOnly,
-        ForwardClientCert::AppendForward => Forward::AppendForward,
-        ForwardClientCert::SanitizeSet => Forward::SanitizeSet,
-        ForwardClientCert::AlwaysForwardOnly => Forward::AlwaysForwardOnly,
-    }
-    .into();
-    let details = value.client_cert_details;
-    if details != ClientCertDetails::default() {
-        message.set_current_client_cert_details = Some(inner::SetCurrentClientCertDetails {
-            subject: Some(details.subject),
-            cert: details.cert,
-            chain: details.chain,
-            dns: details.dns,
-            uri: details.uri,
-            ..Default::default()
-        });
-    }
-    message.generate_request_id = (!value.generate_request_id).then_some(false);
-    message.preserve_external_request_id = value.preserve_external_request_id;
-    message.always_set_request_id_in_response = value.request_id_in_response;
 }
 
 fn paths(value: &HttpConnectionManager, message: &mut pb::HttpConnectionManager) {
     use inner::PathWithEscapedSlashesAction as Slashes;
     message.normalize_path = Some(value.normalize_path);
     message.merge_slashes = value.merge_slashes;
+    message.strip_trailing_host_dot = value.strip_trailing_dot;
     message.path_with_escaped_slashes_action = match value.escaped_slashes {
         EscapedSlashes::Keep => Slashes::KeepUnchanged,
         EscapedSlashes::Reject => Slashes::RejectRequest,

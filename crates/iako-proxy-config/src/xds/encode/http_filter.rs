@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use iako_types::Percent;
-use iako_xds_api::envoy::config::route::v3::FilterConfig;
+use iako_xds_api::envoy::config::route::v3::{self as route_pb, FilterConfig};
 use iako_xds_api::envoy::extensions::filters::common::fault::v3 as common;
 use iako_xds_api::envoy::extensions::filters::http as filters;
 use iako_xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
@@ -152,11 +152,32 @@ fn cors(value: &CorsPolicy) -> filters::cors::v3::CorsPolicy {
         allow_headers: value.allow_headers.clone(),
         expose_headers: value.expose_headers.clone(),
         max_age: value.max_age.clone(),
-        allow_credentials: value.allow_credentials.then_some(true),
-        forward_not_matching_preflights: (!value.forward_unmatched_preflights).then_some(false),
+        allow_credentials: value.allow_credentials,
+        allow_private_network_access: value.allow_private_network,
+        forward_not_matching_preflights: value.forward_unmatched_preflights,
         filter_enabled: (value.enabled != Percent::HUNDRED)
             .then(|| wire::runtime_fraction(value.enabled)),
-        ..Default::default()
+        shadow_enabled: (value.shadow_enabled != Percent::ZERO)
+            .then(|| wire::runtime_fraction(value.shadow_enabled)),
+    }
+}
+
+/// A policy where it stood before it was a setting of its filter.
+pub(super) fn old_cors(value: &CorsPolicy) -> route_pb::CorsPolicy {
+    let config = cors(value);
+    route_pb::CorsPolicy {
+        allow_origin_string_match: config.allow_origin_string_match,
+        allow_methods: config.allow_methods,
+        allow_headers: config.allow_headers,
+        expose_headers: config.expose_headers,
+        max_age: config.max_age,
+        allow_credentials: config.allow_credentials,
+        shadow_enabled: config.shadow_enabled,
+        allow_private_network_access: config.allow_private_network_access,
+        forward_not_matching_preflights: config.forward_not_matching_preflights,
+        enabled_specifier: config
+            .filter_enabled
+            .map(route_pb::cors_policy::EnabledSpecifier::FilterEnabled),
     }
 }
 

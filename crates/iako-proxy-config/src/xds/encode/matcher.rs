@@ -1,12 +1,14 @@
 //! Conditions on texts, headers, query parameters and facts that filters left.
 
+use iako_types::CidrRange;
 use iako_xds_api::envoy::config::route::v3 as route;
 use iako_xds_api::envoy::r#type::matcher::v3 as pb;
 use iako_xds_api::envoy::r#type::v3::Int64Range;
 
+use super::wire;
 use crate::{
-    HeaderCheck, HeaderMatch, MetadataMatch, MetadataValueMatch, Pattern, QueryCheck, QueryMatch,
-    StringMatch,
+    CookieMatch, FilterStateCheck, FilterStateMatch, HeaderCheck, HeaderMatch, MetadataMatch,
+    MetadataValueMatch, Pattern, QueryCheck, QueryMatch, StringMatch,
 };
 
 pub(super) fn regex(pattern: &Pattern) -> pb::RegexMatcher {
@@ -64,13 +66,43 @@ pub(super) fn header(value: &HeaderMatch) -> route::HeaderMatcher {
 pub(super) fn query(value: &QueryMatch) -> route::QueryParameterMatcher {
     use route::query_parameter_matcher::QueryParameterMatchSpecifier as Specifier;
     let specifier = match &value.check {
-        QueryCheck::Present => Specifier::PresentMatch(true),
+        QueryCheck::Present(present) => Specifier::PresentMatch(*present),
         QueryCheck::Text(matcher) => Specifier::StringMatch(text(matcher)),
     };
     route::QueryParameterMatcher {
         name: value.name.clone(),
         query_parameter_match_specifier: Some(specifier),
     }
+}
+
+pub(super) fn cookie(value: &CookieMatch) -> route::CookieMatcher {
+    route::CookieMatcher {
+        name: value.name.clone(),
+        string_match: Some(text(&value.value)),
+        invert_match: value.invert,
+    }
+}
+
+pub(super) fn filter_state(value: &FilterStateMatch) -> pb::FilterStateMatcher {
+    use pb::filter_state_matcher::Matcher;
+    let matcher = match &value.check {
+        FilterStateCheck::Text(wanted) => Matcher::StringMatch(text(wanted)),
+        FilterStateCheck::Address { ranges, invert } => Matcher::AddressMatch(pb::AddressMatcher {
+            ranges: networks(ranges),
+            invert_match: *invert,
+        }),
+    };
+    pb::FilterStateMatcher { key: value.key.clone(), matcher: Some(matcher) }
+}
+
+/// Networks in xDS's own spelling, which is the same as Envoy's.
+pub(super) fn networks(values: &[CidrRange]) -> Vec<iako_xds_api::xds::core::v3::CidrRange> {
+    let ranges = wire::cidrs(values).into_iter();
+    let ranges = ranges.map(|range| iako_xds_api::xds::core::v3::CidrRange {
+        address_prefix: range.address_prefix,
+        prefix_len: range.prefix_len,
+    });
+    ranges.collect()
 }
 
 pub(super) fn metadata(value: &MetadataMatch) -> pb::MetadataMatcher {
@@ -84,7 +116,7 @@ pub(super) fn metadata(value: &MetadataMatch) -> pb::MetadataMatcher {
     }
 }
 
-fn metadata_value(value: &MetadataValueMatch) -> pb::ValueMatcher {
+pub(super) fn metadata_value(value: &MetadataValueMatch) -> pb::ValueMatcher {
     use pb::value_matcher::MatchPattern;
     let pattern = match value {
         MetadataValueMatch::Present(present) => MatchPattern::PresentMatch(*present),

@@ -83,13 +83,7 @@ fn permission(value: &Permission) -> pb::Permission {
 pub(super) fn uri_template(
     value: &UriTemplate,
 ) -> iako_xds_api::envoy::config::core::v3::TypedExtensionConfig {
-    let spelled = |segment: &str| match segment {
-        "{*}" => "*".to_owned(),
-        "{**}" => "**".to_owned(),
-        other => other.to_owned(),
-    };
-    let segments: Vec<_> = value.source().split('/').map(spelled).collect();
-    let config = UriTemplateMatchConfig { path_template: segments.join("/") };
+    let config = UriTemplateMatchConfig { path_template: value.source().to_owned() };
     wire::extension("envoy.path.match.uri_template.uri_template_matcher", &config)
 }
 

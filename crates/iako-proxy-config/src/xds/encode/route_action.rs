@@ -2,13 +2,14 @@
 
 use iako_xds_api::envoy::config::core::v3::RoutingPriority;
 use iako_xds_api::envoy::config::route::v3 as pb;
+use iako_xds_api::envoy::extensions::path::rewrite::uri_template::v3::UriTemplateRewriteConfig;
 use iako_xds_api::envoy::extensions::retry::{
     host::previous_hosts::v3::PreviousHostsPredicate,
     priority::previous_priorities::v3::PreviousPrioritiesConfig,
 };
 use pb::route_action as inner;
 
-use super::{http_filter, matcher, metadata, route, wire};
+use super::{header, http_filter, matcher, metadata, rate_limit, wire};
 use crate::xds::decode::WHOLE_PATH;
 use crate::{
     ClusterTarget, HashPolicy, HashSource, HostRewrite, MaxStreamDuration, Mirror, PathRewrite,
@@ -38,6 +39,9 @@ pub(super) fn route_action(value: &RouteAction) -> pb::RouteAction {
         request_mirror_policies: value.mirrors.iter().map(mirror).collect(),
         priority: priority.into(),
         hash_policy: value.hash.iter().map(hash_policy).collect(),
+        rate_limits: value.rate_limits.iter().map(rate_limit::rate_limit).collect(),
+        include_vh_rate_limits: value.include_host_rate_limits,
+        cors: value.cors.as_ref().map(|policy| http_filter::old_cors(policy)),
         upgrade_configs: value.upgrades.iter().map(upgrade).collect(),
         max_stream_duration: value.max_stream_duration.map(max_stream_duration),
         ..Default::default()
@@ -49,6 +53,13 @@ pub(super) fn route_action(value: &RouteAction) -> pb::RouteAction {
             message.regex_rewrite = Some(matcher::substitution(pattern, substitution));
         }
         Some(PathRewrite::Full(path)) => message.regex_rewrite = Some(whole_path(path)),
+        Some(PathRewrite::Format(format)) => message.path_rewrite.clone_from(format),
+        Some(PathRewrite::Template(rewrite)) => {
+            let config =
+                UriTemplateRewriteConfig { path_template_rewrite: rewrite.source().to_owned() };
+            let name = "envoy.path.rewrite.uri_template.uri_template_rewriter";
+            message.path_rewrite_policy = Some(wire::extension(name, &config));
+        }
     }
     message
 }
@@ -82,10 +93,10 @@ fn weighted_cluster(value: &WeightedCluster) -> pb::weighted_cluster::ClusterWei
     pb::weighted_cluster::ClusterWeight {
         name: value.cluster.clone(),
         weight: Some(value.weight),
-        request_headers_to_add: route::additions(&value.headers.request_add),
-        request_headers_to_remove: route::removals(&value.headers.request_remove),
-        response_headers_to_add: route::additions(&value.headers.response_add),
-        response_headers_to_remove: route::removals(&value.headers.response_remove),
+        request_headers_to_add: header::additions(&value.headers.request_add),
+        request_headers_to_remove: header::removals(&value.headers.request_remove),
+        response_headers_to_add: header::additions(&value.headers.response_add),
+        response_headers_to_remove: header::removals(&value.headers.response_remove),
         typed_per_filter_config: http_filter::overrides(&value.overrides),
         host_rewrite_specifier: value
             .host_rewrite
@@ -102,6 +113,11 @@ fn host_rewrite(value: &HostRewrite) -> inner::HostRewriteSpecifier {
         HostRewrite::Header(name) => {
             inner::HostRewriteSpecifier::HostRewriteHeader(name.as_str().to_owned())
         }
+        HostRewrite::PathRegex { pattern, substitution } => {
+            let rewrite = matcher::substitution(pattern, substitution);
+            inner::HostRewriteSpecifier::HostRewritePathRegex(rewrite)
+        }
+        HostRewrite::Format(format) => inner::HostRewriteSpecifier::HostRewrite(format.clone()),
     }
 }
 

@@ -4,8 +4,11 @@ mod bootstrap;
 mod cluster;
 mod filter;
 mod http;
+mod http_client;
 mod lb;
 mod listener;
+mod matching;
+mod rate_limit;
 mod route;
 mod shared;
 mod tls;
@@ -17,8 +20,11 @@ pub(crate) const TABLE: &[&[MessageSupport]] = &[
     bootstrap::MESSAGES,
     listener::MESSAGES,
     http::MESSAGES,
+    http_client::MESSAGES,
+    matching::MESSAGES,
     filter::MESSAGES,
     route::MESSAGES,
+    rate_limit::MESSAGES,
     cluster::MESSAGES,
     lb::MESSAGES,
     tls::MESSAGES,

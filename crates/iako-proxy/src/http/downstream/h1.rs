@@ -7,9 +7,9 @@ use bytes::Bytes;
 use iako_http::{
     BodyEncoder, BodyEvent, BodyLength, ConnectionField, Fields, Framing, HeaderEdits, Known,
     Limits, ParseError, Persistence, RequestDecoder, RequestHead, ResponseEdits, ResponseHead,
-    Version, Wire as WireForm, write_interim, write_response_head,
+    Version, Wire as WireForm, capitalize_names, write_interim, write_response_head,
 };
-use iako_proxy_config::Http1Options;
+use iako_proxy_config::{HeaderCase, Http1Options};
 
 use super::{Content, DownstreamError};
 use crate::http::wire::{QUEUE_BYTES_MAX, Wire};
@@ -23,6 +23,8 @@ pub(crate) struct Http1Downstream {
     encoder: BodyEncoder,
     /// Whether trailers come from the client and go to it.
     passes_trailers: bool,
+    /// Whether names of fields are written with capitals.
+    capitalizes: bool,
     version: Version,
     /// The client waits for `100 Continue` and has not been told.
     continue_owed: bool,
@@ -51,6 +53,7 @@ impl Http1Downstream {
             decoder: RequestDecoder::new(limits),
             encoder: BodyEncoder::Empty,
             passes_trailers: options.trailers,
+            capitalizes: options.name_case == HeaderCase::ProperWords,
             version: Version::Http11,
             continue_owed: false,
             persistence: Persistence::KeepAlive,
@@ -218,7 +221,12 @@ impl Http1Downstream {
             (_, Persistence::KeepAlive, _) => ConnectionField::Omit,
         };
         let form = WireForm { framing, connection };
-        write_response_head(head, edits, self.version, form, self.wire.output.tail());
+        let out = self.wire.output.tail();
+        let start = out.len();
+        write_response_head(head, edits, self.version, form, out);
+        if self.capitalizes {
+            capitalize_names(start, out);
+        }
         Ok(())
     }
 

@@ -127,9 +127,11 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "allow_credentials",
             "filter_enabled",
             "forward_not_matching_preflights",
+            "shadow_enabled",
+            "allow_private_network_access",
         ],
-        warned: &[("a policy that is only counted", &["shadow_enabled"])],
-        refused: &[("this proxy does not have it", &["allow_private_network_access"])],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",

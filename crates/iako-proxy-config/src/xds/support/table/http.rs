@@ -10,6 +10,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "stat_prefix",
             "rds",
             "route_config",
+            "scoped_routes",
             "http_filters",
             "tracing",
             "common_http_protocol_options",
@@ -42,9 +43,15 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "strip_matching_host_port",
             "strip_any_host_port",
             "append_x_forwarded_port",
+            "add_user_agent",
+            "scheme_header_transformation",
+            "original_ip_detection_extensions",
+            "early_header_mutation_extensions",
+            "forward_client_cert_matcher",
+            "local_reply_config",
+            "strip_trailing_host_dot",
         ],
         warned: &[
-            ("the user agent is left as it is", &["add_user_agent"]),
             ("HTTP/3 is not spoken", &["http3_protocol_options"]),
             (
                 "logs are written when a request ends",
@@ -68,18 +75,11 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ),
         ],
         refused: &[
-            ("use rds or route_config", &["scoped_routes"]),
+            ("use normalize_path and merge_slashes", &["path_normalization_options"]),
             (
                 "this proxy does not have it",
                 &[
-                    "scheme_header_transformation",
-                    "original_ip_detection_extensions",
-                    "early_header_mutation_extensions",
-                    "forward_client_cert_matcher",
                     "represent_ipv4_remote_address_as_ipv4_mapped_ipv6",
-                    "local_reply_config",
-                    "path_normalization_options",
-                    "strip_trailing_host_dot",
                     "typed_header_validation_config",
                     "forward_proto_config",
                 ],
@@ -176,9 +176,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat",
-        honoured: &["stateful_formatter"],
+        honoured: &["stateful_formatter", "proper_case_words"],
         warned: &[],
-        refused: &[("use the preserve_case formatter", &["proper_case_words"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig",

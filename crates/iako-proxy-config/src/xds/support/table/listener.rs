@@ -298,9 +298,14 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.core.v3.SubstitutionFormatString",
-        honoured: &["text_format", "json_format", "text_format_source", "omit_empty_values"],
+        honoured: &[
+            "text_format",
+            "json_format",
+            "text_format_source",
+            "omit_empty_values",
+            "content_type",
+        ],
         warned: &[
-            ("access logs have one content type", &["content_type"]),
             ("commands of formatters are written as they are known here", &["formatters"]),
             ("keys are always sorted", &["json_format_options"]),
         ],
