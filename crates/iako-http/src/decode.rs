@@ -98,6 +98,8 @@ impl RequestDecoder {
 pub struct ResponseDecoder {
     limits: Limits,
     to: ResponseTo,
+    /// Interim responses to this request so far.
+    interims: u32,
     scanner: BlockScanner,
     body: BodyDecoder,
 }
@@ -109,6 +111,7 @@ impl ResponseDecoder {
         Self {
             limits,
             to: ResponseTo::Plain,
+            interims: 0,
             scanner: BlockScanner::new(Block::Head),
             body: BodyDecoder::new(BodyLength::Empty),
         }
@@ -117,6 +120,7 @@ impl ResponseDecoder {
     /// Tells which request the next final response answers.
     pub fn expect(&mut self, to: ResponseTo) {
         self.to = to;
+        self.interims = 0;
     }
 
     /// Takes the next head out of the buffer; `None` when more bytes are needed.
@@ -130,6 +134,12 @@ impl ResponseDecoder {
         let block = take_block(buffer, len);
         let mut scanner = std::mem::replace(&mut self.scanner, BlockScanner::new(Block::Head));
         let head = parse::response(&mut scanner, block, self.to, &self.limits)?;
+        if head.is_interim() {
+            self.interims = self.interims.saturating_add(1);
+            if self.interims > self.limits.interim_responses_max {
+                return Err(ParseError::TooManyInterim);
+            }
+        }
         self.body = BodyDecoder::new(head.length());
         Ok(Some(head))
     }

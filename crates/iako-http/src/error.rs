@@ -101,6 +101,9 @@ pub enum ParseError {
     /// A 1xx or 204, which has no content, announces some (RFC 9110 §8.6, RFC 9112 §6.1).
     #[error("a response without content announces content")]
     LengthOfNothing,
+    /// More interim responses than [`crate::Limits::interim_responses_max`].
+    #[error("there are too many interim responses")]
+    TooManyInterim,
     /// The peer closed in the middle of a message.
     #[error("the connection closed in the middle of a message")]
     Truncated,

@@ -68,4 +68,4 @@ pub use limits::{Http10, Limits, Methods, NameCase, Underscores};
 pub use method::{Method, reason};
 pub use parse::ResponseTo;
 pub use section::{RequestSection, SectionError, SectionReader, SectionWriter};
-pub use websocket::websocket_key;
+pub use websocket::{websocket_accept, websocket_key};

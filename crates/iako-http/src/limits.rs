@@ -7,6 +7,8 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// Most fields in a head, and most in trailers. Envoy `max_headers_count`, default 100.
     pub fields_max: usize,
+    /// Most interim responses (1xx) to one request. Envoy has no bound. Default 64.
+    pub interim_responses_max: u32,
     /// Longest chunk extension in bytes. Nobody sends any; a bound stops an endless chunk line.
     pub chunk_extension_bytes_max: usize,
     /// Whether HTTP/1.0 requests are taken. Envoy `accept_http_10`, default no (426).
@@ -62,6 +64,7 @@ impl Default for Limits {
         Self {
             head_bytes_max: 60 * 1024,
             fields_max: 100,
+            interim_responses_max: 64,
             chunk_extension_bytes_max: 1024,
             http_10: Http10::Refuse,
             methods: Methods::Registered,

@@ -202,6 +202,24 @@ fn content_is_framed_and_checked_against_the_announcement() {
     assert_eq!(BodyEncoder::Empty.data(1, &mut out), Err(LengthMismatch::TooLong));
 }
 
+#[test]
+fn interim_responses_to_one_request_are_bounded() {
+    let mut decoder = ResponseDecoder::new(Limits::default());
+    for _ in 0..2 {
+        decoder.expect(ResponseTo::Plain);
+        let mut buffer = BytesMut::from("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(64).as_str());
+        for _ in 0..64 {
+            assert!(decoder.head(&mut buffer).unwrap().unwrap().is_interim());
+        }
+        buffer.extend_from_slice(b"HTTP/1.1 204 No Content\r\n\r\n");
+        assert_eq!(decoder.head(&mut buffer).unwrap().unwrap().status(), 204);
+    }
+    let mut buffer = BytesMut::from("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(65).as_str());
+    decoder.expect(ResponseTo::Plain);
+    let ended = (0..65).find_map(|_| decoder.head(&mut buffer).err());
+    assert_eq!(ended, Some(ParseError::TooManyInterim));
+}
+
 proptest! {
     #[test]
     fn a_written_request_is_read_back_the_same(

@@ -16,6 +16,7 @@ use iako_http::{
 const HTTP_10: Limits = Limits {
     head_bytes_max: 60 * 1024,
     fields_max: 100,
+    interim_responses_max: 64,
     chunk_extension_bytes_max: 1024,
     http_10: Http10::Accept,
     methods: Methods::Registered,

@@ -31,6 +31,7 @@ mod service;
 mod steering;
 pub(crate) mod stream_tasks;
 pub(crate) mod timer;
+mod tunnel;
 pub(crate) mod wire;
 
 use std::rc::Rc;

@@ -10,7 +10,8 @@
 //! Bounds: what a peer may send ahead is bounded by the windows of `iako_http::h2`, which grow with
 //! use and shrink when the connections of a worker hold more than [`pressure::HELD_BYTES_MAX`]; what
 //! waits to be written by the output of `iako_http::h2` (256 KiB a connection) and by
-//! [`QUEUE_BYTES_MAX`](crate::http::wire::QUEUE_BYTES_MAX) for each stream; frames by
+//! [`queue_bytes_max`](crate::http::wire::queue_bytes_max) for each stream, which shrinks when the
+//! streams of a worker queue more than [`pressure::QUEUED_BYTES_MAX`]; frames by
 //! `iako_http::h2::H2Limits`.
 //!
 //! Start at [`Driver::poll_turn`]. Which code becomes what is in [`codes`].
@@ -20,11 +21,14 @@ mod drive;
 mod keepalive;
 pub(crate) mod limits;
 mod link;
-mod pressure;
+pub(crate) mod pressure;
+mod proof;
 mod slot;
+mod stats;
 mod stream;
 
 pub(crate) use drive::{Driver, Listen, REST_AFTER};
 pub(crate) use keepalive::Keepalive;
 pub(crate) use link::{Ending, Link, Lost};
+pub(crate) use stats::Http2Stats;
 pub(crate) use stream::{Side, StreamHandle};

@@ -9,7 +9,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use iako_http::h2::FloodKind;
 use iako_proxy_config::Node;
 use iako_rt::{Rng, clock};
 use iako_telemetry::{
@@ -19,8 +18,8 @@ use iako_telemetry::{
 use iako_traffic::Neighbourhood;
 
 use crate::{
-    config_task::Inventory, connection::metadata_exchange, listener::crew::Crew,
-    snapshot::ProxySnapshot,
+    config_task::Inventory, connection::metadata_exchange, http2::Http2Stats,
+    listener::crew::Crew, snapshot::ProxySnapshot,
 };
 
 /// What all parts of one proxy share. Written by the configuration task only, read by everybody.
@@ -107,59 +106,6 @@ pub(crate) struct ServerStats {
     pub(crate) listener_removed: Counter,
 }
 
-/// `http2.…`: what peers did to lose a stream or their connection.
-#[derive(Debug)]
-pub(crate) struct Http2Stats {
-    /// Messages that are no HTTP, and frames that are no HTTP/2.
-    pub(crate) messaging_error: Counter,
-    /// Connections whose probe was not answered.
-    pub(crate) keepalive_timeout: Counter,
-    outbound: Counter,
-    outbound_control: Counter,
-    empty_frames: Counter,
-    priority: Counter,
-    window_update: Counter,
-    settings: Counter,
-    rapid_reset: Counter,
-    continuation: Counter,
-    tiny_frames: Counter,
-}
-
-impl Http2Stats {
-    fn new(stats: &StatsRegistry) -> Self {
-        let scope = stats.scope("http2");
-        let flood = |kind: FloodKind| scope.counter(kind.stat());
-        Self {
-            messaging_error: scope.counter("rx_messaging_error"),
-            keepalive_timeout: scope.counter("keepalive_timeout"),
-            outbound: flood(FloodKind::Outbound),
-            outbound_control: flood(FloodKind::OutboundControl),
-            empty_frames: flood(FloodKind::EmptyFrames),
-            priority: flood(FloodKind::Priority),
-            window_update: flood(FloodKind::WindowUpdate),
-            settings: flood(FloodKind::Settings),
-            rapid_reset: flood(FloodKind::RapidReset),
-            continuation: flood(FloodKind::Continuation),
-            tiny_frames: flood(FloodKind::TinyFrames),
-        }
-    }
-
-    /// The counter of connections that were closed for a flood.
-    pub(crate) fn flood(&self, kind: FloodKind) -> &Counter {
-        match kind {
-            FloodKind::Outbound => &self.outbound,
-            FloodKind::OutboundControl => &self.outbound_control,
-            FloodKind::EmptyFrames => &self.empty_frames,
-            FloodKind::Priority => &self.priority,
-            FloodKind::WindowUpdate => &self.window_update,
-            FloodKind::Settings => &self.settings,
-            FloodKind::RapidReset => &self.rapid_reset,
-            FloodKind::Continuation => &self.continuation,
-            FloodKind::TinyFrames => &self.tiny_frames,
-        }
-    }
-}
-
 impl ServerStats {
     fn new(stats: &StatsRegistry) -> Self {
         let server = stats.server();
@@ -197,7 +143,7 @@ impl Shared {
         server.state.set(2);
         server.workers.set(u64::try_from(concurrency).unwrap_or(u64::MAX));
         Self {
-            http2: Http2Stats::new(&stats),
+            http2: Http2Stats::new(&stats.scope("http2")),
             published: ArcSwap::from_pointee(ProxySnapshot::default()),
             metrics: MeshMetrics::new(metrics),
             local_cluster,

@@ -151,10 +151,7 @@ impl Upstream {
 
     /// Whether the server closed before anything of the request reached it.
     pub(crate) fn is_unseen(&self) -> bool {
-        match self {
-            Self::Http1(connection) => connection.is_unseen(),
-            Self::Http2(_) => false,
-        }
+        each!(self, inner => inner.is_unseen())
     }
 
     /// Whether the connection had carried requests before: an early close is then the normal race of

@@ -22,10 +22,14 @@ mod frames;
 mod grpc_web;
 #[path = "http/http2.rs"]
 mod http2;
+#[path = "http/logs.rs"]
+mod logs;
 #[path = "http/messages.rs"]
 mod messages;
 #[path = "http/pools.rs"]
 mod pools;
+#[path = "http/upstreams.rs"]
+mod upstreams;
 #[path = "http/uploads.rs"]
 mod uploads;
 

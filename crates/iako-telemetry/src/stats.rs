@@ -368,6 +368,17 @@ pub struct StatsScope {
 }
 
 impl StatsScope {
+    /// A part of this one: `http2` of `cluster.cart.` is `cluster.cart.http2.`, with the same label.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Self {
+        let place = Place {
+            plain: format!("{}{name}.", self.place.plain),
+            prometheus: format!("{}{}_", self.place.prometheus, exposition::metric_name(name)),
+            label: self.place.label.clone(),
+        };
+        Self { registry: self.registry.clone(), place: Arc::new(place) }
+    }
+
     /// The counter of this name, made when it is new. A name that is a gauge or histogram already
     /// gives a counter that nobody sees; names are constants of the code, so a test finds it.
     #[must_use]

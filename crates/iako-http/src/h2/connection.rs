@@ -59,6 +59,8 @@ pub struct Connection {
     ceilings: Ceilings,
     /// Content of all streams that waits for its readers.
     held: u32,
+    /// Our content that waits on all streams together.
+    queued: usize,
     /// By how much streams' windows have grown beyond where they began, all together.
     grown: u32,
     /// Streams with content and windows, in the order in which they may send.
@@ -157,6 +159,7 @@ impl Connection {
                 connection: limits.connection_window_bytes_max,
             },
             held: 0,
+            queued: 0,
             grown: 0,
             ready: VecDeque::new(),
             answered: VecDeque::new(),
@@ -255,11 +258,24 @@ impl Connection {
         self.reading == Reading::Block
     }
 
+    /// Whether input waits until answers were written: see [`receive`](Self::receive), which does not
+    /// wait a second time when nothing could be.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// Content of the stream that waits for windows or for room in the output. A caller that keeps it
     /// bounded hears [`Event::Writable`] when it is 0 again.
     #[must_use]
     pub fn queued(&self, stream: StreamId) -> usize {
         self.streams.get(stream).map_or(0, |stream| stream.queued)
+    }
+
+    /// Content of all streams together that waits for windows or for room in the output.
+    #[must_use]
+    pub fn queued_by_all(&self) -> usize {
+        self.queued
     }
 
     /// Bytes that wait to be written, without content that waits for windows.
@@ -320,6 +336,7 @@ impl Connection {
         self.ready.clear();
         self.events.clear();
         self.held = 0;
+        self.queued = 0;
     }
 
     /// Bounds the windows from now on. Lower values make windows shrink as they are used up; what the
@@ -393,6 +410,7 @@ impl Connection {
         let Some(stream) = self.streams.get(id) else { return };
         self.held = self.held.saturating_sub(stream.window.held());
         self.grown = self.grown.saturating_sub(stream.grown);
+        self.queued = self.queued.saturating_sub(stream.queued);
         self.counts.tiny_read(stream.tiny);
         if stream.is_ready {
             self.ready.retain(|ready| *ready != id);

@@ -86,7 +86,7 @@ pub enum Violation {
     /// A second field section that does not end the message (§8.1).
     #[error("trailers do not end their message")]
     UnendedTrailers,
-    /// More interim responses than [`H2Limits::interim_responses_max`](super::H2Limits).
+    /// More interim responses than [`Limits::interim_responses_max`](crate::Limits).
     #[error("there are too many interim responses")]
     TooManyInterim,
     /// Most of the tiny DATA frames that nobody has read, see

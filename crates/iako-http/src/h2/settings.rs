@@ -154,8 +154,9 @@ pub struct H2Limits {
     /// `initial_stream_window_size`, default 16 MiB.
     pub stream_window_bytes_max: u32,
     /// Window that every stream begins with; never above `stream_window_bytes_max`. Envoy begins with
-    /// the largest, so that a thousand stalled streams may hold 16 GiB. Default 64 KiB, which is as
-    /// much as TCP carries in its first three round trips.
+    /// the largest, so that a thousand stalled streams may hold 16 GiB. Default 256 KiB: what an
+    /// upload of a few megabytes needs so as not to wait for updates longer than TCP itself starts
+    /// slowly.
     pub stream_window_bytes_start: u32,
     /// Content of all streams together that may wait for readers, and largest window of the
     /// connection. `initial_connection_window_size`, default 24 MiB.
@@ -198,8 +199,6 @@ pub struct H2Limits {
     /// more loses its connection, of a server's streams the one with the most. Default 262,144, whose
     /// upkeep is as much as `connection_window_bytes_max`.
     pub tiny_frames_max: u32,
-    /// Interim responses to one request. Default 64.
-    pub interim_responses_max: u32,
 }
 
 impl Default for H2Limits {
@@ -208,7 +207,7 @@ impl Default for H2Limits {
             head: Limits::default(),
             concurrent_streams_max: 1024,
             stream_window_bytes_max: 16 << 20,
-            stream_window_bytes_start: 64 << 10,
+            stream_window_bytes_start: 256 << 10,
             connection_window_bytes_max: 24 << 20,
             connection_window_bytes_start: 1 << 20,
             header_table_bytes: 4096,
@@ -224,7 +223,6 @@ impl Default for H2Limits {
             premature_reset_millis: 1_000,
             continuation_frames_max: 8,
             tiny_frames_max: 262_144,
-            interim_responses_max: 64,
         }
     }
 }

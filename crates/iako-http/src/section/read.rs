@@ -244,7 +244,8 @@ impl Section<'_> {
         );
     }
 
-    /// A crumb of `cookie`. Usually all stand side by side, and so do their copies.
+    /// A crumb of `cookie`. Usually all stand side by side, and so do their copies. One that is empty
+    /// adds nothing: joined, it would leave a blank at the end, which no value may have.
     fn push_crumb(&mut self, field: &DecodedField<'_>) {
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.known == Some(Known::Cookie))
         else {
@@ -253,9 +254,13 @@ impl Section<'_> {
         if field.sensitivity == Sensitivity::Sensitive {
             entry.travels = Travels::Unindexed;
         }
+        if field.value.is_empty() {
+            return;
+        }
         if entry.value_span().range().end == self.buffer.len() && self.crumbs.is_empty() {
-            entry.value_len += narrow(field.value.len() + 2);
-            self.buffer.extend_from_slice(b"; ");
+            let separator: &[u8] = if entry.value_len == 0 { b"" } else { b"; " };
+            entry.value_len += narrow(field.value.len() + separator.len());
+            self.buffer.extend_from_slice(separator);
             self.buffer.extend_from_slice(field.value);
         } else {
             let crumb = self.append(field.value);
@@ -275,7 +280,9 @@ impl Section<'_> {
         let start = self.buffer.len();
         copy_within(self.buffer, entry.value_span());
         for crumb in &self.crumbs {
-            self.buffer.extend_from_slice(b"; ");
+            if self.buffer.len() > start {
+                self.buffer.extend_from_slice(b"; ");
+            }
             copy_within(self.buffer, *crumb);
         }
         entry.value = narrow(start);

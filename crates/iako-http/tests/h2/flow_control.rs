@@ -7,6 +7,9 @@ use crate::rig::{
     post, respond, settings, window_update,
 };
 
+/// What a new stream's window is.
+const START: u32 = 256 << 10;
+
 fn begun(end: &mut End, bytes: &[u8]) -> StreamId {
     let events = end.receive(bytes);
     let [Event::Request { stream, .. }] = &events[..] else { panic!("{events:?}") };
@@ -128,7 +131,7 @@ fn section_6_9_2_a_new_initial_window_moves_those_of_open_streams_below_zero_too
 fn section_6_9_1_more_than_the_streams_window_costs_the_stream() {
     let mut end = server();
     begun(&mut end, &post(1));
-    let events = end.receive(&[data(1, 0, &[0; 16_384]).repeat(4), data(1, 0, b"x")].concat());
+    let events = end.receive(&[data(1, 0, &[0; 16_384]).repeat(16), data(1, 0, b"x")].concat());
     assert!(
         matches!(events.last(), Some(Event::Reset { code: ErrorCode::FLOW_CONTROL_ERROR, .. })),
         "{:?}",
@@ -157,7 +160,7 @@ fn section_6_9_padding_counts_and_is_given_back_unasked() {
     let mut end = server();
     let stream = begun(&mut end, &post(1));
     let padded = [&[255][..], &[1; 45], &[0; 255]].concat();
-    for _ in 0..65_536 / 301 {
+    for _ in 0..START / 301 {
         end.receive(&frame(DATA, PADDED, 1, &padded));
         end.connection.release(stream, 45);
     }
@@ -207,7 +210,7 @@ fn section_5_2_1_a_reader_that_stalls_does_not_stall_its_neighbours() {
         end.sent();
     }
     let stream = begun(&mut end, &post(201));
-    let mut window = 65_536;
+    let mut window = START;
     let mut received = 0;
     while received < 10 << 20 {
         assert!(window >= 16_384, "after {received} octets");
@@ -245,7 +248,7 @@ fn windows_begin_modest_and_grow_while_the_peer_waits_for_a_reader_that_keeps_up
     let mut end = server();
     let stream = begun(&mut end, &post(1));
     let mut windows = Vec::new();
-    let mut window = 65_536;
+    let mut window = START;
     for _ in 0..10 {
         windows.push(window);
         let mut left = window;
@@ -256,12 +259,37 @@ fn windows_begin_modest_and_grow_while_the_peer_waits_for_a_reader_that_keeps_up
         }
         end.connection.release(stream, window as usize);
         let (connection, grown) = updates(&mut end, 1);
-        assert!(connection >= window / 2 || window < 512 << 10, "{connection} {window}");
+        assert!(connection >= window / 2 || window < 1 << 20, "{connection} {window}");
         window = grown;
     }
     assert!(windows.is_sorted(), "{windows:?}");
     let half = 12 << 20;
-    assert!(windows[8] > half / 2 && windows[9] <= half + 65_536, "{windows:?}");
+    assert!(windows[8] > half / 2 && windows[9] <= half + START, "{windows:?}");
+}
+
+// A peer hears of an update one way later: what it sends meanwhile is what its windows had left.
+#[test]
+fn a_short_upload_waits_for_few_updates() {
+    let mut end = server();
+    let stream = begun(&mut end, &post(1));
+    let mut left: u32 = 2 << 20;
+    let (mut own, mut of_all) = (START, 1_u32 << 20);
+    let mut ways = 0;
+    while left > 0 {
+        let mut sent = left.min(own).min(of_all);
+        assert!(sent > 0, "{left} octets cannot be sent");
+        (left, own, of_all) = (left - sent, own - sent, of_all - sent);
+        while sent > 0 {
+            let part = sent.min(16_384);
+            end.receive(&data(1, 0, &vec![0; part as usize]));
+            end.connection.release(stream, part as usize);
+            sent -= part;
+        }
+        let (more_of_all, more) = updates(&mut end, 1);
+        (own, of_all) = (own + more, of_all + more_of_all);
+        ways += 1;
+    }
+    assert!(ways <= 4, "{ways}");
 }
 
 #[test]
@@ -278,7 +306,7 @@ fn windows_shrink_on_request_and_grow_again() {
         end.connection.release(stream, bytes as usize);
         updates(end, 1).1
     };
-    let mut window = 65_536;
+    let mut window = START;
     while window < 1 << 20 {
         window = upload(&mut end, window);
     }
@@ -289,7 +317,7 @@ fn windows_shrink_on_request_and_grow_again() {
     let acknowledged = end.receive(&frame(SETTINGS, ACK, 0, &[]));
     assert!(matches!(acknowledged[..], [Event::SettingsAcknowledged]));
     // The peer subtracts what the setting took, and may use up what it has.
-    let left = window - (65_536 - 20_000);
+    let left = window - (START - 20_000);
     let after = upload(&mut end, left);
     assert!(after <= 20_000, "{after}");
     let other = begun(&mut end, &post(3));
@@ -298,7 +326,7 @@ fn windows_shrink_on_request_and_grow_again() {
     end.connection.window_ceilings(u32::MAX, u32::MAX);
     let sent = end.sent();
     assert!(
-        sent.iter().any(|frame| frame.kind == SETTINGS && frame.payload == [0, 4, 0, 1, 0, 0]),
+        sent.iter().any(|frame| frame.kind == SETTINGS && frame.payload == [0, 4, 0, 4, 0, 0]),
         "{sent:?}"
     );
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use iako_http::{BodyLength, FieldValue, Known, Method, Version};
+use iako_http::{BodyLength, FieldValue, Known, Version};
 use iako_proxy_config::{ClusterTarget, RouteAction, RoutePriority, Thresholds};
 use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
@@ -364,26 +364,6 @@ impl Exchange<'_> {
         if let Some(expected) = expected {
             let millis = u64::try_from(expected.as_millis()).unwrap_or(u64::MAX);
             fields.set(Known::XEnvoyExpectedRequestTimeout, headers::number(millis));
-        }
-    }
-
-    /// Whether an HTTP/2 client asked for a tunnel in a way that HTTP/1 says otherwise.
-    pub(super) fn tunnel_method(&self, content: Content, to: Version) -> Option<Method> {
-        let head = &self.request.head;
-        let extended = content == Content::Tunnel
-            && *head.method() == Method::Connect
-            && head.version() == Version::Http2
-            && head.upgrade().is_some();
-        (extended && to != Version::Http2).then_some(Method::Get)
-    }
-
-    /// Adds what a server of HTTP/1.1 wants before it opens a WebSocket, and clients of HTTP/2 leave out.
-    pub(super) fn ask_for_websocket(&mut self) {
-        let asked = self.request.head.upgrade();
-        if asked.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket")) {
-            let draw = || u128::from(self.connection.draw());
-            let key = iako_http::websocket_key(draw() << 64 | draw());
-            self.request.edits.fields.add_if_absent(Known::SecWebsocketKey, key);
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::downstream::{Downstream, DownstreamError};
 use super::grpc::MessageCounter;
 use super::grpc_web::{self, Coding};
-use super::wire::QUEUE_BYTES_MAX;
+use super::wire::queue_bytes_max;
 use crate::upstream::{Upstream, UpstreamError};
 
 /// Content of a request that is kept so that the request can be repeated. Beyond this a request is
@@ -136,8 +136,9 @@ impl Upload {
         }
         loop {
             // A full queue is not read into, so that after it was written the source is asked again.
-            let mut moved = upstream.queued() >= QUEUE_BYTES_MAX;
-            while !self.told_whole && upstream.queued() < QUEUE_BYTES_MAX {
+            let queue_max = queue_bytes_max();
+            let mut moved = upstream.queued() >= queue_max;
+            while !self.told_whole && upstream.queued() < queue_max {
                 let Poll::Ready(event) = self.poll_next(context, downstream) else { break };
                 let event = event.map_err(PumpError::Downstream)?;
                 self.tell(event, upstream).map_err(PumpError::Upstream)?;
@@ -266,8 +267,9 @@ impl Download {
         downstream: &mut Downstream<'_>,
     ) -> Poll<Result<(), PumpError>> {
         loop {
-            let mut moved = downstream.queued() >= QUEUE_BYTES_MAX;
-            while !self.ended && downstream.queued() < QUEUE_BYTES_MAX {
+            let queue_max = queue_bytes_max();
+            let mut moved = downstream.queued() >= queue_max;
+            while !self.ended && downstream.queued() < queue_max {
                 let Poll::Ready(event) = upstream.poll_body(context) else { break };
                 let event = event.map_err(PumpError::Upstream)?;
                 self.tell(event, downstream).map_err(PumpError::Downstream)?;

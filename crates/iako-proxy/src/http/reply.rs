@@ -199,9 +199,6 @@ impl Exchange<'_> {
 
     fn client_failed(&mut self, error: &DownstreamError) {
         self.service.stats.rq_rx_reset.inc();
-        let details = error.details();
-        if self.record.details.is_empty() || self.response.is_none() {
-            self.record.details = details.into();
-        }
+        self.record.details = error.details().into();
     }
 }

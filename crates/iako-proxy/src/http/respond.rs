@@ -28,13 +28,15 @@ impl Exchange<'_> {
     ) -> Result<(), Failure> {
         self.deadlines.end_try();
         self.upload.forget();
-        let is_tunnel = head.length() == BodyLength::Tunnel
+        let switches = head.length() == BodyLength::Tunnel
             || (self.wants_tunnel() && head.version() == Version::Http2 && head.status() == 200);
+        let is_tunnel = switches && self.is_key_answered(&head);
         // A server that answers an upgrade as if there had been none has not understood it.
         let is_misunderstood = !is_tunnel
             && self.wants_tunnel()
             && ((head.status() == 200 && *self.request.head.method() != Method::Connect)
-                || self.looks_accepted(&head));
+                || self.looks_accepted(&head)
+                || switches);
         let details =
             if is_misunderstood { "websocket_handshake_unsuccessful" } else { "via_upstream" };
         self.record.details = details.into();
@@ -47,13 +49,13 @@ impl Exchange<'_> {
         }
         self.change_response(route, &head);
         if is_misunderstood {
-            if self.looks_accepted(&head) {
+            if switches || self.looks_accepted(&head) {
                 self.response_edits.status = Some(502);
             }
             return self.send_without_content(head, downstream).await;
         }
-        if is_tunnel && self.switches_protocols(&head) {
-            self.response_edits.status = Some(101);
+        if is_tunnel {
+            self.finish_handshake(&head);
         }
         let content = if is_tunnel { Content::Tunnel } else { self.response_content(&head) };
         let sent = downstream.send_head(&head, &self.response_edits, content);
@@ -115,14 +117,6 @@ impl Exchange<'_> {
         };
         self.record.flags.insert(flag);
         self.record.details = details.into();
-    }
-
-    /// Whether the client hears 101 where the server said 200: HTTP/2 has no 101 (RFC 8441 §5).
-    fn switches_protocols(&self, head: &ResponseHead) -> bool {
-        let request = &self.request.head;
-        head.version() == Version::Http2
-            && request.version() != Version::Http2
-            && request.upgrade().is_some()
     }
 
     /// Whether a client of extended CONNECT would take the response for the tunnel that it asked for

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use iako_http::h2::{Connection, ConnectionError, Ends, ErrorCode, Event, Shutdown, StreamId};
+use iako_http::h2::{Connection, ConnectionError, Ends, ErrorCode, Event, Shutdown, StreamId, Violation};
 use iako_http::{RequestHead, Version};
 use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
@@ -102,14 +102,12 @@ async fn run(connection: &Rc<HttpConnection>, link: &Rc<Link>, mut driver: Drive
 /// Counts and logs what a client did to lose its connection, once.
 fn note(connection: &HttpConnection, service: &HttpService, error: ConnectionError) {
     service.stats.cx_protocol_error.inc();
-    let stats = &connection.worker.shared.http2;
+    connection.worker.shared.http2.count(error);
     match error {
         ConnectionError::Violation(violation) => {
-            stats.messaging_error.inc();
             tracing::debug!(client = %connection.info.direct_remote, %violation, "a client broke HTTP/2");
         }
         ConnectionError::Flood(kind) => {
-            stats.flood(kind).inc();
             tracing::info!(client = %connection.info.direct_remote, %kind, "a client floods its connection");
         }
     }
@@ -134,6 +132,8 @@ struct Serving<'c> {
     ending_since: Option<Instant>,
     /// It was told for the last time.
     is_final: bool,
+    /// Nothing that it has begun comes to its end.
+    is_lost: bool,
     /// No stream is served.
     is_empty: bool,
 }
@@ -153,6 +153,7 @@ impl<'c> Serving<'c> {
             is_ending: false,
             ending_since: None,
             is_final: false,
+            is_lost: false,
             is_empty: true,
         }
     }
@@ -167,13 +168,34 @@ impl<'c> Serving<'c> {
     }
 
     /// Tells the client that nothing more is served.
-    fn end_finally(&mut self, link: &Link) {
+    fn end_finally(&mut self, link: &Link, code: ErrorCode) {
         self.is_ending = true;
         self.is_final = true;
         self.ending_since = Some(clock::now());
         link.with(|connection| {
-            connection.shut_down(Shutdown::Final(ErrorCode::NO_ERROR));
+            connection.shut_down(Shutdown::Final(code));
         });
+    }
+
+    /// A frame or a field block does not come to its end, and nothing can come behind it: the client is
+    /// told, and has little time to hear of it. What it had begun to ask for is written down here, for
+    /// there is no request yet that would be.
+    fn end_slow(&mut self, link: &Link) {
+        self.service.stats.rq_timeout.inc();
+        self.is_lost = true;
+        let client = self.connection.info.direct_remote;
+        tracing::debug!(%client, "a client does not end what it began to send");
+        if link.look(Connection::is_inside_field_block) {
+            let refused = Refused {
+                version: Version::Http2,
+                status: None,
+                details: "request_header_timeout",
+                flag: None,
+                bytes: 0,
+            };
+            record::refused(self.connection, &self.connection.last_service(), &refused);
+        }
+        self.end_finally(link, ErrorCode::ENHANCE_YOUR_CALM);
     }
 
     /// Ready when the connection has to be closed.
@@ -197,12 +219,9 @@ impl<'c> Serving<'c> {
             self.timer.set(Some(due));
             ready!(self.timer.poll(context));
             match end {
-                Due::Idle | Due::Drained => self.end_finally(link),
+                Due::Idle | Due::Drained => self.end_finally(link, ErrorCode::NO_ERROR),
                 Due::Age => self.end_gracefully(link),
-                Due::Slow => {
-                    self.service.stats.rq_timeout.inc();
-                    return Poll::Ready(Ending::Cut);
-                }
+                Due::Slow => self.end_slow(link),
                 Due::Stuck => return Poll::Ready(Ending::Cut),
             }
         }
@@ -232,7 +251,9 @@ impl<'c> Serving<'c> {
         let idle = self.idle_since.filter(|_| !self.is_ending);
         let opened = Some(self.opened).filter(|_| !self.is_ending);
         let told = self.ending_since.filter(|_| !self.is_final);
-        let last_told = self.ending_since.filter(|_| self.is_final && self.is_empty);
+        let is_over = self.is_final && (self.is_empty || self.is_lost);
+        let last_told = self.ending_since.filter(|_| is_over);
+        let slow = self.slow_since.filter(|_| !self.is_lost);
         // A head that does not come to its end; Envoy has the same time for it.
         let slow_max = manager.request_headers_timeout.or(manager.stream_idle_timeout);
         [
@@ -240,7 +261,7 @@ impl<'c> Serving<'c> {
             (after(opened, self.connection.duration_max(manager)), Due::Age),
             (after(told, Some(manager.drain_timeout)), Due::Drained),
             (after(last_told, Some(manager.delayed_close_timeout)), Due::Stuck),
-            (after(self.slow_since, slow_max), Due::Slow),
+            (after(slow, slow_max), Due::Slow),
         ]
         .into_iter()
         .filter_map(|(due, end)| Some((due?, end)))
@@ -301,6 +322,11 @@ impl Listen for Serving<'_> {
             | Event::Reset { .. }
             | Event::Writable { .. } => {}
         }
+    }
+
+    // The stream's own task writes down the rest.
+    fn broken(&mut self, _: Violation) {
+        self.connection.worker.shared.http2.messaging_error.inc();
     }
 }
 

@@ -10,14 +10,21 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
 
+use crate::http2::pressure;
 use crate::transport::{Stream, socket};
 
 /// What a direction may hold before its source is no longer read. Together with one read it bounds
 /// the memory of an exchange, whatever the size of the message.
 pub(crate) const QUEUE_BYTES_MAX: usize = 64 * 1024;
 
+/// The same while the streams of the worker hold too much for peers that do not read.
+const QUEUE_BYTES_SHORT: usize = 4 * 1024;
+
 /// Bytes asked of a socket while content flows.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
+
+/// The same while the streams of the worker hold too much: what one read brings is held whole.
+const READ_BYTES_SHORT: usize = 8 * 1024;
 
 /// Pieces up to this size are copied together, larger ones are written from where they are.
 const COPY_BYTES_MAX: usize = 4 * 1024;
@@ -37,6 +44,16 @@ thread_local! {
 
     /// Where heads are read to: a connection that waits for one owns no buffer.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+/// What a direction may hold now before its source is no longer read.
+pub(crate) fn queue_bytes_max() -> usize {
+    if pressure::is_queue_long() { QUEUE_BYTES_SHORT } else { QUEUE_BYTES_MAX }
+}
+
+/// Bytes asked of a socket now.
+fn read_bytes() -> usize {
+    if pressure::is_queue_long() { READ_BYTES_SHORT } else { READ_BYTES }
 }
 
 /// A connection with its two buffers.
@@ -63,7 +80,7 @@ impl Wire {
         if self.input.is_empty() {
             return poll_read_little(&mut self.stream, &mut self.input, context);
         }
-        self.input.reserve(READ_BYTES / 4);
+        self.input.reserve(read_bytes() / 4);
         pin!(self.stream.read_buf(&mut self.input)).poll(context)
     }
 
@@ -126,7 +143,8 @@ pub(crate) fn poll_read_little(
     context: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let mut read = ReadBuf::new(scratch);
+        let room = read_bytes().min(scratch.len());
+        let mut read = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
         ready!(Pin::new(stream).poll_read(context, &mut read))?;
         let filled = read.filled();
         input.extend_from_slice(filled);
@@ -140,7 +158,7 @@ pub(crate) fn poll_read_much(
     input: &mut BytesMut,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    input.reserve(READ_BYTES);
+    input.reserve(read_bytes());
     pin!(stream.read_buf(input)).poll(context)
 }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use iako_http::h2::Event;
+use iako_http::h2::{Connection, Event, ResetCause, Violation};
 use iako_rt::clock;
 use tokio::io::AsyncWrite as _;
 
@@ -16,7 +16,7 @@ use super::link::{Ending, Handed, Link};
 use super::pressure;
 use crate::http::timer::Timer;
 use crate::http::wire;
-use crate::transport::Stream;
+use crate::transport::{Stream, socket};
 
 /// Slices of one gathered write.
 const SLICES_MAX: usize = 64;
@@ -33,6 +33,9 @@ pub(crate) const REST_AFTER: Duration = Duration::from_secs(1);
 pub(crate) trait Listen {
     /// Takes a request, or news of the connection itself.
     fn hear(&mut self, link: &Rc<Link>, event: Event);
+
+    /// The peer lost a stream because it broke a rule on it.
+    fn broken(&mut self, violation: Violation);
 }
 
 /// The task of a connection owns one.
@@ -45,10 +48,13 @@ pub(crate) struct Driver {
     flows: bool,
     /// The connection is over as soon as what is queued was written.
     last_words: Option<Ending>,
+    /// The peer has said that nothing more comes.
+    is_ended: bool,
     /// Whether something came or went in this turn.
     moved: bool,
     /// Whether the windows were made small.
     pressed: bool,
+    queued: pressure::Queued,
     rest: Rest,
 }
 
@@ -77,8 +83,10 @@ impl Driver {
             input,
             flows: false,
             last_words: None,
+            is_ended: false,
             moved: false,
             pressed: false,
+            queued: pressure::Queued::default(),
             rest: Rest {
                 interval: rests_after,
                 timer: Timer::default(),
@@ -117,14 +125,47 @@ impl Driver {
         self.mind_pressure(link);
         let ending = match self.turn(context, link, listener) {
             Poll::Pending => {
+                self.queued.tell(link.look(Connection::queued_by_all));
                 self.let_rest(context, link);
                 return Poll::Pending;
             }
             Poll::Ready(Ok(ending)) => ending,
-            Poll::Ready(Err(error)) => Ending::Broken(error.kind()),
+            Poll::Ready(Err(error)) => {
+                self.hear_out(context, link, listener);
+                Ending::Broken(error.kind())
+            }
         };
+        let acknowledged = || self.stream.tcp_socket().and_then(socket::bytes_acknowledged);
+        let is_ended = self.is_ended || ending == Ending::Closed;
+        link.proof().ended(is_ended.then(acknowledged).flatten());
         link.end(ending);
         Poll::Ready(ending)
+    }
+
+    /// A connection that takes nothing more may have said why: a peer that closes meets what is written
+    /// meanwhile with a reset.
+    fn hear_out(
+        &mut self,
+        context: &mut Context<'_>,
+        link: &Rc<Link>,
+        listener: &mut impl Listen,
+    ) {
+        while self.last_words.is_none() {
+            match self.poll_fill(context) {
+                Poll::Ready(Ok(1..)) => {
+                    self.understand(link, listener);
+                }
+                Poll::Ready(Ok(_)) => {
+                    self.is_ended = true;
+                    return;
+                }
+                Poll::Ready(Err(error)) => {
+                    self.is_ended = error.kind() == io::ErrorKind::UnexpectedEof;
+                    return;
+                }
+                Poll::Pending => return,
+            }
+        }
     }
 
     fn turn(
@@ -155,6 +196,9 @@ impl Driver {
             }
             if self.understand(link, listener) == Handed::Woken {
                 handed = Handed::Woken;
+            }
+            if self.last_words.is_none() && link.look(Connection::is_paused) {
+                written = self.poll_write(context, link, listener)?;
             }
             if self.last_words.is_some() {
                 break;
@@ -224,6 +268,7 @@ impl Driver {
     ) -> Poll<io::Result<()>> {
         let mut wrote = false;
         let mut unheard = false;
+        link.proof().note(|| self.stream.tcp_socket().and_then(socket::bytes_acknowledged));
         loop {
             if !link.inner().borrow_mut().connection.prepare() {
                 if !std::mem::take(&mut unheard) {
@@ -333,6 +378,9 @@ fn pass(link: &Rc<Link>, listener: &mut impl Listen, event: Event) -> Handed {
         | Event::Reset { stream, .. }
         | Event::Writable { stream } => {
             let stream = *stream;
+            if let Event::Reset { cause: ResetCause::Violation(violation), .. } = &event {
+                listener.broken(*violation);
+            }
             link.hand(stream, event)
         }
         Event::Request { .. } => {

@@ -4,6 +4,7 @@ use iako_http::Limits;
 use iako_http::h2::{ConnectProtocol, H2Limits, InvalidMessage};
 use iako_proxy_config::{ClusterHttp, Http2Options};
 
+use super::pressure;
 use crate::http::HttpService;
 
 /// Bounds on what a client may do.
@@ -26,7 +27,13 @@ pub(crate) fn client(settings: &ClusterHttp, head: Limits) -> H2Limits {
 
 fn limits(options: &Http2Options, head: Limits) -> H2Limits {
     let floods = &options.floods;
-    let default = H2Limits::default();
+    let mut default = H2Limits::default();
+    // What a peer was told that it may send cannot be taken back: while memory is short, new connections
+    // are told less from the beginning.
+    if pressure::is_high() {
+        (default.stream_window_bytes_start, default.connection_window_bytes_start) =
+            pressure::SHORT_WINDOWS;
+    }
     H2Limits {
         head,
         concurrent_streams_max: options.concurrent_streams_max,

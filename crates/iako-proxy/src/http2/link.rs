@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use iako_http::h2::{Connection, ConnectionError, Ends, ErrorCode, Event, ResetCause, StreamId};
 
 use super::pressure;
+use super::proof::Proof;
 use super::slot::{Slot, Slots};
 
 /// How a connection ended.
@@ -38,6 +39,8 @@ pub(crate) struct Link {
     inner: RefCell<Inner>,
     /// Whether the driver was woken and has not run since.
     told: Cell<bool>,
+    /// Which requests a server that closed has not seen.
+    proof: Proof,
 }
 
 #[derive(Debug)]
@@ -71,7 +74,7 @@ impl Link {
             greeted: false,
             ending: None,
         };
-        Rc::new(Self { inner: RefCell::new(inner), told: Cell::new(false) })
+        Rc::new(Self { inner: RefCell::new(inner), told: Cell::new(false), proof: Proof::default() })
     }
 
     /// Uses the connection's state machine; what that queues is written at the end of the turn.
@@ -133,6 +136,20 @@ impl Link {
             Some(driver) if driver.will_wake(context.waker()) => {}
             _ => inner.driver = Some(context.waker().clone()),
         }
+    }
+
+    pub(super) fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    /// A request that must not be sent twice is opened; what [`Self::is_unseen`] is asked with.
+    pub(crate) fn ask_proof(&self) -> u32 {
+        self.proof.ask()
+    }
+
+    /// Whether the server ended the connection before anything of the request had reached its system.
+    pub(crate) fn is_unseen(&self, note: u32) -> bool {
+        self.proof.is_unseen(note)
     }
 
     pub(super) fn inner(&self) -> &RefCell<Inner> {

@@ -1,16 +1,20 @@
 //! Clusters, compiled: what is configured, what is live, and how bytes get there.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use arc_swap::ArcSwap;
 use iako_proxy_config::{
     Cluster, Discovery, Endpoint, EndpointSet, TransportMatch, UpstreamTransport,
 };
 use iako_rt::{Rng, clock};
-use iako_telemetry::ServiceLabels;
+use iako_telemetry::{ServiceLabels, StatsRegistry};
 use iako_traffic::{Balancer, ClusterState, Neighbourhood, PickNotes, Setting, Wants};
 
 use super::{ClusterStats, LbStats};
+use crate::http2::Http2Stats;
 use crate::shared::Shared;
 use crate::transport::client::ClientTlsSlot;
 
@@ -36,6 +40,8 @@ pub(crate) struct UpstreamCluster {
     neighbourhood: Arc<Neighbourhood>,
     /// Whether this proxy is a part of it.
     is_local: bool,
+    /// Of its HTTP/2 connections: most clusters of a large mesh never have one.
+    http2: OnceLock<Http2Stats>,
     balancer: ArcSwap<Balancer>,
     transport: ClusterTransport,
     matches: Vec<ClusterTransport>,
@@ -109,11 +115,19 @@ impl UpstreamCluster {
             lb: Box::new(LbStats::new(&shared.stats, config.stat_name())),
             neighbourhood: setting.neighbourhood,
             is_local: config.name == shared.local_cluster,
+            http2: OnceLock::new(),
             balancer: ArcSwap::from_pointee(balancer),
             transport,
             matches,
             config,
         }
+    }
+
+    /// Statistics of its HTTP/2 connections, which begin to be shown with the first of them.
+    pub(crate) fn http2_stats(&self, stats: &StatsRegistry) -> &Http2Stats {
+        self.http2.get_or_init(|| {
+            Http2Stats::new(&stats.cluster(self.config.stat_name()).part("http2"))
+        })
     }
 
     /// The instances of this moment, ready for choosing. A retry may load them again.

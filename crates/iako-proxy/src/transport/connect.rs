@@ -121,6 +121,12 @@ impl ConnectError {
         }
     }
 
+    /// Whether its time was up.
+    #[must_use]
+    pub(crate) const fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout { .. })
+    }
+
     /// Whether TLS failed, not the connection beneath it.
     #[must_use]
     pub(crate) const fn is_tls(&self) -> bool {

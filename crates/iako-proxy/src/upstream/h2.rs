@@ -3,26 +3,32 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use iako_http::h2::{
-    Connection, Ends, ErrorCode, Event, OpenError, ResetCause, Shutdown, StreamId,
+    Connection, ConnectionError, Ends, ErrorCode, Event, OpenError, ResetCause, Shutdown, StreamId,
+    Violation,
 };
 use iako_http::{
     BodyEvent, Fields, HeaderEdits, Method, NameCase, RequestEdits, RequestHead, RequestSection,
     ResponseHead, Scheme,
 };
-use iako_proxy_config::ClusterHttp;
+use iako_proxy_config::EndpointAddress;
 
 use super::UpstreamError;
 use super::h1::response_limits;
 use crate::http::downstream::Content;
 use crate::http2::{
-    Driver, Ending, Keepalive, Link, Listen, Lost, REST_AFTER, Side, StreamHandle, codes, limits,
+    Driver, Ending, Http2Stats, Keepalive, Link, Listen, Lost, REST_AFTER, Side, StreamHandle,
+    codes, limits,
 };
+use crate::shared::Shared;
+use crate::snapshot::UpstreamCluster;
 use crate::transport::Stream;
+use crate::transport::connect::name_of;
 
 /// Longest time that a server has to take the last frames.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -51,14 +57,16 @@ impl Http2Connection {
     /// of it is told to the requests.
     pub(crate) fn begin(
         stream: Stream,
-        settings: &ClusterHttp,
-    ) -> (Self, impl Future<Output = ()> + use<>) {
+        server: Server,
+    ) -> (Self, impl Future<Output = Farewell> + use<>) {
+        let settings = &server.cluster.config.http;
         let head = response_limits(NameCase::Lower);
         let link = Link::new(Connection::client(limits::client(settings, head)));
         let driven = Rc::clone(&link);
         let keepalive = Keepalive::new(&settings.http2);
         let streams_max = settings.http2.concurrent_streams_max;
-        (Self { link, live: Rc::default(), streams_max }, drive(driven, stream, keepalive))
+        let hearing = Hearing { keepalive, server };
+        (Self { link, live: Rc::default(), streams_max }, drive(driven, stream, hearing))
     }
 
     /// Whether another request can be put on it now: the server's limit, ours, and no GOAWAY.
@@ -91,6 +99,7 @@ impl Http2Connection {
             place: Place(Rc::clone(&self.live)),
             is_reused,
             stream: None,
+            note: None,
             waiting: None,
         }
     }
@@ -112,10 +121,49 @@ impl Drop for Place {
     }
 }
 
+/// Whom a connection goes to.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) cluster: Arc<UpstreamCluster>,
+    pub(crate) address: EndpointAddress,
+    /// Where the statistics of the cluster are.
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Server {
+    fn stats(&self) -> &Http2Stats {
+        self.cluster.http2_stats(&self.shared.stats)
+    }
+
+    /// Counts and logs what the server did to lose its connection, once.
+    fn note(&self, error: ConnectionError) {
+        self.stats().count(error);
+        let (cluster, address) = (&self.cluster.name, name_of(&self.address));
+        match error {
+            ConnectionError::Violation(violation) => {
+                tracing::info!(%cluster, address, %violation, "an upstream broke HTTP/2");
+            }
+            ConnectionError::Flood(kind) => {
+                tracing::info!(%cluster, address, %kind, "an upstream floods its connection");
+            }
+        }
+    }
+}
+
+/// How a server let go of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// After GOAWAY of either side: what was not looked at is known.
+    Announced,
+    /// Closed without a word: a request that is on its way then is lost.
+    Silent,
+}
+
 /// What the driver of a connection to a server hears.
 #[derive(Debug)]
 struct Hearing {
     keepalive: Keepalive,
+    server: Server,
 }
 
 impl Listen for Hearing {
@@ -136,11 +184,16 @@ impl Listen for Hearing {
             | Event::Writable { .. } => {}
         }
     }
+
+    fn broken(&mut self, violation: Violation) {
+        self.server.stats().messaging_error.inc();
+        let (cluster, address) = (&self.server.cluster.name, name_of(&self.server.address));
+        tracing::debug!(%cluster, address, %violation, "an upstream broke a stream");
+    }
 }
 
-async fn drive(link: Rc<Link>, stream: Stream, keepalive: Keepalive) {
+async fn drive(link: Rc<Link>, stream: Stream, mut hearing: Hearing) -> Farewell {
     let mut driver = Driver::new(stream, Bytes::new(), REST_AFTER);
-    let mut hearing = Hearing { keepalive };
     let ending = poll_fn(|context| {
         if let Poll::Ready(ending) = driver.poll_turn(context, &link, &mut hearing) {
             return Poll::Ready(ending);
@@ -148,14 +201,19 @@ async fn drive(link: Rc<Link>, stream: Stream, keepalive: Keepalive) {
         if link.look(Connection::is_finished) {
             return Poll::Ready(Ending::Closed);
         }
-        hearing.keepalive.poll(context, &link).map(|()| Ending::Cut)
+        ready!(hearing.keepalive.poll(context, &link));
+        hearing.server.stats().keepalive_timeout.inc();
+        Poll::Ready(Ending::Cut)
     })
     .await;
+    let by_server = matches!(ending, Ending::Closed | Ending::Broken(_));
+    let is_silent = by_server && !link.look(Connection::is_going_away);
     link.end(ending);
     if let Ending::Refused(error) = ending {
-        tracing::info!(%error, "an upstream broke HTTP/2");
+        hearing.server.note(error);
     }
     driver.close(CLOSE_TIME_MAX).await;
+    if is_silent { Farewell::Silent } else { Farewell::Announced }
 }
 
 /// The client's half of a stream.
@@ -165,6 +223,8 @@ pub(crate) struct Http2Upstream {
     place: Place,
     is_reused: bool,
     stream: Option<StreamHandle>,
+    /// What tells whether the server has seen it, where it must not be sent twice.
+    note: Option<u32>,
     /// An extended CONNECT that waits for the server's settings, which say whether it may be asked.
     waiting: Option<Box<(RequestHead, RequestEdits)>>,
 }
@@ -211,7 +271,9 @@ impl Http2Upstream {
             Content::Exact(length) => (Some(length), Ends::Later),
             Content::Streamed | Content::Tunnel => (None, Ends::Later),
         };
-        let is_connect = *edits.method(head) == Method::Connect;
+        let method = edits.method(head);
+        let is_connect = *method == Method::Connect;
+        self.note = (!method.is_idempotent()).then(|| self.link.ask_proof());
         // An upgraded HTTP/1 request is an extended CONNECT (RFC 8441 §4).
         let protocol = head.upgrade().filter(|_| content == Content::Tunnel && !is_connect);
         let section = RequestSection { scheme: Scheme::Http, length, protocol };
@@ -282,8 +344,19 @@ impl Http2Upstream {
         self.stream.is_some()
     }
 
+    /// Whether the server closed its side before any byte of the request had reached its system, so that
+    /// it cannot have looked at it.
+    pub(crate) fn is_unseen(&self) -> bool {
+        self.note.is_some_and(|note| self.link.is_unseen(note))
+    }
+
     pub(crate) fn is_reused(&self) -> bool {
         self.is_reused
+    }
+
+    /// Whether either side has said that the connection ends.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.link.look(Connection::is_going_away)
     }
 
     /// Keeps further requests off the connection; those under way go on.

@@ -128,9 +128,17 @@ impl Backend {
         Self::start(|mut stream, seen| async move {
             let mut buffer = Vec::new();
             let Some(request) = read_request(&mut stream, &mut buffer).await else { return };
+            let key = request.split("sec-websocket-key: ").nth(1);
+            let accept = key.map_or_else(String::new, |rest| {
+                let accept = iako_http::websocket_accept(rest.split('\r').next().unwrap().as_bytes());
+                let text = String::from_utf8(accept.as_bytes().to_vec()).unwrap();
+                format!("sec-websocket-accept: {text}\r\n")
+            });
+            let head = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n{accept}\r\n"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
             seen.add(request);
-            let head = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
-            stream.write_all(head).await.unwrap();
             stream.write_all(&buffer).await.unwrap();
             let (mut read, mut write) = stream.split();
             tokio::io::copy(&mut read, &mut write).await.unwrap();

@@ -164,8 +164,11 @@ async fn a_head_that_never_ends_is_given_up() {
     for bytes in [part.as_slice(), &part[..20], &part[..3]] {
         let mut client = Client::greeted(&bench, &[]).await;
         client.send(bytes).await;
-        while client.frame().await.is_some() {}
+        // No stream was looked at.
+        assert_eq!(client.goaway().await, (0, CALM));
     }
+    assert_eq!(bench.stat("http.in.downstream_rq_timeout").await, 3);
+    assert_eq!(bench.log().await, "0 - request_header_timeout\n", "of the head that had begun");
     let mut old = bench.connect().await;
     old.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
     let mut answer = String::new();

@@ -206,6 +206,8 @@ async fn an_extended_connect_becomes_an_upgrade() {
     client.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields))).await;
     let (head, answer) = client.next_head().await;
     assert_eq!((answer.status(), head.ends()), (200, false));
+    // RFC 8441 §5: the key was ours, and so is its answer.
+    assert_eq!(answer.fields().text(iako_http::Known::SecWebsocketAccept), None);
     client.send(&frame(DATA, 0, 1, b"to and")).await;
     assert_eq!(client.message().await.unwrap().payload, b"to and");
     client.send(&frame(DATA, END_STREAM, 1, b" fro")).await;
@@ -244,6 +246,42 @@ async fn an_extended_connect_that_the_server_does_not_understand_is_refused() {
     client.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields))).await;
     let (head, answer) = client.next_head().await;
     assert_eq!((answer.status(), head.ends()), (502, true));
+}
+
+// RFC 6455 §4.1: the key was ours, so that only we can tell that its answer is none.
+#[tokio::test]
+async fn an_extended_connect_whose_server_does_not_answer_the_key_is_refused() {
+    let settings = json!({"manager": {"upgrade_configs": [{"upgrade_type": "websocket"}],
+        "http2_protocol_options": {"allow_connect": true}}});
+    for accept in ["", "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"] {
+        let head = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n{accept}\r\n"
+        );
+        let backend = Backend::answering(Box::leak(head.into_boxed_str())).await;
+        let bench = Bench::start(everywhere(), &[("be", &backend)], settings.clone()).await;
+        let mut client = Client::greeted(&bench, &[]).await;
+        let mut fields = vec![
+            (":method", "CONNECT"),
+            (":protocol", "websocket"),
+            (":scheme", "http"),
+            (":authority", "a.test"),
+            (":path", "/chat"),
+            ("sec-websocket-version", "13"),
+        ];
+        client.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields))).await;
+        let (head, answer) = client.next_head().await;
+        assert_eq!((answer.status(), head.ends()), (502, true), "{accept:?}");
+        assert!(bench.log().await.contains("502 - websocket_handshake_unsuccessful"));
+        if accept.is_empty() {
+            continue;
+        }
+        // A key of the client's is the client's to check.
+        fields.push(("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="));
+        client.send(&frame(HEADERS, END_HEADERS, 3, &block(&fields))).await;
+        let (_, answer) = client.next_head().await;
+        let told = answer.fields().text(iako_http::Known::SecWebsocketAccept);
+        assert_eq!((answer.status(), told), (200, Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")));
+    }
 }
 
 // RFC 8441 §3: unless it was offered, `:protocol` is malformed.
@@ -287,13 +325,15 @@ async fn an_upgrade_becomes_an_extended_connect() {
     let mut client = bench.connect().await;
     client
         .write_all(
-            b"GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n",
+            b"GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         )
         .await
         .unwrap();
     let mut exchange = Exchange::default();
     let answer = exchange.read_head(&mut client).await;
     assert_eq!((answer.status, answer.field("upgrade")), (101, Some("websocket")));
+    // RFC 6455 §1.3: the client opens nothing without, and the server knows of no key.
+    assert_eq!(answer.field("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     client.write_all(b"to and fro").await.unwrap();
     client.shutdown().await.unwrap();
     let mut echoed = exchange.rest();

@@ -19,13 +19,14 @@ pub struct Stat {
 impl Stat {
     /// The row of the page of metrics.
     pub(crate) fn row(&self) -> String {
-        let family = self.scope.split('.').next().unwrap_or_default();
+        let fixed = self.scope.split('.').filter(|part| !part.starts_with('<'));
+        let family = fixed.collect::<Vec<_>>().join(".");
         let leaf = self.leaf.replace("<class>xx", "xx");
         format!(
             "| `{}.{}` | `envoy_{}_{}` | {} | {} |\n",
             self.scope,
             self.leaf,
-            metric_name(family),
+            metric_name(&family),
             metric_name(&leaf),
             self.kind.name(),
             self.meaning
@@ -81,6 +82,19 @@ stats! {
         Counter "ssl.fail_verify_san" "handshakes refused for the name in the certificate";
         Counter "ssl.connection_error" "handshakes that failed otherwise";
         Counter "update_success" "updates of the endpoints that were accepted";
+    }
+    "cluster.<name>.http2" {
+        Counter "rx_messaging_error" "streams and connections lost because the upstream broke the protocol";
+        Counter "keepalive_timeout" "connections closed because a probe was not answered";
+        Counter "outbound_flood" "connections closed because too many frames waited to be written";
+        Counter "outbound_control_flood" "connections closed because too many answers to control frames waited";
+        Counter "inbound_empty_frames_flood" "connections closed for frames in a row that held nothing";
+        Counter "inbound_priority_frames_flood" "connections closed for PRIORITY frames";
+        Counter "inbound_window_update_frames_flood" "connections closed for WINDOW_UPDATE frames";
+        Counter "inbound_settings_frames_flood" "connections closed for SETTINGS frames";
+        Counter "premature_reset_flood" "connections closed for streams that were reset early";
+        Counter "inbound_continuation_frames_flood" "connections closed for CONTINUATION frames";
+        Counter "inbound_tiny_frames_flood" "connections closed for tiny frames that nobody took yet";
     }
     "listener.<address>" {
         Counter "downstream_cx_total" "connections accepted";

@@ -214,7 +214,7 @@ impl Connection {
         let Some(stream) = self.streams.get_mut(id) else { return Ok(Step::Again) };
         if head.is_interim() {
             stream.interims += 1;
-            if stream.interims > self.limits.interim_responses_max {
+            if stream.interims > self.limits.head.interim_responses_max {
                 return self.refuse(id, Violation::TooManyInterim).map(Step::Event);
             }
         } else {

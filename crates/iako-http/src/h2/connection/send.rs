@@ -110,6 +110,7 @@ impl Connection {
         }
         if !bytes.is_empty() {
             live.queued += bytes.len();
+            self.queued += bytes.len();
             live.queue.push_back(bytes);
         }
         self.flush(stream);

@@ -81,6 +81,7 @@ impl Connection {
             return Sent::Nothing;
         }
         stream.queued -= length;
+        self.queued -= length;
         let ends = stream.queued == 0 && matches!(stream.ending, Ending::Data);
         let header = FrameHeader {
             length: u32::try_from(length).unwrap_or_default(),

@@ -13,12 +13,13 @@ use iako_rt::clock;
 use iako_telemetry::Principal;
 use iako_traffic::{BreakerGuard, EndpointState};
 
+use super::Repeat;
 use super::endpoint::EndpointPool;
 use crate::shared::LocalNode;
 use crate::snapshot::UpstreamCluster;
 use crate::transport::Connected;
 use crate::upstream::h1::Http1Upstream;
-use crate::upstream::h2::Http2Connection;
+use crate::upstream::h2::{Farewell, Http2Connection};
 use crate::upstream::{Upstream, UpstreamError};
 
 /// What is known of a connection, for logs and metrics.
@@ -139,8 +140,15 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Whether another request may be put on it.
-    pub(super) fn takes(&self, now: Instant) -> bool {
+    /// Whether another request may be put on it, when it may be unused for so long.
+    pub(super) fn takes(&self, repeat: Repeat, idle_limit: Duration, now: Instant) -> bool {
+        self.has_room(now)
+            && (!self.is_idle() || self.age(now) < idle_limit)
+            && (repeat == Repeat::Safe || self.is_safe(now))
+    }
+
+    /// Whether it may carry more requests.
+    pub(super) fn has_room(&self, now: Instant) -> bool {
         self.connection.has_room()
             && !self.open.is_worn(now)
             && !self.open.is_full(self.connection.opened())
@@ -150,12 +158,34 @@ impl Shared {
         self.streams.get() == 0
     }
 
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.idle_since.get())
+    }
+
+    /// Whether it carried any request.
+    pub(super) fn was_used(&self) -> bool {
+        self.connection.opened() > 0
+    }
+
+    /// Whether the server may close it for want of requests.
+    fn may_end(&self) -> bool {
+        self.is_idle() && self.was_used()
+    }
+
+    /// How long the server lets unused connections be: known when it closed this one without a word.
+    pub(super) fn learn(&self, farewell: Farewell, now: Instant) {
+        if farewell == Farewell::Silent && self.may_end() {
+            self.open.state.idle.closed_after(self.age(now), now);
+        }
+    }
+
+    /// Whether a request can be entrusted to it that must not be sent twice.
+    fn is_safe(&self, now: Instant) -> bool {
+        !(self.may_end() && self.open.state.idle.is_erratic(now))
+    }
+
     pub(super) fn lend(self: &Rc<Self>, now: Instant) -> Lease {
-        let idle_for = if self.is_idle() {
-            now.saturating_duration_since(self.idle_since.get())
-        } else {
-            Duration::ZERO
-        };
+        let idle_for = if self.is_idle() { self.age(now) } else { Duration::ZERO };
         self.streams.set(self.streams.get().saturating_add(1));
         let upstream = Upstream::Http2(Box::new(self.connection.open()));
         let carried = Carried::new(Rc::clone(&self.open));
@@ -262,7 +292,12 @@ impl Lease {
                 self.carried.0.state.idle.closed_after(self.idle_for, clock::now());
             }
             Upstream::Http1(_) => {}
-            Upstream::Http2(stream) => stream.retire(),
+            Upstream::Http2(stream) => {
+                if stream.is_reused() && !self.idle_for.is_zero() && !stream.is_leaving() {
+                    self.carried.0.state.idle.closed_after(self.idle_for, clock::now());
+                }
+                stream.retire();
+            }
         }
     }
 }

@@ -110,8 +110,8 @@ impl EndpointPool {
 
     /// A kept connection, at once.
     pub(super) fn take(&self, repeat: Repeat, now: Instant) -> Option<Lease> {
-        if let Some(shared) = self.shared.borrow().iter().find(|shared| shared.takes(now)) {
-            return Some(shared.lend(now));
+        if let Some(lease) = self.take_shared(repeat, now) {
+            return Some(lease);
         }
         loop {
             let mut idle = self.idle.borrow_mut().pop()?;
@@ -134,6 +134,16 @@ impl EndpointPool {
             }
             return Some(idle.lend(now));
         }
+    }
+
+    fn take_shared(&self, repeat: Repeat, now: Instant) -> Option<Lease> {
+        let shared = self.shared.borrow();
+        if shared.is_empty() {
+            return None;
+        }
+        let idle_limit = self.idle_limit();
+        let found = shared.iter().find(|shared| shared.takes(repeat, idle_limit, now));
+        found.map(|shared| shared.lend(now))
     }
 
     /// A place in the queue for a request that found no connection.
@@ -178,7 +188,7 @@ impl EndpointPool {
         if !shared.is_idle() {
             return;
         }
-        if self.is_retired() || !shared.takes(clock::now()) {
+        if self.is_retired() || !shared.has_room(clock::now()) {
             self.drop_shared(shared);
         } else {
             self.rest_shared(shared);
@@ -214,15 +224,14 @@ impl EndpointPool {
     }
 
     /// No connection could be opened: the first of those that wait hears of it. Where nothing is left
-    /// that could serve the others, so do they (as in Envoy).
+    /// that could serve the others, so do they (as in Envoy). But the time of an attempt is up only for
+    /// those that have waited as long: the others have their own, in the next attempt.
     pub(super) fn fail(self: &Rc<Self>, error: &AcquireError) {
-        if let Some(first) = self.waiting.first() {
-            first.answer(Err(error.clone()));
-        }
-        if self.open.get() == 0 && self.connecting.get() == 0 {
-            for waiter in self.waiting.all() {
-                waiter.answer(Err(error.clone()));
-            }
+        let is_late = matches!(error, AcquireError::Connect(cause) if cause.is_timeout());
+        let least = if is_late { self.cluster.config.connect_timeout } else { Duration::ZERO };
+        let most = if self.open.get() == 0 && self.connecting.get() == 0 { usize::MAX } else { 1 };
+        for waiter in self.waiting.since(least, clock::now(), most) {
+            waiter.answer(Err(error.clone()));
         }
         self.grow();
     }

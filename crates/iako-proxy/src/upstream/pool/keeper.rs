@@ -149,10 +149,7 @@ impl EndpointPool {
                     continue;
                 }
                 has_witness = true;
-                let doubt = self.state.idle.outlived_at();
-                wake_at(doubt.and_then(|doubt| idle.since.checked_add(doubt)));
-                let configured = configured.and_then(|limit| idle.since.checked_add(limit));
-                wake_at(configured.into_iter().chain(idle.open.worn_at).min());
+                wake_at(self.doubt_at(idle.since, idle.open.worn_at));
             }
             kept.push(idle);
         }
@@ -161,21 +158,42 @@ impl EndpointPool {
         next
     }
 
+    /// As for the others: what was learned is doubted by keeping one that is too old, unused.
     fn tend_shared(self: &Rc<Self>, now: Instant, wake_at: &mut impl FnMut(Option<Instant>)) {
         let mut closing = Vec::new();
+        let mut has_witness = false;
+        let configured = self.cluster.config.http.idle_timeout;
         self.shared.borrow_mut().retain(|shared| {
             if !shared.is_idle() {
                 return true;
             }
-            let due = self.due(shared.idle_since.get(), shared.open.worn_at);
-            let stays = due.is_none_or(|due| due > now);
-            if stays {
+            let (since, age) = (shared.idle_since.get(), shared.age(now));
+            let worn_at = shared.open.worn_at;
+            let due = self.due(since, worn_at);
+            if due.is_none_or(|due| due > now) {
                 wake_at(due);
-            } else {
-                closing.push(Rc::clone(shared));
+                return true;
             }
-            stays
+            let is_over = shared.open.is_worn(now) || configured.is_some_and(|limit| age >= limit);
+            if !is_over {
+                self.state.idle.outlived(age);
+            }
+            if is_over || has_witness || !shared.was_used() {
+                closing.push(Rc::clone(shared));
+                return false;
+            }
+            has_witness = true;
+            wake_at(self.doubt_at(since, worn_at));
+            true
         });
         drop(closing);
+    }
+
+    /// When a connection that is too old by what was learned is looked at again.
+    fn doubt_at(&self, since: Instant, worn_at: Option<Instant>) -> Option<Instant> {
+        let doubt = self.state.idle.outlived_at().and_then(|doubt| since.checked_add(doubt));
+        let configured = self.cluster.config.http.idle_timeout;
+        let configured = configured.and_then(|limit| since.checked_add(limit));
+        doubt.into_iter().chain(configured).chain(worn_at).min()
     }
 }

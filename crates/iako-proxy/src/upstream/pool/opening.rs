@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use iako_proxy_config::{ClusterHttp, UpstreamTls};
+use iako_proxy_config::{ClusterHttp, EndpointAddress, UpstreamTls};
 use iako_rt::clock;
 use iako_traffic::BreakerGuard;
 
@@ -15,7 +15,7 @@ use super::{AcquireError, Speak};
 use crate::snapshot::ClusterTransport;
 use crate::transport::{ConnectOptions, Connected, connect};
 use crate::upstream::h1::Http1Upstream;
-use crate::upstream::h2::Http2Connection;
+use crate::upstream::h2::{Http2Connection, Server};
 use crate::worker::Worker;
 
 /// What was opened.
@@ -103,6 +103,9 @@ impl EndpointPool {
         // A connection that is too old to be used must not be in the way of one that is not.
         let unused = std::mem::take(&mut *self.idle.borrow_mut());
         drop(unused);
+        let unused: Vec<_> =
+            self.shared.borrow_mut().extract_if(.., |shared| shared.is_idle()).collect();
+        drop(unused);
         if let Ok(guard) = self.breakers().connection(self.limits()) {
             return Some(Room(Some(guard)));
         }
@@ -149,8 +152,13 @@ impl EndpointPool {
 
     fn share(self: &Rc<Self>, worker: &Rc<Worker>, connected: Connected, open: Rc<OpenConnection>) {
         self.cluster.stats.cx_http2_total.inc();
-        let settings = &self.cluster.config.http;
-        let (connection, driver) = Http2Connection::begin(connected.stream, settings);
+        let other = open.facts.other_address.map(EndpointAddress::Socket);
+        let server = Server {
+            cluster: Arc::clone(&self.cluster),
+            address: other.unwrap_or_else(|| self.endpoint.address.clone()),
+            shared: Arc::clone(&worker.shared),
+        };
+        let (connection, driver) = Http2Connection::begin(connected.stream, server);
         let shared = Rc::new(Shared {
             connection,
             open,
@@ -161,8 +169,9 @@ impl EndpointPool {
         // The connection ends with its last user: the driver must not be one.
         let driven = Rc::downgrade(&shared);
         worker.scope.spawn("upstream h2", async move {
-            driver.await;
+            let farewell = driver.await;
             if let (Some(pool), Some(shared)) = (pool.upgrade(), driven.upgrade()) {
+                shared.learn(farewell, clock::now());
                 pool.drop_shared(&shared);
             }
         });

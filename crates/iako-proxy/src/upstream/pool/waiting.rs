@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
+use iako_rt::clock;
 use iako_traffic::BreakerGuard;
 
 use super::connection::Lease;
@@ -20,6 +22,7 @@ pub(super) struct Queue(RefCell<VecDeque<Rc<Waiter>>>);
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) repeat: Repeat,
+    since: Instant,
     answer: RefCell<Option<Result<Lease, AcquireError>>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -51,8 +54,13 @@ impl Queue {
         self.0.borrow_mut().push_front(waiter);
     }
 
-    pub(super) fn all(&self) -> VecDeque<Rc<Waiter>> {
-        std::mem::take(&mut *self.0.borrow_mut())
+    /// Takes out those that have waited for at least so long, at most so many; first who came first.
+    pub(super) fn since(&self, least: Duration, now: Instant, most: usize) -> Vec<Rc<Waiter>> {
+        let mut queue = self.0.borrow_mut();
+        let waited = |waiter: &Rc<Waiter>| now.saturating_duration_since(waiter.since) >= least;
+        // In the order in which they came: whoever came later has waited less.
+        let late = queue.iter().take(most).take_while(|waiter| waited(waiter)).count();
+        queue.drain(..late).collect()
     }
 
     fn leave(&self, waiter: &Rc<Waiter>) {
@@ -70,8 +78,12 @@ pub(super) struct Ticket {
 
 impl Ticket {
     pub(super) fn new(pool: &Rc<EndpointPool>, repeat: Repeat, pending: BreakerGuard) -> Self {
-        let waiter =
-            Rc::new(Waiter { repeat, answer: RefCell::default(), waker: RefCell::default() });
+        let waiter = Rc::new(Waiter {
+            repeat,
+            since: clock::now(),
+            answer: RefCell::default(),
+            waker: RefCell::default(),
+        });
         pool.waiting.0.borrow_mut().push_back(Rc::clone(&waiter));
         Self { pool: Rc::clone(pool), waiter, _pending: pending }
     }

@@ -1,0 +1,320 @@
+//! Servers that break the rules, or close: what becomes of requests, and what an operator is told.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::bench::{self, Backend, Bench, request};
+use crate::frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, SETTINGS, WINDOW_UPDATE,
+    block, frame,
+};
+use crate::logs::Logs;
+use crate::to;
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody";
+
+/// `:status: 200`.
+const OK: &[u8] = &[0x88];
+
+/// Accepts connections of HTTP/2 and does with each what `serve` does, in a thread of its own.
+fn http2(serve: impl Fn(usize, &mut TcpStream) + Clone + Send + 'static) -> (SocketAddr, Value) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for number in 0.. {
+            let Ok((mut stream, _)) = listener.accept() else { return };
+            let serve = serve.clone();
+            std::thread::spawn(move || {
+                stream.set_nodelay(true).unwrap();
+                let greeted = stream.read_exact(&mut [0; 24]);
+                if greeted.is_ok() && stream.write_all(&frame(SETTINGS, 0, 0, &[])).is_ok() {
+                    serve(number, &mut stream);
+                }
+            });
+        }
+    });
+    let mut cluster = bench::cluster("be", &[address]);
+    cluster["typed_extension_protocol_options"] = bench::http2_upstream();
+    (address, cluster)
+}
+
+/// Reads until the head of a request has come; its stream.
+fn next_request(stream: &mut TcpStream) -> std::io::Result<u32> {
+    let (mut open, mut ended) = (None, false);
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head)?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        stream.read_exact(&mut vec![0; length])?;
+        let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        match (head[3], head[4] & END_STREAM) {
+            (SETTINGS, 0) => stream.write_all(&frame(SETTINGS, 1, 0, &[]))?,
+            (HEADERS, end) => (open, ended) = (Some(id), end != 0),
+            (DATA, end) => ended |= end != 0,
+            _ => {}
+        }
+        if let Some(id) = open.filter(|_| ended) {
+            return Ok(id);
+        }
+    }
+}
+
+/// Writes to a peer that reads until it has had enough.
+fn pour(stream: &mut TcpStream, mut round: impl FnMut() -> Vec<u8>) {
+    while stream.write_all(&round()).is_ok() {}
+}
+
+type Flood = (&'static str, fn(u32, &mut TcpStream));
+
+fn floods() -> Vec<Flood> {
+    vec![
+        ("inbound_settings_frames_flood", |_, stream| {
+            pour(stream, || frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 9]).repeat(100));
+        }),
+        ("inbound_window_update_frames_flood", |_, stream| {
+            pour(stream, || frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()).repeat(100));
+        }),
+        ("inbound_empty_frames_flood", |id, stream| {
+            drop(stream.write_all(&frame(HEADERS, END_HEADERS, id, OK)));
+            pour(stream, || frame(DATA, 0, id, b"").repeat(100));
+        }),
+        ("inbound_continuation_frames_flood", |id, stream| {
+            drop(stream.write_all(&frame(HEADERS, 0, id, OK)));
+            pour(stream, || frame(CONTINUATION, 0, id, &block(&[("x-a", "b")])));
+        }),
+        ("outbound_control_flood", |_, stream| {
+            pour(stream, || frame(PING, 0, 0, &[7; 8]).repeat(1000));
+        }),
+        ("rx_messaging_error", |_, stream| {
+            // DATA of no stream.
+            drop(stream.write_all(&frame(DATA, 0, 0, b"x")));
+            pour(stream, || frame(PING, 0, 0, &[7; 8]));
+        }),
+    ]
+}
+
+#[tokio::test]
+async fn a_flood_of_an_upstream_is_counted_and_told_once_with_cluster_address_and_rule() {
+    let logs = Logs::collect();
+    for (name, flood) in floods() {
+        let (address, cluster) = http2(move |_, stream| {
+            if let Ok(id) = next_request(stream) {
+                flood(id, stream);
+            }
+        });
+        let bench = Bench::with_clusters(json!([to("be")]), json!([cluster]), json!({})).await;
+        let mut client = bench.connect().await;
+        // An empty frame comes behind the head of a response, which then breaks off.
+        if name == "inbound_empty_frames_flood" {
+            tokio::io::AsyncWriteExt::write_all(&mut client, GET.as_bytes()).await.unwrap();
+        } else {
+            assert_eq!(request(&mut client, GET).await.status, 502, "{name}");
+            assert!(bench.log().await.contains("502 UPE"), "{name}");
+        }
+        bench.stat_is(&format!("cluster.be.http2.{name}"), 1).await;
+        assert_eq!(bench.stat(&format!("http2.{name}")).await, 0, "it was no client");
+        let told: Vec<String> = logs
+            .lines()
+            .into_iter()
+            .filter(|line| line.contains(&format!("address={address}")))
+            .filter(|line| line.starts_with("INFO"))
+            .collect();
+        let [line] = told.as_slice() else { panic!("{name}: {told:?}") };
+        assert!(line.contains("cluster=be"), "{line}");
+        assert!(line.contains("kind=") || line.contains("violation="), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_an_upstream_breaks_is_counted_and_its_connection_kept() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let opened = Arc::clone(&connections);
+    let (_, cluster) = http2(move |_, stream| {
+        opened.fetch_add(1, SeqCst);
+        for number in 0.. {
+            let Ok(id) = next_request(stream) else { return };
+            // The first answer has a name in upper case.
+            let head = if number == 0 { block(&[(":status", "200"), ("X-A", "b")]) } else { OK.to_vec() };
+            if stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, id, &head)).is_err() {
+                return;
+            }
+        }
+    });
+    let bench = Bench::with_clusters(json!([to("be")]), json!([cluster]), json!({})).await;
+    let mut client = bench.connect().await;
+    assert_eq!(request(&mut client, GET).await.status, 502);
+    assert_eq!(request(&mut client, GET).await.status, 200);
+    assert_eq!(bench.stat("cluster.be.http2.rx_messaging_error").await, 1);
+    assert_eq!(connections.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn interim_responses_have_one_bound_whatever_the_upstream_speaks() {
+    let answer = |interims: usize| -> &'static str {
+        let early = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(interims);
+        let last = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        Box::leak(format!("{early}{last}").into_boxed_str())
+    };
+    for (interims, status) in [(64, 200), (65, 502)] {
+        let (_, multiplexed) = http2(move |_, stream| {
+            while let Ok(id) = next_request(stream) {
+                let early = frame(HEADERS, END_HEADERS, id, &block(&[(":status", "103")]));
+                let last = frame(HEADERS, END_HEADERS | END_STREAM, id, OK);
+                drop(stream.write_all(&[early.repeat(interims), last].concat()));
+            }
+        });
+        let plain = Backend::answering(answer(interims)).await;
+        for cluster in [multiplexed, bench::cluster("be", &[plain.address()])] {
+            let bench = Bench::with_clusters(json!([to("be")]), json!([cluster]), json!({})).await;
+            let mut client = bench.connect().await;
+            let mut exchange = crate::Exchange::default();
+            tokio::io::AsyncWriteExt::write_all(&mut client, GET.as_bytes()).await.unwrap();
+            let last = loop {
+                let head = exchange.read_head(&mut client).await;
+                if head.status >= 200 {
+                    break head.status;
+                }
+            };
+            assert_eq!(last, status, "after {interims}");
+        }
+    }
+}
+
+/// A server of HTTP/2 that answers, and closes without a word what nobody uses for so long.
+fn closing_idle(limit: Duration) -> (Arc<Visits>, Value) {
+    let visits = Arc::new(Visits::default());
+    let seen = Arc::clone(&visits);
+    let (_, cluster) = http2(move |number, stream| {
+        seen.opened.fetch_add(1, SeqCst);
+        stream.set_read_timeout(Some(limit)).unwrap();
+        while let Ok(id) = next_request(stream) {
+            seen.last.store(number, SeqCst);
+            drop(stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, id, OK)));
+        }
+        drop(stream.shutdown(std::net::Shutdown::Both));
+        seen.closed.fetch_add(1, SeqCst);
+    });
+    (visits, cluster)
+}
+
+#[derive(Debug, Default)]
+struct Visits {
+    opened: AtomicUsize,
+    closed: AtomicUsize,
+    /// The connection that the last request came on.
+    last: AtomicUsize,
+}
+
+#[tokio::test]
+async fn the_idle_time_of_an_http2_server_is_learned_too() {
+    let limit = Duration::from_millis(200);
+    let (visits, cluster) = closing_idle(limit);
+    let bench = Bench::with_clusters(json!([to("be")]), json!([cluster]), json!({})).await;
+    let mut client = bench.connect().await;
+    for round in 1..=2 {
+        assert_eq!(request(&mut client, GET).await.status, 200);
+        while visits.closed.load(SeqCst) < round {
+            tokio::task::yield_now().await;
+        }
+        bench.stat_is("cluster.be.upstream_cx_active", 0).await;
+    }
+    // A connection near that age gets no request any more, though the server has not closed it.
+    assert_eq!(request(&mut client, GET).await.status, 200);
+    tokio::time::sleep(limit * 95 / 100).await;
+    assert_eq!(request(&mut client, POST).await.status, 200);
+    assert_eq!((visits.last.load(SeqCst), visits.opened.load(SeqCst)), (3, 4));
+}
+
+// RFC 9113 §6.8: after GOAWAY it is known what was not looked at, so that nothing has to be learned.
+#[tokio::test]
+async fn a_server_that_announces_its_end_teaches_nothing() {
+    let visits = Arc::new(Visits::default());
+    let seen = Arc::clone(&visits);
+    let (_, cluster) = http2(move |number, stream| {
+        seen.opened.fetch_add(1, SeqCst);
+        // Connections end at ages that have nothing in common: the first three soon after a request.
+        while let Ok(id) = next_request(stream) {
+            drop(stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, id, OK)));
+            if number < 3 {
+                std::thread::sleep(Duration::from_millis(1 << (3 * number)));
+                drop(stream.write_all(&frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0])));
+                break;
+            }
+        }
+        seen.closed.fetch_add(1, SeqCst);
+    });
+    let bench = Bench::with_clusters(json!([to("be")]), json!([cluster]), json!({})).await;
+    let mut client = bench.connect().await;
+    for round in 1..=3 {
+        assert_eq!(request(&mut client, GET).await.status, 200);
+        while visits.closed.load(SeqCst) < round {
+            tokio::task::yield_now().await;
+        }
+        bench.stat_is("cluster.be.upstream_cx_active", 0).await;
+    }
+    for _ in 0..5 {
+        assert_eq!(request(&mut client, POST).await.status, 200);
+    }
+    assert_eq!(visits.opened.load(SeqCst), 4, "a kept connection is as good as a new one");
+}
+
+// What was on its way when the server closed without a word was not seen by it: its end says what it had
+// received.
+#[tokio::test]
+async fn a_post_that_an_http2_server_did_not_receive_before_it_closed_is_sent_again() {
+    let posts = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&posts);
+    let (_, cluster) = http2(move |_, stream| {
+        // One answer each, and the end with it.
+        if let Ok(id) = next_request(stream) {
+            seen.fetch_add(1, SeqCst);
+            drop(stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, id, OK)));
+        }
+    });
+    let bench = Bench::with_clusters(json!([to("be")]), json!([cluster]), json!({})).await;
+    let mut client = bench.connect().await;
+    for _ in 0..20 {
+        assert_eq!(request(&mut client, POST).await.status, 200);
+    }
+    assert_eq!(posts.load(SeqCst), 20, "none arrived twice");
+}
+
+// Only one connection may be made at a time, and the first attempt is never answered.
+#[tokio::test]
+async fn whoever_waits_for_a_connection_has_its_whole_connect_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut cluster = bench::cluster("be", &[listener.local_addr().unwrap()]);
+    let first = Arc::new(AtomicUsize::new(0));
+    let accepted = Arc::clone(&first);
+    std::thread::spawn(move || {
+        let mut silent = Vec::new();
+        while let Ok((stream, _)) = listener.accept() {
+            // TLS is awaited on the first, and refused on the others.
+            if accepted.fetch_add(1, SeqCst) == 0 {
+                silent.push(stream);
+            }
+        }
+    });
+    cluster["connect_timeout"] = json!("0.3s");
+    cluster["circuit_breakers"] = json!({"thresholds": [{"max_connections": 1}]});
+    cluster["transport_socket"] = json!({"name": "tls", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "sni": "a.test"}});
+    let bench = Bench::with_clusters(json!([to("be")]), json!([cluster]), json!({})).await;
+    let (mut early, mut late) = (bench.connect().await, bench.connect().await);
+    tokio::io::AsyncWriteExt::write_all(&mut early, GET.as_bytes()).await.unwrap();
+    bench.stat_is("cluster.be.upstream_rq_pending_total", 1).await;
+    tokio::io::AsyncWriteExt::write_all(&mut late, GET.as_bytes()).await.unwrap();
+    bench.stat_is("cluster.be.upstream_rq_pending_total", 2).await;
+    let early = crate::Exchange::default().read(&mut early, "GET").await;
+    let late = crate::Exchange::default().read(&mut late, "GET").await;
+    assert!(early.body.ends_with("reset reason: connection timeout"), "{}", early.body);
+    assert!(late.body.ends_with("reset reason: remote connection failure"), "{}", late.body);
+    assert_eq!(first.load(SeqCst), 2, "each had an attempt");
+}
