@@ -301,7 +301,7 @@ async fn a_slow_reader_slows_the_upstream() {
     let mut client = bench.connect().await;
     client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     client.readable().await.unwrap();
-    let held = backend.settled().await;
+    let held = backend.settled(&bench).await;
     // What is under way fits the sockets' buffers and one bounded queue of ours.
     assert!(held < TOTAL / 2, "{held} bytes were taken while nobody read");
     let mut exchange = Exchange::default();

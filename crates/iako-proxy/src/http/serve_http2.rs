@@ -88,7 +88,7 @@ async fn run(connection: &Rc<HttpConnection>, link: &Rc<Link>, mut driver: Drive
     if let Ending::Refused(error) = ending {
         note(connection, &service, error);
     }
-    driver.close(service.manager.delayed_close_timeout).await;
+    driver.close(link, service.manager.delayed_close_timeout).await;
     // Streams learn that their connection is gone, and write down what they were doing.
     let ended = poll_fn(|context| {
         link.begin_turn(context);

@@ -46,7 +46,7 @@ pub(crate) struct Driver {
     input: BytesMut,
     /// The last read filled its buffer: content flows.
     flows: bool,
-    /// The connection is over as soon as what is queued was written.
+    /// The connection is over; [`Self::close`] writes what is queued.
     last_words: Option<Ending>,
     /// The peer has said that nothing more comes.
     is_ended: bool,
@@ -181,7 +181,7 @@ impl Driver {
         }
         let mut written = self.poll_write(context, link, listener)?;
         if let Some(ending) = self.last_words {
-            return written.map(|()| Ok(ending));
+            return Poll::Ready(Ok(ending));
         }
         for round in 0..=READS_MAX {
             if round == READS_MAX {
@@ -205,10 +205,7 @@ impl Driver {
             }
         }
         match self.last_words {
-            Some(ending) => {
-                written = self.poll_write(context, link, listener)?;
-                written.map(|()| Ok(ending))
-            }
+            Some(ending) => Poll::Ready(Ok(ending)),
             None if written.is_pending() => Poll::Pending,
             // The streams run before this task runs again, and their frames go with ours.
             None if handed == Handed::Woken => {
@@ -266,18 +263,27 @@ impl Driver {
         link: &Rc<Link>,
         listener: &mut impl Listen,
     ) -> Poll<io::Result<()>> {
-        let mut wrote = false;
-        let mut unheard = false;
         link.proof().note(|| self.stream.tcp_socket().and_then(socket::bytes_acknowledged));
-        loop {
-            if !link.inner().borrow_mut().connection.prepare() {
-                if !std::mem::take(&mut unheard) {
-                    break;
-                }
-                // Streams whose content has gone can take more, and input may have waited for this.
-                self.understand(link, listener);
-                continue;
-            }
+        let mut wrote = false;
+        while ready!(self.poll_drain(context, link))? == Drained::Some {
+            wrote = true;
+            // Streams whose content has gone can take more, and input may have waited for this.
+            self.understand(link, listener);
+        }
+        if wrote || self.stream.is_tls() {
+            return Pin::new(&mut self.stream).poll_flush(context);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what is queued, whatever can be queued then; whether there was anything.
+    fn poll_drain(
+        &mut self,
+        context: &mut Context<'_>,
+        link: &Link,
+    ) -> Poll<io::Result<Drained>> {
+        let mut drained = Drained::Nothing;
+        while link.inner().borrow_mut().connection.prepare() {
             let mut inner = link.inner().borrow_mut();
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let filled = inner.connection.slices(&mut slices);
@@ -291,14 +297,10 @@ impl Driver {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             inner.connection.advance(written);
-            wrote = true;
-            unheard = true;
+            drained = Drained::Some;
             self.moved = true;
         }
-        if wrote || self.stream.is_tls() {
-            return Pin::new(&mut self.stream).poll_flush(context);
-        }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(drained))
     }
 
     /// Makes windows small while the worker's memory is short.
@@ -351,10 +353,11 @@ impl Driver {
         }
     }
 
-    /// Says that nothing follows and reads what the peer still sends, so that the last frames are not
-    /// lost to a reset.
-    pub(crate) async fn close(mut self, time_max: Duration) {
+    /// Writes what is queued, says that nothing follows, and reads what the peer still sends, so that the
+    /// last frames are not lost to a reset. A peer that does not read has as long as all of it may take.
+    pub(crate) async fn close(mut self, link: &Link, time_max: Duration) {
         let closing = poll_fn(|context| {
+            let _all: Drained = ready!(self.poll_drain(context, link))?;
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
             loop {
                 self.input.clear();
@@ -368,6 +371,13 @@ impl Driver {
             tracing::trace!(%error, "the peer was gone before the connection closed");
         }
     }
+}
+
+/// Whether anything was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drained {
+    Some,
+    Nothing,
 }
 
 fn pass(link: &Rc<Link>, listener: &mut impl Listen, event: Event) -> Handed {

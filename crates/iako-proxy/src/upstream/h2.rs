@@ -212,7 +212,7 @@ async fn drive(link: Rc<Link>, stream: Stream, mut hearing: Hearing) -> Farewell
     if let Ending::Refused(error) = ending {
         hearing.server.note(error);
     }
-    driver.close(CLOSE_TIME_MAX).await;
+    driver.close(&link, CLOSE_TIME_MAX).await;
     if is_silent { Farewell::Silent } else { Farewell::Announced }
 }
 

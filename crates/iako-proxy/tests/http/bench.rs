@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use iako_proxy::{Proxy, ProxyHandle, ProxySettings};
@@ -215,11 +214,11 @@ impl Backend {
         self.seen.closed.notified().await;
     }
 
-    /// Bytes written, once no more are taken.
-    pub(crate) async fn settled(&self) -> usize {
+    /// Bytes written, once no more are taken: none are within so many turns of the proxy.
+    pub(crate) async fn settled(&self, bench: &Bench) -> usize {
         let mut last = 0;
         loop {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            bench.turns(20).await;
             let now = self.seen.written.load(Ordering::SeqCst);
             if now == last && now > 0 {
                 return now;
@@ -272,10 +271,15 @@ pub(crate) async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -
     }
 }
 
+/// A path that every proxy answers itself.
+const TURN: &str = "/a-turn-of-the-worker";
+
 /// A proxy with one listener.
 pub(crate) struct Bench {
     handle: ProxyHandle,
     log: std::path::PathBuf,
+    /// Requests that mark how far the log is.
+    marks: AtomicUsize,
     _files: tempfile::TempDir,
 }
 
@@ -323,15 +327,17 @@ impl Bench {
         let mut filters = settings["filters"].as_array().cloned().unwrap_or_default();
         filters.push(json!({"name": "envoy.filters.http.router", "typed_config":
             {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}));
+        let mut all = vec![json!({"match": {"path": TURN}, "direct_response": {"status": 200}})];
+        all.extend(routes.as_array().unwrap().iter().cloned());
         let mut manager = json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "in",
             "http_filters": filters,
-            "route_config": {"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": routes}]},
+            "route_config": {"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": all}]},
             "access_log": [{"name": "file", "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
                 "path": log, "log_format": {"text_format_source": {"inline_string":
-                    "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\n"}}}}],
+                    "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% at %REQ(:PATH)%\n"}}}}],
         });
         if let Some(more) = settings["manager"].as_object() {
             manager.as_object_mut().unwrap().extend(more.clone());
@@ -346,7 +352,17 @@ impl Bench {
         let mut settings = ProxySettings::new(bootstrap);
         settings.concurrency = Some(1);
         let handle = Proxy::start(settings).await.unwrap();
-        Self { handle, log, _files: files }
+        Self { handle, log, marks: AtomicUsize::new(0), _files: files }
+    }
+
+    /// Has the proxy's only worker answer so many requests, one after the other: whatever can move on its
+    /// other connections moves meanwhile.
+    pub(crate) async fn turns(&self, count: usize) {
+        let mut client = self.connect().await;
+        for _ in 0..count {
+            let text = format!("GET {TURN} HTTP/1.1\r\nhost: a\r\n\r\n");
+            assert_eq!(request(&mut client, &text).await.status, 200);
+        }
     }
 
     pub(crate) async fn drain(&self) {
@@ -358,6 +374,16 @@ impl Bench {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         stream
+    }
+
+    /// A connection on which the system takes little that is not read: a peer that does not read is
+    /// noticed soon.
+    pub(crate) async fn connect_narrow(&self) -> TcpStream {
+        let address = self.handle.listener_address("l").unwrap();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket.connect(address).await.unwrap()
     }
 
     pub(crate) async fn connect_http2(&self) -> h2::client::SendRequest<Bytes> {
@@ -377,7 +403,7 @@ impl Bench {
     /// Waits until a statistic has a value.
     pub(crate) async fn stat_is(&self, name: &str, value: u64) {
         while self.stat(name).await != value {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
         }
     }
 
@@ -386,18 +412,26 @@ impl Bench {
         self.log_of(1).await
     }
 
-    /// The access log, once it has so many lines and has been written.
+    /// The access log, once it has so many lines and whatever was logged before is written.
     pub(crate) async fn log_of(&self, lines: usize) -> String {
-        let mut last = String::new();
-        for _ in 0..100 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            let now = std::fs::read_to_string(&self.log).unwrap_or_default();
-            if now.lines().count() >= lines && now == last {
-                return now;
+        loop {
+            let mark = format!("{TURN}?{}", self.marks.fetch_add(1, Ordering::SeqCst));
+            let text = format!("GET {mark} HTTP/1.1\r\nhost: a\r\n\r\n");
+            assert_eq!(request(&mut self.connect().await, &text).await.status, 200);
+            let mark = format!(" at {mark}\n");
+            let written = loop {
+                let written = std::fs::read_to_string(&self.log).unwrap_or_default();
+                if written.contains(&mark) {
+                    break written;
+                }
+                tokio::task::yield_now().await;
+            };
+            let own = written.lines().filter(|line| !line.contains(TURN));
+            let own: Vec<&str> = own.map(|line| line.split(" at ").next().unwrap()).collect();
+            if own.len() >= lines {
+                return own.iter().map(|line| format!("{line}\n")).collect();
             }
-            last = now;
         }
-        last
     }
 }
 

@@ -105,7 +105,8 @@ async fn a_flood_closes_its_connection_and_no_other() {
         let mut other = Client::greeted(&bench, &[]).await;
         other.get(1, "/").await;
         assert_eq!(other.answer().await.0, 200);
-        let mut client = Client::greeted(&bench, &[]).await;
+        let mut client = Client::over(bench.connect_narrow().await);
+        client.greet(&[]).await;
         client.send(&flood.before).await;
         for round in 0..flood.rounds {
             if !client.try_send(&(flood.round)(round)).await {
