@@ -41,6 +41,7 @@ impl Walk<'_> {
                 | HttpFilterKind::Alpn
                 | HttpFilterKind::Stats(_)
                 | HttpFilterKind::GrpcWeb
+                | HttpFilterKind::StatefulSession(_)
                 | HttpFilterKind::GrpcStats
                 | HttpFilterKind::StatefulSession(_)
                 | HttpFilterKind::Unsupported(_) => Verdict::GoOn,

@@ -119,6 +119,7 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
             | HttpFilterKind::PeerMetadata(_)
             | HttpFilterKind::Alpn
             | HttpFilterKind::GrpcWeb
+            | HttpFilterKind::StatefulSession(_)
             | HttpFilterKind::GrpcStats
             | HttpFilterKind::Unsupported(_) => {
                 line(out, &format!("    {}", filter.name));
