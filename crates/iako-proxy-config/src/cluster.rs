@@ -15,7 +15,9 @@ pub use lb::{
 };
 pub use load_report::LoadReport;
 
-use crate::{EndpointSet, HeaderCase, Http2Options, RuleOrigin, UpstreamTransport};
+use crate::{
+    EndpointSet, HeaderCase, Http2Options, ProxyProtocolHeader, RuleOrigin, UpstreamTransport,
+};
 
 /// An upstream. Source: `envoy.config.cluster.v3.Cluster`.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +53,8 @@ pub struct Cluster {
     pub http: ClusterHttp,
     /// How bytes are sent, when no match below fits.
     pub transport: UpstreamTransport,
+    /// The PROXY protocol header that goes ahead of them, outside of TLS.
+    pub proxy_protocol: Option<Box<ProxyProtocolHeader>>,
     /// How bytes are sent to instances with certain metadata; the first that fits counts.
     pub transport_matches: Vec<TransportMatch>,
     /// Probes on idle connections; the operating system's choice when absent.
@@ -83,6 +87,7 @@ impl Cluster {
             outlier_detection: None,
             http: ClusterHttp::default(),
             transport: UpstreamTransport::Raw,
+            proxy_protocol: None,
             transport_matches: Vec::new(),
             tcp_keepalive: None,
             bind_address: None,
@@ -262,6 +267,8 @@ pub struct TransportMatch {
     pub criteria: BTreeMap<String, String>,
     /// How bytes are sent.
     pub transport: UpstreamTransport,
+    /// The PROXY protocol header that goes ahead of them, outside of TLS.
+    pub proxy_protocol: Option<Box<ProxyProtocolHeader>>,
 }
 
 /// Probes on an idle connection. Source: `envoy.config.core.v3.TcpKeepalive`.

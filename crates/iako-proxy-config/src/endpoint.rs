@@ -93,6 +93,13 @@ pub enum EndpointAddress {
     },
     /// A Unix socket.
     Pipe(PathBuf),
+    /// A listener of this proxy itself. Source: `envoy.config.core.v3.EnvoyInternalAddress`.
+    Internal {
+        /// The listener's name.
+        listener: String,
+        /// Tells endpoints at the same listener apart; may be empty.
+        id: String,
+    },
 }
 
 /// What the control plane knows of an instance's health.

@@ -25,10 +25,13 @@ mod listener;
 mod matcher;
 mod node;
 mod origin;
+mod proxy_protocol;
 mod retry;
 mod route;
 mod secret;
+mod tcp;
 mod tls;
+mod udp;
 pub mod xds;
 
 pub use access_log::{AccessLog, AccessLogFilter, AccessLogSink, LogComparison, LogFormat};
@@ -68,8 +71,8 @@ pub use http::{
     local_reply::{LocalReply, ReplyMapper},
 };
 pub use listener::{
-    Direction, FilterChain, FilterChainMatch, Listener, ListenerFilters, SourceType, TcpProxy,
-    TcpTarget, Terminal,
+    Direction, FilterChain, FilterChainMatch, Listener, ListenerFilters, ListenerKind, SourceType,
+    Terminal,
 };
 pub use matcher::{
     HeaderCheck, HeaderMatch, Pattern, PatternError, QueryCheck, QueryMatch, StringMatch,
@@ -78,10 +81,12 @@ pub use matcher::{
 };
 pub use node::{AdminAddress, AdsConfig, Bootstrap, Node};
 pub use origin::RuleOrigin;
+pub use proxy_protocol::{PassedTlvs, ProxyProtocolHeader, ProxyProtocolTlv, ProxyProtocolVersion};
 pub use retry::{BackOff, RetryConditions, RetryOn, RetryPolicy};
 pub use route::{
-    Action, ClusterTarget, HashPolicy, HashSource, MaxStreamDuration, Mirror, Route, RouteAction,
-    RouteConfiguration, RouteList, RoutePriority, TlsRequirement, VirtualHost, WeightedCluster,
+    Action, ClusterTarget, ConnectEnd, HashPolicy, HashSource, MaxStreamDuration, Mirror, Route,
+    RouteAction, RouteConfiguration, RouteList, RoutePriority, TlsRequirement, VirtualHost,
+    WeightedCluster,
     answer::{BodyFormat, DirectResponse, Redirect, RedirectPath, RedirectScheme},
     domain::{Domain, DomainError},
     matching::{
@@ -95,7 +100,9 @@ pub use route::{
     scoped::{Scope, ScopeElement, ScopeFragment, ScopeSource, ScopeTable, ScopedRoutes},
 };
 pub use secret::{Pem, PrivateKey, Secret, SecretKind};
+pub use tcp::{TcpLogTimes, TcpProxy, TcpTarget, TcpTunnel, TunnelMethod, WeightedTcpCluster};
 pub use tls::{
     CertificateSource, DownstreamTls, DownstreamTransport, SanKind, SanMatch, TlsOptions,
     TlsVersion, Trust, UpstreamTls, UpstreamTransport, Validation,
 };
+pub use udp::{UdpHash, UdpProxy};

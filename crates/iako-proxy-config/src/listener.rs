@@ -2,16 +2,20 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
-use iako_types::{CidrRange, Percent, Weight};
+use iako_types::CidrRange;
 
-use crate::{AccessLog, DownstreamTransport, HttpConnectionManager, NetworkFilter};
+use crate::{
+    AccessLog, DownstreamTransport, HttpConnectionManager, NetworkFilter, TcpProxy, UdpProxy,
+};
 
 /// A listening socket. Source: `envoy.config.listener.v3.Listener`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     /// Unique name.
     pub name: String,
-    /// Where it listens; at least one. Several share everything else.
+    /// What it takes.
+    pub kind: ListenerKind,
+    /// Where it listens; at least one, but none of an internal one. Several share everything else.
     pub addresses: Vec<SocketAddr>,
     /// Whether it has a socket of its own. False: it takes connections that another listener with
     /// `use_original_dst` hands over. Envoy default: true.
@@ -49,6 +53,7 @@ impl Listener {
     pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
         Self {
             name: name.into(),
+            kind: ListenerKind::Stream,
             addresses: vec![address],
             bind: true,
             use_original_dst: false,
@@ -65,6 +70,27 @@ impl Listener {
             connections_max: None,
         }
     }
+}
+
+impl Listener {
+    /// One that connections from within the proxy reach by its name, with Envoy's defaults.
+    #[must_use]
+    pub fn internal(name: impl Into<String>) -> Self {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let kind = ListenerKind::Internal;
+        Self { kind, addresses: Vec::new(), ..Self::new(name, nowhere) }
+    }
+}
+
+/// What a listener takes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ListenerKind {
+    /// Connections from outside.
+    Stream,
+    /// Connections from within the proxy, to its name. Source: `Listener.internal_listener`.
+    Internal,
+    /// Datagrams. Source: `Listener.udp_listener_config`, with one `udp_proxy` listener filter.
+    Udp(Arc<UdpProxy>),
 }
 
 /// Towards or from the local workload. Source: `envoy.config.core.v3.TrafficDirection`.
@@ -155,52 +181,4 @@ pub enum Terminal {
     Http(Arc<HttpConnectionManager>),
     /// Bytes, to a cluster.
     Tcp(Arc<TcpProxy>),
-}
-
-/// Carries bytes to a cluster. Source: `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TcpProxy {
-    /// Prefix of its statistics.
-    pub stat_prefix: String,
-    /// Where to.
-    pub target: TcpTarget,
-    /// Longest silence in both directions; none when absent. Envoy default: 1 h.
-    pub idle_timeout: Option<Duration>,
-    /// A connection is closed at this age; never when absent.
-    pub duration_max: Option<Duration>,
-    /// By up to this share of that age, a connection may be older; drawn for each. Envoy default:
-    /// none.
-    pub duration_jitter: Option<Percent>,
-    /// How often a connection to the cluster is tried. Envoy default: 1.
-    pub connect_attempts_max: NonZeroU32,
-    /// Whether the client's address chooses the instance, for consistent balancing.
-    pub hash_source_ip: bool,
-    /// Logs of connections.
-    pub access_log: Vec<AccessLog>,
-}
-
-impl TcpProxy {
-    /// Carries to one cluster, with Envoy's defaults.
-    #[must_use]
-    pub fn new(stat_prefix: impl Into<String>, target: TcpTarget) -> Self {
-        Self {
-            stat_prefix: stat_prefix.into(),
-            target,
-            idle_timeout: Some(Duration::from_secs(3600)),
-            duration_max: None,
-            duration_jitter: None,
-            connect_attempts_max: NonZeroU32::MIN,
-            hash_source_ip: false,
-            access_log: Vec::new(),
-        }
-    }
-}
-
-/// Where a TCP connection goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TcpTarget {
-    /// To this cluster.
-    Cluster(String),
-    /// To one of these, by weight. At least one has a weight above 0.
-    Weighted(Vec<(String, Weight)>),
 }

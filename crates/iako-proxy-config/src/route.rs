@@ -12,8 +12,8 @@ use std::{sync::Arc, time::Duration};
 use iako_types::{Percent, Weight};
 
 use crate::{
-    CorsPolicy, FilterOverrides, HeaderMutations, HeaderName, MatchTree, RetryPolicy, RuleOrigin,
-    UpgradeConfig,
+    CorsPolicy, FilterOverrides, HeaderMutations, HeaderName, MatchTree, ProxyProtocolHeader,
+    RetryPolicy, RuleOrigin, UpgradeConfig,
 };
 use answer::{DirectResponse, Redirect};
 use domain::Domain;
@@ -191,6 +191,8 @@ pub struct RouteAction {
     pub hash: Vec<HashPolicy>,
     /// Upgrades allowed or forbidden here; the connection manager's list decides on others.
     pub upgrades: Vec<UpgradeConfig>,
+    /// Whether tunnels end here, their bytes going to the cluster as they are.
+    pub connect_end: Option<Box<ConnectEnd>>,
     /// Which circuit breakers count.
     pub priority: RoutePriority,
     /// Metadata that chooses a subset of the cluster. Source: `metadata_match` under `envoy.lb`.
@@ -224,6 +226,7 @@ impl RouteAction {
             mirrors: Vec::new(),
             hash: Vec::new(),
             upgrades: Vec::new(),
+            connect_end: None,
             priority: RoutePriority::Default,
             subset: Vec::new(),
             subset_fallbacks: Vec::new(),
@@ -232,6 +235,15 @@ impl RouteAction {
             cors: None,
         }
     }
+}
+
+/// Ends tunnels at this proxy. Source: `RouteAction.UpgradeConfig.ConnectConfig`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConnectEnd {
+    /// Tells the server who the client is, ahead of the tunnel's bytes.
+    pub proxy_protocol: Option<ProxyProtocolHeader>,
+    /// Whether POST requests carry tunnels, too. Envoy default: false.
+    pub allow_post: bool,
 }
 
 /// Which circuit breakers count. Source: `envoy.config.core.v3.RoutingPriority`.

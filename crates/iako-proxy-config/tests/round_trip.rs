@@ -24,7 +24,7 @@ use iako_types::{Locality, Percent};
 use proptest::prelude::*;
 
 use crate::cluster::{cluster, endpoint_set};
-use crate::listener::listener;
+use crate::listener::{listener, udp_listener};
 use crate::route::route_table;
 use crate::shared::{address, some};
 
@@ -34,6 +34,20 @@ fn a_listener_with_everything_comes_back() {
     let (back, warnings) = decode::listener(&encode::listener(&value)).unwrap();
     assert_eq!(warnings, vec![]);
     assert_eq!(back, value);
+}
+
+#[test]
+fn listeners_of_datagrams_and_within_the_proxy_come_back() {
+    let internal = Listener {
+        kind: ListenerKind::Internal,
+        addresses: Vec::new(),
+        ..Listener { name: "within".into(), ..listener() }
+    };
+    for value in [udp_listener(), internal] {
+        let (back, warnings) = decode::listener(&encode::listener(&value)).unwrap();
+        assert_eq!(warnings, vec![]);
+        assert_eq!(back, value);
+    }
 }
 
 #[test]

@@ -76,7 +76,7 @@ async fn open(shared: Arc<Shared>, name: String) -> io::Result<Stream> {
     let endpoint =
         endpoint.ok_or_else(|| io::Error::other(format!("{name:?} has no healthy endpoint")))?;
     let h2: &[&[u8]] = &[b"h2"];
-    let options = ConnectOptions { alpn: Some(h2), host: None };
+    let options = ConnectOptions { alpn: Some(h2), ..ConnectOptions::default() };
     let connected = connect(cluster, endpoint, options).await.map_err(io::Error::other)?;
     Ok(connected.stream)
 }

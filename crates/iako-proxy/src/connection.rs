@@ -145,7 +145,8 @@ async fn prepare(
 ) -> Option<Downstream> {
     let Arrival { slot, seat, mut settings, mut socket, remote } = arrival;
     let (accepted, accepted_wall) = (clock::now(), clock::wall());
-    let local = socket.local_addr().ok()?;
+    // A connection within this machine has no address.
+    let local = socket.local_addr().unwrap_or(remote);
     // Small writes of a request must not wait for the acknowledgement of earlier ones.
     drop(socket.set_nodelay(true));
     let mut info = ConnectionInfo::plain(local, remote);

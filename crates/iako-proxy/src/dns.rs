@@ -105,7 +105,9 @@ pub(crate) async fn keep_resolved<Tell, Telling>(
 fn hosts(names: &EndpointSet) -> impl Iterator<Item = &str> {
     names.endpoints().filter_map(|endpoint| match &endpoint.address {
         EndpointAddress::Host { name, .. } => Some(name.as_str()),
-        EndpointAddress::Socket(_) | EndpointAddress::Pipe(_) => None,
+        EndpointAddress::Socket(_)
+        | EndpointAddress::Pipe(_)
+        | EndpointAddress::Internal { .. } => None,
     })
 }
 

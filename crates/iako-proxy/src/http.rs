@@ -19,7 +19,7 @@ mod h2c;
 mod headers;
 mod local_reply;
 mod mirror;
-mod mutations;
+pub(crate) mod mutations;
 mod pump;
 mod record;
 mod reply;

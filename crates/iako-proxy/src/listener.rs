@@ -4,7 +4,9 @@ pub(crate) mod crew;
 pub(crate) mod socket;
 
 use std::{
-    net::SocketAddr,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::{fd::OwnedFd, unix::net::UnixStream},
     rc::Rc,
     sync::{
         Arc,
@@ -19,7 +21,7 @@ use tokio::sync::{mpsc::error::TrySendError, watch};
 
 use crate::{
     connection::{self, Arrival},
-    worker::{Command, Worker},
+    worker::{self, Command, Worker},
 };
 use crew::Seat;
 
@@ -28,6 +30,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Connections that are still taken from the queue of a socket that closes.
 const LAST_ACCEPTS_MAX: usize = 4096;
+
+/// Whom a connection within the proxy comes from when no client is known.
+const NEARBY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A bound listener over its life: its settings change in the snapshot, its sockets stay.
 #[derive(Debug)]
@@ -137,7 +142,7 @@ pub(crate) fn take_over(
 }
 
 /// Errors that concern the connection that was to be accepted, not the socket.
-fn is_of_one_connection(error: &std::io::Error) -> bool {
+fn is_of_one_connection(error: &io::Error) -> bool {
     use std::io::ErrorKind;
     matches!(
         error.kind(),
@@ -146,6 +151,32 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
             | ErrorKind::ConnectionRefused
             | ErrorKind::Interrupted
     )
+}
+
+/// Connects to a listener within the proxy; its connection is carried by the worker of this thread. What
+/// is on the way is bounded by the buffers of a pair of sockets.
+///
+/// # Errors
+/// When this is no worker, there is no such listener, or the system gives no sockets.
+pub(crate) fn connect_within(name: &str, client: Option<SocketAddr>) -> io::Result<TcpStream> {
+    let nobody = || io::Error::from(io::ErrorKind::NotConnected);
+    let worker = &worker::current().ok_or_else(nobody)?;
+    let snapshot = worker.snapshot();
+    let handle = snapshot.listener(name).and_then(|settings| settings.internal.as_ref());
+    let handle = handle.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+    let (near, far) = UnixStream::pair()?;
+    let near = without_addresses(near)?;
+    let seat = worker.shared.crew.seat(worker.index);
+    let remote = client.unwrap_or(NEARBY);
+    start_connection(worker, handle, without_addresses(far)?, (remote, seat));
+    Ok(near)
+}
+
+/// A socket of this machine as one of TCP. Reading and writing do not differ; what only TCP has, such as
+/// addresses and delays, the system refuses, and nobody relies on it.
+fn without_addresses(socket: UnixStream) -> io::Result<TcpStream> {
+    socket.set_nonblocking(true)?;
+    TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(socket)))
 }
 
 fn start_connection(

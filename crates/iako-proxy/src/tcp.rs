@@ -2,9 +2,11 @@
 
 mod buffers;
 pub(crate) mod exchange;
+mod far;
 mod pipes;
 mod record;
 mod relay;
+mod tunnel;
 mod way;
 
 use std::sync::Arc;

@@ -43,6 +43,7 @@ pub(crate) mod connect;
 mod dial;
 pub(crate) mod material;
 mod prefixed;
+mod proxy_header;
 mod read_ahead;
 pub(crate) mod server;
 pub(crate) mod socket;
@@ -61,6 +62,7 @@ use tokio::{
 
 pub(crate) use connect::{ConnectError, ConnectOptions, Connected, connect};
 pub(crate) use prefixed::Prefixed;
+pub(crate) use proxy_header::Proxied;
 pub(crate) use read_ahead::ReadAhead;
 
 /// Plaintext that TLS encrypts before it is written: all of it in one system call. Also bounds what is

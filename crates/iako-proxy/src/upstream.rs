@@ -5,6 +5,7 @@
 pub(crate) mod h1;
 pub(crate) mod h2;
 pub(crate) mod pool;
+pub(crate) mod tcp;
 
 pub(crate) use pool::Pools;
 
@@ -54,6 +55,8 @@ pub(crate) enum Upstream {
     Http1(Box<h1::Http1Upstream>),
     /// A stream of a shared HTTP/2 connection.
     Http2(Box<h2::Http2Upstream>),
+    /// A connection without HTTP, on which a tunnel goes on.
+    Tcp(Box<tcp::TcpUpstream>),
 }
 
 macro_rules! each {
@@ -61,6 +64,7 @@ macro_rules! each {
         match $side {
             Upstream::Http1($inner) => $call,
             Upstream::Http2($inner) => $call,
+            Upstream::Tcp($inner) => $call,
         }
     };
 }
@@ -73,7 +77,14 @@ impl Upstream {
         edits: &RequestEdits,
         content: Content,
     ) -> Result<(), UpstreamError> {
-        each!(self, inner => inner.send_head(head, edits, content))
+        match self {
+            Self::Http1(connection) => connection.send_head(head, edits, content),
+            Self::Http2(stream) => stream.send_head(head, edits, content),
+            Self::Tcp(connection) => {
+                connection.send_head(head);
+                Ok(())
+            }
+        }
     }
 
     /// Queues a piece of the request's content.
@@ -82,6 +93,10 @@ impl Upstream {
             Self::Http1(connection) => connection.send_data(data),
             Self::Http2(stream) => {
                 stream.send_data(data);
+                Ok(())
+            }
+            Self::Tcp(connection) => {
+                connection.send_data(data);
                 Ok(())
             }
         }
@@ -96,6 +111,10 @@ impl Upstream {
             Self::Http1(connection) => connection.send_end(trailers),
             Self::Http2(stream) => {
                 stream.send_end(trailers);
+                Ok(())
+            }
+            Self::Tcp(connection) => {
+                connection.send_end();
                 Ok(())
             }
         }
@@ -119,7 +138,11 @@ impl Upstream {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<ResponseHead, UpstreamError>> {
-        each!(self, inner => inner.poll_head(context))
+        match self {
+            Self::Http1(connection) => connection.poll_head(context),
+            Self::Http2(stream) => stream.poll_head(context),
+            Self::Tcp(connection) => connection.poll_head(),
+        }
     }
 
     /// Takes the response's head; interim ones are passed over.
@@ -151,12 +174,20 @@ impl Upstream {
 
     /// Whether the server closed before anything of the request reached it.
     pub(crate) fn is_unseen(&self) -> bool {
-        each!(self, inner => inner.is_unseen())
+        match self {
+            Self::Http1(connection) => connection.is_unseen(),
+            Self::Http2(stream) => stream.is_unseen(),
+            Self::Tcp(_) => false,
+        }
     }
 
     /// Whether the connection had carried requests before: an early close is then the normal race of
     /// an idle connection.
     pub(crate) fn is_reused(&self) -> bool {
-        each!(self, inner => inner.is_reused())
+        match self {
+            Self::Http1(connection) => connection.is_reused(),
+            Self::Http2(stream) => stream.is_reused(),
+            Self::Tcp(_) => false,
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     io,
     net::SocketAddr,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
     time::Duration,
@@ -55,6 +55,15 @@ pub(crate) enum Command {
     },
     /// End every task, then the thread.
     Stop,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Weak<Worker>> = const { RefCell::new(Weak::new()) };
+}
+
+/// The worker of this thread; none on other threads.
+pub(crate) fn current() -> Option<Rc<Worker>> {
+    CURRENT.with_borrow(Weak::upgrade)
 }
 
 /// What belongs to one worker thread. Nothing in it is shared with another thread but through
@@ -202,6 +211,7 @@ fn run(index: usize, shared: &Arc<Shared>, commands: mpsc::Receiver<Command>) {
     let stop = shared.workers_running.fetch_add(1, Ordering::Relaxed);
     tracing::debug!(index, running = stop.saturating_add(1), "worker started");
     let worker = Rc::new(Worker::new(index, Arc::clone(shared)));
+    CURRENT.set(Rc::downgrade(&worker));
     runtime.block_on(obey(Rc::clone(&worker), commands));
     worker.pools.close();
     worker.scope.stop();

@@ -1,6 +1,6 @@
 //! Choosing one of several by weight.
 
-use iako_proxy_config::TcpTarget;
+use iako_proxy_config::{TcpProxy, TcpTarget};
 
 /// One of `items`, each as often as its weight says; none when all weigh nothing.
 pub(crate) fn by_weight<T>(items: &[T], weight: impl Fn(&T) -> u64, draw: u64) -> Option<&T> {
@@ -15,12 +15,15 @@ pub(crate) fn by_weight<T>(items: &[T], weight: impl Fn(&T) -> u64, draw: u64) -
     })
 }
 
-/// The cluster that a TCP connection goes to. `draw` decides between weighted ones.
+/// The cluster that a TCP connection goes to, and the metadata of the subset of it. `draw` decides
+/// between weighted ones.
 #[must_use]
-pub fn tcp_cluster(target: &TcpTarget, draw: u64) -> Option<&str> {
-    match target {
-        TcpTarget::Cluster(cluster) => Some(cluster),
-        TcpTarget::Weighted(targets) => by_weight(targets, |(_, weight)| u64::from(*weight), draw)
-            .map(|(cluster, _)| cluster.as_str()),
+pub fn tcp_cluster(proxy: &TcpProxy, draw: u64) -> Option<(&str, &[(String, String)])> {
+    match &proxy.target {
+        TcpTarget::Cluster(cluster) => Some((cluster, &proxy.subset)),
+        TcpTarget::Weighted(targets) => {
+            let chosen = by_weight(targets, |target| u64::from(target.weight), draw)?;
+            Some((&chosen.cluster, &chosen.subset))
+        }
     }
 }

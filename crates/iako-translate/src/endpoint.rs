@@ -90,6 +90,7 @@ fn address_key(address: &EndpointAddress) -> (Option<SocketAddr>, String) {
         EndpointAddress::Socket(address) => (Some(*address), String::new()),
         EndpointAddress::Host { name, port } => (None, format!("{name}:{port}")),
         EndpointAddress::Pipe(path) => (None, path.display().to_string()),
+        EndpointAddress::Internal { listener, id } => (None, format!("envoy://{listener}/{id}")),
     }
 }
 

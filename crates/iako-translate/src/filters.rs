@@ -140,7 +140,7 @@ pub(crate) fn tcp_proxy(outlook: &Outlook<'_>, side: Side, target: TcpTarget) ->
     let stat_prefix = match &target {
         TcpTarget::Cluster(name) => name.clone(),
         TcpTarget::Weighted(targets) => {
-            targets.first().map(|(name, _)| name.clone()).unwrap_or_default()
+            targets.first().map(|target| target.cluster.clone()).unwrap_or_default()
         }
     };
     let mut proxy = TcpProxy::new(stat_prefix, target);

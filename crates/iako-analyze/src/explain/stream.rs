@@ -75,7 +75,8 @@ impl Walk<'_> {
         if self.rules_at_gateway(proxy, connection) == Verdict::Stop {
             return;
         }
-        let Some(name) = tcp_cluster(&tcp.target, self.request.draw).map(str::to_owned) else {
+        let chosen = tcp_cluster(tcp, self.request.draw).map(|(name, _)| name.to_owned());
+        let Some(name) = chosen else {
             self.close();
             return;
         };

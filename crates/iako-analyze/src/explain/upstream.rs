@@ -239,6 +239,7 @@ fn written(address: &EndpointAddress) -> String {
         EndpointAddress::Socket(address) => address.to_string(),
         EndpointAddress::Host { name, port } => format!("{name}:{port}"),
         EndpointAddress::Pipe(path) => path.display().to_string(),
+        EndpointAddress::Internal { listener, id } => format!("envoy://{listener}/{id}"),
     }
 }
 
@@ -247,6 +248,6 @@ pub(super) fn socket(endpoint: &Endpoint) -> SocketAddr {
     match &endpoint.address {
         EndpointAddress::Socket(address) => *address,
         EndpointAddress::Host { port, .. } => SocketAddr::new(NOWHERE.ip(), *port),
-        EndpointAddress::Pipe(_) => NOWHERE,
+        EndpointAddress::Pipe(_) | EndpointAddress::Internal { .. } => NOWHERE,
     }
 }

@@ -25,6 +25,7 @@ mod matcher;
 mod metadata;
 mod network_filter;
 mod protocol;
+mod proxy_protocol;
 mod rate_limit;
 mod rbac;
 mod retry;
@@ -34,8 +35,10 @@ mod route_match;
 mod scoped;
 mod secret;
 mod session;
+mod tcp_proxy;
 mod transport;
 pub(super) mod typed_struct;
+mod udp_proxy;
 mod wire;
 
 use std::cell::RefCell;

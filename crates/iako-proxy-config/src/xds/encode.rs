@@ -23,13 +23,16 @@ mod match_tree;
 mod matcher;
 mod metadata;
 mod network_filter;
+mod proxy_protocol;
 mod rate_limit;
 mod rbac;
 mod route;
 mod route_action;
 mod scoped;
 mod session;
+mod tcp_proxy;
 mod transport;
+mod udp_proxy;
 mod wire;
 
 use iako_xds_api::envoy::config::core::v3 as core;

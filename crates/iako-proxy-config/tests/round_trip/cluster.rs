@@ -31,11 +31,15 @@ pub(crate) fn endpoint_set(name: &str) -> EndpointSet {
         additional_addresses: vec![address("[::1]:1")],
         ..Endpoint::at(address("127.0.0.1:1"))
     };
+    let internal = Endpoint {
+        address: EndpointAddress::Internal { listener: "within".into(), id: "a".into() },
+        ..Endpoint::at(address("127.0.0.1:1"))
+    };
     let place = LocalityEndpoints {
         locality: Locality { region: "r".into(), zone: "z".into(), sub_zone: "s".into() },
         priority: 0,
         weight: Some(some(5)),
-        endpoints: vec![workload, pipe],
+        endpoints: vec![workload, pipe, internal],
     };
     let next = LocalityEndpoints { priority: 1, ..LocalityEndpoints::default() };
     EndpointSet {
@@ -79,16 +83,19 @@ pub(crate) fn cluster() -> Cluster {
         outlier_detection: outlier_detection(),
         http: http(),
         transport: tls(Trust::System),
+        proxy_protocol: Some(Box::new(proxy_protocol())),
         transport_matches: vec![
             TransportMatch {
                 name: "tlsMode-istio".into(),
                 criteria: BTreeMap::from([("tlsMode".into(), "istio".into())]),
                 transport: tls(Trust::Inline(Pem("roots".into()))),
+                proxy_protocol: Some(Box::default()),
             },
             TransportMatch {
                 name: "tlsMode-disabled".into(),
                 criteria: BTreeMap::new(),
                 transport: UpstreamTransport::Raw,
+                proxy_protocol: None,
             },
         ],
         tcp_keepalive: Some(TcpKeepalive {

@@ -168,9 +168,32 @@ pub(crate) fn listener() -> Listener {
         duration_max: Some(Duration::from_secs(60)),
         duration_jitter: Some(Percent::from_whole(10).unwrap()),
         connect_attempts_max: some(3),
+        connect_back_off: Some(BackOff {
+            base: Duration::from_millis(10),
+            max: Duration::from_millis(40),
+        }),
         hash_source_ip: true,
+        tunnel: Some(Box::new(TcpTunnel {
+            hostname: "%REQUESTED_SERVER_NAME%:443".into(),
+            method: TunnelMethod::Post { path: "/tunnel".into() },
+            headers: mutations().request_add,
+        })),
+        access_log_times: TcpLogTimes {
+            interval: Some(Duration::from_secs(5)),
+            on_connected: true,
+            on_start: true,
+        },
         access_log: access_logs(),
-        ..TcpProxy::new("tcp", TcpTarget::Weighted(vec![("a".into(), 1), ("b".into(), 2)]))
+        ..TcpProxy::new(
+            "tcp",
+            TcpTarget::Weighted(vec![
+                WeightedTcpCluster::new("a", 1),
+                WeightedTcpCluster {
+                    subset: vec![("version".into(), "v1".into())],
+                    ..WeightedTcpCluster::new("b", 2)
+                },
+            ]),
+        )
     };
     Listener {
         addresses: vec![address("127.15.1.1:15006"), address("[::1]:15006")],
@@ -237,5 +260,23 @@ fn jwt_authn() -> JwtAuthn {
             JwtRule { matcher: RouteMatch::any(), requirement: None },
         ],
         bypass_cors_preflight: true,
+    }
+}
+
+pub(crate) fn udp_listener() -> Listener {
+    let proxy = UdpProxy {
+        idle_timeout: Duration::from_secs(5),
+        hash: Some(UdpHash::SourceIp),
+        per_datagram: true,
+        datagram_bytes_max: std::num::NonZeroU16::new(9000).unwrap(),
+        access_log: access_logs(),
+        proxy_access_log: access_logs(),
+        ..UdpProxy::new("dns", "resolvers")
+    };
+    Listener {
+        kind: ListenerKind::Udp(Arc::new(proxy)),
+        addresses: vec![address("127.15.1.1:53"), address("[::1]:53")],
+        access_log: access_logs(),
+        ..Listener::new("dns", address("127.0.0.1:1"))
     }
 }

@@ -57,7 +57,14 @@ pub(crate) fn route_action(target: ClusterTarget) -> RouteAction {
             HashPolicy { source: HashSource::SourceIp, terminal: false },
             HashPolicy { source: HashSource::QueryParameter("q".into()), terminal: false },
         ],
-        upgrades: vec![UpgradeConfig { protocol: "websocket".into(), enabled: false }],
+        upgrades: vec![
+            UpgradeConfig { protocol: "websocket".into(), enabled: false },
+            UpgradeConfig { protocol: "connect".into(), enabled: true },
+        ],
+        connect_end: Some(Box::new(ConnectEnd {
+            proxy_protocol: Some(proxy_protocol()),
+            allow_post: true,
+        })),
         priority: RoutePriority::High,
         subset: vec![("version".into(), "v1".into())],
         subset_fallbacks: vec![vec![

@@ -221,3 +221,11 @@ pub(crate) fn rbac() -> Rbac {
         stat_prefix: "tcp.".into(),
     }
 }
+
+pub(crate) fn proxy_protocol() -> ProxyProtocolHeader {
+    ProxyProtocolHeader {
+        version: ProxyProtocolVersion::V2,
+        passed: PassedTlvs::Listed(vec![0xe0, 2]),
+        added: vec![ProxyProtocolTlv { kind: 0xe1, value: "v".into() }],
+    }
+}

@@ -167,6 +167,9 @@ fn host_status(endpoint: &BalancedEndpoint) -> Value {
             json!({"socket_address": {"address": name, "port_value": port}})
         }
         EndpointAddress::Pipe(path) => json!({"pipe": {"path": path.display().to_string()}}),
+        EndpointAddress::Internal { listener, id } => {
+            json!({"envoy_internal_address": {"server_listener_name": listener, "endpoint_id": id}})
+        }
     };
     let stats = numbers(endpoint).into_iter().map(|(name, value)| {
         let kind = if name.ends_with("_active") { "GAUGE" } else { "COUNTER" };

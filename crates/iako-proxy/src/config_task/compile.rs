@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use iako_proxy_config::{
-    self as config, DownstreamTransport, FilterChain, Listener, NetworkFilter,
+    self as config, DownstreamTransport, FilterChain, Listener, ListenerKind, NetworkFilter,
 };
 use iako_traffic::FilterChainTable;
 
@@ -12,6 +12,7 @@ use crate::{
     access_log::AccessLogger,
     drain::Drain,
     http::HttpService,
+    listener::ListenerHandle,
     shared::Shared,
     snapshot::{
         Chain, ChainId, ChainTransport, ListenerSettings, ListenerStats, NetworkStep, Terminal,
@@ -43,8 +44,21 @@ pub(super) fn listener(
         access_log: AccessLogger::open_all(&listener.access_log, &shared.access_logs)
             .map_err(|error| with_causes(&error))?,
         chains,
+        internal: internal(listener, previous),
         config: Arc::clone(listener),
     })
+}
+
+/// What counts the connections of a listener within the proxy, over all of its versions.
+fn internal(
+    listener: &Listener,
+    previous: Option<&ListenerSettings>,
+) -> Option<Arc<ListenerHandle>> {
+    if listener.kind != ListenerKind::Internal {
+        return None;
+    }
+    let known = previous.and_then(|settings| settings.internal.clone());
+    Some(known.unwrap_or_else(|| Arc::new(ListenerHandle::new(listener.name.as_str().into()))))
 }
 
 /// Whether connections of `old` can live on under `new`: they were chosen by the same conditions,

@@ -117,7 +117,7 @@ impl ListenerEntry {
                             named.insert(cluster.clone());
                         }
                         TcpTarget::Weighted(targets) => {
-                            named.extend(targets.iter().map(|(cluster, _)| cluster.clone()));
+                            named.extend(targets.iter().map(|target| target.cluster.clone()));
                         }
                     },
                     Terminal::Http(http) => match &http.routes {

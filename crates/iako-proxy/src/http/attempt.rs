@@ -22,6 +22,7 @@ use super::pump::PumpError;
 use super::request::ResponseView;
 use super::steering::Steered;
 use super::wire::QUEUE_BYTES_MAX;
+use crate::transport::Proxied;
 use crate::upstream::pool::{AcquireError, Lease, Pools, Repeat, Want};
 use crate::upstream::{Upstream, UpstreamError};
 
@@ -199,6 +200,8 @@ impl Exchange<'_> {
         } else {
             String::new()
         };
+        let tells = plan.cluster.tells_clients() || plan.connect_end.is_some();
+        let client = tells.then(|| Proxied::of(&self.connection.info));
         let want = Want {
             cluster: &plan.cluster,
             endpoint,
@@ -206,10 +209,15 @@ impl Exchange<'_> {
             priority: plan.action.priority,
             version: self.request.head.version(),
             host: &host,
+            client: client.as_ref(),
             istio_alpn: plan.istio_alpn,
             repeat: if plan.idempotent { Repeat::Safe } else { Repeat::Unsafe },
         };
-        let mut lease = match Pools::take(&self.connection.worker, &want, self.now) {
+        let kept = match plan.connect_end {
+            None => Pools::take(&self.connection.worker, &want, self.now),
+            Some(_) => None,
+        };
+        let mut lease = match kept {
             Some(lease) => lease,
             None => self.acquire(plan, &want, downstream).await?,
         };
@@ -264,6 +272,11 @@ impl Exchange<'_> {
         self.note_request_end(plan, self.now);
         self.deadlines.per_try = None;
         let worker = std::rc::Rc::clone(&self.connection.worker);
+        if let Some(end) = plan.connect_end {
+            let method = self.request.head.method().clone();
+            let opening = Box::pin(Pools::open_tunnel(&worker, want, &method, end));
+            return self.connected(opening, downstream).await;
+        }
         let acquiring = Box::pin(Pools::acquire(&worker, want));
         self.connected(acquiring, downstream).await
     }
@@ -517,7 +530,7 @@ fn lost(error: UpstreamError, upstream: &Upstream) -> TryFailure {
 impl Upstream {
     pub(crate) const fn version(&self) -> Version {
         match self {
-            Self::Http1(_) => Version::Http11,
+            Self::Http1(_) | Self::Tcp(_) => Version::Http11,
             Self::Http2(_) => Version::Http2,
         }
     }

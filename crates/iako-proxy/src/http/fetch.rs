@@ -64,6 +64,7 @@ pub(crate) async fn get(
         priority: RoutePriority::Default,
         version: Version::Http11,
         host: head.authority(),
+        client: None,
         istio_alpn: false,
         repeat: Repeat::Unsafe,
     };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use iako_http::{BodyLength, FieldValue, Known, Version};
-use iako_proxy_config::{ClusterTarget, RouteAction, RoutePriority, Thresholds};
+use iako_http::{BodyLength, FieldValue, Known, Method, Version};
+use iako_proxy_config::{ClusterTarget, ConnectEnd, RouteAction, RoutePriority, Thresholds};
 use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
 use iako_traffic::{
@@ -37,6 +37,8 @@ pub(super) struct Plan<'r> {
     pub(super) endpoint_host: bool,
     pub(super) istio_alpn: bool,
     pub(super) idempotent: bool,
+    /// The tunnel ends here.
+    pub(super) connect_end: Option<&'r ConnectEnd>,
 }
 
 impl Plan<'_> {
@@ -136,7 +138,19 @@ impl Exchange<'_> {
             ),
             istio_alpn: self.service.traits.istio_alpn && cluster.config.metadata.alpn_override,
             idempotent: self.request.head.method().is_idempotent(),
+            connect_end: self.connect_end(action, content),
         })
+    }
+
+    /// Whether the request is a tunnel that ends here. One of HTTP/2 that stands for an upgrade is none.
+    fn connect_end<'r>(&self, action: &'r RouteAction, content: Content) -> Option<&'r ConnectEnd> {
+        let end = action.connect_end.as_deref()?;
+        let head = &self.request.head;
+        let ends = match head.method() {
+            Method::Connect => content == Content::Tunnel && head.upgrade().is_none(),
+            method => end.allow_post && *method == Method::Post,
+        };
+        ends.then_some(end)
     }
 
     /// What follows the head; upgrades and CONNECT only where they are configured.

@@ -94,6 +94,7 @@ impl Copy {
             priority: RoutePriority::Default,
             version: self.head.version(),
             host: self.edits.authority(&self.head),
+            client: None,
             istio_alpn: self.cluster.config.metadata.alpn_override,
             repeat: Repeat::Unsafe,
         };

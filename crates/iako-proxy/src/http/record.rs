@@ -247,7 +247,7 @@ pub(crate) fn access_record<'a>(
     match &record.host {
         Some(EndpointAddress::Socket(address)) => up.host = Some(*address),
         Some(EndpointAddress::Host { name, .. }) => up.host_name = Some(name),
-        Some(EndpointAddress::Pipe(_)) | None => {}
+        Some(EndpointAddress::Pipe(_) | EndpointAddress::Internal { .. }) | None => {}
     }
     if let Some(facts) = &record.upstream {
         up.local_address = facts.local;

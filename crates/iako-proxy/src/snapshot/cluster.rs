@@ -7,7 +7,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use iako_proxy_config::{
-    Cluster, Discovery, Endpoint, EndpointSet, TransportMatch, UpstreamTransport,
+    Cluster, Discovery, Endpoint, EndpointSet, ProxyProtocolHeader, TransportMatch,
+    UpstreamTransport,
 };
 use iako_rt::{Rng, clock};
 use iako_telemetry::{ServiceLabels, StatsRegistry};
@@ -46,6 +47,7 @@ pub(crate) struct UpstreamCluster {
     transport: ClusterTransport,
     matches: Vec<ClusterTransport>,
     sends_hosts: bool,
+    tells_clients: bool,
 }
 
 /// How bytes get to endpoints.
@@ -104,8 +106,11 @@ impl UpstreamCluster {
             .map(|one| ClusterTransport::new(&one.transport))
             .collect();
         let sends_hosts = matches.iter().chain([&transport]).any(ClusterTransport::sends_hosts);
+        let headers = config.transport_matches.iter().map(|one| &one.proxy_protocol);
+        let tells_clients = headers.chain([&config.proxy_protocol]).any(|header| header.is_some());
         Self {
             sends_hosts,
+            tells_clients,
             id,
             name: config.name.as_str().into(),
             service,
@@ -208,6 +213,26 @@ impl UpstreamCluster {
     #[must_use]
     pub(crate) const fn sends_hosts(&self) -> bool {
         self.sends_hosts
+    }
+
+    /// Whether connections differ by the client that they are made for, because its servers are told.
+    #[must_use]
+    pub(crate) const fn tells_clients(&self) -> bool {
+        self.tells_clients
+    }
+
+    /// What tells an endpoint who its client is.
+    #[must_use]
+    pub(crate) fn proxy_header_for(&self, endpoint: &Endpoint) -> Option<&ProxyProtocolHeader> {
+        if !self.tells_clients {
+            return None;
+        }
+        let fitting = self.fitting_match(endpoint);
+        let fitting = fitting.and_then(|place| self.config.transport_matches.get(place));
+        match fitting {
+            Some(fitting) => fitting.proxy_protocol.as_deref(),
+            None => self.config.proxy_protocol.as_deref(),
+        }
     }
 
     /// Every TLS setting of the cluster.

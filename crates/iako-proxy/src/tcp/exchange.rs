@@ -1,7 +1,8 @@
 //! One TCP connection: cluster, instance, connection, relay, record.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
+use iako_identity::PeerIdentity;
 use iako_proxy_config::{Discovery, Endpoint, EndpointAddress, RoutePriority};
 use iako_rt::{Rng, clock};
 use iako_telemetry::ResponseFlag;
@@ -9,13 +10,15 @@ use iako_traffic::{ActiveRequest, BreakerGuard, Outcome, PickRequest, hash_of_ip
 
 use super::{
     TcpService,
+    far::Far,
     record::Record,
     relay::{End, Limits, relay},
+    tunnel::{self, TunnelStream},
 };
 use crate::{
     connection::{Downstream, metadata_exchange},
     snapshot::UpstreamCluster,
-    transport::{ConnectOptions, Connected, connect},
+    transport::{ConnectOptions, Connected, Proxied, connect},
     worker::Worker,
 };
 
@@ -24,12 +27,52 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// Longest time that a peer may take for its part of the metadata exchange.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A connection to an instance, and what is known of it.
+pub(super) struct Onward {
+    pub(super) stream: Far,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) tls_version: &'static str,
+    /// The first URI of the server's certificate.
+    pub(super) peer_uri: Option<String>,
+    /// Whether the proxies tell each other of their workloads first.
+    exchanges_metadata: bool,
+}
+
+impl Onward {
+    fn direct(connected: Connected) -> Self {
+        let exchange = metadata_exchange::PROTOCOL.as_bytes();
+        Self {
+            local: connected.local,
+            tls_version: connected.tls_version,
+            peer_uri: first_uri(connected.peer.as_deref()),
+            exchanges_metadata: connected.alpn.as_deref() == Some(exchange),
+            stream: Far::Direct(connected.stream),
+        }
+    }
+
+    pub(super) fn tunnel(stream: TunnelStream) -> Self {
+        let facts = stream.facts();
+        Self {
+            local: facts.local,
+            tls_version: facts.tls_version,
+            peer_uri: first_uri(facts.peer.as_deref()),
+            exchanges_metadata: false,
+            stream: Far::Tunnel(Box::new(stream)),
+        }
+    }
+}
+
+fn first_uri(peer: Option<&PeerIdentity>) -> Option<String> {
+    peer.and_then(|peer| peer.facts.uri_sans.first()).cloned()
+}
+
 /// An instance that was reached.
 struct Reached {
-    connected: Connected,
+    connected: Onward,
     endpoint: Endpoint,
     _active: Option<ActiveRequest>,
-    _place: BreakerGuard,
+    /// None where a pool counts the connection.
+    _place: Option<BreakerGuard>,
 }
 
 /// Why no instance was reached.
@@ -43,10 +86,15 @@ struct Unreached {
 pub(crate) async fn serve(worker: Rc<Worker>, downstream: Downstream, service: Arc<TcpService>) {
     service.stats.cx_total.inc();
     let mut record = Record::new(&worker, &downstream);
+    if service.config.access_log_times.on_start {
+        record.write(&service);
+    }
     let snapshot = worker.snapshot();
     let draw = worker.with_rng(Rng::next_u64);
-    let cluster = tcp_cluster(&service.config.target, draw);
-    let Some(cluster) = cluster.and_then(|name| snapshot.cluster(name)).map(Arc::clone) else {
+    let chosen = tcp_cluster(&service.config, draw);
+    let found = chosen.and_then(|(name, subset)| Some((snapshot.cluster(name)?, subset)));
+    let found = found.map(|(cluster, subset)| (Arc::clone(cluster), subset));
+    let Some((cluster, subset)) = found else {
         service.stats.no_route.inc();
         record.refused(ResponseFlag::NoClusterFound, "cluster_not_found");
         record.write(&service);
@@ -55,10 +103,14 @@ pub(crate) async fn serve(worker: Rc<Worker>, downstream: Downstream, service: A
     // A connection may live for days; the snapshot must not.
     drop(snapshot);
     record.cluster = Some(Arc::clone(&cluster));
-    match Box::pin(reach(&worker, &downstream, &service, &cluster, &mut record)).await {
+    let target = Target { cluster: &cluster, subset };
+    match Box::pin(reach(&worker, &downstream, &service, target, &mut record)).await {
         Ok(reached) => {
+            let is_counted_here = service.config.tunnel.is_none();
             Box::pin(carry(&worker, downstream, &service, reached, &mut record)).await;
-            cluster.stats.closed();
+            if is_counted_here {
+                cluster.stats.closed();
+            }
         }
         Err(unreached) => {
             record.endpoint = unreached.endpoint;
@@ -69,21 +121,24 @@ pub(crate) async fn serve(worker: Rc<Worker>, downstream: Downstream, service: A
     record.write(&service);
 }
 
+/// Where a connection goes.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    cluster: &'a Arc<UpstreamCluster>,
+    subset: &'a [(String, String)],
+}
+
 /// Connects to an instance, trying others as often as the configuration says.
 async fn reach(
-    worker: &Worker,
+    worker: &Rc<Worker>,
     downstream: &Downstream,
     service: &TcpService,
-    cluster: &UpstreamCluster,
+    target: Target<'_>,
     record: &mut Record,
 ) -> Result<Reached, Unreached> {
-    let breakers = cluster.state.breakers(RoutePriority::Default);
-    let place = breakers.connection(&cluster.config.circuit_breakers.default);
-    let place = place.map_err(|overflow| {
-        cluster.stats.cx_overflow.inc();
-        let reason = overflow.to_string();
-        Unreached { flag: ResponseFlag::UpstreamOverflow, reason, endpoint: None }
-    })?;
+    let Target { cluster, subset } = target;
+    let place = place(service, cluster)?;
+    let client = cluster.tells_clients().then(|| Proxied::of(&downstream.info));
     if let Discovery::OriginalDst { port_override } = cluster.config.discovery {
         let (connected, endpoint) = reach_original(downstream, cluster, port_override).await?;
         record.attempts = 1;
@@ -93,32 +148,48 @@ async fn reach(
     let mut failed: Option<Unreached> = None;
     let hash = service.config.hash_source_ip.then(|| hash_of_ip(downstream.info.remote.ip()));
     while record.attempts < service.config.connect_attempts_max.get() {
+        if failed.is_some() {
+            back_off(worker, service, record.attempts).await;
+        }
         let balancer = cluster.balancer();
-        let request = PickRequest { hash, excluded: &tried, ..PickRequest::default() };
+        let request =
+            PickRequest { hash, subset, excluded: &tried, ..PickRequest::default() };
         let pick =
             worker.with_rng(|rng| balancer.pick(&request, clock::now(), &mut || rng.next_u64()));
         let Some(pick) = pick else { break };
         record.attempts = record.attempts.saturating_add(1);
-        let active = pick.endpoint.state.begin();
-        let endpoint = &pick.endpoint.endpoint;
-        match connect(cluster, endpoint, ConnectOptions::default()).await {
+        let (endpoint, state) = (&pick.endpoint.endpoint, &pick.endpoint.state);
+        let active = state.begin();
+        let opened = match service.config.tunnel.as_deref() {
+            None => {
+                let client = client.as_ref();
+                let options = ConnectOptions { client, ..ConnectOptions::default() };
+                let connected = connect(cluster, endpoint, options).await;
+                let connected = connected.map(Onward::direct);
+                connected.map_err(|error| (error.response_flag(), with_cause(&error)))
+            }
+            Some(tunnel) => {
+                let place = tunnel::Place { cluster, endpoint, state };
+                let opening = record.with_record(|record| {
+                    tunnel::Request::new(tunnel, record, cluster.transport_for(endpoint).is_tls())
+                });
+                let opened = tunnel::open(worker, place, &opening, client.as_ref()).await;
+                opened.map_err(|error| (error.response_flag(), with_cause(&error)))
+            }
+        };
+        match opened {
             Ok(connected) => {
-                balancer.record(&pick.endpoint.state, Outcome::Connected, clock::now());
+                balancer.record(state, Outcome::Connected, clock::now());
                 let (endpoint, active) = (endpoint.clone(), Some(active));
                 return Ok(Reached { connected, endpoint, _active: active, _place: place });
             }
-            Err(error) => {
-                let state = &pick.endpoint.state;
+            Err((flag, reason)) => {
                 if balancer.record(state, Outcome::LocalFailure, clock::now()).is_some() {
                     cluster.stats.ejections_total.inc();
                     cluster.stats.ejections_enforced_total.inc();
                 }
                 tried.push(pick.place);
-                failed = Some(Unreached {
-                    flag: error.response_flag(),
-                    reason: with_cause(&error),
-                    endpoint: Some(endpoint.clone()),
-                });
+                failed = Some(Unreached { flag, reason, endpoint: Some(endpoint.clone()) });
             }
         }
     }
@@ -129,11 +200,36 @@ async fn reach(
     }))
 }
 
+/// Room under the circuit breaker of connections. A tunnel's connection is counted by its pool.
+fn place(
+    service: &TcpService,
+    cluster: &UpstreamCluster,
+) -> Result<Option<BreakerGuard>, Unreached> {
+    if service.config.tunnel.is_some() {
+        return Ok(None);
+    }
+    let breakers = cluster.state.breakers(RoutePriority::Default);
+    let place = breakers.connection(&cluster.config.circuit_breakers.default);
+    place.map(Some).map_err(|overflow| {
+        cluster.stats.cx_overflow.inc();
+        let reason = overflow.to_string();
+        Unreached { flag: ResponseFlag::UpstreamOverflow, reason, endpoint: None }
+    })
+}
+
+/// Waits before another try: a random time below a bound that doubles.
+async fn back_off(worker: &Worker, service: &TcpService, attempts: u32) {
+    let Some(back_off) = service.config.connect_back_off else { return };
+    let doubled = 1_u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
+    let bound = back_off.base.saturating_mul(doubled).min(back_off.max);
+    tokio::time::sleep(bound.mul_f64(worker.with_rng(Rng::unit))).await;
+}
+
 async fn reach_original(
     downstream: &Downstream,
     cluster: &UpstreamCluster,
     port_override: Option<u16>,
-) -> Result<(Connected, Endpoint), Unreached> {
+) -> Result<(Onward, Endpoint), Unreached> {
     let info = &downstream.info;
     let mut address = info.original_destination;
     if let Some(port) = port_override {
@@ -146,8 +242,10 @@ async fn reach_original(
         let flag = ResponseFlag::NoHealthyUpstream;
         return Err(Unreached { flag, reason, endpoint: Some(endpoint) });
     }
-    match connect(cluster, &endpoint, ConnectOptions::default()).await {
-        Ok(connected) => Ok((connected, endpoint)),
+    let client = cluster.tells_clients().then(|| Proxied::of(info));
+    let options = ConnectOptions { client: client.as_ref(), ..ConnectOptions::default() };
+    match connect(cluster, &endpoint, options).await {
+        Ok(connected) => Ok((Onward::direct(connected), endpoint)),
         Err(error) => Err(Unreached {
             flag: error.response_flag(),
             reason: with_cause(&error),
@@ -167,7 +265,7 @@ async fn carry(
     let Reached { mut connected, endpoint, _active, _place } = reached;
     let Some(cluster) = record.cluster.clone() else { return };
     record.connected(&connected, endpoint);
-    if connected.alpn.as_deref() == Some(metadata_exchange::PROTOCOL.as_bytes()) {
+    if connected.exchanges_metadata {
         let frame = &worker.shared.node.metadata_frame;
         let exchange = metadata_exchange::exchange(&mut connected.stream, frame);
         match tokio::time::timeout(METADATA_TIMEOUT, exchange).await {
@@ -178,17 +276,21 @@ async fn carry(
             }
         }
     }
+    let times = service.config.access_log_times;
+    if times.on_connected {
+        record.write(service);
+    }
     let limits = Limits {
         idle: service.config.idle_timeout,
         until: service.config.duration_max.map(|limit| {
             downstream.accepted + worker.spread(limit, service.config.duration_jitter)
         }),
-        report: REPORT_INTERVAL,
+        report: times.interval.map_or(REPORT_INTERVAL, |interval| interval.min(REPORT_INTERVAL)),
     };
     let drain = downstream.drain().clone();
     let series = record.open(&downstream);
     let streams = (&mut downstream.stream, &mut connected.stream);
-    let end = relay(worker, streams, limits, &drain, |moved| {
+    let relaying = relay(worker, streams, limits, &drain, |moved| {
         service.stats.rx_bytes.add(moved.received);
         service.stats.tx_bytes.add(moved.sent);
         cluster.stats.cx_tx_bytes.add(moved.received);
@@ -198,8 +300,11 @@ async fn carry(
             series.received(moved.received);
             series.sent(moved.sent);
         }
-    })
-    .await;
+    });
+    let end = match times.interval {
+        None => relaying.await,
+        Some(interval) => logging(relaying, interval, || record.write(service)).await,
+    };
     match end {
         End::Done => {}
         End::Idle => {
@@ -221,6 +326,18 @@ async fn carry(
     }
 }
 
+/// Writes a line again and again while a relay runs.
+async fn logging(relaying: impl Future<Output = End>, interval: Duration, write: impl Fn()) -> End {
+    let mut relaying = pin!(relaying);
+    loop {
+        tokio::select! {
+            biased;
+            end = &mut relaying => return end,
+            () = tokio::time::sleep(interval) => write(),
+        }
+    }
+}
+
 fn with_cause(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {}", with_cause(cause)),
@@ -232,6 +349,8 @@ fn with_cause(error: &dyn std::error::Error) -> String {
 pub(super) const fn socket_of(endpoint: &Endpoint) -> Option<SocketAddr> {
     match &endpoint.address {
         EndpointAddress::Socket(address) => Some(*address),
-        EndpointAddress::Host { .. } | EndpointAddress::Pipe(_) => None,
+        EndpointAddress::Host { .. }
+        | EndpointAddress::Pipe(_)
+        | EndpointAddress::Internal { .. } => None,
     }
 }

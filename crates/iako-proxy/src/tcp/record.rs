@@ -1,6 +1,7 @@
 //! What is told of a TCP connection: log lines and Istio's metrics.
 
 use std::{
+    cell::Cell,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
@@ -15,10 +16,13 @@ use iako_telemetry::{
 };
 use iako_traffic::ConnectionInfo;
 
-use super::{TcpService, exchange::socket_of, relay::Moved};
+use super::{
+    TcpService,
+    exchange::{Onward, socket_of},
+    relay::Moved,
+};
 use crate::{
-    access_log::FilterFacts, connection::Downstream, snapshot::UpstreamCluster,
-    transport::Connected, worker::Worker,
+    access_log::FilterFacts, connection::Downstream, snapshot::UpstreamCluster, worker::Worker,
 };
 
 /// What is known of a connection when it ends.
@@ -34,7 +38,7 @@ pub(super) struct Record {
     pub(super) details: Option<&'static str>,
     pub(super) failure: Option<String>,
     flags: ResponseFlags,
-    moved: Moved,
+    moved: Cell<Moved>,
     local: Option<SocketAddr>,
     upstream_uri: Option<String>,
     upstream_tls: &'static str,
@@ -56,7 +60,7 @@ impl Record {
             details: None,
             failure: None,
             flags: ResponseFlags::NONE,
-            moved: Moved::default(),
+            moved: Cell::default(),
             local: None,
             upstream_uri: None,
             upstream_tls: "",
@@ -70,17 +74,19 @@ impl Record {
         self.details = Some(details);
     }
 
-    pub(super) fn connected(&mut self, connected: &Connected, endpoint: Endpoint) {
+    pub(super) fn connected(&mut self, onward: &Onward, endpoint: Endpoint) {
         self.endpoint = Some(endpoint);
-        self.local = connected.local;
-        self.upstream_tls = connected.tls_version;
-        let uris = connected.peer.as_ref().map(|peer| peer.facts.uri_sans.as_slice());
-        self.upstream_uri = uris.and_then(<[String]>::first).cloned();
+        self.local = onward.local;
+        self.upstream_tls = onward.tls_version;
+        self.upstream_uri.clone_from(&onward.peer_uri);
     }
 
-    pub(super) const fn moved(&mut self, moved: Moved) {
-        self.moved.received = self.moved.received.saturating_add(moved.received);
-        self.moved.sent = self.moved.sent.saturating_add(moved.sent);
+    pub(super) fn moved(&self, moved: Moved) {
+        let before = self.moved.get();
+        self.moved.set(Moved {
+            received: before.received.saturating_add(moved.received),
+            sent: before.sent.saturating_add(moved.sent),
+        });
     }
 
     /// Counts the connection as opened in Istio's metrics, where the chain asks for that.
@@ -134,12 +140,22 @@ impl Record {
         if service.access_log.is_empty() {
             return;
         }
+        let draw = self.worker.with_rng(Rng::next_u64);
+        self.with_record(|record| {
+            for log in &service.access_log {
+                log.log(record, FilterFacts { draw, ..FilterFacts::default() });
+            }
+        });
+    }
+
+    /// Lends what is known, as logs and headers see it.
+    pub(super) fn with_record<T>(&self, look: impl FnOnce(&AccessRecord<'_>) -> T) -> T {
         let mut record = AccessRecord::new(self.started_wall);
         record.duration = Some(clock::now().saturating_duration_since(self.started));
         record.connection_termination_details = self.details;
         record.flags = self.flags;
-        record.bytes_received = self.moved.received;
-        record.bytes_sent = self.moved.sent;
+        record.bytes_received = self.moved.get().received;
+        record.bytes_sent = self.moved.get().sent;
         record.downstream.local_address = Some(self.info.original_destination);
         record.downstream.remote_address = Some(self.info.remote);
         record.downstream.direct_remote_address = Some(self.info.direct_remote);
@@ -161,10 +177,7 @@ impl Record {
         record.upstream.attempts = self.attempts;
         record.upstream.peer_uri_san = self.upstream_uri.as_deref();
         record.upstream.tls_version = some(self.upstream_tls);
-        let draw = self.worker.with_rng(Rng::next_u64);
-        for log in &service.access_log {
-            log.log(&record, FilterFacts { draw, ..FilterFacts::default() });
-        }
+        look(&record)
     }
 }
 

@@ -11,7 +11,10 @@ use std::{
 use iako_rt::clock;
 use tokio::time::Sleep;
 
-use super::way::{Broken, Way};
+use super::{
+    far::Far,
+    way::{Broken, Way},
+};
 use crate::{drain::Drain, transport::Stream, worker::Worker};
 
 /// What bounds a relay.
@@ -59,7 +62,7 @@ pub(super) struct Moved {
 /// A move gathers what there is, the more the more comes, and is written at once.
 pub(super) async fn relay(
     worker: &Worker,
-    (downstream, upstream): (&mut Stream, &mut Stream),
+    (downstream, upstream): (&mut Stream, &mut Far),
     limits: Limits,
     drain: &Drain,
     mut report: impl FnMut(Moved),
@@ -92,7 +95,7 @@ pub(super) async fn relay(
 struct Relay<'a> {
     worker: &'a Worker,
     downstream: &'a mut Stream,
-    upstream: &'a mut Stream,
+    upstream: &'a mut Far,
     up: Way,
     down: Way,
     last: Instant,

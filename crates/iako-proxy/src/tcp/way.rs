@@ -7,7 +7,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
 
 use super::{
     buffers::{BUFFER_BYTES, Buffers, Kept},
@@ -23,6 +26,18 @@ const REACH_MIN: usize = 16 * 1024;
 const COPY_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of room without which no further record of TLS is read: the greatest fits.
 const RECORD_BYTES: usize = 16 * 1024;
+
+/// One end of a relay.
+pub(super) trait Side: AsyncRead + AsyncWrite + Unpin {
+    /// The socket, when what is read from it and written to it are the bytes of the connection.
+    fn plain_socket(&self) -> Option<&TcpStream>;
+}
+
+impl Side for Stream {
+    fn plain_socket(&self) -> Option<&TcpStream> {
+        self.plain_socket()
+    }
+}
 
 /// What one worker's relays share: each holds something of it only while its receiver is slow.
 #[derive(Debug, Default)]
@@ -122,7 +137,7 @@ impl Way {
     pub(super) fn poll(
         &mut self,
         memory: &RelayMemory,
-        (source, target): (&mut Stream, &mut Stream),
+        (source, target): (&mut impl Side, &mut impl Side),
         moved: &mut u64,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
@@ -159,7 +174,12 @@ impl Way {
     }
 
     /// A pipe, when moves are as large as they can be and nothing has to look at the bytes.
-    fn take_pipe(&self, memory: &RelayMemory, source: &Stream, target: &Stream) -> Option<Pipe> {
+    fn take_pipe(
+        &self,
+        memory: &RelayMemory,
+        source: &impl Side,
+        target: &impl Side,
+    ) -> Option<Pipe> {
         let is_bulk = self.is_spliced && self.reach == BUFFER_BYTES && self.broken.is_none();
         if !is_bulk || source.plain_socket().is_none() || target.plain_socket().is_none() {
             return None;
@@ -171,7 +191,7 @@ impl Way {
     fn poll_splice(
         &mut self,
         mut pipe: Pipe,
-        source: &Stream,
+        source: &impl Side,
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<usize>, Broken>> {
         let Some(socket) = source.plain_socket() else { return Poll::Ready(Ok(None)) };
@@ -195,7 +215,7 @@ impl Way {
     fn poll_copy(
         &mut self,
         memory: &RelayMemory,
-        streams: (&mut Stream, &mut Stream),
+        streams: (&mut impl Side, &mut impl Side),
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<usize>, Broken>> {
         let moving = memory.buffers.with(|buffer| self.poll_move(buffer, streams, context));
@@ -210,7 +230,7 @@ impl Way {
     fn poll_move(
         &mut self,
         buffer: &mut [u8],
-        (source, target): (&mut Stream, &mut Stream),
+        (source, target): (&mut impl Side, &mut impl Side),
         context: &mut Context<'_>,
     ) -> Poll<Result<Move, Broken>> {
         let reach = self.reach.min(buffer.len());
@@ -251,7 +271,7 @@ impl Way {
     /// Reads until nothing more is there, or the buffer is as good as full.
     fn poll_gather(
         &mut self,
-        source: &mut Stream,
+        source: &mut impl Side,
         buffer: &mut ReadBuf<'_>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
@@ -283,7 +303,7 @@ impl Way {
 
     fn poll_write_left(
         &mut self,
-        target: &mut Stream,
+        target: &mut impl Side,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
         if let (Left::Piped(pipe), Some(socket)) = (&mut self.left, target.plain_socket()) {

@@ -1,21 +1,32 @@
 //! New connections to endpoints.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use iako_identity::{PeerError, PeerIdentity, TlsClient, TlsError};
-use iako_proxy_config::{Endpoint, EndpointAddress};
+use iako_proxy_config::{Endpoint, EndpointAddress, ProxyProtocolHeader};
 use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::UnixStream,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
 };
 
 use super::{
-    ReadAhead, Stream, TLS_WRITE_BYTES, client::ClientTlsSlot, dial::dial, material::MaterialError,
-    server::version_name,
+    Proxied, ReadAhead, Stream, TLS_WRITE_BYTES, client::ClientTlsSlot, dial::dial,
+    material::MaterialError, proxy_header, server::version_name,
 };
-use crate::snapshot::{ClusterTransport, Security, UpstreamCluster};
+use crate::{
+    listener::connect_within,
+    snapshot::{ClusterTransport, Security, UpstreamCluster},
+};
+
+/// In place of an address where a connection has none.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// What a single connection may change of its cluster's settings.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,6 +35,10 @@ pub(crate) struct ConnectOptions<'a> {
     pub(crate) alpn: Option<&'a [&'a [u8]]>,
     /// The request's host, sent as the server name where the cluster has `auto_sni`.
     pub(crate) host: Option<&'a str>,
+    /// For whom the connection is made, where its server is told of clients.
+    pub(crate) client: Option<&'a Proxied>,
+    /// The header that tells it, in place of the cluster's.
+    pub(crate) header: Option<&'a ProxyProtocolHeader>,
 }
 
 /// A new connection.
@@ -175,25 +190,38 @@ async fn attempt(
     options: ConnectOptions<'_>,
 ) -> Result<Connected, ConnectError> {
     let transport = cluster.transport_for(endpoint);
+    let header = options.header.or_else(|| cluster.proxy_header_for(endpoint));
     let failed = |source| ConnectError::Connect { endpoint: name_of(&endpoint.address), source };
     match &endpoint.address {
         EndpointAddress::Host { name, .. } => Err(ConnectError::Unresolved { name: name.clone() }),
         EndpointAddress::Socket(address) => {
             let others = &endpoint.additional_addresses;
-            let socket = dial(*address, others, &cluster.config).await.map_err(failed)?;
+            let mut socket = dial(*address, others, &cluster.config).await.map_err(failed)?;
             let local = socket.local_addr().ok();
             let remote = socket.peer_addr().ok();
-            let connected = match transport {
-                ClusterTransport::Raw => plain(Stream::tcp(socket)),
-                ClusterTransport::Tls(tls) => {
-                    let wrap = |stream| Stream::ClientTls(Box::new(stream));
-                    handshake(ReadAhead::new(socket), tls, endpoint, options, wrap).await?
-                }
-            };
+            if let Some(header) = header {
+                let ends = (local.unwrap_or(NOWHERE), remote.unwrap_or(*address));
+                let header = proxy_header::encode(header, options.client, ends);
+                socket.write_all(&header).await.map_err(failed)?;
+            }
+            let connected = through(socket, transport, endpoint, options).await?;
             Ok(Connected { local, remote, ..connected })
         }
+        EndpointAddress::Internal { listener, .. } => {
+            let client = options.client.map(|client| client.source);
+            let mut socket = connect_within(listener, client).map_err(failed)?;
+            if let Some(header) = header {
+                let header = proxy_header::encode(header, options.client, (NOWHERE, NOWHERE));
+                socket.write_all(&header).await.map_err(failed)?;
+            }
+            through(socket, transport, endpoint, options).await
+        }
         EndpointAddress::Pipe(path) => {
-            let socket = UnixStream::connect(path).await.map_err(failed)?;
+            let mut socket = UnixStream::connect(path).await.map_err(failed)?;
+            if let Some(header) = header {
+                let header = proxy_header::encode(header, options.client, (NOWHERE, NOWHERE));
+                socket.write_all(&header).await.map_err(failed)?;
+            }
             match transport {
                 ClusterTransport::Raw => Ok(plain(Stream::Unix(socket))),
                 ClusterTransport::Tls(tls) => {
@@ -201,6 +229,22 @@ async fn attempt(
                     handshake(socket, tls, endpoint, options, wrap).await
                 }
             }
+        }
+    }
+}
+
+/// Through TLS, where the cluster says so.
+async fn through(
+    socket: TcpStream,
+    transport: &ClusterTransport,
+    endpoint: &Endpoint,
+    options: ConnectOptions<'_>,
+) -> Result<Connected, ConnectError> {
+    match transport {
+        ClusterTransport::Raw => Ok(plain(Stream::tcp(socket))),
+        ClusterTransport::Tls(tls) => {
+            let wrap = |stream| Stream::ClientTls(Box::new(stream));
+            handshake(ReadAhead::new(socket), tls, endpoint, options, wrap).await
         }
     }
 }
@@ -220,10 +264,12 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     let client = tls.client(options.alpn)?;
     let address = match &endpoint.address {
         EndpointAddress::Socket(address) => address.ip(),
-        EndpointAddress::Host { .. } | EndpointAddress::Pipe(_) => [127, 0, 0, 1].into(),
+        EndpointAddress::Host { .. }
+        | EndpointAddress::Pipe(_)
+        | EndpointAddress::Internal { .. } => [127, 0, 0, 1].into(),
     };
     let host = options.host.map(without_port).filter(|_| tls.settings().auto_sni);
-    let host = host.filter(|host| host.parse::<std::net::IpAddr>().is_err());
+    let host = host.filter(|host| host.parse::<IpAddr>().is_err());
     let server_name =
         TlsClient::server_name(host.or_else(|| tls.settings().sni.as_deref()), address)?;
     let mut stream = tokio_rustls::TlsConnector::from(Arc::clone(client.config()))
@@ -265,6 +311,7 @@ pub(crate) fn name_of(address: &EndpointAddress) -> String {
         EndpointAddress::Socket(address) => address.to_string(),
         EndpointAddress::Host { name, port } => format!("{name}:{port}"),
         EndpointAddress::Pipe(path) => path.display().to_string(),
+        EndpointAddress::Internal { listener, id } => format!("envoy://{listener}/{id}"),
     }
 }
 

@@ -9,6 +9,7 @@ mod endpoint;
 mod keeper;
 mod opening;
 mod table;
+mod tunnel;
 mod waiting;
 
 use std::cell::{Cell, RefCell};
@@ -24,7 +25,7 @@ use iako_traffic::EndpointState;
 pub(crate) use connection::{ConnectionFacts, Lease};
 
 use crate::snapshot::UpstreamCluster;
-use crate::transport::ConnectError;
+use crate::transport::{ConnectError, Proxied};
 use crate::worker::Worker;
 use endpoint::EndpointPool;
 use table::{PoolKey, PoolTable, TableFull};
@@ -77,6 +78,8 @@ pub(crate) struct Want<'a> {
     pub(crate) version: Version,
     /// The host of the request; read only where the cluster sends hosts as server names.
     pub(crate) host: &'a str,
+    /// The client, where servers are told of it.
+    pub(crate) client: Option<&'a Proxied>,
     /// Whether Istio's names of application protocols are offered. Source: filter `istio.alpn`.
     pub(crate) istio_alpn: bool,
     pub(crate) repeat: Repeat,

@@ -385,6 +385,7 @@ fn hash_key(endpoint: &Endpoint, policy: &LbPolicy) -> String {
         EndpointAddress::Socket(address) => write!(key, "{address}"),
         EndpointAddress::Host { name, port } => write!(key, "{name}:{port}"),
         EndpointAddress::Pipe(path) => write!(key, "{}", path.display()),
+        EndpointAddress::Internal { listener, id } => write!(key, "envoy://{listener}/{id}"),
     };
     debug_assert!(written.is_ok(), "writing to a string does not fail");
     key

@@ -56,11 +56,17 @@ pub(super) fn apply(
 fn automatic_matches(mutual: UpstreamTransport) -> Vec<TransportMatch> {
     let istio = BTreeMap::from([(TLS_MODE_KEY.to_owned(), TLS_MODE_ISTIO.to_owned())]);
     vec![
-        TransportMatch { name: "tlsMode-istio".to_owned(), criteria: istio, transport: mutual },
+        TransportMatch {
+            name: "tlsMode-istio".to_owned(),
+            criteria: istio,
+            transport: mutual,
+            proxy_protocol: None,
+        },
         TransportMatch {
             name: "tlsMode-disabled".to_owned(),
             criteria: BTreeMap::new(),
             transport: UpstreamTransport::Raw,
+            proxy_protocol: None,
         },
     ]
 }

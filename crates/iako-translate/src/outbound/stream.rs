@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use iako_proxy_config::{Direction, FilterChain, Listener, ListenerFilters, TcpTarget, Terminal};
+use iako_proxy_config::{
+    Direction, FilterChain, Listener, ListenerFilters, TcpTarget, Terminal, WeightedTcpCluster,
+};
 use iako_registry::{Service, ServicePort};
 use iako_resources::{
     Code, Diagnostic,
@@ -158,7 +160,8 @@ pub(crate) fn stream_target(
         [only] => TcpTarget::Cluster(name(only)),
         several => {
             let used = several.iter().filter(|target| target.weight > 0);
-            TcpTarget::Weighted(used.map(|target| (name(target), target.weight)).collect())
+            let one = |target| WeightedTcpCluster::new(name(target), target.weight);
+            TcpTarget::Weighted(used.map(one).collect())
         }
     }
 }

@@ -6,7 +6,9 @@ use iako_xds_api::envoy::config::cluster::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
 
 use super::endpoint::Names;
-use super::{cluster_http, cluster_limits, endpoint, lb, metadata, transport, wire};
+use super::{
+    cluster_http, cluster_limits, endpoint, lb, metadata, proxy_protocol, transport, wire,
+};
 use crate::xds::problem::{At, Fault};
 use crate::{Cluster, Discovery, DnsFamily, DnsOptions, EndpointSet, TcpKeepalive, TransportMatch};
 
@@ -27,8 +29,8 @@ pub(super) fn cluster(cluster: &pb::Cluster, at: &At<'_>) -> Result<Cluster, Fau
         cluster_limits::circuit_breakers(cluster.circuit_breakers.as_ref(), at)?;
     value.outlier_detection =
         cluster_limits::outlier_detection(cluster.outlier_detection.as_ref(), at)?;
-    value.transport =
-        transport::upstream(cluster.transport_socket.as_ref(), &at.field("transport_socket"))?;
+    (value.transport, value.proxy_protocol) =
+        proxy_protocol::upstream(cluster.transport_socket.as_ref(), &at.field("transport_socket"))?;
     value.transport_matches = wire::list(
         &cluster.transport_socket_matches,
         &at.field("transport_socket_matches"),
@@ -112,13 +114,14 @@ fn transport_match(
     entry: &pb::cluster::TransportSocketMatch,
     at: &At<'_>,
 ) -> Result<TransportMatch, Fault> {
+    let at_socket = at.field("transport_socket");
+    let (transport, proxy_protocol) =
+        proxy_protocol::upstream(entry.transport_socket.as_ref(), &at_socket)?;
     Ok(TransportMatch {
         name: entry.name.clone(),
         criteria: entry.r#match.as_ref().map(metadata::texts).unwrap_or_default(),
-        transport: transport::upstream(
-            entry.transport_socket.as_ref(),
-            &at.field("transport_socket"),
-        )?,
+        transport,
+        proxy_protocol,
     })
 }
 

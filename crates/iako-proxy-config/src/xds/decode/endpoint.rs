@@ -131,9 +131,12 @@ fn address(
             let (name, port) = wire::host_and_port(socket, &at)?;
             Ok(EndpointAddress::Host { name: name.to_owned(), port })
         }
-        Some(Address::EnvoyInternalAddress(_)) | None => {
-            wire::socket_address(address, at).map(EndpointAddress::Socket)
+        Some(Address::EnvoyInternalAddress(internal)) => {
+            let at = at.field("envoy_internal_address");
+            let listener = wire::internal_listener(internal, &at)?.to_owned();
+            Ok(EndpointAddress::Internal { listener, id: internal.endpoint_id.clone() })
         }
+        None => wire::socket_address(address, at).map(EndpointAddress::Socket),
     }
 }
 

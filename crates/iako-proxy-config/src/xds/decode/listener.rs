@@ -1,33 +1,27 @@
 //! Listeners and their filter chains.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use iako_xds_api::envoy::config::core::v3::{Address, TrafficDirection};
 use iako_xds_api::envoy::config::listener::v3 as pb;
 use iako_xds_api::envoy::extensions::filters::listener as inspectors;
 use prost::Name as _;
 
-use super::{access_log, network_filter, transport, wire};
+use super::{access_log, network_filter, transport, udp_proxy, wire};
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
-use crate::{Direction, FilterChain, FilterChainMatch, Listener, ListenerFilters, SourceType};
+use crate::{
+    Direction, FilterChain, FilterChainMatch, Listener, ListenerFilters, ListenerKind, SourceType,
+};
 
 pub(super) fn listener(listener: &pb::Listener, at: &At<'_>) -> Result<Listener, Fault> {
-    if let Some(pb::listener::ListenerSpecifier::InternalListener(_)) = &listener.listener_specifier
-    {
-        let help = "give the listener an `address`";
-        return Err(at.field("internal_listener").invalid("is not supported", help));
+    let mut value = addressed(listener, at)?;
+    if is_for_datagrams(listener) {
+        value.kind = ListenerKind::Udp(Arc::new(udp_proxy::of_listener(listener, at)?));
+        value.access_log = access_log::logs(&listener.access_log, &at.field("access_log"))?;
+        value.bind = bind(listener);
+        return Ok(value);
     }
-    let at_address = at.field("address");
-    let first = wire::socket_address(listener.address.as_ref(), &at_address)?;
-    // A listener without a name gets one in Envoy too.
-    let name = if listener.name.is_empty() { first.to_string() } else { listener.name.clone() };
-    let mut value = Listener::new(name, first);
-    value.addresses.extend(wire::list(
-        &listener.additional_addresses,
-        &at.field("additional_addresses"),
-        |additional, at| wire::socket_address(additional.address.as_ref(), &at.field("address")),
-    )?);
     value.bind = bind(listener);
     value.use_original_dst = listener.use_original_dst.unwrap_or(false);
     let at_direction = at.field("traffic_direction");
@@ -52,6 +46,46 @@ pub(super) fn listener(listener: &pb::Listener, at: &At<'_>) -> Result<Listener,
     value.access_log = access_log::logs(&listener.access_log, &at.field("access_log"))?;
     chains(listener, &mut value, at)?;
     Ok(value)
+}
+
+/// A listener with its name and where it listens.
+fn addressed(listener: &pb::Listener, at: &At<'_>) -> Result<Listener, Fault> {
+    let at_address = at.field("address");
+    if let Some(pb::listener::ListenerSpecifier::InternalListener(_)) = &listener.listener_specifier
+    {
+        if listener.name.is_empty() {
+            return Err(at.field("name").missing("name the listener: connections are made to it"));
+        }
+        if listener.address.is_some() || !listener.additional_addresses.is_empty() {
+            let help = "remove it: an internal listener is reached by its name";
+            return Err(at_address.invalid("is not for an internal listener", help));
+        }
+        return Ok(Listener::internal(listener.name.clone()));
+    }
+    let address = |address: Option<&Address>, at: &At<'_>| {
+        if is_for_datagrams(listener) {
+            wire::datagram_address(address, at)
+        } else {
+            wire::socket_address(address, at)
+        }
+    };
+    let first = address(listener.address.as_ref(), &at_address)?;
+    // A listener without a name gets one in Envoy too.
+    let name = if listener.name.is_empty() { first.to_string() } else { listener.name.clone() };
+    let mut value = Listener::new(name, first);
+    value.addresses.extend(wire::list(
+        &listener.additional_addresses,
+        &at.field("additional_addresses"),
+        |additional, at| address(additional.address.as_ref(), &at.field("address")),
+    )?);
+    Ok(value)
+}
+
+/// As in Envoy, the protocol of the address decides.
+fn is_for_datagrams(listener: &pb::Listener) -> bool {
+    use iako_xds_api::envoy::config::core::v3::{address::Address, socket_address::Protocol};
+    let address = listener.address.as_ref().and_then(|address| address.address.as_ref());
+    matches!(address, Some(Address::SocketAddress(socket)) if socket.protocol() == Protocol::Udp)
 }
 
 /// Whether a socket is bound. The old field says the same.

@@ -1,7 +1,6 @@
 //! Network filters: what is done to a connection, and what carries it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use iako_xds_api::envoy::config::listener::v3 as pb;
 use iako_xds_api::envoy::extensions::filters::network;
@@ -9,9 +8,9 @@ use iako_xds_api::envoy::tcp::metadataexchange::config::MetadataExchange;
 use prost::Name as _;
 
 use super::typed_struct::{self, Extension};
-use super::{access_log, http, http_filter, rbac, wire};
+use super::{http, http_filter, rbac, tcp_proxy, wire};
 use crate::xds::problem::{At, Fault};
-use crate::{NetworkFilter, TcpProxy, TcpTarget, Terminal};
+use crate::{NetworkFilter, Terminal};
 
 /// The filters of a chain: all but the last are steps, the last one carries the connection.
 pub(super) fn filters(
@@ -82,70 +81,7 @@ fn terminal(filter: &pb::Filter, at: &At<'_>) -> Result<Terminal, Fault> {
     }
     if name == TcpProxy::full_name() {
         let config: TcpProxy = wire::unpack(any, &at_config)?;
-        return Ok(Terminal::Tcp(Arc::new(tcp_proxy(&config, &at_config)?)));
+        return Ok(Terminal::Tcp(Arc::new(tcp_proxy::tcp_proxy(&config, &at_config)?)));
     }
     Err(unsupported(filter, &extension, at))
-}
-
-fn tcp_proxy(config: &network::tcp_proxy::v3::TcpProxy, at: &At<'_>) -> Result<TcpProxy, Fault> {
-    let mut value = TcpProxy::new(config.stat_prefix.clone(), tcp_target(config, at)?);
-    value.idle_timeout = wire::limit(
-        config.idle_timeout.as_ref(),
-        Some(Duration::from_secs(3600)),
-        &at.field("idle_timeout"),
-    )?;
-    value.duration_max = wire::limit(
-        config.max_downstream_connection_duration.as_ref(),
-        None,
-        &at.field("max_downstream_connection_duration"),
-    )?;
-    let at_jitter = at.field("max_downstream_connection_duration_jitter_percentage");
-    value.duration_jitter = config
-        .max_downstream_connection_duration_jitter_percentage
-        .map(|jitter| wire::percent(jitter.value, &at_jitter))
-        .transpose()?;
-    if let Some(attempts) = config.max_connect_attempts {
-        value.connect_attempts_max = wire::non_zero(attempts, &at.field("max_connect_attempts"))?;
-    }
-    value.hash_source_ip = hash_source_ip(config, &at.field("hash_policy"))?;
-    value.access_log = access_log::logs(&config.access_log, &at.field("access_log"))?;
-    Ok(value)
-}
-
-fn hash_source_ip(config: &network::tcp_proxy::v3::TcpProxy, at: &At<'_>) -> Result<bool, Fault> {
-    use iako_xds_api::envoy::r#type::v3::hash_policy::PolicySpecifier;
-    let parts = wire::list(&config.hash_policy, at, |policy, at| match &policy.policy_specifier {
-        Some(PolicySpecifier::SourceIp(_)) => Ok(()),
-        Some(PolicySpecifier::FilterState(_)) => {
-            Err(at.field("filter_state").invalid("is not supported", "use `source_ip`"))
-        }
-        None => Err(at.missing("write `source_ip: {}`")),
-    })?;
-    Ok(!parts.is_empty())
-}
-
-fn tcp_target(config: &network::tcp_proxy::v3::TcpProxy, at: &At<'_>) -> Result<TcpTarget, Fault> {
-    use network::tcp_proxy::v3::tcp_proxy::ClusterSpecifier;
-    match &config.cluster_specifier {
-        Some(ClusterSpecifier::Cluster(name)) if !name.is_empty() => {
-            Ok(TcpTarget::Cluster(name.clone()))
-        }
-        Some(ClusterSpecifier::WeightedClusters(weighted)) => {
-            let at = at.field("weighted_clusters");
-            let targets: Vec<_> = weighted
-                .clusters
-                .iter()
-                .map(|target| (target.name.clone(), target.weight))
-                .collect();
-            if targets.iter().all(|(_, weight)| *weight == 0) {
-                return Err(
-                    at.invalid("has no weight above 0", "give at least one cluster a weight")
-                );
-            }
-            Ok(TcpTarget::Weighted(targets))
-        }
-        Some(ClusterSpecifier::Cluster(_)) | None => {
-            Err(at.field("cluster").missing("write `cluster` or `weighted_clusters`"))
-        }
-    }
 }

@@ -9,12 +9,14 @@ use iako_xds_api::envoy::extensions::path::rewrite::uri_template::v3::UriTemplat
 use pb::route_action as inner;
 use prost::Name as _;
 
-use super::{fault, header, http_filter, matcher, metadata, rate_limit, retry, wire};
+use super::{
+    fault, header, http_filter, matcher, metadata, proxy_protocol, rate_limit, retry, wire,
+};
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
 use crate::{
-    ClusterTarget, HashPolicy, HashSource, HostRewrite, MaxStreamDuration, Mirror, PathRewrite,
-    RouteAction, RoutePriority, UpgradeConfig, UriRewrite, WeightedCluster,
+    ClusterTarget, ConnectEnd, HashPolicy, HashSource, HostRewrite, MaxStreamDuration, Mirror,
+    PathRewrite, RouteAction, RoutePriority, UpgradeConfig, UriRewrite, WeightedCluster,
 };
 
 pub(super) fn route_action(config: &pb::RouteAction, at: &At<'_>) -> Result<RouteAction, Fault> {
@@ -41,6 +43,7 @@ pub(super) fn route_action(config: &pb::RouteAction, at: &At<'_>) -> Result<Rout
         wire::list(&config.request_mirror_policies, &at.field("request_mirror_policies"), mirror)?;
     value.hash = wire::list(&config.hash_policy, &at.field("hash_policy"), hash_policy)?;
     value.upgrades = wire::list(&config.upgrade_configs, &at.field("upgrade_configs"), upgrade)?;
+    value.connect_end = connect_end(config, &at.field("upgrade_configs"))?;
     value.priority = match wire::known::<RoutingPriority>(config.priority, &at.field("priority"))? {
         RoutingPriority::Default => RoutePriority::Default,
         RoutingPriority::High => RoutePriority::High,
@@ -283,4 +286,26 @@ fn upgrade(config: &inner::UpgradeConfig, at: &At<'_>) -> Result<UpgradeConfig, 
         protocol: config.upgrade_type.to_ascii_lowercase(),
         enabled: config.enabled.unwrap_or(true),
     })
+}
+
+/// What the entry of CONNECT says about its end. Other upgrades cannot end here.
+fn connect_end(config: &pb::RouteAction, at: &At<'_>) -> Result<Option<Box<ConnectEnd>>, Fault> {
+    let mut found = None;
+    for (index, upgrade) in config.upgrade_configs.iter().enumerate() {
+        let Some(connect) = &upgrade.connect_config else { continue };
+        let at = at.index(index);
+        let at = at.field("connect_config");
+        if !upgrade.upgrade_type.eq_ignore_ascii_case("connect") {
+            return Err(at.invalid("is only for CONNECT", "remove it, or write CONNECT"));
+        }
+        let at_header = at.field("proxy_protocol_config");
+        let header = connect.proxy_protocol_config.as_ref();
+        found = Some(Box::new(ConnectEnd {
+            proxy_protocol: header
+                .map(|header| proxy_protocol::header(header, &at_header))
+                .transpose()?,
+            allow_post: connect.allow_post,
+        }));
+    }
+    Ok(found)
 }

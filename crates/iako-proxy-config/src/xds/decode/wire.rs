@@ -144,6 +144,41 @@ pub(super) fn socket_address(
     }
 }
 
+/// The name of a listener within the proxy.
+pub(super) fn internal_listener<'a>(
+    address: &'a core::EnvoyInternalAddress,
+    at: &At<'_>,
+) -> Result<&'a str, Fault> {
+    use core::envoy_internal_address::AddressNameSpecifier;
+    match &address.address_name_specifier {
+        Some(AddressNameSpecifier::ServerListenerName(name)) if !name.is_empty() => Ok(name),
+        Some(AddressNameSpecifier::ServerListenerName(_)) | None => {
+            Err(at.field("server_listener_name").missing("name the listener"))
+        }
+    }
+}
+
+/// An IP address and port for datagrams.
+pub(super) fn datagram_address(
+    address: Option<&core::Address>,
+    at: &At<'_>,
+) -> Result<SocketAddr, Fault> {
+    use core::{address::Address, socket_address::Protocol};
+    let at = at.field("socket_address");
+    let Some(Address::SocketAddress(address)) =
+        address.and_then(|address| address.address.as_ref())
+    else {
+        return Err(at.missing("write a `socket_address` with `address` and `port_value`"));
+    };
+    if known::<Protocol>(address.protocol, &at.field("protocol"))? != Protocol::Udp {
+        let at = at.field("protocol");
+        return Err(at.invalid("is not UDP, as that of the first address", "write UDP"));
+    }
+    let mut of_streams = address.clone();
+    of_streams.protocol = Protocol::Tcp.into();
+    ip_and_port(&of_streams, &at)
+}
+
 pub(super) fn ip_and_port(address: &core::SocketAddress, at: &At<'_>) -> Result<SocketAddr, Fault> {
     let (name, port) = host_and_port(address, at)?;
     let ip: IpAddr = name.parse().map_err(|_not_an_ip| {

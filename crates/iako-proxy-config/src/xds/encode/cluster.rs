@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use iako_xds_api::envoy::config::cluster::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
 
-use super::{cluster_http, endpoint, lb, metadata, transport, wire};
+use super::{cluster_http, endpoint, lb, metadata, proxy_protocol, wire};
 use crate::{
     CircuitBreakers, Cluster, Discovery, DnsFamily, DnsOptions, EndpointSet, OutlierDetection,
     TcpKeepalive, Thresholds, TransportMatch,
@@ -18,7 +18,10 @@ pub(super) fn cluster(value: &Cluster) -> pb::Cluster {
         connect_timeout: Some(wire::duration(value.connect_timeout)),
         circuit_breakers: circuit_breakers(&value.circuit_breakers),
         outlier_detection: value.outlier_detection.as_ref().map(outlier_detection),
-        transport_socket: transport::upstream(&value.transport),
+        transport_socket: proxy_protocol::upstream(
+            &value.transport,
+            value.proxy_protocol.as_deref(),
+        ),
         transport_socket_matches: value.transport_matches.iter().map(transport_match).collect(),
         typed_extension_protocol_options: cluster_http::protocol_options(value),
         upstream_connection_options: value.tcp_keepalive.as_ref().map(keepalive),
@@ -135,7 +138,10 @@ fn transport_match(value: &TransportMatch) -> pb::cluster::TransportSocketMatch 
     pb::cluster::TransportSocketMatch {
         name: value.name.clone(),
         r#match: Some(metadata::texts(&value.criteria)),
-        transport_socket: Some(transport::upstream_or_raw(&value.transport)),
+        transport_socket: Some(proxy_protocol::upstream_or_raw(
+            &value.transport,
+            value.proxy_protocol.as_deref(),
+        )),
     }
 }
 

@@ -76,6 +76,16 @@ fn address(value: &EndpointAddress) -> core::Address {
     match value {
         EndpointAddress::Socket(address) => wire::address(*address),
         EndpointAddress::Pipe(path) => wire::pipe(path),
+        EndpointAddress::Internal { listener, id } => {
+            use core::envoy_internal_address::AddressNameSpecifier;
+            let internal = core::EnvoyInternalAddress {
+                endpoint_id: id.clone(),
+                address_name_specifier: Some(AddressNameSpecifier::ServerListenerName(
+                    listener.clone(),
+                )),
+            };
+            core::Address { address: Some(core::address::Address::EnvoyInternalAddress(internal)) }
+        }
         EndpointAddress::Host { name, port } => core::Address {
             address: Some(core::address::Address::SocketAddress(wire::host_and_port(name, *port))),
         },

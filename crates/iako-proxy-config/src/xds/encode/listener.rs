@@ -4,8 +4,10 @@ use iako_xds_api::envoy::config::core::v3::TrafficDirection;
 use iako_xds_api::envoy::config::listener::v3 as pb;
 use iako_xds_api::envoy::extensions::filters::listener as inspectors;
 
-use super::{access_log, network_filter, transport, wire};
-use crate::{Direction, FilterChain, FilterChainMatch, Listener, ListenerFilters, SourceType};
+use super::{access_log, network_filter, transport, udp_proxy, wire};
+use crate::{
+    Direction, FilterChain, FilterChainMatch, Listener, ListenerFilters, ListenerKind, SourceType,
+};
 
 /// What the operating system is asked for when nobody says otherwise.
 const BACKLOG: u32 = 4096;
@@ -20,7 +22,7 @@ pub(super) fn listener(value: &Listener) -> pb::Listener {
     let first = addresses.next();
     let additional =
         |address| pb::AdditionalAddress { address: Some(address), ..Default::default() };
-    pb::Listener {
+    let mut message = pb::Listener {
         name: value.name.clone(),
         address: first,
         additional_addresses: addresses.map(additional).collect(),
@@ -37,7 +39,17 @@ pub(super) fn listener(value: &Listener) -> pb::Listener {
         tcp_backlog_size: Some(value.backlog.get()).filter(|backlog| *backlog != BACKLOG),
         bind_to_port: (!value.bind).then_some(false),
         ..Default::default()
+    };
+    match &value.kind {
+        ListenerKind::Stream => {}
+        ListenerKind::Internal => {
+            let internal = pb::listener::InternalListenerConfig {};
+            message.listener_specifier =
+                Some(pb::listener::ListenerSpecifier::InternalListener(internal));
+        }
+        ListenerKind::Udp(proxy) => udp_proxy::into_listener(proxy, &mut message),
     }
+    message
 }
 
 fn listener_filters(value: ListenerFilters) -> Vec<pb::ListenerFilter> {

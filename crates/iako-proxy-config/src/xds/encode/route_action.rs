@@ -9,7 +9,7 @@ use iako_xds_api::envoy::extensions::retry::{
 };
 use pb::route_action as inner;
 
-use super::{header, http_filter, matcher, metadata, rate_limit, wire};
+use super::{header, http_filter, matcher, metadata, proxy_protocol, rate_limit, wire};
 use crate::xds::decode::WHOLE_PATH;
 use crate::{
     ClusterTarget, HashPolicy, HashSource, HostRewrite, MaxStreamDuration, Mirror, PathRewrite,
@@ -42,7 +42,7 @@ pub(super) fn route_action(value: &RouteAction) -> pb::RouteAction {
         rate_limits: value.rate_limits.iter().map(rate_limit::rate_limit).collect(),
         include_vh_rate_limits: value.include_host_rate_limits,
         cors: value.cors.as_ref().map(|policy| http_filter::old_cors(policy)),
-        upgrade_configs: value.upgrades.iter().map(upgrade).collect(),
+        upgrade_configs: upgrades(value),
         max_stream_duration: value.max_stream_duration.map(max_stream_duration),
         ..Default::default()
     };
@@ -203,6 +203,21 @@ pub(super) fn hash_policy(value: &HashPolicy) -> inner::HashPolicy {
         }
     };
     inner::HashPolicy { terminal: value.terminal, policy_specifier: Some(specifier) }
+}
+
+fn upgrades(value: &RouteAction) -> Vec<inner::UpgradeConfig> {
+    let mut configs: Vec<_> = value.upgrades.iter().map(upgrade).collect();
+    if let Some(end) = &value.connect_end {
+        let connect = inner::upgrade_config::ConnectConfig {
+            proxy_protocol_config: end.proxy_protocol.as_ref().map(proxy_protocol::header),
+            allow_post: end.allow_post,
+        };
+        // The decoder takes both from one entry.
+        if let Some(config) = configs.iter_mut().find(|config| config.upgrade_type == "connect") {
+            config.connect_config = Some(connect);
+        }
+    }
+    configs
 }
 
 fn upgrade(value: &UpgradeConfig) -> inner::UpgradeConfig {

@@ -12,7 +12,11 @@ use crate::{
     TlsVersion, Trust, UpstreamTransport, Validation,
 };
 
-fn socket<M: prost::Message + prost::Name>(name: &str, config: &M) -> core::TransportSocket {
+/// A socket's extension.
+pub(super) fn socket<M: prost::Message + prost::Name>(
+    name: &str,
+    config: &M,
+) -> core::TransportSocket {
     core::TransportSocket {
         name: name.to_owned(),
         config_type: Some(core::transport_socket::ConfigType::TypedConfig(wire::any(config))),

@@ -11,6 +11,7 @@ mod matching;
 mod rate_limit;
 mod route;
 mod shared;
+mod tcp;
 mod tls;
 
 use super::MessageSupport;
@@ -27,6 +28,7 @@ pub(crate) const TABLE: &[&[MessageSupport]] = &[
     rate_limit::MESSAGES,
     cluster::MESSAGES,
     lb::MESSAGES,
+    tcp::MESSAGES,
     tls::MESSAGES,
     shared::MESSAGES,
 ];

@@ -20,6 +20,7 @@ use crate::snapshot::UpstreamCluster;
 use crate::transport::Connected;
 use crate::upstream::h1::Http1Upstream;
 use crate::upstream::h2::{Farewell, Http2Connection};
+use crate::upstream::tcp::TcpUpstream;
 use crate::upstream::{Upstream, UpstreamError};
 
 /// What is known of a connection, for logs and metrics.
@@ -245,6 +246,11 @@ impl Lease {
         Self { upstream, carried: Carried::new(open), _place: None, idle_for: Duration::ZERO }
     }
 
+    pub(super) fn of_tunnel(connection: Box<TcpUpstream>, open: Rc<OpenConnection>) -> Self {
+        let upstream = Upstream::Tcp(connection);
+        Self { upstream, carried: Carried::new(open), _place: None, idle_for: Duration::ZERO }
+    }
+
     /// What is known of the connection.
     pub(crate) fn facts(&self) -> &Rc<ConnectionFacts> {
         &self.carried.0.facts
@@ -291,7 +297,7 @@ impl Lease {
             Upstream::Http1(connection) if connection.is_reused() => {
                 self.carried.0.state.idle.closed_after(self.idle_for, clock::now());
             }
-            Upstream::Http1(_) => {}
+            Upstream::Http1(_) | Upstream::Tcp(_) => {}
             Upstream::Http2(stream) => {
                 if stream.is_reused() && !self.idle_for.is_zero() && !stream.is_leaving() {
                     self.carried.0.state.idle.closed_after(self.idle_for, clock::now());

@@ -14,6 +14,7 @@ use super::keeper::Keeper;
 use super::waiting::{Queue, Ticket};
 use super::{AcquireError, Repeat, Speak, Want, speak};
 use crate::snapshot::UpstreamCluster;
+use crate::transport::Proxied;
 use crate::worker::Worker;
 
 /// Connections of one worker to one endpoint, opened with one set of options.
@@ -28,6 +29,8 @@ pub(super) struct EndpointPool {
     pub(super) istio_alpn: bool,
     /// The server name, where the cluster takes it from requests.
     pub(super) host: Option<Box<str>>,
+    /// The client, where servers are told of it.
+    pub(super) client: Option<Proxied>,
     /// The most recently used last, and taken first: the others may fall idle.
     pub(super) idle: RefCell<Vec<Idle>>,
     pub(super) shared: RefCell<Vec<Rc<Shared>>>,
@@ -54,6 +57,7 @@ impl EndpointPool {
             speak,
             istio_alpn: want.istio_alpn,
             host: want.cluster.sends_hosts().then(|| want.host.into()),
+            client: want.client.cloned(),
             idle: RefCell::default(),
             shared: RefCell::default(),
             waiting: Queue::default(),

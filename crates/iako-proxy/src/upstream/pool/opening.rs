@@ -120,7 +120,12 @@ impl EndpointPool {
         room: Room,
     ) -> Result<Opened, AcquireError> {
         let configured = self.client_tls().map_or(&[][..], |tls| &tls.options.alpn);
-        let options = ConnectOptions { alpn: self.offered(configured), host: self.host.as_deref() };
+        let options = ConnectOptions {
+            alpn: self.offered(configured),
+            host: self.host.as_deref(),
+            client: self.client.as_ref(),
+            header: None,
+        };
         let counters = &self.state.counters;
         let connected = connect(&self.cluster, &self.endpoint, options).await.map_err(|error| {
             counters.connect_failures.fetch_add(1, Relaxed);

@@ -1,5 +1,6 @@
 //! Which pool a request belongs to.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
@@ -11,8 +12,8 @@ use iako_proxy_config::{HttpProtocol, RoutePriority};
 use super::Want;
 use super::endpoint::EndpointPool;
 
-/// Pools of one worker whose connections differ by the host of the request (`auto_sni`). Clients choose
-/// hosts, so they are bounded.
+/// Pools of one worker whose connections differ by the host of the request (`auto_sni`) or by the client.
+/// Clients choose them, so they are bounded.
 const HOST_POOLS_MAX: usize = 1024;
 
 /// What tells pools apart, as numbers: version of the cluster, endpoint, and what a connection is opened
@@ -67,7 +68,7 @@ type ByKey<T> = HashMap<PoolKey, T, BuildHasherDefault<KeyHasher>>;
 #[derive(Debug, Default)]
 pub(super) struct PoolTable {
     plain: ByKey<Rc<EndpointPool>>,
-    /// Where the host of the request is the server name.
+    /// Where the host of the request is the server name, or servers are told of clients.
     by_host: ByKey<HashMap<Box<str>, Rc<EndpointPool>>>,
     hosts: usize,
 }
@@ -76,10 +77,23 @@ pub(super) struct PoolTable {
 #[derive(Debug)]
 pub(super) struct TableFull;
 
+/// Whether connections differ by what clients choose.
+fn is_split(want: &Want<'_>) -> bool {
+    want.cluster.sends_hosts() || want.client.is_some()
+}
+
+/// What connections differ by besides their key.
+fn distinction<'a>(want: &Want<'a>) -> Cow<'a, str> {
+    match want.client {
+        None => Cow::Borrowed(want.host),
+        Some(client) => Cow::Owned(format!("{} {client:?}", want.host)),
+    }
+}
+
 impl PoolTable {
     pub(super) fn find(&self, key: PoolKey, want: &Want<'_>) -> Option<&Rc<EndpointPool>> {
-        if want.cluster.sends_hosts() {
-            return self.by_host.get(&key)?.get(want.host);
+        if is_split(want) {
+            return self.by_host.get(&key)?.get(&*distinction(want));
         }
         self.plain.get(&key)
     }
@@ -90,7 +104,7 @@ impl PoolTable {
         want: &Want<'_>,
         pool: Rc<EndpointPool>,
     ) -> Result<Rc<EndpointPool>, TableFull> {
-        if !want.cluster.sends_hosts() {
+        if !is_split(want) {
             self.plain.insert(key, Rc::clone(&pool));
             return Ok(pool);
         }
@@ -101,7 +115,8 @@ impl PoolTable {
             return Err(TableFull);
         }
         self.hosts += 1;
-        self.by_host.entry(key).or_default().insert(want.host.into(), Rc::clone(&pool));
+        let distinction = distinction(want).into();
+        self.by_host.entry(key).or_default().insert(distinction, Rc::clone(&pool));
         Ok(pool)
     }
 

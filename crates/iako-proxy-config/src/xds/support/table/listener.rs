@@ -22,6 +22,8 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "access_log",
             "tcp_backlog_size",
             "bind_to_port",
+            "internal_listener",
+            "udp_listener_config",
         ],
         warned: &[
             ("statistics only", &["stat_prefix", "stats_matcher"]),
@@ -53,19 +55,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ),
             ("the operating system decides", &["tcp_keepalive"]),
         ],
-        refused: &[
-            ("give the listener an address", &["internal_listener"]),
-            (
-                "this proxy does not have it",
-                &[
-                    "fcds_config",
-                    "filter_chain_matcher",
-                    "socket_options",
-                    "udp_listener_config",
-                    "api_listener",
-                ],
-            ),
-        ],
+        refused: &[(
+            "this proxy does not have it",
+            &["fcds_config", "filter_chain_matcher", "socket_options", "api_listener"],
+        )],
     },
     MessageSupport {
         name: "envoy.config.listener.v3.Listener.DeprecatedV1",
@@ -309,72 +302,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("commands of formatters are written as they are known here", &["formatters"]),
             ("keys are always sorted", &["json_format_options"]),
         ],
-        refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-        honoured: &[
-            "stat_prefix",
-            "cluster",
-            "weighted_clusters",
-            "idle_timeout",
-            "access_log",
-            "max_connect_attempts",
-            "hash_policy",
-            "max_downstream_connection_duration",
-            "max_downstream_connection_duration_jitter_percentage",
-        ],
-        warned: &[
-            ("clusters are never fetched on demand", &["on_demand"]),
-            ("retries follow at once", &["backoff_options"]),
-            (
-                "logs are written when a connection ends",
-                &[
-                    "access_log_flush_interval",
-                    "flush_access_log_on_connected",
-                    "access_log_options",
-                ],
-            ),
-            ("connections drain with their listener", &["check_drain_close"]),
-            (
-                "use idle_timeout, which both sides share",
-                &["downstream_idle_timeout", "upstream_idle_timeout"],
-            ),
-        ],
-        refused: &[(
-            "this proxy does not have it",
-            &[
-                "metadata_match",
-                "tunneling_config",
-                "proxy_protocol_tlvs",
-                "proxy_protocol_tlv_merge_policy",
-                "upstream_connect_mode",
-                "max_early_data_bytes",
-            ],
-        )],
-    },
-    MessageSupport {
-        name: "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster",
-        honoured: &["clusters"],
-        warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight",
-        honoured: &["name", "weight"],
-        warned: &[],
-        refused: &[("this proxy does not have it", &["metadata_match"])],
-    },
-    MessageSupport {
-        name: "envoy.type.v3.HashPolicy",
-        honoured: &["source_ip"],
-        warned: &[],
-        refused: &[("use source_ip", &["filter_state"])],
-    },
-    MessageSupport {
-        name: "envoy.type.v3.HashPolicy.SourceIp",
-        honoured: &[],
-        warned: &[],
         refused: &[],
     },
     MessageSupport {

@@ -326,9 +326,15 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.route.v3.RouteAction.UpgradeConfig",
-        honoured: &["upgrade_type", "enabled"],
+        honoured: &["upgrade_type", "enabled", "connect_config"],
         warned: &[],
-        refused: &[("this proxy does not have it", &["connect_config"])],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig",
+        honoured: &["proxy_protocol_config", "allow_post"],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.route.v3.RouteAction.MaxStreamDuration",

@@ -5,9 +5,9 @@ use crate::xds::support::MessageSupport;
 pub(super) const MESSAGES: &[MessageSupport] = &[
     MessageSupport {
         name: "envoy.config.core.v3.Address",
-        honoured: &["socket_address", "pipe"],
+        honoured: &["socket_address", "pipe", "envoy_internal_address"],
         warned: &[],
-        refused: &[("write a socket_address", &["envoy_internal_address"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.core.v3.SocketAddress",
