@@ -94,9 +94,9 @@ fn mistakes_are_told_with_their_place_and_what_to_do() {
     );
     check_refused(
         "stat_prefix: web",
-        "stat_prefix: web\n          tunneling_config: {hostname: a}",
+        "stat_prefix: web\n          max_early_data_bytes: 1",
         &expect![
-            "b.yaml:35:29: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.tunneling_config: is not supported: this proxy does not have it; remove `tunneling_config`; docs/xds-support.md lists what is honoured"
+            "b.yaml:35:29: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.max_early_data_bytes: is not supported: this proxy does not have it; remove `max_early_data_bytes`; docs/xds-support.md lists what is honoured"
         ],
     );
     check_refused(

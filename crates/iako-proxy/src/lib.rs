@@ -33,6 +33,7 @@ mod shared;
 mod snapshot;
 mod tcp;
 mod transport;
+mod udp;
 mod upstream;
 mod worker;
 

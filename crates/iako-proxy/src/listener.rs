@@ -49,6 +49,11 @@ impl ListenerHandle {
         Self { name, connections: AtomicU32::new(0), accepting: watch::Sender::new(true) }
     }
 
+    /// Tells when it stops accepting.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<bool> {
+        self.accepting.subscribe()
+    }
+
     /// Closes the sockets of every worker; connections live on.
     pub(crate) fn stop_accepting(&self) {
         self.accepting.send_replace(false);

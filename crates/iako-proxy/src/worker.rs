@@ -24,6 +24,7 @@ use crate::{
     shared::Shared,
     snapshot::ProxySnapshot,
     tcp::RelayMemory,
+    udp,
     upstream::Pools,
 };
 
@@ -41,6 +42,13 @@ pub(crate) enum Command {
         listener: Arc<ListenerHandle>,
         /// This worker's own socket.
         socket: std::net::TcpListener,
+    },
+    /// Carry datagrams of a listener from this socket, until the listener stops accepting.
+    Datagrams {
+        /// The listener.
+        listener: Arc<ListenerHandle>,
+        /// This worker's own socket.
+        socket: std::net::UdpSocket,
     },
     /// Carry a connection that another worker accepted.
     Carry {
@@ -232,6 +240,10 @@ async fn obey(worker: Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
                         tracing::error!(listener = %listener.name, %error, "socket not usable");
                     }
                 }
+            }
+            Command::Datagrams { listener, socket } => {
+                let carrying = udp::serve(Rc::clone(&worker), listener, socket);
+                worker.scope.spawn("datagrams", carrying);
             }
             Command::Carry { listener, socket, remote, seat } => {
                 take_over(&worker, &listener, socket, (remote, seat));

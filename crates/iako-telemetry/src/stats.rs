@@ -286,6 +286,12 @@ impl StatsRegistry {
         self.labelled("tcp", "envoy_tcp_prefix", stat_prefix)
     }
 
+    /// `udp.<stat_prefix>.`, label `envoy_udp_prefix`.
+    #[must_use]
+    pub fn udp(&self, stat_prefix: &str) -> StatsScope {
+        self.labelled("udp", "envoy_udp_prefix", stat_prefix)
+    }
+
     /// `server.`, without a label.
     #[must_use]
     pub fn server(&self) -> StatsScope {

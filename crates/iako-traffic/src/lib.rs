@@ -60,7 +60,8 @@ pub use outlier::{Ejection, EjectionCause, Outcome};
 pub use retry::{RetryDecision, RetryState, StopReason, TryEnd, TryTraces};
 pub use route::{
     ConsideredRoute, DomainMatch, EffectiveOverrides, HostChange, RequestHash, RouteMatchResult,
-    RouteOutcome, RouteTable, RouteTrace, ScopeIndex, Timeouts, hash_of_ip, https_location,
+    RouteOutcome, RouteTable, RouteTrace, ScopeIndex, Timeouts, hash_of_ip, hash_of_text,
+    https_location,
 };
 pub use session::{SessionAsked, SessionMark, session_asked, session_mark};
 pub use share::tcp_cluster;

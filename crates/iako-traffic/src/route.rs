@@ -9,7 +9,7 @@ mod scope;
 mod table;
 mod timeout;
 
-pub use hash::{RequestHash, of_ip as hash_of_ip};
+pub use hash::{RequestHash, of_ip as hash_of_ip, of_text as hash_of_text};
 pub use host::DomainMatch;
 pub use redirect::https_location;
 pub(crate) use result::cut_query;

@@ -19,6 +19,7 @@ use crate::{
     },
     tcp::TcpService,
     transport::server::ServerTlsSlot,
+    udp::UdpService,
 };
 
 /// Compiles a listener. Chains that `previous` had already keep their name, their connections and
@@ -44,9 +45,17 @@ pub(super) fn listener(
         access_log: AccessLogger::open_all(&listener.access_log, &shared.access_logs)
             .map_err(|error| with_causes(&error))?,
         chains,
+        datagrams: datagrams(listener, shared)?,
         internal: internal(listener, previous),
         config: Arc::clone(listener),
     })
+}
+
+/// What carries datagrams.
+fn datagrams(listener: &Listener, shared: &Shared) -> Result<Option<Arc<UdpService>>, String> {
+    let ListenerKind::Udp(proxy) = &listener.kind else { return Ok(None) };
+    let service = UdpService::compile(Arc::clone(proxy), shared);
+    Ok(Some(Arc::new(service.map_err(|error| with_causes(&error))?)))
 }
 
 /// What counts the connections of a listener within the proxy, over all of its versions.

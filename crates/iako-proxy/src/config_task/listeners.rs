@@ -8,8 +8,8 @@ use std::{
 };
 
 use iako_proxy_config::{
-    Listener, RouteConfiguration, RouteSource, Scope, ScopeSource, ScopeTable, ScopedRoutes,
-    TcpTarget, Terminal,
+    Listener, ListenerKind, RouteConfiguration, RouteSource, Scope, ScopeSource, ScopeTable,
+    ScopedRoutes, TcpTarget, Terminal,
 };
 use iako_rt::clock;
 
@@ -110,6 +110,9 @@ impl ListenerEntry {
     /// Adds the clusters that it names itself.
     pub(super) fn clusters_named(&self, named: &mut BTreeSet<String>) {
         for settings in self.versions() {
+            if let ListenerKind::Udp(proxy) = &settings.config.kind {
+                named.insert(proxy.cluster.clone());
+            }
             for chain in settings.config.chains.iter().chain(&settings.config.default_chain) {
                 match &chain.terminal {
                     Terminal::Tcp(tcp) => match &tcp.target {
@@ -306,7 +309,7 @@ impl ConfigTask {
                 match bind(name, &listener, *address, workers) {
                     Ok((bound, sockets)) => {
                         tracing::info!(listener = %name, address = %bound.actual, "listening");
-                        commands.extend(with_workers(&bound.handle, sockets));
+                        commands.extend(sockets.into_iter().enumerate());
                         entry.sockets.push(bound);
                     }
                     Err(error) => {
@@ -334,20 +337,22 @@ fn bind(
     listener: &Listener,
     address: SocketAddr,
     workers: usize,
-) -> Result<(Bound, Vec<std::net::TcpListener>), BindError> {
-    let sockets = socket::bind(listener, address, workers)?;
-    let actual = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(address);
+) -> Result<(Bound, Vec<Command>), BindError> {
     let handle = Arc::new(ListenerHandle::new(name.into()));
-    Ok((Bound { configured: address, actual, handle }, sockets))
-}
-
-/// One socket for each worker.
-fn with_workers(
-    listener: &Arc<ListenerHandle>,
-    sockets: Vec<std::net::TcpListener>,
-) -> impl Iterator<Item = (usize, Command)> {
-    let listener = Arc::clone(listener);
-    sockets.into_iter().enumerate().map(move |(worker, socket)| {
-        (worker, Command::Listen { listener: Arc::clone(&listener), socket })
-    })
+    let of = || Arc::clone(&handle);
+    let (actual, commands) = match &listener.kind {
+        ListenerKind::Udp(_) => {
+            let sockets = socket::bind_datagrams(listener, address, workers)?;
+            let first = sockets.first().and_then(|socket| socket.local_addr().ok());
+            let each = |socket| Command::Datagrams { listener: of(), socket };
+            (first, sockets.into_iter().map(each).collect())
+        }
+        ListenerKind::Stream | ListenerKind::Internal => {
+            let sockets = socket::bind(listener, address, workers)?;
+            let first = sockets.first().and_then(|socket| socket.local_addr().ok());
+            let each = |socket| Command::Listen { listener: of(), socket };
+            (first, sockets.into_iter().map(each).collect())
+        }
+    };
+    Ok((Bound { configured: address, actual: actual.unwrap_or(address), handle }, commands))
 }

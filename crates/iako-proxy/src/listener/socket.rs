@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
 };
 
 use iako_proxy_config::Listener;
@@ -41,6 +41,48 @@ pub(crate) fn bind(
         sockets.push(open(listener, address, Sharing::WithWorkers).map_err(failed)?);
     }
     Ok(sockets)
+}
+
+/// Binds one socket for datagrams a worker to `address`. The system keeps each client with one of them.
+///
+/// # Errors
+/// When the address is taken, by another process of ours too, or is not ours.
+pub(crate) fn bind_datagrams(
+    listener: &Listener,
+    address: SocketAddr,
+    workers: usize,
+) -> Result<Vec<UdpSocket>, BindError> {
+    let failed = |source| BindError { address, source };
+    if address.port() != 0 {
+        drop(open_datagrams(listener, address, Sharing::Alone).map_err(failed)?);
+    }
+    let first = open_datagrams(listener, address, Sharing::WithWorkers).map_err(failed)?;
+    let address = first.local_addr().map_err(failed)?;
+    let mut sockets = vec![first];
+    while sockets.len() < workers {
+        sockets.push(open_datagrams(listener, address, Sharing::WithWorkers).map_err(failed)?);
+    }
+    Ok(sockets)
+}
+
+fn open_datagrams(
+    listener: &Listener,
+    address: SocketAddr,
+    sharing: Sharing,
+) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if sharing == Sharing::WithWorkers {
+        socket.set_reuse_port(true)?;
+    }
+    if listener.transparent {
+        socket.set_ip_transparent_v4(true)?;
+    }
+    if listener.freebind {
+        socket.set_freebind_v4(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use iako_traffic::FilterChainTable;
 use super::ListenerStats;
 use crate::{
     access_log::AccessLogger, drain::Drain, http::HttpService, listener::ListenerHandle,
-    tcp::TcpService, transport::server::ServerTlsSlot,
+    tcp::TcpService, transport::server::ServerTlsSlot, udp::UdpService,
 };
 
 /// Names a filter chain over its life: changed settings keep the name, so that connections find the
@@ -29,6 +29,8 @@ pub(crate) struct ListenerSettings {
     pub(crate) stats: ListenerStats,
     /// Logs of connections that no chain took.
     pub(crate) access_log: Vec<AccessLogger>,
+    /// What carries datagrams, for a listener of these.
+    pub(crate) datagrams: Option<Arc<UdpService>>,
     /// Counts the connections of a listener within the proxy.
     pub(crate) internal: Option<Arc<ListenerHandle>>,
 }

@@ -152,8 +152,7 @@ async fn reach(
             back_off(worker, service, record.attempts).await;
         }
         let balancer = cluster.balancer();
-        let request =
-            PickRequest { hash, subset, excluded: &tried, ..PickRequest::default() };
+        let request = PickRequest { hash, subset, excluded: &tried, ..PickRequest::default() };
         let pick =
             worker.with_rng(|rng| balancer.pick(&request, clock::now(), &mut || rng.next_u64()));
         let Some(pick) = pick else { break };

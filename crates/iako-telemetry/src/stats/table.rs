@@ -56,6 +56,11 @@ stats! {
         Counter "upstream_cx_connect_timeout" "of these, for lack of an answer in time";
         Counter "upstream_cx_overflow" "times the breaker on connections was full";
         Counter "upstream_cx_destroy" "connections closed";
+        Counter "udp.sess_rx_datagrams" "datagrams received";
+        Counter "udp.sess_rx_datagrams_dropped" "of these, too large to be carried";
+        Counter "udp.sess_rx_errors" "datagrams that could not be received";
+        Counter "udp.sess_tx_datagrams" "datagrams sent";
+        Counter "udp.sess_tx_errors" "datagrams that could not be sent";
         Counter "upstream_cx_rx_bytes_total" "bytes received";
         Counter "upstream_cx_tx_bytes_total" "bytes sent";
         Histogram "upstream_cx_connect_ms" "time to make a connection";
@@ -154,6 +159,18 @@ stats! {
         Counter "downstream_cx_tx_bytes_total" "bytes sent to clients";
         Counter "downstream_cx_no_route" "connections for which no cluster was found";
         Counter "idle_timeout" "connections on which nothing moved for too long";
+    }
+    "udp.<stat_prefix>" {
+        Counter "downstream_sess_total" "sessions of datagrams begun";
+        Gauge "downstream_sess_active" "of these, not ended";
+        Counter "downstream_sess_no_route" "datagrams for which no cluster was found";
+        Counter "downstream_sess_rx_bytes" "bytes received from clients";
+        Counter "downstream_sess_rx_datagrams" "datagrams received from clients";
+        Counter "downstream_sess_rx_errors" "datagrams of clients that were not taken";
+        Counter "downstream_sess_tx_bytes" "bytes sent to clients";
+        Counter "downstream_sess_tx_datagrams" "datagrams sent to clients";
+        Counter "downstream_sess_tx_errors" "datagrams that could not be sent to clients";
+        Counter "idle_timeout" "sessions on which nothing moved for too long";
     }
     "cluster_manager" {
         Counter "cluster_added" "clusters added";

@@ -80,6 +80,12 @@ fn of_source(
     }
 }
 
+/// The hash of a text that an operator wrote, for datagrams.
+#[must_use]
+pub fn of_text(text: &str) -> u64 {
+    xxh64(text.as_bytes(), 0)
+}
+
 /// The hash of a client's address, for TCP connections as for requests.
 #[must_use]
 pub fn of_ip(client: std::net::IpAddr) -> u64 {

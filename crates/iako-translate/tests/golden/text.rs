@@ -449,6 +449,7 @@ fn endpoint(it: &Endpoint) -> String {
         Address::Socket(address) => address.to_string(),
         Address::Host { name, port } => format!("{name}:{port}"),
         Address::Pipe(path) => path.display().to_string(),
+        Address::Internal { listener, id } => format!("envoy://{listener}/{id}"),
     };
     let workload = it.metadata.workload.as_ref().map_or("", |label| &label.workload);
     let mode = it.metadata.transport_match.get("tlsMode").map_or("", |_| " mtls");
