@@ -210,7 +210,9 @@ impl Balancer {
             let all =
                 (0..).zip(&self.endpoints).filter_map(|(place, one)| match &one.endpoint.address {
                     EndpointAddress::Socket(address) => Some((*address, place)),
-                    EndpointAddress::Host { .. } | EndpointAddress::Pipe(_) => None,
+                    EndpointAddress::Host { .. }
+                    | EndpointAddress::Pipe(_)
+                    | EndpointAddress::Internal { .. } => None,
                 });
             all.collect()
         });
