@@ -96,7 +96,7 @@ fn mistakes_are_told_with_their_place_and_what_to_do() {
         "stat_prefix: web",
         "stat_prefix: web\n          max_early_data_bytes: 1",
         &expect![
-            "b.yaml:35:29: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.max_early_data_bytes: is not supported: this proxy does not have it; remove `max_early_data_bytes`; docs/xds-support.md lists what is honoured"
+            "b.yaml:35:33: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.max_early_data_bytes: is not supported: this proxy does not have it; remove `max_early_data_bytes`; docs/xds-support.md lists what is honoured"
         ],
     );
     check_refused(
