@@ -24,6 +24,8 @@ struct Need {
 enum Without {
     /// Nothing can be built.
     Stop,
+    /// The tests that need it fail.
+    Fail,
     /// The tests that need it pass over what they would check.
     Skip,
 }
@@ -48,7 +50,7 @@ const NEEDS: &[Need] = &[
         arguments: &["version"],
         why: "builds h2spec, the conformance suite of HTTP/2",
         install: "apt-get install -y golang-go",
-        without: Without::Skip,
+        without: Without::Fail,
     },
     Need {
         program: "openssl",
@@ -68,6 +70,9 @@ pub(crate) fn run(extra: &[&str]) -> Outcome {
     let stops = told(Without::Stop);
     if !stops.is_empty() {
         return Err(format!("missing:\n  {}", stops.join("\n  ")));
+    }
+    for failing in told(Without::Fail) {
+        println!("some tests will fail for lack of {failing}");
     }
     tools::h2spec();
     let sum = run_cargo(extra)?;
@@ -154,6 +159,8 @@ fn run_cargo(extra: &[&str]) -> Outcome<Sum> {
         .current_dir(root())
         .args(["test", "--workspace", "--locked", "--no-fail-fast"])
         .args(extra)
+        // A test that cannot run fails, where a plain `cargo test` only says so.
+        .env("EVERY_TEST", "1")
         .stdout(Stdio::piped())
         .spawn()
         .map_err(failed)?;

@@ -20,6 +20,11 @@ fn metrics() {
 }
 
 #[test]
+fn limits() {
+    check("limits.md", &iako_proxy::limits_page());
+}
+
+#[test]
 fn codes() {
     check("codes.md", &iako_resources::codes_page());
 }

@@ -1,11 +1,11 @@
 //! One accepted connection: what is found out about it, which filter chain it gets, TLS, and who
 //! carries it.
 
-mod client_hello;
-mod http_sniff;
+pub(crate) mod client_hello;
+pub(crate) mod http_sniff;
 mod inspect;
 pub(crate) mod metadata_exchange;
-mod proxy_protocol;
+pub(crate) mod proxy_protocol;
 
 use std::{
     net::SocketAddr,
@@ -37,7 +37,7 @@ use crate::{
 
 /// Longest time of a TLS handshake where none is configured (Envoy `transport_socket_connect_timeout`,
 /// which has no default there): a client that connects and says nothing must not stay.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Longest time that a client may take for its part of the metadata exchange.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);

@@ -20,7 +20,7 @@ mod headers;
 mod local_reply;
 mod mirror;
 pub(crate) mod mutations;
-mod pump;
+pub(crate) mod pump;
 mod record;
 mod reply;
 mod request;

@@ -27,6 +27,7 @@ mod dns;
 mod drain;
 mod http;
 mod http2;
+mod limits;
 mod listener;
 mod proxy;
 mod shared;
@@ -39,5 +40,6 @@ mod worker;
 
 pub use ads::{ControlPlane, Dialling};
 pub use config_task::ConfigError;
+pub use limits::limits_page;
 pub use listener::socket::BindError;
 pub use proxy::{LogLevelHook, Proxy, ProxyHandle, ProxySettings, StartError};

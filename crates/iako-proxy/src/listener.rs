@@ -29,7 +29,7 @@ use crew::Seat;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Connections that are still taken from the queue of a socket that closes.
-const LAST_ACCEPTS_MAX: usize = 4096;
+pub(crate) const LAST_ACCEPTS_MAX: usize = 4096;
 
 /// Whom a connection within the proxy comes from when no client is known.
 const NEARBY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

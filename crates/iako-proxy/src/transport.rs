@@ -40,11 +40,11 @@ macro_rules! write_through {
 
 pub(crate) mod client;
 pub(crate) mod connect;
-mod dial;
+pub(crate) mod dial;
 pub(crate) mod material;
 mod prefixed;
 mod proxy_header;
-mod read_ahead;
+pub(crate) mod read_ahead;
 pub(crate) mod server;
 pub(crate) mod socket;
 

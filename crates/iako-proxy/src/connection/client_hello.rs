@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 /// Largest `ClientHello` that is waited for, record headers included. Envoy's limit is the same.
-pub(super) const HELLO_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const HELLO_BYTES_MAX: usize = 16 * 1024;
 
 const RECORD_HANDSHAKE: u8 = 22;
 const MESSAGE_CLIENT_HELLO: u8 = 1;

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 /// Longest request line that is waited for.
-pub(super) const LINE_BYTES_MAX: usize = 8 * 1024;
+pub(crate) const LINE_BYTES_MAX: usize = 8 * 1024;
 /// Longest method that is known, with room for extensions such as WebDAV's.
 const METHOD_BYTES_MAX: usize = 24;
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

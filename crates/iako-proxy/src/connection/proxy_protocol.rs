@@ -12,7 +12,7 @@ const LINE_BYTES_MAX: usize = 107;
 const BODY_BYTES_MAX: usize = 4096;
 
 /// The most that a header can take.
-pub(super) const HEADER_BYTES_MAX: usize = 16 + BODY_BYTES_MAX;
+pub(crate) const HEADER_BYTES_MAX: usize = 16 + BODY_BYTES_MAX;
 
 /// A header that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

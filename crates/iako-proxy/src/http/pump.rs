@@ -14,7 +14,7 @@ use crate::upstream::{Upstream, UpstreamError};
 
 /// Content of a request that is kept so that the request can be repeated. Beyond this a request is
 /// sent once only.
-const REPLAY_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const REPLAY_BYTES_MAX: usize = 64 * 1024;
 
 /// Which side failed.
 #[derive(Debug)]

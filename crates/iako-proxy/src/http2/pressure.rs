@@ -13,7 +13,7 @@ pub(crate) const HELD_BYTES_MAX: usize = 64 << 20;
 pub(crate) const QUEUED_BYTES_MAX: usize = 64 << 20;
 
 /// The window of a stream, and of a connection, while memory is short.
-pub(super) const SHORT_WINDOWS: (u32, u32) = (64 << 10, 256 << 10);
+pub(crate) const SHORT_WINDOWS: (u32, u32) = (64 << 10, 256 << 10);
 
 thread_local! {
     /// Of this worker: a worker is a thread.

@@ -10,7 +10,7 @@ use tokio::net::{TcpSocket, TcpStream};
 /// 300 ms.
 const STAGGER: Duration = Duration::from_millis(250);
 /// Addresses of one endpoint that are tried.
-const ADDRESSES_MAX: usize = 16;
+pub(crate) const ADDRESSES_MAX: usize = 16;
 
 /// Connects to the first of these addresses that answers. With several, the families take turns, a
 /// failure makes room for the next at once, and silence soon does (RFC 8305).

@@ -13,12 +13,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const READ_BYTES_MIN: usize = 16 * 1024;
 /// Bytes asked of a socket on which much comes. Bounds what is held of a connection whose bytes are not
 /// taken.
-const READ_BYTES_MAX: usize = 128 * 1024;
+pub(crate) const READ_BYTES_MAX: usize = 128 * 1024;
 /// Large buffers in which something waits, on all connections of a worker: 16 MiB. While there are as
 /// many, others read in steps of [`READ_BYTES_MIN`], so that a thousand stalled connections hold 30 MiB
 /// and not 128. Source: none in Envoy, whose connections hold up to 1 MiB each
 /// (`per_connection_buffer_limit_bytes`).
-const LARGE_MAX: usize = 128;
+pub(crate) const LARGE_MAX: usize = 128;
 /// Buffers that a worker keeps for the next connection. Others are given back to the system.
 const KEPT_MAX: usize = 4;
 

@@ -8,7 +8,7 @@ mod connection;
 mod endpoint;
 mod keeper;
 mod opening;
-mod table;
+pub(crate) mod table;
 mod tunnel;
 mod waiting;
 

@@ -19,7 +19,11 @@ fn tool() -> Option<PathBuf> {
 #[test]
 fn h2spec_passes_whole() {
     let Some(tool) = tool() else {
-        eprintln!("passed over: cargo xtask test installs h2spec, for which it needs Go");
+        let missing = "h2spec is missing: `cargo xtask test` builds it, for which it needs Go";
+        // Set by `cargo xtask test` and by whoever runs tests for others.
+        let is_wanted = ["EVERY_TEST", "CI"].iter().any(|name| std::env::var_os(name).is_some());
+        assert!(!is_wanted, "{missing}");
+        eprintln!("NOT RUN: the conformance suite of HTTP/2. {missing}");
         return;
     };
     let folder = tempfile::tempdir().unwrap();

@@ -14,7 +14,7 @@ use super::endpoint::EndpointPool;
 
 /// Pools of one worker whose connections differ by the host of the request (`auto_sni`) or by the client.
 /// Clients choose them, so they are bounded.
-const HOST_POOLS_MAX: usize = 1024;
+pub(crate) const HOST_POOLS_MAX: usize = 1024;
 
 /// What tells pools apart, as numbers: version of the cluster, endpoint, and what a connection is opened
 /// with. A pool keeps its endpoint's state alive, so that its address stays its own.
