@@ -80,9 +80,9 @@ fn sha1_block(state: [u32; 5], block: &[u8; 64]) -> [u32; 5] {
             40..60 => ((b & c) | (b & d) | (c & d), 0x8f1b_bcdc),
             _ => (b ^ c ^ d, 0xca62_c1d6_u32),
         };
-        let sum = [mixed, e, constant, word].iter().fold(a.rotate_left(5), |sum, part| {
-            sum.wrapping_add(*part)
-        });
+        let sum = [mixed, e, constant, word]
+            .iter()
+            .fold(a.rotate_left(5), |sum, part| sum.wrapping_add(*part));
         (e, d, c, b, a) = (d, c, b.rotate_left(30), a, sum);
     }
     let [h0, h1, h2, h3, h4] = state;

@@ -1,5 +1,6 @@
 //! A group of instances that can stand for each other, and how to talk to them.
 
+mod dns;
 mod lb;
 mod load_report;
 
@@ -7,6 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, time::Duratio
 
 use iako_types::Percent;
 
+pub use dns::{DnsCache, DnsFailureRefresh, DnsFamily, DnsOptions};
 pub use lb::{
     ClientWeighted, ConsistentHashing, HashFunction, LbPolicy, LeastRequest, LocalityBalancing,
     LocalityBasis, MaglevTable, MetadataPath, OverrideHost, OverrideSource, OverrideStatuses,
@@ -16,7 +18,8 @@ pub use lb::{
 pub use load_report::LoadReport;
 
 use crate::{
-    EndpointSet, HeaderCase, Http2Options, ProxyProtocolHeader, RuleOrigin, UpstreamTransport,
+    EndpointSet, HeaderCase, HeaderName, HealthCheck, Http2Options, OutlierDetection,
+    ProxyProtocolHeader, RuleOrigin, UpstreamTransport,
 };
 
 /// An upstream. Source: `envoy.config.cluster.v3.Cluster`.
@@ -49,6 +52,10 @@ pub struct Cluster {
     pub circuit_breakers: CircuitBreakers,
     /// When instances are set aside; never when absent.
     pub outlier_detection: Option<OutlierDetection>,
+    /// How the proxy finds out by itself whether instances work; not at all when absent.
+    pub health_check: Option<HealthCheck>,
+    /// What happens when instances come, go, or change their health.
+    pub membership: Membership,
     /// How HTTP is spoken to it.
     pub http: ClusterHttp,
     /// How bytes are sent, when no match below fits.
@@ -61,6 +68,9 @@ pub struct Cluster {
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// The local address to connect from; any when absent.
     pub bind_address: Option<SocketAddr>,
+    /// Further ones, of which the first is used that has the family of the instance, where the
+    /// first has another. Source: `extra_source_addresses`.
+    pub bind_others: Vec<SocketAddr>,
     /// How names are resolved, for DNS clusters.
     pub dns: DnsOptions,
     /// Facts for telemetry and explanations.
@@ -85,12 +95,15 @@ impl Cluster {
             random_subset: None,
             circuit_breakers: CircuitBreakers::default(),
             outlier_detection: None,
+            health_check: None,
+            membership: Membership::default(),
             http: ClusterHttp::default(),
             transport: UpstreamTransport::Raw,
             proxy_protocol: None,
             transport_matches: Vec::new(),
             tcp_keepalive: None,
             bind_address: None,
+            bind_others: Vec::new(),
             dns: DnsOptions::default(),
             metadata: ClusterMetadata::default(),
         }
@@ -118,7 +131,48 @@ pub enum Discovery {
     OriginalDst {
         /// This port in place of the original one.
         port_override: Option<u16>,
+        /// The request header that names the address and port in place of the client's connection;
+        /// none of them. Source: `use_http_header` and `http_header_name`.
+        header: Option<HeaderName>,
     },
+    /// The instances of other clusters, by their names, in this order: the first one takes all
+    /// traffic as long as it can. Source: `envoy.extensions.clusters.aggregate.v3.ClusterConfig`.
+    Aggregate(Vec<String>),
+    /// The host that the request names, resolved when it is asked for.
+    /// Source: `envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig`.
+    DynamicForward(DnsCache),
+}
+
+/// What happens when instances come, go, or change their health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership {
+    /// Whether an instance goes when discovery no longer names it, even if it passes its active
+    /// checks. Source: `ignore_health_on_host_removal`. Envoy default: false.
+    pub ignore_health_on_removal: bool,
+    /// Whether connections of an instance close when it fails its checks or is ejected.
+    /// Source: `close_connections_on_host_health_failure`. Envoy default: false.
+    pub close_on_health_failure: bool,
+    /// Whether all connections are closed when the set of instances changes.
+    /// Source: `common_lb_config.close_connections_on_host_set_change`. Envoy default: false.
+    pub close_on_set_change: bool,
+    /// Whether instances do not count, not even as unhealthy, before their first check.
+    /// Source: `common_lb_config.ignore_new_hosts_until_first_hc`. Envoy default: false.
+    pub ignore_new_until_checked: bool,
+    /// Whether the cluster waits for the first check of all its instances before it serves.
+    /// Source: `wait_for_warm_on_init`. Envoy default: true.
+    pub wait_for_checks: bool,
+}
+
+impl Default for Membership {
+    fn default() -> Self {
+        Self {
+            ignore_health_on_removal: false,
+            close_on_health_failure: false,
+            close_on_set_change: false,
+            ignore_new_until_checked: false,
+            wait_for_checks: true,
+        }
+    }
 }
 
 /// Limits on what is open at once, by priority of the route.
@@ -164,44 +218,6 @@ impl Default for Thresholds {
             requests_max: 1024,
             retries_max: 3,
             retry_budget: None,
-        }
-    }
-}
-
-/// When to set an instance aside, and for how long.
-/// Source: `envoy.config.cluster.v3.OutlierDetection`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutlierDetection {
-    /// Server errors in a row before ejection; `None` switches this off. Envoy default: 5.
-    pub consecutive_5xx: Option<NonZeroU32>,
-    /// Gateway failures (502, 503, 504) in a row; `None` switches this off. Envoy default: off
-    /// (5 with an enforcing share of 0).
-    pub consecutive_gateway_failure: Option<NonZeroU32>,
-    /// Failures to reach the instance in a row, when they are counted apart. Envoy default: 5.
-    pub consecutive_local_origin_failure: Option<NonZeroU32>,
-    /// Whether failures to reach the instance are counted apart from its answers.
-    pub split_local_origin: bool,
-    /// Time between looks at ejected instances. Envoy default: 10 s.
-    pub interval: Duration,
-    /// First ejection lasts this long; the n-th lasts n times as long. Envoy default: 30 s.
-    pub base_ejection_time: Duration,
-    /// No ejection lasts longer. Envoy default: 300 s.
-    pub ejection_time_max: Duration,
-    /// No more than this share is set aside at once, but always one. Envoy default: 10 %.
-    pub ejection_max: Percent,
-}
-
-impl Default for OutlierDetection {
-    fn default() -> Self {
-        Self {
-            consecutive_5xx: NonZeroU32::new(5),
-            consecutive_gateway_failure: None,
-            consecutive_local_origin_failure: NonZeroU32::new(5),
-            split_local_origin: false,
-            interval: Duration::from_secs(10),
-            base_ejection_time: Duration::from_secs(30),
-            ejection_time_max: Duration::from_secs(300),
-            ejection_max: Percent::from_whole(10).unwrap_or(Percent::ZERO),
         }
     }
 }
@@ -280,43 +296,6 @@ pub struct TcpKeepalive {
     pub time: Option<Duration>,
     /// Time between probes.
     pub interval: Option<Duration>,
-}
-
-/// How names are resolved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DnsOptions {
-    /// Time between resolutions. Envoy default: 5 s; Istio: 60 s.
-    pub refresh_rate: Duration,
-    /// Whether the records' own life counts in place of `refresh_rate`. Envoy default: false.
-    pub respect_ttl: bool,
-    /// Which addresses are used.
-    pub family: DnsFamily,
-}
-
-impl Default for DnsOptions {
-    fn default() -> Self {
-        Self {
-            refresh_rate: Duration::from_secs(5),
-            respect_ttl: false,
-            family: DnsFamily::default(),
-        }
-    }
-}
-
-/// Which addresses of a name are used. Source: `Cluster.DnsLookupFamily`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum DnsFamily {
-    /// IPv6 if there is any, else IPv4. Envoy default.
-    #[default]
-    Auto,
-    /// IPv4 only.
-    V4Only,
-    /// IPv6 only.
-    V6Only,
-    /// IPv4 if there is any, else IPv6.
-    V4Preferred,
-    /// Both.
-    All,
 }
 
 /// Facts about a cluster, for telemetry and explanations. Source: filter metadata `istio`.

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf
 
 use iako_types::Locality;
 
+use crate::EndpointCheck;
+
 /// The instances of a cluster. Source: `envoy.config.endpoint.v3.ClusterLoadAssignment`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointSet {
@@ -62,6 +64,8 @@ pub struct Endpoint {
     pub weight: NonZeroU32,
     /// Facts for choosing among instances and transports, and for telemetry.
     pub metadata: EndpointMetadata,
+    /// Where and whether it is checked.
+    pub check: EndpointCheck,
 }
 
 impl Endpoint {
@@ -75,6 +79,7 @@ impl Endpoint {
             health: HealthStatus::Unknown,
             weight: NonZeroU32::MIN,
             metadata: EndpointMetadata::default(),
+            check: EndpointCheck::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod peer_metadata;
 pub(crate) mod rbac;
 pub(crate) mod stateful_session;
 
+use crate::{DnsCache, DnsOptions};
 use cors::CorsPolicy;
 use fault::Fault;
 use jwt::JwtAuthn;
@@ -55,8 +56,22 @@ pub enum HttpFilterKind {
     GrpcStats,
     /// Keeps sessions with their instances. Settings of a route replace these.
     StatefulSession(Box<StatefulSession>),
+    /// Names that requests bring are resolved, for a cluster that forwards to them. The cluster does
+    /// so by itself: the filter only says where Envoy would.
+    /// Source: `envoy.filters.http.dynamic_forward_proxy`.
+    DynamicForward(Box<DynamicForward>),
     /// An optional filter that this proxy does not have; passed over.
     Unsupported(UnsupportedFilter),
+}
+
+/// The cache of a filter that resolves names. Source:
+/// `envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DynamicForward {
+    /// The cache that it shares with the cluster.
+    pub cache: DnsCache,
+    /// How names are resolved.
+    pub dns: DnsOptions,
 }
 
 /// A filter that this proxy does not have and was allowed to pass over.

@@ -20,11 +20,13 @@ mod cluster;
 mod endpoint;
 mod filter;
 mod header;
+mod health;
 mod http;
 mod listener;
 mod matcher;
 mod node;
 mod origin;
+mod outlier;
 mod proxy_protocol;
 mod retry;
 mod route;
@@ -37,19 +39,19 @@ pub mod xds;
 pub use access_log::{AccessLog, AccessLogFilter, AccessLogSink, LogComparison, LogFormat};
 pub use cluster::{
     CircuitBreakers, ClientWeighted, Cluster, ClusterHttp, ClusterMetadata, ConsistentHashing,
-    Discovery, DnsFamily, DnsOptions, HashFunction, HttpProtocol, LbPolicy, LeastRequest,
-    LoadReport, LocalityBalancing, LocalityBasis, MaglevTable, MetadataPath, OutlierDetection,
-    OverrideHost, OverrideSource, OverrideStatuses, PeakEwma, PickFirst, RetryBudget, RingHash,
-    SelectorFallback, ServiceReference, SlowStart, SubsetFallback, SubsetSelection, SubsetSelector,
-    TcpKeepalive, Thresholds, TransportMatch, ZoneAware,
+    Discovery, DnsCache, DnsFailureRefresh, DnsFamily, DnsOptions, HashFunction, HttpProtocol,
+    LbPolicy, LeastRequest, LoadReport, LocalityBalancing, LocalityBasis, MaglevTable, Membership,
+    MetadataPath, OverrideHost, OverrideSource, OverrideStatuses, PeakEwma, PickFirst, RetryBudget,
+    RingHash, SelectorFallback, ServiceReference, SlowStart, SubsetFallback, SubsetSelection,
+    SubsetSelector, TcpKeepalive, Thresholds, TransportMatch, ZoneAware,
 };
 pub use endpoint::{
     Endpoint, EndpointAddress, EndpointMetadata, EndpointSet, HealthStatus, LocalityEndpoints,
     WorkloadLabel,
 };
 pub use filter::{
-    FilterOverrides, HttpFilter, HttpFilterKind, NetworkFilter, Router, StatsFilter,
-    StatsMetricOverride, UnsupportedFilter,
+    DynamicForward, FilterOverrides, HttpFilter, HttpFilterKind, NetworkFilter, Router,
+    StatsFilter, StatsMetricOverride, UnsupportedFilter,
     cors::CorsPolicy,
     fault::{Abort, AbortStatus, Delay, Fault},
     jwt::{ClaimToHeader, Jwks, JwtAuthn, JwtHeader, JwtProvider, JwtRequirement, JwtRule},
@@ -62,6 +64,10 @@ pub use filter::{
 };
 pub use header::{
     AppendAction, HeaderEdit, HeaderMutations, HeaderName, HeaderNameError, HeaderValueOption,
+};
+pub use health::{
+    CheckIntervals, CheckMethod, EndpointCheck, GrpcCheck, HealthCheck, HealthCheckKind,
+    HealthEvents, HttpCheck, StatusRange, TcpCheck,
 };
 pub use http::{
     ClientCertDetails, CodecType, EscapedSlashes, ForwardClientCert, HeaderCase, Http1Options,
@@ -81,6 +87,7 @@ pub use matcher::{
 };
 pub use node::{AdminAddress, AdsConfig, Bootstrap, Node};
 pub use origin::RuleOrigin;
+pub use outlier::{Enforcing, FailurePercentage, OutlierDetection, SuccessRate};
 pub use proxy_protocol::{PassedTlvs, ProxyProtocolHeader, ProxyProtocolTlv, ProxyProtocolVersion};
 pub use retry::{BackOff, RetryConditions, RetryOn, RetryPolicy};
 pub use route::{

@@ -24,6 +24,9 @@ pub struct Bootstrap {
     /// The cluster that this proxy is a part of, by whose instances it knows how its own kind is
     /// spread over places; none when empty. Source: `cluster_manager.local_cluster_name`.
     pub local_cluster: String,
+    /// Where events of outlier detection are written, one JSON object a line; nowhere when absent.
+    /// Source: `cluster_manager.outlier_detection.event_log_path`.
+    pub outlier_log: Option<PathBuf>,
 }
 
 /// Where the admin endpoint listens. Source: `envoy.config.bootstrap.v3.Admin.address`.

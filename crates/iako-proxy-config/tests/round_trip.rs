@@ -124,7 +124,9 @@ fn every_kind_of_discovery_and_balancing_comes_back() {
         Discovery::Static(endpoint_set("c")),
         Discovery::StrictDns(named(endpoint_set("c"))),
         Discovery::LogicalDns(named(endpoint_set("c"))),
-        Discovery::OriginalDst { port_override: Some(80) },
+        Discovery::OriginalDst { port_override: Some(80), header: None },
+        Discovery::OriginalDst { port_override: None, header: Some("x-to".parse().unwrap()) },
+        Discovery::Aggregate(vec!["a".into(), "b".into()]),
     ];
     let policies = [
         LbPolicy::RoundRobin(None),

@@ -7,6 +7,8 @@ mod config_dump;
 mod pages;
 mod text;
 
+pub(crate) use text::timestamp;
+
 use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;

@@ -30,8 +30,9 @@ pub(crate) use inventory::{Inventory, Refusal, Told};
 pub(crate) use update::{ResourceKind, ResourceUpdate, Subscriptions};
 
 use crate::{
-    dns::Resolver,
+    dns::{Resolution, Resolver},
     drain::{Drain, DrainPhase},
+    health::HealthThread,
     listener::socket::BindError,
     shared::Shared,
     worker::WorkerHandle,
@@ -62,8 +63,13 @@ pub(crate) enum Event {
     Resolved {
         /// The version of the cluster that asked.
         cluster: u64,
-        /// Its instances.
-        endpoints: EndpointSet,
+        /// What came of it.
+        resolution: Resolution,
+    },
+    /// Every instance of a version of a cluster was checked once.
+    Checked {
+        /// The version.
+        cluster: u64,
     },
     /// Connections are asked to go.
     Drain(DrainWish),
@@ -89,6 +95,9 @@ pub(crate) struct ConfigTask {
     workers: Vec<WorkerHandle>,
     scope: Scope,
     resolver: Resolver,
+    health: HealthThread,
+    /// Where events of outlier detection are written.
+    outlier_log: Option<std::path::PathBuf>,
     identity: Option<Arc<IdentitySource>>,
     drain_time: Duration,
     events: mpsc::Sender<Event>,
@@ -158,10 +167,12 @@ impl ConfigTask {
         let ConfigParts { shared, workers, identity, drain_time, events, subscriptions, ready } =
             parts;
         Self {
+            health: HealthThread::new(events.clone(), Arc::clone(&shared)),
             shared,
             workers,
             scope: Scope::new(),
             resolver: Resolver::default(),
+            outlier_log: None,
             identity,
             drain_time,
             events,
@@ -196,6 +207,7 @@ impl ConfigTask {
         }
         self.initial.clusters = !bootstrap.ads.as_ref().is_some_and(|ads| ads.clusters);
         self.initial.listeners = !bootstrap.ads.as_ref().is_some_and(|ads| ads.listeners);
+        self.outlier_log = bootstrap.outlier_log;
         let refused = |error: String| ConfigError::Refused(error);
         for secret in bootstrap.secrets {
             self.secrets.set_static(secret).map_err(refused)?;
@@ -260,7 +272,8 @@ impl ConfigTask {
                 self.secrets.set_identity(identity);
                 self.refresh_tls();
             }
-            Event::Resolved { cluster, endpoints } => self.take_resolved(cluster, endpoints),
+            Event::Resolved { cluster, resolution } => self.take_resolved(cluster, resolution),
+            Event::Checked { cluster } => self.take_checked(cluster),
             Event::Drain(wish) => self.drain(wish),
             // Handled by the loop.
             Event::Stop => {}
@@ -301,7 +314,7 @@ impl ConfigTask {
             self.shared.server.days_until_first_cert_expiring.set(days);
         }
         for cluster in self.clusters.values().flat_map(ClusterEntry::versions) {
-            cluster.count_members(clock::now());
+            cluster.count_members();
         }
         self.shared.stats.sweep();
         // Once nothing changes any more, what only reading configuration needs is let go.

@@ -1,70 +1,76 @@
 //! Names of endpoints, resolved again and again.
 
+mod cache;
+mod resolver;
+
 use std::{
     collections::HashMap,
     future::Future,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use hickory_resolver::{
-    TokioResolver,
-    config::{LookupIpStrategy, ResolverOpts},
-};
 use iako_proxy_config::{
-    Cluster, Discovery, DnsFamily, Endpoint, EndpointAddress, EndpointSet, LocalityEndpoints,
+    Cluster, Discovery, DnsFamily, DnsOptions, Endpoint, EndpointAddress, EndpointSet,
+    LocalityEndpoints,
 };
-use iako_rt::clock;
+use iako_rt::{Rng, clock};
 
-/// Shortest time between resolutions, whatever the configuration or a record says.
-const REFRESH_MIN: Duration = Duration::from_secs(1);
-/// Addresses used of one name; bounds a cluster that an attacker of DNS could grow.
-const ADDRESSES_MAX: usize = 256;
+pub(crate) use cache::{ForwardCache, Unresolved};
+pub(crate) use resolver::Resolver;
 
-/// The system's resolver, made when the first name has to be resolved. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Resolver {
-    by_family: Arc<[OnceLock<Option<TokioResolver>>; 5]>,
+/// Shortest time between resolutions, whatever the configuration or a record says: no server is to
+/// be flooded.
+const REFRESH_MIN: Duration = Duration::from_millis(50);
+
+/// When names are resolved next.
+#[derive(Debug)]
+struct Schedule {
+    /// Failures in a row.
+    failures: u32,
+    rng: Rng,
 }
 
-impl Resolver {
-    fn of(&self, family: DnsFamily) -> Option<&TokioResolver> {
-        let (place, strategy) = match family {
-            DnsFamily::Auto => (0, LookupIpStrategy::Ipv6thenIpv4),
-            DnsFamily::V4Only => (1, LookupIpStrategy::Ipv4Only),
-            DnsFamily::V6Only => (2, LookupIpStrategy::Ipv6Only),
-            DnsFamily::V4Preferred => (3, LookupIpStrategy::Ipv4thenIpv6),
-            DnsFamily::All => (4, LookupIpStrategy::Ipv4AndIpv6),
+impl Schedule {
+    fn new() -> Self {
+        Self { failures: 0, rng: Rng::from_system() }
+    }
+
+    /// The time until the next resolution. `valid_for` is how long the records say that they hold;
+    /// none after a failure.
+    fn next(&mut self, options: &DnsOptions, valid_for: Option<Duration>) -> Duration {
+        let Some(valid_for) = valid_for else {
+            let Some(rate) = options.failure_refresh else {
+                return options.refresh_rate.max(REFRESH_MIN);
+            };
+            let steps = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
+            self.failures = self.failures.saturating_add(1);
+            // By chance, so that many proxies do not ask a sick server at the same time.
+            let longest = rate.first.saturating_mul(steps).min(rate.max);
+            return longest.mul_f64(self.rng.unit()).max(rate.first / 2).max(REFRESH_MIN);
         };
-        let built = self.by_family.get(place)?.get_or_init(|| {
-            let mut builder = TokioResolver::builder_tokio()
-                .inspect_err(|error| tracing::error!(%error, "no resolver"))
-                .ok()?;
-            let options: &mut ResolverOpts = builder.options_mut();
-            options.ip_strategy = strategy;
-            builder.build().inspect_err(|error| tracing::error!(%error, "no resolver")).ok()
-        });
-        built.as_ref()
-    }
-
-    /// The addresses of a name, and until when they hold.
-    async fn resolve(&self, name: &str, family: DnsFamily) -> Option<(Vec<IpAddr>, Instant)> {
-        if let Ok(address) = name.parse() {
-            return Some((vec![address], clock::now() + Duration::from_secs(3600)));
-        }
-        match self.of(family)?.lookup_ip(name).await {
-            Ok(found) => Some((found.iter().take(ADDRESSES_MAX).collect(), found.valid_until())),
-            Err(error) => {
-                tracing::warn!(name, %error, "name not resolved");
-                None
-            }
-        }
+        self.failures = 0;
+        let time = if options.respect_ttl && !valid_for.is_zero() {
+            valid_for.max(options.refresh_min)
+        } else {
+            options.refresh_rate
+        };
+        time.saturating_add(options.jitter.mul_f64(self.rng.unit())).max(REFRESH_MIN)
     }
 }
 
-/// Resolves the names of a DNS cluster for ever, and hands over what they stand for whenever it
-/// changed. Ends when `tell` says that nobody listens.
+/// What became of one resolution of all names of a cluster.
+#[derive(Debug)]
+pub(crate) struct Resolution {
+    /// The instances, where they are others than before.
+    pub(crate) changed: Option<EndpointSet>,
+    /// Whether every name was resolved.
+    pub(crate) complete: bool,
+}
+
+/// Resolves the names of a DNS cluster for ever, and tells what became of it each time. Ends when
+/// `tell` says that nobody listens.
 ///
 /// A name that cannot be resolved any more keeps its last addresses.
 pub(crate) async fn keep_resolved<Tell, Telling>(
@@ -73,32 +79,38 @@ pub(crate) async fn keep_resolved<Tell, Telling>(
     names: EndpointSet,
     tell: Tell,
 ) where
-    Tell: Fn(EndpointSet) -> Telling,
+    Tell: Fn(Resolution) -> Telling,
     Telling: Future<Output = bool>,
 {
     let mut known: HashMap<String, Vec<IpAddr>> = HashMap::new();
     let mut told: Option<EndpointSet> = None;
+    let mut schedule = Schedule::new();
     loop {
-        let mut valid_until = clock::now() + Duration::from_secs(3600);
+        let mut valid_until: Option<Instant> = None;
+        let mut complete = true;
         for name in hosts(&names) {
-            if let Some((addresses, until)) = resolver.resolve(name, cluster.dns.family).await {
-                valid_until = valid_until.min(until);
-                known.insert(name.to_owned(), addresses);
+            match resolver.resolve(name, &cluster.dns).await {
+                Some((addresses, until)) => {
+                    valid_until = Some(valid_until.map_or(until, |other| other.min(until)));
+                    known.insert(name.to_owned(), addresses);
+                }
+                None => complete = false,
             }
         }
         let resolved = substitute(&names, &known, &cluster);
-        if told.as_ref() != Some(&resolved) {
-            if !tell(resolved.clone()).await {
-                return;
-            }
-            told = Some(resolved);
+        let changed = (told.as_ref() != Some(&resolved)).then(|| resolved.clone());
+        told = Some(resolved);
+        if !tell(Resolution { changed, complete }).await {
+            return;
         }
-        let pause = if cluster.dns.respect_ttl {
-            valid_until.saturating_duration_since(clock::now())
-        } else {
-            cluster.dns.refresh_rate
+        let now = clock::now();
+        let valid_for = match valid_until {
+            _ if !complete => None,
+            Some(until) => Some(until.saturating_duration_since(now)),
+            // Nothing but addresses.
+            None => Some(cluster.dns.refresh_rate),
         };
-        tokio::time::sleep(pause.max(REFRESH_MIN)).await;
+        tokio::time::sleep(schedule.next(&cluster.dns, valid_for)).await;
     }
 }
 
@@ -214,9 +226,28 @@ mod tests {
         assert_eq!(strict, expected);
     }
 
+    #[test]
+    fn records_are_asked_for_again_when_they_end_or_when_they_failed() {
+        let second = Duration::from_secs(1);
+        let mut options = DnsOptions { refresh_rate: 9 * second, ..DnsOptions::default() };
+        let mut schedule = Schedule::new();
+        assert_eq!(schedule.next(&options, Some(3 * second)), 9 * second);
+        options.respect_ttl = true;
+        assert_eq!(schedule.next(&options, Some(3 * second)), 3 * second);
+        assert_eq!(schedule.next(&options, Some(Duration::ZERO)), 9 * second);
+        options.refresh_min = 5 * second;
+        assert_eq!(schedule.next(&options, Some(3 * second)), 5 * second);
+        assert_eq!(schedule.next(&options, None), 9 * second);
+        options.failure_refresh =
+            Some(iako_proxy_config::DnsFailureRefresh { first: second, max: 4 * second });
+        for most in [1, 2, 4, 4] {
+            assert!(schedule.next(&options, None) <= most * second);
+        }
+    }
+
     #[tokio::test]
     async fn a_literal_address_needs_no_resolver() {
-        let resolved = Resolver::default().resolve("192.0.2.1", DnsFamily::Auto).await;
+        let resolved = Resolver::default().resolve("192.0.2.1", &DnsOptions::default()).await;
         assert_eq!(resolved.unwrap().0, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
     }
 }

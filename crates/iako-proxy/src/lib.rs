@@ -25,6 +25,7 @@ mod config_task;
 mod connection;
 mod dns;
 mod drain;
+mod health;
 mod http;
 mod http2;
 mod limits;

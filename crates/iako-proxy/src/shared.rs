@@ -18,8 +18,8 @@ use iako_telemetry::{
 use iako_traffic::Neighbourhood;
 
 use crate::{
-    config_task::Inventory, connection::metadata_exchange, http2::Http2Stats,
-    listener::crew::Crew, snapshot::ProxySnapshot,
+    config_task::Inventory, connection::metadata_exchange, http2::Http2Stats, listener::crew::Crew,
+    snapshot::ProxySnapshot,
 };
 
 /// What all parts of one proxy share. Written by the configuration task only, read by everybody.

@@ -2,6 +2,7 @@
 
 mod chain;
 mod cluster;
+mod health;
 mod stats;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};

@@ -4,6 +4,7 @@
 
 pub(crate) mod h1;
 pub(crate) mod h2;
+pub(crate) mod originals;
 pub(crate) mod pool;
 pub(crate) mod tcp;
 

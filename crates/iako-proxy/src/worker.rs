@@ -25,7 +25,7 @@ use crate::{
     snapshot::ProxySnapshot,
     tcp::RelayMemory,
     udp,
-    upstream::Pools,
+    upstream::{Pools, originals::Originals},
 };
 
 /// Commands that may wait for a worker; the sender waits when it is full.
@@ -86,6 +86,8 @@ pub(crate) struct Worker {
     pub(crate) metrics: WorkerMetrics,
     /// This worker's connections to upstreams.
     pub(crate) pools: Pools,
+    /// Endpoints that are not listed and were used lately.
+    pub(crate) originals: Originals,
     /// Tasks of this worker: one a connection.
     pub(crate) scope: LocalScope,
     /// Labels of whoever is not known.
@@ -112,6 +114,7 @@ impl Worker {
             index,
             metrics: shared.metrics.worker(),
             pools: Pools::default(),
+            originals: Originals::default(),
             scope: LocalScope::new(),
             unknown: Unknown {
                 workload: WorkloadLabels::unknown(),

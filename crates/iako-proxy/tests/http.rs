@@ -28,10 +28,10 @@ mod logs;
 mod messages;
 #[path = "http/pools.rs"]
 mod pools;
-#[path = "http/upstreams.rs"]
-mod upstreams;
 #[path = "http/uploads.rs"]
 mod uploads;
+#[path = "http/upstreams.rs"]
+mod upstreams;
 
 use std::time::Duration;
 

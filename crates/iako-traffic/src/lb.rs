@@ -1,5 +1,6 @@
 //! Which instance takes a request.
 
+mod aggregate;
 mod balancer;
 mod bounded;
 mod client_weight;
@@ -17,6 +18,7 @@ mod subset;
 mod view;
 mod zone;
 
+pub use aggregate::{Capacity, member};
 pub use balancer::{BalancedEndpoint, Balancer, Setting, Wants};
 pub use idle::IdleLearning;
 pub use pick::{Pick, PickNotes, PickRequest};

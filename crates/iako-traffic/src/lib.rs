@@ -21,6 +21,7 @@ mod cors;
 mod facts;
 mod fault;
 mod filter_chain;
+mod health;
 mod jwt;
 mod lb;
 mod load_report;
@@ -43,20 +44,25 @@ pub use facts::{
 };
 pub use fault::{FaultAbort, FaultDecision, fault};
 pub use filter_chain::FilterChainTable;
+pub use health::{
+    CheckEvent, CheckFailure, CheckHistory, CheckResult, CheckVerdict, Condition, HealthFlags,
+    Transition, contains_in_order, first_check, next_check,
+};
 pub use jwt::{
     JWT_METADATA, JwksError, JwtChanges, JwtDecision, JwtRefusal, JwtRejection, JwtVerifier,
     WantedJwks,
 };
 pub use lb::{
-    ActiveRequest, BalancedEndpoint, Balancer, ClusterState, EndpointCounters, EndpointState,
-    IdleLearning, Neighbourhood, Pick, PickNotes, PickRequest, Setting, Wants,
+    ActiveRequest, BalancedEndpoint, Balancer, Capacity, ClusterState, EndpointCounters,
+    EndpointState, IdleLearning, Neighbourhood, Pick, PickNotes, PickRequest, Setting, Wants,
+    member,
 };
 pub use load_report::load_report;
 pub use matching::{
     Mismatch, choose_action, connection_text, header_matches, metadata_matches, mismatch,
     response_header_matches, state_matches,
 };
-pub use outlier::{Ejection, EjectionCause, Outcome};
+pub use outlier::{Ejection, EjectionCause, EjectionEffect, Look, Outcome, RateFacts, Return};
 pub use retry::{RetryDecision, RetryState, StopReason, TryEnd, TryTraces};
 pub use route::{
     ConsideredRoute, DomainMatch, EffectiveOverrides, HostChange, RequestHash, RouteMatchResult,

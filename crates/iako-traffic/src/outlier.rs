@@ -1,13 +1,22 @@
 //! Setting aside instances that fail.
+//!
+//! Requests count what they see ([`Balancer::record`](crate::Balancer::record)), which may eject at
+//! once; once an interval, [`Balancer::look`](crate::Balancer::look) compares instances with each
+//! other and takes back those whose time is over.
+
+mod window;
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    num::NonZeroU32,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use iako_proxy_config::OutlierDetection;
+use iako_types::Percent;
 
 use crate::{BalancedEndpoint, ClusterState, EndpointCounters, EndpointState};
+use window::{Rates, Window};
 
 /// How a try at an instance ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +34,7 @@ pub enum Outcome {
 impl Outcome {
     /// Counts itself in an instance's numbers.
     pub(crate) fn count(self, counters: &EndpointCounters) {
-        let add = |counter: &std::sync::atomic::AtomicU64| {
+        let add = |counter: &AtomicU64| {
             counter.fetch_add(1, Relaxed);
         };
         match self {
@@ -40,18 +49,34 @@ impl Outcome {
     }
 }
 
-/// An instance was set aside.
+/// An instance was found to be an outlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ejection {
     /// Why.
     pub cause: EjectionCause,
-    /// For how long, up to the next look.
-    pub duration: Duration,
-    /// How often it was ejected lately, this time included.
-    pub times: u32,
+    /// What became of it.
+    pub effect: EjectionEffect,
 }
 
-/// Why an instance was set aside. Source: `envoy.data.cluster.v3.OutlierEjectionType`.
+/// What became of an outlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EjectionEffect {
+    /// It is set aside.
+    Enforced {
+        /// For how long, up to the next look.
+        duration: Duration,
+        /// How often it was ejected since it is known, this time included.
+        times: u32,
+        /// Time since it was taken back last; none when it never was.
+        since_last: Option<Duration>,
+    },
+    /// It was only counted: the enforcing share left it out.
+    NotEnforced,
+    /// As many as may be are set aside already.
+    Overflow,
+}
+
+/// Why an instance is an outlier. Source: `envoy.data.cluster.v3.OutlierEjectionType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EjectionCause {
     /// Server errors in a row.
@@ -60,6 +85,130 @@ pub enum EjectionCause {
     ConsecutiveGatewayFailure,
     /// Failures to reach it in a row.
     ConsecutiveLocalOriginFailure,
+    /// Far fewer good answers than the others.
+    SuccessRate,
+    /// Far fewer successes in reaching it than at the others.
+    LocalOriginSuccessRate,
+    /// Too many bad answers.
+    FailurePercentage,
+    /// Too many failures to reach it.
+    FailurePercentageLocalOrigin,
+}
+
+impl EjectionCause {
+    /// The name in statistics: `ejections_detected_<name>`.
+    #[must_use]
+    pub const fn stat(self) -> &'static str {
+        match self {
+            Self::Consecutive5xx => "consecutive_5xx",
+            Self::ConsecutiveGatewayFailure => "consecutive_gateway_failure",
+            Self::ConsecutiveLocalOriginFailure => "consecutive_local_origin_failure",
+            Self::SuccessRate => "success_rate",
+            Self::LocalOriginSuccessRate => "local_origin_success_rate",
+            Self::FailurePercentage => "failure_percentage",
+            Self::FailurePercentageLocalOrigin => "failure_percentage_local_origin",
+        }
+    }
+
+    /// The name in events. Source: `envoy.data.cluster.v3.OutlierEjectionType`.
+    #[must_use]
+    pub const fn event(self) -> &'static str {
+        match self {
+            Self::Consecutive5xx => "CONSECUTIVE_5XX",
+            Self::ConsecutiveGatewayFailure => "CONSECUTIVE_GATEWAY_FAILURE",
+            Self::ConsecutiveLocalOriginFailure => "CONSECUTIVE_LOCAL_ORIGIN_FAILURE",
+            Self::SuccessRate => "SUCCESS_RATE",
+            Self::LocalOriginSuccessRate => "SUCCESS_RATE_LOCAL_ORIGIN",
+            Self::FailurePercentage => "FAILURE_PERCENTAGE",
+            Self::FailurePercentageLocalOrigin => "FAILURE_PERCENTAGE_LOCAL_ORIGIN",
+        }
+    }
+
+    const fn enforcing(self, policy: &OutlierDetection) -> Percent {
+        let shares = &policy.enforcing;
+        match self {
+            Self::Consecutive5xx => shares.consecutive_5xx,
+            Self::ConsecutiveGatewayFailure => shares.consecutive_gateway_failure,
+            Self::ConsecutiveLocalOriginFailure => shares.consecutive_local_origin_failure,
+            Self::SuccessRate => shares.success_rate,
+            Self::LocalOriginSuccessRate => shares.local_origin_success_rate,
+            Self::FailurePercentage => shares.failure_percentage,
+            Self::FailurePercentageLocalOrigin => shares.failure_percentage_local_origin,
+        }
+    }
+}
+
+/// What outlier detection remembers of an instance.
+#[derive(Debug, Default)]
+pub(crate) struct OutlierMemory {
+    /// When the ejection began, in nanoseconds of the cluster's time.
+    ejected_at: AtomicU64,
+    /// When it was taken back last; 0 when it never was.
+    returned_at: AtomicU64,
+    /// How much longer this ejection lasts, in nanoseconds.
+    jitter: AtomicU64,
+    /// Ejections since it is known.
+    ejections: AtomicU32,
+    /// How many times the base time an ejection lasts; falls while it is well.
+    backoff: AtomicU32,
+    consecutive_5xx: AtomicU32,
+    consecutive_gateway: AtomicU32,
+    consecutive_local: AtomicU32,
+    answers: Window,
+    connections: Window,
+}
+
+impl OutlierMemory {
+    pub(crate) fn ejections(&self) -> u32 {
+        self.ejections.load(Relaxed)
+    }
+
+    /// Its share of good answers in the last interval, in percent; none when it had too few requests.
+    pub(crate) fn success_rate(&self) -> Option<f64> {
+        self.answers.shown()
+    }
+
+    /// The same for reaching it at all.
+    pub(crate) fn local_success_rate(&self) -> Option<f64> {
+        self.connections.shown()
+    }
+
+    fn forget_rows(&self) {
+        for row in [&self.consecutive_5xx, &self.consecutive_gateway, &self.consecutive_local] {
+            row.store(0, Relaxed);
+        }
+    }
+}
+
+/// An instance was taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Return {
+    /// Its place in [`Balancer::endpoints`](crate::Balancer::endpoints).
+    pub place: usize,
+    /// How often it was ejected since it is known.
+    pub times: u32,
+    /// How long it was away.
+    pub away: Duration,
+}
+
+/// What a look at all instances found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Look {
+    /// Who was taken back.
+    pub returns: Vec<Return>,
+    /// Who was found to be an outlier, by place, with its rate of success in percent.
+    pub ejections: Vec<(usize, Ejection, RateFacts)>,
+}
+
+/// What an instance was compared with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RateFacts {
+    /// Its own rate of success, in percent.
+    pub rate: f64,
+    /// The mean of all.
+    pub average: f64,
+    /// Below this it is an outlier.
+    pub threshold: f64,
 }
 
 /// Outlier detection of one cluster.
@@ -71,132 +220,241 @@ pub(crate) struct OutlierDetector<'a> {
 }
 
 impl OutlierDetector<'_> {
-    /// Counts how a try ended; ejects the instance when a limit is reached.
+    /// Counts how a try ended; tells of what was found. A response can be one too many in two ways.
     pub(crate) fn record(
         &self,
         state: &EndpointState,
         outcome: Outcome,
         now: Instant,
-    ) -> Option<Ejection> {
+        draw: &mut dyn FnMut() -> f64,
+    ) -> [Option<Ejection>; 2] {
         let split = self.policy.split_local_origin;
-        let cause = match outcome {
-            Outcome::Connected | Outcome::Response(0..500) => {
-                state.consecutive_local.store(0, Relaxed);
-                if outcome != Outcome::Connected {
-                    state.consecutive_5xx.store(0, Relaxed);
-                    state.consecutive_gateway.store(0, Relaxed);
-                }
-                None
+        let memory = &state.outlier;
+        let causes = match outcome {
+            Outcome::Connected => {
+                self.reached(memory);
+                [None, None]
             }
             Outcome::Response(status) => {
-                state.consecutive_local.store(0, Relaxed);
-                self.server_error(state, status)
+                self.reached(memory);
+                self.answered(memory, status)
             }
             Outcome::LocalFailure | Outcome::Timeout if split => {
+                if self.compares_connections() {
+                    memory.connections.count(false);
+                }
                 let limit = self.policy.consecutive_local_origin_failure;
-                reaches(&state.consecutive_local, limit.map(std::num::NonZeroU32::get))
-                    .then_some(EjectionCause::ConsecutiveLocalOriginFailure)
+                let reached = reaches(&memory.consecutive_local, limit);
+                [reached.then_some(EjectionCause::ConsecutiveLocalOriginFailure), None]
             }
             // Not counted apart, they stand for 503 and 504.
-            Outcome::LocalFailure => self.server_error(state, 503),
-            Outcome::Timeout => self.server_error(state, 504),
+            Outcome::LocalFailure => self.answered(memory, 503),
+            Outcome::Timeout => self.answered(memory, 504),
         };
-        self.eject(state, cause?, now)
+        // Somebody who is out already is not found again.
+        let is_out = state.is_ejected();
+        causes
+            .map(|cause| cause.filter(|_| !is_out).map(|cause| self.found(state, cause, now, draw)))
     }
 
-    fn server_error(&self, state: &EndpointState, status: u16) -> Option<EjectionCause> {
-        let limit = |limit: Option<std::num::NonZeroU32>| limit.map(std::num::NonZeroU32::get);
-        let gateway_limit = limit(self.policy.consecutive_gateway_failure);
-        if !(502..=504).contains(&status) {
-            state.consecutive_gateway.store(0, Relaxed);
-        } else if reaches(&state.consecutive_gateway, gateway_limit) {
-            return Some(EjectionCause::ConsecutiveGatewayFailure);
+    fn reached(&self, memory: &OutlierMemory) {
+        if self.policy.split_local_origin {
+            if self.compares_connections() {
+                memory.connections.count(true);
+            }
+            clear(&memory.consecutive_local);
         }
-        reaches(&state.consecutive_5xx, limit(self.policy.consecutive_5xx))
-            .then_some(EjectionCause::Consecutive5xx)
     }
 
-    fn eject(&self, state: &EndpointState, cause: EjectionCause, now: Instant) -> Option<Ejection> {
-        let ejected = self.endpoints.iter().filter(|endpoint| endpoint.state.is_ejected()).count();
-        if ejected >= self.ejections_max() || state.ejected.swap(true, Relaxed) {
+    /// Whether shares of good answers are acted upon; else they are not counted, for all workers
+    /// would write the same place at every request.
+    fn compares_answers(&self) -> bool {
+        let shares = &self.policy.enforcing;
+        shares.success_rate != Percent::ZERO || shares.failure_percentage != Percent::ZERO
+    }
+
+    fn compares_connections(&self) -> bool {
+        let shares = &self.policy.enforcing;
+        shares.local_origin_success_rate != Percent::ZERO
+            || shares.failure_percentage_local_origin != Percent::ZERO
+    }
+
+    fn answered(&self, memory: &OutlierMemory, status: u16) -> [Option<EjectionCause>; 2] {
+        if self.compares_answers() {
+            memory.answers.count(status < 500);
+        }
+        if status < 500 {
+            clear(&memory.consecutive_5xx);
+            clear(&memory.consecutive_gateway);
+            return [None, None];
+        }
+        let gateway = if (502..=504).contains(&status) {
+            reaches(&memory.consecutive_gateway, self.policy.consecutive_gateway_failure)
+        } else {
+            clear(&memory.consecutive_gateway);
+            false
+        };
+        let any = reaches(&memory.consecutive_5xx, self.policy.consecutive_5xx);
+        [
+            gateway.then_some(EjectionCause::ConsecutiveGatewayFailure),
+            any.then_some(EjectionCause::Consecutive5xx),
+        ]
+    }
+
+    /// Ejects an outlier, as far as limits and the enforcing share allow.
+    fn found(
+        &self,
+        state: &EndpointState,
+        cause: EjectionCause,
+        now: Instant,
+        draw: &mut dyn FnMut() -> f64,
+    ) -> Ejection {
+        let effect = if !self.has_room() {
+            EjectionEffect::Overflow
+        } else if !by_chance(cause.enforcing(self.policy), draw)
+            || state.ejected.swap(true, Relaxed)
+        {
+            EjectionEffect::NotEnforced
+        } else {
+            self.eject(&state.outlier, now, draw)
+        };
+        Ejection { cause, effect }
+    }
+
+    fn eject(
+        &self,
+        memory: &OutlierMemory,
+        now: Instant,
+        draw: &mut dyn FnMut() -> f64,
+    ) -> EjectionEffect {
+        let at = self.cluster.nanos(now);
+        memory.ejected_at.store(at, Relaxed);
+        let times = memory.ejections.fetch_add(1, Relaxed).saturating_add(1);
+        let base = self.policy.base_ejection_time;
+        let backoff = memory.backoff.load(Relaxed);
+        // It stops growing where the limit is passed for certain.
+        let longest = self.policy.ejection_time_max.saturating_add(base);
+        let grows = base.saturating_mul(backoff) < longest;
+        let backoff = if grows { backoff.saturating_add(1) } else { backoff };
+        memory.backoff.store(backoff, Relaxed);
+        let jitter = self.policy.ejection_time_jitter.mul_f64(draw());
+        memory.jitter.store(nanos(jitter), Relaxed);
+        self.cluster.health_changed();
+        let returned = memory.returned_at.load(Relaxed);
+        EjectionEffect::Enforced {
+            duration: self.duration(backoff).saturating_add(jitter),
+            times,
+            since_last: (returned != 0).then(|| Duration::from_nanos(at.saturating_sub(returned))),
+        }
+    }
+
+    /// Whether one more may be set aside.
+    fn has_room(&self) -> bool {
+        let ejected = self.endpoints.iter().filter(|one| one.state.is_ejected()).count();
+        if ejected == 0 && self.policy.always_eject_one {
+            return true;
+        }
+        let share = u64::from(self.policy.ejection_max.parts_per_million());
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let wanted = count(ejected).saturating_add(1).saturating_mul(1_000_000);
+        wanted <= count(self.endpoints.len()).saturating_mul(share)
+    }
+
+    fn duration(&self, backoff: u32) -> Duration {
+        let base = self.policy.base_ejection_time;
+        base.saturating_mul(backoff).min(self.policy.ejection_time_max.max(base))
+    }
+
+    /// Takes back instances whose ejection is over, compares the others, and forgives one past
+    /// ejection of each that is well. Call it once an interval.
+    pub(crate) fn look(&self, now: Instant, draw: &mut dyn FnMut() -> f64) -> Look {
+        let mut look = Look::default();
+        for (place, endpoint) in self.endpoints.iter().enumerate() {
+            look.returns.extend(self.take_back_if_due(place, endpoint, now));
+        }
+        let answers = Rates::take(self.policy, self.endpoints, |memory| &memory.answers);
+        let connections = Rates::take(self.policy, self.endpoints, |memory| &memory.connections);
+        let found = answers
+            .outliers(EjectionCause::SuccessRate, EjectionCause::FailurePercentage)
+            .into_iter()
+            .chain(connections.outliers(
+                EjectionCause::LocalOriginSuccessRate,
+                EjectionCause::FailurePercentageLocalOrigin,
+            ));
+        for (place, cause, facts) in found {
+            let Some(endpoint) = self.endpoints.get(place) else { continue };
+            if !endpoint.state.is_ejected() {
+                look.ejections.push((place, self.found(&endpoint.state, cause, now, draw), facts));
+            }
+        }
+        for endpoint in self.endpoints.iter().filter(|endpoint| !endpoint.state.is_ejected()) {
+            let backoff = &endpoint.state.outlier.backoff;
+            backoff.store(backoff.load(Relaxed).saturating_sub(1), Relaxed);
+        }
+        look
+    }
+
+    fn take_back_if_due(
+        &self,
+        place: usize,
+        endpoint: &BalancedEndpoint,
+        now: Instant,
+    ) -> Option<Return> {
+        let memory = &endpoint.state.outlier;
+        let over = self
+            .duration(memory.backoff.load(Relaxed))
+            .saturating_add(Duration::from_nanos(memory.jitter.load(Relaxed)));
+        let away = self.cluster.nanos(now).saturating_sub(memory.ejected_at.load(Relaxed));
+        if !endpoint.state.is_ejected() || away < nanos(over) {
             return None;
         }
-        let at = self.cluster.nanos(now);
-        state.ejected_at.store(at, Relaxed);
-        let times = state.ejections.fetch_add(1, Relaxed).saturating_add(1);
-        let next_look = at.saturating_add(nanos(self.policy.interval)).max(1);
-        // Somebody else's earlier look stays.
-        let _earlier = self.cluster.next_look.compare_exchange(0, next_look, Relaxed, Relaxed);
+        self.take_back(place, endpoint, now)
+    }
+
+    /// Takes an instance back at once; none when it was not away.
+    pub(crate) fn take_back(
+        &self,
+        place: usize,
+        endpoint: &BalancedEndpoint,
+        now: Instant,
+    ) -> Option<Return> {
+        let (state, memory) = (&endpoint.state, &endpoint.state.outlier);
+        if !state.ejected.swap(false, Relaxed) {
+            return None;
+        }
+        memory.forget_rows();
+        let now = self.cluster.nanos(now);
+        memory.returned_at.store(now.max(1), Relaxed);
         self.cluster.health_changed();
-        Some(Ejection { cause, duration: self.duration(times), times })
+        let away = now.saturating_sub(memory.ejected_at.load(Relaxed));
+        Some(Return { place, times: memory.ejections(), away: Duration::from_nanos(away) })
     }
+}
 
-    /// How many may be ejected at once: the policy's share, but always one.
-    fn ejections_max(&self) -> usize {
-        let share = u64::from(self.policy.ejection_max.parts_per_million());
-        let count = u64::try_from(self.endpoints.len()).unwrap_or(u64::MAX);
-        usize::try_from(count.saturating_mul(share) / 1_000_000).unwrap_or(usize::MAX).max(1)
-    }
-
-    fn duration(&self, times: u32) -> Duration {
-        let longest = self.policy.ejection_time_max.max(self.policy.base_ejection_time);
-        self.policy.base_ejection_time.saturating_mul(times).min(longest)
-    }
-
-    /// Takes back instances whose ejection is over, once an interval; forgives one past ejection
-    /// of the others for each interval.
-    pub(crate) fn look(&self, now: Instant) {
-        let due = self.cluster.next_look.load(Relaxed);
-        let now = match due {
-            0 => return,
-            _ => self.cluster.nanos(now),
-        };
-        if now < due {
-            return;
-        }
-        let interval = nanos(self.policy.interval).max(1);
-        let next = now.saturating_add(interval);
-        if self.cluster.next_look.compare_exchange(due, next, Relaxed, Relaxed).is_err() {
-            return;
-        }
-        let intervals = (now.saturating_sub(due) / interval).saturating_add(1);
-        let (mut changed, mut remembered) = (false, false);
-        for endpoint in self.endpoints {
-            let state = &endpoint.state;
-            let ejections = state.ejections.load(Relaxed);
-            if !state.is_ejected() {
-                let forgiven = u32::try_from(intervals).unwrap_or(u32::MAX);
-                state.ejections.store(ejections.saturating_sub(forgiven), Relaxed);
-                remembered |= ejections > forgiven;
-                continue;
-            }
-            remembered = true;
-            let over = nanos(self.duration(ejections));
-            if now >= state.ejected_at.load(Relaxed).saturating_add(over) {
-                state.consecutive_5xx.store(0, Relaxed);
-                state.consecutive_gateway.store(0, Relaxed);
-                state.consecutive_local.store(0, Relaxed);
-                state.ejected.store(false, Relaxed);
-                changed = true;
-            }
-        }
-        if !remembered {
-            let _later = self.cluster.next_look.compare_exchange(next, 0, Relaxed, Relaxed);
-        }
-        if changed {
-            self.cluster.health_changed();
-        }
+/// Whether a chance of this share comes true.
+fn by_chance(share: Percent, draw: &mut dyn FnMut() -> f64) -> bool {
+    match share {
+        Percent::ZERO => false,
+        Percent::HUNDRED => true,
+        share => draw() * 1e6 < f64::from(share.parts_per_million()),
     }
 }
 
 /// Counts one more; whether that reaches the limit, in which case counting begins anew.
-fn reaches(counter: &AtomicU32, limit: Option<u32>) -> bool {
+fn reaches(counter: &AtomicU32, limit: Option<NonZeroU32>) -> bool {
     let count = counter.fetch_add(1, Relaxed).saturating_add(1);
-    let reached = limit.is_some_and(|limit| count >= limit);
+    let reached = limit.is_some_and(|limit| count >= limit.get());
     if reached {
         counter.store(0, Relaxed);
     }
     reached
+}
+
+/// Ends a row; written only where there is one, for most requests are good.
+fn clear(row: &AtomicU32) {
+    if row.load(Relaxed) != 0 {
+        row.store(0, Relaxed);
+    }
 }
 
 fn nanos(duration: Duration) -> u64 {

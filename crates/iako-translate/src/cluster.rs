@@ -97,7 +97,8 @@ pub(crate) fn add_clusters(outlook: &Outlook<'_>, plan: &mut Plan) {
 }
 
 fn passthrough(outlook: &Outlook<'_>, name: &str) -> Cluster {
-    let mut cluster = Cluster::new(name, Discovery::OriginalDst { port_override: None });
+    let mut cluster =
+        Cluster::new(name, Discovery::OriginalDst { port_override: None, header: None });
     cluster.lb = LbPolicy::ClusterProvided;
     cluster.connect_timeout = outlook.mesh().connect_timeout;
     cluster.circuit_breakers = unlimited();
@@ -118,8 +119,12 @@ fn build(outlook: &Outlook<'_>, target: &Target<'_>, plan: &mut Plan) -> Option<
         cluster.localities = LocalityBalancing::Weighted;
     }
     cluster.http = http(outlook, target);
-    cluster.dns =
-        DnsOptions { refresh_rate: DNS_REFRESH, respect_ttl: true, family: DnsFamily::V4Preferred };
+    cluster.dns = DnsOptions {
+        refresh_rate: DNS_REFRESH,
+        respect_ttl: true,
+        family: DnsFamily::V4Preferred,
+        ..DnsOptions::default()
+    };
     cluster.metadata = metadata(target);
     if let Some(pool) = target.policy.connection_pool {
         apply_pool(&mut cluster, pool);
@@ -140,7 +145,7 @@ fn discovery(outlook: &Outlook<'_>, target: &Target<'_>, plan: &mut Plan) -> Opt
         target.policy.load_balancer.map(|lb| &lb.algorithm),
         Some(LoadBalancerAlgorithm::Passthrough)
     );
-    let original = Discovery::OriginalDst { port_override: None };
+    let original = Discovery::OriginalDst { port_override: None, header: None };
     let name = target.cluster_name();
     let by_name = |plan: &mut Plan| {
         let endpoints = endpoint::of_target(outlook, target);

@@ -41,7 +41,9 @@ pub(crate) fn add_endpoints(outlook: &Outlook<'_>, plan: &mut Plan) {
             Discovery::Static(_)
             | Discovery::StrictDns(_)
             | Discovery::LogicalDns(_)
-            | Discovery::OriginalDst { .. } => None,
+            | Discovery::OriginalDst { .. }
+            | Discovery::Aggregate(_)
+            | Discovery::DynamicForward(_) => None,
         })
         .collect();
     let wanted = targets(outlook).filter(|target| by_name.contains(target.cluster_name().as_str()));
@@ -110,6 +112,7 @@ fn by_own_name(target: &Target<'_>) -> Option<PlannedEndpoint> {
         Err(_not_an_address) => EndpointAddress::Host { name: host.to_string(), port },
     };
     Some(PlannedEndpoint {
+        check: iako_proxy_config::EndpointCheck::default(),
         address,
         additional_addresses: Vec::new(),
         hostname: host.to_string(),
@@ -135,6 +138,7 @@ fn planned(outlook: &Outlook<'_>, endpoint: &Endpoint) -> PlannedEndpoint {
     }
     let draining = endpoint.labels.contains_key(DRAINING_LABEL);
     PlannedEndpoint {
+        check: iako_proxy_config::EndpointCheck::default(),
         address,
         additional_addresses: Vec::new(),
         hostname,

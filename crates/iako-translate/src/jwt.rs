@@ -197,6 +197,7 @@ fn key_cluster(outlook: &Outlook<'_>, source: &KeySource, name: &str) -> Cluster
         }
     };
     let endpoint = Endpoint {
+        check: iako_proxy_config::EndpointCheck::default(),
         address,
         additional_addresses: Vec::new(),
         hostname: source.host.clone(),

@@ -43,7 +43,7 @@ impl Walk<'_> {
                 | HttpFilterKind::GrpcWeb
                 | HttpFilterKind::StatefulSession(_)
                 | HttpFilterKind::GrpcStats
-                | HttpFilterKind::StatefulSession(_)
+                | HttpFilterKind::DynamicForward(_)
                 | HttpFilterKind::Unsupported(_) => Verdict::GoOn,
             };
             if verdict == Verdict::Stop {

@@ -66,7 +66,9 @@ impl Walk<'_> {
             Discovery::Static(set) | Discovery::StrictDns(set) | Discovery::LogicalDns(set) => {
                 Some(set)
             }
-            Discovery::OriginalDst { .. } => {
+            Discovery::OriginalDst { .. }
+            | Discovery::DynamicForward(_)
+            | Discovery::Aggregate(_) => {
                 let why = "it goes to the address that the client meant";
                 self.step("endpoints", Outcome::Passed, None, why);
                 self.explanation.decision = Decision::Passthrough;

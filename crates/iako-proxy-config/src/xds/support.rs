@@ -110,18 +110,18 @@ mod tests {
     #[test]
     fn a_field_without_effect_is_named_and_a_dangerous_one_refuses() {
         let mut cluster = pb::cluster::v3::Cluster { name: "a".into(), ..Default::default() };
-        cluster.wait_for_warm_on_init = Some(true);
+        cluster.track_cluster_stats = Some(Default::default());
         let url = pb::cluster::v3::Cluster::type_url();
         let mut notes = Vec::new();
         check(&url, &cluster.encode_to_vec(), &mut notes).unwrap();
         let (path, _) = notes.first().expect("a warning");
-        assert_eq!(path.to_string(), "wait_for_warm_on_init");
+        assert_eq!(path.to_string(), "track_cluster_stats");
 
-        cluster.health_checks.push(pb::core::v3::HealthCheck::default());
+        cluster.upstream_config = Some(pb::core::v3::TypedExtensionConfig::default());
         let fault = check(&url, &cluster.encode_to_vec(), &mut notes).unwrap_err();
         let invalid = fault.of("cluster `a`");
         assert!(
-            invalid.to_string().starts_with("cluster `a`: health_checks: is not supported"),
+            invalid.to_string().starts_with("cluster `a`: upstream_config: is not supported"),
             "{invalid}"
         );
     }

@@ -14,6 +14,12 @@ pub(crate) fn endpoint_set(name: &str) -> EndpointSet {
     workload.hostname = "a".into();
     workload.health = HealthStatus::Draining;
     workload.weight = some(3);
+    workload.check = EndpointCheck {
+        address: Some(address("127.15.1.2:9")),
+        port: Some(8081),
+        hostname: "check.test".into(),
+        disabled: true,
+    };
     workload.metadata = EndpointMetadata {
         transport_match: BTreeMap::from([("tlsMode".into(), "istio".into())]),
         lb: BTreeMap::from([("version".into(), "v1".into())]),
@@ -81,6 +87,14 @@ pub(crate) fn cluster() -> Cluster {
             high: Thresholds { requests_max: 0, ..Thresholds::default() },
         },
         outlier_detection: outlier_detection(),
+        health_check: Some(health_check()),
+        membership: Membership {
+            ignore_health_on_removal: true,
+            close_on_health_failure: true,
+            close_on_set_change: true,
+            ignore_new_until_checked: true,
+            wait_for_checks: false,
+        },
         http: http(),
         transport: tls(Trust::System),
         proxy_protocol: Some(Box::new(proxy_protocol())),
@@ -104,10 +118,22 @@ pub(crate) fn cluster() -> Cluster {
             interval: None,
         }),
         bind_address: Some(address("127.0.0.6:0")),
+        bind_others: vec![address("[::1]:0")],
         dns: DnsOptions {
             refresh_rate: Duration::from_secs(60),
             respect_ttl: true,
             family: DnsFamily::V4Only,
+            jitter: Duration::from_secs(1),
+            failure_refresh: Some(DnsFailureRefresh {
+                first: Duration::from_secs(1),
+                max: Duration::from_secs(3),
+            }),
+            resolvers: vec![address("127.0.0.1:53")],
+            use_tcp: true,
+            no_search: true,
+            query_timeout: Duration::from_secs(2),
+            query_tries: some(1),
+            ..DnsOptions::default()
         },
         metadata: ClusterMetadata {
             services: vec![ServiceReference {
@@ -130,11 +156,64 @@ fn outlier_detection() -> Option<OutlierDetection> {
         consecutive_gateway_failure: Some(some(5)),
         consecutive_local_origin_failure: None,
         split_local_origin: true,
+        success_rate: SuccessRate { hosts_min: 3, requests_min: 7, deviations_thousandths: 500 },
+        failure_percentage: FailurePercentage {
+            threshold: Percent::from_whole(40).unwrap(),
+            hosts_min: 2,
+            requests_min: 9,
+        },
+        enforcing: Enforcing {
+            success_rate: Percent::from_whole(70).unwrap(),
+            ..Enforcing::default()
+        },
+        ejection_time_jitter: Duration::from_secs(7),
+        always_eject_one: true,
+        uneject_on_good_check: false,
         interval: Duration::from_secs(1),
         base_ejection_time: Duration::from_secs(180),
         ejection_time_max: Duration::from_secs(300),
         ejection_max: Percent::HUNDRED,
     })
+}
+
+fn health_check() -> HealthCheck {
+    HealthCheck {
+        timeout: Duration::from_secs(2),
+        intervals: CheckIntervals {
+            initial_jitter: Duration::from_millis(10),
+            jitter: Duration::from_millis(20),
+            jitter_percent: Percent::from_whole(5).unwrap(),
+            no_traffic: Duration::from_secs(30),
+            no_traffic_healthy: Some(Duration::from_secs(31)),
+            unhealthy: Some(Duration::from_secs(3)),
+            unhealthy_edge: Some(Duration::from_secs(4)),
+            healthy_edge: Some(Duration::from_secs(5)),
+            ..CheckIntervals::every(Duration::from_secs(1))
+        },
+        unhealthy_threshold: some(2),
+        healthy_threshold: some(3),
+        reuse_connection: false,
+        events: HealthEvents {
+            files: vec!["/tmp/events".into()],
+            all_failures: true,
+            all_successes: true,
+        },
+        alpn: vec!["hc".into()],
+        transport_criteria: Some(BTreeMap::from([("tlsMode".into(), "istio".into())])),
+        kind: HealthCheckKind::Http(Box::new(HttpCheck {
+            method: CheckMethod::Post,
+            host: "a.test".into(),
+            send: b"ping".to_vec(),
+            receive: vec![b"po".to_vec(), b"ng".to_vec()],
+            response_bytes_max: 77,
+            headers_remove: vec!["user-agent".parse().unwrap()],
+            expected: vec![StatusRange { first: 200, end: 300 }],
+            retriable: vec![StatusRange { first: 503, end: 504 }],
+            http2: true,
+            service_name: Some(StringMatch::Prefix { value: "a".into(), ignore_case: false }),
+            ..HttpCheck::of("/healthz")
+        })),
+    }
 }
 
 pub(crate) fn subsets() -> Option<SubsetSelection> {

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, sync::atomic::Ordering::Relaxed};
 use iako_identity::describe;
 use iako_proxy_config::{EndpointAddress, HealthStatus, Thresholds};
 use iako_rt::clock;
-use iako_traffic::BalancedEndpoint;
+use iako_traffic::{BalancedEndpoint, HealthFlags};
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
@@ -125,8 +125,8 @@ fn cluster_text(shared: &Shared, cluster: &UpstreamCluster, out: &mut String) {
             ("sub_zone", endpoint.locality.sub_zone.clone()),
             ("canary", "false".to_owned()),
             ("priority", endpoint.priority.to_string()),
-            ("success_rate", "-1".to_owned()),
-            ("local_origin_success_rate", "-1".to_owned()),
+            ("success_rate", rate(endpoint.state.success_rate())),
+            ("local_origin_success_rate", rate(endpoint.state.local_success_rate())),
         ];
         for (fact, value) in facts {
             line(out, format_args!("{name}::{address}::{fact}::{value}"));
@@ -181,12 +181,19 @@ fn host_status(endpoint: &BalancedEndpoint) -> Value {
         HealthStatus::Draining => "DRAINING",
         HealthStatus::Degraded => "DEGRADED",
     };
+    let flags = endpoint.state.health();
     json!({
         "address": address,
         "stats": stats.collect::<Vec<_>>(),
         "health_status": {
             "eds_health_status": eds,
+            "failed_active_health_check": flags.has(HealthFlags::FAILED_CHECK),
+            "failed_active_degraded_check": flags.has(HealthFlags::DEGRADED_CHECK),
             "failed_outlier_check": endpoint.state.is_ejected(),
+            "pending_dynamic_removal": flags.has(HealthFlags::PENDING_REMOVAL),
+            "pending_active_hc": flags.has(HealthFlags::PENDING_CHECK),
+            "active_hc_timeout": flags.has(HealthFlags::CHECK_TIMEOUT),
+            "excluded_via_immediate_hc_fail": flags.has(HealthFlags::EXCLUDED),
         },
         "weight": endpoint.endpoint.weight,
         "hostname": endpoint.endpoint.hostname,
@@ -229,17 +236,27 @@ fn numbers(endpoint: &BalancedEndpoint) -> [(&'static str, u64); 8] {
 
 /// Envoy's words, `healthy` when none applies.
 fn health_flags(endpoint: &BalancedEndpoint) -> String {
-    let mut flags = String::new();
-    if endpoint.state.is_ejected() {
-        flags.push_str("/failed_outlier_check");
-    }
-    flags.push_str(match endpoint.endpoint.health {
-        HealthStatus::Unknown | HealthStatus::Healthy => "",
-        HealthStatus::Unhealthy => "/failed_eds_health",
-        HealthStatus::Draining => "/eds_status_draining",
-        HealthStatus::Degraded => "/degraded_eds_health",
-    });
+    let told = endpoint.endpoint.health;
+    let found = endpoint.state.health();
+    let all = [
+        ("/failed_active_hc", found.has(HealthFlags::FAILED_CHECK)),
+        ("/failed_outlier_check", endpoint.state.is_ejected()),
+        ("/failed_eds_health", told == HealthStatus::Unhealthy),
+        ("/degraded_active_hc", found.has(HealthFlags::DEGRADED_CHECK)),
+        ("/degraded_eds_health", told == HealthStatus::Degraded),
+        ("/pending_dynamic_removal", found.has(HealthFlags::PENDING_REMOVAL)),
+        ("/pending_active_hc", found.has(HealthFlags::PENDING_CHECK)),
+        ("/excluded_via_immediate_hc_fail", found.has(HealthFlags::EXCLUDED)),
+        ("/active_hc_timeout", found.has(HealthFlags::CHECK_TIMEOUT)),
+        ("/eds_status_draining", told == HealthStatus::Draining),
+    ];
+    let flags: String = all.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
     if flags.is_empty() { "healthy".to_owned() } else { flags }
+}
+
+/// A rate of success, as Envoy writes it; -1 when there were too few requests.
+fn rate(rate: Option<f64>) -> String {
+    rate.map_or_else(|| "-1".to_owned(), |rate| format!("{rate}"))
 }
 
 fn is_static(shared: &Shared, name: &str) -> bool {

@@ -50,7 +50,7 @@ fn decode(text: &str) -> String {
 }
 
 /// A point in time as proto3 JSON writes it, to the millisecond: `2026-11-21T13:33:31.000Z`.
-pub(super) fn timestamp(at: SystemTime) -> String {
+pub(crate) fn timestamp(at: SystemTime) -> String {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = civil(days);

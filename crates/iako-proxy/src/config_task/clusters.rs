@@ -8,10 +8,15 @@ use std::{
 
 use iako_proxy_config::{Cluster, Discovery, EndpointSet};
 use iako_rt::clock;
+use iako_telemetry::LogTarget;
 use tokio::task::AbortHandle;
 
 use super::{ConfigTask, Event, Told, WARMING_MAX, routes};
-use crate::{dns, snapshot::UpstreamCluster};
+use crate::{
+    dns::{self, Resolution},
+    health::HealthLogs,
+    snapshot::UpstreamCluster,
+};
 
 /// How long a removed cluster serves routes that still name it: the routes' own change may come
 /// after the cluster's.
@@ -29,6 +34,8 @@ pub(super) struct ClusterEntry {
     resolving: Option<AbortHandle>,
     /// Whether instances of the newest version are known.
     has_endpoints: bool,
+    /// Whether they were checked, where the version has checks.
+    is_checked: bool,
 }
 
 impl ClusterEntry {
@@ -63,6 +70,7 @@ impl Drop for ClusterEntry {
         if let Some(resolving) = &self.resolving {
             resolving.abort();
         }
+        self.versions().for_each(|cluster| cluster.retire());
     }
 }
 
@@ -90,8 +98,17 @@ impl ConfigTask {
         let state = old.and_then(ClusterEntry::newest).map(|cluster| Arc::clone(&cluster.state));
         let changed = old.is_some();
         let id = self.take_id();
-        let compiled =
-            Arc::new(UpstreamCluster::new(id, Arc::clone(&told.value), &self.shared, state));
+        let logs = self
+            .health_logs(&told.value)
+            .map_err(|error| format!("cluster {name:?}: event log: {error}"))?;
+        let compiled = Arc::new(UpstreamCluster::new(
+            id,
+            Arc::clone(&told.value),
+            &self.shared,
+            state,
+            logs,
+            &self.resolver,
+        ));
         for slot in compiled.tls_slots() {
             // What is missing may arrive yet; what can never work is refused now.
             self.secrets
@@ -106,11 +123,19 @@ impl ConfigTask {
         }
         let resolving = self.start_resolving(&compiled);
         let active = self.clusters.get_mut(&name).and_then(|entry| entry.active.take());
+        self.health.watch(&compiled);
         let has_endpoints = self.first_endpoints(&compiled);
         let warming = Some((told, compiled, clock::now()));
         self.clusters.insert(
             name,
-            ClusterEntry { active, warming, removed: None, resolving, has_endpoints },
+            ClusterEntry {
+                active,
+                warming,
+                removed: None,
+                resolving,
+                has_endpoints,
+                is_checked: false,
+            },
         );
         Ok(())
     }
@@ -126,9 +151,9 @@ impl ConfigTask {
             self.resolver.clone(),
             Arc::clone(&cluster.config),
             names.clone(),
-            move |endpoints| {
+            move |resolution| {
                 let events = events.clone();
-                async move { events.send(Event::Resolved { cluster: id, endpoints }).await.is_ok() }
+                async move { events.send(Event::Resolved { cluster: id, resolution }).await.is_ok() }
             },
         );
         Some(self.scope.spawn("dns", task))
@@ -149,7 +174,10 @@ impl ConfigTask {
                 None => false,
             },
             Discovery::StrictDns(_) | Discovery::LogicalDns(_) => false,
-            Discovery::OriginalDst { .. } => true,
+            // Their instances are those of others, or come with requests.
+            Discovery::OriginalDst { .. }
+            | Discovery::Aggregate(_)
+            | Discovery::DynamicForward(_) => true,
         }
     }
 
@@ -182,12 +210,41 @@ impl ConfigTask {
         }
     }
 
-    pub(super) fn take_resolved(&mut self, id: u64, endpoints: EndpointSet) {
-        let endpoints = Arc::new(endpoints);
+    /// The files for events about the health of a cluster's instances.
+    fn health_logs(&self, cluster: &Cluster) -> std::io::Result<HealthLogs> {
+        let sinks = &self.shared.access_logs;
+        let open =
+            |path: &std::path::PathBuf| sinks.open(&LogTarget::from_path(&path.to_string_lossy()));
+        let files = cluster.health_check.iter().flat_map(|check| &check.events.files);
+        let outliers = cluster.outlier_detection.as_ref().and(self.outlier_log.as_ref());
+        Ok(HealthLogs {
+            checks: files.map(open).collect::<std::io::Result<_>>()?,
+            outliers: outliers.map(open).transpose()?,
+        })
+    }
+
+    pub(super) fn take_checked(&mut self, id: u64) {
+        for entry in self.clusters.values_mut() {
+            if entry.newest().is_some_and(|cluster| cluster.id == id) {
+                entry.is_checked = true;
+            }
+        }
+    }
+
+    pub(super) fn take_resolved(&mut self, id: u64, resolution: Resolution) {
+        let endpoints = resolution.changed.map(Arc::new);
         for entry in self.clusters.values_mut() {
             let Some(cluster) = entry.newest().filter(|cluster| cluster.id == id) else { continue };
-            cluster.set_endpoints(&endpoints);
-            cluster.stats.update_success.inc();
+            let stats = &cluster.stats;
+            stats.update_attempt.inc();
+            match (resolution.complete, &endpoints) {
+                (true, _) => stats.update_success.inc(),
+                (false, _) => stats.update_failure.inc(),
+            }
+            match &endpoints {
+                Some(endpoints) => cluster.set_endpoints(endpoints),
+                None => stats.update_no_rebuild.inc(),
+            }
             entry.has_endpoints = true;
         }
     }
@@ -208,7 +265,10 @@ impl ConfigTask {
             let Some((_, cluster, since)) = &entry.warming else { continue };
             let late = now.saturating_duration_since(*since) >= WARMING_MAX;
             let has_secrets = cluster.tls_slots().all(|slot| slot.is_ready());
-            let is_warm = entry.has_endpoints && has_secrets;
+            let config = &cluster.config;
+            let checks = config.health_check.is_some() && config.membership.wait_for_checks;
+            let is_checked = entry.is_checked || !checks;
+            let is_warm = entry.has_endpoints && has_secrets && is_checked;
             if !late && !is_warm {
                 continue;
             }
@@ -217,11 +277,14 @@ impl ConfigTask {
                     cluster = %name,
                     endpoints = entry.has_endpoints,
                     secrets = has_secrets,
+                    checked = is_checked,
                     "cluster serves without what it waited for"
                 );
             }
             if let Some((told, cluster, _)) = entry.warming.take() {
-                entry.active = Some((told, cluster));
+                if let Some((_, old)) = entry.active.replace((told, cluster)) {
+                    old.retire();
+                }
                 self.dirty = true;
             }
         }
@@ -267,7 +330,18 @@ impl ConfigTask {
         for entry in self.listeners.values() {
             entry.clusters_named(&mut named);
         }
+        let members: Vec<String> = named.iter().flat_map(|name| self.members_of(name)).collect();
+        named.extend(members);
         named
+    }
+
+    /// The clusters that a cluster stands for.
+    fn members_of(&self, name: &str) -> Vec<String> {
+        let newest = self.clusters.get(name).and_then(ClusterEntry::newest);
+        match newest.map(|cluster| &cluster.config.discovery) {
+            Some(Discovery::Aggregate(names)) => names.clone(),
+            Some(_) | None => Vec::new(),
+        }
     }
 
     /// Whether a cluster serves, or is not known at all: a route to an unknown cluster is the

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use iako_http::{ResponseHead, Version};
+use iako_http::{Known, ResponseHead, Version};
 use iako_proxy_config::{Discovery, Endpoint, EndpointAddress};
 use iako_rt::clock;
 use iako_traffic::{
@@ -21,6 +21,7 @@ use super::forward::Plan;
 use super::pump::PumpError;
 use super::request::ResponseView;
 use super::steering::Steered;
+use super::target::Unlisted;
 use super::wire::QUEUE_BYTES_MAX;
 use crate::transport::Proxied;
 use crate::upstream::pool::{AcquireError, Lease, Pools, Repeat, Want};
@@ -91,7 +92,7 @@ struct Target {
 enum TargetEndpoint {
     /// One of the cluster's.
     Listed(u32),
-    /// Where the client meant to go.
+    /// One that is made for the request.
     Original(Box<Endpoint>),
 }
 
@@ -115,7 +116,18 @@ impl Exchange<'_> {
         excluded: &[u32],
         downstream: &mut Downstream<'_>,
     ) -> Result<Attempt, TryFailure> {
-        let Some(target) = self.target(plan, excluded) else {
+        let target = match &plan.cluster.config.discovery {
+            Discovery::DynamicForward(_) => {
+                let named = Box::pin(self.named_target(plan, downstream)).await?;
+                Some(self.unlisted_target(plan, named))
+            }
+            Discovery::OriginalDst { port_override, header } => {
+                let original = self.original_target(plan, *port_override, header.as_ref());
+                Some(self.unlisted_target(plan, original))
+            }
+            _ => self.target(plan, excluded),
+        };
+        let Some(target) = target else {
             plan.cluster.stats.cx_none_healthy.inc();
             return Err(TryFailure::Final(self.nobody()));
         };
@@ -149,19 +161,15 @@ impl Exchange<'_> {
         Ok(Attempt { lease, head, open })
     }
 
+    fn unlisted_target(&mut self, plan: &Plan<'_>, (endpoint, state): Unlisted) -> Target {
+        self.record.endpoint = None;
+        let endpoint = TargetEndpoint::Original(endpoint);
+        Target { balancer: plan.cluster.balancer(), state, endpoint }
+    }
+
     /// Chooses an endpoint.
     fn target(&mut self, plan: &Plan<'_>, excluded: &[u32]) -> Option<Target> {
         let balancer = plan.cluster.balancer();
-        if let Discovery::OriginalDst { port_override } = &plan.cluster.config.discovery {
-            let mut address = self.connection.info.original_destination;
-            if let Some(port) = port_override {
-                address.set_port(*port);
-            }
-            let endpoint = Box::new(Endpoint::at(address));
-            let state = plan.cluster.state.endpoint(&endpoint.address);
-            self.record.endpoint = None;
-            return Some(Target { balancer, state, endpoint: TargetEndpoint::Original(endpoint) });
-        }
         let is_steered = self.steering.is_some() || plan.cluster.config.override_host.is_some();
         let request = PickRequest {
             hash: plan.hash,
@@ -467,6 +475,9 @@ impl Exchange<'_> {
                     _ => stats.rq_5xx.inc(),
                 }
                 stats.rq_completed.inc();
+                if head.fields().contains(Known::XEnvoyImmediateHealthCheckFail) {
+                    plan.cluster.accuse(&target.state);
+                }
                 Outcome::Response(grpc_as_http(head).unwrap_or(status))
             }
             Err(
@@ -481,18 +492,11 @@ impl Exchange<'_> {
             }
             Err(TryFailure::Final(_)) => return,
         };
-        if let Some(ejection) = target.balancer.record(&target.state, outcome, self.now) {
-            stats.ejections_total.inc();
-            stats.ejections_enforced_total.inc();
-            let cluster = &plan.cluster.name;
-            let host = self.record.host.as_ref().map(shown);
-            tracing::warn!(%cluster, host, cause = ?ejection.cause, "an endpoint is set aside");
-        }
+        let worker = &self.connection.worker;
+        let mut draw = || worker.with_rng(iako_rt::Rng::unit);
+        let when = (self.now, &mut draw as &mut dyn FnMut() -> f64);
+        plan.cluster.record(&target.balancer, &target.state, outcome, when);
     }
-}
-
-fn shown(address: &EndpointAddress) -> String {
-    crate::transport::connect::name_of(address)
 }
 
 /// The HTTP status that a gRPC status in the head stands for, so that outlier detection sees failures

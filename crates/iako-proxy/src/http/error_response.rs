@@ -7,6 +7,7 @@ use iako_http::{FieldValue, HeaderEdits, Known, ParseError};
 
 use super::downstream::DownstreamError;
 use super::failure::Failure;
+use crate::dns::Unresolved;
 use crate::upstream::UpstreamError;
 
 /// A response made by this proxy.
@@ -63,6 +64,16 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
         Failure::NoCluster { status } => Reply::new(*status, "cluster_not_found"),
         Failure::NoHealthyUpstream => nobody(503),
         Failure::SessionGone { status } => nobody(*status),
+        Failure::Unresolved(Unresolved::Failed) => {
+            Reply::new(503, "dns_resolution_failure").with_body("DNS resolution failure")
+        }
+        Failure::Unresolved(Unresolved::Full) => {
+            Reply::new(503, "dns_cache_overflow").with_body("DNS cache overflow")
+        }
+        Failure::Unresolved(Unresolved::Pending) => {
+            Reply::new(503, "dynamic_forward_proxy_pending_request_overflow")
+                .with_body("Dynamic forward proxy pending request overflow")
+        }
         Failure::Overflow(_) => {
             let value = FieldValue::from_static("true");
             before_response(503, "overflow", None).with_field(Known::XEnvoyOverloaded, value)

@@ -6,6 +6,7 @@ use iako_telemetry::{ResponseFlag, ResponseFlags};
 use iako_traffic::Overflow;
 
 use super::downstream::DownstreamError;
+use crate::dns::Unresolved;
 use crate::transport::ConnectError;
 use crate::upstream::UpstreamError;
 
@@ -31,6 +32,9 @@ pub(crate) enum Failure {
         /// The status that the filter names for this.
         status: u16,
     },
+    /// The host that the request names has no address, or there is no room to find one.
+    #[error("the host of the request is not resolved")]
+    Unresolved(Unresolved),
     /// A circuit breaker is full.
     #[error("a circuit breaker of the cluster is full")]
     Overflow(#[from] Overflow),
@@ -114,6 +118,7 @@ impl Failure {
             | Self::PerTryTimeout
             | Self::NoHealthyUpstream
             | Self::SessionGone { .. }
+            | Self::Unresolved(_)
             | Self::BrokenOff(_) => Side::Upstream,
             Self::NoRoute
             | Self::NoCluster { .. }
@@ -132,7 +137,10 @@ impl Failure {
             Self::NoRoute => ResponseFlag::NoRouteFound,
             Self::NoCluster { .. } => ResponseFlag::NoClusterFound,
             Self::NoHealthyUpstream | Self::SessionGone { .. } => ResponseFlag::NoHealthyUpstream,
-            Self::Overflow(_) => ResponseFlag::UpstreamOverflow,
+            Self::Unresolved(Unresolved::Failed) => ResponseFlag::DnsResolutionFailed,
+            Self::Unresolved(Unresolved::Full | Unresolved::Pending) | Self::Overflow(_) => {
+                ResponseFlag::UpstreamOverflow
+            }
             Self::Connect(_) => ResponseFlag::UpstreamConnectionFailure,
             Self::Upstream(error) | Self::BrokenOff(error) => upstream_flag(error),
             Self::ResponseTimeout | Self::PerTryTimeout => ResponseFlag::UpstreamRequestTimeout,

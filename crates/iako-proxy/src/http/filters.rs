@@ -140,7 +140,9 @@ impl FilterKind {
             HttpFilterKind::StatefulSession(session) => Self::StatefulSession(session.clone()),
             HttpFilterKind::Alpn => Self::Alpn,
             HttpFilterKind::Stats(_) => Self::Stats,
-            HttpFilterKind::GrpcStats | HttpFilterKind::Unsupported(_) => Self::Other,
+            HttpFilterKind::GrpcStats
+            | HttpFilterKind::DynamicForward(_)
+            | HttpFilterKind::Unsupported(_) => Self::Other,
         }
     }
 }

@@ -22,7 +22,7 @@ use super::filters::FilterKind;
 use super::grpc_web::Coding;
 use super::pump::{Repeatable, Upload};
 use super::request::ResponseView;
-use super::{headers, mirror, mutations, record};
+use super::{headers, mirror, mutations, record, target};
 use crate::snapshot::UpstreamCluster;
 
 /// What all tries of a request have in common.
@@ -65,7 +65,10 @@ impl Exchange<'_> {
     ) -> Result<(), Failure> {
         self.service.stats.routed.inc();
         let plan = self.plan(route, action)?;
-        self.record.cluster = Some(Arc::clone(&plan.cluster));
+        // A cluster that stands for others is what is told of.
+        if !self.record.cluster.as_ref().is_some_and(|cluster| cluster.is_aggregate()) {
+            self.record.cluster = Some(Arc::clone(&plan.cluster));
+        }
         let (mut retry, mirrors) = {
             let view = self.request.view();
             let facts = self.request.facts(&view, &self.connection.info);
@@ -117,7 +120,10 @@ impl Exchange<'_> {
             }
             _ => route.cluster(&facts.head).and_then(|name| self.snapshot.cluster(&name)),
         };
-        let Some(cluster) = found else { return Err(missing) };
+        let Some(named) = found else { return Err(missing) };
+        let draw = if named.is_aggregate() { self.connection.draw() } else { 0 };
+        let member = target::member_of(named, &self.snapshot, self.now, draw);
+        let Some(cluster) = member else { return Err(Failure::NoHealthyUpstream) };
         let hash = if action.hash.is_empty() {
             None
         } else {

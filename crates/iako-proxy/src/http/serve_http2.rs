@@ -8,7 +8,9 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use iako_http::h2::{Connection, ConnectionError, Ends, ErrorCode, Event, Shutdown, StreamId, Violation};
+use iako_http::h2::{
+    Connection, ConnectionError, Ends, ErrorCode, Event, Shutdown, StreamId, Violation,
+};
 use iako_http::{RequestHead, Version};
 use iako_rt::clock;
 use iako_telemetry::ResponseFlag;

@@ -59,7 +59,8 @@ impl Exchange<'_> {
             return;
         }
         self.response_edits.status = Some(101);
-        if let Some(key) = self.request.get(Known::SecWebsocketKey).filter(|_| self.wants_websocket())
+        if let Some(key) =
+            self.request.get(Known::SecWebsocketKey).filter(|_| self.wants_websocket())
         {
             let accept = websocket_accept(key);
             self.response_edits.fields.set(Known::SecWebsocketAccept, accept);

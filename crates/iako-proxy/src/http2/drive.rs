@@ -144,12 +144,7 @@ impl Driver {
 
     /// A connection that takes nothing more may have said why: a peer that closes meets what is written
     /// meanwhile with a reset.
-    fn hear_out(
-        &mut self,
-        context: &mut Context<'_>,
-        link: &Rc<Link>,
-        listener: &mut impl Listen,
-    ) {
+    fn hear_out(&mut self, context: &mut Context<'_>, link: &Rc<Link>, listener: &mut impl Listen) {
         while self.last_words.is_none() {
             match self.poll_fill(context) {
                 Poll::Ready(Ok(1..)) => {
@@ -277,11 +272,7 @@ impl Driver {
     }
 
     /// Writes what is queued, whatever can be queued then; whether there was anything.
-    fn poll_drain(
-        &mut self,
-        context: &mut Context<'_>,
-        link: &Link,
-    ) -> Poll<io::Result<Drained>> {
+    fn poll_drain(&mut self, context: &mut Context<'_>, link: &Link) -> Poll<io::Result<Drained>> {
         let mut drained = Drained::Nothing;
         while link.inner().borrow_mut().connection.prepare() {
             let mut inner = link.inner().borrow_mut();

@@ -74,7 +74,11 @@ impl Link {
             greeted: false,
             ending: None,
         };
-        Rc::new(Self { inner: RefCell::new(inner), told: Cell::new(false), proof: Proof::default() })
+        Rc::new(Self {
+            inner: RefCell::new(inner),
+            told: Cell::new(false),
+            proof: Proof::default(),
+        })
     }
 
     /// Uses the connection's state machine; what that queues is written at the end of the turn.

@@ -1,9 +1,6 @@
 //! Clusters, compiled: what is configured, what is live, and how bytes get there.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Instant,
-};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use iako_proxy_config::{
@@ -14,10 +11,17 @@ use iako_rt::{Rng, clock};
 use iako_telemetry::{ServiceLabels, StatsRegistry};
 use iako_traffic::{Balancer, ClusterState, Neighbourhood, PickNotes, Setting, Wants};
 
-use super::{ClusterStats, LbStats};
-use crate::http2::Http2Stats;
-use crate::shared::Shared;
-use crate::transport::client::ClientTlsSlot;
+use super::{
+    ClusterStats, LbStats,
+    health::{CheckStats, Noticeboard, OutlierStats},
+};
+use crate::{
+    dns::{ForwardCache, Resolver},
+    health::HealthLogs,
+    http2::Http2Stats,
+    shared::Shared,
+    transport::client::ClientTlsSlot,
+};
 
 /// A cluster, compiled. A changed cluster is a new value with a new `id`; changed endpoints are not.
 #[derive(Debug)]
@@ -43,6 +47,15 @@ pub(crate) struct UpstreamCluster {
     is_local: bool,
     /// Of its HTTP/2 connections: most clusters of a large mesh never have one.
     http2: OnceLock<Http2Stats>,
+    /// Statistics of active checks, where there are any.
+    pub(crate) check_stats: Option<CheckStats>,
+    /// Statistics of outlier detection, where outliers are looked for.
+    pub(super) outlier_stats: Option<OutlierStats>,
+    /// The names that requests bring, where it forwards to them.
+    pub(crate) forward: Option<Arc<ForwardCache>>,
+    /// Where events about the health of its instances are written.
+    pub(crate) logs: HealthLogs,
+    pub(super) board: Noticeboard,
     balancer: ArcSwap<Balancer>,
     transport: ClusterTransport,
     matches: Vec<ClusterTransport>,
@@ -88,6 +101,8 @@ impl UpstreamCluster {
         config: Arc<Cluster>,
         shared: &Shared,
         state: Option<Arc<ClusterState>>,
+        logs: HealthLogs,
+        resolver: &Resolver,
     ) -> Self {
         let state = state.unwrap_or_else(|| ClusterState::new(clock::now()));
         let nobody = Arc::new(EndpointSet::new(config.name.clone(), Vec::new()));
@@ -99,6 +114,7 @@ impl UpstreamCluster {
             || ServiceLabels::from_host(host_in_name(&config.name)),
             |service| ServiceLabels::new(&service.host, &service.name, &service.namespace),
         );
+        let scope = shared.stats.cluster(config.stat_name());
         let transport = ClusterTransport::new(&config.transport);
         let matches: Vec<ClusterTransport> = config
             .transport_matches
@@ -115,6 +131,19 @@ impl UpstreamCluster {
             name: config.name.as_str().into(),
             service,
             stats: ClusterStats::new(&shared.stats, config.stat_name()),
+            check_stats: config.health_check.as_ref().map(|_| CheckStats::of(&scope)),
+            outlier_stats: config.outlier_detection.as_ref().map(|_| OutlierStats::new(&scope)),
+            forward: match &config.discovery {
+                Discovery::DynamicForward(cache) => Some(ForwardCache::new(
+                    cache.clone(),
+                    config.dns.clone(),
+                    resolver.clone(),
+                    &shared.stats,
+                )),
+                _ => None,
+            },
+            logs,
+            board: Noticeboard::default(),
             state,
             wants: balancer.wants(),
             lb: Box::new(LbStats::new(&shared.stats, config.stat_name())),
@@ -130,9 +159,8 @@ impl UpstreamCluster {
 
     /// Statistics of its HTTP/2 connections, which begin to be shown with the first of them.
     pub(crate) fn http2_stats(&self, stats: &StatsRegistry) -> &Http2Stats {
-        self.http2.get_or_init(|| {
-            Http2Stats::new(&stats.cluster(self.config.stat_name()).part("http2"))
-        })
+        self.http2
+            .get_or_init(|| Http2Stats::new(&stats.cluster(self.config.stat_name()).part("http2")))
     }
 
     /// The instances of this moment, ready for choosing. A retry may load them again.
@@ -141,8 +169,7 @@ impl UpstreamCluster {
         self.balancer.load_full()
     }
 
-    /// Replaces the instances; those that stay keep their live numbers and connections.
-    pub(crate) fn set_endpoints(&self, endpoints: &Arc<EndpointSet>) {
+    pub(super) fn publish_endpoints(&self, endpoints: &Arc<EndpointSet>) {
         if self.is_local {
             self.neighbourhood.set_peers(endpoints);
         }
@@ -154,18 +181,6 @@ impl UpstreamCluster {
             Setting { neighbourhood: Arc::clone(&self.neighbourhood), seed, now: clock::now() },
         );
         self.balancer.store(Arc::new(balancer));
-        self.count_members(clock::now());
-    }
-
-    /// Takes back instances whose ejection is over, and shows how many serve.
-    pub(crate) fn count_members(&self, now: Instant) {
-        let balancer = self.balancer.load();
-        balancer.take_back(now);
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        let ejected = balancer.endpoints().iter().filter(|one| one.state.is_ejected()).count();
-        self.stats.membership_total.set(count(balancer.endpoints().len()));
-        self.stats.membership_healthy.set(count(balancer.available()));
-        self.stats.ejections_active.set(count(ejected));
     }
 
     /// Counts what led to a choice.
@@ -173,6 +188,18 @@ impl UpstreamCluster {
         if !notes.is_none() {
             self.lb.count(notes);
         }
+    }
+
+    /// Whether it stands for other clusters.
+    #[must_use]
+    pub(crate) fn is_aggregate(&self) -> bool {
+        matches!(self.config.discovery, Discovery::Aggregate(_))
+    }
+
+    /// Whether bytes are encrypted, where the endpoint does not decide that.
+    #[must_use]
+    pub(crate) const fn is_tls(&self) -> bool {
+        self.transport.is_tls()
     }
 
     /// Under which name its instances are asked for; none when they come otherwise.
@@ -183,7 +210,9 @@ impl UpstreamCluster {
             Discovery::Static(_)
             | Discovery::StrictDns(_)
             | Discovery::LogicalDns(_)
-            | Discovery::OriginalDst { .. } => None,
+            | Discovery::OriginalDst { .. }
+            | Discovery::Aggregate(_)
+            | Discovery::DynamicForward(_) => None,
         }
     }
 

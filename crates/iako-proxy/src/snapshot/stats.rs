@@ -11,15 +11,17 @@ macro_rules! handles {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $kind:ident = $method:ident $leaf:literal,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone)]
-        pub(crate) struct $name { $(pub $field: $kind,)* }
+        pub(crate) struct $name { $(pub(crate) $field: $kind,)* }
 
         impl $name {
-            fn of(scope: &iako_telemetry::StatsScope) -> Self {
+            pub(super) fn of(scope: &iako_telemetry::StatsScope) -> Self {
                 Self { $($field: scope.$method($leaf),)* }
             }
         }
     };
 }
+
+pub(super) use handles;
 
 handles! {
     /// `cluster.<name>.…`; see the page of metrics for what each one counts.
@@ -55,13 +57,17 @@ handles! {
         rq_retry_limit_exceeded: Counter = counter "upstream_rq_retry_limit_exceeded",
         membership_total: Gauge = gauge "membership_total",
         membership_healthy: Gauge = gauge "membership_healthy",
-        ejections_active: Gauge = gauge "outlier_detection.ejections_active",
-        ejections_total: Counter = counter "outlier_detection.ejections_total",
-        ejections_enforced_total: Counter = counter "outlier_detection.ejections_enforced_total",
+        membership_degraded: Gauge = gauge "membership_degraded",
+        membership_excluded: Gauge = gauge "membership_excluded",
+        membership_change: Counter = counter "membership_change",
         ssl_handshake: Counter = counter "ssl.handshake",
         ssl_connection_error: Counter = counter "ssl.connection_error",
         ssl_fail_verify_san: Counter = counter "ssl.fail_verify_san",
+        update_attempt: Counter = counter "update_attempt",
         update_success: Counter = counter "update_success",
+        update_failure: Counter = counter "update_failure",
+        update_no_rebuild: Counter = counter "update_no_rebuild",
+        original_dst_host_invalid: Counter = counter "original_dst_host_invalid",
     }
 }
 

@@ -6,7 +6,9 @@ use iako_identity::PeerIdentity;
 use iako_proxy_config::{Discovery, Endpoint, EndpointAddress, RoutePriority};
 use iako_rt::{Rng, clock};
 use iako_telemetry::ResponseFlag;
-use iako_traffic::{ActiveRequest, BreakerGuard, Outcome, PickRequest, hash_of_ip, tcp_cluster};
+use iako_traffic::{
+    ActiveRequest, Balancer, BreakerGuard, Outcome, Pick, PickRequest, hash_of_ip, tcp_cluster,
+};
 
 use super::{
     TcpService,
@@ -17,6 +19,7 @@ use super::{
 };
 use crate::{
     connection::{Downstream, metadata_exchange},
+    http::target::member_of,
     snapshot::UpstreamCluster,
     transport::{ConnectOptions, Connected, Proxied, connect},
     worker::Worker,
@@ -100,9 +103,15 @@ pub(crate) async fn serve(worker: Rc<Worker>, downstream: Downstream, service: A
         record.write(&service);
         return;
     };
+    record.cluster = Some(Arc::clone(&cluster));
+    let member = member_of(&cluster, &snapshot, clock::now(), draw).map(Arc::clone);
+    let Some(cluster) = member else {
+        record.refused(ResponseFlag::NoHealthyUpstream, "no_healthy_upstream");
+        record.write(&service);
+        return;
+    };
     // A connection may live for days; the snapshot must not.
     drop(snapshot);
-    record.cluster = Some(Arc::clone(&cluster));
     let target = Target { cluster: &cluster, subset };
     match Box::pin(reach(&worker, &downstream, &service, target, &mut record)).await {
         Ok(reached) => {
@@ -139,7 +148,7 @@ async fn reach(
     let Target { cluster, subset } = target;
     let place = place(service, cluster)?;
     let client = cluster.tells_clients().then(|| Proxied::of(&downstream.info));
-    if let Discovery::OriginalDst { port_override } = cluster.config.discovery {
+    if let Discovery::OriginalDst { port_override, .. } = cluster.config.discovery {
         let (connected, endpoint) = reach_original(downstream, cluster, port_override).await?;
         record.attempts = 1;
         return Ok(Reached { connected, endpoint, _active: None, _place: place });
@@ -178,15 +187,12 @@ async fn reach(
         };
         match opened {
             Ok(connected) => {
-                balancer.record(state, Outcome::Connected, clock::now());
+                record_outcome(worker, cluster, &balancer, &pick, Outcome::Connected);
                 let (endpoint, active) = (endpoint.clone(), Some(active));
                 return Ok(Reached { connected, endpoint, _active: active, _place: place });
             }
             Err((flag, reason)) => {
-                if balancer.record(state, Outcome::LocalFailure, clock::now()).is_some() {
-                    cluster.stats.ejections_total.inc();
-                    cluster.stats.ejections_enforced_total.inc();
-                }
+                record_outcome(worker, cluster, &balancer, &pick, Outcome::LocalFailure);
                 tried.push(pick.place);
                 failed = Some(Unreached { flag, reason, endpoint: Some(endpoint.clone()) });
             }
@@ -222,6 +228,17 @@ async fn back_off(worker: &Worker, service: &TcpService, attempts: u32) {
     let doubled = 1_u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
     let bound = back_off.base.saturating_mul(doubled).min(back_off.max);
     tokio::time::sleep(bound.mul_f64(worker.with_rng(Rng::unit))).await;
+}
+
+fn record_outcome(
+    worker: &Worker,
+    cluster: &UpstreamCluster,
+    balancer: &Balancer,
+    pick: &Pick<'_>,
+    outcome: Outcome,
+) {
+    let mut draw = || worker.with_rng(Rng::unit);
+    cluster.record(balancer, &pick.endpoint.state, outcome, (clock::now(), &mut draw));
 }
 
 async fn reach_original(

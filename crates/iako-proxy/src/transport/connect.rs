@@ -184,6 +184,18 @@ pub(crate) async fn connect(
     result
 }
 
+/// The same without statistics, and without a bound on its time: for who is no client.
+///
+/// # Errors
+/// When no connection could be made.
+pub(crate) async fn connect_quietly(
+    cluster: &UpstreamCluster,
+    endpoint: &Endpoint,
+    options: ConnectOptions<'_>,
+) -> Result<Connected, ConnectError> {
+    attempt(cluster, endpoint, options).await
+}
+
 async fn attempt(
     cluster: &UpstreamCluster,
     endpoint: &Endpoint,

@@ -65,9 +65,8 @@ fn in_turns(first: SocketAddr, others: &[SocketAddr]) -> Vec<SocketAddr> {
 async fn connect(address: SocketAddr, cluster: &Cluster) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_nodelay(true)?;
-    if let Some(local) = cluster.bind_address
-        && local.is_ipv4() == address.is_ipv4()
-    {
+    let own = cluster.bind_address.iter().chain(&cluster.bind_others);
+    if let Some(local) = own.copied().find(|local| local.is_ipv4() == address.is_ipv4()) {
         socket.set_reuseaddr(true)?;
         socket.bind(local)?;
     }

@@ -168,6 +168,7 @@ impl Pools {
 
     /// Retires pools of clusters that are gone, and forgets those that nobody uses.
     fn sweep(&self, worker: &Worker) {
+        worker.originals.sweep(clock::now());
         let snapshot = worker.snapshot();
         let is_current = |cluster: &UpstreamCluster| {
             snapshot.cluster(&cluster.name).is_some_and(|current| current.id == cluster.id)

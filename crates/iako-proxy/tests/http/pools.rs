@@ -74,7 +74,8 @@ fn answer_until_idle(
         while !is_whole(&request) {
             match stream.read(&mut buffer) {
                 Ok(count @ 1..) => {
-                    if wait > 0 && request.is_empty() && clock::now() - since > idle(wait) * 9 / 10 {
+                    if wait > 0 && request.is_empty() && clock::now() - since > idle(wait) * 9 / 10
+                    {
                         aged.fetch_add(1, SeqCst);
                     }
                     request.extend_from_slice(&buffer[..count]);

@@ -157,7 +157,8 @@ async fn a_stream_that_an_upstream_breaks_is_counted_and_its_connection_kept() {
         for number in 0.. {
             let Ok(id) = next_request(stream) else { return };
             // The first answer has a name in upper case.
-            let head = if number == 0 { block(&[(":status", "200"), ("X-A", "b")]) } else { OK.to_vec() };
+            let head =
+                if number == 0 { block(&[(":status", "200"), ("X-A", "b")]) } else { OK.to_vec() };
             if stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, id, &head)).is_err() {
                 return;
             }

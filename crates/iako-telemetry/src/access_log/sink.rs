@@ -207,6 +207,18 @@ impl AccessLogSink {
 
     /// Renders a line into this worker's buffer. Never waits for the target.
     pub fn log(&self, format: &AccessLogFormat, record: &AccessRecord<'_>) {
+        self.append(|lines| format.render(record, lines));
+    }
+
+    /// Writes a line that is no access log's: an event. Never waits for the target.
+    pub fn write_line(&self, line: &str) {
+        self.append(|lines| {
+            lines.extend_from_slice(line.as_bytes());
+            lines.push(b'\n');
+        });
+    }
+
+    fn append(&self, render: impl FnOnce(&mut Vec<u8>)) {
         let buffers = &self.shared.buffers;
         let Some(Buffer(buffer)) =
             buffers.get(shard::worker().unwrap_or(0)).or_else(|| buffers.first())
@@ -216,7 +228,7 @@ impl AccessLogSink {
         let mut lines = buffer.lock();
         let before = lines.len();
         if before < BUFFER_BYTES_MAX {
-            format.render(record, &mut lines);
+            render(&mut lines);
         }
         let after = lines.len();
         if before >= BUFFER_BYTES_MAX || after > BUFFER_BYTES_MAX {

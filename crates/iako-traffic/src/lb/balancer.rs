@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use xxhash_rust::xxh64::xxh64;
 
 use super::{
+    aggregate::Capacity,
     client_weight,
     group::{Choice, Ingredients, find, mixed},
     measure::{Moment, nanos},
@@ -32,7 +33,8 @@ use super::{
     view::{PlaceWeights, Source, View},
     zone::Neighbourhood,
 };
-use crate::outlier::{Ejection, Outcome, OutlierDetector};
+use crate::health::{self, Condition};
+use crate::outlier::{Ejection, Look, Outcome, OutlierDetector, Return};
 
 /// An instance and its live numbers.
 #[derive(Debug)]
@@ -54,10 +56,16 @@ pub struct BalancedEndpoint {
 }
 
 impl BalancedEndpoint {
-    /// What the control plane says of its health, unless outlier detection has set it aside.
+    /// What the control plane says of its health, unless checks or outlier detection found it worse.
     #[must_use]
     pub fn health(&self) -> HealthStatus {
-        if self.state.is_ejected() { HealthStatus::Unhealthy } else { self.endpoint.health }
+        match (self.condition(), self.endpoint.health) {
+            (Condition::Healthy, told) | (Condition::Unhealthy, told @ HealthStatus::Draining) => {
+                told
+            }
+            (Condition::Degraded, _) => HealthStatus::Degraded,
+            (Condition::Unhealthy, _) => HealthStatus::Unhealthy,
+        }
     }
 
     /// How it takes traffic; none when it takes none.
@@ -113,7 +121,7 @@ impl Balancer {
             let (state, cluster) = (&state, &cluster);
             place.endpoints.iter().map(move |endpoint| BalancedEndpoint {
                 endpoint: endpoint.clone(),
-                state: state.endpoint(&endpoint.address),
+                state: health::beginning(cluster, endpoint, state),
                 locality: place.locality.clone(),
                 priority: place.priority,
                 locality_weight: place.weight,
@@ -178,7 +186,6 @@ impl Balancer {
         now: Instant,
         draw: &mut dyn FnMut() -> u64,
     ) -> Option<Pick<'_>> {
-        self.take_back(now);
         let now = self.state.nanos(now);
         if self.views.load().version != self.version() {
             self.refresh(now);
@@ -266,29 +273,48 @@ impl Balancer {
         self.state.health_changed();
     }
 
+    /// What all its instances can take together, for a cluster that stands for several.
+    #[must_use]
+    pub fn capacity(&self, now: Instant) -> Capacity {
+        if self.views.load().version != self.version() {
+            self.refresh(self.state.nanos(now));
+        }
+        let (healthy, degraded) = self.views.load().all.able();
+        let instances = u64::try_from(self.endpoints.len()).unwrap_or(u64::MAX);
+        Capacity { healthy, degraded, instances }
+    }
+
     /// Counts how a try at an instance ended, and ejects the instance if that was once too often.
+    /// Tells of every way in which it was found to be an outlier. `draw` gives even numbers from 0
+    /// to below 1.
     pub fn record(
         &self,
         state: &EndpointState,
         outcome: Outcome,
         now: Instant,
-    ) -> Option<Ejection> {
+        draw: &mut dyn FnMut() -> f64,
+    ) -> [Option<Ejection>; 2] {
         outcome.count(&state.counters);
-        self.detector()?.record(state, outcome, now)
+        self.detector().map_or([None; 2], |detector| detector.record(state, outcome, now, draw))
     }
 
-    /// Takes back instances whose ejection is over. [`Self::pick`] does so, too; call it from a
-    /// timer only to have statistics in time.
-    pub fn take_back(&self, now: Instant) {
-        if let Some(detector) = self.detector() {
-            detector.look(now);
-        }
-    }
-
-    /// How many instances take traffic: healthy or degraded, and not ejected.
+    /// Takes back instances whose ejection is over, and compares instances with each other. Call it
+    /// once an interval of outlier detection.
     #[must_use]
-    pub fn available(&self) -> usize {
-        self.endpoints.iter().filter(|endpoint| endpoint.availability().is_some()).count()
+    pub fn look(&self, now: Instant, draw: &mut dyn FnMut() -> f64) -> Look {
+        self.detector().map_or_else(Look::default, |detector| detector.look(now, draw))
+    }
+
+    /// Takes an ejected instance back at once, because it was found to be well; none when it was not
+    /// ejected. `place` is its place in [`Self::endpoints`].
+    pub fn take_back(&self, place: usize, now: Instant) -> Option<Return> {
+        self.detector()?.take_back(place, self.endpoints.get(place)?, now)
+    }
+
+    /// How many instances are in this condition.
+    #[must_use]
+    pub fn count(&self, condition: Condition) -> usize {
+        self.endpoints.iter().filter(|endpoint| endpoint.condition() == condition).count()
     }
 
     fn detector(&self) -> Option<OutlierDetector<'_>> {

@@ -83,6 +83,12 @@ impl Priorities {
         Self { abilities, loads }
     }
 
+    /// What all of them can take, healthy and degraded, in percent.
+    pub(super) fn able(&self) -> (u64, u64) {
+        let sum = |part: fn(&Ability) -> u64| self.abilities.iter().map(part).sum();
+        (sum(|able| able.healthy), sum(|able| able.degraded))
+    }
+
     /// The priority for a draw, and which of its instances. Priorities that were `tried` take
     /// nothing, as long as others can take anything: what they had is spread anew.
     ///

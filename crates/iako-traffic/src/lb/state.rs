@@ -13,7 +13,7 @@ use iako_proxy_config::{EndpointAddress, RoutePriority};
 use parking_lot::Mutex;
 
 use super::{idle::IdleLearning, measure::Measures};
-use crate::Breakers;
+use crate::{Breakers, HealthFlags, health::FlagCell, outlier::OutlierMemory};
 
 /// What is known of a cluster while the proxy runs. Keep one a cluster name, for the life of the
 /// process; balancers come and go with the configuration.
@@ -21,10 +21,8 @@ use crate::Breakers;
 pub struct ClusterState {
     epoch: Instant,
     endpoints: Mutex<HashMap<EndpointAddress, Weak<EndpointState>>>,
-    /// Raised whenever an instance is ejected or taken back, so that balancers notice.
+    /// Raised whenever the health of an instance changes, so that balancers notice.
     health_version: AtomicU64,
-    /// When ejected instances are looked at again, in nanoseconds since `epoch`.
-    pub(crate) next_look: AtomicU64,
     default: Arc<Breakers>,
     high: Arc<Breakers>,
 }
@@ -37,7 +35,6 @@ impl ClusterState {
             epoch: now,
             endpoints: Mutex::default(),
             health_version: AtomicU64::new(0),
-            next_look: AtomicU64::new(0),
             default: Arc::default(),
             high: Arc::default(),
         })
@@ -55,11 +52,21 @@ impl ClusterState {
     /// The state of the instance at an address: the one that somebody still holds, or a new one.
     #[must_use]
     pub fn endpoint(&self, address: &EndpointAddress) -> Arc<EndpointState> {
+        self.endpoint_or(address, HealthFlags::default())
+    }
+
+    /// The same; a new one begins with these flags.
+    pub(crate) fn endpoint_or(
+        &self,
+        address: &EndpointAddress,
+        initial: HealthFlags,
+    ) -> Arc<EndpointState> {
         let mut endpoints = self.endpoints.lock();
         if let Some(state) = endpoints.get(address).and_then(Weak::upgrade) {
             return state;
         }
         let state = Arc::new(EndpointState::default());
+        state.change_health(initial, HealthFlags::default());
         endpoints.insert(address.clone(), Arc::downgrade(&state));
         state
     }
@@ -78,7 +85,8 @@ impl ClusterState {
         self.health_version.load(Relaxed)
     }
 
-    pub(crate) fn health_changed(&self) {
+    /// Says that the health of an instance has changed: the next choice looks at all of them anew.
+    pub fn health_changed(&self) {
         self.health_version.fetch_add(1, Relaxed);
     }
 }
@@ -93,13 +101,10 @@ pub struct EndpointState {
     pub idle: IdleLearning,
     pub(super) measures: Measures,
     pub(crate) ejected: AtomicBool,
-    /// When the ejection began, in nanoseconds of the cluster's time.
-    pub(crate) ejected_at: AtomicU64,
-    /// How often it was ejected lately; each ejection lasts as many times the base.
-    pub(crate) ejections: AtomicU32,
-    pub(crate) consecutive_5xx: AtomicU32,
-    pub(crate) consecutive_gateway: AtomicU32,
-    pub(crate) consecutive_local: AtomicU32,
+    pub(crate) flags: FlagCell,
+    /// How often its connections were asked to drain.
+    drains: AtomicU32,
+    pub(crate) outlier: OutlierMemory,
 }
 
 impl EndpointState {
@@ -115,10 +120,35 @@ impl EndpointState {
         self.ejected.load(Relaxed)
     }
 
-    /// How often it was ejected lately.
+    /// Asks its connections to carry no further requests: it was found to be unwell.
+    pub fn drain_connections(&self) {
+        self.drains.fetch_add(1, Relaxed);
+    }
+
+    /// Tells connections that were opened before from those opened after such a wish: they differ in
+    /// this number.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.drains.load(Relaxed)
+    }
+
+    /// How often it was ejected since it is known.
     #[must_use]
     pub fn ejections(&self) -> u32 {
-        self.ejections.load(Relaxed)
+        self.outlier.ejections()
+    }
+
+    /// Its share of good answers in the last interval of outlier detection, in percent; none where
+    /// it had too few requests.
+    #[must_use]
+    pub fn success_rate(&self) -> Option<f64> {
+        self.outlier.success_rate()
+    }
+
+    /// The same for the attempts to reach it.
+    #[must_use]
+    pub fn local_success_rate(&self) -> Option<f64> {
+        self.outlier.local_success_rate()
     }
 
     /// Counts a request (or TCP connection) as under way until the guard is dropped.

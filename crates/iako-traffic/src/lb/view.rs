@@ -131,6 +131,11 @@ impl View {
         Self { loads, priorities, fails_on_panic }
     }
 
+    /// What all instances can take, healthy and degraded, in percent of all requests.
+    pub(super) fn able(&self) -> (u64, u64) {
+        self.loads.able()
+    }
+
     /// Has turns begin anew, after weights have changed.
     pub(super) fn restart(&self, from: Ingredients<'_>) {
         for priority in &self.priorities {
@@ -244,8 +249,11 @@ impl NearPlaces {
 
 fn counted(members: &[Member<'_>], size: impl Fn(&Member<'_>) -> u64) -> Counts {
     let sum = |health: Option<Availability>| {
-        let some = members.iter().filter(|member| health.is_none() || member.health == health);
-        some.map(&size).sum()
+        let counts = |member: &&Member<'_>| match health {
+            None => !member.excluded,
+            some => member.health == some,
+        };
+        members.iter().filter(counts).map(&size).sum()
     };
     Counts {
         all: sum(None),
@@ -259,6 +267,8 @@ struct Member<'a> {
     weight: u64,
     /// None: it takes no traffic.
     health: Option<Availability>,
+    /// It does not count when panic is decided.
+    excluded: bool,
     locality: &'a Locality,
     locality_weight: Option<NonZeroU32>,
 }
@@ -269,6 +279,7 @@ impl<'a> Member<'a> {
             place,
             weight: u64::from(endpoint.endpoint.weight.get()),
             health: endpoint.availability(),
+            excluded: endpoint.is_excluded(),
             locality: &endpoint.locality,
             locality_weight: endpoint.locality_weight,
         }

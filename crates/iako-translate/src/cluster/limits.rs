@@ -3,11 +3,12 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use iako_proxy_config::{
-    CircuitBreakers, Cluster, OutlierDetection, RetryBudget, TcpKeepalive, Thresholds,
+    CircuitBreakers, Cluster, Enforcing, OutlierDetection, RetryBudget, TcpKeepalive, Thresholds,
 };
 use iako_resources::istio::destination_rule::{
     ConnectionPool, OutlierDetection as Outlier, RetryBudget as Budget,
 };
+use iako_types::Percent;
 
 /// Istio's circuit breakers: there in name only.
 pub(crate) const fn unlimited() -> CircuitBreakers {
@@ -82,5 +83,13 @@ pub(super) fn apply_outlier(cluster: &mut Cluster, outlier: &Outlier) {
             .ejection_time_max
             .max(outlier.base_ejection_time.unwrap_or_default()),
         ejection_max: outlier.max_ejection.unwrap_or(defaults.ejection_max),
+        // Only failures in a row are what Istio's users can ask for.
+        enforcing: Enforcing {
+            consecutive_gateway_failure: Percent::HUNDRED,
+            success_rate: Percent::ZERO,
+            local_origin_success_rate: Percent::ZERO,
+            ..Enforcing::default()
+        },
+        ..defaults
     });
 }

@@ -121,6 +121,7 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
             | HttpFilterKind::GrpcWeb
             | HttpFilterKind::StatefulSession(_)
             | HttpFilterKind::GrpcStats
+            | HttpFilterKind::DynamicForward(_)
             | HttpFilterKind::Unsupported(_) => {
                 line(out, &format!("    {}", filter.name));
             }
@@ -376,6 +377,8 @@ fn cluster(out: &mut String, cluster: &Cluster) {
         Discovery::StrictDns(set) => format!("dns {}", endpoints(set)),
         Discovery::LogicalDns(set) => format!("logical-dns {}", endpoints(set)),
         Discovery::OriginalDst { .. } => "original-dst".to_owned(),
+        Discovery::Aggregate(names) => format!("aggregate {}", names.join(" ")),
+        Discovery::DynamicForward(_) => "dynamic-forward".to_owned(),
     };
     let lb = format!("{:?}", cluster.lb);
     let lb = lb.split('(').next().unwrap_or_default();

@@ -141,6 +141,8 @@ fn place(value: &mut Value, address: &str, log: &str) {
         Value::String(text) => {
             if text == "@log" {
                 log.clone_into(text);
+            } else if let Some(name) = text.strip_prefix("@out/") {
+                *text = std::path::Path::new(log).with_file_name(name).display().to_string();
             } else if let Some(name) = text.strip_prefix("@pki/") {
                 pki::pem(name).clone_into(text);
             } else if text == WRITTEN {

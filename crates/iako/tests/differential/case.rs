@@ -22,7 +22,13 @@ pub(crate) struct Case {
     /// is not named echoes.
     #[serde(default)]
     pub(crate) upstream: BTreeMap<u16, Vec<Reply>>,
+    /// What a DNS server answers, by name, question by question; the last answer repeats.
+    #[serde(default)]
+    pub(crate) dns: BTreeMap<String, Vec<DnsReply>>,
     pub(crate) requests: Vec<Request>,
+    /// Files that the proxy writes at `@out/NAME`, which are compared.
+    #[serde(default)]
+    pub(crate) writes: Vec<String>,
     /// Names of statistics that are compared.
     #[serde(default)]
     pub(crate) stats: Vec<String>,
@@ -43,6 +49,24 @@ pub(crate) struct Case {
     pub(crate) unsupported: Option<String>,
     #[serde(skip)]
     pub(crate) path: PathBuf,
+}
+
+/// What a DNS server says of a name.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DnsReply {
+    #[serde(default)]
+    pub(crate) a: Vec<String>,
+    #[serde(default)]
+    pub(crate) aaaa: Vec<String>,
+    /// Seconds; 60 when absent.
+    pub(crate) ttl: Option<u32>,
+    /// 2 for a failure of the server, 3 for a name that does not exist.
+    #[serde(default)]
+    pub(crate) rcode: u16,
+    /// No answer at all.
+    #[serde(default)]
+    pub(crate) silent: bool,
 }
 
 /// The parts of a bootstrap that a case changes. Objects are merged as RFC 7386 says.
@@ -114,6 +138,16 @@ pub(crate) struct Request {
     pub(crate) wait_ms: Option<u64>,
     /// Sent so many times, each on a connection of its own; `{i}` is the number.
     pub(crate) repeat: Option<usize>,
+    /// Statistics that are waited for before, each until it has at least this value.
+    #[serde(default)]
+    pub(crate) await_stats: BTreeMap<String, u64>,
+    /// Time to wait before, after the statistics.
+    pub(crate) pause_ms: Option<u64>,
+    /// An admin page that is read in place of a request.
+    pub(crate) admin: Option<String>,
+    /// Words of the page's lines that are compared.
+    #[serde(default)]
+    pub(crate) keep: Vec<String>,
     /// How the repetitions are meant to spread.
     pub(crate) spread: Option<Spread>,
 }
@@ -187,6 +221,8 @@ pub(crate) enum EndStep {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Reply {
+    /// Played on every connection in place of anything HTTP. Such a port has no other answers.
+    pub(crate) tcp: Option<Script>,
     /// Sent when the head of an HTTP/1 request is there.
     pub(crate) on_head: Option<Script>,
     /// Sent when the HTTP/1 request is there as a whole.

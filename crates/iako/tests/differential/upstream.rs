@@ -18,7 +18,10 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
 
-use crate::{case::Reply, wire::http1::Connection};
+use crate::{
+    case::{Reply, Script},
+    wire::http1::Connection,
+};
 
 /// The ports at which upstreams answer.
 pub(crate) const PORTS: std::ops::RangeInclusive<u16> = 22001..=22004;
@@ -61,6 +64,11 @@ impl Shared {
         let reply = replies.get(*count).or_else(|| replies.last()).cloned();
         *count += 1;
         reply
+    }
+
+    /// What is played on every connection of a port that speaks no HTTP.
+    fn tcp(&self, port: u16) -> Option<Script> {
+        self.replies.get(&port)?.first()?.tcp.clone()
     }
 
     /// Waits, or returns at the end of the world.
@@ -144,6 +152,10 @@ fn accept(listener: &TcpListener, port: u16, shared: &Arc<Shared>) {
             let mut connection = Connection::new(stream);
             // Bounds a connection that a proxy forgets.
             connection.limit(Duration::from_secs(30));
+            if let Some(script) = own.tcp(port) {
+                connection.play(&script);
+                return;
+            }
             if http1::serve(&mut connection, port, &own) == http1::Next::Http2 {
                 http2::serve(connection, port, &own);
             }

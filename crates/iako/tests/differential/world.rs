@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -15,9 +14,11 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    bootstrap::{self, ADMIN_PORT, LISTENER_PORT},
-    case::Case,
-    client, observed,
+    bootstrap::{self, LISTENER_PORT},
+    case::{Case, Request},
+    client,
+    dns::Dns,
+    observed, steps,
     upstream::{self, Upstreams},
 };
 
@@ -43,6 +44,7 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
     let ports = bootstrap::ports(&written);
     let placed = bootstrap::placed(&written, address, log.to_str().unwrap());
     let upstreams = Upstreams::start(address, &ports, case.upstream.clone()).unwrap();
+    let dns = (!case.dns.is_empty()).then(|| Dns::start(address, case.dns.clone()).unwrap());
     let mut proxy = Process::start(subject, &placed, folder.path());
     let own = |port: &u16| *port >= LISTENER_PORT && !upstream::PORTS.contains(port);
     let listening: Vec<u16> = ports.iter().copied().filter(own).collect();
@@ -51,6 +53,9 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
         Err(words) => json!({"refused": refusal(&words, folder.path())}),
     };
     drop(proxy);
+    if let Some(dns) = dns {
+        dns.finish();
+    }
     let requests = observed::requests(upstreams.finish(), case);
     if seen.get("refused").is_none() && case.requests.iter().all(|it| it.repeat.is_none()) {
         seen["upstream"] = requests;
@@ -82,7 +87,7 @@ fn talk(
 ) -> Value {
     let to = SocketAddr::from((address, LISTENER_PORT));
     let answers: Vec<Value> =
-        case.requests.iter().map(|request| client::send(request, to)).collect();
+        case.requests.iter().map(|request| step(request, address, to)).collect();
     let stats = (!case.stats.is_empty()).then(|| stats(case, address));
     proxy.finish(log, lines);
     let mut seen = Map::new();
@@ -95,7 +100,23 @@ fn talk(
     if let Some(stats) = stats {
         seen.insert("stats".to_owned(), stats);
     }
+    if let Some(folder) = log.parent().filter(|_| !case.writes.is_empty()) {
+        let read = |name: &String| {
+            let text = fs::read_to_string(folder.join(name)).unwrap_or_default();
+            (name.clone(), steps::lines(&text))
+        };
+        seen.insert("files".to_owned(), Value::Object(case.writes.iter().map(read).collect()));
+    }
     Value::Object(seen)
+}
+
+/// What a case does next: a request, or a look at an admin page.
+fn step(request: &Request, address: Ipv4Addr, to: SocketAddr) -> Value {
+    steps::prepare(request, address);
+    match &request.admin {
+        Some(path) => steps::admin(request, path, address),
+        None => client::send(request, to),
+    }
 }
 
 /// A line of the access log without what is null, and what the case does not compare.
@@ -110,11 +131,7 @@ fn log_line(line: &str, case: &Case) -> Value {
 
 /// Statistics from the admin listener, by name.
 fn stats(case: &Case, address: Ipv4Addr) -> Value {
-    let mut stream = TcpStream::connect((address, ADMIN_PORT)).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    stream.write_all(b"GET /stats HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
+    let text = steps::page(address, "/stats");
     let mut found = Map::new();
     for line in text.lines() {
         if let Some((name, value)) = line.trim_end().split_once(": ")

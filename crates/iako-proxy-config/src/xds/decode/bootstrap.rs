@@ -40,6 +40,10 @@ pub(crate) fn bootstrap(config: &pb::Bootstrap, at: &At<'_>) -> Result<Bootstrap
     if let Some(dynamic) = &config.dynamic_resources {
         value.ads = ads(dynamic, &value, &at.field("dynamic_resources"))?;
     }
+    let manager = config.cluster_manager.as_ref();
+    let outliers = manager.and_then(|manager| manager.outlier_detection.as_ref());
+    let path = outliers.map(|outliers| outliers.event_log_path.as_str());
+    value.outlier_log = path.filter(|path| !path.is_empty()).map(std::path::PathBuf::from);
     Ok(value)
 }
 

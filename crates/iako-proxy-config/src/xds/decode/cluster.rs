@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use iako_xds_api::envoy::config::cluster::v3 as pb;
-use iako_xds_api::envoy::config::core::v3 as core;
 
 use super::endpoint::Names;
 use super::{
-    cluster_http, cluster_limits, endpoint, lb, metadata, proxy_protocol, transport, wire,
+    cluster_http, cluster_limits, discovery, endpoint, health, lb, metadata, proxy_protocol, wire,
 };
+use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
-use crate::{Cluster, Discovery, DnsFamily, DnsOptions, EndpointSet, TcpKeepalive, TransportMatch};
+use crate::{Cluster, Discovery, EndpointSet, Membership, TcpKeepalive, TransportMatch};
 
 const METADATA_EXCHANGE: &str = "envoy.tcp.metadataexchange.config.MetadataExchange";
 
@@ -18,7 +18,9 @@ pub(super) fn cluster(cluster: &pb::Cluster, at: &At<'_>) -> Result<Cluster, Fau
     if cluster.name.is_empty() {
         return Err(at.field("name").missing("write the name that routes refer to"));
     }
-    let mut value = Cluster::new(cluster.name.clone(), discovery(cluster, at)?);
+    let (discovery, dns) = discovery::discovery(cluster, at)?;
+    let mut value = Cluster::new(cluster.name.clone(), discovery);
+    value.dns = dns;
     value.alt_stat_name.clone_from(&cluster.alt_stat_name);
     let at_connect = at.field("connect_timeout");
     let connect =
@@ -27,8 +29,9 @@ pub(super) fn cluster(cluster: &pb::Cluster, at: &At<'_>) -> Result<Cluster, Fau
     lb::apply(cluster, &mut value, at)?;
     value.circuit_breakers =
         cluster_limits::circuit_breakers(cluster.circuit_breakers.as_ref(), at)?;
-    value.outlier_detection =
-        cluster_limits::outlier_detection(cluster.outlier_detection.as_ref(), at)?;
+    value.outlier_detection = health::outlier_detection(cluster.outlier_detection.as_ref(), at)?;
+    value.health_check = health::only_check(&cluster.health_checks, &at.field("health_checks"))?;
+    value.membership = membership(cluster);
     (value.transport, value.proxy_protocol) =
         proxy_protocol::upstream(cluster.transport_socket.as_ref(), &at.field("transport_socket"))?;
     value.transport_matches = wire::list(
@@ -38,67 +41,51 @@ pub(super) fn cluster(cluster: &pb::Cluster, at: &At<'_>) -> Result<Cluster, Fau
     )?;
     cluster_http::apply(cluster, &mut value, at)?;
     value.tcp_keepalive = keepalive(cluster, at)?;
-    value.bind_address = bind_address(cluster, at)?;
-    value.dns = dns(cluster, at)?;
+    bind_addresses(cluster, &mut value, at)?;
+    if matches!(value.discovery, Discovery::DynamicForward(_)) {
+        // What a client names is what the server must prove to be.
+        cluster_http::names_from_requests(&mut value);
+    }
     value.metadata = metadata::cluster(cluster.metadata.as_ref());
     wire::list(&cluster.filters, &at.field("filters"), filter)?;
     Ok(value)
 }
 
-fn discovery(cluster: &pb::Cluster, at: &At<'_>) -> Result<Discovery, Fault> {
-    use pb::cluster::{ClusterDiscoveryType, DiscoveryType};
-    let at_type = at.field("type");
-    let kind = match &cluster.cluster_discovery_type {
-        Some(ClusterDiscoveryType::Type(kind)) => wire::known::<DiscoveryType>(*kind, &at_type)?,
-        Some(ClusterDiscoveryType::ClusterType(custom)) => {
-            let problem = format!("the cluster type `{}` is not supported", custom.name);
-            return Err(at
-                .field("cluster_type")
-                .invalid(problem, "use one of the values of `type`"));
+/// The local addresses to connect from.
+fn bind_addresses(cluster: &pb::Cluster, value: &mut Cluster, at: &At<'_>) -> Result<(), Fault> {
+    let Some(bind) = &cluster.upstream_bind_config else { return Ok(()) };
+    let at = at.field("upstream_bind_config");
+    let first = bind.source_address.as_ref();
+    value.bind_address =
+        first.map(|address| wire::ip_and_port(address, &at.field("source_address"))).transpose()?;
+    let at_extra = at.field("extra_source_addresses");
+    value.bind_others = wire::list(&bind.extra_source_addresses, &at_extra, |extra, at| {
+        let at = at.field("address");
+        let address = extra.address.as_ref().ok_or_else(|| at.missing("write an address"))?;
+        wire::ip_and_port(address, &at)
+    })?;
+    let at_additional = at.field("additional_source_addresses");
+    let old = wire::list(&bind.additional_source_addresses, &at_additional, wire::ip_and_port)?;
+    value.bind_others.extend(old);
+    if value.bind_address.is_none() && !value.bind_others.is_empty() {
+        return Err(at.field("source_address").missing("write the first address there"));
+    }
+    if let Some(selector) = &bind.local_address_selector {
+        let at = at.field("local_address_selector");
+        let name = selector.typed_config.as_ref().map(|any| pool::full_name(&any.type_url));
+        let known = "envoy.config.upstream.local_address_selector.v3.DefaultLocalAddressSelector";
+        if name.is_some_and(|name| name != known) {
+            return Err(at.invalid("is not supported", "leave it out, or use the default one"));
         }
-        None => DiscoveryType::Static,
-    };
-    Ok(match kind {
-        DiscoveryType::Static => Discovery::Static(instances(cluster, Names::Refused, at)?),
-        DiscoveryType::StrictDns => Discovery::StrictDns(instances(cluster, Names::Allowed, at)?),
-        DiscoveryType::LogicalDns => {
-            let set = instances(cluster, Names::Allowed, at)?;
-            if set.endpoints().count() != 1 {
-                let help = "write one endpoint, or use STRICT_DNS";
-                return Err(at
-                    .field("load_assignment")
-                    .invalid("must have exactly one endpoint", help));
-            }
-            Discovery::LogicalDns(set)
-        }
-        DiscoveryType::Eds => {
-            let at = at.field("eds_cluster_config");
-            let eds = cluster
-                .eds_cluster_config
-                .as_ref()
-                .ok_or_else(|| at.missing("write `eds_config: {ads: {}}`"))?;
-            if let Some(source) = &eds.eds_config {
-                transport::config_source(source, &at.field("eds_config"))?;
-            }
-            let name = if eds.service_name.is_empty() { &cluster.name } else { &eds.service_name };
-            Discovery::Eds(name.clone())
-        }
-        DiscoveryType::OriginalDst => {
-            Discovery::OriginalDst { port_override: port_override(cluster, at)? }
-        }
-    })
+    }
+    Ok(())
 }
 
-fn port_override(cluster: &pb::Cluster, at: &At<'_>) -> Result<Option<u16>, Fault> {
-    let Some(pb::cluster::LbConfig::OriginalDstLbConfig(config)) = &cluster.lb_config else {
-        return Ok(None);
-    };
-    let at = at.field("original_dst_lb_config");
-    let at = at.field("upstream_port_override");
-    config.upstream_port_override.map(|port| wire::port(port, &at)).transpose()
-}
-
-fn instances(cluster: &pb::Cluster, names: Names, at: &At<'_>) -> Result<EndpointSet, Fault> {
+pub(super) fn instances(
+    cluster: &pb::Cluster,
+    names: Names,
+    at: &At<'_>,
+) -> Result<EndpointSet, Fault> {
     let at = at.field("load_assignment");
     let mut set = match &cluster.load_assignment {
         Some(assignment) => endpoint::endpoint_set(assignment, names, &at)?,
@@ -108,6 +95,20 @@ fn instances(cluster: &pb::Cluster, names: Names, at: &At<'_>) -> Result<Endpoin
         set.name.clone_from(&cluster.name);
     }
     Ok(set)
+}
+
+fn membership(cluster: &pb::Cluster) -> Membership {
+    let default = Membership::default();
+    let common = cluster.common_lb_config.as_ref();
+    Membership {
+        ignore_health_on_removal: cluster.ignore_health_on_host_removal,
+        close_on_health_failure: cluster.close_connections_on_host_health_failure,
+        close_on_set_change: common
+            .is_some_and(|common| common.close_connections_on_host_set_change),
+        ignore_new_until_checked: common
+            .is_some_and(|common| common.ignore_new_hosts_until_first_hc),
+        wait_for_checks: cluster.wait_for_warm_on_init.unwrap_or(default.wait_for_checks),
+    }
 }
 
 fn transport_match(
@@ -144,33 +145,6 @@ fn keepalive(cluster: &pb::Cluster, at: &At<'_>) -> Result<Option<TcpKeepalive>,
         time: seconds(keepalive.keepalive_time),
         interval: seconds(keepalive.keepalive_interval),
     }))
-}
-
-fn bind_address(cluster: &pb::Cluster, at: &At<'_>) -> Result<Option<std::net::SocketAddr>, Fault> {
-    let address: Option<&core::SocketAddress> =
-        cluster.upstream_bind_config.as_ref().and_then(|bind| bind.source_address.as_ref());
-    let at = at.field("upstream_bind_config");
-    address.map(|address| wire::ip_and_port(address, &at.field("source_address"))).transpose()
-}
-
-fn dns(cluster: &pb::Cluster, at: &At<'_>) -> Result<DnsOptions, Fault> {
-    use pb::cluster::DnsLookupFamily;
-    let default = DnsOptions::default();
-    let at_rate = at.field("dns_refresh_rate");
-    let rate =
-        wire::duration_or(cluster.dns_refresh_rate.as_ref(), default.refresh_rate, &at_rate)?;
-    let at_family = at.field("dns_lookup_family");
-    Ok(DnsOptions {
-        refresh_rate: wire::positive(rate, &at_rate)?,
-        respect_ttl: cluster.respect_dns_ttl,
-        family: match wire::known::<DnsLookupFamily>(cluster.dns_lookup_family, &at_family)? {
-            DnsLookupFamily::Auto => DnsFamily::Auto,
-            DnsLookupFamily::V4Only => DnsFamily::V4Only,
-            DnsLookupFamily::V6Only => DnsFamily::V6Only,
-            DnsLookupFamily::V4Preferred => DnsFamily::V4Preferred,
-            DnsLookupFamily::All => DnsFamily::All,
-        },
-    })
 }
 
 /// Filters on the way to an upstream. Istio's tells the peer who we are, for telemetry only.

@@ -153,6 +153,16 @@ fn common_options(
     Ok(())
 }
 
+/// Takes server names from requests, and holds servers to them.
+pub(super) fn names_from_requests(value: &mut Cluster) {
+    let options = core::UpstreamHttpProtocolOptions {
+        auto_sni: true,
+        auto_san_validation: true,
+        ..Default::default()
+    };
+    automatic_names(&options, value);
+}
+
 /// Server names taken from requests: a property of every TLS transport of the cluster.
 fn automatic_names(options: &core::UpstreamHttpProtocolOptions, value: &mut Cluster) {
     let matches = value.transport_matches.iter_mut().map(|entry| &mut entry.transport);

@@ -6,7 +6,7 @@ use iako_types::Locality;
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::config::endpoint::v3 as pb;
 
-use super::{metadata, wire};
+use super::{health, metadata, wire};
 use crate::xds::problem::{At, Fault};
 use crate::{Endpoint, EndpointAddress, EndpointSet, HealthStatus, LocalityEndpoints};
 
@@ -106,9 +106,13 @@ fn endpoint(one: &pb::LbEndpoint, names: Names, at: &At<'_>) -> Result<Endpoint,
             |one, at| wire::socket_address(one.address.as_ref(), &at.field("address")),
         )?,
         hostname: endpoint.hostname.clone(),
-        health: health(one.health_status, &at.field("health_status"))?,
+        health: health_status(one.health_status, &at.field("health_status"))?,
         weight: wire::non_zero(weight, &at.field("load_balancing_weight"))?,
         metadata: metadata::endpoint(one.metadata.as_ref()),
+        check: health::of_endpoint(
+            endpoint.health_check_config.as_ref(),
+            &at_endpoint.field("health_check_config"),
+        )?,
     })
 }
 
@@ -140,7 +144,7 @@ fn address(
     }
 }
 
-pub(super) fn health(value: i32, at: &At<'_>) -> Result<HealthStatus, Fault> {
+pub(super) fn health_status(value: i32, at: &At<'_>) -> Result<HealthStatus, Fault> {
     Ok(match wire::known::<core::HealthStatus>(value, at)? {
         core::HealthStatus::Unknown => HealthStatus::Unknown,
         core::HealthStatus::Healthy => HealthStatus::Healthy,

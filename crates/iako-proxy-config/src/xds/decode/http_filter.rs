@@ -11,7 +11,7 @@ use prost::Name as _;
 use prost_types::{Any, Struct, Value, value::Kind};
 
 use super::typed_struct::{self, Extension};
-use super::{fault, jwt, rbac, session, wire};
+use super::{discovery, fault, jwt, rbac, session, wire};
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
 use crate::{
@@ -109,6 +109,11 @@ fn kind(extension: &Extension, at: &At<'_>) -> Result<Option<HttpFilterKind>, Fa
     } else if name == filters::stateful_session::v3::StatefulSession::full_name() {
         let config = wire::unpack(any, at)?;
         HttpFilterKind::StatefulSession(Box::new(session::session(&config, at)?))
+    } else if name == filters::dynamic_forward_proxy::v3::FilterConfig::full_name() {
+        HttpFilterKind::DynamicForward(Box::new(discovery::forward_filter(
+            &wire::unpack(any, at)?,
+            at,
+        )?))
     } else {
         return Ok(None);
     }))

@@ -56,7 +56,7 @@ fn common(cluster: &pb::Cluster, value: &mut Cluster, at: &At<'_>) -> Result<(),
     if let Some(set) = &common.override_host_status {
         let at = at.field("override_host_status");
         let statuses = wire::list(&set.statuses, &at.field("statuses"), |status, at| {
-            endpoint::health(*status, at)
+            endpoint::health_status(*status, at)
         })?;
         value.override_statuses = OverrideStatuses::of(statuses);
     }

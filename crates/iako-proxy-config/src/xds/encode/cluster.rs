@@ -5,11 +5,8 @@ use std::num::NonZeroU32;
 use iako_xds_api::envoy::config::cluster::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
 
-use super::{cluster_http, endpoint, lb, metadata, proxy_protocol, wire};
-use crate::{
-    CircuitBreakers, Cluster, Discovery, DnsFamily, DnsOptions, EndpointSet, OutlierDetection,
-    TcpKeepalive, Thresholds, TransportMatch,
-};
+use super::{cluster_http, discovery, health, lb, metadata, proxy_protocol, wire};
+use crate::{CircuitBreakers, Cluster, TcpKeepalive, Thresholds, TransportMatch};
 
 pub(super) fn cluster(value: &Cluster) -> pb::Cluster {
     let mut message = pb::Cluster {
@@ -17,7 +14,11 @@ pub(super) fn cluster(value: &Cluster) -> pb::Cluster {
         alt_stat_name: value.alt_stat_name.clone(),
         connect_timeout: Some(wire::duration(value.connect_timeout)),
         circuit_breakers: circuit_breakers(&value.circuit_breakers),
-        outlier_detection: value.outlier_detection.as_ref().map(outlier_detection),
+        outlier_detection: value.outlier_detection.as_ref().map(health::outlier_detection),
+        health_checks: value.health_check.iter().map(health::check).collect(),
+        ignore_health_on_host_removal: value.membership.ignore_health_on_removal,
+        close_connections_on_host_health_failure: value.membership.close_on_health_failure,
+        wait_for_warm_on_init: (!value.membership.wait_for_checks).then_some(false),
         transport_socket: proxy_protocol::upstream(
             &value.transport,
             value.proxy_protocol.as_deref(),
@@ -27,53 +28,22 @@ pub(super) fn cluster(value: &Cluster) -> pb::Cluster {
         upstream_connection_options: value.tcp_keepalive.as_ref().map(keepalive),
         upstream_bind_config: value.bind_address.map(|address| core::BindConfig {
             source_address: Some(wire::socket_address(address)),
+            extra_source_addresses: value
+                .bind_others
+                .iter()
+                .map(|other| core::ExtraSourceAddress {
+                    address: Some(wire::socket_address(*other)),
+                    ..Default::default()
+                })
+                .collect(),
             ..Default::default()
         }),
         metadata: metadata::of_cluster(&value.metadata),
         ..Default::default()
     };
-    dns(&value.dns, &mut message);
     lb::apply(value, &mut message);
-    discovery(&value.discovery, &mut message);
+    discovery::apply(value, &mut message);
     message
-}
-
-fn discovery(value: &Discovery, message: &mut pb::Cluster) {
-    use pb::cluster::DiscoveryType;
-    let mut instances =
-        |set: &EndpointSet| message.load_assignment = Some(endpoint::endpoint_set(set));
-    let kind = match value {
-        Discovery::Static(set) => {
-            instances(set);
-            DiscoveryType::Static
-        }
-        Discovery::StrictDns(set) => {
-            instances(set);
-            DiscoveryType::StrictDns
-        }
-        Discovery::LogicalDns(set) => {
-            instances(set);
-            DiscoveryType::LogicalDns
-        }
-        Discovery::Eds(name) => {
-            message.eds_cluster_config = Some(pb::cluster::EdsClusterConfig {
-                eds_config: Some(wire::ads()),
-                service_name: name.clone(),
-            });
-            DiscoveryType::Eds
-        }
-        Discovery::OriginalDst { port_override } => {
-            if let Some(port) = port_override {
-                let config = pb::cluster::OriginalDstLbConfig {
-                    upstream_port_override: Some((*port).into()),
-                    ..Default::default()
-                };
-                message.lb_config = Some(pb::cluster::LbConfig::OriginalDstLbConfig(config));
-            }
-            DiscoveryType::OriginalDst
-        }
-    };
-    message.cluster_discovery_type = Some(pb::cluster::ClusterDiscoveryType::Type(kind.into()));
 }
 
 fn circuit_breakers(value: &CircuitBreakers) -> Option<pb::CircuitBreakers> {
@@ -110,30 +80,6 @@ fn thresholds(
     }
 }
 
-fn outlier_detection(value: &OutlierDetection) -> pb::OutlierDetection {
-    let enforcing = |counter: Option<NonZeroU32>| Some(if counter.is_some() { 100 } else { 0 });
-    pb::OutlierDetection {
-        consecutive_5xx: value.consecutive_5xx.map(NonZeroU32::get),
-        enforcing_consecutive_5xx: enforcing(value.consecutive_5xx),
-        consecutive_gateway_failure: value.consecutive_gateway_failure.map(NonZeroU32::get),
-        enforcing_consecutive_gateway_failure: enforcing(value.consecutive_gateway_failure),
-        consecutive_local_origin_failure: value
-            .consecutive_local_origin_failure
-            .map(NonZeroU32::get),
-        enforcing_consecutive_local_origin_failure: enforcing(
-            value.consecutive_local_origin_failure,
-        ),
-        split_external_local_origin_errors: value.split_local_origin,
-        interval: Some(wire::duration(value.interval)),
-        base_ejection_time: Some(wire::duration(value.base_ejection_time)),
-        max_ejection_time: Some(wire::duration(value.ejection_time_max)),
-        max_ejection_percent: Some(value.ejection_max.parts_per_million() / 10_000),
-        // Only failures in a row eject, at an Envoy too.
-        enforcing_success_rate: Some(0),
-        ..Default::default()
-    }
-}
-
 fn transport_match(value: &TransportMatch) -> pb::cluster::TransportSocketMatch {
     pb::cluster::TransportSocketMatch {
         name: value.name.clone(),
@@ -157,21 +103,4 @@ fn keepalive(value: &TcpKeepalive) -> pb::UpstreamConnectionOptions {
         }),
         ..Default::default()
     }
-}
-
-fn dns(value: &DnsOptions, message: &mut pb::Cluster) {
-    use pb::cluster::DnsLookupFamily;
-    if *value == DnsOptions::default() {
-        return;
-    }
-    message.dns_refresh_rate = Some(wire::duration(value.refresh_rate));
-    message.respect_dns_ttl = value.respect_ttl;
-    let family = match value.family {
-        DnsFamily::Auto => DnsLookupFamily::Auto,
-        DnsFamily::V4Only => DnsLookupFamily::V4Only,
-        DnsFamily::V6Only => DnsLookupFamily::V6Only,
-        DnsFamily::V4Preferred => DnsLookupFamily::V4Preferred,
-        DnsFamily::All => DnsLookupFamily::All,
-    };
-    message.dns_lookup_family = family.into();
 }

@@ -4,7 +4,7 @@ use iako_types::Locality;
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::config::endpoint::v3 as pb;
 
-use super::{metadata, wire};
+use super::{health, metadata, wire};
 use crate::{Endpoint, EndpointAddress, EndpointSet, HealthStatus, LocalityEndpoints};
 
 /// Envoy's default.
@@ -45,7 +45,7 @@ pub(super) fn locality_name(value: &Locality) -> core::Locality {
 }
 
 fn endpoint(value: &Endpoint) -> pb::LbEndpoint {
-    let health = match value.health {
+    let health_status = match value.health {
         HealthStatus::Unknown => core::HealthStatus::Unknown,
         HealthStatus::Healthy => core::HealthStatus::Healthy,
         HealthStatus::Unhealthy => core::HealthStatus::Unhealthy,
@@ -54,12 +54,13 @@ fn endpoint(value: &Endpoint) -> pb::LbEndpoint {
     };
     let weight = value.weight.get();
     pb::LbEndpoint {
-        health_status: health.into(),
+        health_status: health_status.into(),
         metadata: metadata::of_endpoint(&value.metadata),
         load_balancing_weight: (weight != 1).then_some(weight),
         host_identifier: Some(pb::lb_endpoint::HostIdentifier::Endpoint(pb::Endpoint {
             address: Some(address(&value.address)),
             hostname: value.hostname.clone(),
+            health_check_config: health::of_endpoint(&value.check),
             additional_addresses: value
                 .additional_addresses
                 .iter()

@@ -11,7 +11,7 @@ use iako_xds_api::istio::envoy::config::filter::http::alpn::v2alpha1 as alpn;
 use iako_xds_api::stats::{MetricConfig, PluginConfig};
 use prost_types::{Any, ListValue, Struct, Value, value::Kind};
 
-use super::{jwt, matcher, network_filter, rbac, session, wire};
+use super::{discovery, jwt, matcher, network_filter, rbac, session, wire};
 use crate::xds::decode::{ALPN_NAMES, PEER_METADATA};
 use crate::{
     AbortStatus, CorsPolicy, Fault, FilterOverrides, HttpFilter, HttpFilterKind, PeerDiscovery,
@@ -52,6 +52,7 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
         HttpFilterKind::GrpcWeb => wire::any(&filters::grpc_web::v3::GrpcWeb {}),
         HttpFilterKind::GrpcStats => wire::any(&filters::grpc_stats::v3::FilterConfig::default()),
         HttpFilterKind::StatefulSession(value) => wire::any(&session::session(value)),
+        HttpFilterKind::DynamicForward(value) => wire::any(&discovery::forward_filter(value)),
         HttpFilterKind::Unsupported(filter) => {
             let type_url = format!("type.googleapis.com/{}", filter.type_name);
             return (Any { type_url, value: Vec::new() }, true);

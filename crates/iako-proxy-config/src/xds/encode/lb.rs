@@ -161,6 +161,8 @@ fn common(
         }),
         override_host_status: statuses(value.override_statuses),
         locality_config_specifier: localities,
+        close_connections_on_host_set_change: value.membership.close_on_set_change,
+        ignore_new_hosts_until_first_hc: value.membership.ignore_new_until_checked,
         ..Default::default()
     };
     (message != pb::cluster::CommonLbConfig::default()).then_some(message)

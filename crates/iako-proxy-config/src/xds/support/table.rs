@@ -2,7 +2,9 @@
 
 mod bootstrap;
 mod cluster;
+mod discovery;
 mod filter;
+mod health;
 mod http;
 mod http_client;
 mod lb;
@@ -24,9 +26,11 @@ pub(crate) const TABLE: &[&[MessageSupport]] = &[
     http_client::MESSAGES,
     matching::MESSAGES,
     filter::MESSAGES,
+    health::MESSAGES,
     route::MESSAGES,
     rate_limit::MESSAGES,
     cluster::MESSAGES,
+    discovery::MESSAGES,
     lb::MESSAGES,
     tcp::MESSAGES,
     tls::MESSAGES,

@@ -70,12 +70,16 @@ pub(super) struct OpenConnection {
     pub(super) pool: Weak<EndpointPool>,
     /// From then on it takes no more requests.
     pub(super) worn_at: Option<Instant>,
+    /// That of its endpoint when it was opened.
+    pub(super) generation: u32,
     pub(super) guard: Option<BreakerGuard>,
 }
 
 impl OpenConnection {
+    /// Whether it is too old for further requests, or its endpoint was found to be unwell since.
     pub(super) fn is_worn(&self, now: Instant) -> bool {
         self.worn_at.is_some_and(|worn_at| now >= worn_at)
+            || self.generation != self.state.generation()
     }
 
     /// Whether it carried as many requests as it may.

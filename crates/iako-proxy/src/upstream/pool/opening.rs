@@ -141,6 +141,7 @@ impl EndpointPool {
             state: Arc::clone(&self.state),
             pool: Rc::downgrade(self),
             worn_at: worn_at(settings, worker),
+            generation: self.state.generation(),
             guard: room.0,
         });
         let agreed_h2 = connected.alpn.as_deref().is_some_and(|alpn| alpn.ends_with(b"h2"));

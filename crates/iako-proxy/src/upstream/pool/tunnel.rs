@@ -53,6 +53,7 @@ impl Pools {
             cluster: Arc::clone(cluster),
             state: Arc::clone(want.state),
             pool: Weak::new(),
+            generation: want.state.generation(),
             worn_at: None,
             guard: Some(guard),
         };

@@ -67,13 +67,18 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.bootstrap.v3.ClusterManager",
-        honoured: &["local_cluster_name"],
+        honoured: &["local_cluster_name", "outlier_detection"],
         warned: &[
-            ("ejections are told by the log", &["outlier_detection"]),
             ("clusters bind themselves", &["upstream_bind_config"]),
             ("load is not reported", &["load_stats_config"]),
             ("clusters are made at once", &["enable_deferred_cluster_creation"]),
         ],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.bootstrap.v3.ClusterManager.OutlierDetection",
+        honoured: &["event_log_path"],
+        warned: &[("events are written to files", &["event_service"])],
         refused: &[],
     },
     MessageSupport {

@@ -62,12 +62,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "locality_weighted_lb_config",
             "consistent_hashing_lb_config",
             "override_host_status",
+            "ignore_new_hosts_until_first_hc",
+            "close_connections_on_host_set_change",
         ],
-        warned: &[
-            ("updates are applied at once", &["update_merge_window"]),
-            ("there are no active health checks", &["ignore_new_hosts_until_first_hc"]),
-            ("connections are kept", &["close_connections_on_host_set_change"]),
-        ],
+        warned: &[("updates are applied at once", &["update_merge_window"])],
         refused: &[],
     },
     MessageSupport {

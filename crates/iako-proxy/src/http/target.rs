@@ -1,0 +1,143 @@
+//! Endpoints that are not listed: where the client meant to go, and hosts that requests name.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use iako_proxy_config::{Discovery, Endpoint, HeaderName};
+use iako_traffic::{Capacity, EndpointState, Headers as _, member};
+
+use super::attempt::TryFailure;
+use super::downstream::Downstream;
+use super::exchange::Exchange;
+use super::failure::Failure;
+use super::forward::Plan;
+use crate::dns::Unresolved;
+use crate::snapshot::{ProxySnapshot, UpstreamCluster};
+
+/// An endpoint that is made for one request, and its live numbers.
+pub(super) type Unlisted = (Box<Endpoint>, Arc<EndpointState>);
+
+/// The cluster that takes a request: itself, or one of those that it stands for. None when it stands
+/// for clusters without any instance.
+pub(crate) fn member_of<'s>(
+    cluster: &'s Arc<UpstreamCluster>,
+    snapshot: &'s ProxySnapshot,
+    now: std::time::Instant,
+    draw: u64,
+) -> Option<&'s Arc<UpstreamCluster>> {
+    let Discovery::Aggregate(names) = &cluster.config.discovery else { return Some(cluster) };
+    let members = names.iter().filter_map(|name| snapshot.cluster(name));
+    let capacity = |member: &Arc<UpstreamCluster>| match &member.config.discovery {
+        // Nobody knows what it can take; whoever names it means to use it.
+        Discovery::LogicalDns(_) | Discovery::OriginalDst { .. } | Discovery::DynamicForward(_) => {
+            Capacity { healthy: 100, degraded: 0, instances: 1 }
+        }
+        Discovery::Static(_) | Discovery::Eds(_) | Discovery::StrictDns(_) => {
+            member.balancer().capacity(now)
+        }
+        // As in Envoy, an aggregate cluster in another one takes nothing.
+        Discovery::Aggregate(_) => Capacity::default(),
+    };
+    let place = member(members.clone().map(capacity), draw)?;
+    members.clone().nth(place)
+}
+
+impl Exchange<'_> {
+    /// The address that the client meant to reach, or that a header of the request names.
+    pub(super) fn original_target(
+        &self,
+        plan: &Plan<'_>,
+        port: Option<u16>,
+        header: Option<&HeaderName>,
+    ) -> Unlisted {
+        let named = header.and_then(|name| {
+            let view = self.request.view();
+            let value = std::str::from_utf8(view.value(name.as_str(), 0)?).unwrap_or_default();
+            value
+                .trim()
+                .parse::<SocketAddr>()
+                .inspect_err(|_| plan.cluster.stats.original_dst_host_invalid.inc())
+                .ok()
+        });
+        let mut address = named.unwrap_or(self.connection.info.original_destination);
+        if let Some(port) = port {
+            address.set_port(port);
+        }
+        self.unlisted(plan, Endpoint::at(address), address)
+    }
+
+    /// The host that the request names; waits for its addresses.
+    pub(super) async fn named_target(
+        &mut self,
+        plan: &Plan<'_>,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<Unlisted, TryFailure> {
+        let refused = |failure| Err(TryFailure::Final(failure));
+        let Some(cache) = &plan.cluster.forward else { return refused(Failure::NoHealthyUpstream) };
+        let authority = self.request.authority().to_owned();
+        let (host, port) = host_and_port(&authority, plan.cluster.is_tls());
+        let mut resolving = pin!(cache.addresses(host, port));
+        let resolved = poll_fn(|context| {
+            if let Poll::Ready(resolved) = resolving.as_mut().poll(context) {
+                return Poll::Ready(Ok(resolved));
+            }
+            self.poll_interrupted(context, downstream).map(Err)
+        })
+        .await;
+        self.now = iako_rt::clock::now();
+        let addresses = match resolved {
+            Err(failure) => return refused(failure),
+            Ok(Err(why)) => return refused(Failure::Unresolved(why)),
+            Ok(Ok(addresses)) => addresses,
+        };
+        let Some((first, others)) = addresses.split_first() else {
+            return refused(Failure::Unresolved(Unresolved::Failed));
+        };
+        let endpoint = Endpoint {
+            additional_addresses: others.to_vec(),
+            hostname: host.to_owned(),
+            ..Endpoint::at(*first)
+        };
+        Ok(self.unlisted(plan, endpoint, *first))
+    }
+
+    fn unlisted(&self, plan: &Plan<'_>, endpoint: Endpoint, address: SocketAddr) -> Unlisted {
+        let originals = &self.connection.worker.originals;
+        let state = originals.state(&plan.cluster, address, self.now);
+        (Box::new(endpoint), state)
+    }
+}
+
+/// The parts of a host, with the port of the protocol where it names none.
+fn host_and_port(authority: &str, tls: bool) -> (&str, u16) {
+    let default = if tls { 443 } else { 80 };
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            port.parse().map_or((authority, default), |port| (host, port))
+        }
+        Some(_) | None => (authority, default),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_a_port_has_that_of_its_protocol() {
+        let cases = [
+            ("a.test", ("a.test", 80)),
+            ("a.test:8080", ("a.test", 8080)),
+            ("[::1]:9", ("[::1]", 9)),
+            ("[::1]", ("[::1]", 80)),
+            ("::1", ("::1", 80)),
+        ];
+        for (authority, expected) in cases {
+            assert_eq!(host_and_port(authority, false), expected, "{authority}");
+        }
+        assert_eq!(host_and_port("a.test", true), ("a.test", 443));
+    }
+}
