@@ -183,6 +183,11 @@ pub struct CircuitBreakers {
     pub default: Thresholds,
     /// For routes of high priority.
     pub high: Thresholds,
+    /// Connections to one instance, for routes of default priority; without limit when absent.
+    /// Source: `per_host_thresholds`.
+    pub host_connections_max: Option<u32>,
+    /// The same for routes of high priority.
+    pub high_host_connections_max: Option<u32>,
 }
 
 /// Limits of one priority; beyond them requests are refused with the flag `UO`.
@@ -199,6 +204,11 @@ pub struct Thresholds {
     pub retries_max: u32,
     /// Retries as a share of active requests, in place of `retries_max`.
     pub retry_budget: Option<RetryBudget>,
+    /// Pools of connections: one an instance and kind of connection, for each worker that uses it.
+    /// Envoy default: 2^32 - 1.
+    pub pools_max: u32,
+    /// Whether statistics tell how much is left. Envoy default: false.
+    pub track_remaining: bool,
 }
 
 /// Source: `envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget`.
@@ -208,6 +218,9 @@ pub struct RetryBudget {
     pub percent: Percent,
     /// Retries that are always allowed. Envoy default: 3.
     pub retries_min: u32,
+    /// Requests are counted that began within this time, in place of those that are active; those
+    /// that are active when zero. Envoy default: zero.
+    pub interval: Duration,
 }
 
 impl Default for Thresholds {
@@ -218,6 +231,8 @@ impl Default for Thresholds {
             requests_max: 1024,
             retries_max: 3,
             retry_budget: None,
+            pools_max: u32::MAX,
+            track_remaining: false,
         }
     }
 }

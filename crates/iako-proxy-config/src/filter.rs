@@ -82,10 +82,48 @@ pub struct UnsupportedFilter {
 }
 
 /// Settings of the router. Source: `envoy.extensions.filters.http.router.v3.Router`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Router {
     /// Whether `x-envoy-*` headers are left out. Envoy default: false.
     pub suppress_envoy_headers: bool,
+    /// `x-envoy-*` headers of requests whose value must be well-formed: 400 if not, flag `IH`.
+    pub strict_headers: Vec<StrictHeader>,
+    /// Whether `x-envoy-expected-rq-timeout-ms` of a request is its time-out and stays as it is: an
+    /// Envoy before us has decided. Envoy default: false.
+    pub respect_expected_timeout: bool,
+}
+
+/// A header whose value can be checked. Source: `Router.strict_check_headers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StrictHeader {
+    /// `x-envoy-upstream-rq-timeout-ms`: a number.
+    Timeout,
+    /// `x-envoy-upstream-rq-per-try-timeout-ms`: a number.
+    PerTryTimeout,
+    /// `x-envoy-max-retries`: a number.
+    RetriesMax,
+    /// `x-envoy-retry-on`: known conditions.
+    RetryOn,
+    /// `x-envoy-retry-grpc-on`: known conditions of gRPC.
+    RetryGrpcOn,
+}
+
+impl StrictHeader {
+    /// Every header that can be checked.
+    pub const ALL: [Self; 5] =
+        [Self::Timeout, Self::PerTryTimeout, Self::RetriesMax, Self::RetryOn, Self::RetryGrpcOn];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Timeout => "x-envoy-upstream-rq-timeout-ms",
+            Self::PerTryTimeout => "x-envoy-upstream-rq-per-try-timeout-ms",
+            Self::RetriesMax => "x-envoy-max-retries",
+            Self::RetryOn => "x-envoy-retry-on",
+            Self::RetryGrpcOn => "x-envoy-retry-grpc-on",
+        }
+    }
 }
 
 /// Settings of Istio's standard metrics. Source: `stats.PluginConfig`.

@@ -51,7 +51,7 @@ pub use endpoint::{
 };
 pub use filter::{
     DynamicForward, FilterOverrides, HttpFilter, HttpFilterKind, NetworkFilter, Router,
-    StatsFilter, StatsMetricOverride, UnsupportedFilter,
+    StatsFilter, StatsMetricOverride, StrictHeader, UnsupportedFilter,
     cors::CorsPolicy,
     fault::{Abort, AbortStatus, Delay, Fault},
     jwt::{ClaimToHeader, Jwks, JwtAuthn, JwtHeader, JwtProvider, JwtRequirement, JwtRule},
@@ -89,11 +89,15 @@ pub use node::{AdminAddress, AdsConfig, Bootstrap, Node};
 pub use origin::RuleOrigin;
 pub use outlier::{Enforcing, FailurePercentage, OutlierDetection, SuccessRate};
 pub use proxy_protocol::{PassedTlvs, ProxyProtocolHeader, ProxyProtocolTlv, ProxyProtocolVersion};
-pub use retry::{BackOff, RetryConditions, RetryOn, RetryPolicy};
+pub use retry::{
+    BackOff, HedgePolicy, RateLimitedBackOff, ResetFormat, ResetHeader, RetryConditions, RetryOn,
+    RetryPolicy,
+};
 pub use route::{
-    Action, ClusterTarget, ConnectEnd, HashPolicy, HashSource, MaxStreamDuration, Mirror, Route,
-    RouteAction, RouteConfiguration, RouteList, RoutePriority, TlsRequirement, VirtualHost,
-    WeightedCluster,
+    Action, ClusterTarget, ConnectEnd, CookieAttribute, GrpcTimeout, HashPolicy, HashSource,
+    InternalRedirectPolicy, MaxStreamDuration, Mirror, MirrorTarget, RedirectPredicate, Route,
+    RouteAction, RouteConfiguration, RouteList, RoutePriority, ShareBy, TlsRequirement,
+    VirtualCluster, VirtualHost, WeightedCluster,
     answer::{BodyFormat, DirectResponse, Redirect, RedirectPath, RedirectScheme},
     domain::{Domain, DomainError},
     matching::{

@@ -1,8 +1,8 @@
 //! When and how a failed try is repeated.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
-use crate::HeaderMatch;
+use crate::{HeaderMatch, HeaderName};
 
 /// When a failed try is repeated. Source: `envoy.config.route.v3.RetryPolicy`.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +13,8 @@ pub struct RetryPolicy {
     pub status_codes: Vec<u16>,
     /// Response headers for [`RetryOn::RetriableHeaders`].
     pub headers: Vec<HeaderMatch>,
+    /// Which requests are tried again at all: those that meet one of these; every one when empty.
+    pub request_headers: Vec<HeaderMatch>,
     /// How often beyond the first try. Envoy default: 1.
     pub retries_max: u32,
     /// Longest time of one try; the route's timeout when absent.
@@ -21,11 +23,20 @@ pub struct RetryPolicy {
     pub per_try_idle_timeout: Option<Duration>,
     /// Time between tries.
     pub back_off: BackOff,
+    /// Time between tries as the upstream asks for it, where it does; never when absent.
+    pub rate_limited: Option<RateLimitedBackOff>,
     /// Whether instances that were tried are passed over. Envoy default: false.
     pub avoid_previous_hosts: bool,
+    /// Whether instances are passed over whose metadata says `canary` under `envoy.lb`.
+    /// Envoy default: false.
+    pub avoid_canary_hosts: bool,
+    /// Instances are passed over that have all of one of these under `envoy.lb`.
+    /// Source: `envoy.extensions.retry.host.omit_host_metadata.v3`.
+    pub avoid_hosts_with: Vec<BTreeMap<String, String>>,
     /// How often another instance is looked for. Envoy default: 1.
     pub host_selection_attempts_max: NonZeroU32,
-    /// Whether other priorities are tried after this many tries; never when absent.
+    /// After this many tries, and each as many again, the priorities of the instances that were
+    /// tried are left out until none is left; never when absent.
     pub previous_priorities: Option<NonZeroU32>,
 }
 
@@ -35,11 +46,15 @@ impl Default for RetryPolicy {
             conditions: RetryConditions::default(),
             status_codes: Vec::new(),
             headers: Vec::new(),
+            request_headers: Vec::new(),
             retries_max: 1,
             per_try_timeout: None,
             per_try_idle_timeout: None,
             back_off: BackOff::default(),
+            rate_limited: None,
             avoid_previous_hosts: false,
+            avoid_canary_hosts: false,
+            avoid_hosts_with: Vec::new(),
             host_selection_attempts_max: NonZeroU32::MIN,
             previous_priorities: None,
         }
@@ -59,6 +74,46 @@ impl Default for BackOff {
     fn default() -> Self {
         Self { base: Duration::from_millis(25), max: Duration::from_millis(250) }
     }
+}
+
+/// Time between tries as a response asks for it: the first header of the list that a response has
+/// and that asks for no more than the maximum counts.
+/// Source: `RetryPolicy.RateLimitedRetryBackOff`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateLimitedBackOff {
+    /// Where a response says when to come back; at least one.
+    pub headers: Vec<ResetHeader>,
+    /// The most that is waited. Envoy default: 300 s.
+    pub max: Duration,
+}
+
+/// A header that says when to come back. Source: `RetryPolicy.ResetHeader`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResetHeader {
+    /// Its name.
+    pub name: HeaderName,
+    /// How its value is meant.
+    pub format: ResetFormat,
+}
+
+/// How a header says when to come back. Source: `RetryPolicy.ResetHeaderFormat`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ResetFormat {
+    /// Seconds from now. Envoy default.
+    #[default]
+    Seconds,
+    /// Seconds since 1970.
+    UnixTimestamp,
+}
+
+/// Whether slow tries are run beside others. Source: `envoy.config.route.v3.HedgePolicy`.
+///
+/// Its fields `initial_requests` and `additional_request_chance` have no effect, here and in Envoy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HedgePolicy {
+    /// Whether a try that takes longer than the time-out of one try goes on beside the next one.
+    /// The first good response is passed on, the others are cancelled. Envoy default: false.
+    pub on_per_try_timeout: bool,
 }
 
 /// A set of failures after which a try is repeated.
@@ -175,6 +230,19 @@ impl RetryOn {
             Self::ResourceExhausted => "resource-exhausted",
             Self::Unavailable => "unavailable",
         }
+    }
+
+    /// Whether it is a status of gRPC, named in `x-envoy-retry-grpc-on`.
+    #[must_use]
+    pub const fn is_grpc(self) -> bool {
+        matches!(
+            self,
+            Self::Cancelled
+                | Self::DeadlineExceeded
+                | Self::Internal
+                | Self::ResourceExhausted
+                | Self::Unavailable
+        )
     }
 
     /// The condition that a word names.

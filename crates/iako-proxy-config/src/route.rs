@@ -2,24 +2,33 @@
 
 pub(crate) mod answer;
 pub(crate) mod domain;
+mod hash;
+mod internal_redirect;
 pub(crate) mod matching;
+mod mirror;
 pub(crate) mod rate_limit;
 pub(crate) mod rewrite;
 pub(crate) mod scoped;
+mod virtual_cluster;
 
 use std::{sync::Arc, time::Duration};
 
-use iako_types::{Percent, Weight};
+use iako_types::Weight;
 
 use crate::{
-    CorsPolicy, FilterOverrides, HeaderMutations, HeaderName, MatchTree, ProxyProtocolHeader,
-    RetryPolicy, RuleOrigin, UpgradeConfig,
+    CorsPolicy, FilterOverrides, HeaderMutations, HeaderName, HedgePolicy, MatchTree,
+    ProxyProtocolHeader, RetryPolicy, RuleOrigin, UpgradeConfig,
 };
 use answer::{DirectResponse, Redirect};
 use domain::Domain;
 use matching::RouteMatch;
 use rate_limit::RateLimit;
 use rewrite::{HostRewrite, PathRewrite};
+
+pub use hash::{CookieAttribute, HashPolicy, HashSource};
+pub use internal_redirect::{InternalRedirectPolicy, RedirectPredicate};
+pub use mirror::{Mirror, MirrorTarget};
+pub use virtual_cluster::VirtualCluster;
 
 /// A table of routes. Source: `envoy.config.route.v3.RouteConfiguration`.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +55,8 @@ pub struct RouteConfiguration {
     pub internal_only_headers: Vec<HeaderName>,
     /// Settings of filters for every route; the widest level.
     pub overrides: FilterOverrides,
+    /// Copies of the requests of routes that have none, and whose virtual host has none.
+    pub mirrors: Vec<Mirror>,
 }
 
 impl RouteConfiguration {
@@ -65,6 +76,7 @@ impl RouteConfiguration {
             ignore_path_parameters: false,
             internal_only_headers: Vec::new(),
             overrides: FilterOverrides::default(),
+            mirrors: Vec::new(),
         }
     }
 }
@@ -95,6 +107,16 @@ pub struct VirtualHost {
     pub rate_limits: Vec<RateLimit>,
     /// Cross-origin policy of the old form; counts where no level has settings of the filter.
     pub cors: Option<Box<CorsPolicy>>,
+    /// Whether upstreams are told that a try follows one that took too long. Envoy default: false.
+    pub include_timeout_retry: bool,
+    /// Whether slow tries are run beside others, for routes that do not say.
+    pub hedge: Option<HedgePolicy>,
+    /// Copies of the requests of routes that have none.
+    pub mirrors: Vec<Mirror>,
+    /// How much of a request is kept for another try, in bytes; see [`Route::body_bytes_kept_max`].
+    pub body_bytes_kept_max: Option<u64>,
+    /// Groups of requests with statistics of their own; the first that fits counts.
+    pub virtual_clusters: Vec<VirtualCluster>,
     /// Settings of filters for every route.
     pub overrides: FilterOverrides,
     /// The object that claimed the hosts.
@@ -132,6 +154,12 @@ pub struct Route {
     pub overrides: FilterOverrides,
     /// The operation name in traces. Source: `Decorator.operation`.
     pub operation: String,
+    /// How much of a request is kept for another try, an internal redirect or a mirror, in bytes;
+    /// beyond it there is none of them. The virtual host's when absent, else 1 MiB.
+    /// Source: `request_body_buffer_limit`, `per_request_buffer_limit_bytes`.
+    pub body_bytes_kept_max: Option<u64>,
+    /// The name of statistics of this route, under its virtual host; none when empty.
+    pub stat_prefix: String,
     /// The rule that it was made from.
     pub origin: Option<RuleOrigin>,
 }
@@ -147,6 +175,8 @@ impl Route {
             headers: HeaderMutations::default(),
             overrides: FilterOverrides::default(),
             operation: String::new(),
+            body_bytes_kept_max: None,
+            stat_prefix: String::new(),
             origin: None,
         }
     }
@@ -207,6 +237,18 @@ pub struct RouteAction {
     pub include_host_rate_limits: Option<bool>,
     /// Cross-origin policy of the old form; counts where no level has settings of the filter.
     pub cors: Option<Box<CorsPolicy>>,
+    /// What decides between weighted targets.
+    pub share_by: ShareBy,
+    /// What `grpc-timeout` may ask for in place of `timeout`; the header is not read when absent.
+    /// Counts only without `max_stream_duration`. Source: `max_grpc_timeout`.
+    pub grpc_timeout: Option<GrpcTimeout>,
+    /// Longest silence of a client that takes the end of a response; the connection manager's
+    /// when absent, none when zero. Source: `flush_timeout`.
+    pub flush_timeout: Option<Duration>,
+    /// Whether slow tries are run beside others; the virtual host's policy when absent.
+    pub hedge: Option<HedgePolicy>,
+    /// Which redirects of the upstream are followed here; none when absent.
+    pub internal_redirect: Option<InternalRedirectPolicy>,
 }
 
 impl RouteAction {
@@ -233,6 +275,11 @@ impl RouteAction {
             rate_limits: Vec::new(),
             include_host_rate_limits: None,
             cors: None,
+            share_by: ShareBy::Chance,
+            grpc_timeout: None,
+            flush_timeout: None,
+            hedge: None,
+            internal_redirect: None,
         }
     }
 }
@@ -267,11 +314,29 @@ pub enum ClusterTarget {
     Header(HeaderName),
 }
 
+/// What decides between weighted targets.
+/// Source: `envoy.config.route.v3.WeightedCluster.random_value_specifier`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ShareBy {
+    /// Chance. Envoy default.
+    #[default]
+    Chance,
+    /// The number in this header; chance when there is none.
+    Header(HeaderName),
+    /// The hash that the route's hash policies give; chance when they give none.
+    Hash,
+}
+
 /// One of several targets. Source: `envoy.config.route.v3.WeightedCluster.ClusterWeight`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct WeightedCluster {
-    /// The cluster.
+    /// The cluster; unused when `cluster_header` is set.
     pub cluster: String,
+    /// The header that names the cluster.
+    pub cluster_header: Option<HeaderName>,
+    /// Metadata that chooses a subset of this target: what its own `metadata_match` says over what
+    /// the route's says. The route's counts when empty.
+    pub subset: Vec<(String, String)>,
     /// Its share, relative to its siblings.
     pub weight: Weight,
     /// Header edits for this target only.
@@ -280,6 +345,16 @@ pub struct WeightedCluster {
     pub host_rewrite: Option<String>,
     /// Settings of filters for this target only.
     pub overrides: FilterOverrides,
+}
+
+/// What `grpc-timeout` may ask for in place of the route's timeout.
+/// Source: `envoy.config.route.v3.RouteAction.max_grpc_timeout`, `grpc_timeout_offset`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GrpcTimeout {
+    /// The most; any value counts when zero.
+    pub max: Duration,
+    /// Taken off the header's value.
+    pub offset: Duration,
 }
 
 /// Longest life of a stream. Source: `envoy.config.route.v3.RouteAction.MaxStreamDuration`.
@@ -292,46 +367,4 @@ pub struct MaxStreamDuration {
     pub grpc_timeout_max: Option<Duration>,
     /// Taken off the header's value.
     pub grpc_timeout_offset: Duration,
-}
-
-/// A copy of requests for somebody else.
-/// Source: `envoy.config.route.v3.RouteAction.RequestMirrorPolicy`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mirror {
-    /// Who gets the copies.
-    pub cluster: String,
-    /// Which share of requests is copied.
-    pub share: Percent,
-    /// Whether the copy's host is left as it is, without `-shadow`. Envoy default: false.
-    pub keep_host: bool,
-}
-
-/// A part of the hash for consistent balancing.
-/// Source: `envoy.config.route.v3.RouteAction.HashPolicy`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HashPolicy {
-    /// What is hashed.
-    pub source: HashSource,
-    /// Whether later parts are left out once this one gave a hash.
-    pub terminal: bool,
-}
-
-/// What is hashed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HashSource {
-    /// All values of a header.
-    Header(HeaderName),
-    /// A cookie; with a life given, one is made when it is missing.
-    Cookie {
-        /// Its name.
-        name: String,
-        /// Life of a made cookie; zero makes a session cookie; none is made when absent.
-        ttl: Option<Duration>,
-        /// Path of a made cookie.
-        path: String,
-    },
-    /// The client's address.
-    SourceIp,
-    /// A query parameter.
-    QueryParameter(String),
 }

@@ -325,9 +325,8 @@ proptest! {
         let mut action = RouteAction::to(ClusterTarget::Cluster("c".into()));
         action.idle_timeout = Some(Duration::new(seconds, nanos));
         action.mirrors = vec![Mirror {
-            cluster: "m".into(),
             share: Percent::from_f64(f64::from(ppm) / 10_000.0).unwrap(),
-            keep_host: false,
+            ..Mirror::to("m")
         }];
         let route = Route::new(RouteMatch::any(), Action::Forward(Box::new(action)));
         let host = VirtualHost { domains: vec![Domain::Any], routes: vec![Arc::new(route)], ..VirtualHost::default() };

@@ -178,6 +178,8 @@ impl Shared {
 
     /// Brings the statistics up to date that nobody counts; the bytes that the process holds.
     pub(crate) fn measure(&self) -> Option<u64> {
+        let now = clock::now();
+        self.published.load().clusters().for_each(|cluster| cluster.show_breakers(now));
         self.server.uptime.set(clock::now().saturating_duration_since(self.started).as_secs());
         let bytes = resident_bytes()?;
         self.server.memory_allocated.set(bytes);

@@ -262,6 +262,12 @@ impl StatsRegistry {
         Self { entries: Arc::new(Mutex::new(entries)), workers }
     }
 
+    /// How many workers count apart.
+    #[must_use]
+    pub const fn workers(&self) -> usize {
+        self.workers
+    }
+
     /// `cluster.<name>.`, label `envoy_cluster_name`.
     #[must_use]
     pub fn cluster(&self, name: &str) -> StatsScope {

@@ -22,5 +22,5 @@ pub use aggregate::{Capacity, member};
 pub use balancer::{BalancedEndpoint, Balancer, Setting, Wants};
 pub use idle::IdleLearning;
 pub use pick::{Pick, PickNotes, PickRequest};
-pub use state::{ActiveRequest, ClusterState, EndpointCounters, EndpointState};
+pub use state::{ActiveRequest, ClusterState, EndpointCounters, EndpointState, HostConnection};
 pub use zone::Neighbourhood;

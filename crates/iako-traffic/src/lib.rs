@@ -35,7 +35,7 @@ mod share;
 mod target;
 mod text;
 
-pub use breaker::{BreakerGuard, Breakers, Overflow};
+pub use breaker::{BreakerCounts, BreakerGuard, Breakers, Overflow};
 pub use client::{ClientAddress, ClientCertHeader};
 pub use cors::{CorsDecision, cors};
 pub use facts::{
@@ -54,8 +54,8 @@ pub use jwt::{
 };
 pub use lb::{
     ActiveRequest, BalancedEndpoint, Balancer, Capacity, ClusterState, EndpointCounters,
-    EndpointState, IdleLearning, Neighbourhood, Pick, PickNotes, PickRequest, Setting, Wants,
-    member,
+    EndpointState, HostConnection, IdleLearning, Neighbourhood, Pick, PickNotes, PickRequest,
+    Setting, Wants, member,
 };
 pub use load_report::load_report;
 pub use matching::{
@@ -63,11 +63,14 @@ pub use matching::{
     response_header_matches, state_matches,
 };
 pub use outlier::{Ejection, EjectionCause, EjectionEffect, Look, Outcome, RateFacts, Return};
-pub use retry::{RetryDecision, RetryState, StopReason, TryEnd, TryTraces};
+pub use retry::{
+    Avoid, Pace, RetryDecision, RetryMoment, RetryState, StopReason, StrictProblem, TryEnd,
+    TryTraces, strict_problem,
+};
 pub use route::{
-    ConsideredRoute, DomainMatch, EffectiveOverrides, HostChange, RequestHash, RouteMatchResult,
-    RouteOutcome, RouteTable, RouteTrace, ScopeIndex, Timeouts, hash_of_ip, hash_of_text,
-    https_location,
+    ConsideredRoute, DomainMatch, EffectiveOverrides, HostChange, RedirectHistory, RedirectTarget,
+    RequestHash, RouteMatchResult, RouteOutcome, RouteTable, RouteTrace, ScopeIndex, TimeoutRules,
+    Timeouts, hash_of_ip, hash_of_text, https_location,
 };
 pub use session::{SessionAsked, SessionMark, session_asked, session_mark};
 pub use share::tcp_cluster;

@@ -1,13 +1,26 @@
 //! Whether a failed try is repeated.
 
-use std::{sync::Arc, time::Duration};
+mod avoid;
+mod strict;
 
-use iako_proxy_config::{RetryConditions, RetryOn, RetryPolicy, Thresholds};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use iako_proxy_config::{
+    RateLimitedBackOff, ResetFormat, RetryConditions, RetryOn, RetryPolicy, Thresholds,
+};
 use smallvec::SmallVec;
 
 use crate::{
-    BreakerGuard, Breakers, Headers, RequestFacts, matching::header_texts, response_header_matches,
+    Balancer, BreakerGuard, Breakers, EndpointState, Headers, RequestFacts, header_matches,
+    matching::header_texts, response_header_matches,
 };
+
+pub use avoid::Avoid;
+use avoid::Tried;
+pub use strict::{StrictProblem, strict_problem};
 
 /// How one try ended.
 #[derive(Clone, Copy)]
@@ -28,6 +41,8 @@ pub enum TryEnd<'a> {
     Reset,
     /// The try took too long.
     TryTimeout,
+    /// The try takes too long, and goes on beside the next one.
+    TryHedged,
 }
 
 impl std::fmt::Debug for TryEnd<'_> {
@@ -38,6 +53,7 @@ impl std::fmt::Debug for TryEnd<'_> {
             Self::Refused => f.write_str("Refused"),
             Self::Reset => f.write_str("Reset"),
             Self::TryTimeout => f.write_str("TryTimeout"),
+            Self::TryHedged => f.write_str("TryHedged"),
         }
     }
 }
@@ -62,9 +78,35 @@ pub enum RetryDecision {
     Retry {
         /// How long to wait.
         after: Duration,
+        /// What decided on that.
+        pace: Pace,
         /// The retry's place under the cluster's limit.
         guard: BreakerGuard,
     },
+}
+
+/// What decided on the pause before a retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// The policy's back-off.
+    BackOff,
+    /// The upstream asked for it.
+    RateLimited,
+}
+
+/// What a decision depends on besides the try itself.
+#[derive(Debug, Clone, Copy)]
+pub struct RetryMoment<'a> {
+    /// What is open to the cluster.
+    pub breakers: &'a Arc<Breakers>,
+    /// Its limits.
+    pub limits: &'a Thresholds,
+    /// Now.
+    pub now: Instant,
+    /// Seconds since 1970.
+    pub unix_seconds: u64,
+    /// Decides how long to wait.
+    pub draw: u64,
 }
 
 /// Why a try is not repeated.
@@ -98,7 +140,7 @@ pub struct RetryState<'p> {
     retries_max: u32,
     retries: u32,
     idempotent: bool,
-    tried: SmallVec<[u32; 4]>,
+    tried: Tried,
 }
 
 impl<'p> RetryState<'p> {
@@ -118,19 +160,24 @@ impl<'p> RetryState<'p> {
             retries_max: policy.map_or(1, |policy| policy.retries_max),
             retries: 0,
             idempotent,
-            tried: SmallVec::new(),
+            tried: Tried::default(),
         };
         if facts.internal {
             state.read_headers(facts);
         }
-        (!state.conditions.is_empty() && state.retries_max > 0).then_some(state)
+        let is_wanted = policy.is_none_or(|policy| {
+            let rules = &policy.request_headers;
+            rules.is_empty() || rules.iter().any(|rule| header_matches(rule, head))
+        });
+        (is_wanted && !state.conditions.is_empty()).then_some(state)
     }
 
     fn read_headers(&mut self, facts: &RequestFacts<'_>) {
         let head = &facts.head;
-        for name in ["x-envoy-retry-on", "x-envoy-retry-grpc-on"] {
+        for (name, is_grpc) in [("x-envoy-retry-on", false), ("x-envoy-retry-grpc-on", true)] {
             for text in header_texts(head, name) {
                 let words = text.split(',').filter_map(|word| RetryOn::from_word(word.trim()));
+                let words = words.filter(|word| word.is_grpc() == is_grpc);
                 self.conditions = words.fold(self.conditions, RetryConditions::with);
             }
         }
@@ -147,22 +194,16 @@ impl<'p> RetryState<'p> {
         }
     }
 
-    /// Remembers that an instance was tried, by [`crate::Pick::place`].
-    pub fn tried(&mut self, place: u32) {
-        self.tried.push(place);
+    /// Remembers that an instance was tried.
+    pub fn tried(&mut self, endpoint: &Arc<EndpointState>) {
+        self.tried.push(endpoint, self.policy);
     }
 
-    /// Instances that the next try should avoid; none unless the policy says so. Places count for
-    /// one balancer only: forget them with [`Self::forget_tried`] when it was replaced.
+    /// What the next try should avoid among the instances of this moment; nothing unless the policy
+    /// says so.
     #[must_use]
-    pub fn excluded(&self) -> &[u32] {
-        let avoids = self.policy.is_some_and(|policy| policy.avoid_previous_hosts);
-        if avoids { &self.tried } else { &[] }
-    }
-
-    /// Forgets which instances were tried.
-    pub fn forget_tried(&mut self) {
-        self.tried.clear();
+    pub fn avoid(&mut self, balancer: &Balancer) -> Avoid {
+        self.policy.map(|policy| self.tried.avoid(policy, balancer)).unwrap_or_default()
     }
 
     /// Retries made so far.
@@ -177,24 +218,44 @@ impl<'p> RetryState<'p> {
         self.retries < self.retries_max
     }
 
-    /// What is done after a try that ended so. `draw` decides how long to wait.
+    /// Whether a try that ended so would be made again if retries were left: it is not the answer as
+    /// long as another one may be better.
+    #[must_use]
+    pub fn is_failure(&self, end: &TryEnd<'_>) -> bool {
+        self.named(end, TryTraces { request_written: true, ..TryTraces::default() })
+    }
+
+    /// What is done after a try that ended so.
     pub fn decide(
         &mut self,
         end: &TryEnd<'_>,
         traces: TryTraces,
-        breakers: (&Arc<Breakers>, &Thresholds),
-        draw: u64,
+        moment: &RetryMoment<'_>,
     ) -> RetryDecision {
         if let Err(reason) = self.allowed(end, traces) {
             return RetryDecision::Stop(reason);
         }
-        let (breakers, limits) = breakers;
-        let Ok(guard) = breakers.retry(limits) else {
+        // What overflows counts as made, as in Envoy.
+        let nth = self.retries;
+        self.retries = self.retries.saturating_add(1);
+        let Ok(guard) = moment.breakers.retry(moment.limits, moment.now) else {
             return RetryDecision::Stop(StopReason::Overflow);
         };
-        let after = self.pause(draw);
-        self.retries = self.retries.saturating_add(1);
-        RetryDecision::Retry { after, guard }
+        let asked = match end {
+            TryEnd::Response { headers, .. } => self.asked_pause(*headers, moment),
+            TryEnd::ConnectFailed
+            | TryEnd::Refused
+            | TryEnd::Reset
+            | TryEnd::TryTimeout
+            | TryEnd::TryHedged => None,
+        };
+        match asked {
+            Some(after) => RetryDecision::Retry { after, pace: Pace::RateLimited, guard },
+            None => {
+                let after = self.pause(nth, moment.draw);
+                RetryDecision::Retry { after, pace: Pace::BackOff, guard }
+            }
+        }
     }
 
     fn allowed(&self, end: &TryEnd<'_>, traces: TryTraces) -> Result<(), StopReason> {
@@ -225,6 +286,8 @@ impl<'p> RetryState<'p> {
             }
             TryEnd::Reset => lost || (on(RetryOn::ResetBeforeRequest) && !traces.request_written),
             TryEnd::TryTimeout => lost,
+            // A slow try says nothing about its end, so that no condition can name it.
+            TryEnd::TryHedged => true,
         }
     }
 
@@ -252,10 +315,20 @@ impl<'p> RetryState<'p> {
             || self.extra_headers.iter().any(|name| headers.value(name, 0).is_some())
     }
 
+    /// The pause that a response asks for, and by chance up to half of it more, so that those who
+    /// were told the same do not all come back at once.
+    fn asked_pause(&self, headers: &dyn Headers, moment: &RetryMoment<'_>) -> Option<Duration> {
+        let rule = self.policy?.rate_limited.as_ref()?;
+        let asked = asked_by(rule, headers, moment.unix_seconds)?;
+        let millis = u64::try_from(asked.as_millis()).unwrap_or(u64::MAX);
+        let jitter = moment.draw.checked_rem(millis / 2).unwrap_or_default();
+        Some(asked.saturating_add(Duration::from_millis(jitter)))
+    }
+
     /// A random time below a bound that doubles with each retry.
-    fn pause(&self, draw: u64) -> Duration {
+    fn pause(&self, nth: u32, draw: u64) -> Duration {
         let back_off = self.policy.map(|policy| policy.back_off).unwrap_or_default();
-        let factor = 1_u32.checked_shl(self.retries).unwrap_or(u32::MAX);
+        let factor = 1_u32.checked_shl(nth).unwrap_or(u32::MAX);
         let bound = back_off.base.saturating_mul(factor).min(back_off.max);
         let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(draw.checked_rem(nanos).unwrap_or_default())
@@ -270,8 +343,23 @@ fn not_processed(end: &TryEnd<'_>) -> bool {
         TryEnd::Response { headers, .. } => ["x-envoy-ratelimited", "x-envoy-overloaded"]
             .iter()
             .any(|name| headers.value(name, 0).is_some()),
-        TryEnd::Reset | TryEnd::TryTimeout => false,
+        TryEnd::Reset | TryEnd::TryTimeout | TryEnd::TryHedged => false,
     }
+}
+
+/// When a response wants to be asked again.
+fn asked_by(rule: &RateLimitedBackOff, headers: &dyn Headers, unix: u64) -> Option<Duration> {
+    let asked = rule.headers.iter().filter_map(|header| {
+        let value = headers.value(header.name.as_str(), 0)?;
+        let number: u64 = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
+        let seconds = match header.format {
+            ResetFormat::Seconds => number,
+            ResetFormat::UnixTimestamp => number.checked_sub(unix)?,
+        };
+        Some(Duration::from_secs(seconds))
+    });
+    let mut fitting = asked.filter(|asked| !asked.is_zero() && *asked <= rule.max);
+    fitting.next()
 }
 
 /// The condition that a gRPC status in the response's head meets.

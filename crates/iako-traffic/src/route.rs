@@ -2,6 +2,7 @@
 
 mod hash;
 mod host;
+mod internal_redirect;
 mod path;
 mod redirect;
 mod result;
@@ -11,9 +12,10 @@ mod timeout;
 
 pub use hash::{RequestHash, of_ip as hash_of_ip, of_text as hash_of_text};
 pub use host::DomainMatch;
+pub use internal_redirect::{RedirectHistory, RedirectTarget};
 pub use redirect::https_location;
 pub(crate) use result::cut_query;
 pub use result::{EffectiveOverrides, HostChange, RouteMatchResult};
 pub use scope::ScopeIndex;
 pub use table::{ConsideredRoute, RouteOutcome, RouteTable, RouteTrace};
-pub use timeout::Timeouts;
+pub use timeout::{TimeoutRules, Timeouts};

@@ -6,12 +6,22 @@
     reason = "tests may be blunt, also outside of the test functions"
 )]
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use iako_proxy_config::{BackOff, RetryBudget, RetryConditions, RetryOn, RetryPolicy, Thresholds};
+use iako_proxy_config::{
+    BackOff, Cluster, Discovery, Endpoint, EndpointSet, HeaderCheck, HeaderMatch,
+    LocalityEndpoints, RateLimitedBackOff, ResetFormat, ResetHeader, RetryBudget, RetryConditions,
+    RetryOn, RetryPolicy, StrictHeader, Thresholds,
+};
 use iako_traffic::{
-    Breakers, ConnectionInfo, HeaderList, Metadata, RequestFacts, RequestHead, RetryDecision,
-    RetryState, StopReason, TryEnd, TryTraces,
+    Balancer, Breakers, ClusterState, ConnectionInfo, HeaderList, Metadata, Pace, RequestFacts,
+    RequestHead, RetryDecision, RetryMoment, RetryState, StopReason, TryEnd, TryTraces,
+    strict_problem,
 };
 use iako_types::Percent;
 use proptest::prelude::*;
@@ -53,10 +63,22 @@ fn state<'p>(
 const WRITTEN: TryTraces =
     TryTraces { request_written: true, body_lost: false, response_started: false };
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an Instant cannot be made up; only its distance counts"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn moment<'a>(breakers: &'a Arc<Breakers>, limits: &'a Thresholds) -> RetryMoment<'a> {
+    RetryMoment { breakers, limits, now: now(), unix_seconds: 1_000, draw: 0 }
+}
+
 /// `None` for a retry, else why there is none.
 fn stop(state: &mut RetryState<'_>, end: &TryEnd<'_>, traces: TryTraces) -> Option<StopReason> {
     let breakers = Arc::new(Breakers::default());
-    match state.decide(end, traces, (&breakers, &Thresholds::default()), 0) {
+    match state.decide(end, traces, &moment(&breakers, &Thresholds::default())) {
         RetryDecision::Stop(reason) => Some(reason),
         RetryDecision::Retry { .. } => None,
     }
@@ -138,19 +160,20 @@ fn too_many_retries_to_a_cluster_are_an_overflow() {
     let policy = policy(&[RetryOn::Reset], |_| {});
     let mut state = state(Some(&policy), "GET", &[], false).unwrap();
     let breakers = Arc::new(Breakers::default());
-    let budget = RetryBudget { percent: Percent::ZERO, retries_min: 0 };
+    let budget = RetryBudget { percent: Percent::ZERO, retries_min: 0, interval: Duration::ZERO };
     for limits in [
         Thresholds { retries_max: 0, ..Thresholds::default() },
         Thresholds { retry_budget: Some(budget), ..Thresholds::default() },
     ] {
-        let decision = state.decide(&TryEnd::Reset, WRITTEN, (&breakers, &limits), 0);
+        let decision = state.decide(&TryEnd::Reset, WRITTEN, &moment(&breakers, &limits));
         assert!(matches!(decision, RetryDecision::Stop(StopReason::Overflow)));
     }
-    let decision = state.decide(&TryEnd::Reset, WRITTEN, (&breakers, &Thresholds::default()), 0);
+    let limits = Thresholds::default();
+    let decision = state.decide(&TryEnd::Reset, WRITTEN, &moment(&breakers, &limits));
     assert!(matches!(decision, RetryDecision::Retry { .. }));
-    assert_eq!(breakers.open()[3], 1);
+    assert_eq!(breakers.open().retries, 1);
     drop(decision);
-    assert_eq!(breakers.open()[3], 0);
+    assert_eq!(breakers.open().retries, 0);
 }
 
 #[test]
@@ -162,21 +185,151 @@ fn pauses_grow_up_to_a_bound() {
     for bound in [25_u64, 50, 60] {
         let draw = bound * 1_000_000 - 1;
         let limits = Thresholds::default();
-        let decision = state.decide(&TryEnd::Reset, WRITTEN, (&breakers, &limits), draw);
+        let moment = RetryMoment { draw, ..moment(&breakers, &limits) };
+        let decision = state.decide(&TryEnd::Reset, WRITTEN, &moment);
         let RetryDecision::Retry { after, .. } = decision else { panic!("there are retries left") };
         assert_eq!(after, Duration::from_nanos(draw));
     }
 }
 
+fn balancer(endpoints: &[(u32, &[(&str, &str)])]) -> Balancer {
+    let place = |(index, (priority, metadata)): (usize, &(u32, &[(&str, &str)]))| {
+        let mut endpoint =
+            Endpoint::at(([127, 0, 0, 1], 80 + u16::try_from(index).unwrap()).into());
+        let facts = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        endpoint.metadata.lb = facts.collect();
+        LocalityEndpoints {
+            priority: *priority,
+            endpoints: vec![endpoint],
+            ..LocalityEndpoints::default()
+        }
+    };
+    let set = EndpointSet::new("c", endpoints.iter().enumerate().map(place).collect());
+    let cluster = Cluster::new("c", Discovery::Static(set.clone()));
+    Balancer::new(Arc::new(cluster), Arc::new(set), ClusterState::new(now()), 0)
+}
+
 #[test]
-fn tried_instances_are_avoided_when_asked_for() {
-    let plain = policy(&[RetryOn::Reset], |_| {});
-    let avoiding = policy(&[RetryOn::Reset], |policy| policy.avoid_previous_hosts = true);
-    for (policy, expected) in [(&plain, &[][..]), (&avoiding, &[4][..])] {
-        let mut state = state(Some(policy), "GET", &[], false).unwrap();
-        state.tried(4);
-        assert_eq!(state.excluded(), expected);
+fn instances_are_avoided_by_what_the_policy_names() {
+    let balancer =
+        balancer(&[(0, &[]), (0, &[("canary", "true")]), (0, &[("v", "2"), ("x", "1")])]);
+    let avoided = |change: fn(&mut RetryPolicy)| {
+        let policy = policy(&[RetryOn::Reset], change);
+        let mut state = state(Some(&policy), "GET", &[], false).unwrap();
+        state.tried(&balancer.endpoints()[0].state);
+        state.avoid(&balancer).places.to_vec()
+    };
+    assert_eq!(avoided(|_| {}), [0_u32; 0]);
+    assert_eq!(avoided(|policy| policy.avoid_previous_hosts = true), [0]);
+    assert_eq!(avoided(|policy| policy.avoid_canary_hosts = true), [1]);
+    let with = |policy: &mut RetryPolicy| {
+        policy.avoid_previous_hosts = true;
+        policy.avoid_hosts_with = vec![BTreeMap::from([("v".to_owned(), "2".to_owned())])];
+    };
+    assert_eq!(avoided(with), [0, 2]);
+}
+
+// Source: Envoy, `previous_priorities`, `update_frequency`.
+#[test]
+fn priorities_that_were_tried_are_left_out_until_none_is_left() {
+    let balancer = balancer(&[(0, &[]), (1, &[]), (1, &[])]);
+    let policy = policy(&[RetryOn::Reset], |policy| {
+        policy.previous_priorities = NonZeroU32::new(2);
+    });
+    let mut state = state(Some(&policy), "GET", &[], false).unwrap();
+    let mut passed = Vec::new();
+    for place in [0, 0, 1, 2] {
+        state.tried(&balancer.endpoints()[place].state);
+        passed.push(state.avoid(&balancer).priorities.to_vec());
     }
+    assert_eq!(passed, [vec![], vec![0], vec![0], vec![]]);
+}
+
+#[test]
+fn a_response_may_say_when_to_come_back() {
+    let header = |name: &str, format| ResetHeader { name: name.parse().unwrap(), format };
+    let policy = policy(&[RetryOn::FiveXx], |policy| {
+        policy.rate_limited = Some(RateLimitedBackOff {
+            headers: vec![
+                header("retry-after", ResetFormat::Seconds),
+                header("x-ratelimit-reset", ResetFormat::UnixTimestamp),
+            ],
+            max: Duration::from_secs(10),
+        });
+    });
+    let pause = |headers: &[(&str, &str)], draw: u64| {
+        let mut state = state(Some(&policy), "GET", &[], false).unwrap();
+        let headers: HeaderList = headers.iter().copied().collect();
+        let end = TryEnd::Response { status: 503, headers: &headers };
+        let (breakers, limits) = (Arc::new(Breakers::default()), Thresholds::default());
+        let moment = RetryMoment { draw, ..moment(&breakers, &limits) };
+        match state.decide(&end, WRITTEN, &moment) {
+            RetryDecision::Retry { after, pace, .. } => (after.as_millis(), pace),
+            RetryDecision::Stop(reason) => panic!("{reason:?}"),
+        }
+    };
+    assert_eq!(pause(&[("retry-after", "2")], 0), (2_000, Pace::RateLimited));
+    assert_eq!(pause(&[("retry-after", "2")], 999), (2_999, Pace::RateLimited));
+    assert_eq!(pause(&[("x-ratelimit-reset", "1003")], 0), (3_000, Pace::RateLimited));
+    // More than the maximum, in the past, or nothing that can be read: the next one counts.
+    let next = [("retry-after", "11"), ("x-ratelimit-reset", "1004")];
+    assert_eq!(pause(&next, 0), (4_000, Pace::RateLimited));
+    for none in ["999", "junk"] {
+        assert_eq!(pause(&[("x-ratelimit-reset", none)], 0).1, Pace::BackOff);
+    }
+}
+
+#[test]
+fn only_requests_that_the_policy_names_are_repeated() {
+    let policy = policy(&[RetryOn::FiveXx], |policy| {
+        policy.request_headers = vec![HeaderMatch {
+            name: "x-retry".parse().unwrap(),
+            check: HeaderCheck::Present(true),
+            invert: false,
+            missing_as_empty: false,
+        }];
+    });
+    assert!(state(Some(&policy), "GET", &[], false).is_none());
+    assert!(state(Some(&policy), "GET", &[("x-retry", "1")], false).is_some());
+}
+
+#[test]
+fn conditions_of_http_and_grpc_have_their_own_headers() {
+    let ask = |name: &str, words: &str| state(None, "GET", &[(name, words)], true).is_some();
+    assert!(ask("x-envoy-retry-on", "nonsense,5xx") && ask("x-envoy-retry-grpc-on", "internal"));
+    assert!(!ask("x-envoy-retry-on", "internal") && !ask("x-envoy-retry-grpc-on", "5xx"));
+}
+
+#[test]
+fn a_slow_try_is_hedged_whatever_the_conditions_but_only_where_that_is_safe() {
+    let policy = policy(&[RetryOn::Retriable4xx], |_| {});
+    let hedge = |method: &str| {
+        stop(&mut state(Some(&policy), method, &[], false).unwrap(), &TryEnd::TryHedged, WRITTEN)
+    };
+    assert_eq!(hedge("GET"), None);
+    assert_eq!(hedge("POST"), Some(StopReason::Unsafe));
+}
+
+#[test]
+fn headers_that_must_be_well_formed_are_told_apart() {
+    let problem = |name: &str, value: &str| {
+        let headers: HeaderList = [(name, value)].into_iter().collect();
+        let head = RequestHead {
+            method: "GET",
+            scheme: "http",
+            authority: "a.test",
+            path_and_query: "/",
+            headers: &headers,
+        };
+        strict_problem(&StrictHeader::ALL, &head).map(|problem| (problem.name, problem.value))
+    };
+    assert_eq!(problem("x-envoy-max-retries", "3"), None);
+    let bad = Some(("x-envoy-max-retries", "three".to_owned()));
+    assert_eq!(problem("x-envoy-max-retries", "three"), bad);
+    assert_eq!(problem("x-envoy-retry-on", "5xx,reset"), None);
+    assert!(problem("x-envoy-retry-on", "5xx,cancelled").is_some());
+    assert_eq!(problem("x-envoy-retry-grpc-on", "cancelled"), None);
+    assert_eq!(problem("x-other", "three"), None);
 }
 
 proptest! {

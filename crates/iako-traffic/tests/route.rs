@@ -5,14 +5,15 @@
 use std::{sync::Arc, time::Duration};
 
 use iako_proxy_config::{
-    Action, AppendAction, ClusterTarget, DirectResponse, HashPolicy, HashSource, HeaderCheck,
-    HeaderMatch, HeaderValueOption, HostRewrite, MaxStreamDuration, PathMatch, PathRewrite,
-    Pattern, QueryCheck, QueryMatch, Route, RouteAction, RouteConfiguration, RouteMatch,
-    StringMatch, TlsRequirement, UpgradeConfig, VirtualHost, WeightedCluster,
+    Action, AppendAction, ClusterTarget, CookieAttribute, DirectResponse, GrpcTimeout, HashPolicy,
+    HashSource, HeaderCheck, HeaderMatch, HeaderValueOption, HostRewrite, MaxStreamDuration,
+    Mirror, MirrorTarget, PathMatch, PathRewrite, Pattern, QueryCheck, QueryMatch, Route,
+    RouteAction, RouteConfiguration, RouteMatch, ShareBy, StringMatch, TlsRequirement,
+    UpgradeConfig, VirtualHost, WeightedCluster,
 };
 use iako_traffic::{
     ConnectionInfo, HeaderList, HostChange, Metadata, Mismatch, RequestFacts, RequestHead,
-    RouteMatchResult, RouteOutcome, RouteTable, https_location,
+    RouteMatchResult, RouteOutcome, RouteTable, TimeoutRules, Timeouts, https_location,
 };
 use iako_types::Percent;
 use proptest::prelude::*;
@@ -198,8 +199,7 @@ fn header_edits_go_from_narrow_to_wide_or_back() {
         cluster: "be".to_owned(),
         weight: 1,
         headers: edit("wc"),
-        host_rewrite: None,
-        overrides: Default::default(),
+        ..WeightedCluster::default()
     }]);
     let mut route = forward(PathMatch::Prefix("/".to_owned()), |action| action.target = weighted);
     route.headers = edit("route");
@@ -309,7 +309,7 @@ fn times_come_from_the_route_and_from_those_who_may_ask() {
     ]);
     let times = |request: &Request| {
         let result = chosen(&table, request, 0).unwrap();
-        let times = request.ask(|facts| result.timeouts(facts));
+        let times = request.ask(|facts| result.timeouts(facts, TimeoutRules::default()));
         (times.response.map(|time| time.as_millis()), times.stream.map(|time| time.as_millis()))
     };
     assert_eq!(times(&Request::get("/")), (Some(15_000), None));
@@ -321,6 +321,123 @@ fn times_come_from_the_route_and_from_those_who_may_ask() {
     assert_eq!(times(&grpc("/cap").with("grpc-timeout", "1H")), (None, Some(1_000)));
     assert_eq!(times(&grpc("/cap")), (Some(15_000), None));
     assert_eq!(times(&grpc("/cap").with("grpc-timeout", "junk")), (Some(15_000), None));
+}
+
+#[test]
+fn a_header_or_the_hash_decides_between_weighted_targets() {
+    let target = |name: &str, weight| WeightedCluster {
+        cluster: name.to_owned(),
+        weight,
+        ..WeightedCluster::default()
+    };
+    let weighted = |share_by: ShareBy| {
+        table(vec![forward(PathMatch::Prefix("/".into()), move |action| {
+            let named = WeightedCluster {
+                cluster_header: Some("x-cluster".parse().unwrap()),
+                subset: vec![("v".to_owned(), "2".to_owned())],
+                ..target("", 10)
+            };
+            action.target = ClusterTarget::Weighted(vec![target("a", 30), named]);
+            action.subset = vec![("v".to_owned(), "1".to_owned())];
+            let source = HashSource::Header { name: "x-user".parse().unwrap(), rewrite: None };
+            action.hash = vec![HashPolicy { source, terminal: false }];
+            action.share_by = share_by;
+        })])
+    };
+    let to = |table: &RouteTable, request: &Request, draw: u64| {
+        let result = chosen(table, request, draw.rotate_right(32)).unwrap();
+        let cluster =
+            request.ask(|facts| result.cluster(&facts.head).map(|name| name.into_owned()));
+        (cluster, result.subset()[0].1.clone())
+    };
+    let first = (Some("a".to_owned()), "1".to_owned());
+    let second = (Some("c".to_owned()), "2".to_owned());
+    let by_header = weighted(ShareBy::Header("x-share".parse().unwrap()));
+    let asking = |value: &str| Request::get("/").with("x-cluster", "c").with("x-share", value);
+    assert_eq!(to(&by_header, &asking("29"), 35), first);
+    assert_eq!(to(&by_header, &asking("70"), 0), second);
+    assert_eq!(to(&by_header, &asking("none"), 0), first);
+    assert_eq!(to(&by_header, &asking("0").with("x-share", "1"), 35), second, "two values");
+    assert_eq!(to(&by_header, &Request::get("/"), 35), (None, "2".to_owned()));
+    let by_hash = weighted(ShareBy::Hash);
+    let user = |name: &str| Request::get("/").with("x-cluster", "c").with("x-user", name);
+    let picks =
+        |name: &str| (0..40).map(|draw| to(&by_hash, &user(name), draw)).collect::<Vec<_>>();
+    assert!(picks("u1").windows(2).all(|pair| pair[0] == pair[1]));
+    let all: Vec<_> = (0..40).map(|user| picks(&user.to_string())[0].clone()).collect();
+    assert!(all.contains(&first) && all.contains(&second));
+}
+
+#[test]
+fn copies_are_those_of_the_narrowest_level_that_has_any() {
+    let mirrored = |own: &[&str], host: &[&str], all: &[&str]| {
+        let mirrors = |names: &[&str]| names.iter().map(|name| Mirror::to(*name)).collect();
+        let route = forward(PathMatch::Prefix("/".into()), |action| action.mirrors = mirrors(own));
+        let host = VirtualHost {
+            domains: vec!["*".parse().unwrap()],
+            routes: vec![route],
+            mirrors: mirrors(host),
+            ..VirtualHost::default()
+        };
+        let mut configuration = RouteConfiguration::new("r", vec![host]);
+        configuration.mirrors = mirrors(all);
+        let table = RouteTable::compile(Arc::new(configuration));
+        let result = chosen(&table, &Request::get("/"), 0).unwrap();
+        let mut draw = || 0;
+        let found = result.mirrors(&mut draw).map(|mirror| match &mirror.target {
+            MirrorTarget::Cluster(name) => name.clone(),
+            MirrorTarget::Header(name) => name.to_string(),
+        });
+        found.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(mirrored(&["a", "b"], &["c"], &["d"]), "a b");
+    assert_eq!(mirrored(&[], &["c"], &["d"]), "c");
+    assert_eq!(mirrored(&[], &[], &["d"]), "d");
+}
+
+#[test]
+fn a_server_is_told_the_time_that_is_left() {
+    let millis = Duration::from_millis;
+    let times = |response: u64, per_try: u64| Timeouts {
+        response: (response > 0).then(|| millis(response)),
+        per_try: (per_try > 0).then(|| millis(per_try)),
+        ..Timeouts::default()
+    };
+    assert_eq!(times(100, 0).told(millis(0), false), Some(100));
+    assert_eq!(times(100, 30).told(millis(0), false), Some(30));
+    assert_eq!(times(100, 30).told(millis(0), true), Some(100));
+    assert_eq!(times(100, 30).told(millis(90), false), Some(10));
+    assert_eq!(times(100, 0).told(millis(200), false), Some(1), "zero would be for ever");
+    assert_eq!(times(0, 30).told(millis(90), false), Some(30));
+    assert_eq!(times(0, 0).told(millis(1), false), None);
+}
+
+#[test]
+fn the_old_bound_of_grpc_timeouts_replaces_the_routes_timeout() {
+    let bounded = |max: u64, offset: u64| {
+        table(vec![forward(PathMatch::Prefix("/".into()), move |action| {
+            let max = Duration::from_millis(max);
+            let offset = Duration::from_millis(offset);
+            action.grpc_timeout = Some(GrpcTimeout { max, offset });
+        })])
+    };
+    let time = |table: &RouteTable, asked: Option<&str>| {
+        let request = Request::get("/").with("content-type", "application/grpc");
+        let request = match asked {
+            Some(asked) => request.with("grpc-timeout", asked),
+            None => request,
+        };
+        let result = chosen(table, &request, 0).unwrap();
+        let times = request.ask(|facts| result.timeouts(facts, TimeoutRules::default()));
+        assert!(times.tells_grpc && times.stream.is_none());
+        times.response.map(|time| time.as_millis())
+    };
+    assert_eq!(time(&bounded(100, 0), Some("70m")), Some(70));
+    assert_eq!(time(&bounded(100, 0), Some("1S")), Some(100));
+    assert_eq!(time(&bounded(100, 0), None), Some(100));
+    assert_eq!(time(&bounded(0, 20), Some("70m")), Some(50));
+    assert_eq!(time(&bounded(0, 70), Some("70m")), Some(70), "an offset that would leave nothing");
+    assert_eq!(time(&bounded(0, 0), None), None);
 }
 
 #[test]
@@ -344,6 +461,10 @@ fn a_cookie_is_made_when_there_is_none() {
         name: "sess".to_owned(),
         ttl: Some(Duration::from_secs(60)),
         path: "/".to_owned(),
+        attributes: vec![
+            CookieAttribute { name: "SameSite".to_owned(), value: "Lax".to_owned() },
+            CookieAttribute { name: "Secure".to_owned(), value: String::new() },
+        ],
     };
     let policy = HashPolicy { source: cookie, terminal: false };
     let table =
@@ -353,7 +474,10 @@ fn a_cookie_is_made_when_there_is_none() {
         request.ask(|facts| result.hash(facts, 0xabc))
     };
     let made = hash(&Request::get("/"));
-    assert_eq!(made.set_cookies[0], "sess=\"0000000000000abc\"; Max-Age=60; Path=/; HttpOnly");
+    assert_eq!(
+        made.set_cookies[0],
+        "sess=\"0000000000000abc\"; Max-Age=60; Path=/; SameSite=Lax; Secure; HttpOnly"
+    );
     let sent = hash(&Request::get("/").with("cookie", "a=1; sess=\"0000000000000abc\""));
     assert_eq!((sent.hash, sent.set_cookies.len()), (made.hash, 0));
 }
@@ -365,9 +489,7 @@ proptest! {
         let target = |(position, weight): (usize, &u32)| WeightedCluster {
             cluster: position.to_string(),
             weight: *weight,
-            headers: Default::default(),
-            host_rewrite: None,
-            overrides: Default::default(),
+            ..WeightedCluster::default()
         };
         let targets = weights.iter().enumerate().map(target).collect();
         let table = table(vec![forward(PathMatch::Prefix("/".into()), |action| {

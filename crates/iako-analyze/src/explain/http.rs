@@ -13,7 +13,7 @@ use iako_proxy_config::{
 use iako_registry::Workload;
 use iako_traffic::{
     ConnectionInfo, FaultAbort, HostChange, Metadata, NormalizedTarget, RouteMatchResult,
-    RouteOutcome, RouteTable, fault, normalize_target,
+    RouteOutcome, RouteTable, TimeoutRules, fault, normalize_target,
 };
 use iako_translate::{Plan, ProxyScope, plan};
 
@@ -334,7 +334,7 @@ impl Walk<'_> {
         matched: &RouteMatchResult<'_>,
         hop: &Hop,
     ) {
-        let timeouts = hop.ask(settings, |facts| matched.timeouts(facts));
+        let timeouts = hop.ask(settings, |facts| matched.timeouts(facts, TimeoutRules::default()));
         self.explanation.timeout_ms = timeouts.response.map(milliseconds);
         self.explanation.retries = matched.retry_policy().map_or(0, |policy| policy.retries_max);
     }

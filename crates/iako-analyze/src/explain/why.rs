@@ -77,8 +77,10 @@ fn shares(targets: &[WeightedCluster]) -> String {
     let whole: u64 = targets.iter().map(|target| u64::from(target.weight)).sum();
     let share =
         |weight: u32| u64::from(weight).saturating_mul(100).checked_div(whole).unwrap_or_default();
-    let words =
-        targets.iter().map(|target| format!("{} % to {}", share(target.weight), target.cluster));
+    let words = targets.iter().map(|target| match &target.cluster_header {
+        None => format!("{} % to {}", share(target.weight), target.cluster),
+        Some(name) => format!("{} % to the cluster that {name} names", share(target.weight)),
+    });
     words.collect::<Vec<_>>().join(", ")
 }
 

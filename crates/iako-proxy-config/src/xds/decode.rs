@@ -6,6 +6,7 @@
 
 mod access_log;
 mod answer;
+mod attempt;
 mod bootstrap;
 mod cluster;
 mod cluster_http;

@@ -8,6 +8,7 @@
 
 mod access_log;
 mod answer;
+mod attempt;
 mod cluster;
 mod cluster_http;
 mod discovery;

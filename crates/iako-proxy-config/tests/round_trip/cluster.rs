@@ -81,10 +81,18 @@ pub(crate) fn cluster() -> Cluster {
         circuit_breakers: CircuitBreakers {
             default: Thresholds {
                 connections_max: u32::MAX,
-                retry_budget: Some(RetryBudget { percent: percent(25), retries_min: 4 }),
+                retry_budget: Some(RetryBudget {
+                    percent: percent(25),
+                    retries_min: 4,
+                    interval: Duration::from_millis(100),
+                }),
+                pools_max: 7,
+                track_remaining: true,
                 ..Thresholds::default()
             },
             high: Thresholds { requests_max: 0, ..Thresholds::default() },
+            host_connections_max: Some(3),
+            high_host_connections_max: Some(0),
         },
         outlier_detection: outlier_detection(),
         health_check: Some(health_check()),

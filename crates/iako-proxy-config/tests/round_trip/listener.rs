@@ -45,7 +45,11 @@ pub(crate) fn http_filters() -> Vec<HttpFilter> {
         ),
         filter(
             "envoy.filters.http.router",
-            HttpFilterKind::Router(Router { suppress_envoy_headers: true }),
+            HttpFilterKind::Router(Router {
+                suppress_envoy_headers: true,
+                strict_headers: StrictHeader::ALL.to_vec(),
+                respect_expected_timeout: true,
+            }),
         ),
     ]
 }

@@ -1,5 +1,6 @@
 //! A route table with everything.
 
+use std::collections::BTreeMap;
 use std::{sync::Arc, time::Duration};
 
 use iako_proxy_config::*;
@@ -15,14 +16,70 @@ pub(crate) fn retry() -> RetryPolicy {
         conditions: RetryOn::ALL.into_iter().collect(),
         status_codes: vec![429, 503],
         headers: header_matches(),
+        request_headers: header_matches(),
+        rate_limited: Some(RateLimitedBackOff {
+            headers: vec![
+                ResetHeader { name: "retry-after".parse().unwrap(), format: ResetFormat::Seconds },
+                ResetHeader {
+                    name: "x-ratelimit-reset".parse().unwrap(),
+                    format: ResetFormat::UnixTimestamp,
+                },
+            ],
+            max: Duration::from_secs(7),
+        }),
+        avoid_canary_hosts: true,
+        avoid_hosts_with: vec![BTreeMap::from([("version".into(), "v1".into())])],
         retries_max: 2,
         per_try_timeout: Some(Duration::from_secs(2)),
         per_try_idle_timeout: Some(Duration::from_secs(1)),
         back_off: BackOff { base: Duration::from_millis(5), max: Duration::from_millis(80) },
         avoid_previous_hosts: true,
         host_selection_attempts_max: some(5),
-        previous_priorities: None,
+        previous_priorities: Some(some(2)),
     }
+}
+
+fn mirrors() -> Vec<Mirror> {
+    vec![
+        Mirror {
+            share: Percent::from_f64(12.5).unwrap(),
+            keep_host: true,
+            edits: vec![
+                HeaderEdit::Remove("x-a".parse().unwrap()),
+                HeaderEdit::Add(mutations().request_add.remove(0)),
+                HeaderEdit::RemoveMatching(StringMatch::exact("x-b")),
+            ],
+            ..Mirror::to("m")
+        },
+        Mirror {
+            target: MirrorTarget::Header("x-mirror".parse().unwrap()),
+            host: Some("copy.test".into()),
+            ..Mirror::to("m")
+        },
+    ]
+}
+
+fn hashes() -> Vec<HashPolicy> {
+    let rewrite = Some((Pattern::parse("a(.)").unwrap(), r"\1".to_owned()));
+    let header = |rewrite| HashSource::Header { name: "x-u".parse().unwrap(), rewrite };
+    let cookie = HashSource::Cookie {
+        name: "c".into(),
+        ttl: Some(Duration::ZERO),
+        path: "/".into(),
+        attributes: vec![
+            CookieAttribute { name: "SameSite".into(), value: "Strict".into() },
+            CookieAttribute { name: "Secure".into(), value: String::new() },
+        ],
+    };
+    let policy = |source| HashPolicy { source, terminal: false };
+    vec![
+        HashPolicy { source: header(None), terminal: true },
+        policy(header(rewrite)),
+        policy(cookie),
+        policy(HashSource::SourceIp),
+        policy(HashSource::QueryParameter("q".into())),
+        policy(HashSource::FilterState("k".into())),
+    ]
 }
 
 pub(crate) fn route_action(target: ClusterTarget) -> RouteAction {
@@ -39,24 +96,23 @@ pub(crate) fn route_action(target: ClusterTarget) -> RouteAction {
             grpc_timeout_offset: Duration::from_millis(10),
         }),
         retry: Some(retry()),
-        mirrors: vec![Mirror {
-            cluster: "m".into(),
-            share: Percent::from_f64(12.5).unwrap(),
-            keep_host: true,
-        }],
-        hash: vec![
-            HashPolicy { source: HashSource::Header("x-u".parse().unwrap()), terminal: true },
-            HashPolicy {
-                source: HashSource::Cookie {
-                    name: "c".into(),
-                    ttl: Some(Duration::ZERO),
-                    path: "/".into(),
-                },
-                terminal: false,
-            },
-            HashPolicy { source: HashSource::SourceIp, terminal: false },
-            HashPolicy { source: HashSource::QueryParameter("q".into()), terminal: false },
-        ],
+        mirrors: mirrors(),
+        hash: hashes(),
+        share_by: ShareBy::Header("x-share".parse().unwrap()),
+        grpc_timeout: Some(GrpcTimeout { max: Duration::ZERO, offset: Duration::from_millis(3) }),
+        flush_timeout: Some(Duration::from_secs(4)),
+        hedge: Some(HedgePolicy { on_per_try_timeout: true }),
+        internal_redirect: Some(InternalRedirectPolicy {
+            redirects_max: 3,
+            statuses: vec![301, 307],
+            predicates: vec![
+                RedirectPredicate::AllowListedRoutes(vec!["r".into()]),
+                RedirectPredicate::PreviousRoutes,
+                RedirectPredicate::SafeCrossScheme,
+            ],
+            cross_scheme: true,
+            copied_headers: vec!["x-copied".parse().unwrap()],
+        }),
         upgrades: vec![
             UpgradeConfig { protocol: "websocket".into(), enabled: false },
             UpgradeConfig { protocol: "connect".into(), enabled: true },
@@ -82,17 +138,17 @@ pub(crate) fn route_table() -> RouteConfiguration {
     let weighted = ClusterTarget::Weighted(vec![
         WeightedCluster {
             cluster: "a".into(),
+            cluster_header: None,
+            subset: vec![("stage".into(), "s".into()), ("version".into(), "v1".into())],
             weight: 0,
             headers: mutations(),
             host_rewrite: Some("h".into()),
             overrides: overrides(),
         },
         WeightedCluster {
-            cluster: "b".into(),
+            cluster_header: Some("x-cluster".parse().unwrap()),
             weight: 10,
-            headers: HeaderMutations::default(),
-            host_rewrite: None,
-            overrides: FilterOverrides::default(),
+            ..WeightedCluster::default()
         },
     ]);
     let full = Route {
@@ -102,6 +158,8 @@ pub(crate) fn route_table() -> RouteConfiguration {
         headers: mutations(),
         overrides: overrides(),
         operation: "op".into(),
+        body_bytes_kept_max: Some(1 << 33),
+        stat_prefix: "r".into(),
         origin: Some(origin()),
     };
     let redirect = Redirect {
@@ -148,6 +206,11 @@ pub(crate) fn route_table() -> RouteConfiguration {
         attempt_count_in_response: true,
         rate_limits: rate_limits(),
         cors: Some(Box::new(cors())),
+        include_timeout_retry: true,
+        hedge: Some(HedgePolicy::default()),
+        mirrors: mirrors(),
+        body_bytes_kept_max: Some(10),
+        virtual_clusters: vec![VirtualCluster { name: "all".into(), headers: header_matches() }],
         overrides: overrides(),
         origin: Some(origin()),
     };
@@ -159,6 +222,7 @@ pub(crate) fn route_table() -> RouteConfiguration {
         ignore_path_parameters: true,
         internal_only_headers: vec!["x-inside".parse().unwrap()],
         overrides: overrides(),
+        mirrors: mirrors(),
         ..RouteConfiguration::new("t", [virtual_host, chosen_by_tree()])
     }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use iako_proxy_config::{
-    Action, ClusterTarget, MatchNode, MatchOutcome, MatchThen, MatchTree, Route, RouteAction,
-    RouteConfiguration, RouteList,
+    Action, ClusterTarget, MatchNode, MatchOutcome, MatchThen, MatchTree, Mirror, MirrorTarget,
+    Route, RouteAction, RouteConfiguration, RouteList,
 };
 use iako_rt::clock;
 use iako_traffic::RouteTable;
@@ -98,7 +98,9 @@ impl ConfigTask {
 
 /// Adds the names of all clusters that a table can send to.
 pub(super) fn clusters_named(routes: &RouteConfiguration, named: &mut BTreeSet<String>) {
+    named_by_mirrors(&routes.mirrors, named);
     for host in &routes.virtual_hosts {
+        named_by_mirrors(&host.mirrors, named);
         let mut routes: Vec<&Arc<Route>> = host.routes.iter().collect();
         if let Some(tree) = &host.matcher {
             routes_of_tree(tree, &mut routes);
@@ -136,9 +138,18 @@ fn named_by_action(action: &RouteAction, named: &mut BTreeSet<String>) {
         ClusterTarget::Weighted(targets) => {
             // A target without weight is not sent to, and may be there before its cluster.
             let used = targets.iter().filter(|target| target.weight > 0);
-            named.extend(used.map(|target| target.cluster.clone()));
+            let fixed = used.filter(|target| target.cluster_header.is_none());
+            named.extend(fixed.map(|target| target.cluster.clone()));
         }
         ClusterTarget::Header(_) => {}
     }
-    named.extend(action.mirrors.iter().map(|mirror| mirror.cluster.clone()));
+    named_by_mirrors(&action.mirrors, named);
+}
+
+fn named_by_mirrors(mirrors: &[Mirror], named: &mut BTreeSet<String>) {
+    let clusters = mirrors.iter().filter_map(|mirror| match &mirror.target {
+        MirrorTarget::Cluster(cluster) => Some(cluster.clone()),
+        MirrorTarget::Header(_) => None,
+    });
+    named.extend(clusters);
 }

@@ -1,5 +1,8 @@
 //! One try: an endpoint, a connection, the request, and the head of the response.
 
+mod hedge;
+mod outcome;
+
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use iako_http::{Known, ResponseHead, Version};
 use iako_proxy_config::{Discovery, Endpoint, EndpointAddress};
 use iako_rt::clock;
 use iako_traffic::{
-    ActiveRequest, Balancer, BreakerGuard, EndpointState, Outcome, PickRequest, TryEnd, Wants,
+    ActiveRequest, Avoid, Balancer, EndpointState, Overflow, PickRequest, TryEnd, Wants,
     load_report,
 };
 
@@ -26,6 +29,8 @@ use super::wire::QUEUE_BYTES_MAX;
 use crate::transport::Proxied;
 use crate::upstream::pool::{AcquireError, Lease, Pools, Repeat, Want};
 use crate::upstream::{Upstream, UpstreamError};
+pub(super) use hedge::Rival;
+use outcome::{connect_failed, lost};
 
 /// How often a request is sent again within one try, because its connection lost it.
 const REPEATS_MAX: u32 = 2;
@@ -35,15 +40,11 @@ const REPEATS_MAX: u32 = 2;
 pub(super) struct Attempt {
     pub(super) lease: Lease,
     pub(super) head: ResponseHead,
-    /// Counts the request as under way, at the cluster and at the endpoint.
     pub(super) open: Open,
 }
 
-#[derive(Debug)]
-pub(super) struct Open {
-    _request: BreakerGuard,
-    _active: ActiveRequest,
-}
+/// Counts a request as under way at its endpoint.
+pub(super) type Open = ActiveRequest;
 
 /// A try that brought none.
 #[derive(Debug)]
@@ -61,6 +62,8 @@ pub(super) enum End {
     Refused,
     Reset,
     Timeout,
+    /// It takes longer than one try should, and goes on beside the next one.
+    Slow,
 }
 
 impl End {
@@ -70,6 +73,7 @@ impl End {
             Self::Refused => TryEnd::Refused,
             Self::Reset => TryEnd::Reset,
             Self::Timeout => TryEnd::TryTimeout,
+            Self::Slow => TryEnd::TryHedged,
         }
     }
 }
@@ -83,12 +87,14 @@ impl TryFailure {
 }
 
 /// The endpoint of a try.
+#[derive(Debug)]
 struct Target {
     balancer: Arc<Balancer>,
     state: Arc<EndpointState>,
     endpoint: TargetEndpoint,
 }
 
+#[derive(Debug)]
 enum TargetEndpoint {
     /// One of the cluster's.
     Listed(u32),
@@ -113,7 +119,7 @@ impl Exchange<'_> {
     pub(super) async fn attempt(
         &mut self,
         plan: &Plan<'_>,
-        excluded: &[u32],
+        avoid: &Avoid,
         downstream: &mut Downstream<'_>,
     ) -> Result<Attempt, TryFailure> {
         let target = match &plan.cluster.config.discovery {
@@ -125,7 +131,7 @@ impl Exchange<'_> {
                 let original = self.original_target(plan, *port_override, header.as_ref());
                 Some(self.unlisted_target(plan, original))
             }
-            _ => self.target(plan, excluded),
+            _ => self.target(plan, avoid),
         };
         let Some(target) = target else {
             plan.cluster.stats.cx_none_healthy.inc();
@@ -141,13 +147,10 @@ impl Exchange<'_> {
         if plan.endpoint_host && !endpoint.hostname.is_empty() {
             self.set_host(endpoint.hostname.as_str().into(), plan.action);
         }
-        let request = plan.breakers().request(plan.limits()).inspect_err(|_| {
-            plan.cluster.stats.rq_pending_overflow.inc();
-        })?;
-        let open = Open { _request: request, _active: target.state.begin() };
+        let open = target.state.begin();
         let began = self.now;
         let ended = self.send(plan, &target, endpoint, downstream).await;
-        self.report(plan, &target, ended.as_ref().map(|(_, head)| head));
+        self.report(plan, &target, ended.as_ref().map(|(_, head)| head).map_err(|(end, _)| end));
         if let Ok((_, head)) = &ended
             && plan.cluster.wants != Wants::Nothing
         {
@@ -157,8 +160,17 @@ impl Exchange<'_> {
                 balancer.reported(&target.state, &report, self.now);
             }
         }
-        let (lease, head) = ended?;
-        Ok(Attempt { lease, head, open })
+        match ended {
+            Ok((lease, head)) => Ok(Attempt { lease, head, open }),
+            Err((failure, lease)) => {
+                if let TryFailure::Repeatable { end: End::Slow, .. } = &failure
+                    && let Some(lease) = lease
+                {
+                    self.keep_slow(lease, open);
+                }
+                Err(failure)
+            }
+        }
     }
 
     fn unlisted_target(&mut self, plan: &Plan<'_>, (endpoint, state): Unlisted) -> Target {
@@ -168,15 +180,15 @@ impl Exchange<'_> {
     }
 
     /// Chooses an endpoint.
-    fn target(&mut self, plan: &Plan<'_>, excluded: &[u32]) -> Option<Target> {
+    fn target(&mut self, plan: &Plan<'_>, avoid: &Avoid) -> Option<Target> {
         let balancer = plan.cluster.balancer();
         let is_steered = self.steering.is_some() || plan.cluster.config.override_host.is_some();
         let request = PickRequest {
             hash: plan.hash,
-            subset: &plan.action.subset,
+            subset: plan.subset,
             subset_fallbacks: &plan.action.subset_fallbacks,
-            excluded,
-            ..PickRequest::default()
+            excluded: &avoid.places,
+            tried_priorities: &avoid.priorities,
         };
         let steered = if is_steered { self.steer(plan, &balancer) } else { Steered::Anywhere };
         let (place, state) = match steered {
@@ -202,7 +214,7 @@ impl Exchange<'_> {
         target: &Target,
         endpoint: &Endpoint,
         downstream: &mut Downstream<'_>,
-    ) -> Result<(Lease, ResponseHead), TryFailure> {
+    ) -> Result<(Lease, ResponseHead), (TryFailure, Option<Lease>)> {
         let host = if plan.cluster.sends_hosts() {
             self.request.authority().to_owned()
         } else {
@@ -221,28 +233,36 @@ impl Exchange<'_> {
             istio_alpn: plan.istio_alpn,
             repeat: if plan.idempotent { Repeat::Safe } else { Repeat::Unsafe },
         };
+        let alone = |failure| (failure, None);
         let kept = match plan.connect_end {
             None => Pools::take(&self.connection.worker, &want, self.now),
-            Some(_) => None,
+            Some(_) => Ok(None),
         };
         let mut lease = match kept {
-            Some(lease) => lease,
-            None => self.acquire(plan, &want, downstream).await?,
+            Ok(Some(lease)) => lease,
+            Ok(None) => self.acquire(plan, &want, downstream).await.map_err(alone)?,
+            Err(error) => return Err(alone(self.no_connection(error))),
         };
         for _ in 0..REPEATS_MAX {
             let (ended, used) = self.ask(plan, lease, downstream).await;
             if !self.is_lost(plan, &ended, &used) {
-                return ended.map(|head| (used, head));
+                return match ended {
+                    Ok(head) => Ok((used, head)),
+                    Err(failure) => Err((failure, Some(used))),
+                };
             }
             drop(used);
             self.record.attempts += 1;
             self.rewind(plan);
             let worker = std::rc::Rc::clone(&self.connection.worker);
             let acquiring = Box::pin(Pools::acquire_again(&worker, &want));
-            lease = self.connected(acquiring, downstream).await?;
+            lease = self.connected(acquiring, plan, downstream).await.map_err(alone)?;
         }
         let (ended, lease) = self.ask(plan, lease, downstream).await;
-        ended.map(|head| (lease, head))
+        match ended {
+            Ok(head) => Ok((lease, head)),
+            Err(failure) => Err((failure, Some(lease))),
+        }
     }
 
     /// Whether a request has to be sent once more, and can be: the server refused it, or closed a
@@ -265,7 +285,7 @@ impl Exchange<'_> {
                 let is_closed = matches!(failure, Failure::Upstream(UpstreamError::Closed(_)));
                 !written || (is_closed && plan.idempotent && lease.upstream.is_reused())
             }
-            End::ConnectFailed | End::Timeout => false,
+            End::ConnectFailed | End::Timeout | End::Slow => false,
         };
         is_safe && self.upload.can_repeat()
     }
@@ -283,21 +303,25 @@ impl Exchange<'_> {
         if let Some(end) = plan.connect_end {
             let method = self.request.head.method().clone();
             let opening = Box::pin(Pools::open_tunnel(&worker, want, &method, end));
-            return self.connected(opening, downstream).await;
+            return self.connected(opening, plan, downstream).await;
         }
         let acquiring = Box::pin(Pools::acquire(&worker, want));
-        self.connected(acquiring, downstream).await
+        self.connected(acquiring, plan, downstream).await
     }
 
     async fn connected(
         &mut self,
         acquiring: impl Future<Output = Result<Lease, AcquireError>>,
+        plan: &Plan<'_>,
         downstream: &mut Downstream<'_>,
     ) -> Result<Lease, TryFailure> {
         let mut acquiring = pin!(acquiring);
         let acquired = poll_fn(|context| {
             if let Poll::Ready(acquired) = acquiring.as_mut().poll(context) {
                 return Poll::Ready(Ok(acquired));
+            }
+            if self.poll_rivals(context, plan).is_ready() {
+                return Poll::Ready(Err(Failure::Overtaken));
             }
             self.poll_interrupted(context, downstream).map(Err)
         })
@@ -306,12 +330,23 @@ impl Exchange<'_> {
         match acquired {
             Err(failure) => Err(TryFailure::Final(failure)),
             Ok(Ok(lease)) => Ok(lease),
-            Ok(Err(AcquireError::Overflow)) => {
+            Ok(Err(error)) => Err(self.no_connection(error)),
+        }
+    }
+
+    fn no_connection(&mut self, error: AcquireError) -> TryFailure {
+        match error {
+            AcquireError::Overflow => TryFailure::Final(Failure::Overflow(Overflow::Requests)),
+            AcquireError::Pending => {
                 // No endpoint was asked.
                 self.record.host = None;
-                Err(TryFailure::Final(Failure::Overflow(iako_traffic::Overflow::Pending)))
+                TryFailure::Final(Failure::Overflow(Overflow::Pending))
             }
-            Ok(Err(AcquireError::Connect(error))) => Err(connect_failed(Failure::Connect(error))),
+            AcquireError::Pools => {
+                self.record.host = None;
+                TryFailure::Final(Failure::NoHealthyUpstream)
+            }
+            AcquireError::Connect(error) => connect_failed(Failure::Connect(error)),
         }
     }
 
@@ -410,6 +445,9 @@ impl Exchange<'_> {
                 Err(error) => return Poll::Ready(Err(lost(error, upstream))),
             }
         }
+        if self.poll_rivals(context, plan).is_ready() {
+            return Poll::Ready(Err(TryFailure::Final(Failure::Overtaken)));
+        }
         if let Poll::Ready(expired) = self.deadlines.poll(context) {
             return Poll::Ready(Err(self.too_late(expired, plan, upstream)));
         }
@@ -438,96 +476,6 @@ impl Exchange<'_> {
         // Whether the client still takes anything is found out by the response itself.
         drop(downstream.poll_flush(context));
     }
-
-    fn too_late(
-        &self,
-        expired: super::deadlines::Expired,
-        plan: &Plan<'_>,
-        upstream: &Upstream,
-    ) -> TryFailure {
-        use super::deadlines::Expired;
-        let failure = expired.failure();
-        match expired {
-            Expired::PerTry => {
-                plan.cluster.stats.rq_per_try_timeout.inc();
-                let written = upstream.has_sent();
-                TryFailure::Repeatable { failure, end: End::Timeout, written }
-            }
-            Expired::Response => {
-                plan.cluster.stats.rq_timeout.inc();
-                TryFailure::Final(failure)
-            }
-            Expired::Idle | Expired::Stream | Expired::Request => TryFailure::Final(failure),
-        }
-    }
-
-    /// Tells outlier detection and the statistics how the try ended.
-    fn report(&self, plan: &Plan<'_>, target: &Target, ended: Result<&ResponseHead, &TryFailure>) {
-        let stats = &plan.cluster.stats;
-        let outcome = match ended {
-            Ok(head) => {
-                let status = head.status();
-                match status {
-                    100..=199 => stats.rq_1xx.inc(),
-                    200..=299 => stats.rq_2xx.inc(),
-                    300..=399 => stats.rq_3xx.inc(),
-                    400..=499 => stats.rq_4xx.inc(),
-                    _ => stats.rq_5xx.inc(),
-                }
-                stats.rq_completed.inc();
-                if head.fields().contains(Known::XEnvoyImmediateHealthCheckFail) {
-                    plan.cluster.accuse(&target.state);
-                }
-                Outcome::Response(grpc_as_http(head).unwrap_or(status))
-            }
-            Err(
-                TryFailure::Repeatable { end: End::Timeout, .. }
-                | TryFailure::Final(Failure::ResponseTimeout),
-            ) => Outcome::Timeout,
-            Err(TryFailure::Repeatable { end, .. }) => {
-                if *end != End::ConnectFailed {
-                    stats.rq_rx_reset.inc();
-                }
-                Outcome::LocalFailure
-            }
-            Err(TryFailure::Final(_)) => return,
-        };
-        let worker = &self.connection.worker;
-        let mut draw = || worker.with_rng(iako_rt::Rng::unit);
-        let when = (self.now, &mut draw as &mut dyn FnMut() -> f64);
-        plan.cluster.record(&target.balancer, &target.state, outcome, when);
-    }
-}
-
-/// The HTTP status that a gRPC status in the head stands for, so that outlier detection sees failures
-/// that gRPC hides behind 200.
-fn grpc_as_http(head: &ResponseHead) -> Option<u16> {
-    match super::grpc::status(head.fields())? {
-        0 => None,
-        4 => Some(504),
-        14 => Some(503),
-        2 | 13 | 15 => Some(500),
-        _ => Some(400),
-    }
-}
-
-const fn connect_failed(failure: Failure) -> TryFailure {
-    TryFailure::Repeatable { failure, end: End::ConnectFailed, written: false }
-}
-
-fn lost(error: UpstreamError, upstream: &Upstream) -> TryFailure {
-    let end = match &error {
-        UpstreamError::Refused => End::Refused,
-        UpstreamError::Closed(_)
-        | UpstreamError::Reset(_)
-        | UpstreamError::Protocol(_)
-        | UpstreamError::Http2(_) => End::Reset,
-        UpstreamError::Length(_) | UpstreamError::NoExtendedConnect => {
-            return TryFailure::Final(Failure::Upstream(error));
-        }
-    };
-    let written = upstream.has_sent() && !upstream.is_unseen();
-    TryFailure::Repeatable { failure: Failure::Upstream(error), end, written }
 }
 
 /// What was spoken on a connection.

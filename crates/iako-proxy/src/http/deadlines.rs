@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use iako_proxy_config::HttpConnectionManager;
 use iako_rt::clock;
 
 use super::failure::Failure;
@@ -13,8 +14,10 @@ use super::timer::Timer;
 pub(crate) enum Expired {
     /// The whole response, over all tries.
     Response,
-    /// One try, or the silence of one try.
+    /// One try.
     PerTry,
+    /// Silence of one try.
+    PerTryIdle,
     /// Silence of the stream.
     Idle,
     /// Life of the stream.
@@ -29,6 +32,7 @@ impl Expired {
         match self {
             Self::Response => Failure::ResponseTimeout,
             Self::PerTry => Failure::PerTryTimeout,
+            Self::PerTryIdle => Failure::PerTryIdle,
             Self::Idle => Failure::StreamIdle,
             Self::Stream => Failure::MaxDuration,
             Self::Request => Failure::RequestTimeout,
@@ -53,6 +57,8 @@ pub(crate) struct Deadlines<'t> {
     pub(crate) stream: Option<Instant>,
     /// Until when the whole request must have arrived.
     pub(crate) request: Option<Instant>,
+    /// Longest silence of a client that takes the end of a response.
+    pub(crate) flush: Option<Duration>,
 }
 
 impl<'t> Deadlines<'t> {
@@ -67,7 +73,17 @@ impl<'t> Deadlines<'t> {
             per_try_idle: None,
             stream: None,
             request: None,
+            flush: None,
         }
+    }
+
+    /// The times of a request that is sent elsewhere begin anew.
+    pub(crate) fn restart(&mut self, manager: &HttpConnectionManager, now: Instant) {
+        self.end_try();
+        self.response = None;
+        self.active = now;
+        self.idle = manager.stream_idle_timeout;
+        self.stream = manager.stream_duration_max.map(|limit| now + limit);
     }
 
     /// Something moved.
@@ -80,6 +96,14 @@ impl<'t> Deadlines<'t> {
     /// Something moved at that time.
     pub(crate) fn touch_at(&mut self, now: Instant) {
         self.active = now;
+    }
+
+    /// All of the response is there: from now on only the client can be slow.
+    pub(crate) fn begin_flush(&mut self) {
+        if let Some(flush) = self.flush {
+            self.idle = Some(flush);
+            self.active = clock::now();
+        }
     }
 
     /// A try ended: its own deadlines are gone.
@@ -100,7 +124,7 @@ impl<'t> Deadlines<'t> {
         let all = [
             (self.response, Expired::Response),
             (self.per_try, Expired::PerTry),
-            (after(self.per_try_idle), Expired::PerTry),
+            (after(self.per_try_idle), Expired::PerTryIdle),
             (self.stream, Expired::Stream),
             (self.request, Expired::Request),
             (after(self.idle), Expired::Idle),

@@ -10,6 +10,10 @@ use super::failure::Failure;
 use crate::dns::Unresolved;
 use crate::upstream::UpstreamError;
 
+/// How the text begins for a request that was lost before its response.
+const BEFORE_RESPONSE: &str =
+    "upstream connect error or disconnect/reset before headers. reset reason: ";
+
 /// A response made by this proxy.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
@@ -36,6 +40,14 @@ impl Reply {
             details: details.into(),
             grpc_status: None,
             closes: false,
+        }
+    }
+
+    /// What came was the end of the last of several tries.
+    pub(crate) fn tell_of_retries(&mut self) {
+        if let Some(reason) = self.body.strip_prefix(BEFORE_RESPONSE.as_bytes()) {
+            let again = b"upstream connect error or disconnect/reset before headers. retried and the latest reset reason: ";
+            self.body = [again.as_slice(), reason].concat().into();
         }
     }
 
@@ -102,6 +114,14 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
         Failure::PerTryTimeout => {
             Reply::new(504, "upstream_per_try_timeout").with_body("upstream request timeout")
         }
+        Failure::PerTryIdle => {
+            Reply::new(504, "upstream_per_try_idle_timeout").with_body("upstream request timeout")
+        }
+        Failure::StrictHeader(problem) => {
+            let details = format!("request_headers_failed_strict_check{{{}}}", problem.name);
+            let body = format!("invalid header '{}' with value '{}'", problem.name, problem.value);
+            Reply { closes: true, ..Reply::new(400, details).with_body(body) }
+        }
         Failure::StreamIdle => Reply::new(504, "stream_idle_timeout").with_body("stream timeout"),
         Failure::RequestTimeout => {
             Reply::new(408, "request_overall_timeout").with_body("request timeout")
@@ -126,7 +146,7 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
             Reply::new(400, "grpc_base_64_decode_failed_bad_size")
                 .with_body("Bad gRPC-web request, invalid base64 data.")
         }
-        Failure::Client(_) | Failure::BrokenOff(_) => return None,
+        Failure::Client(_) | Failure::BrokenOff(_) | Failure::Overtaken => return None,
     })
 }
 
@@ -147,9 +167,7 @@ fn before_response(status: u16, reason: &str, more: Option<&str>) -> Reply {
     let more = more.filter(|more| !more.is_empty());
     let more = more.map_or_else(String::new, |more| format!("|{more}"));
     Reply::new(status, format!("upstream_reset_before_response_started{{{reason_word}{more}}}"))
-        .with_body(format!(
-            "upstream connect error or disconnect/reset before headers. reset reason: {reason}"
-        ))
+        .with_body(format!("{BEFORE_RESPONSE}{reason}"))
 }
 
 fn token(status: u16, message: &str, challenge: &str) -> Reply {

@@ -5,20 +5,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use iako_http::{FieldValue, Fields, Known, RequestHead, ResponseEdits, ResponseHead, Version};
+use iako_http::{FieldValue, Fields, Known, RequestHead, ResponseEdits, ResponseHead};
 use iako_proxy_config::{Action, HeaderMutations, RedirectPath};
 use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
 use iako_traffic::{
-    EffectiveOverrides, RouteMatchResult, RouteOutcome, RouteTable, https_location,
+    EffectiveOverrides, RedirectHistory, RouteMatchResult, RouteOutcome, RouteTable, https_location,
 };
 
+use super::attempt::{Attempt, Rival};
 use super::connection::HttpConnection;
 use super::deadlines::Deadlines;
 use super::downstream::Downstream;
 use super::error_response::Reply;
 use super::failure::Failure;
 use super::filters::{Cors, FaultPlan, FaultStep, FilterKind, check_cors, check_rbac};
+use super::forward::Progress;
 use super::headers::{Prepared, prepare};
 use super::mutations;
 use super::pump::{Download, Repeatable, Upload};
@@ -49,6 +51,14 @@ pub(crate) struct Exchange<'e> {
     pub(super) annotations: Vec<(&'static str, String)>,
     /// What leads it to an instance of its own.
     pub(super) steering: Option<Box<Steering>>,
+    /// Slow tries that go on beside the present one.
+    pub(super) rivals: Vec<Rival>,
+    /// A slow try that answered first.
+    pub(super) winner: Option<Box<Attempt>>,
+    /// Redirects that were followed here.
+    pub(super) redirects: RedirectHistory,
+    /// The client wants 204 in place of 504.
+    pub(super) wants_alt_response: bool,
 }
 
 /// What a request's way is made of; all of it of one moment.
@@ -122,12 +132,7 @@ pub(crate) fn begin<'e>(
     head: RequestHead,
     timer: &'e mut Timer,
 ) -> Begun<'e> {
-    service.stats.rq_total.inc();
-    service.stats.rq_active.inc();
-    match head.version() {
-        Version::Http2 => service.stats.rq_http2_total.inc(),
-        Version::Http10 | Version::Http11 => service.stats.rq_http1_total.inc(),
-    }
+    service.count_request(head.version());
     let now = clock::now();
     let (request, early) = match prepare(connection, service, head) {
         Prepared::Request(request) => (request, None),
@@ -152,6 +157,10 @@ pub(crate) fn begin<'e>(
         response_edits: ResponseEdits::default(),
         annotations: Vec::new(),
         steering: None,
+        rivals: Vec::new(),
+        winner: None,
+        redirects: RedirectHistory::default(),
+        wants_alt_response: false,
     };
     Begun { exchange, early }
 }
@@ -176,7 +185,14 @@ impl Exchange<'_> {
         let mut outcome = self.route(table, draw);
         self.note_route(outcome);
         let way = Way { service, table, draw };
-        let ended = self.follow(&way, &mut outcome, downstream).await;
+        let mut ended = self.follow(&way, &mut outcome, downstream).await;
+        while matches!(ended, Ok(Progress::Redirected)) {
+            let table = service.routes(self.snapshot, &self.request);
+            outcome = self.route(table, draw);
+            self.note_route(outcome);
+            let way = Way { service, table, draw };
+            ended = Box::pin(self.follow(&way, &mut outcome, downstream)).await;
+        }
         if let Err(failure) = ended {
             let route = matched(outcome);
             Box::pin(self.fail(failure, route.as_ref(), downstream)).await;
@@ -189,7 +205,7 @@ impl Exchange<'_> {
         way: &Way<'t>,
         outcome: &mut RouteOutcome<'t>,
         downstream: &mut Downstream<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Progress, Failure> {
         let service = way.service;
         for filter in service.filters.iter().filter(|filter| filter.acts) {
             let matched = matched(*outcome);
@@ -221,21 +237,22 @@ impl Exchange<'_> {
                     self.note_route(*outcome);
                 }
                 Step::Reply(reply) => {
-                    return Box::pin(self.reply(*reply, matched.as_ref(), downstream)).await;
+                    Box::pin(self.reply(*reply, matched.as_ref(), downstream)).await?;
+                    return Ok(Progress::Answered);
                 }
             }
         }
         self.act(*outcome, downstream).await
     }
 
-    fn route<'t>(&self, table: Option<&'t RouteTable>, draw: u64) -> RouteOutcome<'t> {
+    pub(super) fn route<'t>(&self, table: Option<&'t RouteTable>, draw: u64) -> RouteOutcome<'t> {
         let view = self.request.view();
         let facts = self.request.facts(&view, &self.connection.info);
         table.map_or(RouteOutcome::NoHost, |table| table.route(&facts, draw))
     }
 
     /// Remembers where the request is going: the log tells it of refused requests too.
-    fn note_route(&mut self, outcome: RouteOutcome<'_>) {
+    pub(super) fn note_route(&mut self, outcome: RouteOutcome<'_>) {
         let Some(route) = matched(outcome) else { return };
         self.record.route.clone_from(&route.route.name);
         let view = self.request.view();
@@ -274,7 +291,7 @@ impl Exchange<'_> {
             | FilterKind::Fault(_)
             | FilterKind::Alpn
             | FilterKind::Stats
-            | FilterKind::Router { .. }
+            | FilterKind::Router
             | FilterKind::Other => {}
         }
         Ok(Step::Continue)
@@ -349,7 +366,7 @@ impl Exchange<'_> {
         &mut self,
         outcome: RouteOutcome<'_>,
         downstream: &mut Downstream<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Progress, Failure> {
         let route = match outcome {
             RouteOutcome::NoHost | RouteOutcome::NoRoute(_) => {
                 self.service.stats.no_route.inc();
@@ -361,7 +378,8 @@ impl Exchange<'_> {
                 let location = FieldValue::sanitized(https_location(&facts.head));
                 let reply = Reply::new(301, "direct_response");
                 let reply = reply.with_field(Known::Location, location);
-                return self.reply(reply, None, downstream).await;
+                self.reply(reply, None, downstream).await?;
+                return Ok(Progress::Answered);
             }
             RouteOutcome::Matched(route) => route,
         };
@@ -388,7 +406,8 @@ impl Exchange<'_> {
                 self.direct_response(respond)
             }
         };
-        Box::pin(self.reply(reply, Some(&route), downstream)).await
+        Box::pin(self.reply(reply, Some(&route), downstream)).await?;
+        Ok(Progress::Answered)
     }
 
     /// A text with operators that a route writes into the target.
@@ -446,7 +465,7 @@ impl Exchange<'_> {
     }
 
     /// Writes everything down.
-    fn finish(&self, now: Instant) {
+    pub(super) fn finish(&self, now: Instant) {
         let finished = Finished {
             request: &self.request,
             response: self.response.as_ref().map(|head| (head, &self.response_edits)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use iako_telemetry::{ResponseFlag, ResponseFlags};
-use iako_traffic::Overflow;
+use iako_traffic::{Overflow, StrictProblem};
 
 use super::downstream::DownstreamError;
 use crate::dns::Unresolved;
@@ -50,6 +50,15 @@ pub(crate) enum Failure {
     /// The last allowed try took too long.
     #[error("the last try took too long")]
     PerTryTimeout,
+    /// Nothing moved within the last allowed try for too long.
+    #[error("nothing moved within the last try for too long")]
+    PerTryIdle,
+    /// Another try answered first. Never told to anybody.
+    #[error("another try answered first")]
+    Overtaken,
+    /// A header that must be well-formed is not.
+    #[error("the header {} is not well-formed", .0.name)]
+    StrictHeader(StrictProblem),
     /// Nothing moved on the stream for too long.
     #[error("nothing moved for too long")]
     StreamIdle,
@@ -109,13 +118,16 @@ impl Failure {
     /// Whose fault it is.
     pub(crate) const fn side(&self) -> Side {
         match self {
-            Self::Client(_) | Self::RequestTimeout | Self::Path | Self::UpgradeRefused => {
-                Side::Downstream
-            }
+            Self::Client(_)
+            | Self::RequestTimeout
+            | Self::Path
+            | Self::StrictHeader(_)
+            | Self::UpgradeRefused => Side::Downstream,
             Self::Connect(_)
             | Self::Upstream(_)
             | Self::ResponseTimeout
             | Self::PerTryTimeout
+            | Self::PerTryIdle
             | Self::NoHealthyUpstream
             | Self::SessionGone { .. }
             | Self::Unresolved(_)
@@ -123,6 +135,7 @@ impl Failure {
             Self::NoRoute
             | Self::NoCluster { .. }
             | Self::Overflow(_)
+            | Self::Overtaken
             | Self::StreamIdle
             | Self::MaxDuration
             | Self::Denied { .. }
@@ -143,7 +156,10 @@ impl Failure {
             }
             Self::Connect(_) => ResponseFlag::UpstreamConnectionFailure,
             Self::Upstream(error) | Self::BrokenOff(error) => upstream_flag(error),
-            Self::ResponseTimeout | Self::PerTryTimeout => ResponseFlag::UpstreamRequestTimeout,
+            Self::ResponseTimeout | Self::PerTryTimeout | Self::PerTryIdle => {
+                ResponseFlag::UpstreamRequestTimeout
+            }
+            Self::StrictHeader(_) => ResponseFlag::InvalidEnvoyRequestHeaders,
             Self::StreamIdle => ResponseFlag::StreamIdleTimeout,
             Self::FaultAbort { .. } => ResponseFlag::FaultInjected,
             Self::Client(DownstreamError::Gone(_)) => ResponseFlag::DownstreamConnectionTermination,
@@ -155,12 +171,18 @@ impl Failure {
                 | DownstreamError::NotBase64(_),
             ) => ResponseFlag::DownstreamProtocolError,
             Self::RequestTimeout
+            | Self::Overtaken
             | Self::MaxDuration
             | Self::UpgradeRefused
             | Self::Path
             | Self::Denied { .. }
             | Self::Token { .. } => return None,
         })
+    }
+
+    /// Whether the server took too long.
+    pub(crate) const fn is_upstream_timeout(&self) -> bool {
+        matches!(self, Self::ResponseTimeout | Self::PerTryTimeout | Self::PerTryIdle)
     }
 
     /// The flags that the cause adds to those noted before.

@@ -47,9 +47,7 @@ pub(crate) enum FilterKind {
     StatefulSession(Box<StatefulSession>),
     Alpn,
     Stats,
-    Router {
-        suppress_envoy_headers: bool,
-    },
+    Router,
     /// Nothing that happens here.
     Other,
 }
@@ -116,9 +114,7 @@ impl FilterKind {
 
     fn compile(kind: &HttpFilterKind, shared: &Shared) -> Self {
         match kind {
-            HttpFilterKind::Router(router) => {
-                Self::Router { suppress_envoy_headers: router.suppress_envoy_headers }
-            }
+            HttpFilterKind::Router(_) => Self::Router,
             HttpFilterKind::Fault(settings) => {
                 Self::Fault(FaultStep { settings: settings.clone(), active: Arc::default() })
             }

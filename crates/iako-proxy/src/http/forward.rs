@@ -1,29 +1,60 @@
 //! Sending a request on: what is changed about it, how often it is tried, where it goes.
 
+mod redirect;
+mod tries;
+
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use iako_http::{BodyLength, FieldValue, Known, Method, Version};
-use iako_proxy_config::{ClusterTarget, ConnectEnd, RouteAction, RoutePriority, Thresholds};
-use iako_rt::clock;
-use iako_telemetry::ResponseFlag;
-use iako_traffic::{
-    BreakerGuard, HostChange, Overflow, RetryDecision, RetryState, RouteMatchResult, StopReason,
-    Timeouts, TryTraces,
-};
+use iako_http::{BodyLength, FieldValue, Known, KnownSet, Method, Version};
+use iako_proxy_config::{ClusterTarget, ConnectEnd, RouteAction, Thresholds};
+use iako_traffic::{HostChange, RetryState, RouteMatchResult, TimeoutRules, Timeouts};
 
-use super::attempt::{Attempt, TryFailure};
+use super::attempt::Attempt;
 use super::downstream::h1::content_of;
 use super::downstream::{Content, Downstream};
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::filters::FilterKind;
 use super::grpc_web::Coding;
-use super::pump::{Repeatable, Upload};
-use super::request::ResponseView;
-use super::{headers, mirror, mutations, record, target};
+use super::pump::Repeatable;
+use super::request::Request;
+use super::{mirror, mutations, record, target};
 use crate::snapshot::UpstreamCluster;
+
+/// How much of a request's content is kept for another try that was not asked for: a connection may
+/// lose it.
+const REPLAY_BYTES_MAX: u64 = 64 * 1024;
+
+/// How much is kept where a policy asks for it. Envoy's `per_connection_buffer_limit_bytes`.
+const KEPT_BYTES_MAX: u64 = 1024 * 1024;
+
+/// What internal clients ask of us by headers.
+const CONSUMED: &[Known] = &[
+    Known::XEnvoyRetryOn,
+    Known::XEnvoyRetryGrpcOn,
+    Known::XEnvoyMaxRetries,
+    Known::XEnvoyRetriableStatusCodes,
+    Known::XEnvoyRetriableHeaderNames,
+    Known::XEnvoyHedgeOnPerTryTimeout,
+    Known::XEnvoyUpstreamAltStatName,
+    Known::XEnvoyUpstreamRequestTimeout,
+    Known::XEnvoyUpstreamRequestPerTryTimeout,
+    Known::XEnvoyUpstreamRequestTimeoutAltResponse,
+];
+
+const CONSUMED_SET: KnownSet = KnownSet::of(CONSUMED);
+
+/// How far a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The client has its response.
+    Answered,
+    /// The server sent it elsewhere, and it goes there from here.
+    Redirected,
+}
 
 /// What all tries of a request have in common.
 #[derive(Debug)]
@@ -33,6 +64,12 @@ pub(super) struct Plan<'r> {
     pub(super) content: Content,
     pub(super) timeouts: Timeouts,
     pub(super) hash: Option<u64>,
+    /// Metadata that the chosen instance must have.
+    pub(super) subset: &'r [(String, String)],
+    /// Further tries; none when the request may have none.
+    pub(super) retry: RefCell<Option<RetryState<'r>>>,
+    /// Whether a slow try goes on beside the next one.
+    pub(super) hedged: bool,
     /// Whether the host becomes that of the chosen endpoint.
     pub(super) endpoint_host: bool,
     pub(super) istio_alpn: bool,
@@ -43,11 +80,7 @@ pub(super) struct Plan<'r> {
 
 impl Plan<'_> {
     pub(super) fn limits(&self) -> &Thresholds {
-        let breakers = &self.cluster.config.circuit_breakers;
-        match self.action.priority {
-            RoutePriority::Default => &breakers.default,
-            RoutePriority::High => &breakers.high,
-        }
+        self.cluster.limits(self.action.priority)
     }
 
     pub(super) fn breakers(&self) -> &Arc<iako_traffic::Breakers> {
@@ -57,27 +90,56 @@ impl Plan<'_> {
 
 impl Exchange<'_> {
     /// Sends the request to the route's cluster and the response back.
-    pub(super) async fn forward(
+    pub(super) async fn forward<'r>(
         &mut self,
-        route: &RouteMatchResult<'_>,
-        action: &RouteAction,
+        route: &RouteMatchResult<'r>,
+        action: &'r RouteAction,
         downstream: &mut Downstream<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Progress, Failure> {
         self.service.stats.routed.inc();
+        self.check_strict_headers()?;
         let plan = self.plan(route, action)?;
         // A cluster that stands for others is what is told of.
         if !self.record.cluster.as_ref().is_some_and(|cluster| cluster.is_aggregate()) {
             self.record.cluster = Some(Arc::clone(&plan.cluster));
         }
-        let (mut retry, mirrors) = {
-            let view = self.request.view();
-            let facts = self.request.facts(&view, &self.connection.info);
-            let mut draw = || self.connection.draw();
-            let mirrors: Vec<_> = route.mirrors(&mut draw).collect();
-            (RetryState::new(route.retry_policy(), &facts), mirrors)
-        };
+        plan.breakers().note_request(plan.limits(), self.now);
+        self.begin_content(route, &plan);
+        self.begin_deadlines(&plan);
+        self.consume_headers();
+        self.change_request(route, &plan);
+        let mut draw = || self.connection.draw();
+        let mirrors: Vec<_> = route.mirrors(&mut draw).collect();
+        for policy in mirrors {
+            mirror::start(self, policy, plan.content);
+        }
+        let attempt = self.tries(route, &plan, downstream).await?;
+        let Attempt { mut lease, head, open } = attempt;
+        if let Some(policy) = &action.internal_redirect
+            && policy.statuses.contains(&head.status())
+            && self.redirects(&plan, policy, &head)
+        {
+            drop((lease, open));
+            return Ok(Progress::Redirected);
+        }
+        let responded = self.respond(route, head, &mut lease, downstream).await;
+        self.count_abandoned(&plan);
+        responded?;
+        self.take_late_report(&plan);
+        drop(open);
+        if self.upload.is_told_whole() {
+            lease.release();
+        }
+        Ok(Progress::Answered)
+    }
+
+    /// Prepares for the content of the request.
+    fn begin_content(&mut self, route: &RouteMatchResult<'_>, plan: &Plan<'_>) {
         // Even a request that is not retried may be lost before the server saw it.
-        self.upload = Upload::new(Repeatable::Yes);
+        let is_wanted = plan.retry.borrow().is_some() || plan.action.internal_redirect.is_some();
+        let usual = if is_wanted { KEPT_BYTES_MAX } else { REPLAY_BYTES_MAX };
+        let kept_max = route.body_bytes_kept_max().unwrap_or(usual);
+        self.upload.begin(Repeatable::UpTo(kept_max));
         if matches!(plan.content, Content::None | Content::Tunnel) {
             self.upload.skip();
         }
@@ -88,20 +150,47 @@ impl Exchange<'_> {
             self.upload.messages.enable();
             self.download.messages.enable();
         }
-        self.begin_deadlines(&plan);
-        self.change_request(route, &plan);
-        for policy in mirrors {
-            mirror::start(self, policy, plan.content);
+    }
+
+    /// Counts a request whose content was too large to be kept, where it would have been needed.
+    fn count_abandoned(&self, plan: &Plan<'_>) {
+        if self.upload.was_abandoned()
+            && (plan.retry.borrow().is_some() || plan.action.internal_redirect.is_some())
+        {
+            plan.cluster.stats.retry_or_shadow_abandoned.inc();
         }
-        let attempt = self.tries(route, &plan, retry.as_mut(), downstream).await?;
-        let Attempt { mut lease, head, open } = attempt;
-        self.respond(route, head, &mut lease, downstream).await?;
-        self.take_late_report(&plan);
-        drop(open);
-        if self.upload.is_told_whole() {
-            lease.release();
+    }
+
+    /// Refuses requests whose headers are not what the router insists on.
+    fn check_strict_headers(&self) -> Result<(), Failure> {
+        let strict = &self.service.router.strict_headers;
+        if strict.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let view = self.request.view();
+        let facts = self.request.facts(&view, &self.connection.info);
+        match iako_traffic::strict_problem(strict, &facts.head) {
+            Some(problem) => Err(Failure::StrictHeader(problem)),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes out what a client asks of us by headers: it was read, and is not for the server.
+    fn consume_headers(&mut self) {
+        let Request { head, edits, internal, .. } = &mut *self.request;
+        if !*internal || !head.fields().contains_any(CONSUMED_SET) {
+            return;
+        }
+        let sent = head.fields();
+        let asked = Known::XEnvoyUpstreamRequestTimeoutAltResponse;
+        self.wants_alt_response = edits.fields.get(sent, asked).is_some();
+        let keeps_time = self.service.router.respect_expected_timeout
+            && edits.fields.get(sent, Known::XEnvoyExpectedRequestTimeout).is_some();
+        for name in CONSUMED.iter().filter(|name| sent.contains(**name)) {
+            if *name != Known::XEnvoyUpstreamRequestTimeout || !keeps_time {
+                edits.fields.remove(*name);
+            }
+        }
     }
 
     fn plan<'r>(
@@ -114,10 +203,15 @@ impl Exchange<'_> {
         let facts = self.request.facts(&view, &self.connection.info);
         let missing = Failure::NoCluster { status: action.cluster_not_found_status };
         // Found when the route was; only a header may have come to name another one since.
-        let found = match (&action.target, &self.record.cluster) {
-            (ClusterTarget::Cluster(_) | ClusterTarget::Weighted(_), Some(cluster)) => {
-                Some(cluster)
+        let is_fixed = match &action.target {
+            ClusterTarget::Cluster(_) => true,
+            ClusterTarget::Weighted(_) => {
+                route.weighted.is_some_and(|target| target.cluster_header.is_none())
             }
+            ClusterTarget::Header(_) => false,
+        };
+        let found = match &self.record.cluster {
+            Some(cluster) if is_fixed => Some(cluster),
             _ => route.cluster(&facts.head).and_then(|name| self.snapshot.cluster(&name)),
         };
         let Some(named) = found else { return Err(missing) };
@@ -132,18 +226,29 @@ impl Exchange<'_> {
             self.annotations.extend(cookies);
             hash.hash
         };
+        let rules =
+            TimeoutRules { respects_expected: self.service.router.respect_expected_timeout };
+        let asked = facts.internal.then(|| self.request.get(Known::XEnvoyHedgeOnPerTryTimeout));
+        let hedged = match asked.flatten() {
+            Some(b"true") => true,
+            Some(b"false") => false,
+            Some(_) | None => route.hedge().on_per_try_timeout,
+        };
         Ok(Plan {
             action,
             cluster: Arc::clone(cluster),
             content,
-            timeouts: route.timeouts(&facts),
+            timeouts: route.timeouts(&facts, rules),
             hash,
+            subset: route.subset(),
+            retry: RefCell::new(RetryState::new(route.retry_policy(), &facts)),
+            hedged,
             endpoint_host: matches!(
                 route.host_change(&facts.head),
                 Some(HostChange::EndpointHostname)
             ),
             istio_alpn: self.service.traits.istio_alpn && cluster.config.metadata.alpn_override,
-            idempotent: self.request.head.method().is_idempotent(),
+            idempotent: self.request.edits.method(&self.request.head).is_idempotent(),
             connect_end: self.connect_end(action, content),
         })
     }
@@ -161,6 +266,9 @@ impl Exchange<'_> {
 
     /// What follows the head; upgrades and CONNECT only where they are configured.
     fn content(&self, route: &RouteMatchResult<'_>) -> Result<Content, Failure> {
+        if self.request.without_content {
+            return Ok(Content::None);
+        }
         let head = &self.request.head;
         let general = &self.service.manager.upgrades;
         let is_extended = head.version() == Version::Http2 && head.upgrade().is_some();
@@ -193,6 +301,12 @@ impl Exchange<'_> {
         }
         if plan.content == Content::Tunnel {
             self.deadlines.request = None;
+        }
+        if let Some(flush) = plan.timeouts.flush {
+            self.deadlines.flush = nonzero(Some(flush));
+        }
+        if let Some(stream) = plan.timeouts.grpc_stream {
+            self.tell_grpc_timeout(stream);
         }
     }
 
@@ -267,129 +381,5 @@ impl Exchange<'_> {
             fields.add_if_absent(Known::XEnvoyOriginalHost, FieldValue::sanitized(original));
         }
         self.request.edits.authority = Some(host);
-    }
-
-    /// Tries until there is a response to pass on, or no further try is allowed.
-    async fn tries(
-        &mut self,
-        route: &RouteMatchResult<'_>,
-        plan: &Plan<'_>,
-        mut retry: Option<&mut RetryState<'_>>,
-        downstream: &mut Downstream<'_>,
-    ) -> Result<Attempt, Failure> {
-        let mut place: Option<BreakerGuard> = None;
-        loop {
-            self.record.attempts += 1;
-            self.tell_attempt(route, plan);
-            let excluded = retry.as_deref().map_or(&[][..], RetryState::excluded);
-            let tried = self.attempt(plan, excluded, downstream).await;
-            drop(place.take());
-            let Some(state) = retry.as_deref_mut() else {
-                return tried.map_err(TryFailure::into_failure);
-            };
-            if let Some((_, tried)) = &self.record.endpoint {
-                state.tried(*tried);
-            }
-            let decision = self.decide(state, plan, &tried);
-            let (after, guard) = match decision {
-                RetryDecision::Retry { after, guard } => (after, guard),
-                RetryDecision::Stop(reason) => {
-                    self.note_stop(reason, state, plan);
-                    return tried.map_err(TryFailure::into_failure);
-                }
-            };
-            plan.cluster.stats.rq_retry.inc();
-            drop(tried);
-            place = Some(guard);
-            self.rewind(plan);
-            self.deadlines.end_try();
-            self.pause(after, downstream).await?;
-            self.now = clock::now();
-        }
-    }
-
-    /// Has the request's content begin anew, for another try.
-    pub(super) fn rewind(&mut self, plan: &Plan<'_>) {
-        self.upload.rewind();
-        if matches!(plan.content, Content::None | Content::Tunnel) {
-            self.upload.skip();
-        }
-    }
-
-    fn decide(
-        &self,
-        state: &mut RetryState<'_>,
-        plan: &Plan<'_>,
-        tried: &Result<Attempt, TryFailure>,
-    ) -> RetryDecision {
-        let draw = self.connection.draw();
-        let limits = (plan.breakers(), plan.limits());
-        let body_lost = !self.upload.can_repeat();
-        match tried {
-            Ok(attempt) => {
-                let view = ResponseView { head: &attempt.head, edits: &self.response_edits };
-                let end = iako_traffic::TryEnd::Response {
-                    status: attempt.head.status(),
-                    headers: &view,
-                };
-                let traces =
-                    TryTraces { request_written: true, body_lost, response_started: false };
-                state.decide(&end, traces, limits, draw)
-            }
-            Err(TryFailure::Repeatable { end, written, .. }) => {
-                let traces =
-                    TryTraces { request_written: *written, body_lost, response_started: false };
-                state.decide(&end.as_end(), traces, limits, draw)
-            }
-            Err(TryFailure::Final(_)) => RetryDecision::Stop(StopReason::NotNamed),
-        }
-    }
-
-    fn note_stop(&mut self, reason: StopReason, state: &RetryState<'_>, plan: &Plan<'_>) {
-        match reason {
-            StopReason::LimitReached => {
-                self.record.flags.insert(ResponseFlag::UpstreamRetryLimitExceeded);
-                plan.cluster.stats.rq_retry_limit_exceeded.inc();
-            }
-            StopReason::Overflow => {
-                self.record.flags.insert(ResponseFlag::UpstreamOverflow);
-                plan.cluster.stats.rq_retry_overflow.inc();
-            }
-            StopReason::NotNamed if state.retries() > 0 => {
-                plan.cluster.stats.rq_retry_success.inc();
-            }
-            StopReason::NotNamed | StopReason::Unsafe | StopReason::TooLate => {}
-        }
-    }
-
-    /// Tells the server how often the request was tried and how long we wait.
-    fn tell_attempt(&mut self, route: &RouteMatchResult<'_>, plan: &Plan<'_>) {
-        if self.service.traits.suppresses_envoy_headers {
-            return;
-        }
-        let elapsed = self.now.saturating_duration_since(self.record.start);
-        let fields = &mut self.request.edits.fields;
-        if route.virtual_host.include_attempt_count {
-            let attempts = u64::from(self.record.attempts);
-            fields.set(Known::XEnvoyAttemptCount, FieldValue::from(attempts));
-        }
-        let whole = plan.timeouts.response.map(|limit| {
-            // The first try is told the whole time, later ones what is left of it.
-            if self.record.attempts > 1 { limit.saturating_sub(elapsed) } else { limit }
-        });
-        let expected = match (plan.timeouts.per_try, whole) {
-            (Some(per_try), Some(whole)) => Some(per_try.min(whole)),
-            (per_try, whole) => per_try.or(whole),
-        };
-        if let Some(expected) = expected {
-            let millis = u64::try_from(expected.as_millis()).unwrap_or(u64::MAX);
-            fields.set(Known::XEnvoyExpectedRequestTimeout, headers::number(millis));
-        }
-    }
-}
-
-impl From<Overflow> for TryFailure {
-    fn from(overflow: Overflow) -> Self {
-        Self::Final(Failure::Overflow(overflow))
     }
 }

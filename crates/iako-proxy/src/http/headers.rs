@@ -67,6 +67,7 @@ pub(crate) fn prepare(
         client: connection.info.remote.ip(),
         internal: false,
         metadata: Metadata::default(),
+        without_content: false,
         web: None,
     });
     if *request.head.method() == Method::Connect

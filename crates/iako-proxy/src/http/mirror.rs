@@ -5,14 +5,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iako_http::{BodyEvent, Fields, HeaderEdits, RequestEdits, RequestHead};
-use iako_proxy_config::{Mirror, RoutePriority};
+use iako_http::{BodyEvent, FieldName, Fields, HeaderEdits, RequestEdits, RequestHead};
+use iako_proxy_config::{HeaderEdit, Mirror, MirrorTarget, RoutePriority};
 use iako_rt::clock;
-use iako_traffic::PickRequest;
+use iako_traffic::{Headers as _, PickRequest};
 use tokio::sync::mpsc;
 
 use super::downstream::Content;
 use super::exchange::Exchange;
+use super::{mutations, record};
 use crate::snapshot::UpstreamCluster;
 use crate::upstream::Upstream;
 use crate::upstream::pool::{Pools, Repeat, Want};
@@ -29,13 +30,15 @@ pub(super) fn start(exchange: &mut Exchange<'_>, policy: &Mirror, content: Conte
     if content == Content::Tunnel {
         return;
     }
-    let Some(cluster) = exchange.snapshot.cluster(&policy.cluster) else {
-        tracing::debug!(cluster = policy.cluster, "a mirror names a cluster that does not exist");
-        return;
-    };
+    let Some(cluster) = target(exchange, policy) else { return };
     let mut edits = exchange.request.edits.clone();
-    if !policy.keep_host {
+    if let Some(host) = &policy.host {
+        edits.authority = Some(host.as_str().into());
+    } else if !policy.keep_host {
         edits.authority = Some(shadow(exchange.request.authority()).into());
+    }
+    if !policy.edits.is_empty() {
+        change(exchange, policy, &mut edits);
     }
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
     let copy = Copy {
@@ -54,6 +57,54 @@ pub(super) fn start(exchange: &mut Exchange<'_>, policy: &Mirror, content: Conte
             tracing::debug!("a mirror took too long");
         }
     });
+}
+
+/// Who gets the copy.
+fn target<'e>(exchange: &Exchange<'e>, policy: &Mirror) -> Option<&'e Arc<UpstreamCluster>> {
+    let named;
+    let name = match &policy.target {
+        MirrorTarget::Cluster(name) => name.as_str(),
+        MirrorTarget::Header(header) => {
+            let view = exchange.request.view();
+            let value = view.value(header.as_str(), 0)?;
+            named = String::from_utf8_lossy(value).into_owned();
+            &named
+        }
+    };
+    let cluster = exchange.snapshot.cluster(name);
+    if cluster.is_none() {
+        tracing::debug!(cluster = name, "a mirror names a cluster that does not exist");
+    }
+    cluster
+}
+
+/// Makes the policy's changes of the copy's headers.
+fn change(exchange: &Exchange<'_>, policy: &Mirror, edits: &mut RequestEdits) {
+    let request = &exchange.request;
+    let view = request.view();
+    let record = record::access_record(exchange.connection, &exchange.record, request, &view);
+    for edit in &policy.edits {
+        match edit {
+            HeaderEdit::Add(option) => {
+                mutations::add_to_copy(request.head.fields(), edits, option, &record);
+            }
+            HeaderEdit::Remove(name) => {
+                if let Ok(name) = FieldName::parse(name.as_str().as_bytes()) {
+                    edits.fields.remove(name);
+                }
+            }
+            HeaderEdit::RemoveMatching(condition) => {
+                let mut names = Vec::new();
+                for field in iako_http::edited_fields(request.head.fields(), &edits.fields) {
+                    let text = std::str::from_utf8(field.name).unwrap_or_default();
+                    if condition.matches(text) {
+                        names.extend(FieldName::parse(field.name).ok());
+                    }
+                }
+                names.into_iter().for_each(|name| edits.fields.remove(name));
+            }
+        }
+    }
 }
 
 /// The host of a copy, so that its receiver can tell it from the request. Source: Envoy

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use iako_http::{FieldName, FieldValue, Fields, HeaderEdits, NameRef};
+use iako_http::{FieldName, FieldValue, Fields, HeaderEdits, NameRef, RequestEdits};
 use iako_proxy_config::{AppendAction, HeaderEdit, HeaderMutations, HeaderName, HeaderValueOption};
 use iako_telemetry::{AccessLogFormat, AccessRecord};
 use iako_traffic::Headers as _;
@@ -131,6 +131,21 @@ fn add(fields: &Fields, edits: &mut HeaderEdits, addition: &Addition<'_>) {
                 edits.set(name, value);
             }
         }
+    }
+}
+
+/// Adds one header to a copy of a request.
+pub(crate) fn add_to_copy(
+    fields: &Fields,
+    edits: &mut RequestEdits,
+    option: &HeaderValueOption,
+    record: &AccessRecord<'_>,
+) {
+    let Some(addition) = rendered(std::slice::from_ref(option), record).pop() else { return };
+    match option.name.as_str() {
+        ":authority" | "host" => edits.authority = Some(text(&addition)),
+        ":path" => edits.path = Some(text(&addition)),
+        _ => add(fields, &mut edits.fields, &addition),
     }
 }
 

@@ -12,10 +12,6 @@ use super::grpc_web::{self, Coding};
 use super::wire::queue_bytes_max;
 use crate::upstream::{Upstream, UpstreamError};
 
-/// Content of a request that is kept so that the request can be repeated. Beyond this a request is
-/// sent once only.
-pub(crate) const REPLAY_BYTES_MAX: usize = 64 * 1024;
-
 /// Which side failed.
 #[derive(Debug)]
 pub(crate) enum PumpError {
@@ -26,7 +22,8 @@ pub(crate) enum PumpError {
 /// Whether a request may have to be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeatable {
-    Yes,
+    /// As long as its content is not larger than this, in bytes.
+    UpTo(u64),
     No,
 }
 
@@ -35,7 +32,10 @@ pub(crate) enum Repeatable {
 pub(crate) struct Upload {
     /// Events that were sent, for the next try.
     replay: Option<Vec<BodyEvent>>,
-    replay_bytes: usize,
+    replay_bytes: u64,
+    replay_bytes_max: u64,
+    /// The content is too large to be kept.
+    abandoned: bool,
     /// How many of them the current try has sent.
     replayed: usize,
     /// The client has said everything.
@@ -58,9 +58,15 @@ pub(crate) struct Upload {
 impl Upload {
     /// Content that has not begun.
     pub(crate) fn new(repeatable: Repeatable) -> Self {
+        let (replay, replay_bytes_max) = match repeatable {
+            Repeatable::UpTo(bytes_max) => (Some(Vec::new()), bytes_max),
+            Repeatable::No => (None, 0),
+        };
         Self {
-            replay: (repeatable == Repeatable::Yes).then(Vec::new),
+            replay,
             replay_bytes: 0,
+            replay_bytes_max,
+            abandoned: false,
             replayed: 0,
             read_whole: false,
             told_whole: false,
@@ -71,6 +77,26 @@ impl Upload {
             bytes: 0,
             messages: MessageCounter::default(),
         }
+    }
+
+    /// Content that has not begun, or that is sent again from its beginning after a redirect.
+    pub(crate) fn begin(&mut self, repeatable: Repeatable) {
+        if self.read_whole {
+            self.rewind();
+        } else {
+            *self = Self::new(repeatable);
+        }
+    }
+
+    /// The content goes no further: the request is sent on without.
+    pub(crate) fn drop_content(&mut self) {
+        self.replay = Some(Vec::new());
+        self.trailers = None;
+    }
+
+    /// Whether the content was too large to be kept.
+    pub(crate) fn was_abandoned(&self) -> bool {
+        self.abandoned
     }
 
     /// The client writes its content in base64, which the server does not.
@@ -199,13 +225,13 @@ impl Upload {
             BodyEvent::Data(data) => {
                 self.bytes += data.len() as u64;
                 self.messages.count(data);
-                self.replay_bytes += data.len();
+                self.replay_bytes += data.len() as u64;
             }
             BodyEvent::Trailers(_) => {}
             BodyEvent::End => self.read_whole = true,
         }
-        if self.replay_bytes > REPLAY_BYTES_MAX {
-            self.replay = None;
+        if self.replay_bytes > self.replay_bytes_max && self.replay.take().is_some() {
+            self.abandoned = true;
         }
         if let Some(replay) = self.replay.as_mut()
             && !matches!(event, BodyEvent::End)
@@ -252,6 +278,11 @@ impl Download {
     /// The client is a browser that speaks gRPC-Web, the server speaks gRPC.
     pub(crate) fn encode_web(&mut self, coding: Coding) {
         self.web = Some(coding);
+    }
+
+    /// Whether all of it waits for the client, or is on its way.
+    pub(crate) fn is_told_whole(&self) -> bool {
+        self.ended
     }
 
     /// Whether the content is not the server's.

@@ -46,6 +46,7 @@ impl Exchange<'_> {
         self.response_edits = ResponseEdits { status: None, fields: edits };
         self.record.status = Some(status);
         if let Some(route) = route {
+            self.tell_attempts(route);
             self.edit_response(route, &Fields::default());
         }
         let (status, mut body) = match &self.service.local_replies {
@@ -187,6 +188,13 @@ impl Exchange<'_> {
             downstream.abort(&failure);
             return;
         };
+        if self.record.attempts > 1 {
+            reply.tell_of_retries();
+        }
+        if self.wants_alt_response && failure.is_upstream_timeout() {
+            reply.status = 204;
+            reply.body = Bytes::new();
+        }
         // Envoy the same: it is the client that is late.
         if matches!(failure, Failure::StreamIdle) && !self.upload.is_read_whole() {
             reply.status = 408;

@@ -27,6 +27,8 @@ pub(crate) struct Request {
     pub(crate) internal: bool,
     /// What filters found out.
     pub(crate) metadata: Metadata,
+    /// It goes on without its content: a redirect made a plain question of it.
+    pub(crate) without_content: bool,
     /// It came as gRPC-Web and goes on as gRPC.
     pub(crate) web: Option<WebCall>,
 }

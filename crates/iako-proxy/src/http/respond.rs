@@ -162,12 +162,7 @@ impl Exchange<'_> {
             fields.set(Known::ContentType, FieldValue::from_static(web.content_type()));
             self.download.encode_web(web.response);
         }
-        if route.virtual_host.attempt_count_in_response
-            && !self.service.traits.suppresses_envoy_headers
-        {
-            let attempts = FieldValue::from(u64::from(self.record.attempts));
-            self.response_edits.fields.set(Known::XEnvoyAttemptCount, attempts);
-        }
+        self.tell_attempts(route);
         self.record.status = Some(head.status());
         self.edit_response(route, sent);
         let mut cookies = Vec::new();
@@ -185,6 +180,17 @@ impl Exchange<'_> {
             self.mark_session(head);
         }
         finish_response(service, &self.request, head, &mut self.response_edits);
+    }
+
+    /// Tells the client how often the request was tried, where that is wanted.
+    pub(super) fn tell_attempts(&mut self, route: &RouteMatchResult<'_>) {
+        if route.virtual_host.attempt_count_in_response
+            && !self.service.traits.suppresses_envoy_headers
+            && self.record.attempts > 0
+        {
+            let attempts = FieldValue::from(u64::from(self.record.attempts));
+            self.response_edits.fields.set(Known::XEnvoyAttemptCount, attempts);
+        }
     }
 
     fn response_content(&self, head: &ResponseHead) -> Content {
@@ -241,7 +247,12 @@ impl Exchange<'_> {
                 Poll::Ready(Err(PumpError::Downstream(error))) => {
                     return Poll::Ready(Err(Failure::Client(error)));
                 }
-                Poll::Pending => {}
+                Poll::Pending => {
+                    if !relay.flushing && self.download.is_told_whole() {
+                        relay.flushing = true;
+                        self.deadlines.begin_flush();
+                    }
+                }
             }
         }
         if relay.downloaded && (relay.uploaded || !relay.is_tunnel) {
@@ -266,6 +277,8 @@ struct Relay {
     uploaded: bool,
     downloaded: bool,
     is_tunnel: bool,
+    /// All of the response waits for the client.
+    flushing: bool,
     /// Who had nothing more to say first.
     ended_by: Option<Side>,
 }

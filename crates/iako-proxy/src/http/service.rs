@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iako_http::{FieldValue, Http10, Limits, NameCase, Underscores};
+use iako_http::{FieldValue, Http10, Limits, NameCase, Underscores, Version};
 use iako_proxy_config::{
-    HeaderCase, HttpConnectionManager, RouteSource, ScopeSource, ScopeTable, ScopedRoutes,
-    UnderscoreHeaders,
+    HeaderCase, HttpConnectionManager, HttpFilterKind, RouteSource, Router, ScopeSource,
+    ScopeTable, ScopedRoutes, UnderscoreHeaders,
 };
 use iako_telemetry::{Counter, Gauge, Histogram, StatsScope};
 use iako_traffic::{RequestHead, RouteTable, ScopeIndex};
@@ -32,6 +32,8 @@ pub(crate) struct HttpService {
     pub(crate) limits: Limits,
     /// What filters say of every exchange.
     pub(crate) traits: Traits,
+    /// What the router was told.
+    pub(crate) router: Router,
     /// Value of `server`.
     pub(crate) server: FieldValue,
     /// Changes to answers of the proxy itself; none when there are none.
@@ -102,12 +104,10 @@ pub(crate) struct Traits {
 }
 
 impl Traits {
-    fn of(filters: &[Filter]) -> Self {
+    fn of(filters: &[Filter], router: &Router) -> Self {
         let any = |wanted: fn(&Filter) -> bool| filters.iter().any(wanted);
         Self {
-            suppresses_envoy_headers: any(|filter| {
-                matches!(filter.kind, FilterKind::Router { suppress_envoy_headers: true })
-            }),
+            suppresses_envoy_headers: router.suppress_envoy_headers,
             istio_alpn: any(|filter| {
                 matches!(filter.kind, FilterKind::Alpn) && !filter.is_off(None)
             }),
@@ -134,8 +134,14 @@ impl HttpService {
         };
         let stats = HttpStats::new(&shared.stats.http(&manager.stat_prefix));
         let filters = Filter::compile_all(&manager, shared);
+        let mut kinds = manager.filters.iter().rev().map(|filter| &filter.kind);
+        let router = kinds.find_map(|kind| {
+            if let HttpFilterKind::Router(router) = kind { Some(router.clone()) } else { None }
+        });
+        let router = router.unwrap_or_default();
         Ok(Self {
-            traits: Traits::of(&filters),
+            traits: Traits::of(&filters, &router),
+            router,
             filters,
             access_log: AccessLogger::open_all(&manager.access_log, &shared.access_logs)?,
             stats,
@@ -145,6 +151,16 @@ impl HttpService {
             routes,
             manager,
         })
+    }
+
+    /// Counts a request that begins.
+    pub(crate) fn count_request(&self, version: Version) {
+        self.stats.rq_total.inc();
+        self.stats.rq_active.inc();
+        match version {
+            Version::Http2 => self.stats.rq_http2_total.inc(),
+            Version::Http10 | Version::Http11 => self.stats.rq_http1_total.inc(),
+        }
     }
 
     /// The routes of this moment for a request; none while they have not arrived, and where no scope
@@ -217,6 +233,11 @@ handles! {
     rq_idle_timeout: Counter = counter "downstream_rq_idle_timeout",
     rq_time: Histogram = histogram "downstream_rq_time",
     no_route: Counter = counter "no_route",
+    redirect_bad_location: Counter = counter "passthrough_internal_redirect_bad_location",
+    redirect_unsafe_scheme: Counter = counter "passthrough_internal_redirect_unsafe_scheme",
+    redirect_too_many: Counter = counter "passthrough_internal_redirect_too_many_redirects",
+    redirect_no_route: Counter = counter "passthrough_internal_redirect_no_route",
+    redirect_predicate: Counter = counter "passthrough_internal_redirect_predicate",
     no_cluster: Counter = counter "no_cluster",
     direct_response: Counter = counter "rq_direct_response",
     redirect: Counter = counter "rq_redirect",

@@ -4,8 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use iako_proxy_config::{
-    Cluster, Discovery, Endpoint, EndpointSet, ProxyProtocolHeader, TransportMatch,
-    UpstreamTransport,
+    Cluster, Discovery, Endpoint, EndpointSet, ProxyProtocolHeader, RoutePriority, Thresholds,
+    TransportMatch, UpstreamTransport,
 };
 use iako_rt::{Rng, clock};
 use iako_telemetry::{ServiceLabels, StatsRegistry};
@@ -14,6 +14,7 @@ use iako_traffic::{Balancer, ClusterState, Neighbourhood, PickNotes, Setting, Wa
 use super::{
     ClusterStats, LbStats,
     health::{CheckStats, Noticeboard, OutlierStats},
+    stats::BreakerStats,
 };
 use crate::{
     dns::{ForwardCache, Resolver},
@@ -61,6 +62,8 @@ pub(crate) struct UpstreamCluster {
     matches: Vec<ClusterTransport>,
     sends_hosts: bool,
     tells_clients: bool,
+    /// What is full, for routes of default and of high priority.
+    breakers: [BreakerStats; 2],
 }
 
 /// How bytes get to endpoints.
@@ -104,7 +107,8 @@ impl UpstreamCluster {
         logs: HealthLogs,
         resolver: &Resolver,
     ) -> Self {
-        let state = state.unwrap_or_else(|| ClusterState::new(clock::now()));
+        let state =
+            state.unwrap_or_else(|| ClusterState::for_workers(shared.concurrency, clock::now()));
         let nobody = Arc::new(EndpointSet::new(config.name.clone(), Vec::new()));
         let neighbourhood = Arc::clone(&shared.neighbourhood);
         let setting = Setting { neighbourhood, seed: 0, now: clock::now() };
@@ -124,9 +128,17 @@ impl UpstreamCluster {
         let sends_hosts = matches.iter().chain([&transport]).any(ClusterTransport::sends_hosts);
         let headers = config.transport_matches.iter().map(|one| &one.proxy_protocol);
         let tells_clients = headers.chain([&config.proxy_protocol]).any(|header| header.is_some());
+        let breakers = [
+            ("default", &config.circuit_breakers.default),
+            ("high", &config.circuit_breakers.high),
+        ]
+        .map(|(priority, limits)| {
+            BreakerStats::new(&shared.stats, config.stat_name(), priority, limits)
+        });
         Self {
             sends_hosts,
             tells_clients,
+            breakers,
             id,
             name: config.name.as_str().into(),
             service,
@@ -200,6 +212,36 @@ impl UpstreamCluster {
     #[must_use]
     pub(crate) const fn is_tls(&self) -> bool {
         self.transport.is_tls()
+    }
+
+    /// Shows which circuit breakers are full.
+    pub(crate) fn show_breakers(&self, now: Instant) {
+        for (priority, stats) in
+            [RoutePriority::Default, RoutePriority::High].into_iter().zip(&self.breakers)
+        {
+            stats.show(self.state.breakers(priority), self.limits(priority), now);
+        }
+    }
+
+    /// What may be open at once, for routes of this priority.
+    #[must_use]
+    pub(crate) fn limits(&self, priority: RoutePriority) -> &Thresholds {
+        let breakers = &self.config.circuit_breakers;
+        match priority {
+            RoutePriority::Default => &breakers.default,
+            RoutePriority::High => &breakers.high,
+        }
+    }
+
+    /// How many connections to one instance may be open at once, for routes of this priority.
+    #[must_use]
+    pub(crate) fn host_connections_max(&self, priority: RoutePriority) -> u32 {
+        let breakers = &self.config.circuit_breakers;
+        let max = match priority {
+            RoutePriority::Default => breakers.host_connections_max,
+            RoutePriority::High => breakers.high_host_connections_max,
+        };
+        max.unwrap_or(u32::MAX)
     }
 
     /// Under which name its instances are asked for; none when they come otherwise.

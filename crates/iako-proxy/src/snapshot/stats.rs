@@ -1,9 +1,10 @@
 //! Handles of Envoy's statistics, found once when configuration is compiled.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use iako_proxy_config::Thresholds;
 use iako_telemetry::{Counter, Gauge, Histogram, StatsRegistry};
-use iako_traffic::PickNotes;
+use iako_traffic::{BreakerCounts, Breakers, PickNotes};
 
 use crate::transport::ConnectError;
 
@@ -51,6 +52,13 @@ handles! {
         rq_timeout: Counter = counter "upstream_rq_timeout",
         rq_per_try_timeout: Counter = counter "upstream_rq_per_try_timeout",
         rq_rx_reset: Counter = counter "upstream_rq_rx_reset",
+        rq_retry_backoff_exponential: Counter = counter "upstream_rq_retry_backoff_exponential",
+        rq_retry_backoff_ratelimited: Counter = counter "upstream_rq_retry_backoff_ratelimited",
+        rq_per_try_idle_timeout: Counter = counter "upstream_rq_per_try_idle_timeout",
+        retry_or_shadow_abandoned: Counter = counter "retry_or_shadow_abandoned",
+        redirect_succeeded: Counter = counter "upstream_internal_redirect_succeeded_total",
+        redirect_failed: Counter = counter "upstream_internal_redirect_failed_total",
+        cx_pool_overflow: Counter = counter "upstream_cx_pool_overflow",
         rq_retry: Counter = counter "upstream_rq_retry",
         rq_retry_success: Counter = counter "upstream_rq_retry_success",
         rq_retry_overflow: Counter = counter "upstream_rq_retry_overflow",
@@ -103,6 +111,54 @@ impl LbStats {
             (PickNotes::SUBSET_PANIC, &self.subsets_fallback_panic),
         ];
         each.iter().filter(|(note, _)| notes.has(*note)).for_each(|(_, counter)| counter.inc());
+    }
+}
+
+/// `cluster.<name>.circuit_breakers.<priority>.…`.
+#[derive(Debug, Clone)]
+pub(crate) struct BreakerStats {
+    open: [Gauge; 5],
+    /// Where that is tracked.
+    remaining: Option<[Gauge; 5]>,
+}
+
+impl BreakerStats {
+    pub(crate) fn new(
+        stats: &StatsRegistry,
+        cluster: &str,
+        priority: &str,
+        limits: &Thresholds,
+    ) -> Self {
+        let scope = stats.cluster(cluster);
+        let gauge = |leaf: &str| scope.gauge(&format!("circuit_breakers.{priority}.{leaf}"));
+        let open = ["cx_open", "cx_pool_open", "rq_pending_open", "rq_open", "rq_retry_open"];
+        let left = [
+            "remaining_cx",
+            "remaining_cx_pools",
+            "remaining_pending",
+            "remaining_rq",
+            "remaining_retries",
+        ];
+        Self { open: open.map(gauge), remaining: limits.track_remaining.then(|| left.map(gauge)) }
+    }
+
+    /// Shows which breakers are full, and what is left.
+    pub(crate) fn show(&self, breakers: &Breakers, limits: &Thresholds, now: Instant) {
+        let left = breakers.remaining(limits, now);
+        let open = breakers.open();
+        let counts = |counts: BreakerCounts| {
+            let BreakerCounts { pools, connections, pending, requests, retries } = counts;
+            [connections, pools, pending, requests, retries]
+        };
+        for ((gauge, left), open) in self.open.iter().zip(counts(left)).zip(counts(open)) {
+            // A breaker that never lets anything through is not shown as open, as in Envoy.
+            gauge.set(u64::from(left == 0 && open > 0));
+        }
+        if let Some(remaining) = &self.remaining {
+            for (gauge, left) in remaining.iter().zip(counts(left)) {
+                gauge.set(u64::from(left));
+            }
+        }
     }
 }
 

@@ -52,7 +52,10 @@ impl TunnelError {
     /// Envoy's flag for it.
     pub(super) const fn response_flag(&self) -> ResponseFlag {
         match self {
-            Self::Acquire(AcquireError::Overflow) => ResponseFlag::UpstreamOverflow,
+            Self::Acquire(AcquireError::Overflow | AcquireError::Pending) => {
+                ResponseFlag::UpstreamOverflow
+            }
+            Self::Acquire(AcquireError::Pools) => ResponseFlag::NoHealthyUpstream,
             Self::Acquire(AcquireError::Connect(_))
             | Self::Upstream(_)
             | Self::Refused(_)

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use iako_http::Version;
 use iako_proxy_config::{Endpoint, HttpProtocol, RoutePriority};
 use iako_rt::clock;
-use iako_traffic::EndpointState;
+use iako_traffic::{BreakerGuard, EndpointState};
 
 pub(crate) use connection::{ConnectionFacts, Lease};
 
@@ -88,9 +88,15 @@ pub(crate) struct Want<'a> {
 /// Why there is no connection. Nothing of the request was sent.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum AcquireError {
-    /// A circuit breaker is full, or the wait for room was too long.
+    /// There are too many requests, or the wait for room was too long.
     #[error("a circuit breaker of the cluster is full")]
     Overflow,
+    /// Too many requests wait for a connection.
+    #[error("too many requests wait for a connection to the cluster")]
+    Pending,
+    /// There are too many pools of connections to the cluster.
+    #[error("there are too many pools of connections to the cluster")]
+    Pools,
     /// No connection could be made.
     #[error(transparent)]
     Connect(#[from] Arc<ConnectError>),
@@ -104,8 +110,15 @@ impl From<TableFull> for AcquireError {
 
 impl Pools {
     /// A kept connection, at once.
-    pub(crate) fn take(worker: &Rc<Worker>, want: &Want<'_>, now: Instant) -> Option<Lease> {
-        let pool = worker.pools.pool(worker, want).ok()?;
+    ///
+    /// # Errors
+    /// When a circuit breaker is full.
+    pub(crate) fn take(
+        worker: &Rc<Worker>,
+        want: &Want<'_>,
+        now: Instant,
+    ) -> Result<Option<Lease>, AcquireError> {
+        let pool = worker.pools.pool(worker, want)?;
         pool.take(want.repeat, now)
     }
 
@@ -118,7 +131,7 @@ impl Pools {
         want: &Want<'_>,
     ) -> Result<Lease, AcquireError> {
         let pool = worker.pools.pool(worker, want)?;
-        if let Some(lease) = pool.take(want.repeat, clock::now()) {
+        if let Some(lease) = pool.take(want.repeat, clock::now())? {
             return Ok(lease);
         }
         let ticket = pool.queue(want.repeat)?;
@@ -154,7 +167,7 @@ impl Pools {
         self.closed.get()
     }
 
-    fn pool(&self, worker: &Rc<Worker>, want: &Want<'_>) -> Result<Rc<EndpointPool>, TableFull> {
+    fn pool(&self, worker: &Rc<Worker>, want: &Want<'_>) -> Result<Rc<EndpointPool>, AcquireError> {
         let key = PoolKey::of(want);
         if let Some(pool) = self.table.borrow().find(key, want) {
             return Ok(Rc::clone(pool));
@@ -162,8 +175,25 @@ impl Pools {
         if !self.sweeping.replace(true) {
             worker.scope.spawn("pool sweep", sweep(Rc::downgrade(worker)));
         }
-        let pool = Rc::new(EndpointPool::new(worker, want));
-        self.table.borrow_mut().insert(key, want, pool)
+        let place = self.place(want)?;
+        let pool = Rc::new(EndpointPool::new(worker, want, place));
+        Ok(self.table.borrow_mut().insert(key, want, pool)?)
+    }
+
+    /// A place for one more pool; where there is none, pools without connections give way.
+    fn place(&self, want: &Want<'_>) -> Result<BreakerGuard, AcquireError> {
+        let breakers = want.cluster.state.breakers(want.priority);
+        let limits = want.cluster.limits(want.priority);
+        if let Ok(place) = breakers.pool(limits) {
+            return Ok(place);
+        }
+        // What a dropped pool does to the table must find it free.
+        let unused = self.table.borrow_mut().remove_unused();
+        drop(unused);
+        breakers.pool(limits).map_err(|_full| {
+            want.cluster.stats.cx_pool_overflow.inc();
+            AcquireError::Pools
+        })
     }
 
     /// Retires pools of clusters that are gone, and forgets those that nobody uses.

@@ -76,6 +76,12 @@ impl BalancedEndpoint {
             HealthStatus::Unhealthy | HealthStatus::Draining => None,
         }
     }
+
+    /// Whether it takes traffic: healthy or degraded, and not ejected.
+    #[must_use]
+    pub fn takes_traffic(&self) -> bool {
+        self.availability().is_some()
+    }
 }
 
 /// What surrounds a balancer when it is made.

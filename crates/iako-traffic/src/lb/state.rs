@@ -31,12 +31,18 @@ impl ClusterState {
     /// A cluster of which nothing is known yet. `now` is the beginning of its time.
     #[must_use]
     pub fn new(now: Instant) -> Arc<Self> {
+        Self::for_workers(1, now)
+    }
+
+    /// The same for so many workers, each of which counts its requests for itself.
+    #[must_use]
+    pub fn for_workers(workers: usize, now: Instant) -> Arc<Self> {
         Arc::new(Self {
             epoch: now,
             endpoints: Mutex::default(),
             health_version: AtomicU64::new(0),
-            default: Arc::default(),
-            high: Arc::default(),
+            default: Arc::new(Breakers::new(workers)),
+            high: Arc::new(Breakers::new(workers)),
         })
     }
 
@@ -95,6 +101,8 @@ impl ClusterState {
 #[derive(Debug, Default)]
 pub struct EndpointState {
     active: AtomicU32,
+    /// Connections that are open or being opened.
+    connections: AtomicU32,
     /// What was counted since the instance is known.
     pub counters: EndpointCounters,
     /// How long it lets connections idle.
@@ -112,6 +120,15 @@ impl EndpointState {
     #[must_use]
     pub fn active_requests(&self) -> u32 {
         self.active.load(Relaxed)
+    }
+
+    /// Counts a connection, open or being opened, until the guard is dropped; none when there are
+    /// `max` of them. Source: Envoy `per_host_thresholds`.
+    #[must_use]
+    pub fn connection(self: &Arc<Self>, max: u32) -> Option<HostConnection> {
+        let more = |count: u32| count.checked_add(1).filter(|count| *count <= max);
+        self.connections.fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(HostConnection(Arc::clone(self)))
     }
 
     /// Whether outlier detection has set it aside.
@@ -194,5 +211,15 @@ impl ActiveRequest {
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
         self.0.active.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A connection to an instance; dropping it ends it.
+#[derive(Debug)]
+pub struct HostConnection(Arc<EndpointState>);
+
+impl Drop for HostConnection {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
     }
 }

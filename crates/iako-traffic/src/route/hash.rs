@@ -19,11 +19,12 @@ pub struct RequestHash {
     pub set_cookies: SmallVec<[String; 1]>,
 }
 
-/// Hashes what the policies name. Each further hash is mixed in as `rotl(hash, 1) ^ next`.
+/// Hashes what the policies name. Each further hash is mixed in as `rotl(hash, 1) ^ next`. Missing
+/// cookies are made only with a `draw`.
 pub(super) fn of_request(
     policies: &[HashPolicy],
     facts: &RequestFacts<'_>,
-    draw: u64,
+    draw: Option<u64>,
 ) -> RequestHash {
     let mut out = RequestHash::default();
     for policy in policies {
@@ -40,20 +41,24 @@ pub(super) fn of_request(
 fn of_source(
     source: &HashSource,
     facts: &RequestFacts<'_>,
-    draw: u64,
+    draw: Option<u64>,
     set_cookies: &mut SmallVec<[String; 1]>,
 ) -> Option<u64> {
     let head = &facts.head;
     match source {
-        HashSource::Header(name) => {
-            let mut values: SmallVec<[&[u8]; 4]> =
-                (0..).map_while(|nth| head.value(name.as_str(), nth)).collect();
-            // The order of a header's lines must not matter.
-            values.sort_unstable();
-            let (first, rest) = values.split_first()?;
-            Some(rest.iter().fold(xxh64(first, 0), |hash, value| xxh64(value, hash)))
+        HashSource::Header { name, rewrite } => {
+            let sent = (0..).map_while(|nth| head.value(name.as_str(), nth));
+            match rewrite {
+                None => of_values(sent.collect()),
+                Some((pattern, substitution)) => of_values(
+                    sent.map(|value| {
+                        pattern.replace_all(&String::from_utf8_lossy(value), substitution)
+                    })
+                    .collect(),
+                ),
+            }
         }
-        HashSource::Cookie { name, ttl, path } => {
+        HashSource::Cookie { name, ttl, path, attributes } => {
             let sent = header_texts(head, "cookie").find_map(|header| {
                 cookie_value(&header, name).map(|value| xxh64(value.as_bytes(), 0))
             });
@@ -61,13 +66,21 @@ fn of_source(
                 (Some(hash), _) => return Some(hash),
                 (None, ttl) => (*ttl)?,
             };
-            let value = format!("{draw:016x}");
+            let value = format!("{:016x}", draw?);
             let mut cookie = format!("{name}=\"{value}\"");
             if !ttl.is_zero() {
                 cookie.push_str(&format!("; Max-Age={}", ttl.as_secs()));
             }
             if !path.is_empty() {
                 cookie.push_str(&format!("; Path={path}"));
+            }
+            for attribute in attributes {
+                cookie.push_str("; ");
+                cookie.push_str(&attribute.name);
+                if !attribute.value.is_empty() {
+                    cookie.push('=');
+                    cookie.push_str(&attribute.value);
+                }
             }
             cookie.push_str("; HttpOnly");
             set_cookies.push(cookie);
@@ -77,6 +90,8 @@ fn of_source(
         HashSource::QueryParameter(name) => {
             query_value(head.query(), name).map(|value| xxh64(value.as_bytes(), 0))
         }
+        // No filter leaves an object that has a hash.
+        HashSource::FilterState(_) => None,
     }
 }
 
@@ -84,6 +99,13 @@ fn of_source(
 #[must_use]
 pub fn of_text(text: &str) -> u64 {
     xxh64(text.as_bytes(), 0)
+}
+
+/// The order of a header's lines must not matter.
+fn of_values<V: AsRef<[u8]> + Ord>(mut values: SmallVec<[V; 4]>) -> Option<u64> {
+    values.sort_unstable();
+    let (first, rest) = values.split_first()?;
+    Some(rest.iter().fold(xxh64(first.as_ref(), 0), |hash, value| xxh64(value.as_ref(), hash)))
 }
 
 /// The hash of a client's address, for TCP connections as for requests.

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use iako_proxy_config::{
-    Action, ClusterTarget, CorsPolicy, Fault, FilterOverrides, HeaderMutations, HostRewrite,
-    Mirror, PathMatch, PathRewrite, Rbac, Redirect, RetryPolicy, Route, RouteAction,
-    RouteConfiguration, StatefulSession, UpgradeConfig, VirtualHost, WeightedCluster,
+    Action, ClusterTarget, CorsPolicy, Fault, FilterOverrides, HeaderMutations, HeaderName,
+    HedgePolicy, HostRewrite, Mirror, PathMatch, PathRewrite, Rbac, Redirect, RetryPolicy, Route,
+    RouteAction, RouteConfiguration, StatefulSession, UpgradeConfig, VirtualHost, WeightedCluster,
 };
 use smallvec::SmallVec;
 
-use super::{RequestHash, Timeouts, hash, redirect, table::taken_length, timeout};
+use super::{RequestHash, TimeoutRules, Timeouts, hash, redirect, table::taken_length, timeout};
 use crate::{RequestFacts, RequestHead};
 
 /// The route that a request takes; borrows from its table.
@@ -56,12 +56,35 @@ impl<'t> RouteMatchResult<'t> {
         match &self.forward()?.target {
             ClusterTarget::Cluster(cluster) => Some(Cow::Borrowed(cluster)),
             ClusterTarget::Weighted(_) => {
-                self.weighted.map(|target| Cow::Borrowed(target.cluster.as_str()))
+                let target = self.weighted?;
+                match &target.cluster_header {
+                    None => Some(Cow::Borrowed(target.cluster.as_str())),
+                    Some(name) => named_by(name, head),
+                }
             }
-            ClusterTarget::Header(name) => {
-                head.text(name.as_str()).filter(|cluster| !cluster.is_empty())
-            }
+            ClusterTarget::Header(name) => named_by(name, head),
         }
+    }
+
+    /// Metadata that the chosen instance must have; every instance when empty.
+    #[must_use]
+    pub fn subset(&self) -> &'t [(String, String)] {
+        let own = self.weighted.map(|target| target.subset.as_slice());
+        let route = || self.forward().map_or(&[][..], |action| &action.subset);
+        own.filter(|own| !own.is_empty()).unwrap_or_else(route)
+    }
+
+    /// Whether slow tries run beside others: the route's policy, else the virtual host's.
+    #[must_use]
+    pub fn hedge(&self) -> HedgePolicy {
+        let own = self.forward().and_then(|action| action.hedge);
+        own.or(self.virtual_host.hedge).unwrap_or_default()
+    }
+
+    /// How much of the request's body is kept for another try, in bytes, where that is configured.
+    #[must_use]
+    pub fn body_bytes_kept_max(&self) -> Option<u64> {
+        self.route.body_bytes_kept_max.or(self.virtual_host.body_bytes_kept_max)
     }
 
     /// Header edits in the order in which they are applied: weighted target, route, virtual host,
@@ -166,7 +189,7 @@ impl<'t> RouteMatchResult<'t> {
     #[must_use]
     pub fn hash(&self, facts: &RequestFacts<'_>, draw: u64) -> RequestHash {
         let policies = self.forward().map_or(&[][..], |action| &action.hash);
-        hash::of_request(policies, facts, draw)
+        hash::of_request(policies, facts, Some(draw))
     }
 
     /// Settings of filters that count for this request.
@@ -197,18 +220,26 @@ impl<'t> RouteMatchResult<'t> {
 
     /// The times that count for this request.
     #[must_use]
-    pub fn timeouts(&self, facts: &RequestFacts<'_>) -> Timeouts {
-        timeout::of_request(self.forward(), self.retry_policy(), facts)
+    pub fn timeouts(&self, facts: &RequestFacts<'_>, rules: TimeoutRules) -> Timeouts {
+        timeout::of_request(self.forward(), self.retry_policy(), facts, rules)
     }
 
-    /// Who gets a copy of the request. `draw` gives a number for each who might.
+    /// Who gets a copy of the request: those that the route names, else the virtual host, else the
+    /// table. `draw` gives a number for each who might.
     pub fn mirrors<'d>(
         &self,
         draw: &'d mut dyn FnMut() -> u64,
     ) -> impl Iterator<Item = &'t Mirror> + use<'d, 't> {
-        let mirrors = self.forward().map_or(&[][..], |action| &action.mirrors);
+        let own = self.forward().map_or(&[][..], |action| &action.mirrors);
+        let levels = [own, &self.virtual_host.mirrors, &self.configuration.mirrors];
+        let mirrors = levels.into_iter().find(|level| !level.is_empty()).unwrap_or_default();
         mirrors.iter().filter(move |mirror| mirror.share.takes(draw()))
     }
+}
+
+/// The cluster that a header names; none when it names none.
+fn named_by<'a>(name: &HeaderName, head: &RequestHead<'a>) -> Option<Cow<'a, str>> {
+    head.text(name.as_str()).filter(|cluster| !cluster.is_empty())
 }
 
 /// Path and the rest of a target, the rest with its question mark.

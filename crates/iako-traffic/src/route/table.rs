@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use iako_proxy_config::{
-    Action, ClusterTarget, Domain, PathMatch, Route, RouteConfiguration, TlsRequirement,
-    VirtualHost, WeightedCluster,
+    Action, ClusterTarget, Domain, PathMatch, Route, RouteAction, RouteConfiguration, ShareBy,
+    TlsRequirement, VirtualHost, WeightedCluster,
 };
 
 use super::{
+    hash,
     host::{DomainMatch, HostIndex},
     path::PathIndex,
     result::RouteMatchResult,
@@ -104,7 +105,7 @@ impl RouteTable {
             }
         };
         match found {
-            Some(route) => RouteOutcome::Matched(self.matched(virtual_host, route, draw)),
+            Some(route) => RouteOutcome::Matched(self.matched(virtual_host, route, facts, draw)),
             None => RouteOutcome::NoRoute(virtual_host),
         }
     }
@@ -141,7 +142,8 @@ impl RouteTable {
             let failed = mismatch_at(&route.matcher, &path, facts, draw);
             trace.considered.push(ConsideredRoute { position, route, failed });
             if failed.is_none() {
-                trace.outcome = RouteOutcome::Matched(self.matched(virtual_host, route, draw));
+                trace.outcome =
+                    RouteOutcome::Matched(self.matched(virtual_host, route, facts, draw));
                 break;
             }
         }
@@ -176,12 +178,15 @@ impl RouteTable {
         &'t self,
         virtual_host: &'t VirtualHost,
         route: &'t Route,
+        facts: &RequestFacts<'_>,
         draw: u64,
     ) -> RouteMatchResult<'t> {
         let weighted = match &route.action {
             Action::Forward(action) => match &action.target {
                 // Other bits than those that decided on the route's own share.
-                ClusterTarget::Weighted(targets) => choose(targets, draw.rotate_left(32)),
+                ClusterTarget::Weighted(targets) => {
+                    choose(targets, share_draw(action, facts, draw.rotate_left(32)))
+                }
                 ClusterTarget::Cluster(_) | ClusterTarget::Header(_) => None,
             },
             Action::Redirect(_) | Action::Respond(_) => None,
@@ -240,6 +245,21 @@ fn found_by(domain: &Domain, found: DomainMatch, facts: &RequestFacts<'_>) -> bo
 
 fn choose(targets: &[WeightedCluster], draw: u64) -> Option<&WeightedCluster> {
     crate::share::by_weight(targets, |target| u64::from(target.weight), draw)
+}
+
+/// What decides between the targets of a route; chance where the request says nothing.
+fn share_draw(action: &RouteAction, facts: &RequestFacts<'_>, chance: u64) -> u64 {
+    match &action.share_by {
+        ShareBy::Chance => chance,
+        ShareBy::Header(name) => {
+            let value = |nth| facts.head.value(name.as_str(), nth);
+            // Two values would be two answers.
+            let only = value(0).filter(|_| value(1).is_none());
+            let text = only.and_then(|value| std::str::from_utf8(value).ok());
+            text.and_then(|text| text.trim().parse().ok()).unwrap_or(chance)
+        }
+        ShareBy::Hash => hash::of_request(&action.hash, facts, None).hash.unwrap_or(chance),
+    }
 }
 
 /// How many bytes of a path a condition took, for rewriting them.

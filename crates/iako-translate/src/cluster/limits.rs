@@ -18,8 +18,15 @@ pub(crate) const fn unlimited() -> CircuitBreakers {
         requests_max: u32::MAX,
         retries_max: u32::MAX,
         retry_budget: None,
+        pools_max: u32::MAX,
+        track_remaining: false,
     };
-    CircuitBreakers { default: thresholds, high: thresholds }
+    CircuitBreakers {
+        default: thresholds,
+        high: thresholds,
+        host_connections_max: None,
+        high_host_connections_max: None,
+    }
 }
 
 /// Applies what the user said of pools. The same settings size the server's own cluster.
@@ -57,7 +64,11 @@ pub(crate) fn non_zero(duration: Duration) -> Option<Duration> {
 
 pub(super) fn apply_retry_budget(cluster: &mut Cluster, budget: Option<&Budget>) {
     if let Some(budget) = budget {
-        let budget = RetryBudget { percent: budget.percent, retries_min: budget.concurrency_min };
+        let budget = RetryBudget {
+            percent: budget.percent,
+            retries_min: budget.concurrency_min,
+            interval: Duration::ZERO,
+        };
         cluster.circuit_breakers.default.retry_budget = Some(budget);
     }
 }

@@ -1,8 +1,8 @@
 //! What happens to a request that a rule takes.
 
 use iako_proxy_config::{
-    Action, ClusterTarget, DirectResponse, FilterOverrides, HostRewrite, Mirror, PathRewrite,
-    Redirect, RedirectPath, RedirectScheme, RouteAction, WeightedCluster,
+    Action, ClusterTarget, DirectResponse, HostRewrite, Mirror, PathRewrite, Redirect,
+    RedirectPath, RedirectScheme, RouteAction, WeightedCluster,
 };
 use iako_resources::{
     StringMatch,
@@ -66,9 +66,8 @@ fn forward(
         .mirrors
         .iter()
         .map(|mirror| Mirror {
-            cluster: cluster_of(outlook, place.port, &mirror.destination),
             share: mirror.percentage,
-            keep_host: false,
+            ..Mirror::to(cluster_of(outlook, place.port, &mirror.destination))
         })
         .collect();
     action
@@ -86,7 +85,7 @@ fn cluster_target(place: &Place<'_>, targets: &[RouteDestination]) -> ClusterTar
         weight,
         headers: policy::header_mutations(&target.headers),
         host_rewrite: authority_of(&target.headers),
-        overrides: FilterOverrides::default(),
+        ..WeightedCluster::default()
     };
     match targets {
         [only] if only.headers == HeaderOperations::default() => ClusterTarget::Cluster(name(only)),

@@ -151,13 +151,14 @@ pub(crate) fn hash_policy(
     let Some(LoadBalancerAlgorithm::ConsistentHash(hash)) = algorithm else { return Vec::new() };
     let source = match &hash.key {
         HashKey::Header(name) => match name.parse() {
-            Ok(name) => HashSource::Header(name),
+            Ok(name) => HashSource::Header { name, rewrite: None },
             Err(_invalid) => return Vec::new(),
         },
         HashKey::Cookie { name, path, ttl, .. } => HashSource::Cookie {
             name: name.clone(),
             ttl: *ttl,
             path: path.clone().unwrap_or_default(),
+            attributes: Vec::new(),
         },
         HashKey::SourceIp => HashSource::SourceIp,
         HashKey::QueryParameter(name) => HashSource::QueryParameter(name.clone()),

@@ -362,7 +362,8 @@ fn forward(it: &RouteAction) -> String {
         }
     }
     for mirror in &it.mirrors {
-        write!(text, " mirror {} of {}", mirror.cluster, mirror.share).unwrap();
+        let MirrorTarget::Cluster(cluster) = &mirror.target else { continue };
+        write!(text, " mirror {cluster} of {}", mirror.share).unwrap();
     }
     for hash in &it.hash {
         write!(text, " hash {:?}", hash.source).unwrap();

@@ -1,5 +1,7 @@
 //! Circuit breakers.
 
+use std::time::Duration;
+
 use iako_xds_api::envoy::config::cluster::v3 as pb;
 use iako_xds_api::envoy::config::core::v3::RoutingPriority;
 
@@ -14,6 +16,15 @@ pub(super) fn circuit_breakers(
     let mut value = CircuitBreakers::default();
     let Some(breakers) = breakers else { return Ok(value) };
     let at = at.field("circuit_breakers");
+    let at_hosts = at.field("per_host_thresholds");
+    for (index, entry) in breakers.per_host_thresholds.iter().enumerate().rev() {
+        let at = at_hosts.index(index);
+        only_connections(entry, &at);
+        match wire::known::<RoutingPriority>(entry.priority, &at.field("priority"))? {
+            RoutingPriority::Default => value.host_connections_max = entry.max_connections,
+            RoutingPriority::High => value.high_host_connections_max = entry.max_connections,
+        }
+    }
     let at = at.field("thresholds");
     // The first entry of a priority counts, as in Envoy.
     for (index, entry) in breakers.thresholds.iter().enumerate().rev() {
@@ -24,6 +35,21 @@ pub(super) fn circuit_breakers(
         }
     }
     Ok(value)
+}
+
+/// Of one instance only connections are limited, as in Envoy.
+fn only_connections(entry: &pb::circuit_breakers::Thresholds, at: &At<'_>) {
+    let others = [
+        (entry.max_pending_requests.is_some(), "max_pending_requests"),
+        (entry.max_requests.is_some(), "max_requests"),
+        (entry.max_retries.is_some(), "max_retries"),
+        (entry.max_connection_pools.is_some(), "max_connection_pools"),
+        (entry.retry_budget.is_some(), "retry_budget"),
+        (entry.track_remaining, "track_remaining"),
+    ];
+    for (_, field) in others.into_iter().filter(|(is_set, _)| *is_set) {
+        at.field(field).warn("has no effect: of one instance only connections are limited");
+    }
 }
 
 fn thresholds(entry: &pb::circuit_breakers::Thresholds, at: &At<'_>) -> Result<Thresholds, Fault> {
@@ -38,6 +64,8 @@ fn thresholds(entry: &pb::circuit_breakers::Thresholds, at: &At<'_>) -> Result<T
             .as_ref()
             .map(|budget| retry_budget(budget, at))
             .transpose()?,
+        pools_max: entry.max_connection_pools.unwrap_or(default.pools_max),
+        track_remaining: entry.track_remaining,
     })
 }
 
@@ -50,5 +78,10 @@ fn retry_budget(
     Ok(RetryBudget {
         percent: wire::percent(percent, &at.field("budget_percent"))?,
         retries_min: budget.min_retry_concurrency.unwrap_or(3),
+        interval: wire::duration_or(
+            budget.budget_interval.as_ref(),
+            Duration::ZERO,
+            &at.field("budget_interval"),
+        )?,
     })
 }

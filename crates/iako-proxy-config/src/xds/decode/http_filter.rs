@@ -16,7 +16,7 @@ use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
 use crate::{
     FilterOverrides, HttpFilter, HttpFilterKind, PeerDiscovery, PeerMetadata, Router, StatsFilter,
-    StatsMetricOverride, UnsupportedFilter,
+    StatsMetricOverride, StrictHeader, UnsupportedFilter,
 };
 
 /// The type of Istio's filter that tells workloads each other's names. It has no schema here: it
@@ -77,6 +77,22 @@ fn filter(filter: &hcm::HttpFilter, at: &At<'_>) -> Result<HttpFilter, Fault> {
     Ok(HttpFilter { name: filter.name.clone(), disabled: filter.disabled, kind })
 }
 
+fn router(config: &filters::router::v3::Router, at: &At<'_>) -> Result<Router, Fault> {
+    let at_strict = at.field("strict_check_headers");
+    let strict = wire::list(&config.strict_check_headers, &at_strict, |name, at| {
+        let known = StrictHeader::ALL.into_iter().find(|header| header.name() == name);
+        known.ok_or_else(|| {
+            let names = StrictHeader::ALL.map(StrictHeader::name).join(", ");
+            at.invalid(format!("`{name}` cannot be checked"), format!("name one of {names}"))
+        })
+    })?;
+    Ok(Router {
+        suppress_envoy_headers: config.suppress_envoy_headers,
+        strict_headers: strict,
+        respect_expected_timeout: config.respect_expected_rq_timeout,
+    })
+}
+
 fn kind(extension: &Extension, at: &At<'_>) -> Result<Option<HttpFilterKind>, Fault> {
     let any = match extension {
         Extension::Message(any) => any,
@@ -88,7 +104,7 @@ fn kind(extension: &Extension, at: &At<'_>) -> Result<Option<HttpFilterKind>, Fa
     let name = pool::full_name(&any.type_url);
     Ok(Some(if name == filters::router::v3::Router::full_name() {
         let config: filters::router::v3::Router = wire::unpack(any, at)?;
-        HttpFilterKind::Router(Router { suppress_envoy_headers: config.suppress_envoy_headers })
+        HttpFilterKind::Router(router(&config, at)?)
     } else if name == filters::fault::v3::HttpFault::full_name() {
         HttpFilterKind::Fault(Box::new(fault::fault(&wire::unpack(any, at)?, at)?))
     } else if name == filters::cors::v3::Cors::full_name() {

@@ -7,8 +7,8 @@ use iako_xds_api::envoy::config::route::v3 as pb;
 use prost::Name as _;
 
 use super::{
-    answer, fault, header, http_filter, match_tree, metadata, rate_limit, retry, route_action,
-    route_match, wire,
+    answer, attempt, fault, header, http_filter, match_tree, metadata, rate_limit, retry,
+    route_action, route_match, wire,
 };
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
@@ -55,6 +55,7 @@ pub(super) fn route_configuration(
     value.internal_only_headers =
         wire::header_names(&config.internal_only_headers, &at.field("internal_only_headers"))?;
     value.overrides = http_filter::overrides(&config.typed_per_filter_config, at)?;
+    value.mirrors = attempt::mirrors(&config.request_mirror_policies, at)?;
     Ok(value)
 }
 
@@ -112,6 +113,14 @@ fn virtual_host(host: &pb::VirtualHost, table: Table, at: &At<'_>) -> Result<Vir
         attempt_count_in_response: host.include_attempt_count_in_response,
         rate_limits: rate_limit::rate_limits(&host.rate_limits, &at.field("rate_limits"))?,
         cors: fault::old_cors(host.cors.as_ref(), &at.field("cors"))?,
+        include_timeout_retry: host.include_is_timeout_retry_header,
+        hedge: retry::hedge(host.hedge_policy.as_ref()),
+        mirrors: attempt::mirrors(&host.request_mirror_policies, at)?,
+        body_bytes_kept_max: attempt::body_bytes_kept_max(
+            host.request_body_buffer_limit,
+            host.per_request_buffer_limit_bytes,
+        ),
+        virtual_clusters: attempt::virtual_clusters(&host.virtual_clusters, at)?,
         overrides: http_filter::overrides(&host.typed_per_filter_config, at)?,
         origin: metadata::origin(host.metadata.as_ref()),
     })
@@ -163,6 +172,11 @@ fn route(config: &pb::Route, table: Table, at: &At<'_>) -> Result<Route, Fault> 
             .as_ref()
             .map(|decorator| decorator.operation.clone())
             .unwrap_or_default(),
+        body_bytes_kept_max: attempt::body_bytes_kept_max(
+            config.request_body_buffer_limit,
+            config.per_request_buffer_limit_bytes,
+        ),
+        stat_prefix: config.stat_prefix.clone(),
         origin: metadata::origin(config.metadata.as_ref()),
     })
 }

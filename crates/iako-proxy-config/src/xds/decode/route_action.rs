@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use iako_types::Percent;
 use iako_xds_api::envoy::config::core::v3::{RoutingPriority, TypedExtensionConfig};
 use iako_xds_api::envoy::config::route::v3 as pb;
 use iako_xds_api::envoy::extensions::path::rewrite::uri_template::v3::UriTemplateRewriteConfig;
@@ -10,13 +9,13 @@ use pb::route_action as inner;
 use prost::Name as _;
 
 use super::{
-    fault, header, http_filter, matcher, metadata, proxy_protocol, rate_limit, retry, wire,
+    attempt, fault, header, http_filter, matcher, metadata, proxy_protocol, rate_limit, retry, wire,
 };
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
 use crate::{
-    ClusterTarget, ConnectEnd, HashPolicy, HashSource, HostRewrite, MaxStreamDuration, Mirror,
-    PathRewrite, RouteAction, RoutePriority, UpgradeConfig, UriRewrite, WeightedCluster,
+    ClusterTarget, ConnectEnd, GrpcTimeout, HostRewrite, MaxStreamDuration, PathRewrite,
+    RouteAction, RoutePriority, ShareBy, UpgradeConfig, UriRewrite, WeightedCluster,
 };
 
 pub(super) fn route_action(config: &pb::RouteAction, at: &At<'_>) -> Result<RouteAction, Fault> {
@@ -39,9 +38,14 @@ pub(super) fn route_action(config: &pb::RouteAction, at: &At<'_>) -> Result<Rout
     let at_retry = at.field("retry_policy");
     value.retry =
         config.retry_policy.as_ref().map(|policy| retry::policy(policy, &at_retry)).transpose()?;
-    value.mirrors =
-        wire::list(&config.request_mirror_policies, &at.field("request_mirror_policies"), mirror)?;
-    value.hash = wire::list(&config.hash_policy, &at.field("hash_policy"), hash_policy)?;
+    value.mirrors = attempt::mirrors(&config.request_mirror_policies, at)?;
+    value.hash = wire::list(&config.hash_policy, &at.field("hash_policy"), attempt::hash_policy)?;
+    value.share_by = share_by(config, at)?;
+    value.grpc_timeout = grpc_timeout(config, at)?;
+    value.flush_timeout =
+        wire::optional(config.flush_timeout.as_ref(), &at.field("flush_timeout"))?;
+    value.hedge = retry::hedge(config.hedge_policy.as_ref());
+    value.internal_redirect = attempt::internal_redirect(config, at)?;
     value.upgrades = wire::list(&config.upgrade_configs, &at.field("upgrade_configs"), upgrade)?;
     value.connect_end = connect_end(config, &at.field("upgrade_configs"))?;
     value.priority = match wire::known::<RoutingPriority>(config.priority, &at.field("priority"))? {
@@ -52,6 +56,11 @@ pub(super) fn route_action(config: &pb::RouteAction, at: &At<'_>) -> Result<Rout
     value.rate_limits = rate_limit::rate_limits(&config.rate_limits, &at.field("rate_limits"))?;
     value.include_host_rate_limits = config.include_vh_rate_limits;
     value.cors = fault::old_cors(config.cors.as_ref(), &at.field("cors"))?;
+    if let ClusterTarget::Weighted(targets) = &mut value.target {
+        for target in targets.iter_mut().filter(|target| !target.subset.is_empty()) {
+            target.subset = merged(&value.subset, &target.subset);
+        }
+    }
     Ok(value)
 }
 
@@ -91,11 +100,21 @@ fn weighted_cluster(
     at: &At<'_>,
 ) -> Result<WeightedCluster, Fault> {
     use pb::weighted_cluster::cluster_weight::HostRewriteSpecifier;
-    if config.name.is_empty() {
-        return Err(at.field("name").missing("name the cluster"));
-    }
+    let cluster_header = match (config.name.is_empty(), config.cluster_header.is_empty()) {
+        (true, true) => return Err(at.field("name").missing("name the cluster")),
+        (false, false) => {
+            let problem = "is set beside `name`";
+            return Err(at.field("cluster_header").invalid(problem, "set only one of the two"));
+        }
+        (true, false) => {
+            Some(wire::header_name(&config.cluster_header, &at.field("cluster_header"))?)
+        }
+        (false, true) => None,
+    };
     Ok(WeightedCluster {
         cluster: config.name.clone(),
+        cluster_header,
+        subset: metadata::subsets(config.metadata_match.as_ref()).0,
         weight: config.weight.unwrap_or(0),
         headers: header::mutations(header::lists!(config), at)?,
         host_rewrite: config
@@ -104,6 +123,28 @@ fn weighted_cluster(
             .map(|HostRewriteSpecifier::HostRewriteLiteral(host)| host.clone()),
         overrides: http_filter::overrides(&config.typed_per_filter_config, at)?,
     })
+}
+
+fn share_by(config: &pb::RouteAction, at: &At<'_>) -> Result<ShareBy, Fault> {
+    use pb::weighted_cluster::RandomValueSpecifier;
+    let Some(inner::ClusterSpecifier::WeightedClusters(weighted)) = &config.cluster_specifier
+    else {
+        return Ok(ShareBy::Chance);
+    };
+    let at = at.field("weighted_clusters");
+    Ok(match &weighted.random_value_specifier {
+        Some(RandomValueSpecifier::HeaderName(name)) => {
+            ShareBy::Header(wire::header_name(name, &at.field("header_name"))?)
+        }
+        Some(RandomValueSpecifier::UseHashPolicy(true)) => ShareBy::Hash,
+        Some(RandomValueSpecifier::UseHashPolicy(false)) | None => ShareBy::Chance,
+    })
+}
+
+/// What a target asks for over what its route asks for, in the order of keys.
+fn merged(route: &[(String, String)], own: &[(String, String)]) -> Vec<(String, String)> {
+    let both = route.iter().chain(own).cloned();
+    both.collect::<std::collections::BTreeMap<_, _>>().into_iter().collect()
 }
 
 fn path_rewrite(config: &pb::RouteAction, at: &At<'_>) -> Result<Option<PathRewrite>, Fault> {
@@ -194,21 +235,21 @@ fn host_rewrite(config: &pb::RouteAction, at: &At<'_>) -> Result<Option<HostRewr
     })
 }
 
+fn grpc_timeout(config: &pb::RouteAction, at: &At<'_>) -> Result<Option<GrpcTimeout>, Fault> {
+    let at_max = at.field("max_grpc_timeout");
+    let Some(max) = wire::optional(config.max_grpc_timeout.as_ref(), &at_max)? else {
+        return Ok(None);
+    };
+    let at_offset = at.field("grpc_timeout_offset");
+    let offset = wire::optional(config.grpc_timeout_offset.as_ref(), &at_offset)?;
+    Ok(Some(GrpcTimeout { max, offset: offset.unwrap_or_default() }))
+}
+
 fn max_stream_duration(
     config: &pb::RouteAction,
     at: &At<'_>,
 ) -> Result<Option<MaxStreamDuration>, Fault> {
-    let at_grpc = at.field("max_grpc_timeout");
-    let old_max = wire::optional(config.max_grpc_timeout.as_ref(), &at_grpc)?;
-    let old_offset =
-        wire::optional(config.grpc_timeout_offset.as_ref(), &at.field("grpc_timeout_offset"))?;
-    let Some(duration) = &config.max_stream_duration else {
-        return Ok(old_max.map(|max| MaxStreamDuration {
-            limit: None,
-            grpc_timeout_max: Some(max),
-            grpc_timeout_offset: old_offset.unwrap_or_default(),
-        }));
-    };
+    let Some(duration) = &config.max_stream_duration else { return Ok(None) };
     let at = at.field("max_stream_duration");
     let max = wire::optional(
         duration.grpc_timeout_header_max.as_ref(),
@@ -224,58 +265,9 @@ fn max_stream_duration(
             None,
             &at.field("max_stream_duration"),
         )?,
-        grpc_timeout_max: max.or(old_max),
-        grpc_timeout_offset: offset.or(old_offset).unwrap_or_default(),
+        grpc_timeout_max: max,
+        grpc_timeout_offset: offset.unwrap_or_default(),
     }))
-}
-
-fn mirror(config: &inner::RequestMirrorPolicy, at: &At<'_>) -> Result<Mirror, Fault> {
-    if config.cluster.is_empty() {
-        return Err(at.field("cluster").missing("name the cluster that gets the copies"));
-    }
-    let at_share = at.field("runtime_fraction");
-    Ok(Mirror {
-        cluster: config.cluster.clone(),
-        share: wire::runtime_fraction(
-            config.runtime_fraction.as_ref(),
-            Percent::HUNDRED,
-            &at_share,
-        )?,
-        keep_host: config.disable_shadow_host_suffix_append,
-    })
-}
-
-pub(super) fn hash_policy(config: &inner::HashPolicy, at: &At<'_>) -> Result<HashPolicy, Fault> {
-    use inner::hash_policy::PolicySpecifier;
-    let source = match &config.policy_specifier {
-        Some(PolicySpecifier::Header(header)) => {
-            let at = at.field("header");
-            HashSource::Header(wire::header_name(&header.header_name, &at.field("header_name"))?)
-        }
-        Some(PolicySpecifier::Cookie(cookie)) => {
-            let at = at.field("cookie");
-            HashSource::Cookie {
-                name: cookie.name.clone(),
-                ttl: wire::optional(cookie.ttl.as_ref(), &at.field("ttl"))?,
-                path: cookie.path.clone(),
-            }
-        }
-        Some(PolicySpecifier::ConnectionProperties(properties)) if properties.source_ip => {
-            HashSource::SourceIp
-        }
-        Some(PolicySpecifier::QueryParameter(parameter)) => {
-            HashSource::QueryParameter(parameter.name.clone())
-        }
-        Some(PolicySpecifier::FilterState(_)) => {
-            return Err(at
-                .field("filter_state")
-                .invalid("is not supported", "hash a header, cookie or address"));
-        }
-        Some(PolicySpecifier::ConnectionProperties(_)) | None => {
-            return Err(at.missing("write what is hashed, such as `header`"));
-        }
-    };
-    Ok(HashPolicy { source, terminal: config.terminal })
 }
 
 fn upgrade(config: &inner::UpgradeConfig, at: &At<'_>) -> Result<UpgradeConfig, Fault> {

@@ -57,7 +57,20 @@ fn circuit_breakers(value: &CircuitBreakers) -> Option<pb::CircuitBreakers> {
         .filter(|(entry, _)| *entry != default)
         .map(|(entry, priority)| thresholds(entry, priority))
         .collect();
-    (!thresholds.is_empty()).then(|| pb::CircuitBreakers { thresholds, ..Default::default() })
+    let hosts = [
+        (value.host_connections_max, core::RoutingPriority::Default),
+        (value.high_host_connections_max, core::RoutingPriority::High),
+    ];
+    let limited = hosts.into_iter().filter_map(|(max, priority)| Some((max?, priority)));
+    let per_host_thresholds: Vec<_> = limited
+        .map(|(max, priority)| pb::circuit_breakers::Thresholds {
+            priority: priority.into(),
+            max_connections: Some(max),
+            ..Default::default()
+        })
+        .collect();
+    let is_default = thresholds.is_empty() && per_host_thresholds.is_empty();
+    (!is_default).then_some(pb::CircuitBreakers { thresholds, per_host_thresholds })
 }
 
 fn thresholds(
@@ -74,9 +87,10 @@ fn thresholds(
         retry_budget: value.retry_budget.map(|budget| RetryBudget {
             budget_percent: Some(wire::percent(budget.percent)),
             min_retry_concurrency: Some(budget.retries_min),
-            ..Default::default()
+            budget_interval: (!budget.interval.is_zero()).then(|| wire::duration(budget.interval)),
         }),
-        ..Default::default()
+        max_connection_pools: (value.pools_max != u32::MAX).then_some(value.pools_max),
+        track_remaining: value.track_remaining,
     }
 }
 

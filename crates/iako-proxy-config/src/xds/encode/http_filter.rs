@@ -38,6 +38,12 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
     let any = match value {
         HttpFilterKind::Router(router) => wire::any(&filters::router::v3::Router {
             suppress_envoy_headers: router.suppress_envoy_headers,
+            strict_check_headers: router
+                .strict_headers
+                .iter()
+                .map(|header| header.name().to_owned())
+                .collect(),
+            respect_expected_rq_timeout: router.respect_expected_timeout,
             ..Default::default()
         }),
         HttpFilterKind::Fault(value) => wire::any(&fault(value)),

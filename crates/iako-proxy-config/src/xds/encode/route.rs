@@ -5,12 +5,12 @@ use iako_xds_api::envoy::config::route::v3 as pb;
 use prost_types::Any;
 
 use super::{
-    answer, header, http_filter, match_tree, matcher, metadata, rate_limit, rbac, route_action,
-    wire,
+    answer, attempt, header, http_filter, match_tree, matcher, metadata, rate_limit, rbac,
+    route_action, wire,
 };
 use crate::{
     Action, PathMatch, Route, RouteConfiguration, RouteList, RouteMatch, TlsRequirement,
-    VirtualHost,
+    VirtualCluster, VirtualHost,
 };
 
 /// Istio's limit of a direct response's body; Envoy's own is 4 KiB.
@@ -30,6 +30,7 @@ pub(super) fn route_configuration(value: &RouteConfiguration) -> pb::RouteConfig
         ignore_path_parameters_in_path_matching: value.ignore_path_parameters,
         internal_only_headers: header::removals(&value.internal_only_headers),
         typed_per_filter_config: http_filter::overrides(&value.overrides),
+        request_mirror_policies: value.mirrors.iter().map(attempt::mirror).collect(),
         validate_clusters: Some(false),
         max_direct_response_body_size_bytes: Some(BODY_BYTES_MAX),
         ..Default::default()
@@ -58,7 +59,12 @@ fn virtual_host(value: &VirtualHost) -> pb::VirtualHost {
         include_attempt_count_in_response: value.attempt_count_in_response,
         rate_limits: value.rate_limits.iter().map(rate_limit::rate_limit).collect(),
         cors: value.cors.as_ref().map(|policy| http_filter::old_cors(policy)),
-        retry_policy: value.retry.as_ref().map(route_action::retry_policy),
+        include_is_timeout_retry_header: value.include_timeout_retry,
+        hedge_policy: value.hedge.map(attempt::hedge),
+        request_mirror_policies: value.mirrors.iter().map(attempt::mirror).collect(),
+        request_body_buffer_limit: value.body_bytes_kept_max,
+        virtual_clusters: value.virtual_clusters.iter().map(virtual_cluster).collect(),
+        retry_policy: value.retry.as_ref().map(attempt::retry_policy),
         metadata: metadata::of_origin(value.origin.as_ref()),
         ..Default::default()
     }
@@ -92,8 +98,14 @@ fn route(value: &Route) -> pb::Route {
         request_headers_to_remove: header::removals(&value.headers.request_remove),
         response_headers_to_add: header::additions(&value.headers.response_add),
         response_headers_to_remove: header::removals(&value.headers.response_remove),
+        request_body_buffer_limit: value.body_bytes_kept_max,
+        stat_prefix: value.stat_prefix.clone(),
         ..Default::default()
     }
+}
+
+fn virtual_cluster(value: &VirtualCluster) -> pb::VirtualCluster {
+    pb::VirtualCluster { name: value.name.clone(), headers: matcher::headers(&value.headers) }
 }
 
 pub(super) fn route_match(value: &RouteMatch) -> pb::RouteMatch {

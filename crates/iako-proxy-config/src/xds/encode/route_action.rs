@@ -3,17 +3,13 @@
 use iako_xds_api::envoy::config::core::v3::RoutingPriority;
 use iako_xds_api::envoy::config::route::v3 as pb;
 use iako_xds_api::envoy::extensions::path::rewrite::uri_template::v3::UriTemplateRewriteConfig;
-use iako_xds_api::envoy::extensions::retry::{
-    host::previous_hosts::v3::PreviousHostsPredicate,
-    priority::previous_priorities::v3::PreviousPrioritiesConfig,
-};
 use pb::route_action as inner;
 
-use super::{header, http_filter, matcher, metadata, proxy_protocol, rate_limit, wire};
+use super::{attempt, header, http_filter, matcher, metadata, proxy_protocol, rate_limit, wire};
 use crate::xds::decode::WHOLE_PATH;
 use crate::{
-    ClusterTarget, HashPolicy, HashSource, HostRewrite, MaxStreamDuration, Mirror, PathRewrite,
-    RetryOn, RetryPolicy, RouteAction, RoutePriority, UpgradeConfig, WeightedCluster,
+    ClusterTarget, HostRewrite, MaxStreamDuration, PathRewrite, RouteAction, RoutePriority,
+    ShareBy, UpgradeConfig, WeightedCluster,
 };
 
 pub(super) fn route_action(value: &RouteAction) -> pb::RouteAction {
@@ -28,24 +24,31 @@ pub(super) fn route_action(value: &RouteAction) -> pb::RouteAction {
         RoutePriority::High => RoutingPriority::High,
     };
     let mut message = pb::RouteAction {
-        cluster_specifier: Some(target(&value.target)),
+        cluster_specifier: Some(target(&value.target, &value.share_by)),
         cluster_not_found_response_code: not_found.into(),
         metadata_match: metadata::of_subset(&value.subset, &value.subset_fallbacks),
         host_rewrite_specifier: value.host_rewrite.as_ref().map(host_rewrite),
         append_x_forwarded_host: value.append_x_forwarded_host,
         timeout: wire::limit(value.timeout),
         idle_timeout: value.idle_timeout.map(wire::duration),
-        retry_policy: value.retry.as_ref().map(retry_policy),
-        request_mirror_policies: value.mirrors.iter().map(mirror).collect(),
+        retry_policy: value.retry.as_ref().map(attempt::retry_policy),
+        request_mirror_policies: value.mirrors.iter().map(attempt::mirror).collect(),
         priority: priority.into(),
-        hash_policy: value.hash.iter().map(hash_policy).collect(),
+        hash_policy: value.hash.iter().map(attempt::hash_policy).collect(),
         rate_limits: value.rate_limits.iter().map(rate_limit::rate_limit).collect(),
         include_vh_rate_limits: value.include_host_rate_limits,
         cors: value.cors.as_ref().map(|policy| http_filter::old_cors(policy)),
         upgrade_configs: upgrades(value),
         max_stream_duration: value.max_stream_duration.map(max_stream_duration),
+        flush_timeout: value.flush_timeout.map(wire::duration),
+        hedge_policy: value.hedge.map(attempt::hedge),
+        internal_redirect_policy: value.internal_redirect.as_ref().map(attempt::internal_redirect),
         ..Default::default()
     };
+    if let Some(grpc) = value.grpc_timeout {
+        message.max_grpc_timeout = Some(wire::duration(grpc.max));
+        message.grpc_timeout_offset = (!grpc.offset.is_zero()).then(|| wire::duration(grpc.offset));
+    }
     match &value.path_rewrite {
         None => {}
         Some(PathRewrite::Prefix(prefix)) => message.prefix_rewrite.clone_from(prefix),
@@ -73,7 +76,8 @@ fn whole_path(path: &str) -> iako_xds_api::envoy::r#type::matcher::v3::RegexMatc
     }
 }
 
-fn target(value: &ClusterTarget) -> inner::ClusterSpecifier {
+fn target(value: &ClusterTarget, share_by: &ShareBy) -> inner::ClusterSpecifier {
+    use pb::weighted_cluster::RandomValueSpecifier;
     match value {
         ClusterTarget::Cluster(name) => inner::ClusterSpecifier::Cluster(name.clone()),
         ClusterTarget::Header(name) => {
@@ -82,6 +86,13 @@ fn target(value: &ClusterTarget) -> inner::ClusterSpecifier {
         ClusterTarget::Weighted(targets) => {
             inner::ClusterSpecifier::WeightedClusters(pb::WeightedCluster {
                 clusters: targets.iter().map(weighted_cluster).collect(),
+                random_value_specifier: match share_by {
+                    ShareBy::Chance => None,
+                    ShareBy::Header(name) => {
+                        Some(RandomValueSpecifier::HeaderName(name.as_str().to_owned()))
+                    }
+                    ShareBy::Hash => Some(RandomValueSpecifier::UseHashPolicy(true)),
+                },
                 ..Default::default()
             })
         }
@@ -92,6 +103,8 @@ fn weighted_cluster(value: &WeightedCluster) -> pb::weighted_cluster::ClusterWei
     use pb::weighted_cluster::cluster_weight::HostRewriteSpecifier;
     pb::weighted_cluster::ClusterWeight {
         name: value.cluster.clone(),
+        cluster_header: value.cluster_header.as_ref().map(ToString::to_string).unwrap_or_default(),
+        metadata_match: metadata::of_subset(&value.subset, &[]),
         weight: Some(value.weight),
         request_headers_to_add: header::additions(&value.headers.request_add),
         request_headers_to_remove: header::removals(&value.headers.request_remove),
@@ -128,81 +141,6 @@ fn max_stream_duration(value: MaxStreamDuration) -> inner::MaxStreamDuration {
         grpc_timeout_header_max: value.grpc_timeout_max.map(wire::duration),
         grpc_timeout_header_offset: (!offset.is_zero()).then(|| wire::duration(offset)),
     }
-}
-
-pub(super) fn retry_policy(value: &RetryPolicy) -> pb::RetryPolicy {
-    use pb::retry_policy::{RetryBackOff, RetryHostPredicate, RetryPriority};
-    use pb::retry_policy::{retry_host_predicate, retry_priority};
-    let words = RetryOn::ALL.into_iter().filter(|condition| value.conditions.contains(*condition));
-    let words: Vec<_> = words.map(RetryOn::word).collect();
-    let previous_hosts = || RetryHostPredicate {
-        name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
-        config_type: Some(retry_host_predicate::ConfigType::TypedConfig(wire::any(
-            &PreviousHostsPredicate::default(),
-        ))),
-    };
-    let priorities = |tries: std::num::NonZeroU32| RetryPriority {
-        name: "envoy.retry_priorities.previous_priorities".to_owned(),
-        config_type: Some(retry_priority::ConfigType::TypedConfig(wire::any(
-            &PreviousPrioritiesConfig {
-                update_frequency: i32::try_from(tries.get()).unwrap_or(i32::MAX),
-            },
-        ))),
-    };
-    pb::RetryPolicy {
-        retry_on: words.join(","),
-        num_retries: Some(value.retries_max),
-        per_try_timeout: value.per_try_timeout.map(wire::duration),
-        per_try_idle_timeout: value.per_try_idle_timeout.map(wire::duration),
-        retry_priority: value.previous_priorities.map(priorities),
-        retry_host_predicate: if value.avoid_previous_hosts {
-            vec![previous_hosts()]
-        } else {
-            Vec::new()
-        },
-        host_selection_retry_max_attempts: value.host_selection_attempts_max.get().into(),
-        retriable_status_codes: value.status_codes.iter().copied().map(u32::from).collect(),
-        retriable_headers: matcher::headers(&value.headers),
-        retry_back_off: Some(RetryBackOff {
-            base_interval: Some(wire::duration(value.back_off.base)),
-            max_interval: Some(wire::duration(value.back_off.max)),
-        }),
-        ..Default::default()
-    }
-}
-
-fn mirror(value: &Mirror) -> inner::RequestMirrorPolicy {
-    inner::RequestMirrorPolicy {
-        cluster: value.cluster.clone(),
-        runtime_fraction: Some(wire::runtime_fraction(value.share)),
-        disable_shadow_host_suffix_append: value.keep_host,
-        ..Default::default()
-    }
-}
-
-pub(super) fn hash_policy(value: &HashPolicy) -> inner::HashPolicy {
-    use inner::hash_policy::{
-        ConnectionProperties, Cookie, Header, PolicySpecifier, QueryParameter,
-    };
-    let specifier = match &value.source {
-        HashSource::Header(name) => PolicySpecifier::Header(Header {
-            header_name: name.as_str().to_owned(),
-            ..Default::default()
-        }),
-        HashSource::Cookie { name, ttl, path } => PolicySpecifier::Cookie(Cookie {
-            name: name.clone(),
-            ttl: ttl.map(wire::duration),
-            path: path.clone(),
-            ..Default::default()
-        }),
-        HashSource::SourceIp => {
-            PolicySpecifier::ConnectionProperties(ConnectionProperties { source_ip: true })
-        }
-        HashSource::QueryParameter(name) => {
-            PolicySpecifier::QueryParameter(QueryParameter { name: name.clone() })
-        }
-    };
-    inner::HashPolicy { terminal: value.terminal, policy_specifier: Some(specifier) }
 }
 
 fn upgrades(value: &RouteAction) -> Vec<inner::UpgradeConfig> {

@@ -1,5 +1,6 @@
 //! The table itself, by theme.
 
+mod attempt;
 mod bootstrap;
 mod cluster;
 mod discovery;
@@ -29,6 +30,7 @@ pub(crate) const TABLE: &[&[MessageSupport]] = &[
     health::MESSAGES,
     route::MESSAGES,
     rate_limit::MESSAGES,
+    attempt::MESSAGES,
     cluster::MESSAGES,
     discovery::MESSAGES,
     lb::MESSAGES,

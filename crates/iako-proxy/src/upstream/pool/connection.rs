@@ -8,10 +8,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use iako_identity::PeerIdentity;
-use iako_proxy_config::{Endpoint, EndpointAddress};
+use iako_proxy_config::{Endpoint, EndpointAddress, RoutePriority};
 use iako_rt::clock;
 use iako_telemetry::Principal;
-use iako_traffic::{BreakerGuard, EndpointState};
+use iako_traffic::{BreakerGuard, EndpointState, HostConnection};
 
 use super::Repeat;
 use super::endpoint::EndpointPool;
@@ -68,11 +68,17 @@ pub(super) struct OpenConnection {
     pub(super) cluster: Arc<UpstreamCluster>,
     pub(super) state: Arc<EndpointState>,
     pub(super) pool: Weak<EndpointPool>,
+    /// The priority of the requests that it carries, which has circuit breakers of its own.
+    pub(super) priority: RoutePriority,
+    /// The worker that carries them.
+    pub(super) worker: usize,
     /// From then on it takes no more requests.
     pub(super) worn_at: Option<Instant>,
     /// That of its endpoint when it was opened.
     pub(super) generation: u32,
     pub(super) guard: Option<BreakerGuard>,
+    /// Counts it among the connections to its instance.
+    pub(super) _host: HostConnection,
 }
 
 impl OpenConnection {
@@ -128,10 +134,12 @@ impl Idle {
         !may_end && self.connection.is_quiet()
     }
 
-    pub(super) fn lend(self, now: Instant) -> Lease {
+    /// Gives the connection to a request, or back when there are too many requests.
+    pub(super) fn lend(self, now: Instant) -> Result<Lease, Box<Self>> {
+        let Some(carried) = Carried::begin(&self.open) else { return Err(Box::new(self)) };
         let idle_for = now.saturating_duration_since(self.since);
         let upstream = Upstream::Http1(self.connection);
-        Lease { upstream, carried: Carried::new(self.open), _place: None, idle_for }
+        Ok(Lease { upstream, carried, _place: None, idle_for })
     }
 }
 
@@ -189,12 +197,13 @@ impl Shared {
         !(self.may_end() && self.open.state.idle.is_erratic(now))
     }
 
-    pub(super) fn lend(self: &Rc<Self>, now: Instant) -> Lease {
+    /// Gives a place to a request; none when there are too many requests.
+    pub(super) fn lend(self: &Rc<Self>, now: Instant) -> Option<Lease> {
+        let carried = Carried::begin(&self.open)?;
         let idle_for = if self.is_idle() { self.age(now) } else { Duration::ZERO };
         self.streams.set(self.streams.get().saturating_add(1));
         let upstream = Upstream::Http2(Box::new(self.connection.open()));
-        let carried = Carried::new(Rc::clone(&self.open));
-        Lease { upstream, carried, _place: Some(Place(Rc::clone(self))), idle_for }
+        Some(Lease { upstream, carried, _place: Some(Place(Rc::clone(self))), idle_for })
     }
 }
 
@@ -215,21 +224,30 @@ impl Drop for Place {
     }
 }
 
-/// Counts a request as under way until its response has ended. `upstream_rq_active`.
+/// Counts a request as under way until its response has ended: `upstream_rq_active`, and the circuit
+/// breaker on requests.
 #[derive(Debug)]
 struct Carried(Rc<OpenConnection>);
 
 impl Carried {
-    fn new(open: Rc<OpenConnection>) -> Self {
-        open.cluster.stats.rq_total.inc();
-        open.cluster.stats.rq_active.inc();
-        Self(open)
+    /// None when there are too many requests.
+    fn begin(open: &Rc<OpenConnection>) -> Option<Self> {
+        let cluster = &open.cluster;
+        let limits = cluster.limits(open.priority);
+        let begun = cluster.state.breakers(open.priority).begin_request(limits, open.worker);
+        if begun.is_err() {
+            return None;
+        }
+        cluster.stats.rq_total.inc();
+        cluster.stats.rq_active.inc();
+        Some(Self(Rc::clone(open)))
     }
 }
 
 impl Drop for Carried {
     fn drop(&mut self) {
         self.0.cluster.stats.rq_active.dec();
+        self.0.cluster.state.breakers(self.0.priority).end_request(self.0.worker);
     }
 }
 
@@ -245,14 +263,24 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn of_new(connection: Box<Http1Upstream>, open: Rc<OpenConnection>) -> Self {
+    /// A new connection for one request; none when there are too many requests.
+    pub(super) fn of_new(
+        connection: Box<Http1Upstream>,
+        open: &Rc<OpenConnection>,
+    ) -> Option<Self> {
+        let carried = Carried::begin(open)?;
         let upstream = Upstream::Http1(connection);
-        Self { upstream, carried: Carried::new(open), _place: None, idle_for: Duration::ZERO }
+        Some(Self { upstream, carried, _place: None, idle_for: Duration::ZERO })
     }
 
-    pub(super) fn of_tunnel(connection: Box<TcpUpstream>, open: Rc<OpenConnection>) -> Self {
+    /// A connection that carries a tunnel; none when there are too many requests.
+    pub(super) fn of_tunnel(
+        connection: Box<TcpUpstream>,
+        open: &Rc<OpenConnection>,
+    ) -> Option<Self> {
+        let carried = Carried::begin(open)?;
         let upstream = Upstream::Tcp(connection);
-        Self { upstream, carried: Carried::new(open), _place: None, idle_for: Duration::ZERO }
+        Some(Self { upstream, carried, _place: None, idle_for: Duration::ZERO })
     }
 
     /// What is known of the connection.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use iako_proxy_config::{Endpoint, RoutePriority, Thresholds};
 use iako_rt::clock;
-use iako_traffic::{Breakers, EndpointState};
+use iako_traffic::{BreakerGuard, Breakers, EndpointState};
 
 use super::connection::{Idle, Lease, Shared};
 use super::keeper::Keeper;
@@ -24,7 +24,9 @@ pub(super) struct EndpointPool {
     pub(super) cluster: Arc<UpstreamCluster>,
     pub(super) endpoint: Endpoint,
     pub(super) state: Arc<EndpointState>,
-    priority: RoutePriority,
+    pub(super) priority: RoutePriority,
+    /// Counts it among the cluster's pools.
+    _place: BreakerGuard,
     pub(super) speak: Speak,
     pub(super) istio_alpn: bool,
     /// The server name, where the cluster takes it from requests.
@@ -46,7 +48,7 @@ pub(super) struct EndpointPool {
 }
 
 impl EndpointPool {
-    pub(super) fn new(worker: &Rc<Worker>, want: &Want<'_>) -> Self {
+    pub(super) fn new(worker: &Rc<Worker>, want: &Want<'_>, place: BreakerGuard) -> Self {
         let speak = speak(want);
         Self {
             worker: Rc::downgrade(worker),
@@ -54,6 +56,7 @@ impl EndpointPool {
             endpoint: want.endpoint.clone(),
             state: Arc::clone(want.state),
             priority: want.priority,
+            _place: place,
             speak,
             istio_alpn: want.istio_alpn,
             host: want.cluster.sends_hosts().then(|| want.host.into()),
@@ -75,11 +78,7 @@ impl EndpointPool {
     }
 
     pub(super) fn limits(&self) -> &Thresholds {
-        let breakers = &self.cluster.config.circuit_breakers;
-        match self.priority {
-            RoutePriority::Default => &breakers.default,
-            RoutePriority::High => &breakers.high,
-        }
+        self.cluster.limits(self.priority)
     }
 
     /// Whether many requests use one connection, as far as is known.
@@ -113,16 +112,19 @@ impl EndpointPool {
     }
 
     /// A kept connection, at once.
-    pub(super) fn take(&self, repeat: Repeat, now: Instant) -> Option<Lease> {
-        if let Some(lease) = self.take_shared(repeat, now) {
-            return Some(lease);
+    ///
+    /// # Errors
+    /// When there is one, but there are too many requests.
+    pub(super) fn take(&self, repeat: Repeat, now: Instant) -> Result<Option<Lease>, AcquireError> {
+        if let Some(lease) = self.take_shared(repeat, now)? {
+            return Ok(Some(lease));
         }
         loop {
-            let mut idle = self.idle.borrow_mut().pop()?;
+            let Some(mut idle) = self.idle.borrow_mut().pop() else { return Ok(None) };
             if idle.age(now) >= self.idle_limit() {
                 // The others are older still. The keeper closes them.
                 self.idle.borrow_mut().push(idle);
-                return None;
+                return Ok(None);
             }
             if idle.open.is_worn(now) {
                 continue;
@@ -134,20 +136,26 @@ impl EndpointPool {
             if repeat == Repeat::Unsafe && !idle.is_safe(now) {
                 // Good enough for others, if it lives.
                 self.idle.borrow_mut().push(idle);
-                return None;
+                return Ok(None);
             }
-            return Some(idle.lend(now));
+            return match idle.lend(now) {
+                Ok(lease) => Ok(Some(lease)),
+                Err(idle) => {
+                    self.idle.borrow_mut().push(*idle);
+                    Err(AcquireError::Overflow)
+                }
+            };
         }
     }
 
-    fn take_shared(&self, repeat: Repeat, now: Instant) -> Option<Lease> {
+    fn take_shared(&self, repeat: Repeat, now: Instant) -> Result<Option<Lease>, AcquireError> {
         let shared = self.shared.borrow();
         if shared.is_empty() {
-            return None;
+            return Ok(None);
         }
         let idle_limit = self.idle_limit();
         let found = shared.iter().find(|shared| shared.takes(repeat, idle_limit, now));
-        found.map(|shared| shared.lend(now))
+        found.map(|shared| shared.lend(now).ok_or(AcquireError::Overflow)).transpose()
     }
 
     /// A place in the queue for a request that found no connection.
@@ -155,7 +163,7 @@ impl EndpointPool {
         let stats = &self.cluster.stats;
         let Ok(pending) = self.breakers().pending(self.limits()) else {
             stats.rq_pending_overflow.inc();
-            return Err(AcquireError::Overflow);
+            return Err(AcquireError::Pending);
         };
         stats.rq_pending_total.inc();
         let ticket = Ticket::new(self, repeat, pending);
@@ -170,17 +178,26 @@ impl EndpointPool {
         if idle.open.is_worn(now) {
             return;
         }
-        match self.waiting.first() {
-            Some(waiter) if waiter.repeat == Repeat::Safe || idle.is_safe(now) => {
-                waiter.answer(Ok(idle.lend(now)));
+        let mut idle = Box::new(idle);
+        loop {
+            match self.waiting.first() {
+                Some(waiter) if waiter.repeat == Repeat::Safe || idle.is_safe(now) => {
+                    match idle.lend(now) {
+                        Ok(lease) => return waiter.answer(Ok(lease)),
+                        Err(unused) => {
+                            waiter.answer(Err(AcquireError::Overflow));
+                            idle = unused;
+                        }
+                    }
+                }
+                Some(waiter) => {
+                    self.waiting.stay_first(waiter);
+                    self.rest(*idle);
+                    return self.grow();
+                }
+                None if self.is_retired() => return,
+                None => return self.rest(*idle),
             }
-            Some(waiter) => {
-                self.waiting.stay_first(waiter);
-                self.rest(idle);
-                self.grow();
-            }
-            None if self.is_retired() => {}
-            None => self.rest(idle),
         }
     }
 
@@ -217,11 +234,13 @@ impl EndpointPool {
         let now = clock::now();
         loop {
             let Some(waiter) = self.waiting.first() else { return };
-            if let Some(lease) = self.take(waiter.repeat, now) {
-                waiter.answer(Ok(lease));
-            } else {
-                self.waiting.stay_first(waiter);
-                break;
+            match self.take(waiter.repeat, now) {
+                Ok(Some(lease)) => waiter.answer(Ok(lease)),
+                Err(overflow) => waiter.answer(Err(overflow)),
+                Ok(None) => {
+                    self.waiting.stay_first(waiter);
+                    break;
+                }
             }
         }
         self.grow();

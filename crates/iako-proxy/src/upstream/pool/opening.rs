@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use iako_proxy_config::{ClusterHttp, EndpointAddress, UpstreamTls};
 use iako_rt::clock;
-use iako_traffic::BreakerGuard;
+use iako_traffic::{BreakerGuard, HostConnection};
 
 use super::connection::{ConnectionFacts, Idle, Lease, OpenConnection, Shared};
 use super::endpoint::EndpointPool;
@@ -40,8 +40,11 @@ impl Drop for Connecting {
     }
 }
 
-/// Room for one more connection, under the breaker or, for a pool that has none, beside it.
-struct Room(Option<BreakerGuard>);
+/// Room for one more connection, under the breakers or, for a pool that has none, beyond them.
+struct Room {
+    guard: BreakerGuard,
+    host: HostConnection,
+}
 
 impl EndpointPool {
     /// Opens what those that wait need and is not under way yet.
@@ -90,15 +93,17 @@ impl EndpointPool {
         let opened = self.open(&worker, room).await;
         drop(connecting);
         match opened {
-            Ok(Opened::Own(connection, open)) => Some(Ok(Lease::of_new(connection, open))),
+            Ok(Opened::Own(connection, open)) => {
+                Some(Lease::of_new(connection, &open).ok_or(AcquireError::Overflow))
+            }
             Ok(Opened::Shared) => None,
             Err(error) => Some(Err(error)),
         }
     }
 
     fn room(&self) -> Option<Room> {
-        if let Ok(guard) = self.breakers().connection(self.limits()) {
-            return Some(Room(Some(guard)));
+        if let Some(room) = self.room_below_limits() {
+            return Some(room);
         }
         // A connection that is too old to be used must not be in the way of one that is not.
         let unused = std::mem::take(&mut *self.idle.borrow_mut());
@@ -106,12 +111,22 @@ impl EndpointPool {
         let unused: Vec<_> =
             self.shared.borrow_mut().extract_if(.., |shared| shared.is_idle()).collect();
         drop(unused);
-        if let Ok(guard) = self.breakers().connection(self.limits()) {
-            return Some(Room(Some(guard)));
+        if let Some(room) = self.room_below_limits() {
+            return Some(room);
         }
         self.cluster.stats.cx_overflow.inc();
         // Every pool may have one connection, or its requests would wait for others (as in Envoy).
-        (self.open.get() == 0 && self.connecting.get() == 0).then_some(Room(None))
+        if self.open.get() > 0 || self.connecting.get() > 0 {
+            return None;
+        }
+        let host = self.state.connection(u32::MAX)?;
+        Some(Room { guard: self.breakers().connection_beyond(), host })
+    }
+
+    fn room_below_limits(&self) -> Option<Room> {
+        let host = self.state.connection(self.cluster.host_connections_max(self.priority))?;
+        let guard = self.breakers().connection(self.limits()).ok()?;
+        Some(Room { guard, host })
     }
 
     async fn open(
@@ -140,9 +155,12 @@ impl EndpointPool {
             cluster: Arc::clone(&self.cluster),
             state: Arc::clone(&self.state),
             pool: Rc::downgrade(self),
+            priority: self.priority,
+            worker: worker.index,
             worn_at: worn_at(settings, worker),
             generation: self.state.generation(),
-            guard: room.0,
+            guard: Some(room.guard),
+            _host: room.host,
         });
         let agreed_h2 = connected.alpn.as_deref().is_some_and(|alpn| alpn.ends_with(b"h2"));
         let shares = self.speak == Speak::Http2 || (self.speak == Speak::Agreed && agreed_h2);

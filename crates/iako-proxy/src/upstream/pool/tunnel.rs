@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use iako_http::Method;
-use iako_proxy_config::{ConnectEnd, RoutePriority};
+use iako_proxy_config::ConnectEnd;
 
 use super::connection::{ConnectionFacts, Lease, OpenConnection};
 use super::{AcquireError, Pools, Want};
@@ -26,15 +26,14 @@ impl Pools {
         end: &ConnectEnd,
     ) -> Result<Lease, AcquireError> {
         let cluster = want.cluster;
-        let breakers = &cluster.config.circuit_breakers;
-        let limits = match want.priority {
-            RoutePriority::Default => &breakers.default,
-            RoutePriority::High => &breakers.high,
-        };
-        let guard = cluster.state.breakers(want.priority).connection(limits).map_err(|_full| {
+        let full = || {
             cluster.stats.cx_overflow.inc();
             AcquireError::Overflow
-        })?;
+        };
+        let host_max = cluster.host_connections_max(want.priority);
+        let host = want.state.connection(host_max).ok_or_else(full)?;
+        let breakers = cluster.state.breakers(want.priority);
+        let guard = breakers.connection(cluster.limits(want.priority)).map_err(|_full| full())?;
         let counters = &want.state.counters;
         let options = ConnectOptions {
             host: Some(want.host),
@@ -54,10 +53,13 @@ impl Pools {
             state: Arc::clone(want.state),
             pool: Weak::new(),
             generation: want.state.generation(),
+            priority: want.priority,
+            worker: worker.index,
             worn_at: None,
             guard: Some(guard),
+            _host: host,
         };
         let upstream = TcpUpstream::new(connected.stream, method);
-        Ok(Lease::of_tunnel(Box::new(upstream), Rc::new(open)))
+        Lease::of_tunnel(Box::new(upstream), &Rc::new(open)).ok_or(AcquireError::Overflow)
     }
 }

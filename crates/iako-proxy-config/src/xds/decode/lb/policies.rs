@@ -9,7 +9,7 @@ use list::common::v3 as shared;
 use prost::Name as _;
 use prost_types::Any;
 
-use super::super::{route_action, wire};
+use super::super::{attempt, wire};
 use super::{SlowStartParts, subset};
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
@@ -221,11 +221,7 @@ fn hashing(
     Ok(ConsistentHashing {
         use_hostname: config.use_hostname_for_hashing,
         balance_factor: super::balance_factor(config.hash_balance_factor, &at)?,
-        policies: wire::list(
-            &config.hash_policy,
-            &at.field("hash_policy"),
-            route_action::hash_policy,
-        )?,
+        policies: wire::list(&config.hash_policy, &at.field("hash_policy"), attempt::hash_policy)?,
     })
 }
 

@@ -5,7 +5,7 @@ use iako_xds_api::envoy::extensions::load_balancing_policies as list;
 use iako_xds_api::envoy::r#type::metadata::v3 as metadata_pb;
 use list::common::v3 as shared;
 
-use super::super::{metadata, route_action, wire};
+use super::super::{attempt, metadata, wire};
 use super::{double, fallback, selector_fallback};
 use crate::{
     ClientWeighted, Cluster, ConsistentHashing, HashFunction, LbPolicy, LeastRequest,
@@ -149,7 +149,7 @@ fn hashing(value: &ConsistentHashing) -> Option<shared::ConsistentHashingLbConfi
     (*value != ConsistentHashing::default()).then(|| shared::ConsistentHashingLbConfig {
         use_hostname_for_hashing: value.use_hostname,
         hash_balance_factor: value.balance_factor.map(std::num::NonZeroU32::get),
-        hash_policy: value.policies.iter().map(route_action::hash_policy).collect(),
+        hash_policy: value.policies.iter().map(attempt::hash_policy).collect(),
     })
 }
 

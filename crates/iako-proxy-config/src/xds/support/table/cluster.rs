@@ -97,9 +97,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.cluster.v3.CircuitBreakers",
-        honoured: &["thresholds"],
+        honoured: &["thresholds", "per_host_thresholds"],
         warned: &[],
-        refused: &[("this proxy does not have it", &["per_host_thresholds"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.cluster.v3.CircuitBreakers.Thresholds",
@@ -110,17 +110,16 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "max_requests",
             "max_retries",
             "retry_budget",
+            "track_remaining",
+            "max_connection_pools",
         ],
-        warned: &[
-            ("statistics only", &["track_remaining"]),
-            ("pools are bounded by max_connections", &["max_connection_pools"]),
-        ],
+        warned: &[],
         refused: &[],
     },
     MessageSupport {
         name: "envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget",
-        honoured: &["budget_percent", "min_retry_concurrency"],
-        warned: &[("the budget is a share of what is active now", &["budget_interval"])],
+        honoured: &["budget_percent", "budget_interval", "min_retry_concurrency"],
+        warned: &[],
         refused: &[],
     },
     MessageSupport {

@@ -53,17 +53,18 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.router.v3.Router",
-        honoured: &["suppress_envoy_headers"],
+        honoured: &[
+            "suppress_envoy_headers",
+            "strict_check_headers",
+            "respect_expected_rq_timeout",
+        ],
         warned: &[
             ("statistics only", &["dynamic_stats", "suppress_grpc_request_failure_code_stats"]),
             ("spans are not sent", &["start_child_span"]),
             ("upstream requests are not logged apart", &["upstream_log", "upstream_log_options"]),
             ("early data is never used", &["reject_connect_request_early_data"]),
         ],
-        refused: &[(
-            "this proxy does not have it",
-            &["strict_check_headers", "respect_expected_rq_timeout", "upstream_http_filters"],
-        )],
+        refused: &[("this proxy does not have it", &["upstream_http_filters"])],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.fault.v3.HTTPFault",

@@ -1,0 +1,122 @@
+//! How a try ended: for the client, for outlier detection, for statistics.
+
+use iako_http::{Known, ResponseHead};
+use iako_traffic::Outcome;
+
+use super::{End, Target, TryFailure};
+use crate::http::deadlines::Expired;
+use crate::http::exchange::Exchange;
+use crate::http::failure::Failure;
+use crate::http::forward::Plan;
+use crate::upstream::{Upstream, UpstreamError};
+
+impl Exchange<'_> {
+    /// A time is over while a response is waited for.
+    pub(super) fn too_late(
+        &self,
+        expired: Expired,
+        plan: &Plan<'_>,
+        upstream: &Upstream,
+    ) -> TryFailure {
+        let stats = &plan.cluster.stats;
+        let failure = expired.failure();
+        match expired {
+            Expired::PerTry | Expired::PerTryIdle => {
+                let written = upstream.has_sent();
+                if plan.hedged && self.upload.is_told_whole() {
+                    return TryFailure::Repeatable { failure, end: End::Slow, written };
+                }
+                if expired == Expired::PerTry {
+                    stats.rq_per_try_timeout.inc();
+                } else {
+                    stats.rq_per_try_idle_timeout.inc();
+                }
+                TryFailure::Repeatable { failure, end: End::Timeout, written }
+            }
+            Expired::Response => {
+                // Every try that is under way has taken too long.
+                stats.rq_timeout.add(1 + self.rivals.len() as u64);
+                TryFailure::Final(failure)
+            }
+            Expired::Idle | Expired::Stream | Expired::Request => TryFailure::Final(failure),
+        }
+    }
+
+    /// Counts the head of a response.
+    pub(super) fn count_response(plan: &Plan<'_>, head: &ResponseHead) {
+        let stats = &plan.cluster.stats;
+        match head.status() {
+            100..=199 => stats.rq_1xx.inc(),
+            200..=299 => stats.rq_2xx.inc(),
+            300..=399 => stats.rq_3xx.inc(),
+            400..=499 => stats.rq_4xx.inc(),
+            _ => stats.rq_5xx.inc(),
+        }
+        stats.rq_completed.inc();
+    }
+
+    /// Tells outlier detection and the statistics how the try ended.
+    pub(super) fn report(
+        &self,
+        plan: &Plan<'_>,
+        target: &Target,
+        ended: Result<&ResponseHead, &TryFailure>,
+    ) {
+        let stats = &plan.cluster.stats;
+        let outcome = match ended {
+            Ok(head) => {
+                Self::count_response(plan, head);
+                if head.fields().contains(Known::XEnvoyImmediateHealthCheckFail) {
+                    plan.cluster.accuse(&target.state);
+                }
+                Outcome::Response(grpc_as_http(head).unwrap_or(head.status()))
+            }
+            Err(
+                TryFailure::Repeatable { end: End::Timeout | End::Slow, .. }
+                | TryFailure::Final(Failure::ResponseTimeout),
+            ) => Outcome::Timeout,
+            Err(TryFailure::Repeatable { end, .. }) => {
+                if *end != End::ConnectFailed {
+                    stats.rq_rx_reset.inc();
+                }
+                Outcome::LocalFailure
+            }
+            Err(TryFailure::Final(_)) => return,
+        };
+        let worker = &self.connection.worker;
+        let mut draw = || worker.with_rng(iako_rt::Rng::unit);
+        let when = (self.now, &mut draw as &mut dyn FnMut() -> f64);
+        plan.cluster.record(&target.balancer, &target.state, outcome, when);
+    }
+}
+
+/// The HTTP status that a gRPC status in the head stands for, so that outlier detection sees failures
+/// that gRPC hides behind 200.
+fn grpc_as_http(head: &ResponseHead) -> Option<u16> {
+    match crate::http::grpc::status(head.fields())? {
+        0 => None,
+        4 => Some(504),
+        14 => Some(503),
+        2 | 13 | 15 => Some(500),
+        _ => Some(400),
+    }
+}
+
+pub(super) const fn connect_failed(failure: Failure) -> TryFailure {
+    TryFailure::Repeatable { failure, end: End::ConnectFailed, written: false }
+}
+
+pub(super) fn lost(error: UpstreamError, upstream: &Upstream) -> TryFailure {
+    let end = match &error {
+        UpstreamError::Refused => End::Refused,
+        UpstreamError::Closed(_)
+        | UpstreamError::Reset(_)
+        | UpstreamError::Protocol(_)
+        | UpstreamError::Http2(_) => End::Reset,
+        UpstreamError::Length(_) | UpstreamError::NoExtendedConnect => {
+            return TryFailure::Final(Failure::Upstream(error));
+        }
+    };
+    let written = upstream.has_sent() && !upstream.is_unseen();
+    TryFailure::Repeatable { failure: Failure::Upstream(error), end, written }
+}
