@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use iako_http::{Limits, NameCase};
 use iako_http::h2::H2Limits;
+use iako_http::{Limits, NameCase};
 use iako_proxy_config::{
     Cluster, Discovery, EndpointSet, HttpConnectionManager, RouteSource, Thresholds,
 };
@@ -70,8 +70,12 @@ fn section(title: &str, rows: &[Row]) -> String {
 
 fn bytes(bytes: usize) -> String {
     match bytes {
-        bytes if bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
-        bytes if bytes >= 1 << 10 && bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
+        bytes if bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => {
+            format!("{} MiB", bytes >> 20)
+        }
+        bytes if bytes >= 1 << 10 && bytes.is_multiple_of(1 << 10) => {
+            format!("{} KiB", bytes >> 10)
+        }
         bytes => format!("{bytes} bytes"),
     }
 }
@@ -168,6 +172,13 @@ fn messages() -> Vec<Row> {
             default: bytes(pump::REPLAY_BYTES_MAX),
             beyond: "the request is sent once only",
             counter: "",
+        },
+        Row {
+            limit: "the same where retries or internal redirects are configured",
+            envoy: "`per_request_buffer_limit_bytes`",
+            default: bytes(pump::KEPT_BYTES_MAX),
+            beyond: "the request is sent once only",
+            counter: "`cluster.<name>.retry_or_shadow_abandoned`",
         },
     ]
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use iako_http::{Known, ResponseHead, Version};
+use iako_http::{ResponseHead, Version};
 use iako_proxy_config::{Discovery, Endpoint, EndpointAddress};
 use iako_rt::clock;
 use iako_traffic::{

@@ -19,17 +19,10 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::filters::FilterKind;
 use super::grpc_web::Coding;
-use super::pump::Repeatable;
+use super::pump::{KEPT_BYTES_MAX, REPLAY_BYTES_MAX, Repeatable};
 use super::request::Request;
 use super::{mirror, mutations, record, target};
 use crate::snapshot::UpstreamCluster;
-
-/// How much of a request's content is kept for another try that was not asked for: a connection may
-/// lose it.
-const REPLAY_BYTES_MAX: u64 = 64 * 1024;
-
-/// How much is kept where a policy asks for it. Envoy's `per_connection_buffer_limit_bytes`.
-const KEPT_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What internal clients ask of us by headers.
 const CONSUMED: &[Known] = &[
@@ -138,7 +131,7 @@ impl Exchange<'_> {
         // Even a request that is not retried may be lost before the server saw it.
         let is_wanted = plan.retry.borrow().is_some() || plan.action.internal_redirect.is_some();
         let usual = if is_wanted { KEPT_BYTES_MAX } else { REPLAY_BYTES_MAX };
-        let kept_max = route.body_bytes_kept_max().unwrap_or(usual);
+        let kept_max = route.body_bytes_kept_max().unwrap_or(usual as u64);
         self.upload.begin(Repeatable::UpTo(kept_max));
         if matches!(plan.content, Content::None | Content::Tunnel) {
             self.upload.skip();

@@ -12,6 +12,14 @@ use super::grpc_web::{self, Coding};
 use super::wire::queue_bytes_max;
 use crate::upstream::{Upstream, UpstreamError};
 
+/// Content of a request that is kept for another try that nobody asked for: a connection may lose
+/// the request. Beyond this it is sent once only.
+pub(crate) const REPLAY_BYTES_MAX: usize = 64 * 1024;
+
+/// The same where retries or internal redirects are configured. Envoy's
+/// `per_connection_buffer_limit_bytes`.
+pub(crate) const KEPT_BYTES_MAX: usize = 1024 * 1024;
+
 /// Which side failed.
 #[derive(Debug)]
 pub(crate) enum PumpError {

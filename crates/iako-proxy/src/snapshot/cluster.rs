@@ -215,7 +215,7 @@ impl UpstreamCluster {
     }
 
     /// Shows which circuit breakers are full.
-    pub(crate) fn show_breakers(&self, now: Instant) {
+    pub(crate) fn show_breakers(&self, now: std::time::Instant) {
         for (priority, stats) in
             [RoutePriority::Default, RoutePriority::High].into_iter().zip(&self.breakers)
         {

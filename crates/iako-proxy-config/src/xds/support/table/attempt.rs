@@ -44,7 +44,14 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.route.v3.RouteAction.HashPolicy",
-        honoured: &["header", "cookie", "connection_properties", "query_parameter", "filter_state", "terminal"],
+        honoured: &[
+            "header",
+            "cookie",
+            "connection_properties",
+            "query_parameter",
+            "filter_state",
+            "terminal",
+        ],
         warned: &[],
         refused: &[],
     },
