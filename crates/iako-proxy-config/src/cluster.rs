@@ -19,7 +19,7 @@ pub use load_report::LoadReport;
 
 use crate::{
     EndpointSet, HeaderCase, HeaderName, HealthCheck, Http2Options, OutlierDetection,
-    ProxyProtocolHeader, RuleOrigin, UpstreamTransport,
+    ProxyProtocolHeader, RuleOrigin, SourcedName, UpstreamTransport,
 };
 
 /// An upstream. Source: `envoy.config.cluster.v3.Cluster`.
@@ -121,8 +121,8 @@ impl Cluster {
 pub enum Discovery {
     /// Written in the configuration.
     Static(EndpointSet),
-    /// Sent by the control plane under this name.
-    Eds(String),
+    /// Sent under this name. Source: `Cluster.EdsClusterConfig`.
+    Eds(SourcedName),
     /// Every address that the names resolve to.
     StrictDns(EndpointSet),
     /// One address that the single name resolves to, taken anew for each connection.

@@ -7,7 +7,9 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use iako_types::{CidrRange, Percent};
 
-use crate::{AccessLog, HeaderEdit, HttpFilter, MatchTree, RouteConfiguration, ScopedRoutes};
+use crate::{
+    AccessLog, HeaderEdit, HttpFilter, MatchTree, RouteConfiguration, ScopedRoutes, SourcedName,
+};
 use client::{ForwardClientCertRule, IpDetection, SchemeChange};
 use local_reply::LocalReply;
 
@@ -188,8 +190,8 @@ pub enum CodecType {
 /// Where routes come from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RouteSource {
-    /// Sent by the control plane under this name.
-    Rds(String),
+    /// Sent under this name. Source: `Rds`.
+    Rds(SourcedName),
     /// Written in the listener.
     Inline(Arc<RouteConfiguration>),
     /// One of several tables, by a key made of the request.

@@ -31,6 +31,7 @@ mod proxy_protocol;
 mod retry;
 mod route;
 mod secret;
+mod source;
 mod tcp;
 mod tls;
 mod udp;
@@ -85,7 +86,7 @@ pub use matcher::{
     template::{UriRewrite, UriTemplate, UriTemplateError},
     tree::{MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchThen, MatchTree},
 };
-pub use node::{AdminAddress, AdsConfig, Bootstrap, Node};
+pub use node::{AdminAddress, Bootstrap, Node};
 pub use origin::RuleOrigin;
 pub use outlier::{Enforcing, FailurePercentage, OutlierDetection, SuccessRate};
 pub use proxy_protocol::{PassedTlvs, ProxyProtocolHeader, ProxyProtocolTlv, ProxyProtocolVersion};
@@ -111,6 +112,7 @@ pub use route::{
     scoped::{Scope, ScopeElement, ScopeFragment, ScopeSource, ScopeTable, ScopedRoutes},
 };
 pub use secret::{Pem, PrivateKey, Secret, SecretKind};
+pub use source::{ConfigOrigin, ConfigSource, FileSource, GrpcSource, RequestRate, SourcedName};
 pub use tcp::{TcpLogTimes, TcpProxy, TcpTarget, TcpTunnel, TunnelMethod, WeightedTcpCluster};
 pub use tls::{
     CertificateSource, DownstreamTls, DownstreamTransport, SanKind, SanMatch, TlsOptions,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use iako_types::Locality;
 
-use crate::{Cluster, Listener, Secret};
+use crate::{Cluster, ConfigSource, GrpcSource, Listener, Secret};
 
 /// Everything that a proxy is told at its start. Source: `envoy.config.bootstrap.v3.Bootstrap`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,8 +19,14 @@ pub struct Bootstrap {
     pub clusters: Vec<Cluster>,
     /// Secrets that stay for the life of the process.
     pub secrets: Vec<Secret>,
-    /// Where further configuration comes from; none when absent.
-    pub ads: Option<AdsConfig>,
+    /// The control plane; none when absent. Source: `DynamicResources.ads_config`.
+    pub ads: Option<GrpcSource>,
+    /// Where further listeners come from; nowhere when absent. Source:
+    /// `DynamicResources.lds_config`.
+    pub listener_source: Option<ConfigSource>,
+    /// Where further clusters come from; nowhere when absent. Source:
+    /// `DynamicResources.cds_config`.
+    pub cluster_source: Option<ConfigSource>,
     /// The cluster that this proxy is a part of, by whose instances it knows how its own kind is
     /// spread over places; none when empty. Source: `cluster_manager.local_cluster_name`.
     pub local_cluster: String,
@@ -36,19 +42,6 @@ pub enum AdminAddress {
     Socket(SocketAddr),
     /// A Unix socket.
     Pipe(PathBuf),
-}
-
-/// The management server. Source: `envoy.config.bootstrap.v3.Bootstrap.DynamicResources.ads_config`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AdsConfig {
-    /// The static cluster that reaches it.
-    pub cluster: String,
-    /// Whether only differences are sent. `DELTA_GRPC` or `GRPC`.
-    pub delta: bool,
-    /// Whether listeners come from it.
-    pub listeners: bool,
-    /// Whether clusters come from it.
-    pub clusters: bool,
 }
 
 /// Who a proxy says it is. Source: `envoy.config.core.v3.Node`.

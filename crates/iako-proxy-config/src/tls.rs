@@ -2,7 +2,7 @@
 
 use iako_types::SpiffeId;
 
-use crate::{Pem, PrivateKey, StringMatch};
+use crate::{Pem, PrivateKey, SourcedName, StringMatch};
 
 /// How bytes of an accepted connection are read. Source: `FilterChain.transport_socket`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,7 +90,8 @@ pub enum TlsVersion {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CertificateSource {
     /// A secret by name; delivered by SDS or the workload's own identity (`default`).
-    Sds(String),
+    /// Source: `SdsSecretConfig`.
+    Sds(SourcedName),
     /// Written in the configuration, or read from the files that it names.
     Inline {
         /// Leaf first.
@@ -125,7 +126,8 @@ pub enum Trust {
     #[default]
     Unverified,
     /// Roots by secret name; delivered by SDS or the workload's own identity (`ROOTCA`).
-    Sds(String),
+    /// Source: `SdsSecretConfig`.
+    Sds(SourcedName),
     /// Roots written in the configuration, or read from the file that it names.
     Inline(Pem),
     /// The operating system's roots.

@@ -7,6 +7,7 @@
 //! Not here: the conversation that carries resources (`iako-xds`), bootstrap files (`bootstrap`).
 
 pub mod decode;
+mod discovery_file;
 pub mod encode;
 mod json;
 mod pool;
@@ -15,6 +16,7 @@ mod support;
 pub(crate) mod text;
 
 pub use decode::Decoded;
+pub use discovery_file::discovery_response;
 pub use json::to_json;
 pub use pool::{pool, release_pool};
 pub use problem::{FieldPath, Invalid, Step, Warning};

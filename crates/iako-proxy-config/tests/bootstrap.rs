@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may be blunt")]
 
 use expect_test::{Expect, expect};
-use iako_proxy_config::{AdminAddress, Discovery, bootstrap};
+use iako_proxy_config::{AdminAddress, ConfigSource, Discovery, bootstrap};
 
 const FILE: &str = r#"
 node: {id: edge, cluster: shop, metadata: {NAMESPACE: shop, n: 3}}
@@ -50,7 +50,9 @@ fn a_bootstrap_in_yaml_is_read() {
     assert_eq!(value.node.metadata["n"], 3);
     assert_eq!(value.admin, Some(AdminAddress::Socket("127.0.0.1:15000".parse().unwrap())));
     let ads = value.ads.unwrap();
-    assert!(ads.delta && ads.listeners && ads.clusters && ads.cluster == "xds");
+    assert!(ads.delta && ads.clusters == ["xds"]);
+    assert_eq!(value.listener_source, Some(ConfigSource::default()));
+    assert_eq!(value.cluster_source, Some(ConfigSource::default()));
     assert_eq!(value.clusters[0].connect_timeout.as_millis(), 250);
     assert!(matches!(value.clusters[0].discovery, Discovery::StrictDns(_)));
     assert_eq!(value.listeners[0].name, "web");

@@ -62,7 +62,10 @@ fn a_route_table_with_everything_comes_back() {
 #[test]
 fn what_cannot_stand_beside_the_rest_comes_back() {
     let scoped = RouteSource::Scoped(Arc::new(matching::scoped_routes()));
-    let discovered = ScopedRoutes { scopes: ScopeSource::Discovered, ..matching::scoped_routes() };
+    let discovered = ScopedRoutes {
+        scopes: ScopeSource::Discovered(ConfigSource::default()),
+        ..matching::scoped_routes()
+    };
     let manager = HttpConnectionManager {
         ip_detection: matching::ip_detection(),
         use_remote_address: false,

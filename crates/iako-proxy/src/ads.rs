@@ -1,19 +1,31 @@
-//! The conversation with the control plane: what is asked for, and what is answered.
+//! Conversations with servers of configuration: what is asked for, and what is answered.
 
-use std::{collections::BTreeSet, fmt, future::Future, io, pin::Pin, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use iako_proxy_config as config;
+use iako_proxy_config::ConfigOrigin;
 use iako_rt::{Rng, Scope, clock};
 use iako_traffic::PickRequest;
 use iako_xds::{
     Backoff, Client, ClientEvent, ClientHandle, ClientSettings, DialError, Dialled, Interest,
-    TypeUrl, Update, Variant, Verdict, transport::channel,
+    NodeTold, Service, Update, Variant, Verdict, transport::channel,
 };
 use prost_types::Any;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::AbortHandle,
+};
 
 use crate::{
-    config_task::{Event, ResourceKind, ResourceUpdate, Subscriptions},
+    config_task::{Event, ResourceKind, ResourceUpdate, Wanted, WantedOfOrigin},
     shared::Shared,
     transport::{ConnectOptions, Stream, connect},
 };
@@ -26,8 +38,21 @@ pub type Dialling = Pin<Box<dyn Future<Output = Result<Dialled, DialError>> + Se
 pub struct ControlPlane {
     /// The form of the conversation.
     pub variant: Variant,
+    /// With which messages the node is told.
+    pub node_told: NodeTold,
+    /// How fast requests go out: so many at once, then one each time this has passed; not limited
+    /// when absent.
+    pub pace: Option<(u32, Duration)>,
     /// Opens a connection; called for every attempt, so that it can pick up new certificates.
     pub dial: Arc<dyn Fn() -> Dialling + Send + Sync>,
+}
+
+impl ControlPlane {
+    /// A control plane that is told who the proxy is once a stream, and asked as fast as may be.
+    #[must_use]
+    pub fn new(variant: Variant, dial: Arc<dyn Fn() -> Dialling + Send + Sync>) -> Self {
+        Self { variant, node_told: NodeTold::First, pace: None, dial }
+    }
 }
 
 impl fmt::Debug for ControlPlane {
@@ -36,32 +61,49 @@ impl fmt::Debug for ControlPlane {
     }
 }
 
-/// What the conversation needs.
+/// What a conversation needs.
 #[derive(Debug)]
-pub(crate) struct AdsParts {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) control_plane: ControlPlane,
-    pub(crate) listeners: bool,
-    pub(crate) clusters: bool,
+pub(crate) struct Conversation {
+    /// Which service of the server is spoken to.
+    pub(crate) service: Service,
+    /// As which the server is known to whoever wants something of it.
+    pub(crate) origin: ConfigOrigin,
+    pub(crate) node: config::Node,
     pub(crate) events: mpsc::Sender<Event>,
-    pub(crate) subscriptions: watch::Receiver<Subscriptions>,
+    pub(crate) wanted: watch::Receiver<WantedOfOrigin>,
 }
 
-/// Reaches the control plane by a cluster of the bootstrap, plain or through TLS.
-pub(crate) fn by_cluster(shared: &Arc<Shared>, ads: &config::AdsConfig) -> ControlPlane {
-    let (shared, name) = (Arc::clone(shared), ads.cluster.clone());
+/// Reaches a server by clusters of the bootstrap, plain or through TLS.
+pub(crate) fn by_cluster(shared: &Arc<Shared>, source: &config::GrpcSource) -> ControlPlane {
+    let (shared, names) = (Arc::clone(shared), source.clusters.clone());
+    let node_told =
+        if source.node_on_first_message_only { NodeTold::First } else { NodeTold::Always };
     ControlPlane {
-        variant: if ads.delta { Variant::Delta } else { Variant::StateOfTheWorld },
+        variant: if source.delta { Variant::Delta } else { Variant::StateOfTheWorld },
+        node_told,
+        pace: source
+            .rate_limit
+            .map(|rate| (rate.burst, Duration::from_millis(rate.pause_ms.into()))),
         dial: Arc::new(move || {
-            let (shared, name) = (Arc::clone(&shared), name.clone());
-            Box::pin(async move {
-                let authority = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-                let dial = move || open(Arc::clone(&shared), name.clone());
-                let channel = channel(&authority, dial).await?;
-                Ok(Dialled { channel, bearer: None })
-            })
+            let (shared, names) = (Arc::clone(&shared), names.clone());
+            Box::pin(dial_first(shared, names))
         }),
     }
+}
+
+/// Opens a connection by the first cluster by which one can be opened.
+async fn dial_first(shared: Arc<Shared>, names: Vec<String>) -> Result<Dialled, DialError> {
+    let mut failed: Option<DialError> = None;
+    for name in names {
+        let authority = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let shared = Arc::clone(&shared);
+        let dial = move || open(Arc::clone(&shared), name.clone());
+        match channel(&authority, dial).await {
+            Ok(channel) => return Ok(Dialled { channel, bearer: None }),
+            Err(error) => failed = Some(error.into()),
+        }
+    }
+    Err(failed.unwrap_or_else(|| "no cluster reaches the server".into()))
 }
 
 async fn open(shared: Arc<Shared>, name: String) -> io::Result<Stream> {
@@ -81,104 +123,181 @@ async fn open(shared: Arc<Shared>, name: String) -> io::Result<Stream> {
     Ok(connected.stream)
 }
 
-/// Starts the conversation; it lasts as long as the scope.
-pub(crate) fn start(scope: &Scope, parts: AdsParts) {
+/// Starts a conversation; it ends when its task is aborted, or with the scope.
+pub(crate) fn start(
+    scope: &Scope,
+    control_plane: ControlPlane,
+    conversation: Conversation,
+) -> AbortHandle {
     let settings = ClientSettings {
-        node: node_message(&parts.shared.node.node),
-        variant: parts.control_plane.variant,
+        node: node_message(&conversation.node),
+        variant: control_plane.variant,
+        service: conversation.service.clone(),
+        node_told: control_plane.node_told,
+        pace: control_plane.pace,
         backoff: Backoff::default(),
     };
     let (client, handle) = Client::new(settings);
-    let dial = Arc::clone(&parts.control_plane.dial);
+    let dial = control_plane.dial;
+    // The client ends when its handle is dropped, which the task below holds.
     scope.spawn("xds client", client.run(move || dial(), Rng::from_system()));
-    scope.spawn("xds", converse(handle, parts));
+    scope.spawn("xds", converse(handle, conversation))
 }
 
-async fn converse(mut handle: ClientHandle, mut parts: AdsParts) {
-    if parts.clusters {
-        handle.subscribe(TypeUrl::CLUSTER, Interest::Everything).await;
-    }
-    if parts.listeners {
-        handle.subscribe(TypeUrl::LISTENER, Interest::Everything).await;
-    }
-    parts.subscriptions.mark_changed();
+async fn converse(mut handle: ClientHandle, mut parts: Conversation) {
+    let mut lifetimes = Lifetimes::default();
+    parts.wanted.mark_changed();
     loop {
-        let event = tokio::select! {
-            event = handle.next() => event,
-            changed = parts.subscriptions.changed() => {
+        let told = tokio::select! {
+            event = handle.next() => match event {
+                None => return,
+                Some(ClientEvent::Connected) => parts.say_connected(true).await,
+                Some(ClientEvent::Disconnected { reason, retry_in }) => {
+                    tracing::warn!(server = %parts.origin, %reason, ?retry_in,
+                        "not connected; the last configuration stays");
+                    parts.say_connected(false).await
+                }
+                Some(ClientEvent::Update(update)) => {
+                    lifetimes.note(&update, clock::now());
+                    let Some(verdict) = parts.judge(&update).await else { return };
+                    handle.answer(update, verdict).await;
+                    Some(())
+                }
+            },
+            changed = parts.wanted.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                let wanted = parts.subscriptions.borrow_and_update().clone();
-                handle.subscribe(TypeUrl::ENDPOINTS, named(&wanted.endpoints)).await;
-                handle.subscribe(TypeUrl::ROUTES, named(&wanted.routes)).await;
-                handle.subscribe(TypeUrl::SECRET, named(&wanted.secrets)).await;
-                continue;
+                let wanted = parts.wanted.borrow_and_update().clone();
+                for kind in ResourceKind::ALL {
+                    handle.subscribe(kind.type_url(), interest(wanted.get(&kind))).await;
+                }
+                Some(())
+            }
+            () = lifetimes.wait() => {
+                let over = lifetimes.take_over(clock::now());
+                let told = parts.remove_all(&over).await;
+                for (kind, name) in over {
+                    handle.forget(kind.type_url(), name).await;
+                }
+                told
             }
         };
-        let told = match event {
-            None => return,
-            Some(ClientEvent::Connected) => parts.events.send(Event::Connected(true)).await,
-            Some(ClientEvent::Disconnected { reason, retry_in }) => {
-                tracing::warn!(%reason, ?retry_in, "no control plane; the last configuration stays");
-                parts.events.send(Event::Connected(false)).await
-            }
-            Some(ClientEvent::Update(update)) => {
-                let verdict = judge(&parts.events, &update).await;
-                let Some(verdict) = verdict else { return };
-                handle.answer(update, verdict).await;
-                Ok(())
-            }
-        };
-        if told.is_err() {
+        if told.is_none() {
             return;
         }
     }
 }
 
-fn named(names: &BTreeSet<String>) -> Interest {
-    Interest::Names(names.iter().map(|name| Arc::from(name.as_str())).collect())
+fn interest(wanted: Option<&Wanted>) -> Interest {
+    match wanted {
+        Some(Wanted::Everything) => Interest::Everything,
+        Some(Wanted::Names(names)) => {
+            Interest::Names(names.iter().map(|name| Arc::from(name.as_str())).collect())
+        }
+        None => Interest::Names(BTreeSet::new()),
+    }
 }
 
-/// Hands an update to the configuration task; none when that has ended.
-async fn judge(events: &mpsc::Sender<Event>, update: &Update) -> Option<Verdict> {
-    let kind = match &update.type_url {
-        url if *url == TypeUrl::CLUSTER => ResourceKind::Cluster,
-        url if *url == TypeUrl::ENDPOINTS => ResourceKind::Endpoints,
-        url if *url == TypeUrl::LISTENER => ResourceKind::Listener,
-        url if *url == TypeUrl::ROUTES => ResourceKind::Routes,
-        url if *url == TypeUrl::SECRET => ResourceKind::Secret,
-        other => {
-            let message = format!("{other} was not asked for");
-            return Some(Verdict::Rejected { message });
+/// Until when resources are good whose server said so.
+#[derive(Debug, Default)]
+struct Lifetimes(BTreeMap<(ResourceKind, String), Instant>);
+
+impl Lifetimes {
+    fn note(&mut self, update: &Update, now: Instant) {
+        let Some(kind) = ResourceKind::of(&update.type_url) else { return };
+        for resource in &update.resources {
+            self.0.remove(&(kind, resource.name.to_string()));
         }
-    };
-    let body = |bytes: &bytes::Bytes| Any {
-        type_url: update.type_url.as_str().to_owned(),
-        value: bytes.to_vec(),
-    };
-    let changed = update.resources.iter().map(|resource| {
-        (resource.name.to_string(), resource.version.to_string(), body(&resource.body))
-    });
-    let (sender, verdict) = oneshot::channel();
-    let told = ResourceUpdate {
-        kind,
-        changed: changed.collect(),
-        removed: update.removed.iter().map(ToString::to_string).collect(),
-        verdict: sender,
-    };
-    events.send(Event::Update(told)).await.ok()?;
-    let refused = verdict.await.ok()?;
-    Some(if refused.is_empty() {
-        Verdict::Accepted
-    } else {
-        let message: Vec<_> = refused.values().map(String::as_str).collect();
-        Verdict::PartlyAccepted {
-            message: message.join("; "),
-            rejected: refused.into_keys().map(Arc::from).collect(),
+        for name in &update.removed {
+            self.0.remove(&(kind, name.to_string()));
         }
-    })
+        for (name, lifetime) in &update.lifetimes {
+            self.0.insert((kind, name.to_string()), now + *lifetime);
+        }
+    }
+
+    /// Waits until the first one is over, for ever while there is none.
+    async fn wait(&self) {
+        match self.0.values().min() {
+            Some(at) => tokio::time::sleep_until((*at).into()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn take_over(&mut self, now: Instant) -> Vec<(ResourceKind, String)> {
+        let over = |at: &Instant| *at <= now;
+        let names: Vec<_> =
+            self.0.iter().filter(|(_, at)| over(at)).map(|(name, _)| name.clone()).collect();
+        self.0.retain(|_, at| !over(at));
+        names
+    }
 }
+
+impl Conversation {
+    /// None when the configuration task has ended.
+    async fn say_connected(&self, connected: bool) -> Option<()> {
+        let event = Event::Connected { origin: self.origin.clone(), connected };
+        self.events.send(event).await.ok()
+    }
+
+    /// Hands an update to the configuration task; none when that has ended.
+    async fn judge(&self, update: &Update) -> Option<Verdict> {
+        let Some(kind) = ResourceKind::of(&update.type_url) else {
+            let message = format!("{} was not asked for", update.type_url);
+            return Some(Verdict::Rejected { message });
+        };
+        let body = |bytes: &bytes::Bytes| Any {
+            type_url: update.type_url.as_str().to_owned(),
+            value: bytes.to_vec(),
+        };
+        let changed = update.resources.iter().map(|resource| {
+            (resource.name.to_string(), resource.version.to_string(), body(&resource.body))
+        });
+        let (sender, verdict) = oneshot::channel();
+        let told = ResourceUpdate {
+            kind,
+            origin: self.origin.clone(),
+            version: update.version.to_string(),
+            changed: changed.collect(),
+            removed: update.removed.iter().map(ToString::to_string).collect(),
+            verdict: sender,
+        };
+        self.events.send(Event::Update(told)).await.ok()?;
+        let refused = verdict.await.ok()?;
+        Some(if refused.is_empty() {
+            Verdict::Accepted
+        } else {
+            let message: Vec<_> = refused.values().map(String::as_str).collect();
+            Verdict::PartlyAccepted {
+                message: message.join("; "),
+                rejected: refused.into_keys().map(Arc::from).collect(),
+            }
+        })
+    }
+
+    /// Takes resources away whose time is over; none when the configuration task has ended.
+    async fn remove_all(&self, over: &[(ResourceKind, String)]) -> Option<()> {
+        for (kind, name) in over {
+            tracing::warn!(?kind, name, "the server did not say in time that it is still good");
+            let (verdict, _unread) = oneshot::channel();
+            let update = ResourceUpdate {
+                kind: *kind,
+                origin: self.origin.clone(),
+                version: String::new(),
+                changed: Vec::new(),
+                removed: vec![name.clone()],
+                verdict,
+            };
+            self.events.send(Event::Update(update)).await.ok()?;
+        }
+        Some(())
+    }
+}
+
+/// What a server may make use of. Source: xDS protocol, "client features".
+const CLIENT_FEATURES: [&str; 2] =
+    ["xds.config.supports-resource-ttl", "xds.config.supports-resource-in-sotw"];
 
 /// The node as a message, with what servers want to know of a client.
 fn node_message(node: &config::Node) -> iako_xds::Node {
@@ -187,6 +306,7 @@ fn node_message(node: &config::Node) -> iako_xds::Node {
         cluster: node.cluster.clone(),
         metadata: Some(to_struct(&node.metadata)),
         user_agent_name: "iako".to_owned(),
+        client_features: CLIENT_FEATURES.iter().map(|&feature| feature.to_owned()).collect(),
         ..iako_xds::Node::default()
     };
     if !node.locality.is_empty() {

@@ -12,6 +12,7 @@ mod metric_rules;
 mod residence;
 mod routes;
 mod secrets;
+mod source_stats;
 mod subscriptions;
 mod update;
 
@@ -22,12 +23,13 @@ use std::{
 };
 
 use iako_identity::IdentitySource;
-use iako_proxy_config::{Bootstrap, EndpointSet};
+use iako_proxy_config::{Bootstrap, ConfigOrigin, ConfigSource, EndpointSet};
 use iako_rt::{Scope, clock};
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use inventory::{Inventory, Refusal, Told};
-pub(crate) use update::{ResourceKind, ResourceUpdate, Subscriptions};
+pub(crate) use source_stats::Reception;
+pub(crate) use update::{ResourceKind, ResourceUpdate, Subscriptions, Wanted, WantedOfOrigin};
 
 use crate::{
     dns::{Resolution, Resolver},
@@ -42,6 +44,7 @@ use listeners::ListenerEntry;
 use residence::Residence;
 use routes::RouteEntry;
 use secrets::SecretStore;
+use source_stats::{OwnSourceStats, SourceStats};
 
 /// Events that may wait for the task; senders wait when it is full.
 pub(crate) const EVENTS_MAX: usize = 1024;
@@ -55,8 +58,22 @@ const TICK: Duration = Duration::from_secs(5);
 pub(crate) enum Event {
     /// The control plane told something; the verdict goes back to it.
     Update(ResourceUpdate),
-    /// The control plane was reached or lost.
-    Connected(bool),
+    /// A server of configuration was reached or lost.
+    Connected {
+        /// Which.
+        origin: ConfigOrigin,
+        /// Whether it was reached.
+        connected: bool,
+    },
+    /// A file was read that tells nothing new.
+    Heard {
+        /// What it should hold.
+        kind: ResourceKind,
+        /// The file.
+        origin: ConfigOrigin,
+        /// How it counts.
+        reception: Reception,
+    },
     /// The workload's identity was renewed.
     IdentityChanged,
     /// The names of a DNS cluster were resolved.
@@ -110,6 +127,8 @@ pub(crate) struct ConfigTask {
     secrets: SecretStore,
     /// Drains under way, with the time at which what is left is cut.
     leaving: Vec<(Instant, Drain)>,
+    /// Until when removed listeners drain.
+    listeners_leaving: Vec<Instant>,
     /// Numbers that are never used twice: of clusters' versions and of chains.
     next_id: u64,
     /// Whether anything changed that a snapshot shows.
@@ -119,10 +138,29 @@ pub(crate) struct ConfigTask {
     /// Whether the control plane told anything since the last tick.
     told: bool,
     residence: Residence,
+    sources: Sources,
+    source_stats: OwnSourceStats,
+    /// Whether the update that is being taken changed a cluster.
+    reloaded: bool,
+    versions: Versions,
     initial: Initial,
     accepting: bool,
     /// When a graceful drain closes the sockets.
     stop_accepting_at: Option<Instant>,
+}
+
+/// Where everything comes from that others refer to.
+#[derive(Debug, Clone, Default)]
+struct Sources {
+    clusters: Option<ConfigSource>,
+    listeners: Option<ConfigSource>,
+}
+
+/// Versions of the last lists that were taken whole.
+#[derive(Debug, Clone, Default)]
+struct Versions {
+    clusters: Arc<str>,
+    listeners: Arc<str>,
 }
 
 /// What the first configuration still waits for.
@@ -166,6 +204,7 @@ impl ConfigTask {
     pub(crate) fn new(parts: ConfigParts) -> Self {
         let ConfigParts { shared, workers, identity, drain_time, events, subscriptions, ready } =
             parts;
+        let source_stats = OwnSourceStats::new(&shared);
         Self {
             health: HealthThread::new(events.clone(), Arc::clone(&shared)),
             shared,
@@ -184,12 +223,17 @@ impl ConfigTask {
             listeners: BTreeMap::new(),
             secrets: SecretStore::default(),
             leaving: Vec::new(),
+            listeners_leaving: Vec::new(),
             next_id: 0,
             dirty: true,
             started: clock::now(),
             next_tick: clock::now(),
             told: false,
             residence: Residence::default(),
+            sources: Sources::default(),
+            source_stats,
+            reloaded: false,
+            versions: Versions::default(),
             initial: Initial::default(),
             accepting: true,
             stop_accepting_at: None,
@@ -205,12 +249,22 @@ impl ConfigTask {
             self.secrets.await_identity();
             self.secrets.set_identity(source.current());
         }
-        self.initial.clusters = !bootstrap.ads.as_ref().is_some_and(|ads| ads.clusters);
-        self.initial.listeners = !bootstrap.ads.as_ref().is_some_and(|ads| ads.listeners);
         self.outlier_log = bootstrap.outlier_log;
+        self.initial.clusters = bootstrap.cluster_source.is_none();
+        self.initial.listeners = bootstrap.listener_source.is_none();
+        self.sources =
+            Sources { clusters: bootstrap.cluster_source, listeners: bootstrap.listener_source };
+        for (kind, source) in [
+            (ResourceKind::Cluster, &self.sources.clusters),
+            (ResourceKind::Listener, &self.sources.listeners),
+        ] {
+            if let (Some(source), Some(stats)) = (source, self.source_stats.of(kind)) {
+                stats.asked(&source.origin);
+            }
+        }
         let refused = |error: String| ConfigError::Refused(error);
         for secret in bootstrap.secrets {
-            self.secrets.set_static(secret).map_err(refused)?;
+            self.secrets.set_static(&secret).map_err(refused)?;
         }
         for cluster in bootstrap.clusters {
             self.set_cluster(cluster, Told::of_bootstrap).map_err(refused)?;
@@ -264,9 +318,8 @@ impl ConfigTask {
                 self.told = true;
                 self.take_update(update);
             }
-            Event::Connected(connected) => {
-                self.shared.server.connected_state.set(u64::from(connected));
-            }
+            Event::Connected { origin, connected } => self.note_connected(&origin, connected),
+            Event::Heard { kind, origin, reception } => self.hear(kind, &origin, &reception),
             Event::IdentityChanged => {
                 let identity = self.identity.as_ref().and_then(|source| source.current());
                 self.secrets.set_identity(identity);
@@ -293,6 +346,7 @@ impl ConfigTask {
         }
         self.bind_listeners().await;
         self.cut_what_is_left(now);
+        self.count_draining(now);
         self.publish_subscriptions();
         self.note_ready();
     }
@@ -379,16 +433,39 @@ impl ConfigTask {
         // Envoy gives up waiting for its control plane and serves nothing. A sidecar must not: its
         // application would start without a mesh around it.
         let may_give_up = told || self.identity.is_none();
-        let waited = clock::now().saturating_duration_since(self.started);
-        let late = may_give_up && waited >= WARMING_MAX;
+        let now = clock::now();
+        let late = may_give_up
+            && self.is_late(now, self.sources.clusters.as_ref())
+            && self.is_late(now, self.sources.listeners.as_ref());
         let listeners_serve = self.listeners.values().all(ListenerEntry::serves);
         let routes_serve = self.routes.values().all(RouteEntry::is_settled);
         let all_serve = told && self.initial.clusters_warm && listeners_serve && routes_serve;
         if all_serve || late {
+            let told = [
+                (ResourceKind::Cluster, self.initial.clusters),
+                (ResourceKind::Listener, self.initial.listeners),
+            ];
+            let silent = told.iter().filter(|(_, told)| !told);
+            silent
+                .filter_map(|(kind, _)| self.source_stats.of(*kind))
+                .for_each(SourceStats::gave_up);
             self.shared.server.state.set(0);
             self.shared.server.live.set(1);
             self.ready.send_replace(true);
         }
+    }
+
+    fn count_draining(&mut self, now: Instant) {
+        self.listeners_leaving.retain(|until| *until > now);
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        self.shared.server.total_listeners_draining.set(count(self.listeners_leaving.len()));
+        self.shared.server.total_filter_chains_draining.set(count(self.leaving.len()));
+    }
+
+    /// Whether the first word of a source was waited for long enough.
+    fn is_late(&self, now: Instant, source: Option<&ConfigSource>) -> bool {
+        let longest = source.map_or(Some(WARMING_MAX), |source| source.initial_fetch_timeout);
+        longest.is_some_and(|longest| now.saturating_duration_since(self.started) >= longest)
     }
 
     async fn stop(mut self) {

@@ -33,6 +33,7 @@ mod listener;
 mod proxy;
 mod shared;
 mod snapshot;
+mod sources;
 mod tcp;
 mod transport;
 mod udp;

@@ -297,7 +297,7 @@ fn http2() -> Vec<Row> {
 }
 
 fn times() -> Vec<Row> {
-    let manager = HttpConnectionManager::new("", RouteSource::Rds(String::new()));
+    let manager = HttpConnectionManager::new("", RouteSource::Rds("".into()));
     vec![
         Row {
             limit: "a head, from its first byte",

@@ -3,18 +3,19 @@
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use iako_identity::IdentitySource;
-use iako_proxy_config::Bootstrap;
+use iako_proxy_config::{Bootstrap, ConfigSource};
 use iako_rt::Scope;
 use iako_telemetry::{MetricsSettings, ServiceSummary};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     admin,
-    ads::{self, AdsParts, ControlPlane},
+    ads::{self, ControlPlane},
     config_task::{
         ConfigError, ConfigParts, ConfigTask, DrainWish, EVENTS_MAX, Event, Subscriptions,
     },
     shared::Shared,
+    sources::{self, SourceParts},
     worker::WorkerHandle,
 };
 
@@ -150,7 +151,6 @@ impl Proxy {
         let scope = Scope::new();
         let mut bootstrap = settings.bootstrap.clone();
         let control_plane = choose_control_plane(&settings, &shared, &mut bootstrap);
-        let ads = bootstrap.ads.clone();
         if let Err(error) = task.take_bootstrap(bootstrap).await {
             drop(events.send(Event::Stop).await);
             task.run(receiver).await;
@@ -165,17 +165,13 @@ impl Proxy {
         if let Some(identity) = &settings.identity {
             scope.spawn("identity", tell_of_identity(Arc::clone(identity), events.clone()));
         }
-        if let (Some(control_plane), Some(ads)) = (control_plane, ads) {
-            let parts = AdsParts {
-                shared: Arc::clone(&shared),
-                control_plane,
-                listeners: ads.listeners,
-                clusters: ads.clusters,
-                events: events.clone(),
-                subscriptions: subscribed,
-            };
-            ads::start(&scope, parts);
-        }
+        let parts = SourceParts {
+            shared: Arc::clone(&shared),
+            control_plane,
+            events: events.clone(),
+            subscriptions: subscribed,
+        };
+        scope.spawn("configuration sources", sources::follow(scope.clone(), parts));
         let access_logs = Arc::clone(&shared.access_logs);
         scope.spawn("access log rotation", async move {
             if let Err(error) = access_logs.reopen_on_sigusr1().await {
@@ -195,13 +191,8 @@ fn choose_control_plane(
     bootstrap: &mut Bootstrap,
 ) -> Option<ControlPlane> {
     if let Some(control_plane) = &settings.control_plane {
-        let ads = bootstrap.ads.get_or_insert_with(|| iako_proxy_config::AdsConfig {
-            cluster: String::new(),
-            delta: true,
-            listeners: true,
-            clusters: true,
-        });
-        (ads.listeners, ads.clusters) = (true, true);
+        bootstrap.listener_source = Some(ConfigSource::default());
+        bootstrap.cluster_source = Some(ConfigSource::default());
         return Some(control_plane.clone());
     }
     bootstrap.ads.as_ref().map(|ads| ads::by_cluster(shared, ads))

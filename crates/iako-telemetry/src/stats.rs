@@ -54,6 +54,8 @@ impl Block {
 struct Number {
     block: Arc<Block>,
     index: usize,
+    /// Whether all 64 bits are of use, in place of a sign.
+    wide: bool,
 }
 
 impl Number {
@@ -130,13 +132,16 @@ impl Gauge {
     /// Replaces the value. For gauges with one writer; mixed with [`Self::inc`] from other threads
     /// it may lose their change.
     pub fn set(&self, value: u64) {
-        self.0.set(i64::try_from(value).unwrap_or(i64::MAX));
+        let most = i64::try_from(value).unwrap_or(i64::MAX);
+        self.0.set(if self.0.wide { i64::from_ne_bytes(value.to_ne_bytes()) } else { most });
     }
 
     /// The sum over all workers; a passing dip below zero is shown as zero.
     #[must_use]
     pub fn value(&self) -> u64 {
-        u64::try_from(self.0.value()).unwrap_or(0)
+        let value = self.0.value();
+        let bits = u64::from_ne_bytes(value.to_ne_bytes());
+        if self.0.wide { bits } else { u64::try_from(value).unwrap_or(0) }
     }
 }
 
@@ -356,12 +361,12 @@ impl StatsRegistry {
 }
 
 impl Entries {
-    fn number(&mut self, workers: usize) -> Arc<Number> {
+    fn number(&mut self, workers: usize, wide: bool) -> Arc<Number> {
         if self.next >= CELLS {
             self.block = Arc::new(Block::new(workers));
             self.next = 0;
         }
-        let number = Number { block: Arc::clone(&self.block), index: self.next };
+        let number = Number { block: Arc::clone(&self.block), index: self.next, wide };
         self.next = self.next.saturating_add(1);
         Arc::new(number)
     }
@@ -395,8 +400,9 @@ impl StatsScope {
     /// gives a counter that nobody sees; names are constants of the code, so a test finds it.
     #[must_use]
     pub fn counter(&self, leaf: &str) -> Counter {
-        let made =
-            |entries: &mut Entries, workers| Value::Counter(Counter(entries.number(workers)));
+        let made = |entries: &mut Entries, workers| {
+            Value::Counter(Counter(entries.number(workers, false)))
+        };
         match self.entry(leaf, made) {
             Value::Counter(counter) => counter,
             Value::Gauge(Gauge(number)) => Counter(number),
@@ -407,7 +413,21 @@ impl StatsScope {
     /// The gauge of this name, made when it is new.
     #[must_use]
     pub fn gauge(&self, leaf: &str) -> Gauge {
-        let made = |entries: &mut Entries, workers| Value::Gauge(Gauge(entries.number(workers)));
+        let made =
+            |entries: &mut Entries, workers| Value::Gauge(Gauge(entries.number(workers, false)));
+        match self.entry(leaf, made) {
+            Value::Gauge(gauge) => gauge,
+            Value::Counter(Counter(number)) => Gauge(number),
+            Value::Histogram(_) => Gauge(self.hidden()),
+        }
+    }
+
+    /// The gauge of this name that is set to numbers of all 64 bits, such as a hash, made when it is
+    /// new. One writer sets it.
+    #[must_use]
+    pub fn wide_gauge(&self, leaf: &str) -> Gauge {
+        let made =
+            |entries: &mut Entries, workers| Value::Gauge(Gauge(entries.number(workers, true)));
         match self.entry(leaf, made) {
             Value::Gauge(gauge) => gauge,
             Value::Counter(Counter(number)) => Gauge(number),
@@ -439,7 +459,7 @@ impl StatsScope {
     }
 
     fn hidden(&self) -> Arc<Number> {
-        self.registry.entries.lock().number(self.registry.workers)
+        self.registry.entries.lock().number(self.registry.workers, false)
     }
 }
 

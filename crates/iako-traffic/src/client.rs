@@ -255,7 +255,7 @@ mod tests {
 
     #[expect(clippy::fn_params_excessive_bools, reason = "one column of a table of cases")]
     fn resolve(edge: bool, hops: u32, internal: &str, forwarded: &[&str]) -> ClientAddress {
-        let mut settings = HttpConnectionManager::new("s", RouteSource::Rds("r".to_owned()));
+        let mut settings = HttpConnectionManager::new("s", RouteSource::Rds("r".into()));
         settings.use_remote_address = edge;
         settings.xff_trusted_hops = hops;
         settings.internal_addresses = internal.parse().into_iter().collect();

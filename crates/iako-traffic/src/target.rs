@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     fn normal(escaped: EscapedSlashes, target: &str) -> NormalizedTarget {
-        let mut settings = HttpConnectionManager::new("s", RouteSource::Rds("r".to_owned()));
+        let mut settings = HttpConnectionManager::new("s", RouteSource::Rds("r".into()));
         settings.normalize_path = true;
         settings.merge_slashes = true;
         settings.escaped_slashes = escaped;

@@ -89,7 +89,7 @@ impl Rig {
         let place =
             |(priority, endpoints)| LocalityEndpoints { priority, endpoints, ..Default::default() };
         let mut set = EndpointSet::new("be", places.map(place).collect());
-        let mut cluster = Cluster { lb, ..Cluster::new("be", Discovery::Eds("be".to_owned())) };
+        let mut cluster = Cluster { lb, ..Cluster::new("be", Discovery::Eds("be".into())) };
         change(&mut cluster, &mut set);
         let start = Instant::now();
         let state = ClusterState::new(start);
@@ -413,7 +413,7 @@ fn near_instances_come_first_where_the_proxy_knows_its_own_kind() {
         let start = Rig::new(LbPolicy::Random, vec![]).start;
         let neighbourhood = Neighbourhood::new(own.parse().unwrap(), 0);
         neighbourhood.set_peers(&EndpointSet::new("local", places(peers)));
-        let cluster = Cluster::new("be", Discovery::Eds("be".to_owned()));
+        let cluster = Cluster::new("be", Discovery::Eds("be".into()));
         let set = EndpointSet::new("be", places(&[("r/a", 0, 3), ("r/b", 0, 3)]));
         let state = ClusterState::new(start);
         let setting = Setting { neighbourhood, seed: 0, now: start };
@@ -481,7 +481,7 @@ fn the_first_that_serves_is_taken() {
 fn a_proxy_keeps_to_some_of_the_instances() {
     let used = |seed: u64, count: u16| {
         let start = Rig::new(LbPolicy::Random, vec![]).start;
-        let mut cluster = Cluster::new("be", Discovery::Eds("be".to_owned()));
+        let mut cluster = Cluster::new("be", Discovery::Eds("be".into()));
         cluster.random_subset = NonZeroU32::new(3);
         let set = EndpointSet::new("be", places(&[("r/a", 0, count)]));
         let state = ClusterState::new(start);

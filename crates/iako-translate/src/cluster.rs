@@ -158,7 +158,9 @@ fn discovery(outlook: &Outlook<'_>, target: &Target<'_>, plan: &mut Plan) -> Opt
     match target.service.resolution {
         ServiceResolution::Endpoints if asked_passthrough && captured => Some(original),
         ServiceResolution::Headless | ServiceResolution::Passthrough if captured => Some(original),
-        ServiceResolution::Endpoints | ServiceResolution::Headless => Some(Discovery::Eds(name)),
+        ServiceResolution::Endpoints | ServiceResolution::Headless => {
+            Some(Discovery::Eds(name.into()))
+        }
         // Without capture nobody knows the address that the application meant, only the name.
         ServiceResolution::Passthrough | ServiceResolution::Dns => {
             by_name(plan).map(Discovery::StrictDns)

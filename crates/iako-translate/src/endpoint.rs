@@ -37,7 +37,7 @@ pub(crate) fn add_endpoints(outlook: &Outlook<'_>, plan: &mut Plan) {
         .clusters
         .iter()
         .filter_map(|cluster| match &cluster.discovery {
-            Discovery::Eds(name) => Some(name.as_str()),
+            Discovery::Eds(name) => Some(name.name()),
             Discovery::Static(_)
             | Discovery::StrictDns(_)
             | Discovery::LogicalDns(_)

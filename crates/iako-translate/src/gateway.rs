@@ -200,7 +200,7 @@ fn port_conflict(server: &BoundServer<'_>) -> Diagnostic {
 fn http_chain(outlook: &Outlook<'_>, server: &BoundServer<'_>) -> FilterChain {
     let name = server.route_name();
     let prefix = format!("outbound_0.0.0.0_{}", server.port);
-    let routes = RouteSource::Rds(name.clone());
+    let routes = RouteSource::Rds(name.as_str().into());
     let settings = connection_manager(outlook, Side::Gateway, prefix, routes);
     plain_chain(name, Terminal::Http(settings.into()))
 }

@@ -41,7 +41,7 @@ fn add_http_proxy(outlook: &Outlook<'_>, plan: &mut Plan) {
     let mut listener = Listener::new(format!("{}_{OUTBOUND_PORT}", address.ip()), address);
     listener.direction = Direction::Outbound;
     listener.inspectors = ListenerFilters::default();
-    let routes = RouteSource::Rds(HTTP_PROXY_ROUTES.to_owned());
+    let routes = RouteSource::Rds(HTTP_PROXY_ROUTES.into());
     let prefix = format!("outbound_{address}");
     let settings = connection_manager(outlook, Side::Outbound, prefix, routes);
     listener.default_chain = Some(plain_chain(String::new(), Terminal::Http(settings.into())));

@@ -6,12 +6,15 @@ pub(crate) mod stream;
 use std::{error::Error, fmt, future::Future, pin::Pin, time::Duration};
 
 use futures_util::{Stream, StreamExt};
-use iako_rt::Rng;
-use iako_xds_api::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use iako_rt::{Rng, clock};
+use iako_xds_api::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Status,
+    codegen::http::uri::PathAndQuery,
     metadata::{Ascii, MetadataValue},
     transport::Channel,
 };
@@ -23,6 +26,7 @@ use self::{
 use crate::{
     Node, TypeUrl, Variant,
     transport::{CONNECT_TIMEOUT, MESSAGE_BYTES_MAX},
+    type_url::Methods,
     wire::{self, Heard},
 };
 
@@ -36,8 +40,34 @@ pub struct ClientSettings {
     pub node: Node,
     /// The form of the conversation. [`Variant::Delta`] unless the server lacks it.
     pub variant: Variant,
+    /// Which service is spoken to.
+    pub service: Service,
+    /// With which messages the node is told.
+    pub node_told: NodeTold,
+    /// How fast requests go out: so many at once, then one each time this has passed; not limited
+    /// when absent.
+    pub pace: Option<(u32, Duration)>,
     /// Pauses between attempts. Default: 500 ms to 30 s.
     pub backoff: Backoff,
+}
+
+/// Which service of a server is spoken to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Service {
+    /// All types on one stream.
+    Aggregated,
+    /// The service of one type.
+    Of(TypeUrl),
+}
+
+/// With which messages a client says who it is. Source:
+/// `ApiConfigSource.set_node_on_first_message_only`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeTold {
+    /// The first of a stream.
+    First,
+    /// Every one.
+    Always,
 }
 
 /// An open connection to the control plane, and what to present on it.
@@ -94,6 +124,7 @@ pub struct ClientHandle {
 enum Wish {
     Subscribe(TypeUrl, Interest),
     Answer(Update, Verdict),
+    Forget(TypeUrl, String),
 }
 
 impl ClientHandle {
@@ -111,6 +142,11 @@ impl ClientHandle {
     /// type until then.
     pub async fn answer(&self, update: Update, verdict: Verdict) {
         self.wish(Wish::Answer(update, verdict)).await;
+    }
+
+    /// Says that a resource is no longer in use although nobody removed it.
+    pub async fn forget(&self, type_url: TypeUrl, name: String) {
+        self.wish(Wish::Forget(type_url, name)).await;
     }
 
     async fn wish(&self, wish: Wish) {
@@ -179,8 +215,18 @@ impl Client {
         };
         self.stream.on_connected();
         let (requests, receiver) = mpsc::channel(QUEUE_MAX);
-        let mut sending = Sending { node: Some(self.settings.node.clone()), next: None, requests };
-        let mut opening = Box::pin(open(dialled, self.settings.variant, receiver));
+        let mut sending = Sending {
+            node: Some(self.settings.node.clone()),
+            told: self.settings.node_told,
+            pace: self.settings.pace.map(Pace::new),
+            next: None,
+            requests,
+        };
+        let paths = match paths(&self.settings) {
+            Ok(path) => path,
+            Err(reason) => return lost(reason),
+        };
+        let mut opening = Box::pin(open(dialled, paths, receiver));
         // Some servers answer a stream's opening only after its first request, so requests flow
         // before the response stream is there.
         let inbound = loop {
@@ -254,6 +300,7 @@ impl Client {
         match wish {
             Wish::Subscribe(type_url, interest) => self.stream.subscribe(type_url, interest),
             Wish::Answer(update, verdict) => self.stream.on_verdict(&update, verdict),
+            Wish::Forget(type_url, name) => self.stream.forget(&type_url, &name),
         }
     }
 
@@ -277,8 +324,10 @@ impl Client {
 
 /// The requests of one connection on their way out.
 struct Sending {
-    /// Goes with the first request.
+    /// Goes with the first request, or with every one.
     node: Option<Node>,
+    told: NodeTold,
+    pace: Option<Pace>,
     next: Option<crate::Request>,
     requests: mpsc::Sender<Heard>,
 }
@@ -294,49 +343,135 @@ impl Sending {
             if self.next.is_none() {
                 return std::future::pending().await;
             }
+            if let Some(pace) = &mut self.pace {
+                pace.turn().await;
+            }
             let Ok(permit) = self.requests.reserve().await else {
                 // The connection is gone; its inbound side tells why.
                 return std::future::pending().await;
             };
             if let Some(request) = self.next.take() {
-                permit.send(Heard { node: self.node.take(), request });
+                let node = match self.told {
+                    NodeTold::First => self.node.take(),
+                    NodeTold::Always => self.node.clone(),
+                };
+                if let Some(pace) = &mut self.pace {
+                    pace.spend();
+                }
+                permit.send(Heard { node, request });
             }
         }
     }
 }
 
+/// Requests that may still be sent.
+struct Pace {
+    burst: u32,
+    pause: Duration,
+    left: u32,
+    /// When the next one is earned, while some are spent.
+    next: tokio::time::Instant,
+}
+
+impl Pace {
+    fn new((burst, pause): (u32, Duration)) -> Self {
+        Self { burst, pause, left: burst, next: tokio::time::Instant::from_std(clock::now()) }
+    }
+
+    /// Waits until a request may be sent. May be dropped at any point.
+    async fn turn(&mut self) {
+        loop {
+            let now = tokio::time::Instant::from_std(clock::now());
+            while self.left < self.burst && self.next <= now {
+                self.left = self.left.saturating_add(1);
+                self.next += self.pause;
+            }
+            if self.left > 0 {
+                return;
+            }
+            tokio::time::sleep_until(self.next).await;
+        }
+    }
+
+    fn spend(&mut self) {
+        if self.left == self.burst {
+            self.next = tokio::time::Instant::from_std(clock::now()) + self.pause;
+        }
+        self.left = self.left.saturating_sub(1);
+    }
+}
+
 type Inbound = Pin<Box<dyn Stream<Item = Result<IncomingResponse, Status>> + Send>>;
+
+/// The gRPC method that a client calls, by the form of the conversation.
+enum Method {
+    Delta(&'static str),
+    State(&'static str),
+}
+
+fn paths(settings: &ClientSettings) -> Result<Method, String> {
+    const DELTA: &str = concat!(
+        "/envoy.service.discovery.v3.AggregatedDiscoveryService",
+        "/DeltaAggregatedResources"
+    );
+    const STATE: &str = concat!(
+        "/envoy.service.discovery.v3.AggregatedDiscoveryService",
+        "/StreamAggregatedResources"
+    );
+    let methods = match &settings.service {
+        Service::Aggregated => Methods { delta: DELTA, state: Some(STATE) },
+        Service::Of(type_url) => {
+            let methods = type_url.methods();
+            methods.ok_or_else(|| format!("{type_url} has no service of its own"))?
+        }
+    };
+    match settings.variant {
+        Variant::Delta => Ok(Method::Delta(methods.delta)),
+        Variant::StateOfTheWorld => methods
+            .state
+            .map(Method::State)
+            .ok_or_else(|| "this type has no state-of-the-world form: use DELTA_GRPC".to_owned()),
+    }
+}
 
 async fn open(
     dialled: Dialled,
-    variant: Variant,
+    method: Method,
     requests: mpsc::Receiver<Heard>,
 ) -> Result<Inbound, Status> {
-    let mut client = AggregatedDiscoveryServiceClient::new(dialled.channel)
-        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let mut client =
+        tonic::client::Grpc::new(dialled.channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    client.ready().await.map_err(|error| Status::unavailable(chain(&error)))?;
     let requests = ReceiverStream::new(requests);
     let bearer = dialled.bearer.as_deref();
-    let unusable = || Status::unauthenticated("the token cannot stand in a header");
-    match variant {
-        Variant::Delta => {
+    match method {
+        Method::Delta(path) => {
             let messages = requests.filter_map(async |heard| wire::delta_message(heard));
-            let mut request = Request::new(Box::pin(messages));
-            if let Some(token) = bearer {
-                authorize(&mut request, token).ok_or_else(unusable)?;
-            }
-            let inbound = client.delta_aggregated_resources(request).await?.into_inner();
+            let request = authorized(Box::pin(messages), bearer)?;
+            let codec =
+                tonic_prost::ProstCodec::<DeltaDiscoveryRequest, DeltaDiscoveryResponse>::default();
+            let path = PathAndQuery::from_static(path);
+            let inbound = client.streaming(request, path, codec).await?.into_inner();
             Ok(Box::pin(inbound.map(|message| message.map(wire::incoming_delta))))
         }
-        Variant::StateOfTheWorld => {
+        Method::State(path) => {
             let messages = requests.filter_map(async |heard| wire::state_message(heard));
-            let mut request = Request::new(Box::pin(messages));
-            if let Some(token) = bearer {
-                authorize(&mut request, token).ok_or_else(unusable)?;
-            }
-            let inbound = client.stream_aggregated_resources(request).await?.into_inner();
-            Ok(Box::pin(inbound.map(|message| message.map(wire::incoming_state))))
+            let request = authorized(Box::pin(messages), bearer)?;
+            let codec = tonic_prost::ProstCodec::<DiscoveryRequest, DiscoveryResponse>::default();
+            let path = PathAndQuery::from_static(path);
+            let inbound = client.streaming(request, path, codec).await?.into_inner();
+            Ok(Box::pin(inbound.map(|message| message.map(wire::read_response))))
         }
     }
+}
+
+fn authorized<Body>(body: Body, bearer: Option<&str>) -> Result<Request<Body>, Status> {
+    let mut request = Request::new(body);
+    if let Some(token) = bearer {
+        let unusable = || Status::unauthenticated("the token cannot stand in a header");
+        authorize(&mut request, token).ok_or_else(unusable)?;
+    }
+    Ok(request)
 }
 
 /// Presents a token; none when it cannot stand in a header.

@@ -30,13 +30,16 @@ pub use client::backoff::Backoff;
 pub use client::stream::{
     ClientStream, IncomingResource, IncomingResponse, Interest, Received, Update, Verdict,
 };
-pub use client::{Client, ClientEvent, ClientHandle, ClientSettings, DialError, Dialled};
+pub use client::{
+    Client, ClientEvent, ClientHandle, ClientSettings, DialError, Dialled, NodeTold, Service,
+};
 pub use message::{DeltaRequest, Request, Response, StateRequest};
 pub use resource::{Cache, Resource, ResourceSet, Snapshot, Version};
 pub use server::status::{ClientStatus, Nack, StreamId, TypeStatus};
 pub use server::stream::ServerStream;
 pub use server::{Gate, Opening, Refusal, Server};
 pub use type_url::TypeUrl;
+pub use wire::read_response;
 
 /// The node that a client says it is. Source: `envoy.config.core.v3.Node`.
 pub use iako_xds_api::envoy::config::core::v3::Node;

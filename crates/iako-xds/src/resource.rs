@@ -20,6 +20,12 @@ impl Version {
         &self.0
     }
 
+    /// A number that stands for it, as Envoy shows it among its statistics.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        xxh64(self.0.as_bytes(), 0)
+    }
+
     /// The version of a list: changes whenever a name or a version in it does.
     pub(crate) fn of_list<'a>(list: impl Iterator<Item = (&'a str, &'a Self)>) -> Self {
         let mut hash = Xxh64::new(0);

@@ -2,6 +2,36 @@
 
 use std::{borrow::Cow, fmt};
 
+/// Paths of the gRPC methods of a discovery service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Methods {
+    pub(crate) delta: &'static str,
+    pub(crate) state: Option<&'static str>,
+}
+
+macro_rules! methods {
+    ($package:literal, $service:literal, $resources:literal) => {
+        Methods {
+            delta: concat!(
+                "/envoy.service.",
+                $package,
+                ".v3.",
+                $service,
+                "DiscoveryService/Delta",
+                $resources
+            ),
+            state: Some(concat!(
+                "/envoy.service.",
+                $package,
+                ".v3.",
+                $service,
+                "DiscoveryService/Stream",
+                $resources
+            )),
+        }
+    };
+}
+
 /// The name of a resource type, such as `type.googleapis.com/envoy.config.cluster.v3.Cluster`.
 ///
 /// Ordered as types are sent: what is referred to before what refers to it.
@@ -62,6 +92,27 @@ impl TypeUrl {
     /// when there is nothing of it; others only by a control plane that serves them.
     pub(crate) fn is_core(&self) -> bool {
         self.rank() < OTHERS || *self == Self::RUNTIME
+    }
+
+    /// The gRPC methods of the service that tells only this type: the delta form and the state of
+    /// the world. Source: `envoy/service/*/v3/*ds.proto`.
+    pub(crate) fn methods(&self) -> Option<Methods> {
+        const SERVICES: [(&TypeUrl, Methods); 8] = [
+            (&TypeUrl::CLUSTER, methods!("cluster", "Cluster", "Clusters")),
+            (&TypeUrl::ENDPOINTS, methods!("endpoint", "Endpoint", "Endpoints")),
+            (&TypeUrl::LISTENER, methods!("listener", "Listener", "Listeners")),
+            (&TypeUrl::ROUTES, methods!("route", "Route", "Routes")),
+            (&TypeUrl::SCOPED_ROUTES, methods!("route", "ScopedRoutes", "ScopedRoutes")),
+            (&TypeUrl::SECRET, methods!("secret", "Secret", "Secrets")),
+            (&TypeUrl::EXTENSION, methods!("extension", "ExtensionConfig", "ExtensionConfigs")),
+            (&TypeUrl::RUNTIME, methods!("runtime", "Runtime", "Runtime")),
+        ];
+        if *self == Self::VIRTUAL_HOST {
+            // There is no other form.
+            let delta = "/envoy.service.route.v3.VirtualHostDiscoveryService/DeltaVirtualHosts";
+            return Some(Methods { delta, state: None });
+        }
+        SERVICES.iter().find(|(known, _)| *known == self).map(|(_, methods)| *methods)
     }
 
     /// Place in the order of sending: make before break.

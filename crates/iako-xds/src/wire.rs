@@ -1,5 +1,7 @@
 //! Messages to and from their protobuf form.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use iako_xds_api::{
     envoy::service::discovery::v3::{
@@ -13,7 +15,7 @@ use prost_types::Any;
 
 use crate::{
     DeltaRequest, IncomingResource, IncomingResponse, Node, Request, Resource, Response,
-    StateRequest, TypeUrl,
+    StateRequest, TypeUrl, Version,
 };
 
 /// The type of a resource wrapped in a state-of-the-world response.
@@ -118,7 +120,9 @@ pub(crate) fn incoming_delta(message: DeltaDiscoveryResponse) -> IncomingRespons
     }
 }
 
-pub(crate) fn incoming_state(message: DiscoveryResponse) -> IncomingResponse {
+/// A state-of-the-world response as a client hears it; also what files hold.
+#[must_use]
+pub fn read_response(message: DiscoveryResponse) -> IncomingResponse {
     let type_url = TypeUrl::from(message.type_url);
     let read = |any: Any| {
         if any.type_url != WRAPPED {
@@ -148,10 +152,19 @@ fn rejection(message: String) -> Status {
 }
 
 fn unwrap(wire: WireResource, type_url: &TypeUrl) -> Result<IncomingResource, String> {
+    let ttl = ttl(wire.ttl);
     let Some(any) = wire.resource else {
-        return Err(format!("the resource {:?} has no content", wire.name));
+        if ttl.is_none() {
+            return Err(format!("the resource {:?} has no content", wire.name));
+        }
+        // It only says that what it names is still good.
+        let version = Version::from(wire.version.as_str());
+        let resource = Resource { version, ..Resource::new(wire.name, Bytes::new()) };
+        let aliases = wire.aliases;
+        return Ok(IncomingResource { resource, aliases, ttl, is_heartbeat: true });
     };
     let mut incoming = named(any, type_url)?;
+    incoming.ttl = ttl;
     if !wire.name.is_empty() {
         incoming.resource.name = wire.name.into();
     }
@@ -160,6 +173,11 @@ fn unwrap(wire: WireResource, type_url: &TypeUrl) -> Result<IncomingResource, St
     }
     incoming.aliases = wire.aliases;
     Ok(incoming)
+}
+
+/// How long a resource is good without another word; for ever when absent.
+fn ttl(value: Option<prost_types::Duration>) -> Option<Duration> {
+    value.and_then(|value| Duration::try_from(value).ok()).filter(|ttl| !ttl.is_zero())
 }
 
 /// Reads a resource of which only the message is known. In every type that xDS serves, the first
@@ -176,5 +194,6 @@ fn named(any: Any, type_url: &TypeUrl) -> Result<IncomingResource, String> {
     let body = Bytes::from(any.value);
     let read = Named::decode(body.clone());
     let name = read.map_err(|error| format!("a resource is unreadable: {error}"))?.name;
-    Ok(IncomingResource { resource: Resource::new(name, body), aliases: Vec::new() })
+    let resource = Resource::new(name, body);
+    Ok(IncomingResource { resource, aliases: Vec::new(), ttl: None, is_heartbeat: false })
 }

@@ -37,6 +37,8 @@ fn response(
     let resources = resources.iter().map(|(name, body)| IncomingResource {
         resource: Resource::new(*name, Bytes::from(body.to_string())),
         aliases: Vec::new(),
+        ttl: None,
+        is_heartbeat: false,
     });
     IncomingResponse {
         type_url: kind,

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use iako_rt::{Rng, Scope};
 use iako_xds::{
     Backoff, Cache, Client, ClientEvent, ClientHandle, ClientSettings, Dialled, Gate, Interest,
-    Node, Opening, Refusal, Resource, ResourceSet, Server, Snapshot, StreamId, TypeUrl, Update,
-    Variant, Verdict,
+    Node, NodeTold, Opening, Refusal, Resource, ResourceSet, Server, Service, Snapshot, StreamId,
+    TypeUrl, Update, Variant, Verdict,
     transport::{self, Accepted, Peer},
 };
 use parking_lot::Mutex;
@@ -111,7 +111,15 @@ fn client(
 ) -> ClientHandle {
     let node = Node { id: NODE.to_owned(), ..Node::default() };
     let backoff = Backoff { first: Duration::from_millis(5), longest: Duration::from_millis(20) };
-    let (client, handle) = Client::new(ClientSettings { node, variant, backoff });
+    let settings = ClientSettings {
+        node,
+        variant,
+        service: Service::Aggregated,
+        node_told: NodeTold::First,
+        pace: None,
+        backoff,
+    };
+    let (client, handle) = Client::new(settings);
     let dial = move || {
         let address = Arc::clone(&address);
         async move {

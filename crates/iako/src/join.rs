@@ -215,7 +215,7 @@ impl JoinArguments {
         Ok(ProxySettings {
             concurrency: self.concurrency,
             identity: Some(identity),
-            control_plane: Some(ControlPlane { variant: Variant::Delta, dial: Arc::new(dial) }),
+            control_plane: Some(ControlPlane::new(Variant::Delta, Arc::new(dial))),
             drain_time: self.drain,
             health: Some(SocketAddr::new(self.address, HEALTH_PORT)),
             prometheus: [PROMETHEUS_PORT, MERGED_METRICS_PORT]

@@ -196,7 +196,7 @@ impl Walk<'_> {
             Terminal::Tcp(tcp) => self.stream(proxy, tcp, &connection),
             Terminal::Http(settings) => {
                 let name = match &settings.routes {
-                    RouteSource::Rds(name) => name.as_str(),
+                    RouteSource::Rds(name) => name.name(),
                     RouteSource::Inline(table) => table.name.as_str(),
                     RouteSource::Scoped(routes) => routes.name.as_str(),
                 };
@@ -410,7 +410,7 @@ fn settings_of(listener: &Listener, name: &str) -> Option<Arc<HttpConnectionMana
     let chains = listener.chains.iter().chain(&listener.default_chain);
     chains.into_iter().find_map(|chain| match &chain.terminal {
         Terminal::Http(settings) => match &settings.routes {
-            RouteSource::Rds(own) if own == name => Some(Arc::clone(settings)),
+            RouteSource::Rds(own) if own.name() == name => Some(Arc::clone(settings)),
             RouteSource::Rds(_) | RouteSource::Inline(_) | RouteSource::Scoped(_) => None,
         },
         Terminal::Tcp(_) => None,

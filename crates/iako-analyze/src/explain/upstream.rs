@@ -62,7 +62,7 @@ impl Walk<'_> {
             format!("it goes to {}", why::service(cluster)),
         );
         let set = match &cluster.discovery {
-            Discovery::Eds(name) => proxy.plan.endpoint_set(name),
+            Discovery::Eds(name) => proxy.plan.endpoint_set(name.name()),
             Discovery::Static(set) | Discovery::StrictDns(set) | Discovery::LogicalDns(set) => {
                 Some(set)
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{HeaderName, RouteConfiguration};
+use crate::{ConfigSource, HeaderName, RouteConfiguration};
 
 /// Route tables by scope.
 /// Source: `envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes`.
@@ -15,13 +15,15 @@ pub struct ScopedRoutes {
     pub key: Vec<ScopeFragment>,
     /// Where the scopes come from.
     pub scopes: ScopeSource,
+    /// Where the tables come from that scopes name.
+    pub tables: ConfigSource,
 }
 
 /// Where scopes come from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ScopeSource {
-    /// Sent by the control plane (SRDS).
-    Discovered,
+    /// All that are sent from there (SRDS).
+    Discovered(ConfigSource),
     /// Written in the listener. No key stands in two of them.
     Inline(Vec<Arc<Scope>>),
 }
@@ -42,7 +44,7 @@ pub struct Scope {
 /// The routes of a scope.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ScopeTable {
-    /// Sent by the control plane under this name.
+    /// Sent under this name, from where [`ScopedRoutes::tables`] says.
     Rds(String),
     /// Written in the scope.
     Inline(Arc<RouteConfiguration>),

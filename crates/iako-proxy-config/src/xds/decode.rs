@@ -38,6 +38,7 @@ mod route_match;
 mod scoped;
 mod secret;
 mod session;
+mod source;
 mod tcp_proxy;
 mod transport;
 pub(super) mod typed_struct;

@@ -33,6 +33,7 @@ mod route;
 mod route_action;
 mod scoped;
 mod session;
+mod source;
 mod tcp_proxy;
 mod transport;
 mod udp_proxy;

@@ -208,7 +208,7 @@ pub(crate) fn scopes() -> Vec<Scope> {
         ScopeSource::Inline(scopes) => {
             scopes.into_iter().map(|scope| Scope::clone(&scope)).collect()
         }
-        ScopeSource::Discovered => Vec::new(),
+        ScopeSource::Discovered(_) => Vec::new(),
     }
 }
 
@@ -235,6 +235,7 @@ pub(crate) fn scoped_routes() -> ScopedRoutes {
                 element: ScopeElement::Value { separator: "=".into(), key: "k".into() },
             },
         ],
+        tables: ConfigSource::default(),
         scopes: ScopeSource::Inline(vec![
             scope("one", ScopeTable::Rds("r".into())),
             scope("two", ScopeTable::Inline(Arc::new(route_table()))),

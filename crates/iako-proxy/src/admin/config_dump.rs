@@ -1,6 +1,6 @@
 //! Everything that the proxy was told, in Envoy's form.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use iako_proxy_config::{EndpointSet, Listener, xds};
 use rustls_pki_types::CertificateDer;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::text::{Query, timestamp};
 use crate::{
-    config_task::{Inventory, Refusal, Told},
+    config_task::{Inventory, Refusal, ResourceKind, Told},
     shared::Shared,
     transport::material::Material,
 };
@@ -63,12 +63,20 @@ fn bootstrap(shared: &Shared) -> Value {
 }
 
 fn clusters(inventory: &Inventory) -> Value {
-    let show =
-        |told: &Told<_>| dated(told, "cluster", &xds::to_json(&xds::encode::cluster(&told.value)));
+    let show = |told: &Told<_>| {
+        let json = xds::to_json(&xds::encode::cluster(&told.value));
+        with_error(
+            dated(told, "cluster", &json),
+            inventory,
+            ResourceKind::Cluster,
+            &told.value.name,
+        )
+    };
     let (fixed, sent): (Vec<_>, Vec<_>) =
         inventory.clusters.iter().partition(|told| told.is_static());
     json!({
         "@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump",
+        "version_info": &*inventory.cluster_version,
         "static_clusters": fixed.into_iter().map(show).collect::<Vec<_>>(),
         "dynamic_active_clusters": sent.into_iter().map(show).collect::<Vec<_>>(),
         "dynamic_warming_clusters": inventory.warming_clusters.iter().map(show).collect::<Vec<_>>(),
@@ -79,27 +87,61 @@ fn listeners(inventory: &Inventory) -> Value {
     let show = |told: &Told<Listener>| {
         dated(told, "listener", &xds::to_json(&xds::encode::listener(&told.value)))
     };
-    let named =
-        |told: &Told<Listener>, state: &str| json!({"name": told.value.name, (state): show(told)});
     let serving = inventory.listeners.iter().map(|(told, _)| told);
     let (fixed, sent): (Vec<_>, Vec<_>) = serving.partition(|told| told.is_static());
-    let warming = inventory.warming_listeners.iter().map(|told| named(told, "warming_state"));
-    let sent = sent.into_iter().map(|told| named(told, "active_state"));
+    // One entry for each name, whatever there is of it.
+    let mut dynamic: BTreeMap<&str, Value> = BTreeMap::new();
+    let mut add = |name, state: &str, shown: Value| {
+        let entry = dynamic.entry(name).or_insert_with(|| json!({"name": name}));
+        if let Value::Object(members) = entry {
+            members.insert(state.to_owned(), shown);
+        }
+    };
+    for told in sent {
+        add(&told.value.name, "active_state", show(told));
+    }
+    for told in &inventory.warming_listeners {
+        add(&told.value.name, "warming_state", show(told));
+    }
+    for refusal in inventory.refusals.iter().filter(|one| one.kind == ResourceKind::Listener) {
+        add(&refusal.name, "error_state", error_state(refusal));
+    }
     json!({
         "@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump",
+        "version_info": &*inventory.listener_version,
         "static_listeners": fixed.into_iter().map(show).collect::<Vec<_>>(),
-        "dynamic_listeners": sent.chain(warming).collect::<Vec<_>>(),
+        "dynamic_listeners": dynamic.into_values().collect::<Vec<_>>(),
     })
 }
 
 fn routes(inventory: &Inventory) -> Value {
     let show = |told: &Told<_>| {
         let json = xds::to_json(&xds::encode::route_configuration(&told.value));
-        dated(told, "route_config", &json)
+        let dated = dated(told, "route_config", &json);
+        with_error(dated, inventory, ResourceKind::Routes, &told.value.name)
     };
     json!({
         "@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump",
         "dynamic_route_configs": inventory.routes.iter().map(show).collect::<Vec<_>>(),
+    })
+}
+
+/// Adds the newer version of a resource that was refused, if there is one.
+fn with_error(mut shown: Value, inventory: &Inventory, kind: ResourceKind, name: &str) -> Value {
+    let refusal = inventory.refusals.iter().find(|one| one.is_of(kind, name));
+    if let (Some(refusal), Value::Object(members)) = (refusal, &mut shown) {
+        members.insert("error_state".to_owned(), error_state(refusal));
+    }
+    shown
+}
+
+/// What was refused last. Source: `envoy.admin.v3.UpdateFailureState`.
+fn error_state(refusal: &Refusal) -> Value {
+    json!({
+        "failed_configuration": xds::to_json(&refusal.body),
+        "last_update_attempt": timestamp(refusal.at),
+        "details": refusal.error,
+        "version_info": refusal.version,
     })
 }
 
@@ -141,7 +183,7 @@ fn secrets(inventory: &Inventory) -> Value {
 fn refusals(inventory: &Inventory) -> Value {
     let show = |refusal: &Refusal| {
         json!({
-            "resource": refusal.resource,
+            "resource": format!("{:?} {}", refusal.kind, refusal.name),
             "error": refusal.error,
             "last_update_attempt": timestamp(refusal.at),
         })

@@ -6,12 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use iako_proxy_config::{Cluster, Discovery, EndpointSet};
+use iako_proxy_config::{Cluster, ConfigOrigin, Discovery, EndpointSet, SourcedName};
 use iako_rt::clock;
 use iako_telemetry::LogTarget;
 use tokio::task::AbortHandle;
 
-use super::{ConfigTask, Event, Told, WARMING_MAX, routes};
+use super::{
+    ConfigTask, Event, Told, WARMING_MAX, routes,
+    source_stats::{Reception, SourceStats},
+};
 use crate::{
     dns::{self, Resolution},
     health::HealthLogs,
@@ -36,11 +39,16 @@ pub(super) struct ClusterEntry {
     has_endpoints: bool,
     /// Whether they were checked, where the version has checks.
     is_checked: bool,
+    /// How asking for instances goes; none when they are not asked for.
+    asked: Option<SourceStats>,
 }
 
 impl ClusterEntry {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let warming = self.warming.as_ref().map(|(_, _, since)| *since + WARMING_MAX);
+        let warming = self
+            .warming
+            .as_ref()
+            .and_then(|(_, cluster, since)| warming_max(cluster).map(|longest| *since + longest));
         warming.or_else(|| self.removed.map(|at| at + REMOVED_KEPT))
     }
 
@@ -60,9 +68,42 @@ impl ClusterEntry {
         active.chain(self.warming.iter().map(|(_, cluster, _)| cluster))
     }
 
+    /// Whether instances of the newest version are asked for there.
+    pub(super) fn is_from(&self, origin: &ConfigOrigin) -> bool {
+        let name = self.newest().and_then(|cluster| cluster.eds_name());
+        name.is_some_and(|name| name.source().origin == *origin)
+    }
+
+    /// Counts how instances of this key, or of all, were received.
+    pub(super) fn note(&self, key: Option<&str>, reception: &Reception) {
+        let own = self.newest().and_then(|cluster| cluster.eds_name()).map(SourcedName::key);
+        if let Some(stats) = &self.asked
+            && (key.is_none() || key == own)
+        {
+            stats.note(reception);
+        }
+    }
+
+    /// It goes on without instances.
+    pub(super) const fn wait_no_more(&mut self) {
+        self.has_endpoints = true;
+    }
+
     pub(super) const fn is_removed(&self) -> bool {
         self.removed.is_some()
     }
+}
+
+/// How long a cluster waits for what it needs; for ever when absent.
+fn warming_max(cluster: &UpstreamCluster) -> Option<Duration> {
+    let secrets = cluster.tls_slots().flat_map(|slot| slot.secrets());
+    let mut sources = cluster.eds_name().into_iter().chain(secrets).map(SourcedName::source);
+    sources
+        .try_fold(Duration::ZERO, |longest, source| {
+            source.initial_fetch_timeout.map(|own| own.max(longest))
+        })
+        // What is resolved, or checked, has no time of its own.
+        .map(|longest| if longest.is_zero() { WARMING_MAX } else { longest })
 }
 
 impl Drop for ClusterEntry {
@@ -125,7 +166,9 @@ impl ConfigTask {
         let active = self.clusters.get_mut(&name).and_then(|entry| entry.active.take());
         self.health.watch(&compiled);
         let has_endpoints = self.first_endpoints(&compiled);
+        let asked = self.ask_for_endpoints(&compiled);
         let warming = Some((told, compiled, clock::now()));
+        self.reloaded = true;
         self.clusters.insert(
             name,
             ClusterEntry {
@@ -135,9 +178,18 @@ impl ConfigTask {
                 resolving,
                 has_endpoints,
                 is_checked: false,
+                asked,
             },
         );
         Ok(())
+    }
+
+    fn ask_for_endpoints(&self, cluster: &UpstreamCluster) -> Option<SourceStats> {
+        let name = cluster.eds_name()?;
+        let scope = self.shared.stats.cluster(cluster.config.stat_name());
+        let stats = SourceStats::new(&scope);
+        stats.asked(&name.source().origin);
+        Some(stats)
     }
 
     fn start_resolving(&self, cluster: &Arc<UpstreamCluster>) -> Option<AbortHandle> {
@@ -166,7 +218,7 @@ impl ConfigTask {
                 cluster.set_endpoints(&Arc::new(endpoints.clone()));
                 true
             }
-            Discovery::Eds(name) => match self.endpoints.get(name) {
+            Discovery::Eds(name) => match self.endpoints.get(name.key()) {
                 Some(endpoints) => {
                     cluster.set_endpoints(endpoints);
                     true
@@ -182,31 +234,30 @@ impl ConfigTask {
     }
 
     /// Takes endpoints of EDS: only these change, connections and live numbers stay.
-    pub(super) fn set_endpoints(&mut self, endpoints: EndpointSet) {
+    pub(super) fn set_endpoints(&mut self, key: &str, endpoints: EndpointSet) {
         let endpoints = Arc::new(endpoints);
-        let unchanged = self.endpoints.get(&endpoints.name) == Some(&endpoints);
+        let unchanged = self.endpoints.get(key) == Some(&endpoints);
         for entry in self.clusters.values_mut() {
             let mut newest_knows = false;
             for version in entry.versions() {
-                if version.eds_name() == Some(&endpoints.name) {
+                if version.eds_name().is_some_and(|name| name.key() == key) {
                     newest_knows = true;
                     if !unchanged {
                         version.set_endpoints(&endpoints);
-                        version.stats.update_success.inc();
                     }
                 }
             }
             entry.has_endpoints |= newest_knows;
         }
-        self.endpoints.insert(endpoints.name.clone(), endpoints);
+        self.endpoints.insert(key.to_owned(), endpoints);
         self.publish_inventory();
     }
 
     /// The control plane knows no such endpoints: who waits for them goes on without, who has them
     /// keeps them, as Envoy does.
-    pub(super) fn endpoints_do_not_exist(&mut self, name: &str) {
-        if !self.endpoints.contains_key(name) {
-            self.set_endpoints(EndpointSet::new(name, Vec::new()));
+    pub(super) fn endpoints_do_not_exist(&mut self, name: &str, key: &str) {
+        if !self.endpoints.contains_key(key) {
+            self.set_endpoints(key, EndpointSet::new(name, Vec::new()));
         }
     }
 
@@ -263,7 +314,8 @@ impl ConfigTask {
     pub(super) fn settle_clusters(&mut self, now: Instant) {
         for (name, entry) in &mut self.clusters {
             let Some((_, cluster, since)) = &entry.warming else { continue };
-            let late = now.saturating_duration_since(*since) >= WARMING_MAX;
+            let waited = now.saturating_duration_since(*since);
+            let late = warming_max(cluster).is_some_and(|longest| waited >= longest);
             let has_secrets = cluster.tls_slots().all(|slot| slot.is_ready());
             let config = &cluster.config;
             let checks = config.health_check.is_some() && config.membership.wait_for_checks;
@@ -289,7 +341,7 @@ impl ConfigTask {
             }
         }
         let waiting = self.clusters.values().any(|entry| entry.warming.is_some());
-        let late = now.saturating_duration_since(self.started) >= WARMING_MAX;
+        let late = self.is_late(now, self.sources.clusters.as_ref());
         if !self.initial.clusters_warm && (late || (self.initial.clusters && !waiting)) {
             self.initial.clusters_warm = true;
         }
@@ -314,7 +366,7 @@ impl ConfigTask {
             .clusters
             .values()
             .flat_map(ClusterEntry::versions)
-            .filter_map(|cluster| cluster.eds_name().cloned())
+            .filter_map(|cluster| Some(cluster.eds_name()?.key().to_owned()))
             .collect();
         self.endpoints.retain(|name, _| wanted.contains(name));
     }

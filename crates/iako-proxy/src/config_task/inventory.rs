@@ -5,6 +5,9 @@ use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 use iako_proxy_config::{Cluster, EndpointSet, Listener, RouteConfiguration};
 use iako_rt::clock;
 
+use prost_types::Any;
+
+use super::ResourceKind;
 use crate::transport::material::Materials;
 
 /// Who told a resource.
@@ -55,12 +58,26 @@ impl<T> Told<T> {
 /// A resource that was refused; what it would have replaced stays.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal {
-    /// The kind and name.
-    pub(crate) resource: String,
+    /// Its kind.
+    pub(crate) kind: ResourceKind,
+    /// Its name.
+    pub(crate) name: String,
+    /// The version that was refused.
+    pub(crate) version: String,
+    /// As it was sent.
+    pub(crate) body: Any,
     /// Why.
     pub(crate) error: String,
     /// When.
     pub(crate) at: SystemTime,
+}
+
+impl Refusal {
+    /// Whether it is about this resource.
+    #[must_use]
+    pub(crate) fn is_of(&self, kind: ResourceKind, name: &str) -> bool {
+        self.kind == kind && self.name == name
+    }
 }
 
 /// Everything that the proxy holds, as it was told. Replaced as a whole, like the snapshot.
@@ -70,6 +87,10 @@ pub(crate) struct Inventory {
     pub(crate) listeners: Vec<(Told<Listener>, Vec<SocketAddr>)>,
     /// Listeners that wait for something.
     pub(crate) warming_listeners: Vec<Told<Listener>>,
+    /// The version of the last list of listeners that was taken whole.
+    pub(crate) listener_version: Arc<str>,
+    /// The version of the last list of clusters that was taken whole.
+    pub(crate) cluster_version: Arc<str>,
     /// Clusters that serve.
     pub(crate) clusters: Vec<Told<Cluster>>,
     /// Clusters that wait for something.

@@ -9,7 +9,7 @@ use std::{
 
 use iako_proxy_config::{
     Listener, ListenerKind, RouteConfiguration, RouteSource, Scope, ScopeSource, ScopeTable,
-    ScopedRoutes, TcpTarget, Terminal,
+    ScopedRoutes, SourcedName, TcpTarget, Terminal,
 };
 use iako_rt::clock;
 
@@ -50,7 +50,10 @@ struct Bound {
 
 impl ListenerEntry {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let warming = self.warming.as_ref().map(|(_, _, since)| *since + WARMING_MAX);
+        let warming = self
+            .warming
+            .as_ref()
+            .and_then(|(_, settings, since)| warming_max(settings).map(|longest| *since + longest));
         let again = self.unbound.as_ref().map(|(_, at)| *at);
         warming.into_iter().chain(again).min()
     }
@@ -100,11 +103,9 @@ impl ListenerEntry {
         self.versions().flat_map(|settings| slots_of(settings))
     }
 
-    /// Adds the RDS names that it needs.
-    pub(super) fn routes_named(&self, named: &mut BTreeSet<String>) {
-        for settings in self.versions() {
-            routes_of(&settings.config, named);
-        }
+    /// The tables that it needs.
+    pub(super) fn routes_named(&self) -> impl Iterator<Item = (SourcedName, &str)> {
+        self.versions().flat_map(|settings| routes_of(&settings.config))
     }
 
     /// Adds the clusters that it names itself.
@@ -145,29 +146,52 @@ fn slots_of(settings: &ListenerSettings) -> impl Iterator<Item = &Arc<ServerTlsS
     })
 }
 
-fn routes_of(listener: &Listener, named: &mut BTreeSet<String>) {
-    for chain in listener.chains.iter().chain(&listener.default_chain) {
-        let Terminal::Http(http) = &chain.terminal else { continue };
+/// Tables that it asks for, each with the prefix of the statistics of who does.
+fn routes_of(listener: &Listener) -> impl Iterator<Item = (SourcedName, &str)> {
+    let chains = listener.chains.iter().chain(&listener.default_chain);
+    chains.flat_map(|chain| {
+        let Terminal::Http(http) = &chain.terminal else { return Vec::new() };
+        let prefix = http.stat_prefix.as_str();
         match &http.routes {
-            RouteSource::Rds(name) => {
-                named.insert(name.clone());
-            }
+            RouteSource::Rds(name) => vec![(name.clone(), prefix)],
             RouteSource::Scoped(routes) => {
-                named.extend(scopes_of(routes).iter().filter_map(|scope| match &scope.routes {
-                    ScopeTable::Rds(name) => Some(name.clone()),
+                let named = scopes_of(routes).iter().filter_map(|scope| match &scope.routes {
+                    ScopeTable::Rds(name) => Some(name.as_str()),
                     ScopeTable::Inline(_) => None,
-                }))
+                });
+                let from = |name| (SourcedName::new(name, routes.tables.clone()), prefix);
+                named.map(from).collect()
             }
-            RouteSource::Inline(_) => {}
+            RouteSource::Inline(_) => Vec::new(),
         }
-    }
+    })
+}
+
+/// How long a listener waits for what it needs; for ever when absent.
+fn warming_max(settings: &ListenerSettings) -> Option<Duration> {
+    let secrets = slots_of(settings).flat_map(|slot| slot.secrets()).cloned();
+    let mut names = routes_of(&settings.config).map(|(name, _)| name).chain(secrets);
+    let longest = names.try_fold(Duration::ZERO, |longest, name| {
+        name.source().initial_fetch_timeout.map(|own| own.max(longest))
+    });
+    longest.map(|longest| if longest.is_zero() { WARMING_MAX } else { longest })
+}
+
+/// Whether two versions of a listener are the same but for filter chains.
+fn differs_in_chains(old: &Listener, new: &Listener) -> bool {
+    let without = |listener: &Listener| Listener {
+        chains: Vec::new(),
+        default_chain: None,
+        ..listener.clone()
+    };
+    without(old) == without(new)
 }
 
 /// The scopes that are written in a listener.
 fn scopes_of(routes: &ScopedRoutes) -> &[Arc<Scope>] {
     match &routes.scopes {
         ScopeSource::Inline(scopes) => scopes,
-        ScopeSource::Discovered => &[],
+        ScopeSource::Discovered(_) => &[],
     }
 }
 
@@ -199,6 +223,7 @@ impl ConfigTask {
             }
         }
         let changed = newest.is_some();
+        let in_place = newest.is_some_and(|newest| differs_in_chains(&newest.value, &told.value));
         let previous = entry.active().map(Arc::clone);
         let settings = self.compile_listener(&told.value, previous.as_deref());
         let settings = match settings {
@@ -213,6 +238,9 @@ impl ConfigTask {
         let server = &self.shared.server;
         if changed {
             server.listener_modified.inc();
+            if in_place {
+                server.listener_in_place_updated.inc();
+            }
         } else {
             server.listener_added.inc();
         }
@@ -242,6 +270,7 @@ impl ConfigTask {
         }
         if let Some(entry) = self.listeners.remove(name) {
             entry.stop_accepting();
+            self.listeners_leaving.push(clock::now() + self.drain_time);
             self.shared.server.listener_removed.inc();
             self.dirty = true;
         }
@@ -252,14 +281,15 @@ impl ConfigTask {
         if !self.initial.clusters_warm {
             return;
         }
-        let known = |name: &String| self.routes.get(name).is_some_and(routes::RouteEntry::is_known);
+        let known = |(name, _): (SourcedName, &str)| {
+            self.routes.get(name.key()).is_some_and(routes::RouteEntry::is_known)
+        };
         for (name, entry) in &mut self.listeners {
-            let Some((told, settings, since)) = &entry.warming else { continue };
-            let mut needed = BTreeSet::new();
-            routes_of(&told.value, &mut needed);
-            let has_routes = needed.iter().all(known);
+            let Some((_, settings, since)) = &entry.warming else { continue };
+            let has_routes = routes_of(&settings.config).all(known);
             let has_secrets = slots_of(settings).all(|slot| slot.is_ready());
-            let late = now.saturating_duration_since(*since) >= WARMING_MAX;
+            let waited = now.saturating_duration_since(*since);
+            let late = warming_max(settings).is_some_and(|longest| waited >= longest);
             let is_warm = has_routes && has_secrets;
             if !late && !is_warm {
                 continue;
@@ -271,9 +301,16 @@ impl ConfigTask {
                     secrets = has_secrets,
                     "listener serves without what it waited for"
                 );
+                for (name, _) in routes_of(&settings.config) {
+                    self.routes.get(name.key()).into_iter().for_each(routes::RouteEntry::give_up);
+                }
             }
             if let Some((told, settings, _)) = entry.warming.take() {
                 entry.active = Some((told, settings));
+                // As Envoy counts: once for each worker.
+                for _ in 0..self.shared.concurrency {
+                    self.shared.server.listener_create_success.inc();
+                }
                 self.dirty = true;
             }
         }

@@ -1,19 +1,22 @@
 //! Route tables: which serve, and which wait for a cluster.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use iako_proxy_config::{
-    Action, ClusterTarget, MatchNode, MatchOutcome, MatchThen, MatchTree, Mirror, MirrorTarget,
-    Route, RouteAction, RouteConfiguration, RouteList,
+    Action, ClusterTarget, ConfigOrigin, MatchNode, MatchOutcome, MatchThen, MatchTree, Mirror,
+    MirrorTarget, Route, RouteAction, RouteConfiguration, RouteList, SourcedName,
 };
 use iako_rt::clock;
 use iako_traffic::RouteTable;
 
-use super::{ConfigTask, Told};
+use super::{
+    ConfigTask, Told,
+    source_stats::{Reception, SourceStats},
+};
 
 /// How long a new table waits for the clusters that it names before it serves without them.
 const CLUSTERS_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -25,9 +28,35 @@ pub(super) struct RouteEntry {
     waiting: Option<(Told<RouteConfiguration>, Arc<RouteTable>, Instant)>,
     /// The control plane said that there is no such table.
     does_not_exist: bool,
+    /// Who is asked for it, and how that goes; none before it is asked for.
+    asked: Option<(SourcedName, SourceStats)>,
 }
 
 impl RouteEntry {
+    /// Whether it is asked for there.
+    pub(super) fn is_from(&self, origin: &ConfigOrigin) -> bool {
+        self.asked.as_ref().is_some_and(|(name, _)| name.source().origin == *origin)
+    }
+
+    /// Listeners go on without it.
+    pub(super) const fn wait_no_more(&mut self) {
+        self.does_not_exist = true;
+    }
+
+    /// Its first word is not waited for any longer.
+    pub(super) fn give_up(&self) {
+        if let Some((_, stats)) = self.asked.as_ref().filter(|_| !self.is_known()) {
+            stats.gave_up();
+        }
+    }
+
+    /// Counts how something was received.
+    pub(super) fn note(&self, reception: &Reception) {
+        if let Some((_, stats)) = &self.asked {
+            stats.note(reception);
+        }
+    }
+
     pub(super) fn active(&self) -> Option<&Arc<RouteTable>> {
         self.active.as_ref().map(|(_, table)| table)
     }
@@ -49,8 +78,8 @@ impl RouteEntry {
 
 impl ConfigTask {
     /// Takes a route table; it serves once the clusters that it names do.
-    pub(super) fn set_routes(&mut self, told: Told<RouteConfiguration>) {
-        let entry = self.routes.entry(told.value.name.clone()).or_default();
+    pub(super) fn set_routes(&mut self, key: &str, told: Told<RouteConfiguration>) {
+        let entry = self.routes.entry(key.to_owned()).or_default();
         entry.does_not_exist = false;
         let newest = entry.waiting.as_ref().map(|(told, _, _)| told);
         let newest = newest.or_else(|| entry.active.as_ref().map(|(told, _)| told));
@@ -61,10 +90,13 @@ impl ConfigTask {
         let before = before.or_else(|| entry.active().map(Arc::as_ref));
         let table = Arc::new(RouteTable::compile_after(Arc::clone(&told.value), before));
         entry.waiting = Some((told, table, clock::now()));
+        if let Some((_, stats)) = &entry.asked {
+            stats.reloaded();
+        }
     }
 
-    pub(super) fn routes_do_not_exist(&mut self, name: &str) {
-        self.routes.entry(name.to_owned()).or_default().does_not_exist = true;
+    pub(super) fn routes_do_not_exist(&mut self, key: &str) {
+        self.routes.entry(key.to_owned()).or_default().does_not_exist = true;
     }
 
     /// Lets tables serve whose clusters do.
@@ -88,10 +120,20 @@ impl ConfigTask {
         }
     }
 
-    /// Forgets tables that no listener names any more.
-    pub(super) fn keep_routes(&mut self, wanted: &BTreeSet<String>) {
+    /// Forgets tables that no listener names any more, and begins to ask for new ones. Each is
+    /// wanted by the connection manager of this prefix of statistics.
+    pub(super) fn keep_routes(&mut self, wanted: &BTreeMap<String, (SourcedName, String)>) {
         let before = self.routes.len();
-        self.routes.retain(|name, _| wanted.contains(name));
+        self.routes.retain(|key, _| wanted.contains_key(key));
+        for (key, (name, prefix)) in wanted {
+            let entry = self.routes.entry(key.clone()).or_default();
+            if entry.asked.is_none() {
+                let scope = format!("http.{prefix}.rds.{}", name.name());
+                let stats = SourceStats::new(&self.shared.stats.scope(&scope));
+                stats.asked(&name.source().origin);
+                entry.asked = Some((name.clone(), stats));
+            }
+        }
         self.dirty |= self.routes.len() != before;
     }
 }

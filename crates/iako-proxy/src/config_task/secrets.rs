@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use iako_identity::Identity;
-use iako_proxy_config::Secret;
+use iako_proxy_config::{Secret, SourcedName};
 
 use super::ConfigTask;
 use crate::transport::{
@@ -35,29 +35,29 @@ impl SecretStore {
         Arc::make_mut(&mut self.materials).identity = identity;
     }
 
-    pub(super) fn set_static(&mut self, secret: Secret) -> Result<(), String> {
+    pub(super) fn set_static(&mut self, secret: &Secret) -> Result<(), String> {
         self.of_bootstrap.insert(secret.name.clone());
-        self.insert(secret)
+        self.insert(&secret.name, secret)
     }
 
-    /// Takes a secret of the control plane.
-    pub(super) fn set(&mut self, secret: Secret) -> Result<(), String> {
-        if self.of_bootstrap.contains(&secret.name) {
+    /// Takes a secret that was sent.
+    pub(super) fn set(&mut self, key: &str, secret: &Secret) -> Result<(), String> {
+        if self.of_bootstrap.contains(key) {
             return Err("it is the bootstrap's and cannot be changed".to_owned());
         }
-        self.insert(secret)
+        self.insert(key, secret)
     }
 
-    fn insert(&mut self, secret: Secret) -> Result<(), String> {
-        let material = Material::read(&secret).map_err(|error| with_causes(&error))?;
-        Arc::make_mut(&mut self.materials).secrets.insert(secret.name, material);
+    fn insert(&mut self, key: &str, secret: &Secret) -> Result<(), String> {
+        let material = Material::read(secret).map_err(|error| with_causes(&error))?;
+        Arc::make_mut(&mut self.materials).secrets.insert(key.to_owned(), material);
         Ok(())
     }
 
-    /// Whether somebody else than the control plane answers for a name.
-    pub(super) fn is_own(&self, name: &str) -> bool {
-        let by_identity = matches!(name, OWN_CERTIFICATE | OWN_ROOTS);
-        self.of_bootstrap.contains(name) || (by_identity && self.has_identity)
+    /// Whether nobody has to be asked for a secret.
+    pub(super) fn is_own(&self, name: &SourcedName) -> bool {
+        let by_identity = matches!(name.name(), OWN_CERTIFICATE | OWN_ROOTS);
+        self.of_bootstrap.contains(name.key()) || (by_identity && self.has_identity)
     }
 
     /// Builds TLS settings towards clients; waiting for a secret is no failure.

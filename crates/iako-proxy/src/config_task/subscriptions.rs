@@ -1,12 +1,15 @@
 //! What follows from the configuration: what to ask for, and what to publish.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use iako_rt::clock;
 
 use super::{
     ConfigTask, Inventory, ResourceKind, Subscriptions, clusters::ClusterEntry, inventory::Refusal,
-    listeners::ListenerEntry,
+    listeners::ListenerEntry, update::Incoming,
 };
 use crate::{drain::DrainPhase, snapshot::ProxySnapshot};
 
@@ -17,22 +20,32 @@ impl ConfigTask {
     /// Tells the control plane's client which names are wanted now.
     pub(super) fn publish_subscriptions(&mut self) {
         let mut wanted = Subscriptions::default();
+        let sources = [
+            (ResourceKind::Cluster, &self.sources.clusters),
+            (ResourceKind::Listener, &self.sources.listeners),
+        ];
+        for (kind, source) in sources {
+            source.iter().for_each(|source| wanted.want_all(kind, &source.origin));
+        }
+        let mut routes = BTreeMap::new();
         let clusters = self.clusters.values().flat_map(ClusterEntry::versions);
         for cluster in clusters {
-            wanted.endpoints.extend(cluster.eds_name().cloned());
+            cluster.eds_name().iter().for_each(|it| wanted.want(ResourceKind::Endpoints, it));
             let names = cluster.tls_slots().flat_map(|slot| slot.secrets());
-            wanted
-                .secrets
-                .extend(names.filter(|name| !self.secrets.is_own(name)).map(str::to_owned));
+            let names = names.filter(|name| !self.secrets.is_own(name));
+            names.for_each(|name| wanted.want(ResourceKind::Secret, name));
         }
         for listener in self.listeners.values() {
-            listener.routes_named(&mut wanted.routes);
+            for (name, prefix) in listener.routes_named() {
+                wanted.want(ResourceKind::Routes, &name);
+                let asked = || (name.clone(), prefix.to_owned());
+                routes.entry(name.key().to_owned()).or_insert_with(asked);
+            }
             let names = listener.tls_slots().flat_map(|slot| slot.secrets());
-            wanted
-                .secrets
-                .extend(names.filter(|name| !self.secrets.is_own(name)).map(str::to_owned));
+            let names = names.filter(|name| !self.secrets.is_own(name));
+            names.for_each(|name| wanted.want(ResourceKind::Secret, name));
         }
-        self.keep_routes(&wanted.routes);
+        self.keep_routes(&routes);
         self.subscriptions.send_if_modified(|current| {
             let changed = *current != wanted;
             *current = wanted;
@@ -82,6 +95,11 @@ impl ConfigTask {
         let active = |entry: &ListenerEntry| {
             entry.told().map(|told| (told.clone(), entry.bound_addresses()))
         };
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let clusters = self.clusters.values().filter(|entry| entry.warming.is_some());
+        self.shared.server.warming_clusters.set(count(clusters.count()));
+        let listeners = self.listeners.values().filter(|entry| entry.warming_told().is_some());
+        self.shared.server.total_listeners_warming.set(count(listeners.count()));
         let inventory = Inventory {
             listeners: self.listeners.values().filter_map(active).collect(),
             warming_listeners: self
@@ -107,20 +125,36 @@ impl ConfigTask {
             endpoints: self.endpoints.values().map(Arc::clone).collect(),
             materials: Arc::clone(self.secrets.materials()),
             refusals: self.shared.inventory.load().refusals.clone(),
+            listener_version: Arc::clone(&self.versions.listeners),
+            cluster_version: Arc::clone(&self.versions.clusters),
         };
         self.shared.inventory.store(Arc::new(inventory));
     }
 
-    /// Keeps a refusal for the admin endpoint.
-    pub(super) fn note_refusal(&self, kind: ResourceKind, name: &str, error: &str) {
+    /// Keeps a refusal for the admin endpoint, in place of an earlier one of the same resource.
+    pub(super) fn note_refusal(&self, told: &Incoming<'_>, error: &str) {
         let mut inventory = Inventory::clone(&self.shared.inventory.load());
+        inventory.refusals.retain(|one| !one.is_of(told.kind, told.name));
         inventory.refusals.push(Refusal {
-            resource: format!("{kind:?} {name}"),
+            kind: told.kind,
+            name: told.name.to_owned(),
+            version: told.version.to_owned(),
+            body: told.body.clone(),
             error: error.to_owned(),
             at: clock::wall(),
         });
         let surplus = inventory.refusals.len().saturating_sub(REFUSALS_MAX);
         inventory.refusals.drain(..surplus);
         self.shared.inventory.store(Arc::new(inventory));
+    }
+
+    /// What was refused is told no more once a newer version was taken, or it is gone.
+    pub(super) fn forget_refusal(&self, kind: ResourceKind, name: &str) {
+        let inventory = self.shared.inventory.load();
+        if inventory.refusals.iter().any(|one| one.is_of(kind, name)) {
+            let mut inventory = Inventory::clone(&inventory);
+            inventory.refusals.retain(|one| !one.is_of(kind, name));
+            self.shared.inventory.store(Arc::new(inventory));
+        }
     }
 }

@@ -1,12 +1,13 @@
-//! What a control plane tells, before it is looked into.
+//! What a control plane or a file tells, before it is looked into.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iako_proxy_config::xds::decode;
+use iako_proxy_config::{ConfigOrigin, SourcedName, xds::decode};
+use iako_xds::TypeUrl;
 use prost_types::Any;
 use tokio::sync::oneshot;
 
-use super::{ConfigTask, Told};
+use super::{ConfigTask, Told, source_stats::Reception};
 
 /// A kind of resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,11 +24,39 @@ pub(crate) enum ResourceKind {
     Secret,
 }
 
+impl ResourceKind {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Cluster, Self::Endpoints, Self::Listener, Self::Routes, Self::Secret];
+
+    /// The type of its resources.
+    #[must_use]
+    pub(crate) const fn type_url(self) -> TypeUrl {
+        match self {
+            Self::Cluster => TypeUrl::CLUSTER,
+            Self::Endpoints => TypeUrl::ENDPOINTS,
+            Self::Listener => TypeUrl::LISTENER,
+            Self::Routes => TypeUrl::ROUTES,
+            Self::Secret => TypeUrl::SECRET,
+        }
+    }
+
+    /// The kind whose resources have this type; none when nothing here asks for it.
+    #[must_use]
+    pub(crate) fn of(type_url: &TypeUrl) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.type_url() == *type_url)
+    }
+}
+
 /// One response: what changed and what is gone.
 #[derive(Debug)]
 pub(crate) struct ResourceUpdate {
     /// Of which kind.
     pub(crate) kind: ResourceKind,
+    /// Who tells it.
+    pub(crate) origin: ConfigOrigin,
+    /// The version of the whole.
+    pub(crate) version: String,
     /// Name, version and content.
     pub(crate) changed: Vec<(String, String, Any)>,
     /// Names that do not exist (any more).
@@ -39,48 +68,108 @@ pub(crate) struct ResourceUpdate {
 /// What of a response was not taken, by name, and why. The rest of it was.
 pub(crate) type Verdict = BTreeMap<String, String>;
 
-/// What is asked of the control plane besides all clusters and listeners.
+/// Which resources of a kind are wanted of one origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// All that there are.
+    Everything,
+    /// These.
+    Names(BTreeSet<String>),
+}
+
+/// What is wanted of one origin.
+pub(crate) type WantedOfOrigin = BTreeMap<ResourceKind, Wanted>;
+
+/// Everything that is wanted, by who tells it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Subscriptions {
-    /// EDS names.
-    pub(crate) endpoints: BTreeSet<String>,
-    /// RDS names.
-    pub(crate) routes: BTreeSet<String>,
-    /// SDS names.
-    pub(crate) secrets: BTreeSet<String>,
+pub(crate) struct Subscriptions(pub(crate) BTreeMap<ConfigOrigin, WantedOfOrigin>);
+
+impl Subscriptions {
+    /// Wants all resources of a kind.
+    pub(super) fn want_all(&mut self, kind: ResourceKind, origin: &ConfigOrigin) {
+        self.0.entry(origin.clone()).or_default().insert(kind, Wanted::Everything);
+    }
+
+    /// Wants one resource.
+    pub(super) fn want(&mut self, kind: ResourceKind, name: &SourcedName) {
+        let of_origin = self.0.entry(name.source().origin.clone()).or_default();
+        let wanted = of_origin.entry(kind).or_insert_with(|| Wanted::Names(BTreeSet::new()));
+        if let Wanted::Names(names) = wanted {
+            names.insert(name.name().to_owned());
+        }
+    }
 }
 
 impl ConfigTask {
     /// Takes what is good in a response and answers.
     pub(super) fn take_update(&mut self, update: ResourceUpdate) {
+        self.reloaded = false;
         let mut refused = Verdict::new();
+        let (kind, origin) = (update.kind, &update.origin);
         for (name, version, body) in update.changed {
-            if let Err(error) = self.take_resource(update.kind, &name, &version, &body) {
-                tracing::warn!(kind = ?update.kind, name, error, "resource refused");
-                self.note_refusal(update.kind, &name, &error);
-                refused.insert(name, error);
+            let told = Incoming { kind, origin, name: &name, version: &version, body: &body };
+            let taken = self.take_resource(&told);
+            if !kind.type_url().is_full_state() {
+                let key = SourcedName::key_of(&name, origin);
+                let one = if taken.is_ok() {
+                    Reception::Taken(update.version.clone())
+                } else {
+                    Reception::Refused
+                };
+                self.note_reception(kind, origin, Some(&key), &one);
+            }
+            match taken {
+                Ok(()) => self.forget_refusal(kind, &name),
+                Err(error) => {
+                    tracing::warn!(?kind, name, error, "resource refused");
+                    self.note_refusal(&told, &error);
+                    refused.insert(name, error);
+                }
             }
         }
-        for name in update.removed {
-            self.remove_resource(update.kind, &name);
+        for name in &update.removed {
+            self.remove_resource(kind, origin, name);
+            self.forget_refusal(kind, name);
         }
-        match update.kind {
+        match kind {
             ResourceKind::Cluster => self.initial.clusters = true,
             ResourceKind::Listener => self.initial.listeners = true,
             ResourceKind::Secret => self.refresh_tls(),
             ResourceKind::Endpoints | ResourceKind::Routes => {}
         }
+        if kind.type_url().is_full_state() {
+            let all = if refused.is_empty() {
+                Reception::Taken(update.version.clone())
+            } else {
+                Reception::Refused
+            };
+            self.note_reception(kind, origin, None, &all);
+            if std::mem::take(&mut self.reloaded)
+                && refused.is_empty()
+                && let Some(stats) = self.source_stats.of(kind)
+            {
+                stats.reloaded();
+            }
+            if refused.is_empty() {
+                self.note_version(kind, &update.version);
+            }
+        }
         // A stream that is gone needs no answer.
         drop(update.verdict.send(refused));
     }
 
-    fn take_resource(
-        &mut self,
-        kind: ResourceKind,
-        name: &str,
-        version: &str,
-        body: &Any,
-    ) -> Result<(), String> {
+    fn note_version(&mut self, kind: ResourceKind, version: &str) {
+        match kind {
+            ResourceKind::Cluster => self.versions.clusters = version.into(),
+            ResourceKind::Listener => self.versions.listeners = version.into(),
+            ResourceKind::Endpoints | ResourceKind::Routes | ResourceKind::Secret => return,
+        }
+        self.publish_inventory();
+    }
+
+    fn take_resource(&mut self, told: &Incoming<'_>) -> Result<(), String> {
+        let Incoming { kind, origin, name, version, body } = *told;
+        let key = SourcedName::key_of(name, origin);
         match kind {
             ResourceKind::Cluster => {
                 let cluster = checked(decode::cluster(body))?;
@@ -88,7 +177,7 @@ impl ConfigTask {
             }
             ResourceKind::Endpoints => {
                 let endpoints = checked(decode::endpoints(body))?;
-                self.set_endpoints(endpoints);
+                self.set_endpoints(&key, endpoints);
                 Ok(())
             }
             ResourceKind::Listener => {
@@ -97,28 +186,40 @@ impl ConfigTask {
             }
             ResourceKind::Routes => {
                 let routes = checked(decode::route_configuration(body))?;
-                self.set_routes(Told::of_control_plane(routes, version));
+                self.set_routes(&key, Told::of_control_plane(routes, version));
                 Ok(())
             }
             ResourceKind::Secret => {
                 let secret = checked(decode::secret(body))?;
-                self.secrets.set(secret).map_err(|error| format!("secret {name:?}: {error}"))
+                let taken = self.secrets.set(&key, &secret);
+                taken.map_err(|error| format!("secret {name:?}: {error}"))
             }
         }
     }
 
-    fn remove_resource(&mut self, kind: ResourceKind, name: &str) {
+    fn remove_resource(&mut self, kind: ResourceKind, origin: &ConfigOrigin, name: &str) {
+        let key = SourcedName::key_of(name, origin);
         match kind {
             ResourceKind::Cluster => self.remove_cluster(name),
-            ResourceKind::Endpoints => self.endpoints_do_not_exist(name),
+            ResourceKind::Endpoints => self.endpoints_do_not_exist(name, &key),
             ResourceKind::Listener => self.remove_listener(name),
             // In use they are kept, as Envoy does; else they are not asked for.
-            ResourceKind::Routes => self.routes_do_not_exist(name),
+            ResourceKind::Routes => self.routes_do_not_exist(&key),
             ResourceKind::Secret => {
                 tracing::warn!(name, "the control plane has no such secret; the last one stays");
             }
         }
     }
+}
+
+/// One resource as it was told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Incoming<'a> {
+    pub(super) kind: ResourceKind,
+    pub(super) origin: &'a ConfigOrigin,
+    pub(super) name: &'a str,
+    pub(super) version: &'a str,
+    pub(super) body: &'a Any,
 }
 
 /// The value, its warnings logged.

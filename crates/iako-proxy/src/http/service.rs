@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use iako_http::{FieldValue, Http10, Limits, NameCase, Underscores, Version};
 use iako_proxy_config::{
-    HeaderCase, HttpConnectionManager, HttpFilterKind, RouteSource, Router, ScopeSource,
-    ScopeTable, ScopedRoutes, UnderscoreHeaders,
+    ConfigOrigin, HeaderCase, HttpConnectionManager, HttpFilterKind, RouteSource, Router,
+    ScopeSource, ScopeTable, ScopedRoutes, SourcedName, UnderscoreHeaders,
 };
 use iako_telemetry::{Counter, Gauge, Histogram, StatsScope};
 use iako_traffic::{RequestHead, RouteTable, ScopeIndex};
@@ -57,6 +57,8 @@ enum Routes {
 #[derive(Debug)]
 struct Scopes {
     index: ScopeIndex,
+    /// Where named tables come from.
+    tables: ConfigOrigin,
     inline: HashMap<String, RouteTable>,
 }
 
@@ -64,7 +66,7 @@ impl Scopes {
     fn compile(routes: &ScopedRoutes) -> Self {
         let scopes = match &routes.scopes {
             ScopeSource::Inline(scopes) => scopes.as_slice(),
-            ScopeSource::Discovered => &[],
+            ScopeSource::Discovered(_) => &[],
         };
         let inline = scopes.iter().filter_map(|scope| match &scope.routes {
             ScopeTable::Inline(table) => {
@@ -74,6 +76,7 @@ impl Scopes {
         });
         Self {
             inline: inline.collect(),
+            tables: routes.tables.origin.clone(),
             index: ScopeIndex::compile(&routes.key, scopes.iter().map(Arc::clone)),
         }
     }
@@ -86,7 +89,10 @@ impl Scopes {
         let scope = self.index.find(head)?;
         match &scope.routes {
             ScopeTable::Inline(_) => self.inline.get(&scope.name),
-            ScopeTable::Rds(name) => snapshot.routes(name).map(Arc::as_ref),
+            ScopeTable::Rds(name) => {
+                let key = SourcedName::key_of(name, &self.tables);
+                snapshot.routes(&key).map(Arc::as_ref)
+            }
         }
     }
 }
@@ -172,7 +178,7 @@ impl HttpService {
     ) -> Option<&'a RouteTable> {
         match (&self.routes, &self.manager.routes) {
             (Routes::Inline(table), _) => Some(table),
-            (Routes::Named, RouteSource::Rds(name)) => snapshot.routes(name).map(Arc::as_ref),
+            (Routes::Named, RouteSource::Rds(name)) => snapshot.routes(name.key()).map(Arc::as_ref),
             (Routes::Scoped(scopes), _) => scopes.find(snapshot, &request.head(&request.view())),
             (Routes::Named, RouteSource::Inline(_) | RouteSource::Scoped(_)) => None,
         }

@@ -4,8 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use iako_proxy_config::{
-    Cluster, Discovery, Endpoint, EndpointSet, ProxyProtocolHeader, RoutePriority, Thresholds,
-    TransportMatch, UpstreamTransport,
+    Cluster, Discovery, Endpoint, EndpointSet, ProxyProtocolHeader, RoutePriority, SourcedName,
+    Thresholds, TransportMatch, UpstreamTransport,
 };
 use iako_rt::{Rng, clock};
 use iako_telemetry::{ServiceLabels, StatsRegistry};
@@ -246,7 +246,7 @@ impl UpstreamCluster {
 
     /// Under which name its instances are asked for; none when they come otherwise.
     #[must_use]
-    pub(crate) fn eds_name(&self) -> Option<&String> {
+    pub(crate) fn eds_name(&self) -> Option<&SourcedName> {
         match &self.config.discovery {
             Discovery::Eds(name) => Some(name),
             Discovery::Static(_)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use iako_identity::{ClientTls, Resumption, TlsClient};
-use iako_proxy_config::UpstreamTls;
+use iako_proxy_config::{SourcedName, UpstreamTls};
 use parking_lot::Mutex;
 
 use super::material::{
@@ -54,7 +54,7 @@ impl ClientTlsSlot {
     }
 
     /// The names of the secrets that it needs.
-    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &SourcedName> {
         secret_names(&self.settings.options)
     }
 
@@ -94,7 +94,7 @@ impl ClientTlsSlot {
     pub(super) fn client(&self, alpn: Option<&[&[u8]]>) -> Result<TlsClient, MaterialError> {
         let built = self.built.load();
         let Some(built) = built.as_ref() else {
-            let name = self.secrets().next().unwrap_or_default().to_owned();
+            let name = self.secrets().next().map(SourcedName::name).unwrap_or_default().to_owned();
             return Err(MaterialError::Missing { name });
         };
         let Some(alpn) = alpn.filter(|alpn| *alpn != built.template.alpn) else {

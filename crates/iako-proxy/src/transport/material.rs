@@ -10,7 +10,8 @@ use iako_identity::{
     TextMatcher, TlsCertificate, TlsError, TlsVersion, TlsVersions, TrustBundle,
 };
 use iako_proxy_config::{
-    self as config, CertificateSource, Secret, SecretKind, StringMatch, TlsOptions, Validation,
+    self as config, CertificateSource, Secret, SecretKind, SourcedName, StringMatch, TlsOptions,
+    Validation,
 };
 use rustls_pki_types::CertificateDer;
 
@@ -89,7 +90,7 @@ impl Material {
 /// Everything secret that the proxy holds at one moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Materials {
-    /// Secrets by name.
+    /// Secrets by the key of their name.
     pub(crate) secrets: HashMap<String, Material>,
     /// The workload's own identity, which answers to [`OWN_CERTIFICATE`] and [`OWN_ROOTS`].
     pub(crate) identity: Option<Arc<Identity>>,
@@ -110,17 +111,19 @@ impl Materials {
             }
             CertificateSource::Sds(name) => name,
         };
-        match self.secrets.get(name) {
+        let missing = || MaterialError::Missing { name: name.name().to_owned() };
+        match self.secrets.get(name.key()) {
             Some(Material::Certificate(certificate)) => Ok(Arc::clone(certificate)),
             Some(Material::Roots(_)) => {
-                Err(MaterialError::Kind { name: name.clone(), expected: "a certificate" })
+                let name = name.name().to_owned();
+                Err(MaterialError::Kind { name, expected: "a certificate" })
             }
-            None if name == OWN_CERTIFICATE => self
+            None if name.name() == OWN_CERTIFICATE => self
                 .identity
                 .as_ref()
                 .map(|identity| Arc::clone(identity.svid.certificate()))
-                .ok_or_else(|| MaterialError::Missing { name: name.clone() }),
-            None => Err(MaterialError::Missing { name: name.clone() }),
+                .ok_or_else(missing),
+            None => Err(missing()),
         }
     }
 
@@ -143,12 +146,13 @@ impl Materials {
             config::Trust::Unverified => return Ok(iako_identity::Trust::Unverified),
             config::Trust::Inline(pem) => TrustBundle::from_pem(&pem.0)?,
             config::Trust::System => system_roots()?,
-            config::Trust::Sds(name) => match self.secrets.get(name) {
+            config::Trust::Sds(name) => match self.secrets.get(name.key()) {
                 Some(Material::Roots(bundle)) => bundle.clone(),
                 Some(Material::Certificate(_)) => {
-                    return Err(MaterialError::Kind { name: name.clone(), expected: "roots" });
+                    let name = name.name().to_owned();
+                    return Err(MaterialError::Kind { name, expected: "roots" });
                 }
-                None => return self.own_trust(name, validation),
+                None => return self.own_trust(name.name(), validation),
             },
         };
         let allowed = san_matchers(validation)?;
@@ -185,13 +189,13 @@ pub(crate) enum NameCheck {
 }
 
 /// The names of the secrets that TLS settings refer to.
-pub(crate) fn secret_names(options: &TlsOptions) -> impl Iterator<Item = &str> {
+pub(crate) fn secret_names(options: &TlsOptions) -> impl Iterator<Item = &SourcedName> {
     let certificates = options.certificates.iter().filter_map(|source| match source {
-        CertificateSource::Sds(name) => Some(name.as_str()),
+        CertificateSource::Sds(name) => Some(name),
         CertificateSource::Inline { .. } => None,
     });
     let trust = match &options.validation.trust {
-        config::Trust::Sds(name) => Some(name.as_str()),
+        config::Trust::Sds(name) => Some(name),
         config::Trust::Unverified | config::Trust::Inline(_) | config::Trust::System => None,
     };
     certificates.chain(trust)

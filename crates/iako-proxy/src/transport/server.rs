@@ -7,7 +7,7 @@ use iako_identity::{
     ClientCertificate, PeerError, PeerIdentity, Resumption, ServerTls, TlsCertificate, TlsServer,
     Trust,
 };
-use iako_proxy_config::DownstreamTls;
+use iako_proxy_config::{DownstreamTls, SourcedName};
 use iako_rt::clock;
 use tokio::net::TcpStream;
 
@@ -92,7 +92,7 @@ impl ServerTlsSlot {
     }
 
     /// The names of the secrets that it needs.
-    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &SourcedName> {
         secret_names(&self.settings.options)
     }
 

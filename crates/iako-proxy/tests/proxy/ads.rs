@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use iako_proxy::{ControlPlane, Proxy, ProxyHandle};
+use iako_proxy::{ControlPlane, Dialling, Proxy, ProxyHandle};
 use iako_proxy_config::{
-    AdminAddress, AdsConfig, Cluster, Discovery, EndpointSet, Listener, xds::encode,
+    AdminAddress, Cluster, ConfigSource, Discovery, EndpointSet, GrpcSource, Listener, xds::encode,
 };
 use iako_rt::Scope;
 use iako_xds::{
@@ -59,7 +59,7 @@ impl Plane {
         let clusters = clusters.iter().map(|one| {
             let resource = Resource::new(&*one.name, encode::cluster(one).value.into());
             if let Discovery::Eds(name) = &one.discovery {
-                return resource.with_endpoints(name.as_str());
+                return resource.with_endpoints(name.name());
             }
             resource
         });
@@ -79,18 +79,19 @@ impl Plane {
     async fn proxy(&self, variant: Variant) -> ProxyHandle {
         let mut bootstrap = bootstrap(Vec::new(), vec![cluster("xds", &[self.address])]);
         bootstrap.admin = Some(AdminAddress::Socket(any_port()));
-        bootstrap.ads = Some(AdsConfig {
-            cluster: "xds".to_owned(),
+        bootstrap.ads = Some(GrpcSource {
+            clusters: vec!["xds".to_owned()],
             delta: variant == Variant::Delta,
-            listeners: true,
-            clusters: true,
+            ..GrpcSource::default()
         });
+        bootstrap.listener_source = Some(ConfigSource::default());
+        bootstrap.cluster_source = Some(ConfigSource::default());
         Proxy::start(settings(bootstrap)).await.unwrap()
     }
 }
 
 fn eds(name: &str) -> Cluster {
-    Cluster::new(name, Discovery::Eds(name.to_owned()))
+    Cluster::new(name, Discovery::Eds(name.into()))
 }
 
 /// A listener at an address of its own, so that updates are about the same one.
@@ -179,16 +180,13 @@ async fn a_given_connector_is_used_and_its_loss_disturbs_nobody() {
     plane.publish(&[cluster("a", &[a])], &[], &[listener_at(address, "a")]);
     let there = plane.address;
     let mut settings = settings(bootstrap(Vec::new(), Vec::new()));
-    settings.control_plane = Some(ControlPlane {
-        variant: Variant::Delta,
-        dial: Arc::new(move || {
-            Box::pin(async move {
-                let channel =
-                    transport::channel("control", move || TcpStream::connect(there)).await?;
-                Ok(Dialled { channel, bearer: None })
-            })
-        }),
-    });
+    let dial = move || -> Dialling {
+        Box::pin(async move {
+            let channel = transport::channel("control", move || TcpStream::connect(there)).await?;
+            Ok(Dialled { channel, bearer: None })
+        })
+    };
+    settings.control_plane = Some(ControlPlane::new(Variant::Delta, Arc::new(dial)));
     let proxy = Proxy::start(settings).await.unwrap();
     proxy.ready().await;
     assert_eq!(said_by(address).await, "a");

@@ -134,7 +134,7 @@ async fn a_renewed_identity_is_shown_to_new_connections_and_old_ones_live_on() {
     let source = Arc::new(IdentitySource::new());
     let mut listener = tcp_listener("in", "app");
     listener.chains[0].transport =
-        downstream(CertificateSource::Sds("default".to_owned()), Trust::Sds("ROOTCA".to_owned()));
+        downstream(CertificateSource::Sds("default".into()), Trust::Sds("ROOTCA".into()));
     let clusters = vec![cluster("app", &[echo(&scope, "app").await])];
     let mut settings = settings(bootstrap(vec![listener], clusters));
     settings.identity = Some(Arc::clone(&source));

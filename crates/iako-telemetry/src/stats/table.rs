@@ -131,9 +131,14 @@ stats! {
         Counter "ssl.handshake" "TLS handshakes that succeeded";
         Counter "ssl.fail_verify_san" "handshakes refused for the name in the certificate";
         Counter "ssl.connection_error" "handshakes that failed otherwise";
-        Counter "update_attempt" "times the names of the endpoints were resolved";
+        Counter "update_attempt" "times that endpoints were asked for, read or resolved";
         Counter "update_success" "updates of the endpoints that were accepted";
-        Counter "update_failure" "resolutions that failed";
+        Counter "update_failure" "files that could not be read, servers that were lost, resolutions that failed";
+        Counter "update_rejected" "endpoints that were refused";
+        Counter "update_empty" "answers that held nothing";
+        Counter "config_reload" "endpoints that changed something";
+        Counter "init_fetch_timeout" "first endpoints that were not waited for any longer";
+        Gauge "version" "a hash of the version in use";
         Counter "update_no_rebuild" "updates that changed nothing";
         Counter "original_dst_host_invalid" "requests whose header named no address";
     }
@@ -231,12 +236,48 @@ stats! {
         Counter "cluster_modified" "clusters changed";
         Counter "cluster_removed" "clusters removed";
         Gauge "active_clusters" "clusters in use";
+        Gauge "warming_clusters" "clusters that wait for what they need";
+    }
+    "cluster_manager.cds" {
+        Counter "update_attempt" "times that clusters were asked for or read";
+        Counter "update_success" "lists of clusters that were taken";
+        Counter "update_failure" "lists that could not be read, or servers that were lost";
+        Counter "update_rejected" "lists of which something was refused";
+        Counter "update_empty" "lists that held nothing";
+        Counter "config_reload" "lists that changed something";
+        Counter "init_fetch_timeout" "first lists that were not waited for any longer";
+        Gauge "version" "a hash of the version in use";
     }
     "listener_manager" {
         Counter "listener_added" "listeners added";
         Counter "listener_modified" "listeners changed";
         Counter "listener_removed" "listeners removed";
+        Counter "listener_create_success" "listeners given to workers, once for each worker";
+        Counter "listener_in_place_updated" "listeners of which only filter chains changed";
         Gauge "total_listeners_active" "listeners in use";
+        Gauge "total_listeners_warming" "listeners that wait for what they need";
+        Gauge "total_listeners_draining" "removed listeners whose connections may go on";
+        Gauge "total_filter_chains_draining" "removed filter chains whose connections may go on";
+    }
+    "listener_manager.lds" {
+        Counter "update_attempt" "times that listeners were asked for or read";
+        Counter "update_success" "lists of listeners that were taken";
+        Counter "update_failure" "lists that could not be read, or servers that were lost";
+        Counter "update_rejected" "lists of which something was refused";
+        Counter "update_empty" "lists that held nothing";
+        Counter "config_reload" "lists that changed something";
+        Counter "init_fetch_timeout" "first lists that were not waited for any longer";
+        Gauge "version" "a hash of the version in use";
+    }
+    "http.<stat_prefix>.rds.<route_config_name>" {
+        Counter "update_attempt" "times that the routes were asked for or read";
+        Counter "update_success" "routes that were taken";
+        Counter "update_failure" "files that could not be read, or servers that were lost";
+        Counter "update_rejected" "routes that were refused";
+        Counter "update_empty" "answers that held nothing";
+        Counter "config_reload" "routes that changed something";
+        Counter "init_fetch_timeout" "first routes that were not waited for any longer";
+        Gauge "version" "a hash of the version in use";
     }
     "control_plane" {
         Gauge "connected_state" "1 while the proxy is connected to its control plane";

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use iako_proxy_config::{
-    CertificateSource, Cluster, Discovery, HttpProtocol, SanMatch, StringMatch, TlsOptions,
-    TransportMatch, Trust, UpstreamTls, UpstreamTransport, Validation,
+    CertificateSource, Cluster, Discovery, HttpProtocol, SanMatch, SourcedName, StringMatch,
+    TlsOptions, TransportMatch, Trust, UpstreamTls, UpstreamTransport, Validation,
 };
 use iako_resources::istio::destination_rule::{ClientTlsMode, ClientTlsSettings};
 use iako_types::{SpiffeId, TrustDomain};
@@ -92,9 +92,9 @@ fn mesh_tls(
     UpstreamTransport::Tls(Box::new(UpstreamTls {
         options: TlsOptions {
             alpn,
-            certificates: vec![CertificateSource::Sds(IDENTITY_SECRET.to_owned())],
+            certificates: vec![CertificateSource::Sds(IDENTITY_SECRET.into())],
             validation: Validation {
-                trust: Trust::Sds(ROOTS_SECRET.to_owned()),
+                trust: Trust::Sds(ROOTS_SECRET.into()),
                 subject_alt_names,
                 ..Validation::default()
             },
@@ -136,8 +136,9 @@ fn exact_names(names: &[String]) -> Vec<SanMatch> {
 /// TLS with certificates that the user names.
 fn user_tls(settings: &ClientTlsSettings, cluster: &Cluster, plan: &mut Plan) -> UpstreamTransport {
     let mut secret = |name: String| {
-        plan.secrets.insert(name.clone());
-        name
+        let sourced = SourcedName::from(name.as_str());
+        plan.secrets.insert(name);
+        sourced
     };
     let mut options = TlsOptions::default();
     if cluster.http.protocol == HttpProtocol::Http2 {

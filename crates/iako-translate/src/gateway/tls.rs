@@ -1,7 +1,8 @@
 //! TLS ended at a gateway.
 
 use iako_proxy_config::{
-    CertificateSource, DownstreamTls, SanMatch, StringMatch, TlsOptions, TlsVersion, Trust,
+    CertificateSource, DownstreamTls, SanMatch, SourcedName, StringMatch, TlsOptions, TlsVersion,
+    Trust,
 };
 use iako_resources::istio::gateway::{
     ServerTlsMode, ServerTlsSettings, TlsVersion as SourceVersion,
@@ -26,8 +27,8 @@ pub(super) fn terminate(
         ..TlsOptions::default()
     };
     if settings.mode == ServerTlsMode::IstioMutual {
-        options.certificates.push(CertificateSource::Sds(IDENTITY_SECRET.to_owned()));
-        options.validation.trust = Trust::Sds(ROOTS_SECRET.to_owned());
+        options.certificates.push(CertificateSource::Sds(IDENTITY_SECRET.into()));
+        options.validation.trust = Trust::Sds(ROOTS_SECRET.into());
     } else {
         add_certificates(settings, &mut options, plan);
         if matches!(settings.mode, ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual) {
@@ -61,9 +62,10 @@ const fn version(version: SourceVersion) -> Option<TlsVersion> {
     }
 }
 
-fn secret(plan: &mut Plan, name: String) -> String {
-    plan.secrets.insert(name.clone());
-    name
+fn secret(plan: &mut Plan, name: String) -> SourcedName {
+    let sourced = SourcedName::from(name.as_str());
+    plan.secrets.insert(name);
+    sourced
 }
 
 fn add_certificates(settings: &ServerTlsSettings, options: &mut TlsOptions, plan: &mut Plan) {

@@ -204,9 +204,9 @@ fn mesh_tls(carrier: Carrier) -> DownstreamTls {
     DownstreamTls {
         options: TlsOptions {
             alpn: alpn.iter().map(|&name| name.to_owned()).collect(),
-            certificates: vec![CertificateSource::Sds(IDENTITY_SECRET.to_owned())],
+            certificates: vec![CertificateSource::Sds(IDENTITY_SECRET.into())],
             validation: Validation {
-                trust: Trust::Sds(ROOTS_SECRET.to_owned()),
+                trust: Trust::Sds(ROOTS_SECRET.into()),
                 ..Validation::default()
             },
             ..TlsOptions::default()

@@ -119,7 +119,7 @@ fn http_listener(outlook: &Outlook<'_>, address: SocketAddr, table: &str) -> Lis
     let mut listener = port_listener(outlook, address);
     listener.inspectors.http = true;
     let prefix = format!("outbound_{address}");
-    let routes = RouteSource::Rds(table.to_owned());
+    let routes = RouteSource::Rds(table.into());
     let settings = connection_manager(outlook, Side::Outbound, prefix, routes);
     let mut chain = plain_chain(String::new(), Terminal::Http(settings.into()));
     chain.matcher = FilterChainMatch {

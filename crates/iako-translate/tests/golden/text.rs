@@ -128,7 +128,7 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
         }
     }
     match &http.routes {
-        RouteSource::Rds(name) => line(out, &format!("    http -> routes {name}")),
+        RouteSource::Rds(name) => line(out, &format!("    http -> routes {}", name.name())),
         RouteSource::Inline(it) => table(out, it, "    "),
         RouteSource::Scoped(it) => line(out, &format!("    http -> scopes {}", it.name)),
     }
@@ -150,7 +150,7 @@ fn tls_options(options: &TlsOptions) -> String {
     let certificates: Vec<_> = options.certificates.iter().map(|it| format!("{it:?}")).collect();
     let trust = match &options.validation.trust {
         Trust::Unverified => "unverified".to_owned(),
-        Trust::Sds(name) => name.clone(),
+        Trust::Sds(name) => name.name().to_owned(),
         Trust::Inline(_) => "inline".to_owned(),
         Trust::System => "system".to_owned(),
     };

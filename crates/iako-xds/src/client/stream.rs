@@ -5,6 +5,7 @@ mod kind;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use self::kind::Kind;
@@ -41,6 +42,10 @@ pub struct IncomingResource {
     pub resource: Resource,
     /// Other names by which it may have been asked for.
     pub aliases: Vec<String>,
+    /// How long it is good without another word; for ever when absent.
+    pub ttl: Option<Duration>,
+    /// It has no content, and only says that what it names is still good.
+    pub is_heartbeat: bool,
 }
 
 /// What a response means for the owner; every update is answered with a [`Verdict`].
@@ -54,6 +59,11 @@ pub struct Update {
     pub nonce: String,
     /// New and changed resources, all of them wanted.
     pub resources: Vec<Resource>,
+    /// Names that were asked for and are answered by a resource of another name.
+    pub aliases: BTreeMap<Arc<str>, Arc<str>>,
+    /// Resources that are good for so long only, unless another word comes; also such as are not
+    /// in this update but told to be still good.
+    pub lifetimes: BTreeMap<Arc<str>, Duration>,
     /// Wanted resources that do not, or no longer, exist.
     pub removed: Vec<Arc<str>>,
 }
@@ -117,6 +127,13 @@ impl ClientStream {
         match self.kinds.get_mut(&response.type_url) {
             Some(kind) if kind.is_announced() => kind.on_response(response, self.variant),
             _ => Received::Ignored,
+        }
+    }
+
+    /// A resource is no longer in use although nobody removed it: its time is over.
+    pub fn forget(&mut self, type_url: &TypeUrl, name: &str) {
+        if let Some(kind) = self.kinds.get_mut(type_url) {
+            kind.forget(name);
         }
     }
 

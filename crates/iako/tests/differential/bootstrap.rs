@@ -1,6 +1,6 @@
 //! The bootstrap of a case, and what it becomes in a world of its own.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, path::Path};
 
 use serde_json::{Value, json};
 
@@ -13,6 +13,61 @@ pub(crate) const ADMIN_PORT: u16 = 22101;
 
 /// The bootstrap that a case means, still with the addresses that are written in it.
 pub(crate) fn of(config: &Config) -> Value {
+    let mut whole = json!({
+        "static_resources": {"listeners": listeners(config), "clusters": clusters(config)},
+        "admin": {"address": socket(ADMIN_PORT)},
+    });
+    for (field, file) in [("lds_config", "lds.json"), ("cds_config", "cds.json")] {
+        if config.files.contains_key(file) {
+            whole["dynamic_resources"][field] = source(file);
+            // Envoy wants a name before it asks for anything.
+            whole["node"] = json!({"id": "n", "cluster": "c"});
+        }
+    }
+    merge(&mut whole, &config.bootstrap);
+    whole
+}
+
+fn source(file: &str) -> Value {
+    let path = json!({"path": format!("@file/{file}")});
+    json!({"path_config_source": path, "resource_api_version": "V3"})
+}
+
+/// A file as a case means it: `{"@listener": {…}}` is the plain listener with changes, `@hcm` in it
+/// changes its connection manager, `{"@cluster": {…}}` is the plain cluster with changes, and
+/// `{"@source": NAME}` says that a resource comes from a file.
+pub(crate) fn expanded(value: &Value) -> Value {
+    let kind = "type.googleapis.com/envoy.config";
+    match value {
+        Value::Object(fields) if fields.contains_key("@listener") => {
+            let mut patch = fields["@listener"].clone();
+            let mut config = Config::default();
+            if let Some(hcm) = patch.as_object_mut().and_then(|patch| patch.remove("@hcm")) {
+                config.hcm = hcm;
+            }
+            config.listener = patch;
+            let mut listener = listener(&config);
+            listener["@type"] = Value::from(format!("{kind}.listener.v3.Listener"));
+            expanded(&listener)
+        }
+        Value::Object(fields) if fields.contains_key("@cluster") => {
+            let mut cluster = cluster();
+            merge(&mut cluster, &fields["@cluster"]);
+            cluster["@type"] = Value::from(format!("{kind}.cluster.v3.Cluster"));
+            expanded(&cluster)
+        }
+        Value::Object(fields) if fields.contains_key("@source") => {
+            source(fields["@source"].as_str().unwrap())
+        }
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), expanded(value))).collect()
+        }
+        Value::Array(items) => items.iter().map(expanded).collect(),
+        scalar => scalar.clone(),
+    }
+}
+
+fn listener(config: &Config) -> Value {
     let mut hcm = manager(config);
     merge(&mut hcm, &config.hcm);
     let mut listener = json!({
@@ -24,19 +79,27 @@ pub(crate) fn of(config: &Config) -> Value {
         }]}],
     });
     merge(&mut listener, &config.listener);
-    let mut listeners = vec![listener];
+    listener
+}
+
+fn listeners(config: &Config) -> Value {
+    if config.files.contains_key("lds.json") {
+        return json!([]);
+    }
+    let mut listeners = vec![listener(config)];
     listeners.extend(config.listeners.iter().cloned());
-    let clusters = config.clusters.clone().unwrap_or_else(|| {
+    Value::Array(listeners)
+}
+
+fn clusters(config: &Config) -> Value {
+    if config.files.contains_key("cds.json") {
+        return json!([]);
+    }
+    config.clusters.clone().unwrap_or_else(|| {
         let mut cluster = cluster();
         merge(&mut cluster, &config.cluster);
         json!([cluster])
-    });
-    let mut whole = json!({
-        "static_resources": {"listeners": listeners, "clusters": clusters},
-        "admin": {"address": socket(ADMIN_PORT)},
-    });
-    merge(&mut whole, &config.bootstrap);
-    whole
+    })
 }
 
 fn manager(config: &Config) -> Value {
@@ -130,27 +193,31 @@ fn merge(target: &mut Value, patch: &Value) {
 }
 
 /// The bootstrap with the addresses, certificates and log file of one world.
-pub(crate) fn placed(written: &Value, address: Ipv4Addr, log: &str) -> Value {
+pub(crate) fn placed(written: &Value, address: Ipv4Addr, folder: &Path) -> Value {
     let mut value = written.clone();
-    place(&mut value, &address.to_string(), log);
+    place(&mut value, &address.to_string(), folder);
     value
 }
 
-fn place(value: &mut Value, address: &str, log: &str) {
+fn place(value: &mut Value, address: &str, folder: &Path) {
     match value {
         Value::String(text) => {
             if text == "@log" {
-                log.clone_into(text);
+                *text = folder.join("access.log").display().to_string();
+            } else if let Some(name) = text.strip_prefix("@file/") {
+                *text = folder.join(name).display().to_string();
             } else if let Some(name) = text.strip_prefix("@out/") {
-                *text = std::path::Path::new(log).with_file_name(name).display().to_string();
+                *text = folder.join(name).display().to_string();
             } else if let Some(name) = text.strip_prefix("@pki/") {
                 pki::pem(name).clone_into(text);
             } else if text == WRITTEN {
                 address.clone_into(text);
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| place(item, address, log)),
-        Value::Object(fields) => fields.values_mut().for_each(|field| place(field, address, log)),
+        Value::Array(items) => items.iter_mut().for_each(|item| place(item, address, folder)),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(|field| place(field, address, folder))
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

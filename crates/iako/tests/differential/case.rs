@@ -95,6 +95,21 @@ pub(crate) struct Config {
     /// Merged into the whole.
     #[serde(default)]
     pub(crate) bootstrap: Value,
+    /// Files beside the bootstrap, which names them as `@file/NAME`. Listeners come from `lds.json`
+    /// and clusters from `cds.json` where there is such a file.
+    #[serde(default)]
+    pub(crate) files: Map<String, Value>,
+}
+
+/// Files that are moved in the place of others, and what is waited for afterwards.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    #[serde(default)]
+    pub(crate) files: Map<String, Value>,
+    /// Waits until these statistics have these values.
+    #[serde(default)]
+    pub(crate) until: BTreeMap<String, u64>,
 }
 
 /// What Iako does instead of what Envoy does.
@@ -150,6 +165,11 @@ pub(crate) struct Request {
     pub(crate) keep: Vec<String>,
     /// How the repetitions are meant to spread.
     pub(crate) spread: Option<Spread>,
+    /// Nothing is sent, but files are changed.
+    pub(crate) change: Option<Change>,
+    /// Nothing is sent, but these statistics are looked at.
+    #[serde(default)]
+    pub(crate) see: Vec<String>,
 }
 
 /// When an HTTP/2 client has seen enough.
@@ -207,6 +227,8 @@ pub(crate) enum ByteStep {
     Pause { pause_ms: u64 },
     /// Ends the sending side (`fin`), or the connection (`close`, `reset`).
     End { end: EndStep },
+    /// Files are changed while the connection is open.
+    Change { change: Change },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

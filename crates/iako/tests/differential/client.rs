@@ -5,23 +5,30 @@ mod http2;
 
 use std::{
     net::{SocketAddr, TcpStream},
+    sync::Arc,
     time::Duration,
 };
 
 use serde_json::{Value, json};
 
-use crate::{case::Request, wire::http1::Connection};
+use crate::{bootstrap::LISTENER_PORT, case::Request, stage::Stage, wire::http1::Connection};
 
 /// Longest wait for an answer where the case names none.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Sends one request of a case, as often as it says, and tells what came back.
-pub(crate) fn send(request: &Request, to: SocketAddr) -> Value {
+pub(crate) fn send(request: &Request, stage: &Arc<Stage>) -> Value {
+    if let Some(change) = &request.change {
+        stage.apply(change);
+    }
+    if request.change.is_some() || !request.see.is_empty() {
+        return json!({"stats": stage.stats(&request.see)});
+    }
     let Some(times) = request.repeat else {
-        return once(request, to, 0);
+        return once(request, stage, 0);
     };
     let answers = (0..times).map(|number| {
-        let answer = once(request, to, number);
+        let answer = once(request, stage, number);
         let response = &answer["responses"][0];
         let headers = response["headers"].as_array().cloned().unwrap_or_default();
         let backend = headers.iter().find(|field| field[0] == "x-backend");
@@ -31,12 +38,14 @@ pub(crate) fn send(request: &Request, to: SocketAddr) -> Value {
     json!({"sequence": answers.collect::<Vec<_>>()})
 }
 
-fn once(request: &Request, to: SocketAddr, number: usize) -> Value {
+fn once(request: &Request, stage: &Arc<Stage>, number: usize) -> Value {
+    let to = SocketAddr::from((stage.address, LISTENER_PORT));
     let stream = match TcpStream::connect(to) {
         Ok(stream) => stream,
         Err(error) => return json!({"connect": error.kind().to_string()}),
     };
     let mut connection = Connection::new(stream);
+    connection.stage = Some(Arc::clone(stage));
     connection.limit(request.wait_ms.map_or(WAIT, Duration::from_millis));
     match &request.h2 {
         Some(steps) => http2::run(connection, steps, request),

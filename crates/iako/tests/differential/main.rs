@@ -25,6 +25,7 @@ mod hashing;
 mod layout;
 mod observed;
 mod pki;
+mod stage;
 mod steps;
 mod upstream;
 mod verdict;

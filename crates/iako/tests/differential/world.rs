@@ -2,10 +2,13 @@
 
 use std::{
     fs::{self, File},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,7 +21,9 @@ use crate::{
     case::{Case, Request},
     client,
     dns::Dns,
-    observed, steps,
+    observed,
+    stage::Stage,
+    steps,
     upstream::{self, Upstreams},
 };
 
@@ -41,15 +46,25 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
     let folder = TempDir::new().unwrap();
     let log = folder.path().join("access.log");
     let written = bootstrap::of(&case.config);
-    let ports = bootstrap::ports(&written);
-    let placed = bootstrap::placed(&written, address, log.to_str().unwrap());
+    let stage = Arc::new(Stage { address, folder: folder.path().to_owned() });
+    case.config.files.iter().for_each(|(name, content)| stage.move_in(name, content));
+    let in_files: Vec<Value> = case.config.files.values().map(bootstrap::expanded).collect();
+    let changed = case.requests.iter().filter_map(|request| request.change.as_ref());
+    let in_changes = changed.flat_map(|change| change.files.values().map(bootstrap::expanded));
+    let mut ports = bootstrap::ports(&written);
+    let waited_for = [ports.clone(), bootstrap::ports(&Value::Array(in_files))].concat();
+    ports.extend(&waited_for);
+    ports.extend(bootstrap::ports(&in_changes.collect()));
+    ports.sort_unstable();
+    ports.dedup();
+    let placed = bootstrap::placed(&written, address, folder.path());
     let upstreams = Upstreams::start(address, &ports, case.upstream.clone()).unwrap();
     let dns = (!case.dns.is_empty()).then(|| Dns::start(address, case.dns.clone()).unwrap());
     let mut proxy = Process::start(subject, &placed, folder.path());
     let own = |port: &u16| *port >= LISTENER_PORT && !upstream::PORTS.contains(port);
-    let listening: Vec<u16> = ports.iter().copied().filter(own).collect();
+    let listening: Vec<u16> = waited_for.iter().copied().filter(own).collect();
     let mut seen = match proxy.wait_for(address, &listening) {
-        Ok(()) => talk(case, address, &mut proxy, (&log, lines)),
+        Ok(()) => talk(case, &stage, &mut proxy, (&log, lines)),
         Err(words) => json!({"refused": refusal(&words, folder.path())}),
     };
     drop(proxy);
@@ -81,14 +96,12 @@ fn refusal(words: &str, folder: &Path) -> String {
 
 fn talk(
     case: &Case,
-    address: Ipv4Addr,
+    stage: &Arc<Stage>,
     proxy: &mut Process,
     (log, lines): (&Path, Option<usize>),
 ) -> Value {
-    let to = SocketAddr::from((address, LISTENER_PORT));
-    let answers: Vec<Value> =
-        case.requests.iter().map(|request| step(request, address, to)).collect();
-    let stats = (!case.stats.is_empty()).then(|| stats(case, address));
+    let answers: Vec<Value> = case.requests.iter().map(|request| step(request, stage)).collect();
+    let stats = (!case.stats.is_empty()).then(|| stage.stats(&case.stats));
     proxy.finish(log, lines);
     let mut seen = Map::new();
     seen.insert("answers".to_owned(), Value::Array(answers));
@@ -111,11 +124,11 @@ fn talk(
 }
 
 /// What a case does next: a request, or a look at an admin page.
-fn step(request: &Request, address: Ipv4Addr, to: SocketAddr) -> Value {
-    steps::prepare(request, address);
+fn step(request: &Request, stage: &Arc<Stage>) -> Value {
+    steps::prepare(request, stage.address);
     match &request.admin {
-        Some(path) => steps::admin(request, path, address),
-        None => client::send(request, to),
+        Some(path) => steps::admin(request, path, stage.address),
+        None => client::send(request, stage),
     }
 }
 
@@ -127,21 +140,6 @@ fn log_line(line: &str, case: &Case) -> Value {
     fields.retain(|name, value| !value.is_null() && !case.log_ignored.contains_key(name));
     fields.sort_keys();
     Value::Object(fields)
-}
-
-/// Statistics from the admin listener, by name.
-fn stats(case: &Case, address: Ipv4Addr) -> Value {
-    let text = steps::page(address, "/stats");
-    let mut found = Map::new();
-    for line in text.lines() {
-        if let Some((name, value)) = line.trim_end().split_once(": ")
-            && case.stats.iter().any(|wanted| wanted == name)
-        {
-            found.insert(name.to_owned(), Value::from(value));
-        }
-    }
-    found.sort_keys();
-    Value::Object(found)
 }
 
 /// An address that no other world has.
@@ -158,7 +156,7 @@ fn claim() -> (Ipv4Addr, TcpListener) {
 }
 
 /// Asks again and again until there is an answer, or the limit is reached.
-fn until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let began = iako_rt::clock::now();
     loop {
         if let Some(answer) = ask() {
@@ -194,6 +192,7 @@ impl Process {
                 let mut command = Command::new(path);
                 command.arg("-c").arg(&config).args(["--concurrency", "1"]);
                 command.args(["--use-dynamic-base-id", "--log-level", "warning"]);
+                command.args(["--drain-time-s", "2", "--drain-strategy", "immediate"]);
                 command.args(["--file-flush-interval-msec", "5", "--disable-hot-restart"]);
                 command
             }

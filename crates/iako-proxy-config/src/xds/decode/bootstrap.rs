@@ -3,10 +3,10 @@
 use iako_xds_api::envoy::config::bootstrap::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
 
-use super::{cluster, endpoint, listener, secret, transport, wire};
+use super::{cluster, endpoint, listener, secret, source, wire};
 use crate::xds::problem::{At, Fault};
 use crate::xds::text;
-use crate::{AdminAddress, AdsConfig, Bootstrap, Node};
+use crate::{AdminAddress, Bootstrap, ConfigOrigin, GrpcSource, Node};
 
 pub(crate) fn bootstrap(config: &pb::Bootstrap, at: &At<'_>) -> Result<Bootstrap, Fault> {
     let mut value = Bootstrap::default();
@@ -37,8 +37,8 @@ pub(crate) fn bootstrap(config: &pb::Bootstrap, at: &At<'_>) -> Result<Bootstrap
             value.secrets.iter().map(|secret| secret.name.as_str()).collect(),
         )?;
     }
-    if let Some(dynamic) = &config.dynamic_resources {
-        value.ads = ads(dynamic, &value, &at.field("dynamic_resources"))?;
+    if let Some(resources) = &config.dynamic_resources {
+        dynamic(resources, &mut value, &at.field("dynamic_resources"))?;
     }
     let manager = config.cluster_manager.as_ref();
     let outliers = manager.and_then(|manager| manager.outlier_detection.as_ref());
@@ -78,78 +78,46 @@ fn admin(config: &pb::Bootstrap, at: &At<'_>) -> Result<Option<AdminAddress>, Fa
     }
 }
 
-fn ads(
+/// The control plane, and where listeners and clusters come from.
+fn dynamic(
     dynamic: &pb::bootstrap::DynamicResources,
+    value: &mut Bootstrap,
+    at: &At<'_>,
+) -> Result<(), Fault> {
+    let from = |config: Option<&core::ConfigSource>, field: &'static str| {
+        config.map(|config| source::config_source(config, &at.field(field))).transpose()
+    };
+    value.listener_source = from(dynamic.lds_config.as_ref(), "lds_config")?;
+    value.cluster_source = from(dynamic.cds_config.as_ref(), "cds_config")?;
+    let at_ads = at.field("ads_config");
+    let ads = dynamic.ads_config.as_ref().map(|ads| source::grpc_source(ads, &at_ads));
+    value.ads = ads.transpose()?;
+    let sources = [&value.listener_source, &value.cluster_source];
+    let over_ads = sources.into_iter().flatten().any(|it| it.origin == ConfigOrigin::Ads);
+    if over_ads && value.ads.is_none() {
+        return Err(at_ads.missing("say which cluster reaches the management server"));
+    }
+    known_clusters(value.ads.as_ref(), value, &at_ads)?;
+    for (source, field) in sources.into_iter().zip(["lds_config", "cds_config"]) {
+        if let Some(ConfigOrigin::Grpc(grpc)) = source.as_ref().map(|it| &it.origin) {
+            let at = at.field(field);
+            known_clusters(Some(grpc), value, &at.field("api_config_source"))?;
+        }
+    }
+    Ok(())
+}
+
+/// A server has to be reachable before there are clusters of its own.
+fn known_clusters(
+    source: Option<&GrpcSource>,
     bootstrap: &Bootstrap,
     at: &At<'_>,
-) -> Result<Option<AdsConfig>, Fault> {
-    let over_ads = |source: Option<&core::ConfigSource>, field: &'static str| match source {
-        None => Ok(false),
-        Some(source) => ads_source(source, &at.field(field)).map(|()| true),
-    };
-    let listeners = over_ads(dynamic.lds_config.as_ref(), "lds_config")?;
-    let clusters = over_ads(dynamic.cds_config.as_ref(), "cds_config")?;
-    let at_ads = at.field("ads_config");
-    let Some(source) = &dynamic.ads_config else {
-        if listeners || clusters {
-            return Err(at_ads.missing("say which cluster reaches the management server"));
-        }
-        return Ok(None);
-    };
-    let delta = is_delta(source, &at_ads)?;
-    let cluster = management_cluster(source, &at_ads)?;
-    if !bootstrap.clusters.iter().any(|known| known.name == cluster) {
-        let problem =
-            format!("names the cluster `{cluster}`, which is not among static_resources.clusters");
-        return Err(at_ads
-            .field("grpc_services")
-            .invalid(problem, "add the cluster, or name one that is there"));
-    }
-    Ok(Some(AdsConfig { cluster, delta, listeners, clusters }))
-}
-
-fn ads_source(source: &core::ConfigSource, at: &At<'_>) -> Result<(), Fault> {
-    use core::config_source::ConfigSourceSpecifier as Specifier;
-    match &source.config_source_specifier {
-        Some(Specifier::Ads(_)) => Ok(()),
-        Some(Specifier::ApiConfigSource(_) | Specifier::Self_(_)) => Err(at.invalid(
-            "a stream of its own is not supported",
-            "write `ads: {}` and configure ads_config",
-        )),
-        Some(Specifier::Path(_) | Specifier::PathConfigSource(_)) => {
-            transport::config_source(source, at)
-        }
-        None => Err(at.missing("write `ads: {}`")),
-    }
-}
-
-fn is_delta(source: &core::ApiConfigSource, at: &At<'_>) -> Result<bool, Fault> {
-    use core::api_config_source::ApiType;
-    let at_type = at.field("api_type");
-    match wire::known::<ApiType>(source.api_type, &at_type)? {
-        ApiType::Grpc | ApiType::AggregatedGrpc => Ok(false),
-        ApiType::DeltaGrpc | ApiType::AggregatedDeltaGrpc => Ok(true),
-        ApiType::DeprecatedAndUnavailableDoNotUse | ApiType::Rest => {
-            Err(at_type.invalid("is not supported", "use GRPC or DELTA_GRPC"))
-        }
-    }
-}
-
-fn management_cluster(source: &core::ApiConfigSource, at: &At<'_>) -> Result<String, Fault> {
-    use core::grpc_service::TargetSpecifier;
+) -> Result<(), Fault> {
+    let names = source.into_iter().flat_map(|source| &source.clusters);
+    let unknown = |name: &&String| !bootstrap.clusters.iter().any(|known| known.name == **name);
+    let Some(cluster) = names.into_iter().find(unknown) else { return Ok(()) };
+    let problem =
+        format!("names the cluster `{cluster}`, which is not among static_resources.clusters");
     let at = at.field("grpc_services");
-    let service =
-        source.grpc_services.first().and_then(|service| service.target_specifier.as_ref());
-    let at_first = at.index(0);
-    match service {
-        Some(TargetSpecifier::EnvoyGrpc(target)) if !target.cluster_name.is_empty() => {
-            Ok(target.cluster_name.clone())
-        }
-        Some(TargetSpecifier::GoogleGrpc(_)) => Err(at_first
-            .field("google_grpc")
-            .invalid("is not supported", "use envoy_grpc with a static cluster")),
-        Some(TargetSpecifier::EnvoyGrpc(_)) | None => {
-            Err(at.missing("write `envoy_grpc: {cluster_name: …}`"))
-        }
-    }
+    Err(at.invalid(problem, "add the cluster, or name one that is there"))
 }

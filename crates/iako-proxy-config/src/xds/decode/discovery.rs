@@ -21,7 +21,7 @@ use prost_types::Any;
 
 use super::cluster::instances;
 use super::endpoint::Names;
-use super::{transport, wire};
+use super::{source, wire};
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
 use crate::{
@@ -61,11 +61,9 @@ fn eds(cluster: &pb::Cluster, at: &At<'_>) -> Result<Discovery, Fault> {
         .eds_cluster_config
         .as_ref()
         .ok_or_else(|| at.missing("write `eds_config: {ads: {}}`"))?;
-    if let Some(source) = &eds.eds_config {
-        transport::config_source(source, &at.field("eds_config"))?;
-    }
     let name = if eds.service_name.is_empty() { &cluster.name } else { &eds.service_name };
-    Ok(Discovery::Eds(name.clone()))
+    let places = (&at.field("service_name"), &at.field("eds_config"));
+    Ok(Discovery::Eds(source::sourced_name(name, eds.eds_config.as_ref(), places)?))
 }
 
 fn logical(cluster: &pb::Cluster, at: &At<'_>) -> Result<Discovery, Fault> {

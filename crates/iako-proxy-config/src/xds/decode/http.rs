@@ -10,7 +10,7 @@ use iako_xds_api::envoy::extensions::filters::network::http_connection_manager::
 use pb::http_connection_manager as inner;
 
 use super::{
-    access_log, http_client, http_filter, local_reply, protocol, route, scoped, transport, wire,
+    access_log, http_client, http_filter, local_reply, protocol, route, scoped, source, wire,
 };
 use crate::xds::problem::{At, Fault};
 use crate::{
@@ -63,13 +63,12 @@ fn routes(config: &pb::HttpConnectionManager, at: &At<'_>) -> Result<RouteSource
     match &config.route_specifier {
         Some(RouteSpecifier::Rds(rds)) => {
             let at = at.field("rds");
-            if let Some(source) = &rds.config_source {
-                transport::config_source(source, &at.field("config_source"))?;
-            }
             if rds.route_config_name.is_empty() {
                 return Err(at.field("route_config_name").missing("name the route configuration"));
             }
-            Ok(RouteSource::Rds(rds.route_config_name.clone()))
+            let places = (&at.field("route_config_name"), &at.field("config_source"));
+            let (name, from) = (&rds.route_config_name, rds.config_source.as_ref());
+            Ok(RouteSource::Rds(source::sourced_name(name, from, places)?))
         }
         Some(RouteSpecifier::RouteConfig(config)) => {
             let table = route::route_configuration(config, &at.field("route_config"))?;

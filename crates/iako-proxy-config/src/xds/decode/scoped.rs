@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::config::route::v3 as route_pb;
 use iako_xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 use pb::scoped_routes::scope_key_builder::{FragmentBuilder, fragment_builder as fragment_pb};
 
-use super::{route, transport, wire};
+use super::{route, source, wire};
 use crate::xds::problem::{At, Fault};
-use crate::{Scope, ScopeElement, ScopeFragment, ScopeSource, ScopeTable, ScopedRoutes};
+use crate::{
+    ConfigSource, Scope, ScopeElement, ScopeFragment, ScopeSource, ScopeTable, ScopedRoutes,
+};
 
 pub(super) fn scoped_routes(config: &pb::ScopedRoutes, at: &At<'_>) -> Result<ScopedRoutes, Fault> {
     use pb::scoped_routes::ConfigSpecifier;
@@ -20,9 +23,12 @@ pub(super) fn scoped_routes(config: &pb::ScopedRoutes, at: &At<'_>) -> Result<Sc
     if key.is_empty() {
         return Err(at_key.missing("write what the key of a request is made of"));
     }
-    if let Some(source) = &config.rds_config_source {
-        transport::config_source(source, &at.field("rds_config_source"))?;
-    }
+    let at_tables = at.field("rds_config_source");
+    let from = |config: Option<&core::ConfigSource>, at: &At<'_>| {
+        config
+            .map_or_else(|| Ok(ConfigSource::default()), |config| source::config_source(config, at))
+    };
+    let tables = from(config.rds_config_source.as_ref(), &at_tables)?;
     let scopes = match &config.config_specifier {
         Some(ConfigSpecifier::ScopedRouteConfigurationsList(list)) => {
             let at = at.field("scoped_route_configurations_list");
@@ -33,18 +39,16 @@ pub(super) fn scoped_routes(config: &pb::ScopedRoutes, at: &At<'_>) -> Result<Sc
             keys_stand_once(&scopes, &at)?;
             ScopeSource::Inline(scopes)
         }
-        Some(ConfigSpecifier::ScopedRds(source)) => {
+        Some(ConfigSpecifier::ScopedRds(config)) => {
             let at = at.field("scoped_rds");
-            if let Some(source) = &source.scoped_rds_config_source {
-                transport::config_source(source, &at.field("scoped_rds_config_source"))?;
-            }
-            ScopeSource::Discovered
+            let at = at.field("scoped_rds_config_source");
+            ScopeSource::Discovered(from(config.scoped_rds_config_source.as_ref(), &at)?)
         }
         None => {
             return Err(at.missing("write `scoped_rds` or `scoped_route_configurations_list`"));
         }
     };
-    Ok(ScopedRoutes { name: config.name.clone(), key, scopes })
+    Ok(ScopedRoutes { name: config.name.clone(), key, scopes, tables })
 }
 
 fn keys_stand_once(scopes: &[Arc<Scope>], at: &At<'_>) -> Result<(), Fault> {

@@ -4,12 +4,13 @@ use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::transport_sockets::tls::v3 as pb;
 use prost::Name as _;
 
-use super::{matcher, wire};
+use super::{matcher, source, wire};
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
 use crate::{
     CertificateSource, DownstreamTls, DownstreamTransport, Pem, PrivateKey, SanKind, SanMatch,
-    StringMatch, TlsOptions, TlsVersion, Trust, UpstreamTls, UpstreamTransport, Validation,
+    SourcedName, StringMatch, TlsOptions, TlsVersion, Trust, UpstreamTls, UpstreamTransport,
+    Validation,
 };
 
 const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
@@ -171,28 +172,13 @@ pub(super) fn certificate_pair(
     Ok((Pem(wire::text_source(chain, &at_chain)?.into()), PrivateKey::new(key)))
 }
 
-fn secret_name(config: &pb::SdsSecretConfig, at: &At<'_>) -> Result<String, Fault> {
+fn secret_name(config: &pb::SdsSecretConfig, at: &At<'_>) -> Result<SourcedName, Fault> {
+    let at_name = at.field("name");
     if config.name.is_empty() {
-        return Err(at.field("name").missing("write the name of the secret"));
+        return Err(at_name.missing("write the name of the secret"));
     }
-    if let Some(source) = &config.sds_config {
-        config_source(source, &at.field("sds_config"))?;
-    }
-    Ok(config.name.clone())
-}
-
-/// Where a named resource comes from. There is one control plane, so that every source that is
-/// reached over gRPC means it.
-pub(super) fn config_source(source: &core::ConfigSource, at: &At<'_>) -> Result<(), Fault> {
-    use core::config_source::ConfigSourceSpecifier as Specifier;
-    match &source.config_source_specifier {
-        None | Some(Specifier::Ads(_) | Specifier::Self_(_) | Specifier::ApiConfigSource(_)) => {
-            Ok(())
-        }
-        Some(Specifier::Path(_) | Specifier::PathConfigSource(_)) => {
-            Err(at.invalid("files are not supported as a source of resources", "write `ads: {}`"))
-        }
-    }
+    let places = (&at_name, &at.field("sds_config"));
+    source::sourced_name(&config.name, config.sds_config.as_ref(), places)
 }
 
 fn validation(common: &pb::CommonTlsContext, at: &At<'_>) -> Result<Validation, Fault> {
@@ -247,7 +233,7 @@ pub(crate) const SYSTEM_ROOTS: &str = "file-root:system";
 
 fn named_trust(config: &pb::SdsSecretConfig, at: &At<'_>) -> Result<Trust, Fault> {
     let name = secret_name(config, at)?;
-    Ok(if name == SYSTEM_ROOTS { Trust::System } else { Trust::Sds(name) })
+    Ok(if name.name() == SYSTEM_ROOTS { Trust::System } else { Trust::Sds(name) })
 }
 
 fn validation_context(

@@ -13,7 +13,7 @@ use iako_xds_api::envoy::extensions::common::dynamic_forward_proxy::v3::{
 use iako_xds_api::envoy::extensions::filters::http::dynamic_forward_proxy::v3 as filter_pb;
 use iako_xds_api::envoy::extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig;
 
-use super::{endpoint, wire};
+use super::{endpoint, source, wire};
 use crate::{
     Cluster, Discovery, DnsCache, DnsFailureRefresh, DnsFamily, DnsOptions, DynamicForward,
     EndpointSet,
@@ -38,8 +38,8 @@ pub(super) fn apply(value: &Cluster, message: &mut pb::Cluster) {
         }
         Discovery::Eds(name) => {
             message.eds_cluster_config = Some(pb::cluster::EdsClusterConfig {
-                eds_config: Some(wire::ads()),
-                service_name: name.clone(),
+                eds_config: Some(source::config_source(name.source())),
+                service_name: name.name().to_owned(),
             });
             DiscoveryType::Eds
         }

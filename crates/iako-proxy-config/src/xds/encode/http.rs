@@ -7,7 +7,9 @@ use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 use pb::http_connection_manager as inner;
 
-use super::{access_log, cluster_http, http_client, http_filter, local_reply, route, scoped, wire};
+use super::{
+    access_log, cluster_http, http_client, http_filter, local_reply, route, scoped, source, wire,
+};
 use crate::{
     CodecType, EscapedSlashes, HttpConnectionManager, RouteSource, StripPort, Tracing,
     UnderscoreHeaders, UpgradeConfig,
@@ -43,8 +45,8 @@ pub(super) fn manager(value: &HttpConnectionManager) -> pb::HttpConnectionManage
 fn routes(value: &RouteSource) -> inner::RouteSpecifier {
     match value {
         RouteSource::Rds(name) => inner::RouteSpecifier::Rds(pb::Rds {
-            config_source: Some(wire::ads()),
-            route_config_name: name.clone(),
+            config_source: Some(source::config_source(name.source())),
+            route_config_name: name.name().to_owned(),
         }),
         RouteSource::Inline(table) => {
             inner::RouteSpecifier::RouteConfig(route::route_configuration(table))

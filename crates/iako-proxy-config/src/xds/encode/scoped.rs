@@ -5,14 +5,14 @@ use iako_xds_api::envoy::extensions::filters::network::http_connection_manager::
 use pb::scoped_routes::ScopeKeyBuilder;
 use pb::scoped_routes::scope_key_builder::{FragmentBuilder, fragment_builder as fragment_pb};
 
-use super::{route, wire};
+use super::{route, source};
 use crate::{Scope, ScopeElement, ScopeFragment, ScopeSource, ScopeTable, ScopedRoutes};
 
 pub(super) fn scoped_routes(value: &ScopedRoutes) -> pb::ScopedRoutes {
     use pb::scoped_routes::ConfigSpecifier;
     let scopes = match &value.scopes {
-        ScopeSource::Discovered => ConfigSpecifier::ScopedRds(pb::ScopedRds {
-            scoped_rds_config_source: Some(wire::ads()),
+        ScopeSource::Discovered(from) => ConfigSpecifier::ScopedRds(pb::ScopedRds {
+            scoped_rds_config_source: Some(source::config_source(from)),
             ..Default::default()
         }),
         ScopeSource::Inline(scopes) => {
@@ -26,7 +26,7 @@ pub(super) fn scoped_routes(value: &ScopedRoutes) -> pb::ScopedRoutes {
         scope_key_builder: Some(ScopeKeyBuilder {
             fragments: value.key.iter().map(fragment).collect(),
         }),
-        rds_config_source: Some(wire::ads()),
+        rds_config_source: Some(source::config_source(&value.tables)),
         config_specifier: Some(scopes),
     }
 }

@@ -5,11 +5,11 @@ use iako_xds_api::envoy::extensions::transport_sockets::{
     raw_buffer::v3::RawBuffer, tls::v3 as pb,
 };
 
-use super::{matcher, wire};
+use super::{matcher, source, wire};
 use crate::xds::decode::SYSTEM_ROOTS;
 use crate::{
-    CertificateSource, DownstreamTransport, Pem, PrivateKey, SanKind, SanMatch, TlsOptions,
-    TlsVersion, Trust, UpstreamTransport, Validation,
+    CertificateSource, DownstreamTransport, Pem, PrivateKey, SanKind, SanMatch, SourcedName,
+    TlsOptions, TlsVersion, Trust, UpstreamTransport, Validation,
 };
 
 /// A socket's extension.
@@ -96,8 +96,11 @@ pub(super) fn certificate_pair(chain: &Pem, key: &PrivateKey) -> pb::TlsCertific
     }
 }
 
-fn secret(name: &str) -> pb::SdsSecretConfig {
-    pb::SdsSecretConfig { name: name.to_owned(), sds_config: Some(wire::ads()) }
+fn secret(name: &SourcedName) -> pb::SdsSecretConfig {
+    pb::SdsSecretConfig {
+        name: name.name().to_owned(),
+        sds_config: Some(source::config_source(name.source())),
+    }
 }
 
 fn validation(value: &Validation) -> Option<pb::common_tls_context::ValidationContextType> {
@@ -109,14 +112,14 @@ fn validation(value: &Validation) -> Option<pb::common_tls_context::ValidationCo
     }
     let context = validation_context(value);
     let named = match &value.trust {
-        Trust::Sds(name) => name.as_str(),
+        Trust::Sds(name) => name.clone(),
         // Istio's name for them: an Envoy has no field of its own for the system's roots.
-        Trust::System => SYSTEM_ROOTS,
+        Trust::System => SourcedName::from(SYSTEM_ROOTS),
         Trust::Unverified | Trust::Inline(_) => return Some(Kind::ValidationContext(context)),
     };
     Some(Kind::CombinedValidationContext(CombinedCertificateValidationContext {
         default_validation_context: Some(context),
-        validation_context_sds_secret_config: Some(secret(named)),
+        validation_context_sds_secret_config: Some(secret(&named)),
         ..Default::default()
     }))
 }

@@ -101,14 +101,3 @@ pub(super) fn bytes_source(bytes: &bytes::Bytes) -> core::DataSource {
     );
     core::DataSource { specifier: Some(specifier), ..Default::default() }
 }
-
-/// From the control plane, on the stream that everything comes on.
-pub(super) fn ads() -> core::ConfigSource {
-    core::ConfigSource {
-        config_source_specifier: Some(core::config_source::ConfigSourceSpecifier::Ads(
-            Default::default(),
-        )),
-        resource_api_version: core::ApiVersion::V3.into(),
-        ..Default::default()
-    }
-}

@@ -87,16 +87,31 @@ impl Kind {
         let is_wanted = |resource: &Resource, aliases: &[String]| {
             self.wanted.covers(&resource.name) || aliases.iter().any(|it| self.wanted.covers(it))
         };
-        let resources = incoming.into_iter().filter(|one| is_wanted(&one.resource, &one.aliases));
-        let resources = resources.map(|one| one.resource).collect();
+        let (mut resources, mut aliases) = (Vec::new(), BTreeMap::new());
+        let mut lifetimes = BTreeMap::new();
+        for one in incoming.into_iter().filter(|one| is_wanted(&one.resource, &one.aliases)) {
+            let name = &one.resource.name;
+            lifetimes.extend(one.ttl.map(|ttl| (Arc::clone(name), ttl)));
+            let asked = one.aliases.iter().filter(|alias| self.wanted.covers(alias));
+            aliases.extend(asked.map(|alias| (Arc::from(alias.as_str()), Arc::clone(name))));
+            if !one.is_heartbeat {
+                resources.push(one.resource);
+            }
+        }
         self.open.insert(response.nonce.clone());
         Received::Update(Update {
             type_url: response.type_url,
             version: response.version.as_str().into(),
             nonce: response.nonce,
             resources,
+            aliases,
+            lifetimes,
             removed,
         })
+    }
+
+    pub(super) fn forget(&mut self, name: &str) {
+        self.held.remove(name);
     }
 
     fn refuse(&mut self, nonce: String, reason: String) -> Received {

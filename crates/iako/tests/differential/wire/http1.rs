@@ -3,11 +3,15 @@
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::hpack::Field;
-use crate::case::{self, ByteStep, EndStep, Script};
+use crate::{
+    case::{self, ByteStep, EndStep, Script},
+    stage::Stage,
+};
 
 /// A connection with what was read and not used yet.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub(crate) struct Connection {
     pub(crate) seen: Vec<u8>,
     pub(crate) end: Option<End>,
     pub(crate) deadline: Option<Instant>,
+    /// Where a client's case plays.
+    pub(crate) stage: Option<Arc<Stage>>,
 }
 
 /// How the other side ended.
@@ -47,7 +53,8 @@ pub(crate) struct Content {
 impl Connection {
     pub(crate) fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: Vec::new(), seen: Vec::new(), end: None, deadline: None }
+        let (buffer, seen) = (Vec::new(), Vec::new());
+        Self { stream, buffer, seen, end: None, deadline: None, stage: None }
     }
 
     /// Limits everything that follows.
@@ -107,6 +114,10 @@ impl Connection {
             }
             ByteStep::Pause { pause_ms } => {
                 std::thread::park_timeout(Duration::from_millis(*pause_ms));
+                true
+            }
+            ByteStep::Change { change } => {
+                self.stage.as_ref().unwrap().apply(change);
                 true
             }
             ByteStep::End { end: EndStep::Fin } => {

@@ -38,12 +38,35 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.core.v3.ConfigSource",
-        honoured: &["api_config_source", "ads", "self", "resource_api_version"],
-        warned: &[
-            ("the control plane tells which resources there are", &["authorities"]),
-            ("waiting is bounded by the proxy itself", &["initial_fetch_timeout"]),
+        honoured: &[
+            "api_config_source",
+            "ads",
+            "self",
+            "resource_api_version",
+            "initial_fetch_timeout",
+            "path",
+            "path_config_source",
         ],
-        refused: &[("write ads: {}", &["path", "path_config_source"])],
+        warned: &[("the control plane tells which resources there are", &["authorities"])],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.core.v3.PathConfigSource",
+        honoured: &["path", "watched_directory", "poll_interval"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.core.v3.WatchedDirectory",
+        honoured: &["path", "watch_modify"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.core.v3.RateLimitSettings",
+        honoured: &["max_tokens", "fill_rate"],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.core.v3.AggregatedConfigSource",
@@ -65,12 +88,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "cluster_names",
             "grpc_services",
             "set_node_on_first_message_only",
+            "rate_limit_settings",
         ],
         warned: &[
-            (
-                "the stream is paced by the proxy itself",
-                &["refresh_delay", "request_timeout", "rate_limit_settings"],
-            ),
+            ("only REST is paced by it", &["refresh_delay", "request_timeout"]),
             ("resources are always validated", &["config_validators"]),
         ],
         refused: &[],
