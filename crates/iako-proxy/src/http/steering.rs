@@ -21,6 +21,8 @@ const NAMED_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Steering {
     session: Option<Session>,
+    /// Whether the session's instance is not there any more, and no other one will do.
+    is_gone: bool,
     /// Instances that the request names, those that were tried taken off.
     named: Option<VecDeque<String>>,
 }
@@ -78,7 +80,14 @@ impl Exchange<'_> {
         {
             match balancer.of_session(address) {
                 Some(pick) => return Steered::To(pick.place, Arc::clone(&pick.endpoint.state)),
-                None if session.gone.is_some() => return Steered::Nowhere,
+                // The status of its own is for instances that are gone, not for failing ones.
+                None if session.gone.is_some() => {
+                    let is_gone = balancer.named(address).is_none();
+                    if let Some(steering) = self.steering.as_mut() {
+                        steering.is_gone = is_gone;
+                    }
+                    return Steered::Nowhere;
+                }
                 None => {}
             }
         }
@@ -140,8 +149,8 @@ impl Exchange<'_> {
 
     /// Why no instance was found.
     pub(super) fn nobody(&self) -> Failure {
-        let session = self.steering.as_ref().and_then(|steering| steering.session.as_ref());
-        match session.filter(|session| session.asked.address.is_some()).and_then(|own| own.gone) {
+        let steering = self.steering.as_ref().filter(|steering| steering.is_gone);
+        match steering.and_then(|steering| steering.session.as_ref()).and_then(|own| own.gone) {
             Some(status) if status != 503 => Failure::SessionGone { status },
             Some(_) | None => Failure::NoHealthyUpstream,
         }

@@ -95,6 +95,14 @@ stats! {
         Gauge "circuit_breakers.<priority>.remaining_rq" "requests left, where that is tracked";
         Gauge "circuit_breakers.<priority>.remaining_retries" "retries left, where that is tracked";
         Counter "upstream_cx_none_healthy" "requests for which no endpoint was healthy";
+        Counter "lb_healthy_panic" "choices among all endpoints, because too few were healthy";
+        Counter "lb_zone_routing_all_directly" "choices in the proxy's own place, as all are";
+        Counter "lb_zone_routing_sampled" "choices in the proxy's own place, as a part is";
+        Counter "lb_zone_routing_cross_zone" "choices in another place, where there is room";
+        Counter "lb_zone_no_capacity_left" "choices in any place, because no place had room";
+        Counter "lb_subsets_selected" "choices in a subset";
+        Counter "lb_subsets_fallback" "choices by the fallback of subsets";
+        Counter "lb_subsets_fallback_panic" "choices among all, because the fallback had nobody";
         Gauge "membership_total" "endpoints known";
         Gauge "membership_healthy" "endpoints that take their full share";
         Gauge "membership_degraded" "endpoints that take traffic when the healthy ones are not enough";

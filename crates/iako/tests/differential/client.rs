@@ -11,7 +11,12 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{bootstrap::LISTENER_PORT, case::Request, stage::Stage, wire::http1::Connection};
+use crate::{
+    bootstrap::LISTENER_PORT,
+    case::Request,
+    stage::Stage,
+    wire::{base64, http1::Connection},
+};
 
 /// Longest wait for an answer where the case names none.
 const WAIT: Duration = Duration::from_secs(5);
@@ -44,6 +49,11 @@ fn once(request: &Request, stage: &Arc<Stage>, number: usize) -> Value {
         Ok(stream) => stream,
         Err(error) => return json!({"connect": error.kind().to_string()}),
     };
+    let mut request = request.clone();
+    for (_, value) in &mut request.headers {
+        *value = placed(value, &to.ip().to_string());
+    }
+    let request = &request;
     let mut connection = Connection::new(stream);
     connection.stage = Some(Arc::clone(stage));
     connection.limit(request.wait_ms.map_or(WAIT, Duration::from_millis));
@@ -51,4 +61,32 @@ fn once(request: &Request, stage: &Arc<Stage>, number: usize) -> Value {
         Some(steps) => http2::run(connection, steps, request),
         None => http1::run(connection, request, number),
     }
+}
+
+/// A header with the addresses of a world in place of `@at(PORT)`, and of `@b64(PORT)` in base64.
+fn placed(value: &str, address: &str) -> String {
+    let mut placed = String::new();
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once('@') {
+        placed.push_str(before);
+        let mark = ["at(", "b64("].into_iter().find_map(|mark| {
+            let (port, rest) = after.strip_prefix(mark)?.split_once(')')?;
+            Some((mark, format!("{address}:{port}"), rest))
+        });
+        match mark {
+            Some(("at(", place, after)) => {
+                placed.push_str(&place);
+                rest = after;
+            }
+            Some((_, place, after)) => {
+                placed.push_str(&base64::encode(place.as_bytes()));
+                rest = after;
+            }
+            None => {
+                placed.push('@');
+                rest = after;
+            }
+        }
+    }
+    placed + rest
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     case::Case,
-    wire::{hpack::Field, http1::Content},
+    wire::{base64, hpack::Field, http1::Content},
 };
 
 /// Adds headers, content and trailers of a message.
@@ -102,6 +102,7 @@ pub(crate) fn unplaced(value: &mut Value, world: Ipv4Addr, local: Option<&str>) 
     match value {
         Value::String(text) => {
             *text = text.replace(&world.to_string(), crate::bootstrap::WRITTEN);
+            *text = without_sessions(text, &world.to_string());
             if let Some(local) = local {
                 *text = text.replace(local, "<local>");
             }
@@ -112,6 +113,26 @@ pub(crate) fn unplaced(value: &mut Value, world: Ipv4Addr, local: Option<&str>) 
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// Addresses of a world that stand in base64 become `@b64(PORT)`; with the end of a session, which
+/// differs from run to run, `@b64(PORT, end)`.
+fn without_sessions(text: &str, world: &str) -> String {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "+/".contains(letter);
+    let mut clean = text.to_owned();
+    for word in text.split(|letter: char| !is_letter(letter)).filter(|word| word.len() >= 16) {
+        let Some(bytes) = base64::decode(word) else { continue };
+        let plain = crate::case::text(&bytes);
+        let Some((_, after)) = plain.split_once(&format!("{world}:")) else { continue };
+        let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (port, rest) = after.split_at(digits);
+        let end = if rest.is_empty() { "" } else { ", end" };
+        let padded = [format!("{word}=="), format!("{word}="), word.to_owned()];
+        for word in padded {
+            clean = clean.replace(&word, &format!("@b64({port}{end})"));
+        }
+    }
+    clean
 }
 
 /// This machine's address outside of loopback, which Envoy writes into `x-forwarded-for`.
