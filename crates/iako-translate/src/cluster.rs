@@ -8,13 +8,13 @@ use std::{num::NonZeroU64, time::Duration};
 use iako_proxy_config::{
     Cluster, ClusterHttp, ClusterMetadata, ConsistentHashing, Discovery, DnsFamily, DnsOptions,
     EndpointSet, HashFunction, HttpProtocol, LbPolicy, LeastRequest, LocalityBalancing,
-    MaglevTable, RingHash, ServiceReference,
+    MaglevTable, RingHash, ServiceReference, SlowStart,
 };
 use iako_registry::{Service, ServicePort, ServiceResolution};
 use iako_resources::{
     Code, DestinationRule, Diagnostic, Kind, Object,
     istio::destination_rule::{
-        EffectivePolicy, H2Upgrade, HashTable, LoadBalancerAlgorithm, Subset,
+        EffectivePolicy, H2Upgrade, HashTable, LoadBalancerAlgorithm, Subset, Warmup,
     },
 };
 use iako_types::{AppProtocol, Percent};
@@ -134,7 +134,6 @@ fn build(outlook: &Outlook<'_>, target: &Target<'_>, plan: &mut Plan) -> Option<
         limits::apply_outlier(&mut cluster, outlier);
     }
     tls::apply(outlook, target, &mut cluster, plan);
-    warn_of_warmup(target, plan);
     Some(cluster)
 }
 
@@ -192,14 +191,25 @@ fn lb_policy(policy: &EffectivePolicy<'_>) -> LbPolicy {
     let Some(lb) = policy.load_balancer else {
         return LbPolicy::LeastRequest(LeastRequest::default());
     };
+    let slow_start = lb.warmup.and_then(slow_start);
     match &lb.algorithm {
-        LoadBalancerAlgorithm::RoundRobin => LbPolicy::RoundRobin(None),
+        LoadBalancerAlgorithm::RoundRobin => LbPolicy::RoundRobin(slow_start),
         LoadBalancerAlgorithm::Random => LbPolicy::Random,
         LoadBalancerAlgorithm::ConsistentHash(hash) => hash_table(hash.table),
         LoadBalancerAlgorithm::LeastRequest | LoadBalancerAlgorithm::Passthrough => {
-            LbPolicy::LeastRequest(LeastRequest::default())
+            LbPolicy::LeastRequest(LeastRequest { slow_start, ..LeastRequest::default() })
         }
     }
+}
+
+/// How new endpoints begin. Without a duration there is nothing to spread.
+fn slow_start(warmup: Warmup) -> Option<SlowStart> {
+    let is_meant = !warmup.duration.is_zero() && warmup.aggression > 0.0;
+    is_meant.then_some(SlowStart {
+        window: warmup.duration,
+        aggression: warmup.aggression,
+        weight_min: warmup.minimum,
+    })
 }
 
 fn hash_table(table: HashTable) -> LbPolicy {
@@ -253,19 +263,5 @@ pub(crate) fn service_reference(service: &Service) -> ServiceReference {
         host: service.host.to_string(),
         name: service.name.clone(),
         namespace: service.namespace.to_string(),
-    }
-}
-
-fn warn_of_warmup(target: &Target<'_>, plan: &mut Plan) {
-    let warmup = target.policy.load_balancer.and_then(|lb| lb.warmup);
-    if let (Some(_), Some(rule)) = (warmup, target.rule) {
-        let subject = format!("DestinationRule {}/{}", rule.meta.namespace, rule.meta.name);
-        let message = "warmup is not applied: a new endpoint gets its full share at once";
-        let diagnostic =
-            Diagnostic::new(Code::FieldIgnored, subject, rule.origin.clone(), message.to_owned())
-                .at("spec.trafficPolicy.loadBalancer.warmup");
-        if !plan.diagnostics.contains(&diagnostic) {
-            plan.diagnostics.push(diagnostic);
-        }
     }
 }

@@ -9,7 +9,6 @@ const DELEGATE: &str = "delegation is not carried yet; write the routes into one
 const CRL: &str = "revocation lists are not checked yet";
 const NETWORKS: &str = "every endpoint is reached directly; several networks come later";
 const SUBNETS: &str = "connections are told apart by port and server name, not yet by address";
-const SLOW_START: &str = "a new endpoint gets its full share at once";
 const CAPTURE: &str = "inbound listeners are made from the services of the workload";
 
 pub(super) static VIRTUAL_SERVICE: SupportTable = SupportTable {
@@ -104,8 +103,8 @@ pub(super) static DESTINATION_RULE: SupportTable = SupportTable {
             Warned("cookies are made with name, path and lifetime only"),
         ),
         ("trafficPolicy.loadBalancer.localityLbSetting", Honoured),
-        ("trafficPolicy.loadBalancer.warmup", Warned(SLOW_START)),
-        ("trafficPolicy.loadBalancer.warmupDurationSecs", Warned(SLOW_START)),
+        ("trafficPolicy.loadBalancer.warmup", Honoured),
+        ("trafficPolicy.loadBalancer.warmupDurationSecs", Honoured),
         (
             "trafficPolicy.loadBalancer.zoneAwareLbSetting",
             Warned(

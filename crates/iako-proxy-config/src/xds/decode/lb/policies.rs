@@ -66,7 +66,7 @@ fn chooser(any: &Any, value: &mut Cluster, at: &At<'_>) -> Result<bool, Fault> {
         least_request(&wire::unpack(any, at)?, value, at)?
     } else if name == list::maglev::v3::Maglev::full_name() {
         let config: list::maglev::v3::Maglev = wire::unpack(any, at)?;
-        weighted(config.locality_weighted_lb_config.is_some(), value);
+        weighted(config.locality_weighted_lb_config.as_ref(), value);
         let hashing = hashing(config.consistent_hashing_lb_config.as_ref(), at)?;
         super::maglev(config.table_size, hashing, at)?
     } else if name == list::ring_hash::v3::RingHash::full_name() {
@@ -96,20 +96,20 @@ fn around(any: &Any, value: &mut Cluster, at: &At<'_>) -> Result<bool, Fault> {
             value,
             &at.field("endpoint_picking_policy"),
         )?;
-        weighted(true, value);
+        value.localities = LocalityBalancing::Weighted;
     } else if name == list::subset::v3::Subset::full_name() {
         let config: list::subset::v3::Subset = wire::unpack(any, at)?;
-        once(value.subsets.is_some(), at)?;
+        once(value.subsets.as_ref(), at)?;
         value.subsets = Some(subsets(&config, at)?);
         inner(config.subset_lb_policy.as_ref(), value, &at.field("subset_lb_policy"))?;
     } else if name == list::override_host::v3::OverrideHost::full_name() {
         let config: list::override_host::v3::OverrideHost = wire::unpack(any, at)?;
-        once(value.override_host.is_some(), at)?;
+        once(value.override_host.as_ref(), at)?;
         value.override_host = Some(override_host(&config, at)?);
         inner(config.fallback_policy.as_ref(), value, &at.field("fallback_policy"))?;
     } else if name == list::random_subsetting::v3::RandomSubsetting::full_name() {
         let config: list::random_subsetting::v3::RandomSubsetting = wire::unpack(any, at)?;
-        once(value.random_subset.is_some(), at)?;
+        once(value.random_subset.as_ref(), at)?;
         let at_size = at.field("subset_size");
         let size = config
             .subset_size
@@ -131,15 +131,18 @@ fn inner(
     apply(policy, value, at)
 }
 
-fn once(is_there: bool, at: &At<'_>) -> Result<(), Fault> {
-    if is_there {
+fn once<T>(known: Option<&T>, at: &At<'_>) -> Result<(), Fault> {
+    if known.is_some() {
         return Err(at.invalid("stands inside of itself", "write this policy once"));
     }
     Ok(())
 }
 
-fn weighted(are_weighted: bool, value: &mut Cluster) {
-    if are_weighted {
+fn weighted(
+    config: Option<&shared::locality_lb_config::LocalityWeightedLbConfig>,
+    value: &mut Cluster,
+) {
+    if config.is_some() {
         value.localities = LocalityBalancing::Weighted;
     }
 }
@@ -158,7 +161,7 @@ fn localities(
     let at = at.field("locality_lb_config");
     let config = match config {
         LocalityConfigSpecifier::LocalityWeightedLbConfig(_) => {
-            weighted(true, value);
+            value.localities = LocalityBalancing::Weighted;
             return Ok(());
         }
         LocalityConfigSpecifier::ZoneAwareLbConfig(config) => config,
@@ -236,7 +239,7 @@ fn ring_hash(
         Function::DefaultHash | Function::XxHash => HashFunction::XxHash,
         Function::MurmurHash2 => HashFunction::Murmur2,
     };
-    weighted(config.locality_weighted_lb_config.is_some(), value);
+    weighted(config.locality_weighted_lb_config.as_ref(), value);
     let hashing = match &config.consistent_hashing_lb_config {
         Some(common) => hashing(Some(common), at)?,
         None => ConsistentHashing {
