@@ -225,7 +225,7 @@ impl Group {
             LbPolicy::PeakEwma(policy) => self.faster(choice, policy, draw()),
             LbPolicy::PickFirst(_) => {
                 let free = self.members.iter().find(|place| choice.is_free(**place));
-                free.or(self.members.first()).copied()
+                free.or_else(|| self.members.first()).copied()
             }
             LbPolicy::ClientWeighted(_) => {
                 self.deadlines.as_ref().and_then(|deadlines| self.due(deadlines, choice))

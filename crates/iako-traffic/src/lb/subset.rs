@@ -37,7 +37,7 @@ struct Subset {
 #[derive(Debug)]
 enum Members {
     /// Those of a view.
-    Many(View),
+    Many(Box<View>),
     /// One, whatever its health.
     One(u32),
 }
@@ -79,7 +79,7 @@ impl Subsets {
             let first = || (0..).zip(source.endpoints).find(|(_, one)| belongs(one));
             let members = match first().filter(|_| is_single) {
                 Some((place, _)) => Members::One(place),
-                None => Members::Many(View::compile(source, weights, &belongs)),
+                None => Members::Many(Box::new(View::compile(source, weights, &belongs))),
             };
             by_hash.entry(hash(criteria)).or_default().push(Subset { pairs, members });
         }
@@ -103,10 +103,9 @@ impl Subsets {
 
     /// Every view.
     pub(super) fn views(&self) -> impl Iterator<Item = &View> {
-        #[expect(clippy::iter_over_hash_type, reason = "the order does not matter")]
         let subsets = self.by_hash.values().flatten();
         let own = subsets.filter_map(|subset| match &subset.members {
-            Members::Many(view) => Some(view),
+            Members::Many(view) => Some(view.as_ref()),
             Members::One(_) => None,
         });
         own.chain(&self.any).chain(&self.default)

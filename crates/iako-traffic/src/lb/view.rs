@@ -26,7 +26,17 @@ use super::{
 pub(super) struct View {
     loads: Priorities,
     priorities: Vec<PriorityView>,
-    fails_on_panic: bool,
+    on_panic: OnPanic,
+}
+
+/// What happens where too few instances are healthy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum OnPanic {
+    /// All are used, whatever their health.
+    #[default]
+    UseAll,
+    /// Requests fail.
+    Fail,
 }
 
 #[derive(Debug, Default)]
@@ -121,14 +131,14 @@ impl View {
         let loads = Priorities::new(&health, &counts, factor, threshold);
         let priorities = (0..).zip(&members).map(|(level, members)| {
             let pool = Pool::new(source, members, weights, level);
-            PriorityView::compile(&pool, level, loads.panics(usize::try_from(level).unwrap_or(0)))
+            PriorityView::compile(&pool, level, &loads)
         });
-        let fails_on_panic = match source.cluster.localities {
-            LocalityBalancing::ZoneAware(zones) => zones.fail_on_panic,
-            LocalityBalancing::Weighted => false,
+        let on_panic = match source.cluster.localities {
+            LocalityBalancing::ZoneAware(zones) if zones.fail_on_panic => OnPanic::Fail,
+            LocalityBalancing::ZoneAware(_) | LocalityBalancing::Weighted => OnPanic::UseAll,
         };
         let priorities = priorities.collect();
-        Self { loads, priorities, fails_on_panic }
+        Self { loads, priorities, on_panic }
     }
 
     /// What all instances can take, healthy and degraded, in percent of all requests.
@@ -161,12 +171,12 @@ impl View {
         let (level, availability) = self.loads.choose(level, choice.tried_priorities)?;
         let priority = self.priorities.get(level)?;
         if availability == Availability::All {
-            if self.fails_on_panic {
+            if self.on_panic == OnPanic::Fail {
                 return None;
             }
             return priority.all.choose(choice, draw).map(|place| (place, PickNotes::PANIC));
         }
-        let (group, notes) = priority.group(choice, availability, self.fails_on_panic, draw)?;
+        let (group, notes) = priority.group(choice, (availability, self.on_panic), draw)?;
         let place = group.choose(choice, draw)?;
         // With one place tried, another one of the priority is better than the same again.
         let is_tried = choice.excluded.contains(&place);
@@ -176,7 +186,8 @@ impl View {
 }
 
 impl PriorityView {
-    fn compile(pool: &Pool<'_>, level: u32, panics: bool) -> Self {
+    fn compile(pool: &Pool<'_>, level: u32, loads: &Priorities) -> Self {
+        let panics = usize::try_from(level).is_ok_and(|level| loads.panics(level));
         let able = |member: &Member<'_>| member.health == Some(Availability::Healthy);
         let healthy = Arc::new(pool.group(&able));
         // Usually all are healthy, and nobody panics; tables for consistent hashing are large.
@@ -197,8 +208,7 @@ impl PriorityView {
     fn group(
         &self,
         choice: &Choice<'_>,
-        availability: Availability,
-        fails_on_panic: bool,
+        (availability, on_panic): (Availability, OnPanic),
         draw: &mut dyn FnMut() -> u64,
     ) -> Option<(&Group, PickNotes)> {
         let is_degraded = availability == Availability::Degraded;
@@ -206,18 +216,17 @@ impl PriorityView {
         let takes_healthy = !is_degraded || (hashes(choice.policy) && !self.healthy.is_empty());
         let whole = if takes_healthy { self.healthy.as_ref() } else { &self.degraded };
         let by_place = match &self.places {
-            Places::Ignored => None,
             Places::Weighted { healthy, degraded } => {
                 let places = if is_degraded { degraded } else { healthy };
                 places.next().map(|group| (group, PickNotes::NONE))
             }
             Places::Near(near) if near.zones.enabled.takes(draw()) => {
-                if near.routing == ZoneRouting::Unsure && fails_on_panic {
+                if near.routing == ZoneRouting::Unsure && on_panic == OnPanic::Fail {
                     return None;
                 }
-                near.next(is_degraded, draw)
+                near.next(availability, draw)
             }
-            Places::Near(_) => None,
+            Places::Near(_) | Places::Ignored => None,
         };
         Some(by_place.unwrap_or((whole, PickNotes::NONE)))
     }
@@ -233,7 +242,7 @@ impl WeightedPlaces {
 impl NearPlaces {
     fn next(
         &self,
-        is_degraded: bool,
+        availability: Availability,
         draw: &mut dyn FnMut() -> u64,
     ) -> Option<(&Group, PickNotes)> {
         let (place, notes) = match self.routing.route(draw)? {
@@ -242,6 +251,7 @@ impl NearPlaces {
             Route::Cross(place) => (place, PickNotes::ZONE_CROSS),
             Route::NoCapacity(place) => (place, PickNotes::ZONE_NO_CAPACITY),
         };
+        let is_degraded = availability == Availability::Degraded;
         let groups = if is_degraded { &self.degraded } else { &self.healthy };
         Some((groups.get(place)?, notes))
     }

@@ -150,7 +150,7 @@ impl ZoneRouting {
         }
         let parts = Self::parts(zones, peers, places);
         let own = places.first().filter(|first| *first.locality == neighbourhood.own);
-        let own_part = own.and(parts.first());
+        let own_part = own.and_then(|_| parts.first());
         let forced = own.is_some_and(|own| {
             zones.force_local.is_some_and(|least| own.healthy >= u64::from(least.max(1)))
         });
