@@ -70,7 +70,7 @@ pub use retry::{
 pub use route::{
     ConsideredRoute, DomainMatch, EffectiveOverrides, HostChange, RedirectHistory, RedirectTarget,
     RequestHash, RouteMatchResult, RouteOutcome, RouteTable, RouteTrace, ScopeIndex, TimeoutRules,
-    Timeouts, hash_of_ip, hash_of_text, https_location,
+    Timeouts, hash_of_ip, hash_of_request, hash_of_text, https_location,
 };
 pub use session::{SessionAsked, SessionMark, session_asked, session_mark};
 pub use share::tcp_cluster;

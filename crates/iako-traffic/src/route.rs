@@ -10,7 +10,9 @@ mod scope;
 mod table;
 mod timeout;
 
-pub use hash::{RequestHash, of_ip as hash_of_ip, of_text as hash_of_text};
+pub use hash::{
+    RequestHash, of_ip as hash_of_ip, of_request as hash_of_request, of_text as hash_of_text,
+};
 pub use host::DomainMatch;
 pub use internal_redirect::{RedirectHistory, RedirectTarget};
 pub use redirect::https_location;

@@ -10,7 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use iako_http::{BodyLength, FieldValue, Known, KnownSet, Method, Version};
 use iako_proxy_config::{ClusterTarget, ConnectEnd, RouteAction, Thresholds};
-use iako_traffic::{HostChange, RetryState, RouteMatchResult, TimeoutRules, Timeouts};
+use iako_traffic::{
+    HostChange, RetryState, RouteMatchResult, TimeoutRules, Timeouts, hash_of_request,
+};
 
 use super::attempt::Attempt;
 use super::downstream::h1::content_of;
@@ -211,10 +213,13 @@ impl Exchange<'_> {
         let draw = if named.is_aggregate() { self.connection.draw() } else { 0 };
         let member = target::member_of(named, &self.snapshot, self.now, draw);
         let Some(cluster) = member else { return Err(Failure::NoHealthyUpstream) };
-        let hash = if action.hash.is_empty() {
+        // A cluster's own policies stand in place of the route's.
+        let own = cluster.config.lb.hashing().map_or(&[][..], |hashing| &hashing.policies);
+        let policies = if own.is_empty() { action.hash.as_slice() } else { own };
+        let hash = if policies.is_empty() {
             None
         } else {
-            let hash = route.hash(&facts, self.connection.draw());
+            let hash = hash_of_request(policies, &facts, Some(self.connection.draw()));
             let cookies = hash.set_cookies.into_iter().map(|cookie| ("set-cookie", cookie));
             self.annotations.extend(cookies);
             hash.hash

@@ -19,9 +19,10 @@ pub struct RequestHash {
     pub set_cookies: SmallVec<[String; 1]>,
 }
 
-/// Hashes what the policies name. Each further hash is mixed in as `rotl(hash, 1) ^ next`. Missing
+/// Hashes what the policies of a route or of a cluster name. Each further hash is mixed in as `rotl(hash, 1) ^ next`. Missing
 /// cookies are made only with a `draw`.
-pub(super) fn of_request(
+#[must_use]
+pub fn of_request(
     policies: &[HashPolicy],
     facts: &RequestFacts<'_>,
     draw: Option<u64>,

@@ -151,8 +151,6 @@ pub(crate) struct Request {
     pub(crate) settings: bool,
     /// Longest wait for an answer.
     pub(crate) wait_ms: Option<u64>,
-    /// Waited for so long before it is sent. Only where a case is about time.
-    pub(crate) pause_ms: Option<u64>,
     /// Sent so many times, each on a connection of its own; `{i}` is the number.
     pub(crate) repeat: Option<usize>,
     /// Statistics that are waited for before, each until it has at least this value.
