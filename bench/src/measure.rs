@@ -17,6 +17,10 @@ use crate::stand::{Ground, Stand, micros};
 use crate::syscalls::Counter;
 use crate::wire::clock::{now, pause};
 
+/// Changes of one route in each direction, and the time after which one has been taken.
+const CHANGES: usize = 5;
+const SETTLE: Duration = Duration::from_millis(400);
+
 /// How long and how often.
 #[derive(Debug, Clone)]
 pub(crate) struct Pace {
@@ -227,6 +231,34 @@ impl Measurement<'_, '_> {
         for (path, metric) in [(routes::first(), Metric::CpuFirst), (routes::last(), Metric::Cpu)] {
             let mut load = Load::open(self.stand.entry, shape, &Request::get(&path))?;
             self.saturate(&mut load, metric)?;
+        }
+        if matches!(self.contender, Contender::Iako | Contender::Envoy) {
+            self.changes()?;
+        }
+        Ok(())
+    }
+
+    /// What it costs that one of many routes changes, beside what the proxy does anyway.
+    fn changes(&mut self) -> Result<()> {
+        let folder = self.bench.ground.folder.clone();
+        let spent = |one: &Self, version: Option<routes::Version>| -> Result<f64> {
+            let before = one.stand.cpu()?;
+            if let Some(version) = version {
+                routes::write(&folder, version)?;
+            }
+            pause(SETTLE);
+            Ok(micros(one.stand.cpu()? - before) / 1000.0)
+        };
+        for _ in 0..CHANGES {
+            for version in [routes::Version::Refuses, routes::Version::Forwards] {
+                let idle = spent(self, None)?;
+                let busy = spent(self, Some(version))?;
+                let forwards = idle::ask(self.stand.entry, &routes::changing()).is_ok();
+                if forwards != (version == routes::Version::Forwards) {
+                    bail!("the proxy did not take a changed route");
+                }
+                self.add(Metric::Change, (busy - idle).max(0.0));
+            }
         }
         Ok(())
     }

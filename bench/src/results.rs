@@ -13,6 +13,8 @@ pub(crate) enum Metric {
     Cpu,
     /// The same for requests that match the first of many routes.
     CpuFirst,
+    /// CPU of the proxies, in milliseconds, for one of many routes that changed.
+    Change,
     /// Share of a core that the proxies used while that was measured, in percent.
     ProxyShare,
     /// Share of a core that load and upstream used meanwhile, in percent.

@@ -135,6 +135,7 @@ fn routes(scenario: &'static Scenario, results: &Results) -> String {
         ("PSS, MB", Metric::Pss),
         ("CPU µs/request, first route", Metric::CpuFirst),
         ("CPU µs/request, last route", Metric::Cpu),
+        ("CPU ms for one changed route", Metric::Change),
     ];
     table(scenario, results, &columns, &PROXIES)
 }

@@ -167,6 +167,8 @@ pub const fn reason(status: u16) -> &'static str {
         508 => "Loop Detected",
         510 => "Not Extended",
         511 => "Network Authentication Required",
+        // As Envoy names it.
+        599 => "Last Unassigned Server Error Code",
         _ => "Unknown",
     }
 }

@@ -126,6 +126,12 @@ pub struct VirtualHost {
 /// Routes that are tried in order. Source: `envoy.config.route.v3.RouteList`.
 pub type RouteList = Vec<Arc<Route>>;
 
+/// No part of it differs from itself. Versions of a table are then compared by pointers first.
+impl Eq for VirtualHost {}
+
+/// As [`VirtualHost`].
+impl Eq for Route {}
+
 /// Whether plain requests are sent to HTTPS.
 /// Source: `envoy.config.route.v3.VirtualHost.TlsRequirementType`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -59,6 +59,53 @@ fn a_route_table_with_everything_comes_back() {
     assert_eq!(back, value);
 }
 
+// What is compiled of a table is kept by these pointers.
+#[test]
+fn versions_of_a_table_share_what_did_not_change() {
+    let table = |changed: &str| {
+        let route = |path: &str| {
+            let answer = DirectResponse::new(200, bytes::Bytes::new());
+            let matcher = RouteMatch::path(PathMatch::Prefix(path.to_owned()));
+            Arc::new(Route::new(matcher, Action::Respond(answer)))
+        };
+        let host = |name: &str, routes| VirtualHost {
+            name: name.to_owned(),
+            domains: vec![name.parse().unwrap()],
+            routes,
+            ..VirtualHost::default()
+        };
+        let hosts = [
+            host("same.test", vec![route("/a"), route("/b")]),
+            host("other.test", vec![route("/a"), route(changed)]),
+        ];
+        let value = RouteConfiguration::new("shared", hosts);
+        decode::route_configuration(&encode::route_configuration(&value)).unwrap().0
+    };
+    let (old, new) = (table("/b"), table("/c"));
+    assert!(Arc::ptr_eq(&old.virtual_hosts[0], &new.virtual_hosts[0]));
+    assert!(!Arc::ptr_eq(&old.virtual_hosts[1], &new.virtual_hosts[1]));
+    let routes = |table: &RouteConfiguration| table.virtual_hosts[1].routes.clone();
+    assert!(Arc::ptr_eq(&routes(&old)[0], &routes(&new)[0]));
+    assert!(!Arc::ptr_eq(&routes(&old)[1], &routes(&new)[1]));
+    assert_eq!(routes(&old)[0], routes(&old)[0]);
+    assert_ne!(routes(&old)[1], routes(&new)[1]);
+}
+
+// A part that was warned of is read again each time, and says so again.
+#[test]
+fn a_warning_about_an_unchanged_route_is_said_each_time() {
+    use iako_xds_api::envoy::config::route::v3 as pb;
+    let mut any = encode::route_configuration(&route_table());
+    let mut message: pb::RouteConfiguration = prost::Message::decode(any.value.as_slice()).unwrap();
+    message.virtual_hosts[0].routes[1].tracing = Some(pb::Tracing::default());
+    any.value = prost::Message::encode_to_vec(&message);
+    let warned = || decode::route_configuration(&any).unwrap().1;
+    let first = warned();
+    assert_eq!(first.len(), 1);
+    assert!(first[0].path.to_string().contains("virtual_hosts[0].routes[1]"), "{first:?}");
+    assert_eq!(warned(), first);
+}
+
 #[test]
 fn what_cannot_stand_beside_the_rest_comes_back() {
     let scoped = RouteSource::Scoped(Arc::new(matching::scoped_routes()));
@@ -200,7 +247,7 @@ fn every_kind_of_session_comes_back() {
         let session = StatefulSession { state, strict: true, status_gone: 410 };
         let mut table = route_table();
         for own in [None, Some(Box::new(session))] {
-            std::sync::Arc::make_mut(&mut table.virtual_hosts[0]).overrides.session = Some(own);
+            Arc::make_mut(&mut table.virtual_hosts[0]).overrides.session = Some(own);
             let (back, warnings) =
                 decode::route_configuration(&encode::route_configuration(&table)).unwrap();
             assert_eq!((back, warnings), (table.clone(), vec![]));

@@ -139,7 +139,8 @@ fn path_matches(rule: &RouteMatch, path: &str, head: &RequestHead<'_>) -> bool {
         }
         PathMatch::Exact(exact) => same(path.as_bytes(), exact),
         PathMatch::Regex(pattern) => pattern.is_match(path),
-        PathMatch::Template(template) => template.matches(path),
+        // Envoy the same: parameters of paths count for templates always.
+        PathMatch::Template(template) => template.matches(head.path()),
         PathMatch::Connect => head.method == "CONNECT",
     }
 }

@@ -219,7 +219,7 @@ fn header_edits_go_from_narrow_to_wide_or_back() {
     };
     assert_eq!(levels(configuration.clone()), "wc route vh rc");
     configuration.most_specific_last = true;
-    assert_eq!(levels(configuration), "rc vh route wc");
+    assert_eq!(levels(configuration), "wc rc vh route");
 }
 
 // Fact 7.
@@ -375,7 +375,7 @@ fn copies_are_those_of_the_narrowest_level_that_has_any() {
         let route = forward(PathMatch::Prefix("/".into()), |action| action.mirrors = mirrors(own));
         let host = VirtualHost {
             domains: vec!["*".parse().unwrap()],
-            routes: vec![route],
+            routes: vec![Arc::new(route)],
             mirrors: mirrors(host),
             ..VirtualHost::default()
         };

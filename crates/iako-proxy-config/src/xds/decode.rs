@@ -38,6 +38,7 @@ mod route_match;
 mod scoped;
 mod secret;
 mod session;
+mod shared;
 mod source;
 mod tcp_proxy;
 mod transport;
@@ -49,6 +50,7 @@ use std::cell::RefCell;
 
 use iako_xds_api::envoy::config as pb;
 use iako_xds_api::envoy::extensions::transport_sockets::tls::v3 as tls_pb;
+use prost::Name as _;
 use prost_types::Any;
 
 use super::problem::{At, Fault, Invalid, Note, Warning};
@@ -79,8 +81,20 @@ pub fn listener(resource: &Any) -> Decoded<Listener> {
 /// # Errors
 /// As [`listener`].
 pub fn route_configuration(resource: &Any) -> Decoded<RouteConfiguration> {
+    let kind = "route configuration";
     let name = |message: &pb::route::v3::RouteConfiguration| message.name.clone();
-    decode(resource, "route configuration", name, route::route_configuration)
+    let of_that_type =
+        pool::full_name(&resource.type_url) == pb::route::v3::RouteConfiguration::full_name();
+    let Some(split) = shared::split_table(&resource.value).filter(|_| of_that_type) else {
+        // Says what is wrong with it.
+        return decode(resource, kind, name, route::route_configuration);
+    };
+    let rest = Any { type_url: resource.type_url.clone(), value: split.rest().to_vec() };
+    decode(&rest, kind, name, |message, at| {
+        let table = route::Table::of(message);
+        let hosts = shared::virtual_hosts(&split, table, &at.field("virtual_hosts"))?;
+        route::with_hosts(message, hosts, at)
+    })
 }
 
 /// Reads an `envoy.config.route.v3.ScopedRouteConfiguration`.

@@ -177,6 +177,16 @@ impl<'a> At<'a> {
         self.invalid("must be set", help)
     }
 
+    /// How many warnings there are, of any place.
+    pub(crate) fn warnings(&self) -> usize {
+        self.notes.borrow().len()
+    }
+
+    /// Where warnings are left.
+    pub(crate) const fn notes(&self) -> &'a RefCell<Vec<Note>> {
+        self.notes
+    }
+
     /// A warning about what stands here.
     pub(crate) fn warn(&self, message: impl Into<String>) {
         self.notes.borrow_mut().push((self.path(), message.into()));

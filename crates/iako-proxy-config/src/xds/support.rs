@@ -13,7 +13,7 @@ mod walk;
 pub use page::support_page;
 pub(crate) use shape::knows;
 use table::TABLE;
-pub(crate) use walk::check;
+pub(crate) use walk::{check, check_part};
 
 /// What happens to a field that is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -61,6 +61,9 @@ impl Exchange<'_> {
             edits
                 .set(Known::ContentType, FieldValue::from_static(self.request.grpc_content_type()));
             edits.set(Known::GrpcStatus, FieldValue::from(u64::from(code)));
+            if self.service.local_replies.is_some() && body.last() == Some(&b'\n') {
+                body.truncate(body.len().saturating_sub(1));
+            }
             if !body.is_empty() {
                 let message = FieldValue::sanitized(grpc::message(&body));
                 edits.set(Known::GrpcMessage, message);
@@ -137,10 +140,16 @@ impl Exchange<'_> {
 
     /// The answer of a route.
     pub(super) fn direct_response(&self, respond: &DirectResponse) -> Reply {
-        let reply = Reply::new(respond.status, "direct_response");
+        let mut reply = Reply::new(respond.status, "direct_response");
+        let view = self.request.view();
+        let location = RouteMatchResult::own_location(respond.status, &self.request.head(&view));
+        if let Some(location) = location {
+            reply = reply.with_field(Known::Location, FieldValue::sanitized(location));
+        }
         let writer = respond.format.as_ref().and_then(|format| BodyWriter::compile(format).ok());
         let Some(writer) = writer else { return reply.with_body(respond.body.clone()) };
-        let body = self.written_body(&writer, respond.status, &respond.body);
+        // Envoy the same: there is no status yet that could be written.
+        let body = self.written_body(&writer, 0, &respond.body);
         reply.with_body(body).with_field(Known::ContentType, writer.content_type())
     }
 

@@ -121,7 +121,7 @@ facts! {
     "TRACE_ID" TraceId |r| Value::text(r.trace_id);
     "STREAM_ID" StreamId |r| r.stream_id.map(Value::Number);
     "HOSTNAME" Hostname |r| Value::text(r.hostname);
-    "LOCAL_REPLY_BODY" LocalReplyBody |r| Value::text(r.local_reply_body);
+    "LOCAL_REPLY_BODY" LocalReplyBody |r| r.local_reply_body.map(Value::Text);
     "UPSTREAM_HOST" UpstreamHost |r| r.upstream.host.map(Value::Address);
     "UPSTREAM_HOST_NAME" UpstreamHostName
         |r| r.upstream.host_name.map(Value::Text).or_else(|| r.upstream.host.map(Value::Address));

@@ -20,6 +20,20 @@ pub(super) struct PathIndex {
     rest: Vec<u32>,
 }
 
+/// Whether upper and lower case letters are different.
+#[derive(Debug, Clone, Copy)]
+enum Case {
+    Counts,
+    Ignored,
+}
+
+/// Whether the paths that are looked up have their parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parameters {
+    Kept,
+    Ignored,
+}
+
 /// Positions by the hash of a text.
 type Positions = HashMap<u64, SmallVec<[u32; 2]>, foldhash::fast::RandomState>;
 
@@ -31,24 +45,33 @@ struct Texts {
 }
 
 impl PathIndex {
-    /// Compiles the conditions of `routes`.
-    pub(super) fn compile(routes: &[Arc<Route>]) -> Self {
+    /// Compiles the conditions of `routes`. Where paths are looked up without their parameters, the
+    /// start of a template, which is matched against the whole path, says nothing.
+    pub(super) fn compile(routes: &[Arc<Route>], parameters: Parameters) -> Self {
         let mut index = Self::default();
         for (position, route) in (0..).zip(routes) {
             let rule = &route.matcher;
-            let texts =
-                if rule.case_sensitive { &mut index.with_case } else { &mut index.without_case };
+            let (texts, case) = if rule.case_sensitive {
+                (&mut index.with_case, Case::Counts)
+            } else {
+                (&mut index.without_case, Case::Ignored)
+            };
             match &rule.path {
-                PathMatch::Exact(path) => texts.add_whole(path, rule.case_sensitive, position),
+                PathMatch::Exact(path) => texts.add_whole(path, case, position),
                 PathMatch::Prefix(prefix) | PathMatch::SegmentPrefix(prefix) => {
-                    texts.add_start(prefix, rule.case_sensitive, position);
+                    texts.add_start(prefix, case, position);
                 }
                 // An expression says by itself whether case counts.
                 PathMatch::Regex(pattern) => {
-                    index.with_case.add_start(&pattern.literal_start(), true, position);
+                    let start = pattern.literal_start();
+                    index.with_case.add_start(&start, Case::Counts, position);
+                }
+                PathMatch::Template(_) if parameters == Parameters::Ignored => {
+                    index.rest.push(position);
                 }
                 PathMatch::Template(template) => {
-                    index.with_case.add_start(template.literal_start(), true, position);
+                    let start = template.literal_start();
+                    index.with_case.add_start(start, Case::Counts, position);
                 }
                 PathMatch::Connect => index.rest.push(position),
             }
@@ -78,18 +101,18 @@ impl Texts {
         self.whole.is_empty() && self.starts.is_empty()
     }
 
-    fn add_whole(&mut self, text: &str, has_case: bool, position: u32) {
-        self.whole.entry(hash(text, has_case)).or_default().push(position);
+    fn add_whole(&mut self, text: &str, case: Case, position: u32) {
+        self.whole.entry(hash(text, case)).or_default().push(position);
     }
 
-    fn add_start(&mut self, text: &str, has_case: bool, position: u32) {
+    fn add_start(&mut self, text: &str, case: Case, position: u32) {
         let slot = self.starts.iter().position(|(length, _)| *length == text.len());
         let slot = slot.unwrap_or_else(|| {
             self.starts.push((text.len(), Positions::default()));
             self.starts.len().saturating_sub(1)
         });
         if let Some((_, texts)) = self.starts.get_mut(slot) {
-            texts.entry(hash(text, has_case)).or_default().push(position);
+            texts.entry(hash(text, case)).or_default().push(position);
         }
     }
 
@@ -126,8 +149,11 @@ const fn hash_on(hash: u64, byte: u8) -> u64 {
     (hash ^ byte as u64).wrapping_mul(0x0100_0000_01b3)
 }
 
-fn hash(text: &str, has_case: bool) -> u64 {
-    let bytes = text.bytes().map(|byte| if has_case { byte } else { byte.to_ascii_lowercase() });
+fn hash(text: &str, case: Case) -> u64 {
+    let bytes = text.bytes().map(|byte| match case {
+        Case::Counts => byte,
+        Case::Ignored => byte.to_ascii_lowercase(),
+    });
     bytes.fold(HASH_START, hash_on)
 }
 
@@ -161,7 +187,7 @@ mod tests {
         let answer = || Action::Respond(DirectResponse::new(200, bytes::Bytes::new()));
         let routes: Vec<_> =
             rules.into_iter().map(|rule| Arc::new(Route::new(rule, answer()))).collect();
-        PathIndex::compile(&routes)
+        PathIndex::compile(&routes, Parameters::Kept)
     }
 
     #[test]

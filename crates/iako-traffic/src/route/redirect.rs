@@ -28,14 +28,17 @@ pub(super) fn location(
 /// The location that sends a plain request to HTTPS, as `require_tls` does.
 #[must_use]
 pub fn https_location(head: &RequestHead<'_>) -> String {
-    let redirect = Redirect {
-        scheme: Some(RedirectScheme::Https),
-        host: None,
-        port: None,
-        path: None,
-        status: 301,
-        strip_query: false,
-    };
+    to_scheme(Some(RedirectScheme::Https), head)
+}
+
+/// The location of the request itself.
+pub(super) fn own_location(head: &RequestHead<'_>) -> String {
+    to_scheme(None, head)
+}
+
+fn to_scheme(scheme: Option<RedirectScheme>, head: &RequestHead<'_>) -> String {
+    let redirect =
+        Redirect { scheme, host: None, port: None, path: None, status: 301, strip_query: false };
     location(&redirect, &PathMatch::Prefix(String::new()), head, None)
 }
 

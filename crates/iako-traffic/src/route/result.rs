@@ -88,16 +88,18 @@ impl<'t> RouteMatchResult<'t> {
     }
 
     /// Header edits in the order in which they are applied: weighted target, route, virtual host,
-    /// table; the other way round with `most_specific_last`.
+    /// table; with `most_specific_last` weighted target, table, virtual host, route.
     #[must_use]
     pub fn header_mutations(&self) -> SmallVec<[&'t HeaderMutations; 4]> {
-        let narrow = self.weighted.map(|target| &target.headers);
+        let mut levels: SmallVec<[&HeaderMutations; 4]> =
+            self.weighted.map(|target| &target.headers).into_iter().collect();
         let wide = [&self.route.headers, &self.virtual_host.headers, &self.configuration.headers];
-        let levels = narrow.into_iter().chain(wide).filter(|level| !level.is_empty());
-        let mut levels: SmallVec<[&HeaderMutations; 4]> = levels.collect();
         if self.configuration.most_specific_last {
-            levels.reverse();
+            levels.extend(wide.into_iter().rev());
+        } else {
+            levels.extend(wide);
         }
+        levels.retain(|level| !level.is_empty());
         levels
     }
 
@@ -170,6 +172,13 @@ impl<'t> RouteMatchResult<'t> {
         formatted_path: Option<&str>,
     ) -> String {
         redirect::location(redirect, &self.route.matcher.path, head, formatted_path)
+    }
+
+    /// The `location` of an answer with a status that wants one: the request's own address. Source:
+    /// RFC 9110 §10.2.2; Envoy the same.
+    #[must_use]
+    pub fn own_location(status: u16, head: &RequestHead<'_>) -> Option<String> {
+        (status == 201 || (300..400).contains(&status)).then(|| redirect::own_location(head))
     }
 
     /// The cross-origin policies that count, the narrowest first: settings of the filter, or, where

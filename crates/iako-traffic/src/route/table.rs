@@ -12,7 +12,7 @@ use iako_proxy_config::{
 use super::{
     hash,
     host::{DomainMatch, HostIndex},
-    path::PathIndex,
+    path::{Parameters, PathIndex},
     result::RouteMatchResult,
 };
 use crate::{
@@ -57,11 +57,16 @@ impl RouteTable {
     /// again: virtual hosts that are the same object, as decoding makes them of the same bytes.
     #[must_use]
     pub fn compile_after(configuration: Arc<RouteConfiguration>, before: Option<&Self>) -> Self {
+        let ignores = |table: &RouteConfiguration| table.ignore_path_parameters;
+        let parameters =
+            if ignores(&configuration) { Parameters::Ignored } else { Parameters::Kept };
+        let before =
+            before.filter(|before| ignores(&before.configuration) == ignores(&configuration));
         let known: HashMap<*const VirtualHost, &Arc<PathIndex>, foldhash::fast::RandomState> =
             before.map(Self::compiled).into_iter().flatten().collect();
         let compile = |host: &Arc<VirtualHost>| match known.get(&Arc::as_ptr(host)) {
             Some(paths) => Arc::clone(paths),
-            None => Arc::new(PathIndex::compile(&host.routes)),
+            None => Arc::new(PathIndex::compile(&host.routes, parameters)),
         };
         let paths = configuration.virtual_hosts.iter().map(compile).collect();
         let hosts = HostIndex::compile(&configuration);

@@ -185,7 +185,8 @@ fn path_holds(rule: &RouteMatch, meaning: Option<Meaning>, path: &str, request: 
         PathMatch::SegmentPrefix(text) => {
             own == letters(text) || own.starts_with(&(letters(text) + "/"))
         }
-        PathMatch::Regex(_) | PathMatch::Template(_) => meaning.unwrap()(path),
+        PathMatch::Regex(_) => meaning.unwrap()(path),
+        PathMatch::Template(_) => meaning.unwrap()(request.target.split('?').next().unwrap()),
         PathMatch::Connect => connects,
     }
 }

@@ -159,7 +159,7 @@ fn masked(
     at: &At<'_>,
 ) -> Result<RateLimitAction, Fault> {
     let bits = |bits: Option<u32>, most: u8, field: &'static str| {
-        let bits = bits.unwrap_or(u32::from(most));
+        let bits = bits.unwrap_or_else(|| u32::from(most));
         u8::try_from(bits).ok().filter(|bits| *bits <= most).ok_or_else(|| {
             let problem = format!("{bits} is more than an address has");
             at.field(field).invalid(problem, format!("write 0 to {most}"))

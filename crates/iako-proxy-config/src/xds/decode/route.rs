@@ -13,8 +13,8 @@ use super::{
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
 use crate::{
-    Action, Domain, MatchTree, PathMatch, PathRewrite, Route, RouteConfiguration, RouteList,
-    RouteMatch, TlsRequirement, VirtualHost,
+    Action, Domain, MatchTree, PathMatch, PathRewrite, RedirectPath, Route, RouteConfiguration,
+    RouteList, RouteMatch, TlsRequirement, VirtualHost,
 };
 
 /// Envoy's limit of a direct response's body.
@@ -22,22 +22,40 @@ const BODY_BYTES_MAX: u32 = 4096;
 
 /// What a route needs to know of its table.
 #[derive(Clone, Copy)]
-struct Table {
-    body_bytes_max: u32,
+pub(super) struct Table {
+    /// Most bytes of a direct response's body.
+    pub(super) body_bytes_max: u32,
+}
+
+impl Table {
+    pub(super) fn of(config: &pb::RouteConfiguration) -> Self {
+        let body_bytes_max = config.max_direct_response_body_size_bytes;
+        Self { body_bytes_max: body_bytes_max.unwrap_or(BODY_BYTES_MAX) }
+    }
 }
 
 pub(super) fn route_configuration(
     config: &pb::RouteConfiguration,
     at: &At<'_>,
 ) -> Result<RouteConfiguration, Fault> {
-    let table = Table {
-        body_bytes_max: config.max_direct_response_body_size_bytes.unwrap_or(BODY_BYTES_MAX),
-    };
-    let at_hosts = at.field("virtual_hosts");
-    let virtual_hosts = wire::list(&config.virtual_hosts, &at_hosts, |host, at| {
-        virtual_host(host, table, at).map(Arc::new)
-    })?;
-    domains_stand_once(&virtual_hosts, &at_hosts)?;
+    let table = Table::of(config);
+    let virtual_hosts =
+        wire::list(&config.virtual_hosts, &at.field("virtual_hosts"), |host, at| {
+            let routes = wire::list(&host.routes, &at.field("routes"), |config, at| {
+                route(config, table, at).map(Arc::new)
+            })?;
+            virtual_host(host, routes, table, at).map(Arc::new)
+        })?;
+    with_hosts(config, virtual_hosts, at)
+}
+
+/// A table whose virtual hosts have been read.
+pub(super) fn with_hosts(
+    config: &pb::RouteConfiguration,
+    virtual_hosts: Vec<Arc<VirtualHost>>,
+    at: &At<'_>,
+) -> Result<RouteConfiguration, Fault> {
+    domains_stand_once(&virtual_hosts, &at.field("virtual_hosts"))?;
     if config.validate_clusters == Some(true) {
         let warning = "has no effect: a route may name a cluster that comes later";
         at.field("validate_clusters").warn(warning);
@@ -76,7 +94,13 @@ fn domains_stand_once(hosts: &[Arc<VirtualHost>], at: &At<'_>) -> Result<(), Fau
     Ok(())
 }
 
-fn virtual_host(host: &pb::VirtualHost, table: Table, at: &At<'_>) -> Result<VirtualHost, Fault> {
+/// A virtual host whose routes have been read.
+pub(super) fn virtual_host(
+    host: &pb::VirtualHost,
+    routes: Vec<Arc<Route>>,
+    table: Table,
+    at: &At<'_>,
+) -> Result<VirtualHost, Fault> {
     use pb::virtual_host::TlsRequirementType;
     let at_domains = at.field("domains");
     let domains = wire::list(&host.domains, &at_domains, |domain, at| {
@@ -91,10 +115,8 @@ fn virtual_host(host: &pb::VirtualHost, table: Table, at: &At<'_>) -> Result<Vir
     Ok(VirtualHost {
         name: host.name.clone(),
         domains,
-        routes: wire::list(&host.routes, &at.field("routes"), |config, at| {
-            route(config, table, at).map(Arc::new)
-        })?,
-        matcher: matcher(host, table, at)?,
+        matcher: matcher(host, &routes, table, at)?,
+        routes,
         require_tls: match wire::known::<TlsRequirementType>(
             host.require_tls,
             &at.field("require_tls"),
@@ -129,12 +151,13 @@ fn virtual_host(host: &pb::VirtualHost, table: Table, at: &At<'_>) -> Result<Vir
 /// The tree that chooses routes, in place of the list.
 fn matcher(
     host: &pb::VirtualHost,
+    routes: &[Arc<Route>],
     table: Table,
     at: &At<'_>,
 ) -> Result<Option<Box<MatchTree<RouteList>>>, Fault> {
     let Some(config) = &host.matcher else { return Ok(None) };
     let at = at.field("matcher");
-    if !host.routes.is_empty() {
+    if !routes.is_empty() {
         return Err(at.invalid("is set beside routes", "write one of the two"));
     }
     let tree = match_tree::tree(config, &at, &|any, at| {
@@ -154,7 +177,7 @@ fn matcher(
     Ok(Some(Box::new(tree)))
 }
 
-fn route(config: &pb::Route, table: Table, at: &At<'_>) -> Result<Route, Fault> {
+pub(super) fn route(config: &pb::Route, table: Table, at: &At<'_>) -> Result<Route, Fault> {
     let at_match = at.field("match");
     let matcher =
         config.r#match.as_ref().ok_or_else(|| at_match.missing("write which requests"))?;
@@ -183,6 +206,14 @@ fn route(config: &pb::Route, table: Table, at: &At<'_>) -> Result<Route, Fault> 
 
 /// What a rewrite takes from the path, the match's template has to name.
 fn rewrite_fits(matcher: &RouteMatch, action: &Action, at: &At<'_>) -> Result<(), Fault> {
+    if let Action::Redirect(redirect) = action
+        && matches!(redirect.path, Some(RedirectPath::Prefix(_)))
+        && matches!(matcher.path, PathMatch::Template(_))
+    {
+        let at = at.field("redirect");
+        let problem = "is set where the match has a template, not a prefix";
+        return Err(at.field("prefix_rewrite").invalid(problem, "use path_redirect"));
+    }
     let Action::Forward(action) = action else { return Ok(()) };
     let Some(PathRewrite::Template(rewrite)) = &action.path_rewrite else { return Ok(()) };
     let at = at.field("route");

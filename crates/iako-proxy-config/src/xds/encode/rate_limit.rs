@@ -153,7 +153,13 @@ fn conditional(value: &RateLimitAction) -> inner::Action {
                 }),
             }))
         }
-        _ => None,
+        RateLimitAction::SourceCluster
+        | RateLimitAction::DestinationCluster
+        | RateLimitAction::RemoteAddress
+        | RateLimitAction::MaskedRemoteAddress { .. }
+        | RateLimitAction::RequestHeader { .. }
+        | RateLimitAction::QueryParameter { .. }
+        | RateLimitAction::Metadata { .. } => None,
     };
     inner::Action { action_specifier: kind }
 }

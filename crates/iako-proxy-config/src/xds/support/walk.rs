@@ -10,7 +10,7 @@ use super::Support;
 use super::shape::{self, Field, Held};
 use crate::xds::decode::typed_struct;
 use crate::xds::pool;
-use crate::xds::problem::{Fault, FieldPath, Note, Step};
+use crate::xds::problem::{At, Fault, FieldPath, Note, Step};
 
 /// How many messages may be nested, extensions included. Bounds the stack that a resource can
 /// make this walk and the decoder use.
@@ -21,6 +21,12 @@ const ANY: &str = "google.protobuf.Any";
 /// Looks at every set field of a message that was sent as `type_url` and `bytes`.
 pub(crate) fn check(type_url: &str, bytes: &[u8], notes: &mut Vec<Note>) -> Result<(), Fault> {
     Walk { path: FieldPath::default(), depth: 0, notes }.packed(type_url, bytes)
+}
+
+/// Looks at every set field of a part of a resource: a message of the type `name` that stands at `at`.
+pub(crate) fn check_part(at: &At<'_>, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+    let mut notes = at.notes().borrow_mut();
+    Walk { path: at.path(), depth: at.path().steps().len(), notes: &mut notes }.message(name, bytes)
 }
 
 struct Walk<'a> {
