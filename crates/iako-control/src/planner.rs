@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use iako_proxy_config::{Pem, PrivateKey, Secret, SecretKind, xds::encode};
+use iako_proxy_config::{Pem, PrivateKey, Secret, SecretKind, Trust, Validation, xds::encode};
 use iako_registry::MeshSnapshot;
 use iako_resources::Diagnostic;
 use iako_translate::{Plan, ProxyScope, plan};
@@ -150,7 +150,8 @@ pub(crate) fn secret(name: &str, mesh: &MeshSnapshot, namespace: &Namespace) -> 
     };
     let kind = if roots_only {
         let roots = text(["ca.crt", "cacert", "tls.crt"])?;
-        SecretKind::Trust { roots: Pem(roots.into()), crl: None }
+        let trust = Trust::Inline(Pem(roots.into()));
+        SecretKind::Trust(Box::new(Validation { trust, ..Validation::default() }))
     } else {
         let chain = text(["tls.crt", "cert", "tls.crt"])?;
         let key = text(["tls.key", "key", "tls.key"])?;

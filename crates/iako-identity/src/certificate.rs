@@ -65,6 +65,10 @@ pub struct CertificateFacts {
     pub ip_sans: Vec<IpAddr>,
     /// Mail addresses, in the certificate's order.
     pub email_sans: Vec<String>,
+    /// Texts of other kinds, each after its object identifier, in the certificate's order.
+    pub other_sans: Vec<(String, String)>,
+    /// The common name of the subject; empty when it has none.
+    pub common_name: String,
     /// Valid from this moment on.
     pub not_before: SystemTime,
     /// Valid up to this moment.
@@ -117,6 +121,8 @@ impl CertificateFacts {
             dns_sans: Vec::new(),
             ip_sans: Vec::new(),
             email_sans: Vec::new(),
+            other_sans: Vec::new(),
+            common_name: common_name(parsed.subject()),
             not_before: at(parsed.validity().not_before.timestamp()),
             not_after: at(parsed.validity().not_after.timestamp()),
             is_ca: parsed.is_ca(),
@@ -166,6 +172,11 @@ impl CertificateFacts {
                 let v6 = || <[u8; 16]>::try_from(*octets).map(IpAddr::from).ok();
                 let address = v4.or_else(v6).ok_or("an address is neither IPv4 nor IPv6")?;
                 self.ip_sans.push(address);
+            }
+            GeneralName::OtherName(oid, value) => {
+                if let Some(text) = text_of(value) {
+                    self.other_sans.push((oid.to_id_string(), text));
+                }
             }
             GeneralName::Invalid(..) => return Err("an alternative name is malformed".to_owned()),
             _ => {}
@@ -319,8 +330,15 @@ fn pem_block(der: &[u8]) -> String {
     block
 }
 
+/// SHA-256 of a certificate's public key info, which stays the same when the certificate is renewed.
+pub(crate) fn spki_sha256(certificate: &CertificateDer<'_>) -> Result<[u8; 32], CertificateError> {
+    let (_, parsed) = X509Certificate::from_der(certificate)
+        .map_err(|error| CertificateError::Malformed { reason: error.to_string() })?;
+    Ok(sha256(parsed.public_key().raw))
+}
+
 /// Standard base64 with padding. Source: RFC 4648 §4.
-fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digit = |group: u32, shift: u32| {
         let index = usize::try_from((group >> shift) & 0x3f).unwrap_or_default();
@@ -358,6 +376,29 @@ fn without_sign(serial: &[u8]) -> &[u8] {
     match serial {
         [0, rest @ ..] if !rest.is_empty() => rest,
         whole => whole,
+    }
+}
+
+/// The first common name of a subject.
+fn common_name(subject: &X509Name<'_>) -> String {
+    let first = subject.iter_common_name().next();
+    first.and_then(|name| name.as_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// The text of a name of another kind: a string, within an explicit tag. Source: RFC 5280 §4.2.1.6.
+fn text_of(value: &[u8]) -> Option<String> {
+    let mut rest = value;
+    // Tags up to 30 and lengths up to 127 are all that such names have.
+    loop {
+        let ([tag, length], content) = rest.split_first_chunk::<2>()?;
+        let content = content.get(..usize::from(*length))?;
+        match tag {
+            // [0], which holds the string.
+            0xa0 => rest = content,
+            // UTF8String, PrintableString, IA5String, VisibleString.
+            0x0c | 0x13 | 0x16 | 0x1a => return String::from_utf8(content.to_vec()).ok(),
+            _ => return None,
+        }
     }
 }
 

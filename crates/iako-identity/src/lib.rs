@@ -12,9 +12,9 @@
 //!
 //! Invariants: a peer is checked against the bundle of its own trust domain only, never against
 //! the union; a certificate that names two identities is refused; nothing skips verification
-//! unless [`Trust::Unverified`] asks for it; a session ticket is honoured only by the
-//! configuration that issued it, and a resumed peer is checked again by [`TlsServer::peer`] and
-//! [`TlsClient::peer`]; private keys never appear in `Debug` output.
+//! unless [`Trust::Unverified`] or [`PeerRules`] ask for it; a session ticket is honoured only by the
+//! configuration that issued it, unless its keys were given, and a resumed peer is checked again by
+//! [`TlsServer::peer`] and [`TlsClient::peer`]; private keys never appear in `Debug` output.
 //!
 //! Start with [`ServerTls`]. Tested with certificates made on the spot and handshakes in memory.
 
@@ -37,13 +37,14 @@ pub use certificate::{
     CertificateDescription, CertificateError, CertificateFacts, ExtendedKeyUsage, KeyUsage,
     TlsCertificate, certificates_from_pem, certificates_to_pem, describe,
 };
-pub use matcher::{SanKind, SanMatcher, TextMatcher};
+pub use matcher::{NameExpression, SanKind, SanMatcher, TextMatcher};
 pub use peer::{PeerError, PeerIdentity};
 pub use renewal::{RenewalSettings, keep_renewed, renew_at, retry_after};
 pub use request::{RequestError, SigningRequest};
 pub use source::{Identity, IdentityError, IdentitySource, RenewalState};
 pub use svid::{Svid, SvidError};
 pub use tls::client::{ClientTls, TlsClient};
-pub use tls::server::{ClientCertificate, ServerTls, TlsServer};
-pub use tls::{CipherSuites, Resumption, TlsError, TlsVersion, TlsVersions, provider};
-pub use verifier::{PeerNames, Trust};
+pub use tls::server::{ClientCertificate, Preference, ServerTls, TlsServer, UnnamedCertificate};
+pub use tls::tickets::{ServerSessions, TicketSource};
+pub use tls::{CipherSuites, KeyExchange, TlsError, TlsVersion, TlsVersions, provider};
+pub use verifier::{PeerNames, PeerRules, RevocationLists, Trust};

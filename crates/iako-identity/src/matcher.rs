@@ -1,5 +1,7 @@
 //! Which names of a peer are acceptable.
 
+use regex::Regex;
+
 use crate::certificate::CertificateFacts;
 
 /// One acceptable alternative name of a peer.
@@ -14,7 +16,7 @@ pub struct SanMatcher {
 }
 
 /// A kind of alternative name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SanKind {
     /// A URI, such as a SPIFFE identity.
     Uri,
@@ -24,6 +26,8 @@ pub enum SanKind {
     Ip,
     /// A mail address.
     Email,
+    /// A name of another kind, by its object identifier.
+    Other(String),
     /// Any of these. Source: the deprecated `match_subject_alt_names`.
     Any,
 }
@@ -39,7 +43,31 @@ pub enum TextMatcher {
     Suffix(String),
     /// Some part of the name.
     Contains(String),
+    /// As inside, the case of ASCII letters left aside.
+    IgnoringCase(Box<Self>),
+    /// An expression for the whole name.
+    Expression(NameExpression),
 }
+
+/// A regular expression that the whole of a name must match.
+#[derive(Debug, Clone)]
+pub struct NameExpression(Regex);
+
+impl NameExpression {
+    /// Compiles an expression of RE2's syntax; none when it is none.
+    #[must_use]
+    pub fn parse(source: &str) -> Option<Self> {
+        Regex::new(&format!(r"\A(?:{source})\z")).ok().map(Self)
+    }
+}
+
+impl PartialEq for NameExpression {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for NameExpression {}
 
 impl SanMatcher {
     /// Accepts exactly this URI, such as one SPIFFE identity.
@@ -61,11 +89,16 @@ impl SanMatcher {
         let dns = || facts.dns_sans.iter().any(|name| self.matches_dns(name));
         let ip = || facts.ip_sans.iter().any(|address| self.text.matches(&address.to_string()));
         let email = || facts.email_sans.iter().any(|name| self.text.matches(name));
-        match self.kind {
+        let other = |oid: &str| {
+            let names = facts.other_sans.iter().filter(|(kind, _)| kind == oid);
+            names.into_iter().any(|(_, name)| self.text.matches(name))
+        };
+        match &self.kind {
             SanKind::Uri => uri(),
             SanKind::Dns => dns(),
             SanKind::Ip => ip(),
             SanKind::Email => email(),
+            SanKind::Other(oid) => other(oid),
             SanKind::Any => uri() || dns() || ip() || email(),
         }
     }
@@ -85,6 +118,20 @@ impl TextMatcher {
             Self::Prefix(text) => name.starts_with(text),
             Self::Suffix(text) => name.ends_with(text),
             Self::Contains(text) => name.contains(text),
+            Self::IgnoringCase(inner) => inner.in_lower_case().matches(&name.to_ascii_lowercase()),
+            Self::Expression(expression) => expression.0.is_match(name),
+        }
+    }
+}
+
+impl TextMatcher {
+    fn in_lower_case(&self) -> Self {
+        match self {
+            Self::Exact(text) => Self::Exact(text.to_ascii_lowercase()),
+            Self::Prefix(text) => Self::Prefix(text.to_ascii_lowercase()),
+            Self::Suffix(text) => Self::Suffix(text.to_ascii_lowercase()),
+            Self::Contains(text) => Self::Contains(text.to_ascii_lowercase()),
+            Self::IgnoringCase(_) | Self::Expression(_) => self.clone(),
         }
     }
 }

@@ -34,6 +34,15 @@ pub enum PeerError {
         /// The names that it presented.
         presented: String,
     },
+    /// It is not one of those that are pinned.
+    #[error("the peer's certificate is not one of those that are pinned")]
+    NotPinned,
+    /// It took up a session, and would not be believed anew.
+    #[error("the peer is no longer believed: {reason}")]
+    NoLongerBelieved {
+        /// Why not.
+        reason: String,
+    },
     /// Its certificate is not, or no longer, valid.
     #[error("the peer's certificate is not valid now")]
     NotValidNow,

@@ -14,7 +14,7 @@ use crate::{
     bundle::{BundleError, TrustBundle, TrustBundles},
     certificate::{CertificateError, certificates_from_pem},
     svid::{Svid, SvidError},
-    verifier::{PeerVerifier, Trust},
+    verifier::{PeerRules, PeerVerifier, Trust},
 };
 
 /// Why an issued certificate is not taken.
@@ -97,7 +97,7 @@ impl Identity {
             return Err(rustls::Error::NoCertificatesPresented);
         };
         let nobody = std::net::IpAddr::from([127, 0, 0, 1]).into();
-        PeerVerifier::of_servers(trust)
+        PeerVerifier::of_servers(trust, PeerRules::default())
             .verify_server_cert(
                 leaf,
                 intermediates,

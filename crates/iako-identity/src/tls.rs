@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod server;
+pub(crate) mod tickets;
 
 use std::{
     sync::{Arc, LazyLock},
@@ -11,8 +12,10 @@ use std::{
 use iako_rt::clock;
 use rustls::{
     CipherSuite, SupportedCipherSuite, SupportedProtocolVersion,
-    crypto::{CryptoProvider, aws_lc_rs},
-    server::VerifierBuilderError,
+    crypto::{
+        CryptoProvider, SupportedKxGroup,
+        aws_lc_rs::{self, kx_group},
+    },
     time_provider::TimeProvider,
     version::{TLS12, TLS13},
 };
@@ -57,15 +60,15 @@ pub enum TlsError {
         /// What was asked for.
         names: Vec<String>,
     },
+    /// Keys of session tickets that are none.
+    #[error("the keys of session tickets cannot be used")]
+    TicketKeys,
     /// A server without a certificate.
     #[error("a TLS server needs a certificate")]
     NoCertificate,
     /// A server cannot compare its client with a server name.
     #[error("a client certificate cannot be checked against a server name")]
     ServerNameOfClient,
-    /// The roots give no verifier.
-    #[error("client certificates cannot be verified")]
-    Verifier(#[source] VerifierBuilderError),
     /// The name of the server cannot be sent.
     #[error("{name:?} is no server name")]
     ServerName {
@@ -146,10 +149,24 @@ pub enum CipherSuites {
 }
 
 impl CipherSuites {
-    /// A provider with these suites, good for at least one of `versions`.
-    fn provider(&self, versions: TlsVersions) -> Result<Arc<CryptoProvider>, TlsError> {
-        let Self::Named(names) = self else { return Ok(provider()) };
+    /// A provider with these suites, good for at least one of `versions`, and these key exchanges.
+    fn provider(
+        &self,
+        versions: TlsVersions,
+        exchanges: &[KeyExchange],
+    ) -> Result<Arc<CryptoProvider>, TlsError> {
         let all = provider();
+        let kx_groups = if exchanges.is_empty() {
+            all.kx_groups.clone()
+        } else {
+            exchanges.iter().map(|exchange| exchange.group()).collect()
+        };
+        let Self::Named(names) = self else {
+            if exchanges.is_empty() {
+                return Ok(all);
+            }
+            return Ok(Arc::new(CryptoProvider { kx_groups, ..(*all).clone() }));
+        };
         let find = |wanted: &CipherSuite| {
             all.cipher_suites.iter().copied().find(|suite| suite.suite() == *wanted)
         };
@@ -162,7 +179,31 @@ impl CipherSuites {
         if !usable {
             return Err(TlsError::CipherSuites { names: names.clone() });
         }
-        Ok(Arc::new(CryptoProvider { cipher_suites, ..(*all).clone() }))
+        Ok(Arc::new(CryptoProvider { cipher_suites, kx_groups, ..(*all).clone() }))
+    }
+}
+
+/// How two sides agree on a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyExchange {
+    /// X25519 (RFC 7748).
+    X25519,
+    /// NIST's P-256.
+    P256,
+    /// NIST's P-384.
+    P384,
+    /// X25519 with ML-KEM-768, good against quantum computers.
+    X25519MlKem768,
+}
+
+impl KeyExchange {
+    fn group(self) -> &'static dyn SupportedKxGroup {
+        match self {
+            Self::X25519 => kx_group::X25519,
+            Self::P256 => kx_group::SECP256R1,
+            Self::P384 => kx_group::SECP384R1,
+            Self::X25519MlKem768 => kx_group::X25519MLKEM768,
+        }
     }
 }
 
@@ -189,14 +230,4 @@ fn suite_of(name: &str) -> Option<CipherSuite> {
         }
         _ => return None,
     })
-}
-
-/// Whether sessions may be taken up again without a full handshake.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Resumption {
-    /// Yes: tickets on the server side, a bounded cache on the client side.
-    #[default]
-    Allowed,
-    /// No. Source: `disable_stateless_session_resumption`, `max_session_keys: 0`.
-    Off,
 }

@@ -1,7 +1,8 @@
 //! The verifiers that stand in a handshake.
 
+mod chain;
+
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -12,11 +13,11 @@ use rustls::{
     RootCertStore, SignatureScheme,
     client::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        verify_server_cert_signed_by_trust_anchor, verify_server_name,
+        verify_server_name,
     },
     crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
     server::{
-        ParsedCertificate, WebPkiClientVerifier,
+        ParsedCertificate,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
@@ -24,13 +25,15 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::{
     bundle::{TrustBundle, TrustBundles},
-    certificate::CertificateFacts,
+    certificate::{CertificateFacts, base64, hex, sha256, spki_sha256},
     known::KnownPeers,
     matcher::SanMatcher,
     peer::{PeerError, PeerIdentity},
     svid::workload_of,
     tls::{TlsError, provider},
 };
+pub use chain::RevocationLists;
+use chain::{ChainRules, Purpose};
 
 /// Whom one side of a connection believes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,12 +69,44 @@ pub enum PeerNames {
     ServerName,
 }
 
+/// What a peer must be besides believed.
+///
+/// Source: `envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext`.
+#[derive(Debug, Clone, Default)]
+pub struct PeerRules {
+    /// Certificates that are not valid any more. Default: none are known.
+    pub revocation: Option<RevocationLists>,
+    /// Whether certificates may have expired, or not be valid yet. Default: no.
+    pub allow_expired: bool,
+    /// Whether a peer passes for whom nobody vouches, or who has other names or pins. Default: no.
+    pub accept_untrusted: bool,
+    /// The most certificates between the peer's and a root. Default: what the library allows, 6.
+    pub depth_max: Option<u32>,
+    /// Whether clients are not told which authorities are believed. Default: they are told.
+    pub hide_authorities: bool,
+    /// SHA-256 of the key info of peers in base64. With these or `certificate_hashes`, a peer must be
+    /// one of them. Default: any peer.
+    pub spki_pins: Vec<String>,
+    /// SHA-256 of the certificates of peers in lower-case hexadecimal.
+    pub certificate_hashes: Vec<String>,
+}
+
+impl PeerRules {
+    /// Whether a peer without a certificate that is known beforehand is refused.
+    #[must_use]
+    pub const fn has_pins(&self) -> bool {
+        !self.spki_pins.is_empty() || !self.certificate_hashes.is_empty()
+    }
+}
+
 /// Checks peers of one configuration, in the handshake and again after a resumption.
 #[derive(Debug)]
 pub(crate) struct PeerVerifier {
     trust: Trust,
-    /// One chain verifier a root set; the key is none for [`Trust::Roots`].
-    clients: BTreeMap<Option<TrustDomain>, Arc<dyn ClientCertVerifier>>,
+    rules: PeerRules,
+    chain: ChainRules,
+    /// Whether sessions of other configurations may be taken up by this one.
+    shares_sessions: bool,
     hints: Vec<DistinguishedName>,
     mandatory: bool,
     algorithms: WebPkiSupportedAlgorithms,
@@ -80,70 +115,133 @@ pub(crate) struct PeerVerifier {
 
 impl PeerVerifier {
     /// For the client side: peers are servers.
-    pub(crate) fn of_servers(trust: Trust) -> Arc<Self> {
-        Arc::new(Self {
-            trust,
-            clients: BTreeMap::new(),
-            hints: Vec::new(),
-            mandatory: true,
-            algorithms: provider().signature_verification_algorithms,
-            known: KnownPeers::default(),
-        })
+    pub(crate) fn of_servers(trust: Trust, rules: PeerRules) -> Arc<Self> {
+        Arc::new(Self::new(trust, rules, Vec::new(), Presence::Required))
     }
 
-    /// For the server side: peers are clients.
-    pub(crate) fn of_clients(trust: Trust, presence: Presence) -> Result<Arc<Self>, TlsError> {
-        let mut clients = BTreeMap::new();
+    /// For the server side: peers are clients. With `sessions`, those of other configurations may be
+    /// taken up.
+    pub(crate) fn of_clients(
+        trust: Trust,
+        rules: PeerRules,
+        (presence, sessions): (Presence, SessionOrigin),
+    ) -> Result<Arc<Self>, TlsError> {
         let mut hints = Vec::new();
-        let mut add = |key: Option<TrustDomain>, bundle: &TrustBundle| {
-            let store = Arc::clone(bundle.store());
-            hints.extend(store.subjects());
-            let built = WebPkiClientVerifier::builder_with_provider(store, provider()).build();
-            clients.insert(key, built.map_err(TlsError::Verifier)?);
-            Ok::<_, TlsError>(())
-        };
         match &trust {
             Trust::Spiffe { bundles, .. } => {
-                bundles
-                    .iter()
-                    .try_for_each(|(domain, bundle)| add(Some(domain.clone()), bundle))?;
+                let stores = bundles.iter().map(|(_, bundle)| bundle.store());
+                hints.extend(stores.flat_map(|store| store.subjects()));
             }
             Trust::Roots { names: PeerNames::ServerName, .. } => {
                 return Err(TlsError::ServerNameOfClient);
             }
-            Trust::Roots { bundle, .. } => add(None, bundle)?,
+            Trust::Roots { bundle, .. } => hints.extend(bundle.store().subjects()),
             Trust::Unverified => {}
         }
-        Ok(Arc::new(Self {
+        if rules.hide_authorities {
+            hints.clear();
+        }
+        let verifier = Self::new(trust, rules, hints, presence);
+        let shares_sessions = sessions == SessionOrigin::Elsewhere;
+        Ok(Arc::new(Self { shares_sessions, ..verifier }))
+    }
+
+    fn new(
+        trust: Trust,
+        rules: PeerRules,
+        hints: Vec<DistinguishedName>,
+        presence: Presence,
+    ) -> Self {
+        Self {
+            chain: ChainRules {
+                revocation: rules.revocation.clone(),
+                allow_expired: rules.allow_expired,
+                depth_max: rules.depth_max,
+            },
             trust,
-            clients,
+            rules,
+            shares_sessions: false,
             hints,
-            mandatory: matches!(presence, Presence::Required),
+            mandatory: presence == Presence::Required,
             algorithms: provider().signature_verification_algorithms,
             known: KnownPeers::default(),
-        }))
+        }
     }
 
     /// Checks what a resumed session cannot have checked: that the chain is still valid, and that
-    /// its names are still accepted. The chain itself was verified under this same trust, because
-    /// tickets do not outlive a configuration.
+    /// its names are still accepted. Where sessions of other configurations are taken up, everything
+    /// is checked; else the chain was verified under this same trust.
     pub(crate) fn check_resumed(
         &self,
         chain: &[CertificateDer<'_>],
         now: SystemTime,
     ) -> Result<(), PeerError> {
-        if matches!(self.trust, Trust::Unverified) {
+        let Some((leaf, rest)) = chain.split_first() else { return Ok(()) };
+        if self.shares_sessions {
+            let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let now = UnixTime::since_unix_epoch(since);
+            return self
+                .check((leaf, rest), now, Purpose::Client)
+                .map_err(|error| PeerError::NoLongerBelieved { reason: error.to_string() });
+        }
+        if self.rules.accept_untrusted {
             return Ok(());
         }
+        let may_be_old = self.rules.allow_expired || matches!(self.trust, Trust::Unverified);
         for certificate in chain {
-            if !CertificateFacts::read(certificate)?.is_valid_at(now) {
+            if !may_be_old && !CertificateFacts::read(certificate)?.is_valid_at(now) {
                 return Err(PeerError::NotValidNow);
             }
         }
-        match chain.first() {
-            Some(leaf) => self.check_names(&CertificateFacts::read(leaf)?),
-            None => Ok(()),
+        self.check_names(&CertificateFacts::read(leaf)?)
+    }
+
+    /// Whether a chain is believed: who vouches for it, whom it names, and whether it is pinned.
+    fn check(
+        &self,
+        (end_entity, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+        now: UnixTime,
+        purpose: Purpose,
+    ) -> Result<(), rustls::Error> {
+        let is_open = matches!(self.trust, Trust::Unverified) && !self.rules.has_pins();
+        if is_open || self.rules.accept_untrusted {
+            return Ok(());
         }
+        // A list of revocations grows old by itself.
+        let remembers = self.rules.revocation.is_none();
+        if remembers && self.is_known(end_entity, intermediates, now) {
+            return Ok(());
+        }
+        let facts = CertificateFacts::read(end_entity).map_err(|error| refusal(error.into()))?;
+        if !matches!(self.trust, Trust::Unverified) {
+            let realm = self.realm(&facts).map_err(refusal)?;
+            let store = self.store(realm.as_ref()).ok_or(TlsCertificateError::UnknownIssuer)?;
+            let certificates = (end_entity, intermediates);
+            let moment = (now, purpose);
+            chain::verify(certificates, store, moment, &self.chain, &self.algorithms)?;
+        }
+        self.check_names(&facts).map_err(refusal)?;
+        self.check_pins(end_entity).map_err(refusal)?;
+        if remembers {
+            self.known.add(end_entity, intermediates).map_err(|error| refusal(error.into()))?;
+        }
+        Ok(())
+    }
+
+    /// One pin of either kind is enough.
+    fn check_pins(&self, end_entity: &CertificateDer<'_>) -> Result<(), PeerError> {
+        if !self.rules.has_pins() {
+            return Ok(());
+        }
+        let hashes = &self.rules.certificate_hashes;
+        if !hashes.is_empty() && hashes.contains(&hex(&sha256(end_entity))) {
+            return Ok(());
+        }
+        let pins = &self.rules.spki_pins;
+        if !pins.is_empty() && pins.contains(&base64(&spki_sha256(end_entity)?)) {
+            return Ok(());
+        }
+        Err(PeerError::NotPinned)
     }
 
     /// Who showed this chain, which was verified here in this handshake or before it was resumed.
@@ -208,6 +306,15 @@ impl PeerVerifier {
     }
 }
 
+/// Whose sessions a server takes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionOrigin {
+    /// Its own only.
+    Own,
+    /// Those of every server that has the same keys.
+    Elsewhere,
+}
+
 /// Whether a client must show a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presence {
@@ -226,27 +333,11 @@ impl ServerCertVerifier for PeerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if matches!(self.trust, Trust::Unverified) {
-            return Ok(ServerCertVerified::assertion());
+        self.check((end_entity, intermediates), now, Purpose::Server)?;
+        let by_name = matches!(self.trust, Trust::Roots { names: PeerNames::ServerName, .. });
+        if by_name && !self.rules.accept_untrusted {
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
         }
-        let names = matches!(self.trust, Trust::Roots { names: PeerNames::ServerName, .. });
-        if self.is_known(end_entity, intermediates, now) {
-            if names {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-            }
-            return Ok(ServerCertVerified::assertion());
-        }
-        let facts = CertificateFacts::read(end_entity).map_err(|error| refusal(error.into()))?;
-        let realm = self.realm(&facts).map_err(refusal)?;
-        let store = self.store(realm.as_ref()).ok_or(TlsCertificateError::UnknownIssuer)?;
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, store, intermediates, now, algorithms)?;
-        if names {
-            verify_server_name(&parsed, server_name)?;
-        }
-        self.check_names(&facts).map_err(refusal)?;
-        self.known.add(end_entity, intermediates).map_err(|error| refusal(error.into()))?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -288,19 +379,8 @@ impl ClientCertVerifier for PeerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        if matches!(self.trust, Trust::Unverified) {
-            return Ok(ClientCertVerified::assertion());
-        }
-        if self.is_known(end_entity, intermediates, now) {
-            return Ok(ClientCertVerified::assertion());
-        }
-        let facts = CertificateFacts::read(end_entity).map_err(|error| refusal(error.into()))?;
-        let realm = self.realm(&facts).map_err(refusal)?;
-        let chain = self.clients.get(&realm).ok_or(TlsCertificateError::UnknownIssuer)?;
-        let verified = chain.verify_client_cert(end_entity, intermediates, now)?;
-        self.check_names(&facts).map_err(refusal)?;
-        self.known.add(end_entity, intermediates).map_err(|error| refusal(error.into()))?;
-        Ok(verified)
+        self.check((end_entity, intermediates), now, Purpose::Client)?;
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

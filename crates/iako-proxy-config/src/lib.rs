@@ -16,6 +16,7 @@
 
 mod access_log;
 pub mod bootstrap;
+mod chain_matcher;
 mod cluster;
 mod endpoint;
 mod filter;
@@ -38,6 +39,10 @@ mod udp;
 pub mod xds;
 
 pub use access_log::{AccessLog, AccessLogFilter, AccessLogSink, LogComparison, LogFormat};
+pub use chain_matcher::{
+    ChainChoice, ChainMatcher, ChainRule, ChainRules, ConnectionCondition, ConnectionInput,
+    FactTest, TreeKind,
+};
 pub use cluster::{
     CircuitBreakers, ClientWeighted, Cluster, ClusterHttp, ClusterMetadata, ConsistentHashing,
     Discovery, DnsCache, DnsFailureRefresh, DnsFamily, DnsOptions, HashFunction, HttpProtocol,
@@ -78,15 +83,22 @@ pub use http::{
     local_reply::{LocalReply, ReplyMapper},
 };
 pub use listener::{
-    Direction, FilterChain, FilterChainMatch, Listener, ListenerFilters, ListenerKind, SourceType,
-    Terminal,
+    Direction, FilterChain, FilterChainMatch, Listener, ListenerKind, SourceType, Terminal,
+    filter::{
+        ConnectionPredicate, ListenerFilter, ListenerFilterKind, OriginalSrc, PassThroughTlvs,
+        ProxyProtocol, TlsInspector, TlvEncoding, TlvRule,
+    },
+    socket::{
+        ConnectionBalance, PipeAddress, SocketOption, SocketOptionValue, SocketSettings,
+        SocketState,
+    },
 };
 pub use matcher::{
     HeaderCheck, HeaderMatch, Pattern, PatternError, QueryCheck, QueryMatch, StringMatch,
     template::{UriRewrite, UriTemplate, UriTemplateError},
     tree::{MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchThen, MatchTree},
 };
-pub use node::{AdminAddress, Bootstrap, Node};
+pub use node::{AdminAddress, Bootstrap, ConnectionLimits, Node};
 pub use origin::RuleOrigin;
 pub use outlier::{Enforcing, FailurePercentage, OutlierDetection, SuccessRate};
 pub use proxy_protocol::{PassedTlvs, ProxyProtocolHeader, ProxyProtocolTlv, ProxyProtocolVersion};
@@ -115,7 +127,8 @@ pub use secret::{Pem, PrivateKey, Secret, SecretKind};
 pub use source::{ConfigOrigin, ConfigSource, FileSource, GrpcSource, RequestRate, SourcedName};
 pub use tcp::{TcpLogTimes, TcpProxy, TcpTarget, TcpTunnel, TunnelMethod, WeightedTcpCluster};
 pub use tls::{
-    CertificateSource, DownstreamTls, DownstreamTransport, SanKind, SanMatch, TlsOptions,
-    TlsVersion, Trust, UpstreamTls, UpstreamTransport, Validation,
+    CertificateSource, Curve, DownstreamTls, DownstreamTransport, SessionResumption,
+    SessionTickets, TicketKey, TlsKeyLog, TlsOptions, TlsVersion, UpstreamTls, UpstreamTransport,
+    validation::{PeerChainRules, SanKind, SanMatch, Trust, Validation},
 };
 pub use udp::{UdpHash, UdpProxy};

@@ -1,12 +1,18 @@
 //! Where connections are taken, and which settings each one gets.
 
+pub(crate) mod filter;
+pub(crate) mod socket;
+
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use iako_types::CidrRange;
 
 use crate::{
-    AccessLog, DownstreamTransport, HttpConnectionManager, NetworkFilter, TcpProxy, UdpProxy,
+    AccessLog, ChainMatcher, DownstreamTransport, HttpConnectionManager, NetworkFilter, TcpProxy,
+    UdpProxy,
 };
+use filter::{ListenerFilter, ListenerFilterKind};
+use socket::{PipeAddress, SocketSettings};
 
 /// A listening socket. Source: `envoy.config.listener.v3.Listener`.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,8 +21,13 @@ pub struct Listener {
     pub name: String,
     /// What it takes.
     pub kind: ListenerKind,
-    /// Where it listens; at least one, but none of an internal one. Several share everything else.
+    /// Where it listens; at least one, `pipes` included, but none of an internal one. Several share
+    /// everything else.
     pub addresses: Vec<SocketAddr>,
+    /// Where it listens for processes of this machine.
+    pub pipes: Vec<PipeAddress>,
+    /// Between `listener.` and the names of its statistics; its address when empty.
+    pub stat_prefix: String,
     /// Whether it has a socket of its own. False: it takes connections that another listener with
     /// `use_original_dst` hands over. Envoy default: true.
     pub bind: bool,
@@ -25,14 +36,16 @@ pub struct Listener {
     pub use_original_dst: bool,
     /// Towards or from the local workload.
     pub direction: Direction,
-    /// What is found out before a filter chain is chosen.
-    pub inspectors: ListenerFilters,
+    /// What is found out before a filter chain is chosen, in this order.
+    pub inspectors: Vec<ListenerFilter>,
     /// Longest time for that; none when absent. Envoy default: 15 s.
     pub inspect_timeout: Option<Duration>,
     /// Whether a connection goes on when that time is over. Envoy default: false.
     pub continue_on_inspect_timeout: bool,
-    /// The most specific that fits counts.
+    /// The most specific that fits counts, or the one that `chain_matcher` names.
     pub chains: Vec<FilterChain>,
+    /// Names the chain in place of the chains' own conditions, which do not count then.
+    pub chain_matcher: Option<ChainMatcher>,
     /// When none fits; the connection is closed when absent.
     pub default_chain: Option<FilterChain>,
     /// Logs of connections that no chain took.
@@ -43,8 +56,13 @@ pub struct Listener {
     pub freebind: bool,
     /// Connections waiting to be accepted. Envoy default: 4096 (the system's `somaxconn`).
     pub backlog: NonZeroU32,
-    /// Open connections; without limit when absent.
+    /// How its sockets are opened, besides.
+    pub socket: SocketSettings,
+    /// Open connections; without limit when absent. An Envoy is told by the runtime key
+    /// `envoy.resource_limits.listener.NAME.connection_limit`, which counts as well.
     pub connections_max: Option<NonZeroU32>,
+    /// Whether the limit of connections of the whole proxy does not count here. Envoy default: false.
+    pub ignores_global_limit: bool,
 }
 
 impl Listener {
@@ -55,20 +73,37 @@ impl Listener {
             name: name.into(),
             kind: ListenerKind::Stream,
             addresses: vec![address],
+            pipes: Vec::new(),
+            stat_prefix: String::new(),
             bind: true,
             use_original_dst: false,
             direction: Direction::Unspecified,
-            inspectors: ListenerFilters::default(),
+            inspectors: Vec::new(),
             inspect_timeout: Some(Duration::from_secs(15)),
             continue_on_inspect_timeout: false,
             chains: Vec::new(),
+            chain_matcher: None,
             default_chain: None,
             access_log: Vec::new(),
             transparent: false,
             freebind: false,
             backlog: NonZeroU32::MIN.saturating_add(4095),
+            socket: SocketSettings::default(),
             connections_max: None,
+            ignores_global_limit: false,
         }
+    }
+
+    /// Whether some connections are looked at for HTTP.
+    #[must_use]
+    pub fn looks_for_http(&self) -> bool {
+        self.inspectors.iter().any(|filter| filter.kind == ListenerFilterKind::Http)
+    }
+
+    /// Whether some connections are looked at for TLS.
+    #[must_use]
+    pub fn looks_for_tls(&self) -> bool {
+        self.inspectors.iter().any(|filter| matches!(filter.kind, ListenerFilterKind::Tls(_)))
     }
 }
 
@@ -103,20 +138,6 @@ pub enum Direction {
     Inbound,
     /// From the local workload.
     Outbound,
-}
-
-/// What is found out about a connection before a filter chain is chosen. Source: the listener
-/// filters of these names in `envoy.extensions.filters.listener`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ListenerFilters {
-    /// The address that the client meant to reach, before redirection.
-    pub original_dst: bool,
-    /// Whether the client speaks TLS, and the SNI and ALPN that it sent.
-    pub tls: bool,
-    /// Whether the client speaks HTTP, and which version.
-    pub http: bool,
-    /// The client's address from a PROXY protocol header, versions 1 and 2; required.
-    pub proxy_protocol: bool,
 }
 
 /// Settings for some of a listener's connections. Source: `envoy.config.listener.v3.FilterChain`.

@@ -1,6 +1,6 @@
 //! What a proxy starts with.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use iako_types::Locality;
 
@@ -33,6 +33,19 @@ pub struct Bootstrap {
     /// Where events of outlier detection are written, one JSON object a line; nowhere when absent.
     /// Source: `cluster_manager.outlier_detection.event_log_path`.
     pub outlier_log: Option<PathBuf>,
+    /// How many connections of clients are taken.
+    pub limits: ConnectionLimits,
+}
+
+/// How many connections of clients are taken. Source: keys of Envoy's runtime.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// By all listeners together; without limit when absent.
+    /// Source: `overload.global_downstream_max_connections`.
+    pub global: Option<u32>,
+    /// By a listener of this name.
+    /// Source: `envoy.resource_limits.listener.NAME.connection_limit`.
+    pub listeners: BTreeMap<String, u32>,
 }
 
 /// Where the admin endpoint listens. Source: `envoy.config.bootstrap.v3.Admin.address`.

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use crate::{TicketKey, Validation};
+
 /// A named secret. Source: `envoy.extensions.transport_sockets.tls.v3.Secret`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret {
@@ -21,13 +23,10 @@ pub enum SecretKind {
         /// The leaf's key.
         key: PrivateKey,
     },
-    /// Roots to trust. Source: `CertificateValidationContext`.
-    Trust {
-        /// One or more root certificates.
-        roots: Pem,
-        /// Revocation lists; none when absent.
-        crl: Option<Pem>,
-    },
+    /// Whom to trust, and what else peers are checked for. Source: `CertificateValidationContext`.
+    Trust(Box<Validation>),
+    /// Keys of session tickets; at least one. Source: `TlsSessionTicketKeys`.
+    TicketKeys(Vec<TicketKey>),
 }
 
 /// Certificates in PEM; not yet looked into.

@@ -1,8 +1,13 @@
 //! TLS, towards clients and towards upstreams.
 
-use iako_types::SpiffeId;
+pub(crate) mod validation;
 
-use crate::{Pem, PrivateKey, SourcedName, StringMatch};
+use std::{fmt, path::PathBuf, time::Duration};
+
+use iako_types::CidrRange;
+
+use crate::{Pem, PrivateKey, SourcedName};
+use validation::Validation;
 
 /// How bytes of an accepted connection are read. Source: `FilterChain.transport_socket`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,8 +41,92 @@ pub struct DownstreamTls {
     pub require_client_certificate: bool,
     /// Whether a client without SNI is turned away. Envoy default: false.
     pub require_sni: bool,
-    /// Whether sessions can be resumed. Envoy default: true.
-    pub session_resumption: bool,
+    /// Whether and how sessions can be resumed.
+    pub resumption: SessionResumption,
+    /// Whether the client's order of cipher suites counts in place of ours. Envoy default: false.
+    pub prefer_client_ciphers: bool,
+    /// Whether all certificates are looked through for a client whose server name none of them
+    /// carries; else the first is shown. Envoy default: false.
+    pub scan_certificates: bool,
+}
+
+/// Whether and how clients take up sessions again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionResumption {
+    /// Sessions that clients keep.
+    pub tickets: SessionTickets,
+    /// Whether sessions are kept here as well. Envoy default: true.
+    /// Source: `disable_stateful_session_resumption`.
+    pub stored: bool,
+    /// How long a session can be taken up; as long as the library thinks (12 hours) when absent.
+    /// Source: `session_timeout`.
+    pub lifetime: Option<Duration>,
+}
+
+impl Default for SessionResumption {
+    fn default() -> Self {
+        Self { tickets: SessionTickets::OwnKeys, stored: true, lifetime: None }
+    }
+}
+
+impl SessionResumption {
+    /// None at all.
+    pub const OFF: Self = Self { tickets: SessionTickets::Off, stored: false, lifetime: None };
+}
+
+/// Sessions that clients keep, encrypted (RFC 5077).
+/// Source: `DownstreamTlsContext.session_ticket_keys_type`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SessionTickets {
+    /// None are given.
+    Off,
+    /// With keys that this proxy makes and changes by itself.
+    #[default]
+    OwnKeys,
+    /// With these keys, at least one; the first encrypts, each decrypts.
+    Keys(Vec<TicketKey>),
+    /// With the keys of a secret.
+    Sds(SourcedName),
+}
+
+/// A key of session tickets: 16 bytes that name it, 32 that sign, 32 that encrypt. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TicketKey([u8; Self::BYTES]);
+
+impl TicketKey {
+    /// Its length.
+    pub const BYTES: usize = 80;
+
+    /// A key of these bytes.
+    #[must_use]
+    pub const fn new(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for the one place that uses them.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TicketKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TicketKey(hidden)")
+    }
+}
+
+/// Writes the keys of connections to a file, so that recorded bytes can be read.
+///
+/// Source: `envoy.extensions.transport_sockets.tls.v3.TlsKeyLog`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsKeyLog {
+    /// The file; lines are added in the format of NSS.
+    pub path: PathBuf,
+    /// Of connections whose own end is in one of these; of all when empty.
+    pub local_ranges: Vec<CidrRange>,
+    /// Of connections whose other end is in one of these; of all when empty.
+    pub remote_ranges: Vec<CidrRange>,
 }
 
 /// TLS originated at this proxy.
@@ -49,12 +138,15 @@ pub struct UpstreamTls {
     pub options: TlsOptions,
     /// The server name sent; none when absent (and not set by `auto_sni`).
     pub sni: Option<String>,
-    /// Whether the request's host is sent as the server name. Source: `HttpProtocolOptions.auto_sni`,
-    /// `UpstreamTlsContext.auto_host_sni`.
+    /// Whether the request's host is sent as the server name. Source: `HttpProtocolOptions.auto_sni`.
     pub auto_sni: bool,
+    /// Whether the endpoint's host name is sent as the server name, before `sni`. Envoy default: false.
+    pub auto_host_sni: bool,
     /// Whether the certificate must carry the server name that was sent.
     /// Source: `HttpProtocolOptions.auto_san_validation`, `auto_sni_san_validation`.
     pub auto_san_validation: bool,
+    /// Sessions that are kept to be taken up again, of which none are with 0. Default: 64 (Envoy: 1).
+    pub sessions_max: Option<u32>,
 }
 
 /// What both directions of TLS share.
@@ -68,12 +160,45 @@ pub struct TlsOptions {
     pub maximum: Option<TlsVersion>,
     /// Cipher suites for TLS 1.2 by their OpenSSL names; the library's choice when empty.
     pub cipher_suites: Vec<String>,
+    /// Key exchanges, best first; the library's choice, post-quantum first, when empty.
+    pub curves: Vec<Curve>,
     /// Application protocols, best first.
     pub alpn: Vec<String>,
     /// Certificates to show.
     pub certificates: Vec<CertificateSource>,
     /// What the peer's certificate must be.
     pub validation: Validation,
+    /// Where keys are written; nowhere when absent.
+    pub key_log: Option<TlsKeyLog>,
+}
+
+/// A key exchange. Source: `TlsParameters.ecdh_curves`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Curve {
+    /// X25519.
+    X25519,
+    /// NIST's P-256.
+    P256,
+    /// NIST's P-384.
+    P384,
+    /// X25519 with ML-KEM-768, which is good against quantum computers.
+    X25519MlKem768,
+}
+
+impl Curve {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::X25519, Self::P256, Self::P384, Self::X25519MlKem768];
+
+    /// Envoy's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X25519 => "X25519",
+            Self::P256 => "P-256",
+            Self::P384 => "P-384",
+            Self::X25519MlKem768 => "X25519MLKEM768",
+        }
+    }
 }
 
 /// A TLS version. Older ones are refused: RFC 8996 forbids them.
@@ -99,68 +224,4 @@ pub enum CertificateSource {
         /// The leaf's key.
         key: PrivateKey,
     },
-}
-
-/// What a peer's certificate must be.
-///
-/// Source: `envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Validation {
-    /// Who vouches for the peer.
-    pub trust: Trust,
-    /// Names of which the certificate must carry one; any name when empty.
-    pub subject_alt_names: Vec<SanMatch>,
-    /// SHA-256 of the peer's public key info, base64; any key when empty.
-    pub spki_pins: Vec<String>,
-    /// SHA-256 of the peer's certificate, lower-case hexadecimal without colons; any when empty.
-    pub certificate_hashes: Vec<String>,
-    /// Revocation lists; none when absent.
-    pub crl: Option<Pem>,
-}
-
-/// Who vouches for a peer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Trust {
-    /// Nobody: the certificate is not checked, as Envoy does without a `trusted_ca`. The owner of
-    /// the configuration is warned.
-    #[default]
-    Unverified,
-    /// Roots by secret name; delivered by SDS or the workload's own identity (`ROOTCA`).
-    /// Source: `SdsSecretConfig`.
-    Sds(SourcedName),
-    /// Roots written in the configuration, or read from the file that it names.
-    Inline(Pem),
-    /// The operating system's roots.
-    System,
-}
-
-/// A name that a certificate must carry.
-/// Source: `envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SanMatch {
-    /// Which kind of name; any when absent (the deprecated `match_subject_alt_names`).
-    pub kind: Option<SanKind>,
-    /// What the name must be.
-    pub matcher: StringMatch,
-}
-
-impl SanMatch {
-    /// Exactly this workload.
-    #[must_use]
-    pub fn spiffe(id: &SpiffeId) -> Self {
-        Self { kind: Some(SanKind::Uri), matcher: StringMatch::exact(id.as_str()) }
-    }
-}
-
-/// A kind of name in a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SanKind {
-    /// A DNS name; a wildcard in the certificate counts for exact matches.
-    Dns,
-    /// A URI, such as a SPIFFE ID.
-    Uri,
-    /// An IP address.
-    Ip,
-    /// An e-mail address.
-    Email,
 }

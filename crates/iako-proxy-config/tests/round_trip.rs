@@ -24,9 +24,9 @@ use iako_types::{Locality, Percent};
 use proptest::prelude::*;
 
 use crate::cluster::{cluster, endpoint_set};
-use crate::listener::{listener, udp_listener};
+use crate::listener::{listener, matched_listener, udp_listener};
 use crate::route::route_table;
-use crate::shared::{address, some};
+use crate::shared::{address, some, tls_options};
 
 #[test]
 fn a_listener_with_everything_comes_back() {
@@ -48,6 +48,12 @@ fn listeners_of_datagrams_and_within_the_proxy_come_back() {
         assert_eq!(warnings, vec![]);
         assert_eq!(back, value);
     }
+}
+
+#[test]
+fn a_listener_that_chooses_chains_by_a_tree_comes_back() {
+    let value = matched_listener();
+    assert_eq!(decode::listener(&encode::listener(&value)).unwrap(), (value, vec![]));
 }
 
 #[test]
@@ -320,7 +326,11 @@ fn endpoints_and_secrets_come_back() {
     assert_eq!(decode::endpoints(&encode::endpoints(&set)).unwrap(), (set, vec![]));
     let kinds = [
         SecretKind::Certificate { chain: Pem("chain".into()), key: PrivateKey::new("key") },
-        SecretKind::Trust { roots: Pem("roots".into()), crl: Some(Pem("crl".into())) },
+        SecretKind::Trust(Box::new(
+            tls_options(Trust::Spiffe(vec![("a.test".parse().unwrap(), Pem("roots".into()))]))
+                .validation,
+        )),
+        SecretKind::TicketKeys(vec![TicketKey::new([1; 80]), TicketKey::new([2; 80])]),
     ];
     for kind in kinds {
         let secret = Secret { name: "s".into(), kind };
@@ -335,6 +345,9 @@ fn a_private_key_is_never_printed() {
     let kind = SecretKind::Certificate { chain: Pem("c".into()), key: PrivateKey::new("clear") };
     let json = to_json(&encode::secret(&Secret { name: "s".into(), kind })).to_string();
     assert!(!json.contains("clear"), "{json}");
+    let kind = SecretKind::TicketKeys(vec![TicketKey::new([0; 80])]);
+    let json = to_json(&encode::secret(&Secret { name: "s".into(), kind })).to_string();
+    assert!(!json.contains("AAAA"), "{json}");
 }
 
 #[test]

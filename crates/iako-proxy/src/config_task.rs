@@ -28,6 +28,7 @@ use iako_rt::{Scope, clock};
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use inventory::{Inventory, Refusal, Told};
+pub(crate) use listeners::BoundAddress;
 pub(crate) use source_stats::Reception;
 pub(crate) use update::{ResourceKind, ResourceUpdate, Subscriptions, Wanted, WantedOfOrigin};
 

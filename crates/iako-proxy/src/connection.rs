@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use iako_identity::PeerIdentity;
+use iako_identity::{PeerError, PeerIdentity};
 use iako_proxy_config::Direction;
 use iako_rt::clock;
 use iako_telemetry::{AccessRecord, ResponseFlag, WorkloadLabels};
@@ -31,9 +31,10 @@ use crate::{
     listener::{ConnectionSlot, crew::Seat},
     snapshot::{Chain, ChainTransport, ListenerSettings, NetworkStep, ProxySnapshot, Terminal},
     tcp,
-    transport::{Prefixed, Stream, server::AcceptError},
+    transport::{Prefixed, Stream, certificate_error, server::AcceptError},
     worker::Worker,
 };
+use inspect::{InspectError, Inspection, turn_away};
 
 /// Longest time of a TLS handshake where none is configured (Envoy `transport_socket_connect_timeout`,
 /// which has no default there): a client that connects and says nothing must not stay.
@@ -79,7 +80,7 @@ impl Downstream {
 /// What is given back when a connection ends, however it ends.
 #[derive(Debug)]
 struct Place {
-    _slot: ConnectionSlot,
+    _slots: (ConnectionSlot, Option<ConnectionSlot>),
     _seat: Seat,
     settings: Arc<ListenerSettings>,
     worker: Rc<Worker>,
@@ -87,14 +88,15 @@ struct Place {
 
 impl Place {
     fn new(
-        (slot, seat): (ConnectionSlot, Seat),
+        slots: (ConnectionSlot, Option<ConnectionSlot>),
+        seat: Seat,
         settings: Arc<ListenerSettings>,
         worker: Rc<Worker>,
     ) -> Self {
         settings.stats.cx_total.inc();
         settings.stats.cx_active.inc();
         worker.shared.server.total_connections.inc();
-        Self { _slot: slot, _seat: seat, settings, worker }
+        Self { _slots: slots, _seat: seat, settings, worker }
     }
 }
 
@@ -109,8 +111,8 @@ impl Drop for Place {
 /// A connection that was just accepted.
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    /// Its place in the count of its listener.
-    pub(crate) slot: ConnectionSlot,
+    /// Its place in the count of its listener, and in that of the whole proxy where there is a limit.
+    pub(crate) slots: (ConnectionSlot, Option<ConnectionSlot>),
     /// Its place in the count of its worker.
     pub(crate) seat: Seat,
     /// The settings of its listener.
@@ -143,36 +145,27 @@ async fn prepare(
     snapshot: Arc<ProxySnapshot>,
     arrival: Arrival,
 ) -> Option<Downstream> {
-    let Arrival { slot, seat, mut settings, mut socket, remote } = arrival;
+    let Arrival { slots, seat, mut settings, mut socket, remote } = arrival;
     let (accepted, accepted_wall) = (clock::now(), clock::wall());
     // A connection within this machine has no address.
     let local = socket.local_addr().unwrap_or(remote);
     // Small writes of a request must not wait for the acknowledgement of earlier ones.
     drop(socket.set_nodelay(true));
     let mut info = ConnectionInfo::plain(local, remote);
-    if settings.config.inspectors.original_dst
-        && let Some(destination) = original_destination(&socket)
-    {
-        info.original_destination = destination;
+    let mut inspection = Inspection::new(&mut socket, &mut info);
+    if let Err(error) = inspect(&mut inspection, &mut settings, &snapshot).await {
+        count_unrecognised(&settings, &error);
+        tracing::debug!(listener = %settings.config.name, %remote, %error, "connection closed");
+        inspection.turn_away();
+        return None;
     }
-    if settings.config.use_original_dst
-        && info.original_destination != local
-        && let Some(other) = snapshot.listener_at(info.original_destination)
-    {
-        settings = Arc::clone(other);
-    }
-    let place = Place::new((slot, seat), Arc::clone(&settings), Rc::clone(&worker));
-    let prefix = match inspect::inspect(&mut socket, &settings.config, &mut info).await {
-        Ok(prefix) => prefix,
-        Err(error) => {
-            tracing::debug!(listener = %settings.config.name, %remote, %error, "connection closed");
-            return None;
-        }
-    };
+    let prefix = inspection.into_bytes();
     let Some(chain) = settings.chain_for(&info) else {
+        turn_away(&socket, &prefix);
         refuse(&worker, &settings, &info, accepted_wall);
         return None;
     };
+    let place = Place::new(slots, seat, Arc::clone(&settings), Rc::clone(&worker));
     let chain = Arc::clone(chain);
     let downstream = Downstream {
         stream: Stream::Tcp(Prefixed::new(socket, prefix)),
@@ -191,10 +184,24 @@ async fn prepare(
     run_steps(&worker, downstream).await
 }
 
-/// The address that the client meant to reach, where the kernel redirected it.
-fn original_destination(socket: &TcpStream) -> Option<SocketAddr> {
-    let socket = socket2::SockRef::from(socket);
-    socket.original_dst_v4().or_else(|_| socket.original_dst_v6()).ok()?.as_socket()
+/// Finds out about a connection what its listener asks for, and what the listener asks for that it
+/// was meant to reach.
+async fn inspect(
+    inspection: &mut Inspection<'_>,
+    settings: &mut Arc<ListenerSettings>,
+    snapshot: &ProxySnapshot,
+) -> Result<(), InspectError> {
+    let found = inspection.run(settings).await?;
+    if !settings.config.use_original_dst || !found.destination {
+        return Ok(());
+    }
+    let destination = inspection.info.original_destination;
+    let other = snapshot.listener_at(destination);
+    if let Some(other) = other.filter(|other| other.config.name != settings.config.name) {
+        *settings = Arc::clone(other);
+        inspection.run(settings).await?;
+    }
+    Ok(())
 }
 
 fn refuse(
@@ -235,6 +242,9 @@ async fn secure(mut downstream: Downstream, settings: &ListenerSettings) -> Opti
         }
     };
     settings.stats.ssl_handshake.inc();
+    if accepted.is_resumed {
+        settings.stats.ssl_session_reused.inc();
+    }
     if accepted.peer.is_none() {
         settings.stats.ssl_no_certificate.inc();
     }
@@ -258,16 +268,44 @@ async fn secure(mut downstream: Downstream, settings: &ListenerSettings) -> Opti
     Some(downstream)
 }
 
+fn count_unrecognised(settings: &ListenerSettings, error: &InspectError) {
+    match error {
+        InspectError::Timeout(_) => settings.stats.pre_cx_timeout.inc(),
+        InspectError::Ended | InspectError::Broken(_) => {
+            settings.stats.filter_remote_close.inc();
+        }
+        InspectError::ProxyProtocol | InspectError::HelloTooLarge | InspectError::NotTls => {
+            settings.stats.filter_error.inc();
+        }
+    }
+}
+
 fn count_failure(settings: &ListenerSettings, error: &AcceptError) {
     match error {
-        AcceptError::Peer(_) | AcceptError::NotPinned => settings.stats.ssl_fail_verify_error.inc(),
-        AcceptError::Handshake(cause) if crate::transport::is_certificate_error(cause) => {
-            settings.stats.ssl_fail_verify_error.inc();
+        AcceptError::Peer(error) => count_refusal(settings, Some(error)),
+        AcceptError::Handshake(cause) => match certificate_error(cause) {
+            Some(rustls::Error::NoCertificatesPresented) => {
+                settings.stats.ssl_fail_verify_no_cert.inc();
+            }
+            Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(reason))) => {
+                count_refusal(settings, reason.0.downcast_ref::<PeerError>());
+            }
+            Some(_) => count_refusal(settings, None),
+            None => settings.stats.ssl_connection_error.inc(),
+        },
+        AcceptError::Timeout(_) => settings.stats.handshake_timeout.inc(),
+        AcceptError::NoCertificate | AcceptError::NoServerName => {
+            settings.stats.ssl_connection_error.inc();
         }
-        AcceptError::NoCertificate
-        | AcceptError::Timeout(_)
-        | AcceptError::Handshake(_)
-        | AcceptError::NoServerName => settings.stats.ssl_connection_error.inc(),
+    }
+}
+
+fn count_refusal(settings: &ListenerSettings, reason: Option<&PeerError>) {
+    let stats = &settings.stats;
+    match reason {
+        Some(PeerError::NotExpected { .. }) => stats.ssl_fail_verify_san.inc(),
+        Some(PeerError::NotPinned) => stats.ssl_fail_verify_cert_hash.inc(),
+        Some(_) | None => stats.ssl_fail_verify_error.inc(),
     }
 }
 
@@ -317,9 +355,6 @@ async fn run_steps(worker: &Worker, mut downstream: Downstream) -> Option<Downst
 impl ListenerSettings {
     /// The chain that takes a connection.
     fn chain_for(&self, info: &ConnectionInfo) -> Option<&Arc<Chain>> {
-        let found = self.table.find(info)?;
-        let configured = self.config.chains.iter().chain(&self.config.default_chain);
-        let mut chains = configured.zip(&self.chains);
-        chains.find(|(chain, _)| std::ptr::eq(*chain, found)).map(|(_, chain)| chain)
+        self.chains.get(self.table.position(info)?)
     }
 }

@@ -101,8 +101,8 @@ fn connections() -> Vec<Row> {
             limit: "a ClientHello that is looked at for a name",
             envoy: "of `tls_inspector`, 16 KiB",
             default: bytes(client_hello::HELLO_BYTES_MAX),
-            beyond: "the connection has no server name",
-            counter: "",
+            beyond: "closed",
+            counter: "`tls_inspector.client_hello_too_large`",
         },
         Row {
             limit: "a header of the PROXY protocol",

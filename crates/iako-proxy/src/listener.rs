@@ -16,7 +16,8 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use iako_proxy_config::ConnectionBalance;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{mpsc::error::TrySendError, watch};
 
 use crate::{
@@ -31,7 +32,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that are still taken from the queue of a socket that closes.
 pub(crate) const LAST_ACCEPTS_MAX: usize = 4096;
 
-/// Whom a connection within the proxy comes from when no client is known.
+/// Whom a connection within the proxy, or through the file system, comes from when no client is known.
 const NEARBY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A bound listener over its life: its settings change in the snapshot, its sockets stay.
@@ -39,14 +40,52 @@ const NEARBY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 pub(crate) struct ListenerHandle {
     /// Its unique name, under which the snapshot holds its settings.
     pub(crate) name: Arc<str>,
-    /// Open connections over all workers.
-    connections: AtomicU32,
+    /// How its connections are spread over workers.
+    balance: ConnectionBalance,
+    /// Open connections over all workers and addresses.
+    connections: Arc<AtomicU32>,
     accepting: watch::Sender<bool>,
 }
 
+/// A socket at which connections are taken.
+#[derive(Debug)]
+pub(crate) enum ListeningSocket {
+    /// At an address.
+    Tcp(std::net::TcpListener),
+    /// In the file system.
+    Pipe(std::os::unix::net::UnixListener),
+}
+
+/// The same, on its worker.
+#[derive(Debug)]
+enum Door {
+    Tcp(TcpListener),
+    Pipe(UnixListener),
+}
+
+impl Door {
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match self {
+            Self::Tcp(socket) => socket.accept().await,
+            Self::Pipe(socket) => {
+                let (stream, _) = socket.accept().await?;
+                // Reading and writing do not differ. What only TCP has, such as addresses and delays,
+                // the system refuses, and nobody relies on it.
+                let stream = std::net::TcpStream::from(OwnedFd::from(stream.into_std()?));
+                Ok((TcpStream::from_std(stream)?, NEARBY))
+            }
+        }
+    }
+}
+
 impl ListenerHandle {
-    pub(crate) fn new(name: Arc<str>) -> Self {
-        Self { name, connections: AtomicU32::new(0), accepting: watch::Sender::new(true) }
+    pub(crate) fn new(
+        name: Arc<str>,
+        connections: &Arc<AtomicU32>,
+        balance: ConnectionBalance,
+    ) -> Self {
+        let connections = Arc::clone(connections);
+        Self { name, balance, connections, accepting: watch::Sender::new(true) }
     }
 
     /// Tells when it stops accepting.
@@ -63,14 +102,14 @@ impl ListenerHandle {
 /// One connection's place in the count of its listener; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionSlot {
-    listener: Arc<ListenerHandle>,
+    connections: Arc<AtomicU32>,
 }
 
 impl ConnectionSlot {
     /// Takes a place, unless `limit` connections are open already.
-    pub(crate) fn take(listener: &Arc<ListenerHandle>, limit: Option<u32>) -> Option<Self> {
-        let open = listener.connections.fetch_add(1, Ordering::Relaxed);
-        let slot = Self { listener: Arc::clone(listener) };
+    pub(crate) fn take(connections: &Arc<AtomicU32>, limit: Option<u32>) -> Option<Self> {
+        let open = connections.fetch_add(1, Ordering::Relaxed);
+        let slot = Self { connections: Arc::clone(connections) };
         // Dropping the slot gives the place back.
         limit.is_none_or(|limit| open < limit).then_some(slot)
     }
@@ -78,7 +117,7 @@ impl ConnectionSlot {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.listener.connections.fetch_sub(1, Ordering::Relaxed);
+        self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -86,8 +125,19 @@ impl Drop for ConnectionSlot {
 pub(crate) async fn accept_loop(
     worker: Rc<Worker>,
     listener: Arc<ListenerHandle>,
-    socket: TcpListener,
+    socket: ListeningSocket,
 ) {
+    let opened = match socket {
+        ListeningSocket::Tcp(socket) => TcpListener::from_std(socket).map(Door::Tcp),
+        ListeningSocket::Pipe(socket) => UnixListener::from_std(socket).map(Door::Pipe),
+    };
+    let socket = match opened {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(listener = %listener.name, %error, "socket not usable");
+            return;
+        }
+    };
     let mut accepting = listener.accepting.subscribe();
     loop {
         let accepted = tokio::select! {
@@ -121,7 +171,7 @@ fn seat(
     remote: SocketAddr,
 ) {
     let crew = &worker.shared.crew;
-    let Some((seat, door)) = crew.better_than(worker.index) else {
+    let Some((seat, door)) = crew.better_than(worker.index, listener.balance) else {
         return start_connection(worker, listener, stream, (remote, crew.seat(worker.index)));
     };
     // A socket leaves the event queue of this worker before it joins that of another.
@@ -148,7 +198,7 @@ pub(crate) fn take_over(
 
 /// Errors that concern the connection that was to be accepted, not the socket.
 fn is_of_one_connection(error: &io::Error) -> bool {
-    use std::io::ErrorKind;
+    use io::ErrorKind;
     matches!(
         error.kind(),
         ErrorKind::ConnectionAborted
@@ -195,13 +245,24 @@ fn start_connection(
         // Between the removal of the settings and of the socket.
         return;
     };
-    let limit = settings.config.connections_max.map(std::num::NonZeroU32::get);
-    let Some(slot) = ConnectionSlot::take(listener, limit) else {
+    let Some(slot) = ConnectionSlot::take(&listener.connections, settings.connections_max) else {
         settings.stats.overflow.inc();
         return;
     };
+    let shared = &worker.shared;
+    let global = shared.limits.global.filter(|_| !settings.config.ignores_global_limit);
+    let global = match global {
+        None => None,
+        limit => match ConnectionSlot::take(&shared.limited_connections, limit) {
+            None => {
+                settings.stats.global_overflow.inc();
+                return;
+            }
+            slot => slot,
+        },
+    };
     let settings = Arc::clone(settings);
-    let arrival = Arrival { slot, seat, settings, socket: stream, remote };
+    let arrival = Arrival { slots: (slot, global), seat, settings, socket: stream, remote };
     let task = connection::serve(Rc::clone(worker), snapshot, arrival);
     worker.scope.spawn("connection", task);
 }

@@ -12,7 +12,8 @@ use crate::{
     admin,
     ads::{self, ControlPlane},
     config_task::{
-        ConfigError, ConfigParts, ConfigTask, DrainWish, EVENTS_MAX, Event, Subscriptions,
+        BoundAddress, ConfigError, ConfigParts, ConfigTask, DrainWish, EVENTS_MAX, Event,
+        Subscriptions,
     },
     shared::Shared,
     sources::{self, SourceParts},
@@ -130,8 +131,8 @@ impl Proxy {
         let concurrency = settings.workers();
         let node = settings.bootstrap.node.clone();
         let local_cluster = settings.bootstrap.local_cluster.clone();
-        let shared =
-            Arc::new(Shared::new((node, local_cluster), concurrency, MetricsSettings::default()));
+        let shared = Shared::new((node, local_cluster), concurrency, MetricsSettings::default());
+        let shared = Arc::new(shared.with_limits(settings.bootstrap.limits.clone()));
         let workers = (0..concurrency).map(|index| WorkerHandle::start(index, &shared));
         let workers = workers.collect::<Result<Vec<_>, _>>().map_err(StartError::Worker)?;
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
@@ -268,7 +269,7 @@ impl ProxyHandle {
         let inventory = self.control.shared.inventory.load();
         let mut listeners = inventory.listeners.iter();
         let (_, bound) = listeners.find(|(told, _)| told.value.name == name)?;
-        bound.first().copied()
+        bound.iter().find_map(BoundAddress::socket)
     }
 
     /// Every listener with the addresses that it is bound to.
@@ -276,7 +277,9 @@ impl ProxyHandle {
     pub fn addresses(&self) -> Vec<(String, Vec<SocketAddr>)> {
         let inventory = self.control.shared.inventory.load();
         let listeners = inventory.listeners.iter();
-        listeners.map(|(told, bound)| (told.value.name.clone(), bound.clone())).collect()
+        let sockets =
+            |bound: &[BoundAddress]| bound.iter().filter_map(BoundAddress::socket).collect();
+        listeners.map(|(told, bound)| (told.value.name.clone(), sockets(bound))).collect()
     }
 
     /// Where the admin endpoint is bound.

@@ -3,13 +3,13 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Instant,
 };
 
 use arc_swap::ArcSwap;
-use iako_proxy_config::Node;
+use iako_proxy_config::{ConnectionLimits, Node};
 use iako_rt::{Rng, clock};
 use iako_telemetry::{
     AccessLogs, MeshMetrics, MetricsSettings, StatsRegistry, WorkloadLabels, stats::Counter,
@@ -51,6 +51,11 @@ pub(crate) struct Shared {
     pub(crate) concurrency: usize,
     /// Who of them carries what.
     pub(crate) crew: Arc<Crew>,
+    /// How many connections of clients are taken.
+    pub(crate) limits: ConnectionLimits,
+    /// Connections of clients that count against the limit of all listeners together. Left alone where
+    /// there is none: workers would wait for each other's cache lines.
+    pub(crate) limited_connections: Arc<AtomicU32>,
     /// Workers whose thread runs.
     pub(crate) workers_running: AtomicUsize,
     /// Whether an operator took the proxy out of service (`/healthcheck/fail`).
@@ -168,9 +173,17 @@ impl Shared {
             started: clock::now(),
             concurrency,
             crew: Crew::new(concurrency),
+            limits: ConnectionLimits::default(),
+            limited_connections: Arc::default(),
             workers_running: AtomicUsize::new(0),
             failed_by_operator: AtomicBool::new(false),
         }
+    }
+
+    /// The same, and only so many connections of clients are taken.
+    #[must_use]
+    pub(crate) fn with_limits(self, limits: ConnectionLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Takes the proxy out of service for health checks.

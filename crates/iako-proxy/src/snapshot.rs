@@ -3,6 +3,7 @@
 mod chain;
 mod cluster;
 mod health;
+mod inspector_stats;
 mod stats;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
@@ -11,6 +12,7 @@ use iako_traffic::RouteTable;
 
 pub(crate) use chain::{Chain, ChainId, ChainTransport, ListenerSettings, NetworkStep, Terminal};
 pub(crate) use cluster::{ClusterTransport, UpstreamCluster};
+pub(crate) use inspector_stats::{InspectorStats, ProxyProtocolStats};
 pub(crate) use stats::{ClusterStats, LbStats, ListenerStats, Security};
 
 /// Found by name for each request; names come from configuration.

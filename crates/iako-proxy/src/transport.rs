@@ -41,6 +41,7 @@ macro_rules! write_through {
 pub(crate) mod client;
 pub(crate) mod connect;
 pub(crate) mod dial;
+mod key_log;
 pub(crate) mod material;
 mod prefixed;
 mod proxy_header;
@@ -135,13 +136,15 @@ impl Stream {
     }
 }
 
-/// Whether a handshake failed because of a certificate, not of the connection.
-pub(crate) fn is_certificate_error(error: &io::Error) -> bool {
+/// Why a handshake failed, when that was because of a certificate and not of the connection.
+pub(crate) fn certificate_error(error: &io::Error) -> Option<&rustls::Error> {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(
-        tls,
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
-    )
+    tls.filter(|error| {
+        matches!(
+            error,
+            rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented
+        )
+    })
 }
 
 macro_rules! each {

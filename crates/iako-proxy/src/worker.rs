@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     http::{stream_tasks::StreamTasks, timer::Timer},
-    listener::{ListenerHandle, accept_loop, crew::Seat, take_over},
+    listener::{ListenerHandle, ListeningSocket, accept_loop, crew::Seat, take_over},
     shared::Shared,
     snapshot::ProxySnapshot,
     tcp::RelayMemory,
@@ -41,7 +41,7 @@ pub(crate) enum Command {
         /// The listener.
         listener: Arc<ListenerHandle>,
         /// This worker's own socket.
-        socket: std::net::TcpListener,
+        socket: ListeningSocket,
     },
     /// Carry datagrams of a listener from this socket, until the listener stops accepting.
     Datagrams {
@@ -234,15 +234,8 @@ async fn obey(worker: Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
     while let Some(command) = commands.recv().await {
         match command {
             Command::Listen { listener, socket } => {
-                match tokio::net::TcpListener::from_std(socket) {
-                    Ok(socket) => {
-                        let accepting = accept_loop(Rc::clone(&worker), listener, socket);
-                        worker.scope.spawn("listener", accepting);
-                    }
-                    Err(error) => {
-                        tracing::error!(listener = %listener.name, %error, "socket not usable");
-                    }
-                }
+                let accepting = accept_loop(Rc::clone(&worker), listener, socket);
+                worker.scope.spawn("listener", accepting);
             }
             Command::Datagrams { listener, socket } => {
                 let carrying = udp::serve(Rc::clone(&worker), listener, socket);

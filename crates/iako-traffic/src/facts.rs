@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::text::split_path;
 
 /// What is known about a downstream connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionInfo {
     /// The address that the client meant to reach, before redirection; `local` without one.
     pub original_destination: SocketAddr,
@@ -28,6 +28,23 @@ pub struct ConnectionInfo {
     pub application_protocols: Vec<String>,
     /// What TLS established; none on plain connections and before the handshake.
     pub tls: Option<TlsFacts>,
+    /// Facts that listener filters left.
+    pub metadata: Metadata,
+    /// Values of the PROXY protocol header that the client's proxy sent and that go on to upstreams,
+    /// in the header's order.
+    pub proxy_tlvs: Vec<ProxyTlv>,
+    /// Connections to upstreams come from the client's address, with this mark of the system (0 for
+    /// none). Source: `envoy.filters.listener.original_src`.
+    pub keeps_source: Option<u32>,
+}
+
+/// A type-length-value of a PROXY protocol header of version 2. Source: PROXY protocol §2.2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyTlv {
+    /// Its type.
+    pub kind: u8,
+    /// Its bytes.
+    pub value: Vec<u8>,
 }
 
 impl ConnectionInfo {
@@ -43,6 +60,9 @@ impl ConnectionInfo {
             server_name: String::new(),
             application_protocols: Vec::new(),
             tls: None,
+            metadata: Metadata::default(),
+            proxy_tlvs: Vec::new(),
+            keeps_source: None,
         }
     }
 

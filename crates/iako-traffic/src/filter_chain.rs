@@ -1,6 +1,12 @@
 //! Which filter chain takes a connection.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+mod matcher;
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use iako_proxy_config::{FilterChain, FilterChainMatch, Listener, SourceType};
 use iako_types::CidrRange;
@@ -17,6 +23,8 @@ pub struct FilterChainTable {
     listener: Arc<Listener>,
     by_port: HashMap<u16, Destinations>,
     any_port: Destinations,
+    /// Chains by name, where a tree chooses.
+    by_name: HashMap<String, usize>,
 }
 
 impl FilterChainTable {
@@ -34,7 +42,13 @@ impl FilterChainTable {
         let compile = |positions: &[usize]| Destinations::compile(&listener.chains, positions);
         let by_port = by_port.iter().map(|(port, positions)| (*port, compile(positions)));
         let (by_port, any_port) = (by_port.collect(), compile(&any_port));
-        Self { listener, by_port, any_port }
+        let by_name = if listener.chain_matcher.is_some() {
+            let names = listener.chains.iter().map(|chain| chain.name.clone());
+            names.zip(0..).collect()
+        } else {
+            HashMap::new()
+        };
+        Self { listener, by_port, any_port, by_name }
     }
 
     /// What it was compiled from.
@@ -47,18 +61,39 @@ impl FilterChainTable {
     /// the connection is closed (Envoy: flag `NR`, `filter_chain_not_found`).
     #[must_use]
     pub fn find(&self, connection: &ConnectionInfo) -> Option<&FilterChain> {
+        let position = self.position(connection)?;
+        self.listener.chains.get(position).or(self.listener.default_chain.as_ref())
+    }
+
+    /// The place of that chain among the listener's, after which the default one comes.
+    #[must_use]
+    pub fn position(&self, connection: &ConnectionInfo) -> Option<usize> {
+        let found = match &self.listener.chain_matcher {
+            // A name that no chain has closes the connection; no name at all leaves the default.
+            Some(tree) => match matcher::choose(tree, connection) {
+                Some(name) => return self.by_name.get(name).copied(),
+                None => None,
+            },
+            None => self.most_specific(connection),
+        };
+        let default = self.listener.default_chain.as_ref().map(|_| self.listener.chains.len());
+        found.or(default)
+    }
+
+    fn most_specific(&self, connection: &ConnectionInfo) -> Option<usize> {
         let port = connection.original_destination.port();
         let destinations = self.by_port.get(&port).unwrap_or(&self.any_port);
-        let names = destinations.find(connection.original_destination.ip());
-        let positions = names.and_then(|names| names.find(&connection.server_name));
-        let found = positions.and_then(|positions| self.narrow(positions, connection));
-        found.or(self.listener.default_chain.as_ref())
+        let names = destinations.find(connection.original_destination.ip())?;
+        self.narrow(names.find(&connection.server_name), connection)
     }
 
     /// The fields after the server name, over the few chains that are left.
-    fn narrow(&self, positions: &[usize], connection: &ConnectionInfo) -> Option<&FilterChain> {
-        let mut left: Vec<&FilterChain> =
-            positions.iter().filter_map(|position| self.listener.chains.get(*position)).collect();
+    fn narrow(&self, positions: &[usize], connection: &ConnectionInfo) -> Option<usize> {
+        let chains = &self.listener.chains;
+        let mut left: Vec<(usize, &FilterChainMatch)> = positions
+            .iter()
+            .filter_map(|place| Some((*place, &chains.get(*place)?.matcher)))
+            .collect();
         keep_best(&mut left, |matcher| match matcher.transport_protocol.as_deref() {
             None => Some(0),
             Some(protocol) => (protocol == connection.transport_protocol).then_some(1),
@@ -72,71 +107,89 @@ impl FilterChainTable {
         });
         let direct = connection.direct_remote.ip();
         keep_best(&mut left, |matcher| longest(&matcher.direct_source_ranges, direct));
-        let (remote, local) = (connection.remote.ip(), connection.original_destination.ip());
-        let here = remote == local || remote.is_loopback();
+        let here = is_here(connection);
         keep_best(&mut left, |matcher| match matcher.source_type {
             SourceType::Any => Some(0),
             SourceType::SameIpOrLoopback => here.then_some(1),
             SourceType::External => (!here).then_some(1),
         });
+        let remote = connection.remote.ip();
         keep_best(&mut left, |matcher| longest(&matcher.source_ranges, remote));
         keep_best(&mut left, |matcher| match matcher.source_ports.as_slice() {
             [] => Some(0),
             ports => ports.contains(&connection.remote.port()).then_some(1),
         });
-        left.first().copied()
+        left.first().map(|(position, _)| *position)
     }
 }
 
-/// Keeps the chains that fit most specifically; none fits where `rank` gives none.
-fn keep_best(chains: &mut Vec<&FilterChain>, rank: impl Fn(&FilterChainMatch) -> Option<u32>) {
-    let best = chains.iter().filter_map(|chain| rank(&chain.matcher)).max();
-    chains.retain(|chain| best.is_some() && rank(&chain.matcher) == best);
+/// Whether the client is on this machine.
+fn is_here(connection: &ConnectionInfo) -> bool {
+    let remote = connection.remote.ip();
+    remote == connection.original_destination.ip() || remote.is_loopback()
 }
 
-/// The length of the longest range that holds an address, plus 1; 0 when there are no ranges.
+/// Keeps the chains that fit most specifically; none fits where `rank` gives none.
+fn keep_best(
+    chains: &mut Vec<(usize, &FilterChainMatch)>,
+    rank: impl Fn(&FilterChainMatch) -> Option<u32>,
+) {
+    let best = chains.iter().filter_map(|(_, matcher)| rank(matcher)).max();
+    chains.retain(|(_, matcher)| best.is_some() && rank(matcher) == best);
+}
+
+/// The length of the longest range that holds an address. No ranges are the range of everything.
 fn longest(ranges: &[CidrRange], address: IpAddr) -> Option<u32> {
     if ranges.is_empty() {
         return Some(0);
     }
     let holding = ranges.iter().filter(|range| range.contains(&address));
-    holding.map(|range| u32::from(range.prefix_len()).saturating_add(1)).max()
+    holding.map(|range| u32::from(range.prefix_len())).max()
 }
 
 /// Chains by destination address.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Destinations {
-    /// Longest prefix first.
-    ranges: Vec<(CidrRange, ServerNames)>,
-    any: ServerNames,
+    by_range: HashMap<CidrRange, ServerNames>,
+    /// The lengths of the ranges, longest first.
+    lengths: Vec<u8>,
 }
 
 impl Destinations {
     fn compile(chains: &[FilterChain], positions: &[usize]) -> Self {
-        let mut ranges: Vec<(CidrRange, Vec<usize>)> = Vec::new();
-        let mut any = Vec::new();
+        let mut ranges: HashMap<CidrRange, Vec<usize>> = HashMap::new();
         for &position in positions {
             let Some(chain) = chains.get(position) else { continue };
-            if chain.matcher.destination_ranges.is_empty() {
-                any.push(position);
+            let written = chain.matcher.destination_ranges.iter().map(CidrRange::trunc);
+            let mut of_chain: HashSet<CidrRange> = written.collect();
+            if of_chain.is_empty() {
+                of_chain.extend(everything());
             }
-            for range in chain.matcher.destination_ranges.iter().map(CidrRange::trunc) {
-                match ranges.iter_mut().find(|(own, _)| *own == range) {
-                    Some((_, positions)) => positions.push(position),
-                    None => ranges.push((range, vec![position])),
-                }
+            for range in of_chain {
+                ranges.entry(range).or_default().push(position);
             }
         }
-        ranges.sort_by_key(|(range, _)| std::cmp::Reverse(range.prefix_len()));
-        let compile = |positions: &[usize]| ServerNames::compile(chains, positions);
-        let ranges = ranges.iter().map(|(range, positions)| (*range, compile(positions)));
-        Self { ranges: ranges.collect(), any: compile(&any) }
+        let mut lengths: Vec<u8> = ranges.keys().map(CidrRange::prefix_len).collect();
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        lengths.dedup();
+        let by_range = ranges
+            .into_iter()
+            .map(|(range, positions)| (range, ServerNames::compile(chains, &positions)));
+        Self { by_range: by_range.collect(), lengths }
     }
 
     fn find(&self, address: IpAddr) -> Option<&ServerNames> {
-        let holding = self.ranges.iter().find(|(range, _)| range.contains(&address));
-        Some(holding.map_or(&self.any, |(_, names)| names))
+        self.lengths.iter().find_map(|length| {
+            let range = CidrRange::new(address, *length).ok()?;
+            self.by_range.get(&range.trunc())
+        })
     }
+}
+
+/// The ranges that hold every address.
+fn everything() -> impl Iterator<Item = CidrRange> {
+    let families = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    families.into_iter().filter_map(|address| CidrRange::new(address, 0).ok())
 }
 
 /// Chains by server name.
@@ -167,22 +220,24 @@ impl ServerNames {
         names
     }
 
-    fn find(&self, server_name: &str) -> Option<&[usize]> {
+    fn find(&self, server_name: &str) -> &[usize] {
         if let Some(positions) = self.exact.get(server_name) {
-            return Some(positions);
+            return positions;
         }
         let dots = server_name.match_indices('.').filter_map(|(dot, _)| server_name.get(dot..));
         for suffix in dots {
             if let Some(positions) = self.wildcards.get(suffix) {
-                return Some(positions);
+                return positions;
             }
         }
-        Some(&self.any)
+        &self.any
     }
 }
 
 #[cfg(test)]
 mod tests {
+    mod naive;
+
     use iako_proxy_config::{DownstreamTransport, TcpProxy, TcpTarget, Terminal};
 
     use super::*;
@@ -243,6 +298,18 @@ mod tests {
         ];
         assert_eq!(found(&chains, &connection("10.0.0.1:80", "10.0.0.2:9")), None);
         assert_eq!(found(&chains, &connection("11.0.0.1:80", "10.0.0.2:9")).unwrap(), "any");
+    }
+
+    #[test]
+    fn everything_and_nothing_said_are_the_same_range() {
+        let all: FilterChainMatch = FilterChainMatch {
+            destination_ranges: vec!["0.0.0.0/0".parse().unwrap()],
+            transport_protocol: Some("tls".into()),
+            ..any()
+        };
+        let chains = [("any", any()), ("all", all)];
+        assert_eq!(found(&chains, &connection("10.0.0.1:80", "10.0.0.2:9")).unwrap(), "any");
+        assert_eq!(found(&chains, &connection("[::1]:80", "[::1]:9")).unwrap(), "any");
     }
 
     #[test]

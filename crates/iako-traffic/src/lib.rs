@@ -24,6 +24,7 @@ mod filter_chain;
 mod health;
 mod jwt;
 mod lb;
+mod listener_filter;
 mod load_report;
 mod matching;
 mod outlier;
@@ -39,8 +40,8 @@ pub use breaker::{BreakerCounts, BreakerGuard, Breakers, Overflow};
 pub use client::{ClientAddress, ClientCertHeader};
 pub use cors::{CorsDecision, cors};
 pub use facts::{
-    ConnectionInfo, HeaderList, Headers, Metadata, PeerCertificate, RequestFacts, RequestHead,
-    TlsFacts, is_grpc_content_type,
+    ConnectionInfo, HeaderList, Headers, Metadata, PeerCertificate, ProxyTlv, RequestFacts,
+    RequestHead, TlsFacts, is_grpc_content_type,
 };
 pub use fault::{FaultAbort, FaultDecision, fault};
 pub use filter_chain::FilterChainTable;
@@ -57,6 +58,7 @@ pub use lb::{
     EndpointState, HostConnection, IdleLearning, Neighbourhood, Pick, PickNotes, PickRequest,
     Setting, Wants, member,
 };
+pub use listener_filter::predicate_holds;
 pub use load_report::load_report;
 pub use matching::{
     Mismatch, choose_action, connection_text, header_matches, metadata_matches, mismatch,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use iako_proxy_config::{
-    Direction, DownstreamTransport, FilterChain, Listener, ListenerFilters, RouteSource, Terminal,
+    Direction, DownstreamTransport, FilterChain, Listener, ListenerFilter, RouteSource, Terminal,
 };
 use iako_registry::select::{self, BoundGateway};
 use iako_resources::{
@@ -161,7 +161,7 @@ fn listener(
                 (Some(_), None) => {}
             }
         } else {
-            listener.inspectors = ListenerFilters { tls: true, ..listener.inspectors };
+            listener.inspectors = vec![ListenerFilter::tls()];
             listener.chains.extend(tls_chains(outlook, server, plan));
         }
     }

@@ -13,7 +13,7 @@ use std::{
 
 use iako_proxy_config::{
     Cluster, Direction, Discovery, Endpoint, EndpointSet, HttpProtocol, LbPolicy, Listener,
-    ListenerFilters, LocalityEndpoints, ServiceReference, TcpTarget, Terminal,
+    ListenerFilter, LocalityEndpoints, ServiceReference, TcpTarget, Terminal,
 };
 use iako_registry::{
     Service, Workload,
@@ -167,11 +167,12 @@ fn listener(outlook: &Outlook<'_>, port: &InboundPort<'_>, mode: MutualTlsMode) 
     let mut listener = Listener::new(format!("{}_{}", address.ip(), port.number), address);
     listener.direction = Direction::Inbound;
     let kind = chains::PortKind::of(port.protocol);
-    listener.inspectors = ListenerFilters {
-        tls: mode != MutualTlsMode::Disable,
-        http: kind == chains::PortKind::Detect,
-        ..ListenerFilters::default()
-    };
+    if mode != MutualTlsMode::Disable {
+        listener.inspectors.push(ListenerFilter::tls());
+    }
+    if kind == chains::PortKind::Detect {
+        listener.inspectors.push(ListenerFilter::http());
+    }
     // Where the server may speak first, silence is an answer: the client speaks no TLS.
     if kind != chains::PortKind::Http && mode != MutualTlsMode::Strict {
         listener.inspect_timeout = Some(detection_timeout(outlook));
@@ -207,7 +208,7 @@ fn virtual_inbound(
     let mut listener = Listener::new("virtualInbound", SocketAddr::new(any, INBOUND_PORT));
     listener.direction = Direction::Inbound;
     listener.inspectors =
-        ListenerFilters { original_dst: true, tls: true, http: true, proxy_protocol: false };
+        vec![ListenerFilter::original_dst(), ListenerFilter::tls(), ListenerFilter::http()];
     listener.inspect_timeout = Some(detection_timeout(outlook));
     listener.continue_on_inspect_timeout = true;
     let black_hole =

@@ -13,7 +13,7 @@ pub(crate) use stream::{server_names, stream_target};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use iako_proxy_config::{Direction, Listener, ListenerFilters, RouteSource, Terminal};
+use iako_proxy_config::{Direction, Listener, RouteSource, Terminal};
 
 use crate::{
     Interception, Plan, access_log::Side, filters::connection_manager, names::HTTP_PROXY_ROUTES,
@@ -40,7 +40,6 @@ fn add_http_proxy(outlook: &Outlook<'_>, plan: &mut Plan) {
     let address = SocketAddr::new(outlook.scope.address(), OUTBOUND_PORT);
     let mut listener = Listener::new(format!("{}_{OUTBOUND_PORT}", address.ip()), address);
     listener.direction = Direction::Outbound;
-    listener.inspectors = ListenerFilters::default();
     let routes = RouteSource::Rds(HTTP_PROXY_ROUTES.into());
     let prefix = format!("outbound_{address}");
     let settings = connection_manager(outlook, Side::Outbound, prefix, routes);

@@ -150,7 +150,7 @@ fn find_chain(plan: &Plan, connection: &ConnectionInfo) -> Option<FilterChain> {
     let listener = own.or_else(|| plan.listener("virtualInbound"))?;
     // Without its first bytes nobody knows whether a plain connection speaks HTTP; a request does.
     let mut seen = connection.clone();
-    if listener.inspectors.http && seen.tls.is_none() {
+    if listener.looks_for_http() && seen.tls.is_none() {
         seen.application_protocols = vec!["http/1.1".to_owned()];
     }
     let table = FilterChainTable::compile(Arc::new(listener.clone()));

@@ -3,17 +3,17 @@
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, SignatureScheme,
+    ClientConfig, ClientConnection, HandshakeKind, KeyLog, SignatureScheme,
     client::{ResolvesClientCert, Resumption as ClientSessions},
     sign::CertifiedKey,
 };
 use rustls_pki_types::ServerName;
 
-use super::{CipherSuites, Resumption, TlsError, TlsVersions, WallClock};
+use super::{CipherSuites, KeyExchange, TlsError, TlsVersions, WallClock};
 use crate::{
     certificate::TlsCertificate,
     peer::{PeerError, PeerIdentity},
-    verifier::{PeerVerifier, Trust},
+    verifier::{PeerRules, PeerVerifier, Trust},
 };
 
 /// Sessions kept for resumption by one client configuration; bounds its memory.
@@ -34,14 +34,22 @@ pub struct ClientTls {
     pub trust: Trust,
     /// The suites of TLS 1.2. Default: all safe ones.
     pub cipher_suites: CipherSuites,
-    /// Whether sessions may be resumed. Default: yes.
-    pub resumption: Resumption,
+    /// The key exchanges, best first. Default, when empty: the library's.
+    pub key_exchanges: Vec<KeyExchange>,
+    /// What servers must be besides believed. Default: nothing more.
+    pub rules: PeerRules,
+    /// Sessions kept to be taken up again; with 0, none are. Default: 64.
+    pub sessions_max: usize,
+    /// Who hears the keys of connections that ask for it. Default: nobody.
+    pub key_log: Option<Arc<dyn KeyLog>>,
 }
 
 /// A TLS client's settings, built. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct TlsClient {
     config: Arc<ClientConfig>,
+    /// The same, and the keys are told.
+    logging: Option<Arc<ClientConfig>>,
     verifier: Arc<PeerVerifier>,
 }
 
@@ -55,7 +63,10 @@ impl ClientTls {
             certificate: None,
             trust,
             cipher_suites: CipherSuites::default(),
-            resumption: Resumption::default(),
+            key_exchanges: Vec::new(),
+            rules: PeerRules::default(),
+            sessions_max: SESSIONS_MAX,
+            key_log: None,
         }
     }
 
@@ -64,8 +75,8 @@ impl ClientTls {
     /// # Errors
     /// When the parts do not fit together.
     pub fn build(self) -> Result<TlsClient, TlsError> {
-        let verifier = PeerVerifier::of_servers(self.trust);
-        let provider = self.cipher_suites.provider(self.versions)?;
+        let verifier = PeerVerifier::of_servers(self.trust, self.rules);
+        let provider = self.cipher_suites.provider(self.versions, &self.key_exchanges)?;
         let builder = ClientConfig::builder_with_details(provider, Arc::new(WallClock))
             .with_protocol_versions(&self.versions.supported())
             .map_err(TlsError::Settings)?
@@ -78,11 +89,16 @@ impl ClientTls {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.alpn;
-        config.resumption = match self.resumption {
-            Resumption::Allowed => ClientSessions::in_memory_sessions(SESSIONS_MAX),
-            Resumption::Off => ClientSessions::disabled(),
+        config.resumption = match self.sessions_max {
+            0 => ClientSessions::disabled(),
+            most => ClientSessions::in_memory_sessions(most),
         };
-        Ok(TlsClient { config: Arc::new(config), verifier })
+        let logging = self.key_log.map(|key_log| {
+            let mut logging = config.clone();
+            logging.key_log = key_log;
+            Arc::new(logging)
+        });
+        Ok(TlsClient { config: Arc::new(config), logging, verifier })
     }
 }
 
@@ -91,6 +107,12 @@ impl TlsClient {
     #[must_use]
     pub const fn config(&self) -> &Arc<ClientConfig> {
         &self.config
+    }
+
+    /// The same, for a connection whose keys are told to the key log.
+    #[must_use]
+    pub fn logging_config(&self) -> &Arc<ClientConfig> {
+        self.logging.as_ref().unwrap_or(&self.config)
     }
 
     /// The name to hand to rustls: `sni` when there is one, else the address, which is not sent.

@@ -3,18 +3,20 @@
 use std::{sync::Arc, time::SystemTime};
 
 use rustls::{
-    HandshakeKind, ServerConfig, ServerConnection,
-    crypto::aws_lc_rs::Ticketer,
-    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
+    HandshakeKind, KeyLog, ServerConfig, ServerConnection, SignatureAlgorithm,
+    server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
 
-use super::{CipherSuites, Resumption, TlsError, TlsVersions, WallClock};
+use super::{
+    CipherSuites, KeyExchange, TlsError, TlsVersions, WallClock,
+    tickets::{ServerSessions, TicketSource},
+};
 use crate::{
     certificate::TlsCertificate,
     matcher::dns_covers,
     peer::{PeerError, PeerIdentity},
-    verifier::{PeerVerifier, Presence, Trust},
+    verifier::{PeerRules, PeerVerifier, Presence, SessionOrigin, Trust},
 };
 
 /// What a TLS server shows and demands.
@@ -26,15 +28,47 @@ pub struct ServerTls {
     pub versions: TlsVersions,
     /// The offered application protocols, best first; empty accepts clients with any or none.
     pub alpn: Vec<Vec<u8>>,
-    /// The certificates, at least one. The first whose names cover the server name and whose key
-    /// the client understands is shown; else the first that the client understands.
+    /// The certificates, at least one. Of those that the client understands, one with the very
+    /// server name is shown before one with a wildcard for it, and a short key (ECDSA) before a long
+    /// one (RSA); which one where no name fits, `unnamed` says.
     pub certificates: Vec<Arc<TlsCertificate>>,
+    /// Which certificate is shown to clients whose server name none carries. Default: the first.
+    pub unnamed: UnnamedCertificate,
     /// Whether and how clients are identified. Default: not.
     pub client_certificate: ClientCertificate,
+    /// What clients must be besides believed. Default: nothing more.
+    pub rules: PeerRules,
     /// The suites of TLS 1.2. Default: all safe ones.
     pub cipher_suites: CipherSuites,
+    /// The key exchanges, best first. Default, when empty: the library's.
+    pub key_exchanges: Vec<KeyExchange>,
+    /// Whose order of suites counts. Default: the server's.
+    pub preference: Preference,
     /// Whether sessions may be resumed. Default: yes.
-    pub resumption: Resumption,
+    pub sessions: ServerSessions,
+    /// Who hears the keys of connections that ask for it. Default: nobody.
+    pub key_log: Option<Arc<dyn KeyLog>>,
+}
+
+/// Which certificate is shown where no name fits.
+/// Source: `full_scan_certs_on_sni_mismatch`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UnnamedCertificate {
+    /// The first one, if the client understands it; else as [`Self::Any`].
+    #[default]
+    First,
+    /// The best that the client understands.
+    Any,
+}
+
+/// Whose order counts where both sides have one. Source: `prefer_client_ciphers`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Preference {
+    /// The server's.
+    #[default]
+    Server,
+    /// The client's.
+    Client,
 }
 
 /// Whether and how a server identifies its clients.
@@ -52,6 +86,10 @@ pub enum ClientCertificate {
 #[derive(Debug, Clone)]
 pub struct TlsServer {
     config: Arc<ServerConfig>,
+    /// The same without application protocols, for clients that offer none of ours.
+    without_protocols: Option<Arc<ServerConfig>>,
+    /// Both, and the keys are told.
+    logging: Option<(Arc<ServerConfig>, Option<Arc<ServerConfig>>)>,
     verifier: Option<Arc<PeerVerifier>>,
 }
 
@@ -63,9 +101,14 @@ impl ServerTls {
             versions: TlsVersions::default(),
             alpn: Vec::new(),
             certificates: vec![certificate],
+            unnamed: UnnamedCertificate::default(),
             client_certificate: ClientCertificate::NotRequested,
+            rules: PeerRules::default(),
             cipher_suites: CipherSuites::default(),
-            resumption: Resumption::default(),
+            key_exchanges: Vec::new(),
+            preference: Preference::default(),
+            sessions: ServerSessions::default(),
+            key_log: None,
         }
     }
 
@@ -77,16 +120,21 @@ impl ServerTls {
         if self.certificates.is_empty() {
             return Err(TlsError::NoCertificate);
         }
+        let origin = match self.sessions.tickets {
+            TicketSource::Keys(_) => SessionOrigin::Elsewhere,
+            TicketSource::Off | TicketSource::Own => SessionOrigin::Own,
+        };
         let verifier = match self.client_certificate {
             ClientCertificate::NotRequested => None,
-            ClientCertificate::Optional(trust) => {
-                Some(PeerVerifier::of_clients(trust, Presence::Optional)?)
-            }
-            ClientCertificate::Required(trust) => {
-                Some(PeerVerifier::of_clients(trust, Presence::Required)?)
-            }
+            ClientCertificate::Optional(trust) => Some((trust, Presence::Optional)),
+            ClientCertificate::Required(trust) => Some((trust, Presence::Required)),
         };
-        let provider = self.cipher_suites.provider(self.versions)?;
+        let verifier = verifier
+            .map(|(trust, presence)| {
+                PeerVerifier::of_clients(trust, self.rules, (presence, origin))
+            })
+            .transpose()?;
+        let provider = self.cipher_suites.provider(self.versions, &self.key_exchanges)?;
         let builder = ServerConfig::builder_with_details(provider, Arc::new(WallClock))
             .with_protocol_versions(&self.versions.supported())
             .map_err(TlsError::Settings)?;
@@ -96,19 +144,27 @@ impl ServerTls {
             }
             None => builder.with_client_cert_verifier(WebPkiClientVerifier::no_client_auth()),
         };
-        let resolver = CertificatesByName { certificates: self.certificates };
+        let resolver =
+            CertificatesByName { certificates: self.certificates, unnamed: self.unnamed };
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = self.alpn;
-        match self.resumption {
-            Resumption::Allowed => {
-                config.ticketer = Ticketer::new().map_err(TlsError::Settings)?;
-            }
-            Resumption::Off => {
-                config.session_storage = Arc::new(NoServerSessionStorage {});
-                config.send_tls13_tickets = 0;
-            }
-        }
-        Ok(TlsServer { config: Arc::new(config), verifier })
+        config.ignore_client_order = self.preference == Preference::Server;
+        self.sessions.apply(&mut config)?;
+        let plain = (!config.alpn_protocols.is_empty()).then(|| {
+            let mut plain = config.clone();
+            plain.alpn_protocols.clear();
+            plain
+        });
+        let logging = self.key_log.map(|key_log| {
+            let logging = |config: &ServerConfig| {
+                let mut logging = config.clone();
+                logging.key_log = Arc::clone(&key_log);
+                Arc::new(logging)
+            };
+            (logging(&config), plain.as_ref().map(logging))
+        });
+        let without_protocols = plain.map(Arc::new);
+        Ok(TlsServer { config: Arc::new(config), without_protocols, logging, verifier })
     }
 }
 
@@ -117,6 +173,25 @@ impl TlsServer {
     #[must_use]
     pub const fn config(&self) -> &Arc<ServerConfig> {
         &self.config
+    }
+
+    /// The settings for a client that says this first. With `logs`, its keys are told to the key log.
+    ///
+    /// A client that offers application protocols of which none is ours goes on without one, as with
+    /// OpenSSL's servers; rustls would turn it away (RFC 7301 §3.2).
+    #[must_use]
+    pub fn config_for(&self, hello: &ClientHello<'_>, logs: bool) -> &Arc<ServerConfig> {
+        let (config, plain) = match &self.logging {
+            Some((config, plain)) if logs => (config, plain.as_ref()),
+            Some(_) | None => (&self.config, self.without_protocols.as_ref()),
+        };
+        let ours = &config.alpn_protocols;
+        let is_ours = |offered: &[u8]| ours.iter().any(|own| own == offered);
+        let agrees = hello.alpn().is_none_or(|mut offered| offered.any(is_ours));
+        match plain {
+            Some(plain) if !agrees => plain,
+            Some(_) | None => config,
+        }
     }
 
     /// The client of a finished handshake; none when it showed no certificate.
@@ -142,19 +217,99 @@ impl TlsServer {
 #[derive(Debug)]
 struct CertificatesByName {
     certificates: Vec<Arc<TlsCertificate>>,
+    unnamed: UnnamedCertificate,
+}
+
+/// How well a certificate fits a server name; less is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    Exact,
+    Wildcard,
+}
+
+impl CertificatesByName {
+    /// The certificate for a name, of those that `understood` holds for.
+    fn choose(
+        &self,
+        name: Option<&str>,
+        understood: impl Fn(&TlsCertificate) -> bool,
+    ) -> Option<&Arc<TlsCertificate>> {
+        let candidates = || self.certificates.iter().filter(|one| understood(one));
+        let named = name.and_then(|name| {
+            let fits = candidates().filter_map(|one| Some((fit(one, name)?, is_long(one), one)));
+            // The first of equals.
+            fits.min_by_key(|(fit, long, _)| (*fit, *long)).map(|(_, _, one)| one)
+        });
+        let first = || self.certificates.first().filter(|one| understood(one));
+        let best = || candidates().min_by_key(|one| is_long(one));
+        named.or_else(|| match (name, self.unnamed) {
+            (Some(_), UnnamedCertificate::First) => first().or_else(best),
+            (Some(_), UnnamedCertificate::Any) | (None, _) => best(),
+        })
+    }
+}
+
+fn is_long(certificate: &TlsCertificate) -> bool {
+    certificate.certified().key.algorithm() == SignatureAlgorithm::RSA
+}
+
+fn fit(certificate: &TlsCertificate, name: &str) -> Option<Fit> {
+    let facts = certificate.facts();
+    // The common name counts where there is no other, as in Envoy.
+    let common = Some(&facts.common_name).filter(|_| facts.dns_sans.is_empty());
+    let covering =
+        facts.dns_sans.iter().chain(common).filter(|presented| dns_covers(presented, name));
+    let fits = covering.map(|own| if own.starts_with("*.") { Fit::Wildcard } else { Fit::Exact });
+    fits.min()
 }
 
 impl ResolvesServerCert for CertificatesByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let understood = |one: &&Arc<TlsCertificate>| {
-            one.certified().key.choose_scheme(hello.signature_schemes()).is_some()
-        };
-        let named = |one: &&Arc<TlsCertificate>| {
-            let names = &one.facts().dns_sans;
-            hello.server_name().is_some_and(|sni| names.iter().any(|name| dns_covers(name, sni)))
-        };
-        let mut candidates = self.certificates.iter().filter(understood);
-        let best = candidates.clone().find(named).or_else(|| candidates.next());
-        best.map(|one| Arc::clone(one.certified()))
+        let schemes = hello.signature_schemes();
+        let understood =
+            |one: &TlsCertificate| one.certified().key.choose_scheme(schemes).is_some();
+        let chosen = self.choose(hello.server_name(), understood);
+        chosen.map(|one| Arc::clone(one.certified()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(
+        names: &[&str],
+        algorithm: &'static rcgen::SignatureAlgorithm,
+    ) -> Arc<TlsCertificate> {
+        let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let certificate = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        let read = TlsCertificate::from_pem(&certificate.pem(), &key.serialize_pem());
+        Arc::new(read.unwrap())
+    }
+
+    #[test]
+    fn the_nearest_name_and_then_the_shorter_key_decide() {
+        let (short, long) = (&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_RSA_SHA256);
+        let certificates = vec![
+            certificate(&["first.test"], long),
+            certificate(&["*.b.test"], short),
+            certificate(&["a.b.test"], long),
+            certificate(&["a.b.test"], short),
+        ];
+        let mut by_name = CertificatesByName { certificates, unnamed: UnnamedCertificate::First };
+        let chosen =
+            |by_name: &CertificatesByName, name, understood: fn(&TlsCertificate) -> bool| {
+                let chosen = by_name.choose(name, understood).unwrap();
+                by_name.certificates.iter().position(|one| Arc::ptr_eq(one, chosen)).unwrap()
+            };
+        assert_eq!(chosen(&by_name, Some("a.b.test"), |_| true), 3);
+        assert_eq!(chosen(&by_name, Some("a.b.test"), is_long), 2);
+        assert_eq!(chosen(&by_name, Some("x.b.test"), |_| true), 1);
+        assert_eq!(chosen(&by_name, Some("other"), |_| true), 0);
+        assert_eq!(chosen(&by_name, Some("other"), |one| !is_long(one)), 1);
+        assert_eq!(chosen(&by_name, None, |_| true), 1);
+        by_name.unnamed = UnnamedCertificate::Any;
+        assert_eq!(chosen(&by_name, Some("other"), |_| true), 1);
     }
 }

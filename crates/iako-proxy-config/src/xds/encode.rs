@@ -1,14 +1,15 @@
 //! Values as messages, the way Envoy expects them: what we send can drive an Envoy too.
 //!
 //! Encoding cannot fail: a value is valid. `decode(encode(value))` gives the value back, but for
-//! what the wire has no place for: the file and line of a rule inside an RBAC policy,
-//! [`Listener::connections_max`], and the order of keys in a JSON log format.
+//! what the wire has no place for: the file and line of a rule inside an RBAC policy, and the order
+//! of keys in a JSON log format.
 //!
 //! The same value always gives the same bytes, so that a version can be a hash of them.
 
 mod access_log;
 mod answer;
 mod attempt;
+mod chain_matcher;
 mod cluster;
 mod cluster_http;
 mod discovery;
@@ -21,6 +22,7 @@ mod http_filter;
 mod jwt;
 mod lb;
 mod listener;
+mod listener_filter;
 mod local_reply;
 mod match_tree;
 mod matcher;
@@ -89,13 +91,10 @@ pub fn secret(value: &Secret) -> Any {
         SecretKind::Certificate { chain, key } => {
             Type::TlsCertificate(transport::certificate_pair(chain, key))
         }
-        SecretKind::Trust { roots, crl } => {
-            Type::ValidationContext(tls_pb::CertificateValidationContext {
-                trusted_ca: Some(wire::text_source(&roots.0)),
-                crl: crl.as_ref().map(|crl| wire::text_source(&crl.0)),
-                ..Default::default()
-            })
+        SecretKind::Trust(validation) => {
+            Type::ValidationContext(transport::validation_context(validation))
         }
+        SecretKind::TicketKeys(keys) => Type::SessionTicketKeys(transport::ticket_keys(keys)),
     };
     wire::any(&tls_pb::Secret { name: value.name.clone(), r#type: Some(kind) })
 }

@@ -61,7 +61,9 @@ pub(crate) fn cluster() -> Cluster {
             options: tls_options(trust),
             sni: Some("outbound_.80_._.a.test".into()),
             auto_sni: true,
+            auto_host_sni: true,
             auto_san_validation: true,
+            sessions_max: Some(3),
         }))
     };
     let percent = |whole| Percent::from_whole(whole).unwrap();

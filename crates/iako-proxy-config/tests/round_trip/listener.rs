@@ -131,6 +131,100 @@ pub(crate) fn manager(routes: RouteSource) -> HttpConnectionManager {
     }
 }
 
+fn inspectors() -> Vec<ListenerFilter> {
+    let proxy = ProxyProtocol {
+        optional: true,
+        version_1: false,
+        rules: vec![TlvRule {
+            kind: 0xea,
+            namespace: "n".into(),
+            key: "k".into(),
+            encoding: TlvEncoding::Base64,
+        }],
+        pass_through: PassThroughTlvs::Only(vec![1, 2]),
+        in_filter_state: true,
+        stat_prefix: "p".into(),
+        ..ProxyProtocol::default()
+    };
+    let ports = |start, end| ConnectionPredicate::DestinationPorts { start, end };
+    vec![
+        ListenerFilter::original_dst(),
+        ListenerFilter::new(ListenerFilterKind::OriginalSrc(OriginalSrc { mark: 9 })),
+        ListenerFilter {
+            disabled: Some(ConnectionPredicate::Or(vec![
+                ports(1, 2),
+                ConnectionPredicate::And(vec![
+                    ConnectionPredicate::Any,
+                    ConnectionPredicate::Not(Box::new(ports(3, 65_536))),
+                ]),
+            ])),
+            ..ListenerFilter::http()
+        },
+        ListenerFilter::new(ListenerFilterKind::Tls(TlsInspector {
+            hello_bytes_max: 512,
+            closes_on_error: true,
+        })),
+        ListenerFilter::new(ListenerFilterKind::ProxyProtocol(Box::new(proxy))),
+    ]
+}
+
+/// A listener whose chains are chosen by a tree.
+pub(crate) fn matched_listener() -> Listener {
+    let fact = |input, test| ConnectionCondition::Fact { input, test };
+    let text = |text: &str| FactTest::Text(StringMatch::exact(text));
+    let chosen = |name: &str| ChainChoice::Chain(name.into());
+    let tree = ChainMatcher {
+        rules: ChainRules::Tree {
+            input: ConnectionInput::ServerName,
+            kind: TreeKind::Prefix,
+            branches: BTreeMap::from([("a.".into(), chosen("a"))]),
+        },
+        otherwise: None,
+    };
+    let matcher = ChainMatcher {
+        rules: ChainRules::List(vec![
+            ChainRule {
+                when: ConnectionCondition::Or(vec![
+                    fact(
+                        ConnectionInput::SourceAddress,
+                        FactTest::Ranges(vec!["10.0.0.0/8".parse().unwrap()]),
+                    ),
+                    ConnectionCondition::Not(Box::new(fact(
+                        ConnectionInput::DestinationPort,
+                        text("80"),
+                    ))),
+                ]),
+                then: ChainChoice::Matcher(Box::new(tree)),
+            },
+            ChainRule {
+                when: ConnectionCondition::And(vec![
+                    fact(ConnectionInput::SourceType, text("local")),
+                    fact(ConnectionInput::ApplicationProtocols, text("'h2'")),
+                ]),
+                then: chosen("a"),
+            },
+        ]),
+        otherwise: Some(chosen("b")),
+    };
+    let tcp = || {
+        let target = TcpTarget::Cluster("c".into());
+        Terminal::Tcp(Arc::new(TcpProxy::new("tcp", target)))
+    };
+    let chain = |name: &str| FilterChain {
+        name: name.into(),
+        matcher: FilterChainMatch::default(),
+        transport: DownstreamTransport::Raw,
+        handshake_timeout: None,
+        filters: Vec::new(),
+        terminal: tcp(),
+    };
+    Listener {
+        chains: vec![chain("a"), chain("b")],
+        chain_matcher: Some(matcher),
+        ..Listener::new("matched", address("127.0.0.1:1"))
+    }
+}
+
 pub(crate) fn listener() -> Listener {
     let chain = |name: &str, terminal| FilterChain {
         name: name.into(),
@@ -159,7 +253,13 @@ pub(crate) fn listener() -> Listener {
         options: tls_options(Trust::Sds("ROOTCA".into())),
         require_client_certificate: true,
         require_sni: true,
-        session_resumption: false,
+        resumption: SessionResumption {
+            tickets: SessionTickets::Keys(vec![TicketKey::new([7; 80])]),
+            stored: false,
+            lifetime: Some(Duration::from_secs(60)),
+        },
+        prefer_client_ciphers: true,
+        scan_certificates: true,
     }));
     tls.handshake_timeout = Some(Duration::from_secs(15));
     tls.filters = vec![
@@ -204,12 +304,9 @@ pub(crate) fn listener() -> Listener {
         bind: false,
         use_original_dst: true,
         direction: Direction::Inbound,
-        inspectors: ListenerFilters {
-            original_dst: true,
-            tls: true,
-            http: true,
-            proxy_protocol: true,
-        },
+        pipes: vec![PipeAddress { path: "/run/l.sock".into(), mode: 0o660 }],
+        stat_prefix: "in".into(),
+        inspectors: inspectors(),
         inspect_timeout: None,
         continue_on_inspect_timeout: true,
         chains: vec![tls],
@@ -218,6 +315,26 @@ pub(crate) fn listener() -> Listener {
         transparent: true,
         freebind: true,
         backlog: some(128),
+        socket: SocketSettings {
+            reuse_port: false,
+            balance: ConnectionBalance::Exact,
+            keepalive: Some(TcpKeepalive {
+                probes: Some(some(3)),
+                time: Some(Duration::from_secs(9)),
+                interval: None,
+            }),
+            fast_open_queue: Some(5),
+            multipath: true,
+            options: vec![SocketOption {
+                description: "d".into(),
+                level: 1,
+                name: 2,
+                value: SocketOptionValue::Bytes(vec![0xff, 1].into()),
+                state: SocketState::Listening,
+            }],
+        },
+        connections_max: Some(some(1000)),
+        ignores_global_limit: true,
         ..Listener::new("virtualInbound", address("127.0.0.1:1"))
     }
 }

@@ -80,6 +80,7 @@ pub(crate) fn tls_options(trust: Trust) -> TlsOptions {
         minimum: TlsVersion::V1_2,
         maximum: Some(TlsVersion::V1_3),
         cipher_suites: vec!["ECDHE-ECDSA-AES256-GCM-SHA384".into()],
+        curves: vec![Curve::X25519MlKem768, Curve::P256],
         alpn: vec!["istio".into(), "h2".into()],
         certificates: vec![
             CertificateSource::Inline { chain: Pem("chain".into()), key: PrivateKey::new("key") },
@@ -90,11 +91,27 @@ pub(crate) fn tls_options(trust: Trust) -> TlsOptions {
             subject_alt_names: vec![
                 SanMatch { kind: Some(SanKind::Uri), matcher: StringMatch::exact("spiffe://a/b") },
                 SanMatch { kind: Some(SanKind::Dns), matcher: StringMatch::suffix(".test") },
+                SanMatch {
+                    kind: Some(SanKind::Other("1.2.3".into())),
+                    matcher: StringMatch::exact("a"),
+                },
             ],
-            spki_pins: vec!["pin".into()],
+            spki_pins: vec![format!("{}=", "a".repeat(43))],
             certificate_hashes: vec!["ab".repeat(32)],
             crl: Some(Pem("crl".into())),
+            chain: PeerChainRules {
+                allow_expired: true,
+                accept_untrusted: true,
+                depth_max: Some(2),
+                crl_of_leaf_only: true,
+                hide_authorities: true,
+            },
         },
+        key_log: Some(TlsKeyLog {
+            path: "/tmp/keys".into(),
+            local_ranges: vec!["10.0.0.0/8".parse().unwrap()],
+            remote_ranges: vec!["::1/128".parse().unwrap()],
+        }),
     }
 }
 

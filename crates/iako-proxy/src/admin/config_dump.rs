@@ -168,8 +168,11 @@ fn secrets(inventory: &Inventory) -> Value {
             Material::Certificate(one) => {
                 json!({"name": name, "tls_certificate": certificate(one.chain())})
             }
-            Material::Roots(roots) => {
-                json!({"name": name, "validation_context": {"trusted_ca": chain(roots.roots())}})
+            Material::Validation(_) => {
+                json!({"name": name, "validation_context": {"trusted_ca": chain(&material.roots())}})
+            }
+            Material::TicketKeys(_) => {
+                json!({"name": name, "session_ticket_keys": {"keys": [{"inline_bytes": REDACTED}]}})
             }
         };
         all.push(json!({"name": name, "secret": secret}));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::text::timestamp;
 use crate::{
-    config_task::Told,
+    config_task::{BoundAddress, Told},
     proxy::Control,
     shared::Shared,
     snapshot::UpstreamCluster,
@@ -75,9 +75,9 @@ pub(super) fn listeners_json(shared: &Shared) -> Value {
     let inventory = shared.inventory.load();
     let statuses = inventory.listeners.iter().filter_map(|(told, bound)| {
         let (first, others) = bound.split_first()?;
-        let mut status = json!({"name": told.value.name, "local_address": socket(*first)});
+        let mut status = json!({"name": told.value.name, "local_address": socket(first)});
         if let (false, Some(status)) = (others.is_empty(), status.as_object_mut()) {
-            let others = others.iter().map(|address| socket(*address)).collect();
+            let others = others.iter().map(socket).collect();
             status.insert("additional_local_addresses".to_owned(), Value::Array(others));
         }
         Some(status)
@@ -85,9 +85,14 @@ pub(super) fn listeners_json(shared: &Shared) -> Value {
     json!({"listener_statuses": statuses.collect::<Vec<_>>()})
 }
 
-fn socket(address: std::net::SocketAddr) -> Value {
-    let (ip, port) = (address.ip().to_string(), address.port());
-    json!({"socket_address": {"address": ip, "port_value": port}})
+fn socket(address: &BoundAddress) -> Value {
+    match address {
+        BoundAddress::Socket(address) => {
+            let (ip, port) = (address.ip().to_string(), address.port());
+            json!({"socket_address": {"address": ip, "port_value": port}})
+        }
+        BoundAddress::Pipe(path) => json!({"pipe": {"path": path}}),
+    }
 }
 
 /// `name::address::statistic::value`, one a line, as Envoy writes it.
@@ -162,7 +167,7 @@ pub(super) fn clusters_json(shared: &Shared) -> Value {
 
 fn host_status(endpoint: &BalancedEndpoint) -> Value {
     let address = match &endpoint.endpoint.address {
-        EndpointAddress::Socket(address) => socket(*address),
+        EndpointAddress::Socket(address) => socket(&BoundAddress::Socket(*address)),
         EndpointAddress::Host { name, port } => {
             json!({"socket_address": {"address": name, "port_value": port}})
         }
@@ -285,9 +290,10 @@ pub(super) fn certificates(shared: &Shared) -> Value {
             Material::Certificate(certificate) => {
                 json!({"name": name, "ca_cert": [], "cert_chain": show_all(certificate.chain())})
             }
-            Material::Roots(roots) => {
-                json!({"name": name, "ca_cert": show_all(roots.roots()), "cert_chain": []})
+            Material::Validation(_) => {
+                json!({"name": name, "ca_cert": show_all(&material.roots()), "cert_chain": []})
             }
+            Material::TicketKeys(_) => continue,
         });
     }
     json!({"certificates": all})

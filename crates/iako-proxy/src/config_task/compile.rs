@@ -15,7 +15,8 @@ use crate::{
     listener::ListenerHandle,
     shared::Shared,
     snapshot::{
-        Chain, ChainId, ChainTransport, ListenerSettings, ListenerStats, NetworkStep, Terminal,
+        Chain, ChainId, ChainTransport, InspectorStats, ListenerSettings, ListenerStats,
+        NetworkStep, Terminal,
     },
     tcp::TcpService,
     transport::server::ServerTlsSlot,
@@ -38,10 +39,16 @@ pub(super) fn listener(
         let same = same.map(|place| known.swap_remove(place));
         chains.push(Arc::new(compile_chain(chain, same, shared, &mut take_id)?));
     }
-    let address = listener.addresses.first().map(ToString::to_string).unwrap_or_default();
+    let configured = listener.connections_max.map(std::num::NonZeroU32::get);
+    let pipe = || listener.pipes.first().map(|pipe| pipe.path.display().to_string());
+    let first = || listener.addresses.first().map(ToString::to_string).or_else(pipe);
+    let prefix = Some(&listener.stat_prefix).filter(|prefix| !prefix.is_empty()).cloned();
+    let address = prefix.or_else(first).unwrap_or_default();
     Ok(ListenerSettings {
         table: FilterChainTable::compile(Arc::clone(listener)),
         stats: ListenerStats::new(&shared.stats, &address),
+        connections_max: shared.limits.listeners.get(&listener.name).copied().or(configured),
+        inspectors: InspectorStats::new(&shared.stats, listener),
         access_log: AccessLogger::open_all(&listener.access_log, &shared.access_logs)
             .map_err(|error| with_causes(&error))?,
         chains,
@@ -67,7 +74,10 @@ fn internal(
         return None;
     }
     let known = previous.and_then(|settings| settings.internal.clone());
-    Some(known.unwrap_or_else(|| Arc::new(ListenerHandle::new(listener.name.as_str().into()))))
+    Some(known.unwrap_or_else(|| {
+        let name = listener.name.as_str().into();
+        Arc::new(ListenerHandle::new(name, &Arc::default(), listener.socket.balance))
+    }))
 }
 
 /// Whether connections of `old` can live on under `new`: they were chosen by the same conditions,

@@ -1,13 +1,13 @@
 //! What the proxy was told and what it holds, for the admin endpoint.
 
-use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use iako_proxy_config::{Cluster, EndpointSet, Listener, RouteConfiguration};
 use iako_rt::clock;
 
 use prost_types::Any;
 
-use super::ResourceKind;
+use super::{BoundAddress, ResourceKind};
 use crate::transport::material::Materials;
 
 /// Who told a resource.
@@ -84,7 +84,7 @@ impl Refusal {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Inventory {
     /// Listeners that serve, with the addresses that they are bound to.
-    pub(crate) listeners: Vec<(Told<Listener>, Vec<SocketAddr>)>,
+    pub(crate) listeners: Vec<(Told<Listener>, Vec<BoundAddress>)>,
     /// Listeners that wait for something.
     pub(crate) warming_listeners: Vec<Told<Listener>>,
     /// The version of the last list of listeners that was taken whole.

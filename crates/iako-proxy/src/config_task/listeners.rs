@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU32},
     time::{Duration, Instant},
 };
 
 use iako_proxy_config::{
-    Listener, ListenerKind, RouteConfiguration, RouteSource, Scope, ScopeSource, ScopeTable,
-    ScopedRoutes, SourcedName, TcpTarget, Terminal,
+    Listener, ListenerKind, PipeAddress, RouteConfiguration, RouteSource, Scope, ScopeSource,
+    ScopeTable, ScopedRoutes, SourcedName, TcpTarget, Terminal,
 };
 use iako_rt::clock;
 
@@ -17,7 +17,7 @@ use super::{ConfigTask, Told, WARMING_MAX, compile, routes};
 use crate::{
     drain::Drain,
     listener::{
-        ListenerHandle,
+        ListenerHandle, ListeningSocket,
         socket::{self, BindError},
     },
     snapshot::{ChainTransport, ListenerSettings},
@@ -34,6 +34,8 @@ pub(super) struct ListenerEntry {
     active: Option<(Told<Listener>, Arc<ListenerSettings>)>,
     warming: Option<(Told<Listener>, Arc<ListenerSettings>, Instant)>,
     sockets: Vec<Bound>,
+    /// Open connections at all of its addresses.
+    connections: Arc<AtomicU32>,
     /// Why an address has no socket, and when it is tried again.
     unbound: Option<(BindError, Instant)>,
 }
@@ -42,10 +44,45 @@ pub(super) struct ListenerEntry {
 #[derive(Debug)]
 struct Bound {
     /// As configured; its port may be 0.
-    configured: SocketAddr,
+    configured: Place,
     /// As bound.
-    actual: SocketAddr,
+    actual: BoundAddress,
     handle: Arc<ListenerHandle>,
+}
+
+/// Where a listener is told to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Socket(SocketAddr),
+    Pipe(PipeAddress),
+}
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BoundAddress {
+    /// At an address; its port is the one that the system chose where 0 was asked for.
+    Socket(SocketAddr),
+    /// In the file system.
+    Pipe(String),
+}
+
+impl BoundAddress {
+    /// The address; none in the file system.
+    pub(crate) const fn socket(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Socket(address) => Some(*address),
+            Self::Pipe(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for BoundAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Socket(address) => address.fmt(f),
+            Self::Pipe(path) => f.write_str(path),
+        }
+    }
 }
 
 impl ListenerEntry {
@@ -83,8 +120,8 @@ impl ListenerEntry {
         self.unbound.take().map(|(error, _)| error)
     }
 
-    pub(super) fn bound_addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().map(|bound| bound.actual).collect()
+    pub(super) fn bound_addresses(&self) -> Vec<BoundAddress> {
+        self.sockets.iter().map(|bound| bound.actual.clone()).collect()
     }
 
     pub(super) fn stop_accepting(&self) {
@@ -330,7 +367,7 @@ impl ConfigTask {
             }
             let Some((told, _)) = &entry.active else { continue };
             let listener = Arc::clone(&told.value);
-            let wanted = if listener.bind { listener.addresses.as_slice() } else { &[] };
+            let wanted = places(&listener);
             entry.sockets.retain(|bound| {
                 let stays = wanted.contains(&bound.configured);
                 if !stays {
@@ -339,11 +376,16 @@ impl ConfigTask {
                 stays
             });
             entry.unbound = None;
-            for address in wanted {
-                if entry.sockets.iter().any(|bound| bound.configured == *address) {
+            for place in wanted {
+                if entry.sockets.iter().any(|bound| bound.configured == place) {
                     continue;
                 }
-                match bind(name, &listener, *address, workers) {
+                let handle = ListenerHandle::new(
+                    name.as_str().into(),
+                    &entry.connections,
+                    listener.socket.balance,
+                );
+                match bind(&listener, place, workers, Arc::new(handle)) {
                     Ok((bound, sockets)) => {
                         tracing::info!(listener = %name, address = %bound.actual, "listening");
                         commands.extend(sockets.into_iter().enumerate());
@@ -369,27 +411,42 @@ impl ConfigTask {
     }
 }
 
+/// Every place at which a listener has sockets of its own.
+fn places(listener: &Listener) -> Vec<Place> {
+    if !listener.bind {
+        return Vec::new();
+    }
+    let sockets = listener.addresses.iter().copied().map(Place::Socket);
+    sockets.chain(listener.pipes.iter().cloned().map(Place::Pipe)).collect()
+}
+
 fn bind(
-    name: &str,
     listener: &Listener,
-    address: SocketAddr,
+    place: Place,
     workers: usize,
+    handle: Arc<ListenerHandle>,
 ) -> Result<(Bound, Vec<Command>), BindError> {
-    let handle = Arc::new(ListenerHandle::new(name.into()));
     let of = || Arc::clone(&handle);
-    let (actual, commands) = match &listener.kind {
-        ListenerKind::Udp(_) => {
-            let sockets = socket::bind_datagrams(listener, address, workers)?;
+    let listen = |socket| Command::Listen { listener: of(), socket };
+    let (actual, commands) = match (&place, &listener.kind) {
+        (Place::Socket(address), ListenerKind::Udp(_)) => {
+            let sockets = socket::bind_datagrams(listener, *address, workers)?;
             let first = sockets.first().and_then(|socket| socket.local_addr().ok());
             let each = |socket| Command::Datagrams { listener: of(), socket };
-            (first, sockets.into_iter().map(each).collect())
+            let commands = sockets.into_iter().map(each).collect();
+            (BoundAddress::Socket(first.unwrap_or(*address)), commands)
         }
-        ListenerKind::Stream | ListenerKind::Internal => {
-            let sockets = socket::bind(listener, address, workers)?;
+        (Place::Socket(address), ListenerKind::Stream | ListenerKind::Internal) => {
+            let sockets = socket::bind(listener, *address, workers)?;
             let first = sockets.first().and_then(|socket| socket.local_addr().ok());
-            let each = |socket| Command::Listen { listener: of(), socket };
-            (first, sockets.into_iter().map(each).collect())
+            let commands = sockets.into_iter().map(ListeningSocket::Tcp).map(listen).collect();
+            (BoundAddress::Socket(first.unwrap_or(*address)), commands)
+        }
+        (Place::Pipe(pipe), _) => {
+            let sockets = socket::bind_pipe(listener, pipe, workers)?;
+            let commands = sockets.into_iter().map(ListeningSocket::Pipe).map(listen).collect();
+            (BoundAddress::Pipe(pipe.path.display().to_string()), commands)
         }
     };
-    Ok((Bound { configured: address, actual: actual.unwrap_or(address), handle }, commands))
+    Ok((Bound { configured: place, actual, handle }, commands))
 }

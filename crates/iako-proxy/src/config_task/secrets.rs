@@ -75,7 +75,7 @@ impl SecretStore {
         let own = self.materials.identity.iter().map(|identity| identity.svid.not_after());
         let others = self.materials.secrets.values().filter_map(|material| match material {
             Material::Certificate(certificate) => Some(certificate.facts().not_after),
-            Material::Roots(_) => None,
+            Material::Validation(_) | Material::TicketKeys(_) => None,
         });
         let first = own.chain(others).min()?;
         Some(first.duration_since(now).map_or(0, |left| left.as_secs() / 86_400))

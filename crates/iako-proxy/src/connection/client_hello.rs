@@ -26,12 +26,14 @@ pub(super) enum Verdict {
     Tls(Hello),
     /// Something else.
     NotTls,
+    /// TLS, by its first record, but more than is waited for.
+    TooLarge,
 }
 
 /// Looks at the first bytes of a connection; `Continue` asks for more of them.
 ///
 /// Source: RFC 8446 §4.1.2 and §5.1, RFC 6066 §3, RFC 7301 §3.1.
-pub(super) fn inspect(bytes: &[u8]) -> ControlFlow<Verdict> {
+pub(super) fn inspect(bytes: &[u8], bytes_max: usize) -> ControlFlow<Verdict> {
     let mut message = Vec::new();
     let mut rest = bytes;
     while let Some((&kind, _)) = rest.split_first() {
@@ -51,8 +53,8 @@ pub(super) fn inspect(bytes: &[u8]) -> ControlFlow<Verdict> {
         let Some(next) = body.get(length..) else { break };
         rest = next;
     }
-    if bytes.len() >= HELLO_BYTES_MAX {
-        return ControlFlow::Break(Verdict::NotTls);
+    if bytes.len() >= bytes_max {
+        return ControlFlow::Break(Verdict::TooLarge);
     }
     ControlFlow::Continue(())
 }
@@ -145,6 +147,8 @@ pub(super) mod tests {
 
     use super::*;
 
+    const MAX: usize = HELLO_BYTES_MAX;
+
     /// The first bytes that rustls sends for this name and these protocols.
     pub(in crate::connection) fn hello(name: &str, alpn: &[&str]) -> Vec<u8> {
         let mut tls = iako_identity::ClientTls::believing(iako_identity::Trust::Unverified);
@@ -161,13 +165,13 @@ pub(super) mod tests {
     fn a_real_hello_gives_its_name_and_protocols_once_it_is_whole() {
         let bytes = hello("Cart.Example.com", &["istio", "h2"]);
         for length in 0..bytes.len() {
-            assert_eq!(inspect(&bytes[..length]), ControlFlow::Continue(()), "{length}");
+            assert_eq!(inspect(&bytes[..length], MAX), ControlFlow::Continue(()), "{length}");
         }
         let expected = Hello {
             server_name: Some("cart.example.com".to_owned()),
             alpn: vec!["istio".to_owned(), "h2".to_owned()],
         };
-        assert_eq!(inspect(&bytes), ControlFlow::Break(Verdict::Tls(expected)));
+        assert_eq!(inspect(&bytes, MAX), ControlFlow::Break(Verdict::Tls(expected)));
     }
 
     #[test]
@@ -179,15 +183,16 @@ pub(super) mod tests {
             [&[22, 3, 1][..], &length, body].concat()
         };
         let split = [record(first), record(second)].concat();
-        assert_eq!(inspect(&split), inspect(&bytes));
+        assert_eq!(inspect(&split, MAX), inspect(&bytes, MAX));
+        assert_eq!(inspect(&split[..90], 80), ControlFlow::Break(Verdict::TooLarge));
     }
 
     #[test]
     fn other_protocols_are_told_apart_by_their_first_bytes() {
         for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"\x16\x02", b"\x16\x03\x01\x00\x01\x02"] {
-            assert_eq!(inspect(bytes), ControlFlow::Break(Verdict::NotTls), "{bytes:?}");
+            assert_eq!(inspect(bytes, MAX), ControlFlow::Break(Verdict::NotTls), "{bytes:?}");
         }
-        assert_eq!(inspect(b""), ControlFlow::Continue(()));
+        assert_eq!(inspect(b"", MAX), ControlFlow::Continue(()));
     }
 
     proptest! {
@@ -196,7 +201,7 @@ pub(super) mod tests {
             if tls {
                 bytes.splice(0..0, [22, 3, 1, 2, 0, 1, 0, 1, 0xfc]);
             }
-            let _verdict = inspect(&bytes);
+            let _verdict = inspect(&bytes, MAX);
         }
     }
 }

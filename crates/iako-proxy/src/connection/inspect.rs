@@ -3,11 +3,15 @@
 use std::{io, ops::ControlFlow, time::Duration};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use iako_proxy_config::Listener;
-use iako_traffic::ConnectionInfo;
+use iako_proxy_config::{Listener, ListenerFilterKind, ProxyProtocol, TlsInspector};
+use iako_traffic::{ConnectionInfo, predicate_holds};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
-use super::{client_hello, http_sniff, proxy_protocol};
+use super::{
+    client_hello, http_sniff,
+    proxy_protocol::{self, Verdict, Version},
+};
+use crate::snapshot::{InspectorStats, ListenerSettings, ProxyProtocolStats};
 
 /// Why nothing was found out, and the connection is closed.
 #[derive(Debug, thiserror::Error)]
@@ -15,81 +19,184 @@ pub(super) enum InspectError {
     /// The client said too little for too long.
     #[error("the client did not say within {0:?} what it speaks")]
     Timeout(Duration),
-    /// The client closed, or the connection broke.
+    /// The client closed.
     #[error("the connection ended before the client said what it speaks")]
     Ended,
     /// The connection broke.
     #[error("the connection broke")]
     Broken(#[from] io::Error),
     /// The load balancer in front did not say who the client is.
-    #[error(transparent)]
-    ProxyProtocol(#[from] proxy_protocol::NotProxyProtocol),
+    #[error("the connection does not begin with a PROXY protocol header that is allowed")]
+    ProxyProtocol,
+    /// The first message of TLS is larger than is waited for.
+    #[error("the first message of TLS is too large")]
+    HelloTooLarge,
+    /// The first message is none of TLS, where nothing else is taken.
+    #[error("the first message is not one of TLS")]
+    NotTls,
 }
 
-/// Reads as much as the listener's inspectors need, writes what they find into `info`, and returns
-/// the bytes that were read and are the connection's own.
-pub(super) async fn inspect(
-    socket: &mut TcpStream,
-    listener: &Listener,
-    info: &mut ConnectionInfo,
-) -> Result<Bytes, InspectError> {
-    let wanted = listener.inspectors;
-    if !wanted.tls && !wanted.http && !wanted.proxy_protocol {
-        return Ok(Bytes::new());
-    }
-    let mut inspection = Inspection { buffer: BytesMut::new() };
-    let run = inspection.run(socket, listener, info);
-    let Some(limit) = listener.inspect_timeout else {
-        run.await?;
-        return Ok(inspection.buffer.freeze());
-    };
-    match tokio::time::timeout(limit, run).await {
-        Ok(done) => done?,
-        // A server that speaks first makes the client wait: the connection goes on unrecognised.
-        Err(_elapsed) if listener.continue_on_inspect_timeout => {}
-        Err(_elapsed) => return Err(InspectError::Timeout(limit)),
-    }
-    Ok(inspection.buffer.freeze())
+/// What was found out that is not about the client's bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The original destination is known, so that another listener may take over.
+    pub(super) destination: bool,
 }
 
-/// Outlives a timeout, so that no byte that was read is lost.
-struct Inspection {
+/// Looks at a connection, keeps what it read.
+#[derive(Debug)]
+pub(super) struct Inspection<'a> {
+    pub(super) socket: &'a mut TcpStream,
+    pub(super) info: &'a mut ConnectionInfo,
+    /// Outlives a time-out, so that no byte that was read is lost.
     buffer: BytesMut,
+    found: Found,
 }
 
-impl Inspection {
-    async fn run(
+impl<'a> Inspection<'a> {
+    pub(super) fn new(socket: &'a mut TcpStream, info: &'a mut ConnectionInfo) -> Self {
+        Self { socket, info, buffer: BytesMut::new(), found: Found::default() }
+    }
+
+    /// The bytes that were read and are the connection's own.
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.buffer.freeze()
+    }
+
+    /// Lets a client know at once that nobody reads what it says.
+    pub(super) fn turn_away(&self) {
+        turn_away(self.socket, &self.buffer);
+    }
+
+    /// Does what a listener's filters ask for, in their order, within the listener's time.
+    pub(super) async fn run(&mut self, settings: &ListenerSettings) -> Result<Found, InspectError> {
+        self.found = Found::default();
+        let listener = &settings.config;
+        if listener.inspectors.is_empty() {
+            return Ok(self.found);
+        }
+        let Some(limit) = listener.inspect_timeout else {
+            self.filters(listener, &settings.inspectors).await?;
+            return Ok(self.found);
+        };
+        match tokio::time::timeout(limit, self.filters(listener, &settings.inspectors)).await {
+            Ok(done) => done?,
+            // A server that speaks first makes the client wait: the connection goes on unrecognised.
+            Err(_elapsed) if listener.continue_on_inspect_timeout => {}
+            Err(_elapsed) => return Err(InspectError::Timeout(limit)),
+        }
+        Ok(self.found)
+    }
+
+    async fn filters(
         &mut self,
-        socket: &mut TcpStream,
         listener: &Listener,
-        info: &mut ConnectionInfo,
+        stats: &InspectorStats,
     ) -> Result<(), InspectError> {
-        if listener.inspectors.proxy_protocol {
-            let header = self.until(socket, proxy_protocol::HEADER_BYTES_MAX, |bytes| {
-                proxy_protocol::read(bytes)
-            });
-            let header = header.await?.ok_or(InspectError::Ended)??;
-            self.buffer.advance(header.length);
-            if let Some((source, destination)) = header.addresses {
-                info.remote = source;
-                info.original_destination = destination;
+        for filter in &listener.inspectors {
+            let port = self.info.original_destination.port();
+            if filter.disabled.as_ref().is_some_and(|predicate| predicate_holds(predicate, port)) {
+                continue;
+            }
+            match &filter.kind {
+                ListenerFilterKind::OriginalDst => self.original_dst(listener),
+                ListenerFilterKind::OriginalSrc(settings) => {
+                    self.info.keeps_source = Some(settings.mark);
+                }
+                ListenerFilterKind::Tls(settings) => self.tls(settings, stats).await?,
+                ListenerFilterKind::Http => self.http(stats).await?,
+                ListenerFilterKind::ProxyProtocol(settings) => {
+                    self.proxy_protocol(settings, &stats.proxy).await?;
+                }
             }
         }
-        let mut is_tls = false;
-        if listener.inspectors.tls {
-            let read = self.until(socket, client_hello::HELLO_BYTES_MAX, client_hello::inspect);
-            if let Some(client_hello::Verdict::Tls(hello)) = read.await? {
-                is_tls = true;
-                "tls".clone_into(&mut info.transport_protocol);
-                info.server_name = hello.server_name.unwrap_or_default();
-                info.application_protocols = hello.alpn;
+        Ok(())
+    }
+
+    fn original_dst(&mut self, listener: &Listener) {
+        // Where packets are led here unchanged (TPROXY), our end is the original destination.
+        self.found.destination = listener.transparent;
+        if let Some(destination) = original_destination(self.socket) {
+            self.info.original_destination = destination;
+            self.found.destination = true;
+        }
+    }
+
+    async fn proxy_protocol(
+        &mut self,
+        settings: &ProxyProtocol,
+        stats: &ProxyProtocolStats,
+    ) -> Result<(), InspectError> {
+        let of = |version: Version| match version {
+            Version::One => &stats.version_1,
+            Version::Two => &stats.version_2,
+        };
+        let look = |bytes: &[u8]| proxy_protocol::read(bytes, settings);
+        let verdict = self.until(proxy_protocol::HEADER_BYTES_MAX, look).await?;
+        match verdict {
+            Some(Verdict::Header(header)) => {
+                of(header.version).found.inc();
+                self.buffer.advance(header.length.min(self.buffer.len()));
+                proxy_protocol::keep(header, settings, self.info);
+                Ok(())
+            }
+            Some(Verdict::Absent) if settings.optional => {
+                stats.not_found_allowed.inc();
+                Ok(())
+            }
+            Some(Verdict::Absent) => {
+                stats.not_found_disallowed.inc();
+                Err(InspectError::ProxyProtocol)
+            }
+            None => Err(InspectError::Ended),
+            Some(Verdict::Disallowed(version)) => {
+                of(version).found.inc();
+                of(version).disallowed.inc();
+                Err(InspectError::ProxyProtocol)
+            }
+            Some(Verdict::Malformed(version)) => {
+                of(version).error.inc();
+                Err(InspectError::ProxyProtocol)
             }
         }
-        if listener.inspectors.http && !is_tls {
-            let read = self.until(socket, http_sniff::LINE_BYTES_MAX, http_sniff::inspect);
-            if let Some(Some(protocol)) = read.await? {
-                info.application_protocols = vec![protocol.to_owned()];
+    }
+
+    async fn tls(
+        &mut self,
+        settings: &TlsInspector,
+        stats: &InspectorStats,
+    ) -> Result<(), InspectError> {
+        let bytes_max = usize::try_from(settings.hello_bytes_max).unwrap_or(usize::MAX);
+        let look = |bytes: &[u8]| client_hello::inspect(bytes, bytes_max);
+        match self.until(bytes_max, look).await? {
+            Some(client_hello::Verdict::Tls(hello)) => {
+                stats.count_tls(hello.server_name.is_some(), !hello.alpn.is_empty());
+                "tls".clone_into(&mut self.info.transport_protocol);
+                self.info.server_name = hello.server_name.unwrap_or_default();
+                self.info.application_protocols = hello.alpn;
             }
+            Some(client_hello::Verdict::TooLarge) => {
+                stats.hello_too_large.inc();
+                return Err(InspectError::HelloTooLarge);
+            }
+            Some(client_hello::Verdict::NotTls) | None => {
+                stats.tls_not_found.inc();
+                if settings.closes_on_error {
+                    return Err(InspectError::NotTls);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn http(&mut self, stats: &InspectorStats) -> Result<(), InspectError> {
+        if self.info.transport_protocol == "tls" {
+            return Ok(());
+        }
+        let found = self.until(http_sniff::LINE_BYTES_MAX, http_sniff::inspect).await?.flatten();
+        stats.count_http(found);
+        if let Some(protocol) = found {
+            self.info.application_protocols = vec![protocol.to_owned()];
         }
         Ok(())
     }
@@ -98,7 +205,6 @@ impl Inspection {
     /// something. A client that closes without a word ends the connection.
     async fn until<T>(
         &mut self,
-        socket: &mut TcpStream,
         bytes_max: usize,
         look: impl Fn(&[u8]) -> ControlFlow<T>,
     ) -> Result<Option<T>, InspectError> {
@@ -110,7 +216,7 @@ impl Inspection {
                 return Ok(None);
             }
             self.buffer.reserve(2048);
-            let read = socket.read_buf(&mut self.buffer).await?;
+            let read = self.socket.read_buf(&mut self.buffer).await?;
             if read == 0 && self.buffer.is_empty() {
                 return Err(InspectError::Ended);
             }
@@ -119,4 +225,19 @@ impl Inspection {
             }
         }
     }
+}
+
+/// Resets a connection of which something was read, as a system does with one that is closed before
+/// that: whoever goes on sending learns that it is in vain.
+pub(super) fn turn_away(socket: &TcpStream, read: &[u8]) {
+    if !read.is_empty() {
+        // Without it the connection is closed in the usual way.
+        drop(socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO)));
+    }
+}
+
+/// The address that the client meant to reach, where the kernel redirected it.
+fn original_destination(socket: &TcpStream) -> Option<std::net::SocketAddr> {
+    let socket = socket2::SockRef::from(socket);
+    socket.original_dst_v4().or_else(|_| socket.original_dst_v6()).ok()?.as_socket()
 }

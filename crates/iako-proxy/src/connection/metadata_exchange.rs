@@ -127,7 +127,7 @@ fn members(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// RFC 4648 §4; the telemetry crate reads and writes metadata in this form, as headers carry it.
-fn encode_base64(bytes: &[u8]) -> String {
+pub(super) fn encode_base64(bytes: &[u8]) -> String {
     let digit = |group: u32, shift: u32| {
         let place = usize::try_from(group >> shift & 0x3f).unwrap_or(0);
         char::from(DIGITS.get(place).copied().unwrap_or(b'A'))

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use iako_proxy_config::ConnectionBalance;
 use tokio::sync::mpsc;
 
 use crate::worker::Command;
@@ -67,14 +68,19 @@ impl Crew {
     pub(crate) fn better_than(
         self: &Arc<Self>,
         worker: usize,
+        balance: ConnectionBalance,
     ) -> Option<(Seat, &mpsc::Sender<Command>)> {
         let count = |member: &Member| member.connections.load(Relaxed);
         let own = count(self.members.get(worker)?);
         let (least, member) =
             self.members.iter().enumerate().min_by_key(|(_, member)| count(member))?;
-        // Handing over wakes another core: not for a difference that does not matter.
         let few = count(member);
-        let is_clear = own > few.saturating_add(few / 8).saturating_add(1);
+        let slack = match balance {
+            // Handing over wakes another core: not for a difference that does not matter.
+            ConnectionBalance::Fair => (few / 8).saturating_add(1),
+            ConnectionBalance::Exact => 0,
+        };
+        let is_clear = own > few.saturating_add(slack);
         let door = member.door.get().filter(|_| is_clear)?;
         Some((self.seat(least), door))
     }
@@ -84,18 +90,31 @@ impl Crew {
 mod tests {
     use super::*;
 
+    const FAIR: ConnectionBalance = ConnectionBalance::Fair;
+
+    #[test]
+    fn an_exact_balance_hands_over_whatever_the_difference_is() {
+        let crew = Crew::new(2);
+        let (door, _commands) = mpsc::channel(1);
+        crew.opened(1, door);
+        let _own = crew.seat(0);
+        assert!(crew.better_than(0, FAIR).is_none());
+        let (_seat, _) = crew.better_than(0, ConnectionBalance::Exact).unwrap();
+        assert!(crew.better_than(0, ConnectionBalance::Exact).is_none());
+    }
+
     #[test]
     fn a_clearly_less_busy_worker_is_found() {
         let crew = Crew::new(2);
         let (door, _commands) = mpsc::channel(1);
         crew.opened(1, door);
         let first: Vec<Seat> = (0..2).map(|_| crew.seat(0)).collect();
-        let (seat, _) = crew.better_than(0).unwrap();
-        assert!(crew.better_than(0).is_none(), "two against one is even enough");
+        let (seat, _) = crew.better_than(0, FAIR).unwrap();
+        assert!(crew.better_than(0, FAIR).is_none(), "two against one is even enough");
         drop(seat);
-        assert!(crew.better_than(0).is_some());
+        assert!(crew.better_than(0, FAIR).is_some());
         drop(first);
-        assert!(crew.better_than(0).is_none());
-        assert!(Crew::new(1).better_than(0).is_none());
+        assert!(crew.better_than(0, FAIR).is_none());
+        assert!(Crew::new(1).better_than(0, FAIR).is_none());
     }
 }

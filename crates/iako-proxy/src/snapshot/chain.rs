@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use iako_proxy_config::{FilterChainMatch, Listener, Rbac};
 use iako_traffic::FilterChainTable;
 
-use super::ListenerStats;
+use super::{InspectorStats, ListenerStats};
 use crate::{
     access_log::AccessLogger, drain::Drain, http::HttpService, listener::ListenerHandle,
     tcp::TcpService, transport::server::ServerTlsSlot, udp::UdpService,
@@ -27,6 +27,10 @@ pub(crate) struct ListenerSettings {
     pub(crate) chains: Vec<Arc<Chain>>,
     /// Statistics of its first address.
     pub(crate) stats: ListenerStats,
+    /// Open connections; without limit when absent.
+    pub(crate) connections_max: Option<u32>,
+    /// What its filters count.
+    pub(crate) inspectors: InspectorStats,
     /// Logs of connections that no chain took.
     pub(crate) access_log: Vec<AccessLogger>,
     /// What carries datagrams, for a listener of these.

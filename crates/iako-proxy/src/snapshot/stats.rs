@@ -195,9 +195,7 @@ impl ClusterStats {
         self.cx_connect_fail.inc();
         match error {
             ConnectError::Timeout { .. } => self.cx_connect_timeout.inc(),
-            ConnectError::Peer { .. } | ConnectError::NotPinned { .. } => {
-                self.ssl_fail_verify_san.inc();
-            }
+            ConnectError::Peer { .. } => self.ssl_fail_verify_san.inc(),
             error if error.is_tls() => self.ssl_connection_error.inc(),
             ConnectError::Connect { .. }
             | ConnectError::Unresolved { .. }
@@ -215,11 +213,20 @@ handles! {
         cx_active: Gauge = gauge "downstream_cx_active",
         cx_destroy: Counter = counter "downstream_cx_destroy",
         overflow: Counter = counter "downstream_cx_overflow",
+        global_overflow: Counter = counter "downstream_global_cx_overflow",
+        pre_cx_timeout: Counter = counter "downstream_pre_cx_timeout",
+        filter_error: Counter = counter "downstream_listener_filter_error",
+        filter_remote_close: Counter = counter "downstream_listener_filter_remote_close",
+        handshake_timeout: Counter = counter "downstream_cx_transport_socket_connect_timeout",
         no_chain: Counter = counter "no_filter_chain_match",
         ssl_handshake: Counter = counter "ssl.handshake",
         ssl_connection_error: Counter = counter "ssl.connection_error",
         ssl_fail_verify_error: Counter = counter "ssl.fail_verify_error",
+        ssl_fail_verify_no_cert: Counter = counter "ssl.fail_verify_no_cert",
+        ssl_fail_verify_san: Counter = counter "ssl.fail_verify_san",
+        ssl_fail_verify_cert_hash: Counter = counter "ssl.fail_verify_cert_hash",
         ssl_no_certificate: Counter = counter "ssl.no_certificate",
+        ssl_session_reused: Counter = counter "ssl.session_reused",
     }
 }
 

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use iako_identity::{ClientTls, Resumption, TlsClient};
+use iako_identity::{ClientTls, TlsClient};
 use iako_proxy_config::{SourcedName, UpstreamTls};
 use parking_lot::Mutex;
 
 use super::material::{
-    MaterialError, Materials, NameCheck, alpn, cipher_suites, secret_names, versions,
+    MaterialError, Materials, NameCheck, alpn, cipher_suites, key_exchanges, key_log, secret_names,
+    versions,
 };
+
+/// Sessions kept to be taken up again at most; bounds the memory of one build.
+const SESSIONS_MAX: usize = 64;
 
 /// Application protocol lists built a slot at most; bounds its memory.
 const ALPN_LISTS_MAX: usize = 8;
@@ -70,13 +74,19 @@ impl ClientTlsSlot {
             NameCheck::Listed
         };
         let certificate = options.certificates.first();
+        let (trust, rules) = materials.peers(&options.validation, names)?;
         let template = ClientTls {
             versions: versions(options)?,
             alpn: alpn(&options.alpn),
             certificate: certificate.map(|source| materials.certificate(source)).transpose()?,
-            trust: materials.trust(&options.validation, names)?,
+            trust,
+            rules,
             cipher_suites: cipher_suites(options),
-            resumption: Resumption::Allowed,
+            key_exchanges: key_exchanges(options),
+            sessions_max: self.settings.sessions_max.map_or(SESSIONS_MAX, |most| {
+                usize::try_from(most).unwrap_or(usize::MAX).min(SESSIONS_MAX)
+            }),
+            key_log: key_log(options)?,
         };
         let default = template.clone().build()?;
         self.built.store(Some(Arc::new(Built {

@@ -17,8 +17,12 @@ use tokio::{
 };
 
 use super::{
-    Proxied, ReadAhead, Stream, TLS_WRITE_BYTES, client::ClientTlsSlot, dial::dial,
-    material::MaterialError, proxy_header, server::version_name,
+    Proxied, ReadAhead, Stream, TLS_WRITE_BYTES,
+    client::ClientTlsSlot,
+    dial::dial,
+    material::{MaterialError, is_logged},
+    proxy_header,
+    server::version_name,
 };
 use crate::{
     listener::connect_within,
@@ -100,12 +104,6 @@ pub(crate) enum ConnectError {
         /// Why.
         source: PeerError,
     },
-    /// The server's certificate is not one of those that are pinned.
-    #[error("the certificate of {endpoint} is not one of those that are pinned")]
-    NotPinned {
-        /// The endpoint.
-        endpoint: String,
-    },
     /// The TLS settings cannot be used.
     #[error("the TLS settings of the cluster cannot be used")]
     Settings(#[from] MaterialError),
@@ -130,7 +128,6 @@ impl ConnectError {
             | Self::Unresolved { .. }
             | Self::Handshake { .. }
             | Self::Peer { .. }
-            | Self::NotPinned { .. }
             | Self::Settings(_)
             | Self::ServerName(_) => "remote connection failure",
         }
@@ -147,11 +144,7 @@ impl ConnectError {
     pub(crate) const fn is_tls(&self) -> bool {
         matches!(
             self,
-            Self::Handshake { .. }
-                | Self::Peer { .. }
-                | Self::NotPinned { .. }
-                | Self::Settings(_)
-                | Self::ServerName(_)
+            Self::Handshake { .. } | Self::Peer { .. } | Self::Settings(_) | Self::ServerName(_)
         )
     }
 }
@@ -238,7 +231,8 @@ async fn attempt(
                 ClusterTransport::Raw => Ok(plain(Stream::Unix(socket))),
                 ClusterTransport::Tls(tls) => {
                     let wrap = |stream| Stream::ClientTlsUnix(Box::new(stream));
-                    handshake(socket, tls, endpoint, options, wrap).await
+                    let logs = is_logged(&tls.settings().options, None);
+                    handshake(socket, (&**tls, logs), endpoint, options, wrap).await
                 }
             }
         }
@@ -256,7 +250,8 @@ async fn through(
         ClusterTransport::Raw => Ok(plain(Stream::tcp(socket))),
         ClusterTransport::Tls(tls) => {
             let wrap = |stream| Stream::ClientTls(Box::new(stream));
-            handshake(ReadAhead::new(socket), tls, endpoint, options, wrap).await
+            let logs = is_logged(&tls.settings().options, Some(&socket));
+            handshake(ReadAhead::new(socket), (&**tls, logs), endpoint, options, wrap).await
         }
     }
 }
@@ -267,7 +262,7 @@ const fn plain(stream: Stream) -> Connected {
 
 async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     socket: S,
-    tls: &ClientTlsSlot,
+    (tls, logs): (&ClientTlsSlot, bool),
     endpoint: &Endpoint,
     options: ConnectOptions<'_>,
     wrap: impl FnOnce(tokio_rustls::client::TlsStream<S>) -> Stream,
@@ -282,9 +277,12 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let host = options.host.map(without_port).filter(|_| tls.settings().auto_sni);
     let host = host.filter(|host| host.parse::<IpAddr>().is_err());
-    let server_name =
-        TlsClient::server_name(host.or_else(|| tls.settings().sni.as_deref()), address)?;
-    let mut stream = tokio_rustls::TlsConnector::from(Arc::clone(client.config()))
+    let endpoint_host = Some(endpoint.hostname.as_str())
+        .filter(|name| tls.settings().auto_host_sni && !name.is_empty());
+    let name_to_send = host.or(endpoint_host).or_else(|| tls.settings().sni.as_deref());
+    let server_name = TlsClient::server_name(name_to_send, address)?;
+    let config = if logs { client.logging_config() } else { client.config() };
+    let mut stream = tokio_rustls::TlsConnector::from(Arc::clone(config))
         .connect(server_name, socket)
         .await
         .map_err(|source| ConnectError::Handshake { endpoint: name(), source })?;
@@ -293,11 +291,6 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     let peer = client
         .peer(connection, clock::wall())
         .map_err(|source| ConnectError::Peer { endpoint: name(), source })?;
-    let hashes = &tls.settings().options.validation.certificate_hashes;
-    let pinned = |peer: &Arc<PeerIdentity>| hashes.contains(&peer.sha256_hex());
-    if !hashes.is_empty() && !peer.as_ref().is_some_and(pinned) {
-        return Err(ConnectError::NotPinned { endpoint: name() });
-    }
     let alpn = connection.alpn_protocol().map(<[u8]>::to_vec);
     let tls_version = version_name(connection.protocol_version());
     Ok(Connected { alpn, peer, tls_version, ..plain(wrap(stream)) })

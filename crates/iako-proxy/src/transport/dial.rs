@@ -3,8 +3,10 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use iako_proxy_config::{Cluster, TcpKeepalive};
+use iako_proxy_config::Cluster;
 use tokio::net::{TcpSocket, TcpStream};
+
+use super::socket::set_keepalive;
 
 /// Silence of one address after which the next is tried, too. RFC 8305 §5 recommends it; Envoy waits
 /// 300 ms.
@@ -74,20 +76,6 @@ async fn connect(address: SocketAddr, cluster: &Cluster) -> io::Result<TcpStream
         set_keepalive(&socket, keepalive)?;
     }
     socket.connect(address).await
-}
-
-fn set_keepalive(socket: &TcpSocket, settings: &TcpKeepalive) -> io::Result<()> {
-    let mut keepalive = socket2::TcpKeepalive::new();
-    if let Some(time) = settings.time {
-        keepalive = keepalive.with_time(time);
-    }
-    if let Some(interval) = settings.interval {
-        keepalive = keepalive.with_interval(interval);
-    }
-    if let Some(probes) = settings.probes {
-        keepalive = keepalive.with_retries(probes.get());
-    }
-    socket2::SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }
 
 #[cfg(test)]

@@ -2,18 +2,26 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, LazyLock},
 };
 
 use iako_identity::{
-    BundleError, CertificateError, CipherSuites, Identity, PeerNames, SanKind, SanMatcher,
-    TextMatcher, TlsCertificate, TlsError, TlsVersion, TlsVersions, TrustBundle,
+    BundleError, CertificateError, CipherSuites, Identity, KeyExchange, NameExpression, PeerNames,
+    PeerRules, RevocationLists, SanKind, SanMatcher, TextMatcher, TlsCertificate, TlsError,
+    TlsVersion, TlsVersions, TrustBundle, TrustBundles,
 };
 use iako_proxy_config::{
-    self as config, CertificateSource, Secret, SecretKind, SourcedName, StringMatch, TlsOptions,
-    Validation,
+    self as config, CertificateSource, Curve, Secret, SecretKind, SourcedName, StringMatch,
+    TicketKey, TlsOptions, Validation,
 };
+use iako_types::{CidrRange, TrustDomain};
 use rustls_pki_types::CertificateDer;
+
+use tokio::net::TcpStream;
+
+use super::key_log::FileKeyLog;
 
 /// The secret that is the workload's own certificate. Source: Istio's SDS.
 pub(crate) const OWN_CERTIFICATE: &str = "default";
@@ -47,11 +55,19 @@ pub(crate) enum MaterialError {
     /// The operating system has no roots.
     #[error("the operating system has no root certificates")]
     NoSystemRoots,
-    /// A check that this proxy cannot make; to leave it out would be to believe too much.
-    #[error("{what} cannot be checked by this proxy")]
-    Unsupported {
-        /// The check.
-        what: &'static str,
+    /// The file for keys cannot be written.
+    #[error("keys cannot be written to {}", path.display())]
+    KeyLog {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// An expression for a peer's name is none.
+    #[error("{expression:?} is no expression for a peer's name")]
+    Expression {
+        /// The expression.
+        expression: String,
     },
     /// The parts do not fit together.
     #[error("the TLS settings do not fit together")]
@@ -63,8 +79,25 @@ pub(crate) enum MaterialError {
 pub(crate) enum Material {
     /// A certificate with its key.
     Certificate(Arc<TlsCertificate>),
-    /// Roots.
+    /// What peers must be.
+    Validation(Arc<PeerMaterial>),
+    /// Keys of session tickets.
+    TicketKeys(Arc<[TicketKey]>),
+}
+
+/// What peers must be, as far as a secret says it.
+#[derive(Debug)]
+pub(crate) struct PeerMaterial {
+    validation: Validation,
+    trust: PeerTrust,
+}
+
+/// Who vouches for peers.
+#[derive(Debug, Clone)]
+enum PeerTrust {
+    Nobody,
     Roots(TrustBundle),
+    Domains(TrustBundles),
 }
 
 impl Material {
@@ -77,11 +110,60 @@ impl Material {
             SecretKind::Certificate { chain, key } => {
                 Ok(Self::Certificate(Arc::new(TlsCertificate::from_pem(&chain.0, key.expose())?)))
             }
-            SecretKind::Trust { crl: Some(_), .. } => {
-                Err(MaterialError::Unsupported { what: "a revocation list" })
+            SecretKind::Trust(validation) => {
+                let trust = PeerTrust::read(&validation.trust)?;
+                // An unreadable list of revocations is refused now, not when it is used.
+                revocation(validation)?;
+                Ok(Self::Validation(Arc::new(PeerMaterial {
+                    validation: (**validation).clone(),
+                    trust,
+                })))
             }
-            SecretKind::Trust { roots, crl: None } => {
-                Ok(Self::Roots(TrustBundle::from_pem(&roots.0)?))
+            SecretKind::TicketKeys(keys) => Ok(Self::TicketKeys(keys.as_slice().into())),
+        }
+    }
+
+    /// The roots of a trust domain or of a secret, for whoever shows them.
+    pub(crate) fn roots(&self) -> Vec<CertificateDer<'static>> {
+        let Self::Validation(peers) = self else { return Vec::new() };
+        match &peers.trust {
+            PeerTrust::Nobody => Vec::new(),
+            PeerTrust::Roots(bundle) => bundle.roots().to_vec(),
+            PeerTrust::Domains(bundles) => {
+                bundles.iter().flat_map(|(_, bundle)| bundle.roots().to_vec()).collect()
+            }
+        }
+    }
+}
+
+impl PeerTrust {
+    /// Of what is written in place.
+    fn read(trust: &config::Trust) -> Result<Self, MaterialError> {
+        Ok(match trust {
+            config::Trust::Unverified | config::Trust::Sds(_) => Self::Nobody,
+            config::Trust::Inline(pem) => Self::Roots(TrustBundle::from_pem(&pem.0)?),
+            config::Trust::System => Self::Roots(system_roots()?),
+            config::Trust::Spiffe(domains) => {
+                let read = |(domain, pem): &(TrustDomain, config::Pem)| {
+                    Ok::<_, MaterialError>((domain.clone(), TrustBundle::from_pem(&pem.0)?))
+                };
+                Self::Domains(domains.iter().map(read).collect::<Result<TrustBundles, _>>()?)
+            }
+        })
+    }
+
+    /// With the names that peers must have.
+    fn with_names(self, allowed: Vec<SanMatcher>, names: NameCheck) -> iako_identity::Trust {
+        match self {
+            Self::Nobody => iako_identity::Trust::Unverified,
+            Self::Domains(bundles) => iako_identity::Trust::Spiffe { bundles, allowed },
+            Self::Roots(bundle) => {
+                let names = match (names, allowed.is_empty()) {
+                    (_, false) => PeerNames::OneOf(allowed),
+                    (NameCheck::ServerName, true) => PeerNames::ServerName,
+                    (NameCheck::Listed, true) => PeerNames::Any,
+                };
+                iako_identity::Trust::Roots { bundle, names }
             }
         }
     }
@@ -114,7 +196,7 @@ impl Materials {
         let missing = || MaterialError::Missing { name: name.name().to_owned() };
         match self.secrets.get(name.key()) {
             Some(Material::Certificate(certificate)) => Ok(Arc::clone(certificate)),
-            Some(Material::Roots(_)) => {
+            Some(Material::Validation(_) | Material::TicketKeys(_)) => {
                 let name = name.name().to_owned();
                 Err(MaterialError::Kind { name, expected: "a certificate" })
             }
@@ -127,43 +209,52 @@ impl Materials {
         }
     }
 
-    /// Whom a setting believes.
+    /// What peers must be: whom a setting believes, and what else it says, a secret's part included.
     ///
     /// # Errors
-    /// When roots are missing or unusable, or a check is asked for that this proxy cannot make.
-    pub(crate) fn trust(
+    /// When roots are missing or unusable.
+    pub(crate) fn peers(
         &self,
         validation: &Validation,
         names: NameCheck,
-    ) -> Result<iako_identity::Trust, MaterialError> {
-        if !validation.spki_pins.is_empty() {
-            return Err(MaterialError::Unsupported { what: "a pin of the public key" });
-        }
-        if validation.crl.is_some() {
-            return Err(MaterialError::Unsupported { what: "a revocation list" });
-        }
-        let bundle = match &validation.trust {
-            config::Trust::Unverified => return Ok(iako_identity::Trust::Unverified),
-            config::Trust::Inline(pem) => TrustBundle::from_pem(&pem.0)?,
-            config::Trust::System => system_roots()?,
-            config::Trust::Sds(name) => match self.secrets.get(name.key()) {
-                Some(Material::Roots(bundle)) => bundle.clone(),
-                Some(Material::Certificate(_)) => {
-                    let name = name.name().to_owned();
-                    return Err(MaterialError::Kind { name, expected: "roots" });
-                }
-                None => return self.own_trust(name.name(), validation),
-            },
+    ) -> Result<(iako_identity::Trust, PeerRules), MaterialError> {
+        let config::Trust::Sds(name) = &validation.trust else {
+            let trust = PeerTrust::read(&validation.trust)?;
+            return Ok((trust.with_names(san_matchers(validation)?, names), rules(validation)?));
         };
-        let allowed = san_matchers(validation)?;
-        let names = match (names, allowed.is_empty()) {
-            (_, false) => PeerNames::OneOf(allowed),
-            (NameCheck::ServerName, true) => PeerNames::ServerName,
-            (NameCheck::Listed, true) => PeerNames::Any,
-        };
-        Ok(iako_identity::Trust::Roots { bundle, names })
+        match self.secrets.get(name.key()) {
+            Some(Material::Validation(peers)) => {
+                let merged = merged(validation, &peers.validation);
+                let trust = peers.trust.clone();
+                Ok((trust.with_names(san_matchers(&merged)?, names), rules(&merged)?))
+            }
+            Some(Material::Certificate(_) | Material::TicketKeys(_)) => {
+                let name = name.name().to_owned();
+                Err(MaterialError::Kind { name, expected: "roots" })
+            }
+            None => Ok((self.own_trust(name.name(), validation)?, rules(validation)?)),
+        }
     }
 
+    /// The keys of session tickets that a setting names.
+    ///
+    /// # Errors
+    /// When they are missing.
+    pub(crate) fn ticket_keys(
+        &self,
+        name: &SourcedName,
+    ) -> Result<Arc<[TicketKey]>, MaterialError> {
+        let told = || name.name().to_owned();
+        match self.secrets.get(name.key()) {
+            Some(Material::TicketKeys(keys)) => Ok(Arc::clone(keys)),
+            Some(Material::Certificate(_) | Material::Validation(_)) => {
+                Err(MaterialError::Kind { name: told(), expected: "keys of session tickets" })
+            }
+            None => Err(MaterialError::Missing { name: told() }),
+        }
+    }
+
+    /// The workload's own trust domain, when that is what the name means.
     fn own_trust(
         &self,
         name: &str,
@@ -177,6 +268,68 @@ impl Materials {
             Some(_) | None => Err(MaterialError::Missing { name: name.to_owned() }),
         }
     }
+}
+
+/// Settings with those of a secret, which come on top: lists are joined, what the secret says counts.
+/// Source: `combined_validation_context`.
+fn merged(settings: &Validation, secret: &Validation) -> Validation {
+    let mut merged = settings.clone();
+    merged.subject_alt_names.extend(secret.subject_alt_names.iter().cloned());
+    merged.spki_pins.extend(secret.spki_pins.iter().cloned());
+    merged.certificate_hashes.extend(secret.certificate_hashes.iter().cloned());
+    merged.crl = secret.crl.clone().or(merged.crl);
+    let (chain, others) = (&mut merged.chain, secret.chain);
+    chain.allow_expired |= others.allow_expired;
+    chain.accept_untrusted |= others.accept_untrusted;
+    chain.crl_of_leaf_only |= others.crl_of_leaf_only;
+    chain.hide_authorities |= others.hide_authorities;
+    chain.depth_max = others.depth_max.or(chain.depth_max);
+    merged
+}
+
+fn rules(validation: &Validation) -> Result<PeerRules, MaterialError> {
+    Ok(PeerRules {
+        revocation: revocation(validation)?,
+        allow_expired: validation.chain.allow_expired,
+        accept_untrusted: validation.chain.accept_untrusted,
+        depth_max: validation.chain.depth_max,
+        hide_authorities: validation.chain.hide_authorities,
+        spki_pins: validation.spki_pins.clone(),
+        certificate_hashes: validation.certificate_hashes.clone(),
+    })
+}
+
+fn revocation(validation: &Validation) -> Result<Option<RevocationLists>, MaterialError> {
+    let leaf_only = validation.chain.crl_of_leaf_only;
+    let lists = validation.crl.as_ref();
+    Ok(lists.map(|crl| RevocationLists::from_pem(&crl.0, leaf_only)).transpose()?)
+}
+
+/// Where keys are told to, when an operator wants it.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(crate) fn key_log(
+    options: &TlsOptions,
+) -> Result<Option<Arc<dyn rustls::KeyLog>>, MaterialError> {
+    let Some(log) = &options.key_log else { return Ok(None) };
+    match FileKeyLog::open(&log.path) {
+        Ok(opened) => Ok(Some(Arc::new(opened))),
+        Err(source) => Err(MaterialError::KeyLog { path: log.path.clone(), source }),
+    }
+}
+
+/// Whether the keys of a connection over this socket are told.
+#[must_use]
+pub(crate) fn is_logged(options: &TlsOptions, socket: Option<&TcpStream>) -> bool {
+    let Some(log) = &options.key_log else { return false };
+    let local = socket.and_then(|socket| socket.local_addr().ok());
+    let remote = socket.and_then(|socket| socket.peer_addr().ok());
+    let within = |ranges: &[CidrRange], end: Option<SocketAddr>| {
+        let holds = |end: SocketAddr| ranges.iter().any(|range| range.contains(&end.ip()));
+        ranges.is_empty() || end.is_some_and(holds)
+    };
+    within(&log.local_ranges, local) && within(&log.remote_ranges, remote)
 }
 
 /// Which names a peer must have when the configuration lists none.
@@ -196,7 +349,10 @@ pub(crate) fn secret_names(options: &TlsOptions) -> impl Iterator<Item = &Source
     });
     let trust = match &options.validation.trust {
         config::Trust::Sds(name) => Some(name),
-        config::Trust::Unverified | config::Trust::Inline(_) | config::Trust::System => None,
+        config::Trust::Unverified
+        | config::Trust::Inline(_)
+        | config::Trust::System
+        | config::Trust::Spiffe(_) => None,
     };
     certificates.chain(trust)
 }
@@ -223,6 +379,18 @@ pub(crate) fn cipher_suites(options: &TlsOptions) -> CipherSuites {
     }
 }
 
+/// The key exchanges that settings allow; empty for all.
+#[must_use]
+pub(crate) fn key_exchanges(options: &TlsOptions) -> Vec<KeyExchange> {
+    let of = |curve: &Curve| match curve {
+        Curve::X25519 => KeyExchange::X25519,
+        Curve::P256 => KeyExchange::P256,
+        Curve::P384 => KeyExchange::P384,
+        Curve::X25519MlKem768 => KeyExchange::X25519MlKem768,
+    };
+    options.curves.iter().map(of).collect()
+}
+
 /// Application protocols as rustls wants them.
 #[must_use]
 pub(crate) fn alpn(names: &[String]) -> Vec<Vec<u8>> {
@@ -230,34 +398,41 @@ pub(crate) fn alpn(names: &[String]) -> Vec<Vec<u8>> {
 }
 
 fn san_matchers(validation: &Validation) -> Result<Vec<SanMatcher>, MaterialError> {
-    let kind = |kind: Option<config::SanKind>| match kind {
+    let kind = |kind: &Option<config::SanKind>| match kind {
         Some(config::SanKind::Dns) => SanKind::Dns,
         Some(config::SanKind::Uri) => SanKind::Uri,
         Some(config::SanKind::Ip) => SanKind::Ip,
         Some(config::SanKind::Email) => SanKind::Email,
+        Some(config::SanKind::Other(oid)) => SanKind::Other(oid.clone()),
         None => SanKind::Any,
     };
     let all = validation.subject_alt_names.iter();
-    all.map(|san| Ok(SanMatcher { kind: kind(san.kind), text: text_matcher(&san.matcher)? }))
+    all.map(|san| Ok(SanMatcher { kind: kind(&san.kind), text: text_matcher(&san.matcher)? }))
         .collect()
 }
 
 fn text_matcher(matcher: &StringMatch) -> Result<TextMatcher, MaterialError> {
-    Ok(match matcher {
-        StringMatch::Exact { value, ignore_case: false } => TextMatcher::Exact(value.clone()),
-        StringMatch::Prefix { value, ignore_case: false } => TextMatcher::Prefix(value.clone()),
-        StringMatch::Suffix { value, ignore_case: false } => TextMatcher::Suffix(value.clone()),
-        StringMatch::Contains { value, ignore_case: false } => TextMatcher::Contains(value.clone()),
-        StringMatch::Exact { .. }
-        | StringMatch::Prefix { .. }
-        | StringMatch::Suffix { .. }
-        | StringMatch::Contains { .. } => {
-            return Err(MaterialError::Unsupported { what: "a peer's name without its case" });
+    let (text, ignores_case) = match matcher {
+        StringMatch::Exact { value, ignore_case } => {
+            (TextMatcher::Exact(value.clone()), *ignore_case)
         }
-        StringMatch::Regex(_) => {
-            return Err(MaterialError::Unsupported { what: "an expression for a peer's name" });
+        StringMatch::Prefix { value, ignore_case } => {
+            (TextMatcher::Prefix(value.clone()), *ignore_case)
         }
-    })
+        StringMatch::Suffix { value, ignore_case } => {
+            (TextMatcher::Suffix(value.clone()), *ignore_case)
+        }
+        StringMatch::Contains { value, ignore_case } => {
+            (TextMatcher::Contains(value.clone()), *ignore_case)
+        }
+        StringMatch::Regex(pattern) => {
+            let expression = pattern.source().to_owned();
+            let compiled = NameExpression::parse(&expression);
+            let compiled = compiled.ok_or(MaterialError::Expression { expression })?;
+            (TextMatcher::Expression(compiled), false)
+        }
+    };
+    Ok(if ignores_case { TextMatcher::IgnoringCase(Box::new(text)) } else { text })
 }
 
 fn system_roots() -> Result<TrustBundle, MaterialError> {

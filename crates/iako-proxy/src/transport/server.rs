@@ -4,16 +4,20 @@ use std::{io, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use iako_identity::{
-    ClientCertificate, PeerError, PeerIdentity, Resumption, ServerTls, TlsCertificate, TlsServer,
-    Trust,
+    ClientCertificate, PeerError, PeerIdentity, Preference, ServerSessions, ServerTls,
+    TicketSource, TlsCertificate, TlsServer, Trust, UnnamedCertificate,
 };
-use iako_proxy_config::{DownstreamTls, SourcedName};
+use iako_proxy_config::{DownstreamTls, SessionTickets, SourcedName, TicketKey};
 use iako_rt::clock;
 use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
     Prefixed, ReadAhead, Stream, TLS_WRITE_BYTES,
-    material::{MaterialError, Materials, NameCheck, alpn, cipher_suites, secret_names, versions},
+    material::{
+        MaterialError, Materials, NameCheck, alpn, cipher_suites, is_logged, key_exchanges,
+        key_log, secret_names, versions,
+    },
 };
 
 /// TLS settings of a filter chain, built with the certificates of the moment.
@@ -47,9 +51,6 @@ pub(crate) enum AcceptError {
     /// The client is not believed.
     #[error("the client is not believed")]
     Peer(#[source] PeerError),
-    /// The certificate is not one of those that are pinned.
-    #[error("the client's certificate is not one of those that are pinned")]
-    NotPinned,
     /// The client sent no server name where one is required.
     #[error("the client sent no server name")]
     NoServerName,
@@ -66,6 +67,8 @@ pub(crate) struct Accepted {
     pub(crate) server_name: Option<String>,
     /// The client, when it showed a certificate.
     pub(crate) peer: Option<Arc<PeerIdentity>>,
+    /// Whether it took up an earlier session.
+    pub(crate) is_resumed: bool,
     /// The version, such as `TLSv1.3`.
     pub(crate) version: &'static str,
     /// The cipher suite's IANA name.
@@ -93,7 +96,11 @@ impl ServerTlsSlot {
 
     /// The names of the secrets that it needs.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &SourcedName> {
-        secret_names(&self.settings.options)
+        let tickets = match &self.settings.resumption.tickets {
+            SessionTickets::Sds(name) => Some(name),
+            SessionTickets::Off | SessionTickets::OwnKeys | SessionTickets::Keys(_) => None,
+        };
+        secret_names(&self.settings.options).chain(tickets)
     }
 
     /// Builds anew with the secrets of the moment.
@@ -119,25 +126,54 @@ impl ServerTlsSlot {
             .map(|source| materials.certificate(source))
             .collect::<Result<Vec<Arc<TlsCertificate>>, _>>()?;
         let own_uris = certificates.first().map(|one| one.facts().uri_sans.clone());
-        let trust = materials.trust(&options.validation, NameCheck::Listed)?;
+        let (trust, rules) = materials.peers(&options.validation, NameCheck::Listed)?;
         let client_certificate = match (trust, self.settings.require_client_certificate) {
-            (Trust::Unverified, false) => ClientCertificate::NotRequested,
+            (Trust::Unverified, false) if !rules.has_pins() => ClientCertificate::NotRequested,
+            // Who is pinned has to show itself, as in Envoy.
+            (trust, false) if rules.has_pins() => ClientCertificate::Required(trust),
             (trust, true) => ClientCertificate::Required(trust),
             (trust, false) => ClientCertificate::Optional(trust),
+        };
+        let unnamed = if self.settings.scan_certificates {
+            UnnamedCertificate::Any
+        } else {
+            UnnamedCertificate::First
+        };
+        let preference = if self.settings.prefer_client_ciphers {
+            Preference::Client
+        } else {
+            Preference::Server
         };
         let server = ServerTls {
             versions: versions(options)?,
             alpn: alpn(&options.alpn),
             certificates,
+            unnamed,
             client_certificate,
+            rules,
             cipher_suites: cipher_suites(options),
-            resumption: if self.settings.session_resumption {
-                Resumption::Allowed
-            } else {
-                Resumption::Off
-            },
+            key_exchanges: key_exchanges(options),
+            preference,
+            sessions: self.sessions(materials)?,
+            key_log: key_log(options)?,
         };
         Ok(Built { server: server.build()?, own_uris: own_uris.unwrap_or_default() })
+    }
+
+    fn sessions(&self, materials: &Materials) -> Result<ServerSessions, MaterialError> {
+        let settings = &self.settings.resumption;
+        let bytes =
+            |keys: &[TicketKey]| TicketSource::Keys(keys.iter().map(|key| *key.expose()).collect());
+        Ok(ServerSessions {
+            tickets: match &settings.tickets {
+                SessionTickets::Off => TicketSource::Off,
+                SessionTickets::OwnKeys => TicketSource::Own,
+                SessionTickets::Keys(keys) => bytes(keys),
+                SessionTickets::Sds(name) => bytes(&materials.ticket_keys(name)?),
+            },
+            stored: settings.stored,
+            lifetime: settings.lifetime,
+        })
     }
 
     /// Makes the handshake with a client, bounded by `timeout`.
@@ -151,8 +187,13 @@ impl ServerTlsSlot {
     ) -> Result<Accepted, AcceptError> {
         let built = self.built.load_full().ok_or(AcceptError::NoCertificate)?;
         let server = &built.server;
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(server.config()));
-        let handshake = acceptor.accept(ReadAhead::new(socket));
+        let logs = is_logged(&self.settings.options, Some(socket.get_ref()));
+        let handshake = async {
+            let acceptor = rustls::server::Acceptor::default();
+            let start = LazyConfigAcceptor::new(acceptor, ReadAhead::new(socket)).await?;
+            let config = server.config_for(&start.client_hello(), logs);
+            start.into_stream(Arc::clone(config)).await
+        };
         let mut stream = match timeout {
             None => handshake.await,
             Some(limit) => tokio::time::timeout(limit, handshake)
@@ -163,13 +204,6 @@ impl ServerTlsSlot {
         stream.get_mut().1.set_buffer_limit(Some(TLS_WRITE_BYTES));
         let connection = stream.get_ref().1;
         let peer = server.peer(connection, clock::wall()).map_err(AcceptError::Peer)?;
-        let hashes = &self.settings.options.validation.certificate_hashes;
-        if let Some(peer) = &peer
-            && !hashes.is_empty()
-            && !hashes.contains(&peer.sha256_hex())
-        {
-            return Err(AcceptError::NotPinned);
-        }
         let server_name = connection.server_name().map(str::to_owned);
         if self.settings.require_sni && server_name.is_none() {
             return Err(AcceptError::NoServerName);
@@ -179,6 +213,7 @@ impl ServerTlsSlot {
             version: version_name(connection.protocol_version()),
             cipher: cipher_name(connection.negotiated_cipher_suite()),
             server_name,
+            is_resumed: connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
             peer,
             stream: Stream::ServerTls(Box::new(stream)),
         })

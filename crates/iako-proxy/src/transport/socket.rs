@@ -1,7 +1,8 @@
 //! What the system knows of a TCP connection that reading and writing do not tell.
 
-use std::mem::MaybeUninit;
+use std::{io, mem::MaybeUninit, os::fd::AsFd};
 
+use iako_proxy_config::TcpKeepalive;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
@@ -9,7 +10,7 @@ use tokio::net::TcpStream;
 /// queue, which tells of an end only in the next turn of the worker's loop.
 pub(crate) fn is_quiet(socket: &TcpStream) -> bool {
     let peeked = SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]);
-    peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// How many bytes the peer's system has acknowledged since the connection was made; `None` where the
@@ -18,7 +19,57 @@ pub(crate) fn bytes_acknowledged(socket: &TcpStream) -> Option<u64> {
     tcp_info::bytes_acknowledged(socket)
 }
 
-/// The one place of this crate that needs `unsafe`: no safe wrapper reads this option whole.
+/// Sends probes on a connection that is idle, or on those that a listening socket accepts.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn set_keepalive(socket: &impl AsFd, settings: &TcpKeepalive) -> io::Result<()> {
+    let mut keepalive = socket2::TcpKeepalive::new();
+    if let Some(time) = settings.time {
+        keepalive = keepalive.with_time(time);
+    }
+    if let Some(interval) = settings.interval {
+        keepalive = keepalive.with_interval(interval);
+    }
+    if let Some(probes) = settings.probes {
+        keepalive = keepalive.with_retries(probes.get());
+    }
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+}
+
+/// Sets an option by the system's numbers.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn set_option(
+    socket: &impl AsFd,
+    level: i32,
+    name: i32,
+    value: &[u8],
+) -> io::Result<()> {
+    options::set(socket, level, name, value)
+}
+
+/// Options that an operator writes as numbers.
+mod options {
+    #![expect(unsafe_code, reason = "no safe wrapper takes an option by its number")]
+
+    use std::{
+        io,
+        os::fd::{AsFd, AsRawFd as _},
+    };
+
+    pub(super) fn set(socket: &impl AsFd, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
+        let length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
+        // SAFETY: the descriptor is borrowed for the call, and the buffer is as long as `length` says.
+        let result = unsafe {
+            libc::setsockopt(socket.as_fd().as_raw_fd(), level, name, value.as_ptr().cast(), length)
+        };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+/// The other place of this file that needs `unsafe`: no safe wrapper reads this option whole.
 #[cfg(target_os = "linux")]
 mod tcp_info {
     #![expect(unsafe_code, reason = "TCP_INFO has no safe wrapper")]

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use iako_proxy::{Proxy, StartError};
 use iako_proxy_config::{
-    FilterChainMatch, NetworkFilter, Permission, Policy, Principal, Rbac, RbacAction, RbacRules,
-    Terminal,
+    FilterChainMatch, ListenerFilter, NetworkFilter, Permission, Policy, Principal, Rbac,
+    RbacAction, RbacRules, Terminal,
 };
 use iako_rt::Scope;
 use tokio::{
@@ -135,7 +135,7 @@ async fn proxy_protocol_tells_who_the_client_is() {
         ..FilterChainMatch::default()
     };
     listener.chains.push(tcp_chain(near, "near"));
-    listener.inspectors.proxy_protocol = true;
+    listener.inspectors.push(ListenerFilter::proxy_protocol());
     let proxy = start(vec![listener], clusters).await;
     let address = proxy.listener_address("in").unwrap();
     for (source, expected) in [("192.0.2.7", "n:x"), ("198.51.100.7", "f:x")] {

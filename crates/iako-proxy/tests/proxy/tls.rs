@@ -7,8 +7,8 @@ use iako_identity::{
 };
 use iako_proxy::Proxy;
 use iako_proxy_config::{
-    CertificateSource, DownstreamTls, DownstreamTransport, FilterChainMatch, SanMatch, TlsOptions,
-    Trust, UpstreamTls, UpstreamTransport, Validation,
+    CertificateSource, DownstreamTls, DownstreamTransport, FilterChainMatch, ListenerFilter,
+    SanMatch, TlsOptions, Trust, UpstreamTls, UpstreamTransport, Validation,
 };
 use iako_rt::Scope;
 use iako_types::TrustDomain;
@@ -33,7 +33,7 @@ fn downstream(certificate: CertificateSource, trust: Trust) -> DownstreamTranspo
         options,
         require_client_certificate,
         require_sni: false,
-        session_resumption: true,
+        ..DownstreamTls::default()
     }))
 }
 
@@ -54,7 +54,7 @@ fn upstream(certificate: CertificateSource, trust: Trust, server: &str) -> Upstr
 async fn the_server_name_chooses_the_chain_and_its_certificate() {
     let (scope, root) = (Scope::new(), Root::new());
     let mut listener = tcp_listener("in", "b");
-    listener.inspectors.tls = true;
+    listener.inspectors.push(ListenerFilter::tls());
     listener.chains = ["a.test", "b.test"]
         .map(|name| {
             let matcher =

@@ -168,11 +168,20 @@ stats! {
         Gauge "downstream_cx_active" "connections open";
         Counter "downstream_cx_destroy" "connections closed";
         Counter "downstream_cx_overflow" "connections refused at a limit";
+        Counter "downstream_global_cx_overflow" "connections refused at the limit of the whole proxy";
+        Counter "downstream_cx_transport_socket_connect_timeout" "TLS handshakes that took too long";
+        Counter "downstream_pre_cx_timeout" "connections of which too little was found out in time";
+        Counter "downstream_listener_filter_error" "connections closed by a listener filter";
+        Counter "downstream_listener_filter_remote_close" "connections that ended before enough was found out";
         Counter "no_filter_chain_match" "connections closed because no filter chain matches";
         Counter "ssl.handshake" "TLS handshakes that succeeded";
         Counter "ssl.connection_error" "TLS handshakes that failed";
         Counter "ssl.fail_verify_error" "handshakes refused because the client's certificate did not verify";
+        Counter "ssl.fail_verify_no_cert" "handshakes refused because the client showed no certificate";
+        Counter "ssl.fail_verify_san" "handshakes refused because of the names in the client's certificate";
+        Counter "ssl.fail_verify_cert_hash" "handshakes refused because the client's certificate is not pinned";
         Counter "ssl.no_certificate" "handshakes without a client certificate";
+        Counter "ssl.session_reused" "handshakes that took up an earlier session";
     }
     "http.<stat_prefix>" {
         Counter "downstream_cx_total" "connections that speak HTTP";
@@ -255,6 +264,31 @@ stats! {
         Counter "config_reload" "lists that changed something";
         Counter "init_fetch_timeout" "first lists that were not waited for any longer";
         Gauge "version" "a hash of the version in use";
+    }
+    "tls_inspector" {
+        Counter "tls_found" "connections that began with TLS";
+        Counter "tls_not_found" "connections that began with something else";
+        Counter "client_hello_too_large" "connections closed because their first message of TLS is too large";
+        Counter "sni_found" "first messages of TLS with a server name";
+        Counter "sni_not_found" "first messages of TLS without a server name";
+        Counter "alpn_found" "first messages of TLS with application protocols";
+        Counter "alpn_not_found" "first messages of TLS without application protocols";
+    }
+    "http_inspector" {
+        Counter "http10_found" "connections that began with HTTP/1.0";
+        Counter "http11_found" "connections that began with HTTP/1.1";
+        Counter "http2_found" "connections that began with HTTP/2";
+        Counter "http_not_found" "connections that began with something else";
+    }
+    "proxy_proto" {
+        Counter "not_found_allowed" "connections without a PROXY protocol header that passed";
+        Counter "not_found_disallowed" "connections closed for lack of one";
+        Counter "versions.v1.found" "headers of version 1";
+        Counter "versions.v1.disallowed" "connections closed because version 1 is not allowed";
+        Counter "versions.v1.error" "connections closed because a header of version 1 is malformed";
+        Counter "versions.v2.found" "headers of version 2";
+        Counter "versions.v2.disallowed" "connections closed because version 2 is not allowed";
+        Counter "versions.v2.error" "connections closed because a header of version 2 is malformed";
     }
     "listener_manager" {
         Counter "listener_added" "listeners added";

@@ -101,8 +101,7 @@ fn mesh_tls(
             ..TlsOptions::default()
         },
         sni: Some(sni),
-        auto_sni: false,
-        auto_san_validation: false,
+        ..UpstreamTls::default()
     }))
 }
 
@@ -176,5 +175,6 @@ fn user_tls(settings: &ClientTlsSettings, cluster: &Cluster, plan: &mut Plan) ->
         sni: settings.sni.clone(),
         auto_sni: settings.sni.is_none(),
         auto_san_validation: by_server_name,
+        ..UpstreamTls::default()
     }))
 }

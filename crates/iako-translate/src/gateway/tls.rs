@@ -50,7 +50,7 @@ pub(super) fn terminate(
             ServerTlsMode::Mutual | ServerTlsMode::IstioMutual
         ),
         require_sni: false,
-        session_resumption: true,
+        ..DownstreamTls::default()
     }
 }
 

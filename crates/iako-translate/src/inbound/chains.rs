@@ -213,7 +213,7 @@ fn mesh_tls(carrier: Carrier) -> DownstreamTls {
         },
         require_client_certificate: true,
         require_sni: false,
-        session_resumption: true,
+        ..DownstreamTls::default()
     }
 }
 

@@ -6,7 +6,9 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use iako_proxy_config::{Direction, FilterChainMatch, Listener, RouteSource, TcpTarget, Terminal};
+use iako_proxy_config::{
+    Direction, FilterChainMatch, Listener, ListenerFilter, RouteSource, TcpTarget, Terminal,
+};
 use iako_resources::istio::sidecar::OutboundTrafficPolicy;
 use iako_types::AppProtocol;
 
@@ -42,6 +44,7 @@ fn add_virtual_outbound(outlook: &Outlook<'_>, plan: &mut Plan) {
     let any = any_address(outlook.scope.address());
     let mut listener = Listener::new("virtualOutbound", SocketAddr::new(any, OUTBOUND_PORT));
     listener.use_original_dst = true;
+    listener.inspectors = vec![ListenerFilter::original_dst()];
     listener.direction = Direction::Outbound;
     let black_hole =
         tcp_proxy(outlook, Side::Outbound, TcpTarget::Cluster(BLACK_HOLE_CLUSTER.to_owned()));
@@ -117,7 +120,7 @@ const fn is_unspecified(address: IpAddr) -> bool {
 /// A listener whose HTTP goes by a route table, and whose other traffic goes where it was meant to.
 fn http_listener(outlook: &Outlook<'_>, address: SocketAddr, table: &str) -> Listener {
     let mut listener = port_listener(outlook, address);
-    listener.inspectors.http = true;
+    listener.inspectors.push(ListenerFilter::http());
     let prefix = format!("outbound_{address}");
     let routes = RouteSource::Rds(table.into());
     let settings = connection_manager(outlook, Side::Outbound, prefix, routes);

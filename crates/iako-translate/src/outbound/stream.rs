@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use iako_proxy_config::{
-    Direction, FilterChain, Listener, ListenerFilters, TcpTarget, Terminal, WeightedTcpCluster,
+    Direction, FilterChain, Listener, ListenerFilter, TcpTarget, Terminal, WeightedTcpCluster,
 };
 use iako_registry::{Service, ServicePort};
 use iako_resources::{
@@ -71,7 +71,9 @@ pub(super) fn fill(
         let mut taken = false;
         if port.protocol.is_tls() {
             for chain in tls_chains(outlook, service, port) {
-                listener.inspectors = ListenerFilters { tls: true, ..listener.inspectors };
+                if !listener.looks_for_tls() {
+                    listener.inspectors.insert(0, ListenerFilter::tls());
+                }
                 listener.chains.push(chain);
                 taken = true;
             }

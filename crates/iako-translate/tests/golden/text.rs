@@ -31,8 +31,8 @@ fn line(out: &mut String, text: &str) {
 fn listener(out: &mut String, listener: &Listener) {
     let mut flags = format!("{:?}", listener.direction).to_lowercase();
     for (set, word) in [
-        (listener.inspectors.tls, "tls-inspector"),
-        (listener.inspectors.http, "http-inspector"),
+        (listener.looks_for_tls(), "tls-inspector"),
+        (listener.looks_for_http(), "http-inspector"),
         (listener.use_original_dst, "use-original-dst"),
         (!listener.bind, "unbound"),
     ] {
@@ -149,6 +149,7 @@ fn access_log(out: &mut String, log: &AccessLog) {
 fn tls_options(options: &TlsOptions) -> String {
     let certificates: Vec<_> = options.certificates.iter().map(|it| format!("{it:?}")).collect();
     let trust = match &options.validation.trust {
+        Trust::Spiffe(_) => "by trust domain".to_owned(),
         Trust::Unverified => "unverified".to_owned(),
         Trust::Sds(name) => name.name().to_owned(),
         Trust::Inline(_) => "inline".to_owned(),

@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{case::Config, pki};
+use crate::{case::Config, chains, pki};
 
 /// Where cases are written for; every world replaces the address by one of its own.
 pub(crate) const WRITTEN: &str = "127.0.0.1";
@@ -25,6 +25,9 @@ pub(crate) fn of(config: &Config) -> Value {
         }
     }
     merge(&mut whole, &config.bootstrap);
+    let mut plain = manager(config);
+    merge(&mut plain, &config.hcm);
+    chains::expand(&mut whole, &plain);
     whole
 }
 

@@ -135,6 +135,12 @@ pub(crate) struct Request {
     pub(crate) body: Option<String>,
     /// Bytes as they are, in place of a request made of the parts above.
     pub(crate) raw: Option<Script>,
+    /// Sent ahead of everything else, TLS too; each character is one byte.
+    pub(crate) first: Option<Script>,
+    /// Everything goes through TLS.
+    pub(crate) tls: Option<TlsStep>,
+    /// Where to, in place of the first listener.
+    pub(crate) port: Option<u16>,
     /// HTTP/2 frames, in place of a request made of the parts above.
     pub(crate) h2: Option<Vec<FrameStep>>,
     /// Final responses that are waited for on the connection.
@@ -170,6 +176,28 @@ pub(crate) struct Request {
     /// Nothing is sent, but these statistics are looked at.
     #[serde(default)]
     pub(crate) see: Vec<String>,
+}
+
+/// What a client of TLS shows and offers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsStep {
+    pub(crate) sni: Option<String>,
+    #[serde(default)]
+    pub(crate) alpn: Vec<String>,
+    /// The name of a leaf of `pki.rs`.
+    pub(crate) certificate: Option<String>,
+    /// `1.2` or `1.3`, in place of both.
+    pub(crate) version: Option<String>,
+    /// The only cipher suites, by rustls's names.
+    #[serde(default)]
+    pub(crate) suites: Vec<String>,
+    /// The only key exchanges, by rustls's names.
+    #[serde(default)]
+    pub(crate) groups: Vec<String>,
+    /// A connection before this one, whose session is taken up.
+    #[serde(default)]
+    pub(crate) resumes: bool,
 }
 
 /// When an HTTP/2 client has seen enough.

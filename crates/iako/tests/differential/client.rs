@@ -15,7 +15,11 @@ use crate::{
     bootstrap::LISTENER_PORT,
     case::Request,
     stage::Stage,
-    wire::{base64, http1::Connection},
+    wire::{
+        base64,
+        http1::Connection,
+        stream::{self, Stream},
+    },
 };
 
 /// Longest wait for an answer where the case names none.
@@ -44,19 +48,61 @@ pub(crate) fn send(request: &Request, stage: &Arc<Stage>) -> Value {
 }
 
 fn once(request: &Request, stage: &Arc<Stage>, number: usize) -> Value {
-    let to = SocketAddr::from((stage.address, LISTENER_PORT));
-    let stream = match TcpStream::connect(to) {
-        Ok(stream) => stream,
-        Err(error) => return json!({"connect": error.kind().to_string()}),
-    };
     let mut request = request.clone();
     for (_, value) in &mut request.headers {
-        *value = placed(value, &to.ip().to_string());
+        *value = placed(value, &stage.address.to_string());
     }
     let request = &request;
+    let Some(step) = &request.tls else {
+        return match connect(request, stage) {
+            Ok(connection) => speak(connection, request, number),
+            Err(answer) => answer,
+        };
+    };
+    let config = stream::client(step);
+    if step.resumes
+        && let Err(refused) = through_tls(request, stage, &config, number)
+    {
+        return refused;
+    }
+    through_tls(request, stage, &config, number).unwrap_or_else(|refused| refused)
+}
+
+/// Connects, and sends what comes first.
+fn connect(request: &Request, stage: &Arc<Stage>) -> Result<Connection, Value> {
+    let to = SocketAddr::from((stage.address, request.port.unwrap_or(LISTENER_PORT)));
+    let stream =
+        TcpStream::connect(to).map_err(|error| json!({"connect": error.kind().to_string()}))?;
     let mut connection = Connection::new(stream);
     connection.stage = Some(Arc::clone(stage));
     connection.limit(request.wait_ms.map_or(WAIT, Duration::from_millis));
+    if let Some(first) = &request.first {
+        connection.play(first);
+    }
+    Ok(connection)
+}
+
+fn through_tls(
+    request: &Request,
+    stage: &Arc<Stage>,
+    config: &Arc<rustls::ClientConfig>,
+    number: usize,
+) -> Result<Value, Value> {
+    let connection = connect(request, stage)?;
+    let Stream::Plain(socket) = connection.stream else { return Err(Value::Null) };
+    socket.set_read_timeout(Some(WAIT)).unwrap();
+    let step = request.tls.clone().unwrap_or_default();
+    let (stream, told) =
+        stream::handshake(socket, config, &step).map_err(|refused| json!({"tls": refused}))?;
+    let mut connection = Connection::over(stream);
+    connection.stage = Some(Arc::clone(stage));
+    connection.limit(request.wait_ms.map_or(WAIT, Duration::from_millis));
+    let mut answer = speak(connection, request, number);
+    answer["tls"] = told;
+    Ok(answer)
+}
+
+fn speak(connection: Connection, request: &Request, number: usize) -> Value {
     match &request.h2 {
         Some(steps) => http2::run(connection, steps, request),
         None => http1::run(connection, request, number),

@@ -18,6 +18,7 @@
 
 mod bootstrap;
 mod case;
+mod chains;
 mod client;
 mod compare;
 mod dns;

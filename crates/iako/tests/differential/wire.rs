@@ -5,3 +5,4 @@ pub(crate) mod frame;
 pub(crate) mod hpack;
 pub(crate) mod http1;
 mod huffman;
+pub(crate) mod stream;

@@ -3,7 +3,7 @@
 use iako_xds_api::envoy::config::bootstrap::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
 
-use super::{cluster, endpoint, listener, secret, source, wire};
+use super::{cluster, endpoint, listener, runtime, secret, source, wire};
 use crate::xds::problem::{At, Fault};
 use crate::xds::text;
 use crate::{AdminAddress, Bootstrap, ConfigOrigin, GrpcSource, Node};
@@ -16,6 +16,9 @@ pub(crate) fn bootstrap(config: &pb::Bootstrap, at: &At<'_>) -> Result<Bootstrap
     value.admin = admin(config, at)?;
     if let Some(manager) = &config.cluster_manager {
         value.local_cluster.clone_from(&manager.local_cluster_name);
+    }
+    if let Some(layers) = &config.layered_runtime {
+        value.limits = runtime::limits(layers, &at.field("layered_runtime"))?;
     }
     if let Some(resources) = &config.static_resources {
         let at = at.field("static_resources");

@@ -1,17 +1,18 @@
 //! Listeners and their filter chains.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use iako_xds_api::envoy::config::core::v3::{Address, TrafficDirection};
 use iako_xds_api::envoy::config::listener::v3 as pb;
-use iako_xds_api::envoy::extensions::filters::listener as inspectors;
-use prost::Name as _;
 
-use super::{access_log, network_filter, transport, udp_proxy, wire};
-use crate::xds::pool;
+use super::{
+    access_log, chain_matcher, listener_filter, listener_socket, network_filter, overlap,
+    transport, udp_proxy, wire,
+};
 use crate::xds::problem::{At, Fault};
 use crate::{
-    Direction, FilterChain, FilterChainMatch, Listener, ListenerFilters, ListenerKind, SourceType,
+    Direction, FilterChain, FilterChainMatch, Listener, ListenerFilter, ListenerFilterKind,
+    ListenerKind, SourceType,
 };
 
 pub(super) fn listener(listener: &pb::Listener, at: &At<'_>) -> Result<Listener, Fault> {
@@ -22,6 +23,7 @@ pub(super) fn listener(listener: &pb::Listener, at: &At<'_>) -> Result<Listener,
         value.bind = bind(listener);
         return Ok(value);
     }
+    value.stat_prefix.clone_from(&listener.stat_prefix);
     value.bind = bind(listener);
     value.use_original_dst = listener.use_original_dst.unwrap_or(false);
     let at_direction = at.field("traffic_direction");
@@ -31,7 +33,8 @@ pub(super) fn listener(listener: &pb::Listener, at: &At<'_>) -> Result<Listener,
             TrafficDirection::Inbound => Direction::Inbound,
             TrafficDirection::Outbound => Direction::Outbound,
         };
-    value.inspectors = listener_filters(&listener.listener_filters, &at.field("listener_filters"))?;
+    value.inspectors =
+        listener_filter::filters(&listener.listener_filters, &at.field("listener_filters"))?;
     value.inspect_timeout = wire::limit(
         listener.listener_filters_timeout.as_ref(),
         Some(Duration::from_secs(15)),
@@ -43,14 +46,17 @@ pub(super) fn listener(listener: &pb::Listener, at: &At<'_>) -> Result<Listener,
     if let Some(backlog) = listener.tcp_backlog_size {
         value.backlog = wire::non_zero(backlog, &at.field("tcp_backlog_size"))?;
     }
+    value.socket = listener_socket::settings(listener, at)?;
+    value.connections_max = listener_socket::connections_max(listener);
+    value.ignores_global_limit = listener.ignore_global_conn_limit;
     value.access_log = access_log::logs(&listener.access_log, &at.field("access_log"))?;
     chains(listener, &mut value, at)?;
+    add_inspectors(&mut value);
     Ok(value)
 }
 
 /// A listener with its name and where it listens.
 fn addressed(listener: &pb::Listener, at: &At<'_>) -> Result<Listener, Fault> {
-    let at_address = at.field("address");
     if let Some(pb::listener::ListenerSpecifier::InternalListener(_)) = &listener.listener_specifier
     {
         if listener.name.is_empty() {
@@ -58,26 +64,23 @@ fn addressed(listener: &pb::Listener, at: &At<'_>) -> Result<Listener, Fault> {
         }
         if listener.address.is_some() || !listener.additional_addresses.is_empty() {
             let help = "remove it: an internal listener is reached by its name";
-            return Err(at_address.invalid("is not for an internal listener", help));
+            return Err(at.field("address").invalid("is not for an internal listener", help));
         }
         return Ok(Listener::internal(listener.name.clone()));
     }
-    let address = |address: Option<&Address>, at: &At<'_>| {
-        if is_for_datagrams(listener) {
-            wire::datagram_address(address, at)
-        } else {
-            wire::socket_address(address, at)
-        }
-    };
-    let first = address(listener.address.as_ref(), &at_address)?;
-    // A listener without a name gets one in Envoy too.
-    let name = if listener.name.is_empty() { first.to_string() } else { listener.name.clone() };
-    let mut value = Listener::new(name, first);
-    value.addresses.extend(wire::list(
-        &listener.additional_addresses,
-        &at.field("additional_addresses"),
-        |additional, at| address(additional.address.as_ref(), &at.field("address")),
-    )?);
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let mut value = Listener::new(listener.name.clone(), nowhere);
+    if is_for_datagrams(listener) {
+        listener_socket::addresses(listener, &mut value, wire::datagram_address, at)?;
+    } else {
+        listener_socket::addresses(listener, &mut value, wire::socket_address, at)?;
+    }
+    if value.name.is_empty() {
+        // A listener without a name gets one in Envoy too.
+        let pipe = || value.pipes.first().map(|pipe| pipe.path.display().to_string());
+        let first = value.addresses.first().map(ToString::to_string);
+        value.name = first.or_else(pipe).unwrap_or_default();
+    }
     Ok(value)
 }
 
@@ -86,6 +89,16 @@ fn is_for_datagrams(listener: &pb::Listener) -> bool {
     use iako_xds_api::envoy::config::core::v3::{address::Address, socket_address::Protocol};
     let address = listener.address.as_ref().and_then(|address| address.address.as_ref());
     matches!(address, Some(Address::SocketAddress(socket)) if socket.protocol() == Protocol::Udp)
+}
+
+/// A listener that hands connections over has to know where they were meant to go; Envoy adds the
+/// filter by itself, too.
+fn add_inspectors(value: &mut Listener) {
+    let has_original_dst =
+        value.inspectors.iter().any(|filter| filter.kind == ListenerFilterKind::OriginalDst);
+    if value.use_original_dst && !has_original_dst {
+        value.inspectors.insert(0, ListenerFilter::original_dst());
+    }
 }
 
 /// Whether a socket is bound. The old field says the same.
@@ -105,48 +118,33 @@ fn chains(listener: &pb::Listener, value: &mut Listener, at: &At<'_>) -> Result<
     if value.chains.is_empty() && value.default_chain.is_none() {
         return Err(at.field("filter_chains").missing("write at least one filter chain"));
     }
+    let at_matcher = at.field("filter_chain_matcher");
+    let matcher = listener.filter_chain_matcher.as_ref();
+    value.chain_matcher =
+        matcher.map(|matcher| chain_matcher::matcher(matcher, &at_matcher)).transpose()?;
     let at_chains = at.field("filter_chains");
-    for (index, one) in value.chains.iter().enumerate() {
-        let mut earlier = value.chains.iter().take(index);
-        if let Some(twin) = earlier.find(|earlier| earlier.matcher == one.matcher) {
-            let problem =
-                format!("takes the same connections as the filter chain `{}` before it", twin.name);
-            let at = at_chains.index(index);
-            return Err(at
-                .field("filter_chain_match")
-                .invalid(problem, "tell the two apart, or remove one"));
+    if value.chain_matcher.is_some() {
+        names(value, &at_chains)
+    } else {
+        overlap::check(&value.chains, &at_chains)
+    }
+}
+
+/// Chains that are chosen by name have one each, and no conditions of their own.
+fn names(value: &Listener, at: &At<'_>) -> Result<(), Fault> {
+    let mut seen = std::collections::BTreeSet::new();
+    for (index, chain) in value.chains.iter().enumerate() {
+        let at = at.index(index);
+        if chain.name.is_empty() || !seen.insert(chain.name.as_str()) {
+            let help = "give each chain its own name: filter_chain_matcher chooses by it";
+            return Err(at.field("name").invalid("is missing or used twice", help));
+        }
+        if chain.matcher != FilterChainMatch::default() {
+            let help = "remove it: filter_chain_matcher chooses";
+            return Err(at.field("filter_chain_match").invalid("has no effect here", help));
         }
     }
     Ok(())
-}
-
-fn listener_filters(filters: &[pb::ListenerFilter], at: &At<'_>) -> Result<ListenerFilters, Fault> {
-    use pb::listener_filter::ConfigType;
-    let mut value = ListenerFilters::default();
-    for (index, filter) in filters.iter().enumerate() {
-        let at = at.index(index);
-        let Some(ConfigType::TypedConfig(any)) = &filter.config_type else {
-            return Err(at
-                .field("typed_config")
-                .missing("write the filter's settings with `@type`"));
-        };
-        let name = pool::full_name(&any.type_url);
-        if name == inspectors::original_dst::v3::OriginalDst::full_name() {
-            value.original_dst = true;
-        } else if name == inspectors::tls_inspector::v3::TlsInspector::full_name() {
-            value.tls = true;
-        } else if name == inspectors::http_inspector::v3::HttpInspector::full_name() {
-            value.http = true;
-        } else if name == inspectors::proxy_protocol::v3::ProxyProtocol::full_name() {
-            value.proxy_protocol = true;
-        } else {
-            let problem =
-                format!("the listener filter `{}` ({name}) is not supported", filter.name);
-            let help = "use original_dst, tls_inspector, http_inspector or proxy_protocol";
-            return Err(at.field("typed_config").invalid(problem, help));
-        }
-    }
-    Ok(value)
 }
 
 fn chain(chain: &pb::FilterChain, at: &At<'_>) -> Result<FilterChain, Fault> {

@@ -2,9 +2,9 @@
 
 use iako_xds_api::envoy::extensions::transport_sockets::tls::v3 as pb;
 
-use super::{transport, wire};
+use super::{transport, validation};
 use crate::xds::problem::{At, Fault};
-use crate::{Pem, Secret, SecretKind};
+use crate::{Secret, SecretKind};
 
 pub(super) fn secret(secret: &pb::Secret, at: &At<'_>) -> Result<Secret, Fault> {
     use pb::secret::Type;
@@ -19,21 +19,11 @@ pub(super) fn secret(secret: &pb::Secret, at: &At<'_>) -> Result<Secret, Fault> 
         }
         Some(Type::ValidationContext(context)) => {
             let at = at.field("validation_context");
-            let at_roots = at.field("trusted_ca");
-            let roots = context
-                .trusted_ca
-                .as_ref()
-                .ok_or_else(|| at_roots.missing("write roots in PEM"))?;
-            SecretKind::Trust {
-                roots: Pem(wire::text_source(roots, &at_roots)?.into()),
-                crl: transport::crl(context, &at)?,
-            }
+            SecretKind::Trust(Box::new(validation::validation_context(context, &at)?))
         }
-        Some(Type::SessionTicketKeys(_)) => {
+        Some(Type::SessionTicketKeys(keys)) => {
             let at = at.field("session_ticket_keys");
-            return Err(
-                at.invalid("is not supported", "leave it out; every proxy makes keys of its own")
-            );
+            SecretKind::TicketKeys(transport::ticket_keys(keys, &at)?)
         }
         Some(Type::GenericSecret(_)) => {
             let help = "only certificates and trusted roots are secrets here";

@@ -4,13 +4,13 @@ use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::transport_sockets::tls::v3 as pb;
 use prost::Name as _;
 
-use super::{matcher, source, wire};
+use super::{source, validation, wire};
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
 use crate::{
-    CertificateSource, DownstreamTls, DownstreamTransport, Pem, PrivateKey, SanKind, SanMatch,
-    SourcedName, StringMatch, TlsOptions, TlsVersion, Trust, UpstreamTls, UpstreamTransport,
-    Validation,
+    CertificateSource, Curve, DownstreamTls, DownstreamTransport, Pem, PrivateKey,
+    SessionResumption, SessionTickets, SourcedName, TicketKey, TlsKeyLog, TlsOptions, TlsVersion,
+    Trust, UpstreamTls, UpstreamTransport,
 };
 
 const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
@@ -60,12 +60,54 @@ pub(super) fn downstream(
         options,
         require_client_certificate: context.require_client_certificate.unwrap_or(false),
         require_sni: context.require_sni.unwrap_or(false),
-        session_resumption: !context.disable_stateful_session_resumption
-            || !matches!(
-                context.session_ticket_keys_type,
-                Some(pb::downstream_tls_context::SessionTicketKeysType::DisableStatelessSessionResumption(true))
-            ),
+        resumption: resumption(&context, &at)?,
+        prefer_client_ciphers: context.prefer_client_ciphers,
+        scan_certificates: context.full_scan_certs_on_sni_mismatch.unwrap_or(false),
     })))
+}
+
+fn resumption(context: &pb::DownstreamTlsContext, at: &At<'_>) -> Result<SessionResumption, Fault> {
+    use pb::downstream_tls_context::SessionTicketKeysType as Kind;
+    let tickets = match &context.session_ticket_keys_type {
+        None | Some(Kind::DisableStatelessSessionResumption(false)) => SessionTickets::OwnKeys,
+        Some(Kind::DisableStatelessSessionResumption(true)) => SessionTickets::Off,
+        Some(Kind::SessionTicketKeys(keys)) => {
+            SessionTickets::Keys(ticket_keys(keys, &at.field("session_ticket_keys"))?)
+        }
+        Some(Kind::SessionTicketKeysSdsSecretConfig(config)) => {
+            let at = at.field("session_ticket_keys_sds_secret_config");
+            SessionTickets::Sds(secret_name(config, &at)?)
+        }
+    };
+    Ok(SessionResumption {
+        tickets,
+        stored: !context.disable_stateful_session_resumption,
+        lifetime: wire::limit(
+            context.session_timeout.as_ref(),
+            None,
+            &at.field("session_timeout"),
+        )?,
+    })
+}
+
+/// Keys of session tickets, each of 80 bytes.
+pub(super) fn ticket_keys(
+    message: &pb::TlsSessionTicketKeys,
+    at: &At<'_>,
+) -> Result<Vec<TicketKey>, Fault> {
+    let at = at.field("keys");
+    if message.keys.is_empty() {
+        return Err(at.missing("write at least one key of 80 bytes"));
+    }
+    wire::list(&message.keys, &at, |source, at| {
+        let bytes = wire::data_source(source, at)?;
+        <[u8; TicketKey::BYTES]>::try_from(bytes.as_slice()).map(TicketKey::new).map_err(
+            |_length| {
+                let problem = format!("has {} bytes", bytes.len());
+                at.invalid(problem, "write 80 bytes of chance, as `openssl rand 80` makes them")
+            },
+        )
+    })
 }
 
 pub(super) fn upstream(
@@ -93,7 +135,9 @@ pub(super) fn upstream(
         options,
         sni,
         auto_sni: false,
+        auto_host_sni: context.auto_host_sni,
         auto_san_validation: context.auto_sni_san_validation,
+        sessions_max: context.max_session_keys,
     })))
 }
 
@@ -120,10 +164,111 @@ fn options(common: Option<&pb::CommonTlsContext>, at: &At<'_>) -> Result<TlsOpti
     Ok(TlsOptions {
         minimum,
         maximum,
-        cipher_suites: parameters.cipher_suites,
+        cipher_suites: cipher_suites(
+            &parameters.cipher_suites,
+            minimum,
+            &at_parameters.field("cipher_suites"),
+        )?,
+        curves: wire::list(&parameters.ecdh_curves, &at_parameters.field("ecdh_curves"), curve)?,
         alpn: common.alpn_protocols.clone(),
         certificates: certificates(common, at)?,
-        validation: validation(common, at)?,
+        validation: validation::of_common(common, at)?,
+        key_log: common
+            .key_log
+            .as_ref()
+            .map(|log| key_log(log, &at.field("key_log")))
+            .transpose()?,
+    })
+}
+
+/// Cipher suites that Envoy knows and the TLS library has, by OpenSSL's names.
+const SAFE_SUITES: [&str; 6] = [
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+];
+/// Suites that Envoy knows and the TLS library leaves out: without forward secrecy, or with CBC.
+const UNSAFE_SUITES: [&str; 14] = [
+    "ECDHE-ECDSA-AES128-SHA",
+    "ECDHE-ECDSA-AES128-SHA256",
+    "ECDHE-ECDSA-AES256-SHA",
+    "ECDHE-ECDSA-AES256-SHA384",
+    "ECDHE-RSA-AES128-SHA",
+    "ECDHE-RSA-AES128-SHA256",
+    "ECDHE-RSA-AES256-SHA",
+    "ECDHE-RSA-AES256-SHA384",
+    "AES128-GCM-SHA256",
+    "AES128-SHA",
+    "AES128-SHA256",
+    "AES256-GCM-SHA384",
+    "AES256-SHA",
+    "DES-CBC3-SHA",
+];
+
+const TLS13_SUITES: [&str; 3] =
+    ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
+
+/// The suites that are left of those that are written; `[A|B]` is a choice that the client makes in
+/// Envoy, an order here.
+fn cipher_suites(
+    written: &[String],
+    minimum: TlsVersion,
+    at: &At<'_>,
+) -> Result<Vec<String>, Fault> {
+    let mut suites = Vec::new();
+    for (index, group) in written.iter().enumerate() {
+        let at = at.index(index);
+        for name in group.trim_start_matches('[').trim_end_matches(']').split('|') {
+            // IANA's names of the same suites.
+            let plain = name.trim_start_matches("TLS_").replace("_WITH", "").replace('_', "-");
+            let plain = plain.replace("AES-128", "AES128").replace("AES-256", "AES256");
+            let is_safe = |name: &str| SAFE_SUITES.contains(&name);
+            let chacha = plain.replace("CHACHA20-POLY1305-SHA256", "CHACHA20-POLY1305");
+            if let Some(name) = [name, &plain, &chacha].into_iter().find(|name| is_safe(name)) {
+                suites.push(name.to_owned());
+            } else if TLS13_SUITES.contains(&name) {
+                at.warn("has no effect: the suites of TLS 1.3 are always there");
+            } else if UNSAFE_SUITES.contains(&plain.as_str()) {
+                at.warn(
+                    "is left out: the TLS library has no suites without forward secrecy or with CBC",
+                );
+            } else {
+                let problem = format!("`{name}` is not a cipher suite");
+                return Err(at.invalid(problem, format!("use some of {}", SAFE_SUITES.join(", "))));
+            }
+        }
+    }
+    // No suite at all would mean every suite.
+    if suites.is_empty() && !written.is_empty() && minimum == TlsVersion::V1_2 {
+        return Err(at.invalid(
+            "names no suite that the TLS library has",
+            format!("use some of {}", SAFE_SUITES.join(", ")),
+        ));
+    }
+    Ok(suites)
+}
+
+fn curve(name: &String, at: &At<'_>) -> Result<Curve, Fault> {
+    Curve::ALL.into_iter().find(|curve| curve.name() == name).ok_or_else(|| {
+        let names = Curve::ALL.map(Curve::name).join(", ");
+        at.invalid(
+            format!("`{name}` is no key exchange that the TLS library has"),
+            format!("use some of {names}"),
+        )
+    })
+}
+
+fn key_log(log: &pb::TlsKeyLog, at: &At<'_>) -> Result<TlsKeyLog, Fault> {
+    if log.path.is_empty() {
+        return Err(at.field("path").missing("write the path of a file"));
+    }
+    Ok(TlsKeyLog {
+        path: log.path.clone().into(),
+        local_ranges: wire::cidrs(&log.local_address_range, &at.field("local_address_range"))?,
+        remote_ranges: wire::cidrs(&log.remote_address_range, &at.field("remote_address_range"))?,
     })
 }
 
@@ -172,140 +317,14 @@ pub(super) fn certificate_pair(
     Ok((Pem(wire::text_source(chain, &at_chain)?.into()), PrivateKey::new(key)))
 }
 
-fn secret_name(config: &pb::SdsSecretConfig, at: &At<'_>) -> Result<SourcedName, Fault> {
+pub(super) fn secret_name(
+    config: &pb::SdsSecretConfig,
+    at: &At<'_>,
+) -> Result<SourcedName, Fault> {
     let at_name = at.field("name");
     if config.name.is_empty() {
         return Err(at_name.missing("write the name of the secret"));
     }
     let places = (&at_name, &at.field("sds_config"));
     source::sourced_name(&config.name, config.sds_config.as_ref(), places)
-}
-
-fn validation(common: &pb::CommonTlsContext, at: &At<'_>) -> Result<Validation, Fault> {
-    use pb::common_tls_context::ValidationContextType as Kind;
-    match &common.validation_context_type {
-        None => Ok(Validation::default()),
-        Some(Kind::ValidationContext(context)) => {
-            let at = at.field("validation_context");
-            let validation = validation_context(context, &at)?;
-            if validation.trust == Trust::Unverified && !validation.subject_alt_names.is_empty() {
-                let help = "write `trusted_ca`: a name proves nothing when nobody vouches for it";
-                return Err(at
-                    .field("trusted_ca")
-                    .invalid("is missing beside names to match", help));
-            }
-            Ok(validation)
-        }
-        Some(Kind::ValidationContextSdsSecretConfig(config)) => {
-            let at = at.field("validation_context_sds_secret_config");
-            Ok(Validation { trust: Trust::Sds(secret_name(config, &at)?), ..Validation::default() })
-        }
-        Some(Kind::CombinedValidationContext(combined)) => {
-            combined_context(combined, &at.field("combined_validation_context"))
-        }
-        Some(_) => Err(at.invalid(
-            "certificate providers are not supported",
-            "use `validation_context` or `combined_validation_context`",
-        )),
-    }
-}
-
-fn combined_context(
-    combined: &pb::common_tls_context::CombinedCertificateValidationContext,
-    at: &At<'_>,
-) -> Result<Validation, Fault> {
-    let at_default = at.field("default_validation_context");
-    let mut validation = match &combined.default_validation_context {
-        Some(context) => validation_context(context, &at_default)?,
-        None => Validation::default(),
-    };
-    let at_config = at.field("validation_context_sds_secret_config");
-    let config = combined
-        .validation_context_sds_secret_config
-        .as_ref()
-        .ok_or_else(|| at_config.missing("name the secret that holds the roots"))?;
-    validation.trust = named_trust(config, &at_config)?;
-    Ok(validation)
-}
-
-/// The name under which Istio's proxies ask for the operating system's roots.
-pub(crate) const SYSTEM_ROOTS: &str = "file-root:system";
-
-fn named_trust(config: &pb::SdsSecretConfig, at: &At<'_>) -> Result<Trust, Fault> {
-    let name = secret_name(config, at)?;
-    Ok(if name.name() == SYSTEM_ROOTS { Trust::System } else { Trust::Sds(name) })
-}
-
-fn validation_context(
-    context: &pb::CertificateValidationContext,
-    at: &At<'_>,
-) -> Result<Validation, Fault> {
-    let trust = match (&context.trusted_ca, &context.system_root_certs) {
-        (Some(source), _) => {
-            Trust::Inline(Pem(wire::text_source(source, &at.field("trusted_ca"))?.into()))
-        }
-        (None, Some(_)) => Trust::System,
-        (None, None) => Trust::Unverified,
-    };
-    let at_names = at.field("match_typed_subject_alt_names");
-    let mut names = wire::list(&context.match_typed_subject_alt_names, &at_names, san)?;
-    let at_untyped = at.field("match_subject_alt_names");
-    // As in Envoy: beside the typed names the old ones do not count.
-    if names.is_empty() {
-        names = wire::list(&context.match_subject_alt_names, &at_untyped, |matcher, at| {
-            Ok(SanMatch { kind: None, matcher: matcher::text(matcher, at)? })
-        })?;
-    } else if !context.match_subject_alt_names.is_empty() {
-        at_untyped.warn("has no effect beside match_typed_subject_alt_names");
-    }
-    Ok(Validation {
-        trust,
-        subject_alt_names: names,
-        spki_pins: context.verify_certificate_spki.clone(),
-        certificate_hashes: wire::list(
-            &context.verify_certificate_hash,
-            &at.field("verify_certificate_hash"),
-            |text, at| certificate_hash(text, at),
-        )?,
-        crl: crl(context, at)?,
-    })
-}
-
-/// Revocation lists of a validation context.
-pub(super) fn crl(
-    context: &pb::CertificateValidationContext,
-    at: &At<'_>,
-) -> Result<Option<Pem>, Fault> {
-    let at = at.field("crl");
-    context.crl.as_ref().map(|source| Ok(Pem(wire::text_source(source, &at)?.into()))).transpose()
-}
-
-fn certificate_hash(text: &str, at: &At<'_>) -> Result<String, Fault> {
-    let digits: String =
-        text.chars().filter(|c| *c != ':').map(|c| c.to_ascii_lowercase()).collect();
-    if digits.len() != 64 || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
-        return Err(at.invalid("is not a SHA-256", "write 64 hexadecimal digits"));
-    }
-    Ok(digits)
-}
-
-fn san(matcher: &pb::SubjectAltNameMatcher, at: &At<'_>) -> Result<SanMatch, Fault> {
-    use pb::subject_alt_name_matcher::SanType;
-    let at_kind = at.field("san_type");
-    let kind = match wire::known::<SanType>(matcher.san_type, &at_kind)? {
-        SanType::Dns => SanKind::Dns,
-        SanType::Uri => SanKind::Uri,
-        SanType::IpAddress => SanKind::Ip,
-        SanType::Email => SanKind::Email,
-        SanType::Unspecified | SanType::OtherName => {
-            return Err(at_kind.invalid("is not supported", "use DNS, URI, IP_ADDRESS or EMAIL"));
-        }
-    };
-    let at_matcher = at.field("matcher");
-    let text = matcher
-        .matcher
-        .as_ref()
-        .ok_or_else(|| at_matcher.missing("write what the name must be"))?;
-    let matcher: StringMatch = matcher::text(text, &at_matcher)?;
-    Ok(SanMatch { kind: Some(kind), matcher })
 }

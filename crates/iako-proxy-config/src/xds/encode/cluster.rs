@@ -106,15 +106,8 @@ fn transport_match(value: &TransportMatch) -> pb::cluster::TransportSocketMatch 
 }
 
 fn keepalive(value: &TcpKeepalive) -> pb::UpstreamConnectionOptions {
-    let seconds = |value: Option<std::time::Duration>| {
-        value.map(|value| u32::try_from(value.as_secs()).unwrap_or(u32::MAX))
-    };
     pb::UpstreamConnectionOptions {
-        tcp_keepalive: Some(core::TcpKeepalive {
-            keepalive_probes: value.probes.map(NonZeroU32::get),
-            keepalive_time: seconds(value.time),
-            keepalive_interval: seconds(value.interval),
-        }),
+        tcp_keepalive: Some(wire::keepalive(value)),
         ..Default::default()
     }
 }

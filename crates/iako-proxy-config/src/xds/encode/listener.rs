@@ -1,12 +1,18 @@
 //! Listeners and their filter chains.
 
-use iako_xds_api::envoy::config::core::v3::TrafficDirection;
-use iako_xds_api::envoy::config::listener::v3 as pb;
-use iako_xds_api::envoy::extensions::filters::listener as inspectors;
+use std::num::NonZeroU32;
 
-use super::{access_log, network_filter, transport, udp_proxy, wire};
+use iako_xds_api::envoy::config::core::v3::{self as core, TrafficDirection};
+use iako_xds_api::envoy::config::listener::v3 as pb;
+use prost_types::{Struct, Value, value::Kind};
+
+use super::{
+    access_log, chain_matcher, listener_filter, network_filter, transport, udp_proxy, wire,
+};
+use crate::xds::decode::{CONNECTIONS_MAX, OWN_METADATA};
 use crate::{
-    Direction, FilterChain, FilterChainMatch, Listener, ListenerFilters, ListenerKind, SourceType,
+    ConnectionBalance, Direction, FilterChain, FilterChainMatch, Listener, ListenerKind,
+    PipeAddress, SocketOption, SocketOptionValue, SocketSettings, SocketState, SourceType,
 };
 
 /// What the operating system is asked for when nobody says otherwise.
@@ -18,7 +24,9 @@ pub(super) fn listener(value: &Listener) -> pb::Listener {
         Direction::Inbound => TrafficDirection::Inbound,
         Direction::Outbound => TrafficDirection::Outbound,
     };
-    let mut addresses = value.addresses.iter().copied().map(wire::address);
+    let sockets = value.addresses.iter().copied().map(wire::address);
+    let pipes = value.pipes.iter().map(pipe);
+    let mut addresses = sockets.chain(pipes);
     let first = addresses.next();
     let additional =
         |address| pb::AdditionalAddress { address: Some(address), ..Default::default() };
@@ -26,10 +34,12 @@ pub(super) fn listener(value: &Listener) -> pb::Listener {
         name: value.name.clone(),
         address: first,
         additional_addresses: addresses.map(additional).collect(),
+        stat_prefix: value.stat_prefix.clone(),
         filter_chains: value.chains.iter().map(chain).collect(),
+        filter_chain_matcher: value.chain_matcher.as_ref().map(chain_matcher::matcher),
         default_filter_chain: value.default_chain.as_ref().map(chain),
         use_original_dst: value.use_original_dst.then_some(true),
-        listener_filters: listener_filters(value.inspectors),
+        listener_filters: listener_filter::filters(&value.inspectors),
         listener_filters_timeout: wire::limit(value.inspect_timeout),
         continue_on_listener_filters_timeout: value.continue_on_inspect_timeout,
         transparent: value.transparent.then_some(true),
@@ -38,8 +48,11 @@ pub(super) fn listener(value: &Listener) -> pb::Listener {
         access_log: access_log::logs(&value.access_log),
         tcp_backlog_size: Some(value.backlog.get()).filter(|backlog| *backlog != BACKLOG),
         bind_to_port: (!value.bind).then_some(false),
+        ignore_global_conn_limit: value.ignores_global_limit,
+        metadata: value.connections_max.map(own_metadata),
         ..Default::default()
     };
+    socket(&value.socket, &mut message);
     match &value.kind {
         ListenerKind::Stream => {}
         ListenerKind::Internal => {
@@ -52,25 +65,56 @@ pub(super) fn listener(value: &Listener) -> pb::Listener {
     message
 }
 
-fn listener_filters(value: ListenerFilters) -> Vec<pb::ListenerFilter> {
-    use inspectors::{
-        http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst,
-        proxy_protocol::v3::ProxyProtocol, tls_inspector::v3::TlsInspector,
+fn pipe(value: &PipeAddress) -> core::Address {
+    let path = value.path.to_string_lossy().into_owned();
+    let pipe = core::Pipe { path, mode: value.mode };
+    core::Address { address: Some(core::address::Address::Pipe(pipe)) }
+}
+
+/// What Envoy's schema has no field for. An Envoy passes over it.
+fn own_metadata(connections_max: NonZeroU32) -> core::Metadata {
+    let number = Value { kind: Some(Kind::NumberValue(f64::from(connections_max.get()))) };
+    let fields = [(CONNECTIONS_MAX.to_owned(), number)].into();
+    let section = Struct { fields };
+    core::Metadata {
+        filter_metadata: [(OWN_METADATA.to_owned(), section)].into(),
+        ..Default::default()
+    }
+}
+
+fn socket(value: &SocketSettings, message: &mut pb::Listener) {
+    use pb::listener::connection_balance_config::{BalanceType, ExactBalance};
+    message.enable_reuse_port = (!value.reuse_port).then_some(false);
+    message.connection_balance_config = match value.balance {
+        ConnectionBalance::Fair => None,
+        ConnectionBalance::Exact => Some(pb::listener::ConnectionBalanceConfig {
+            balance_type: Some(BalanceType::ExactBalance(ExactBalance {})),
+        }),
     };
-    // The order matters to an Envoy: who the client is comes first, its bytes are looked at last.
-    let filters = [
-        (value.proxy_protocol, "proxy_protocol", wire::any(&ProxyProtocol::default())),
-        (value.original_dst, "original_dst", wire::any(&OriginalDst::default())),
-        (value.tls, "tls_inspector", wire::any(&TlsInspector::default())),
-        (value.http, "http_inspector", wire::any(&HttpInspector::default())),
-    ];
-    let used = filters.into_iter().filter(|(used, _, _)| *used);
-    used.map(|(_, name, any)| pb::ListenerFilter {
-        name: format!("envoy.filters.listener.{name}"),
-        filter_disabled: None,
-        config_type: Some(pb::listener_filter::ConfigType::TypedConfig(any)),
-    })
-    .collect()
+    message.tcp_keepalive = value.keepalive.as_ref().map(wire::keepalive);
+    message.tcp_fast_open_queue_length = value.fast_open_queue;
+    message.enable_mptcp = value.multipath;
+    message.socket_options = value.options.iter().map(socket_option).collect();
+}
+
+fn socket_option(value: &SocketOption) -> core::SocketOption {
+    use core::socket_option::{SocketState as State, Value};
+    core::SocketOption {
+        description: value.description.clone(),
+        level: value.level.into(),
+        name: value.name.into(),
+        state: match value.state {
+            SocketState::Prebind => State::StatePrebind,
+            SocketState::Bound => State::StateBound,
+            SocketState::Listening => State::StateListening,
+        }
+        .into(),
+        value: Some(match &value.value {
+            SocketOptionValue::Number(number) => Value::IntValue((*number).into()),
+            SocketOptionValue::Bytes(bytes) => Value::BufValue(bytes.clone()),
+        }),
+        ..Default::default()
+    }
 }
 
 fn chain(value: &FilterChain) -> pb::FilterChain {

@@ -1,5 +1,6 @@
 //! Transport sockets.
 
+use iako_types::TrustDomain;
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::transport_sockets::{
     raw_buffer::v3::RawBuffer, tls::v3 as pb,
@@ -8,8 +9,8 @@ use iako_xds_api::envoy::extensions::transport_sockets::{
 use super::{matcher, source, wire};
 use crate::xds::decode::SYSTEM_ROOTS;
 use crate::{
-    CertificateSource, DownstreamTransport, Pem, PrivateKey, SanKind, SanMatch, SourcedName,
-    TlsOptions, TlsVersion, Trust, UpstreamTransport, Validation,
+    CertificateSource, DownstreamTransport, Pem, PrivateKey, SanKind, SanMatch, SessionTickets,
+    SourcedName, TicketKey, TlsOptions, TlsVersion, Trust, UpstreamTransport, Validation,
 };
 
 /// A socket's extension.
@@ -26,17 +27,38 @@ pub(super) fn socket<M: prost::Message + prost::Name>(
 /// No socket at all means plain bytes.
 pub(super) fn downstream(value: &DownstreamTransport) -> Option<core::TransportSocket> {
     let DownstreamTransport::Tls(tls) = value else { return None };
-    let stateless =
-        pb::downstream_tls_context::SessionTicketKeysType::DisableStatelessSessionResumption(true);
     let context = pb::DownstreamTlsContext {
         common_tls_context: Some(options(&tls.options)),
         require_client_certificate: Some(tls.require_client_certificate),
         require_sni: tls.require_sni.then_some(true),
-        disable_stateful_session_resumption: !tls.session_resumption,
-        session_ticket_keys_type: (!tls.session_resumption).then_some(stateless),
+        disable_stateful_session_resumption: !tls.resumption.stored,
+        session_timeout: tls.resumption.lifetime.map(wire::duration),
+        session_ticket_keys_type: tickets(&tls.resumption.tickets),
+        prefer_client_ciphers: tls.prefer_client_ciphers,
+        full_scan_certs_on_sni_mismatch: tls.scan_certificates.then_some(true),
         ..Default::default()
     };
     Some(socket("envoy.transport_sockets.tls", &context))
+}
+
+fn tickets(value: &SessionTickets) -> Option<pb::downstream_tls_context::SessionTicketKeysType> {
+    use pb::downstream_tls_context::SessionTicketKeysType as Kind;
+    match value {
+        SessionTickets::OwnKeys => None,
+        SessionTickets::Off => Some(Kind::DisableStatelessSessionResumption(true)),
+        SessionTickets::Keys(keys) => Some(Kind::SessionTicketKeys(ticket_keys(keys))),
+        SessionTickets::Sds(name) => Some(Kind::SessionTicketKeysSdsSecretConfig(secret(name))),
+    }
+}
+
+/// Keys of session tickets, in clear.
+pub(super) fn ticket_keys(keys: &[TicketKey]) -> pb::TlsSessionTicketKeys {
+    let source = |key: &TicketKey| {
+        use core::data_source::Specifier;
+        let specifier = Some(Specifier::InlineBytes(key.expose().to_vec().into()));
+        core::DataSource { specifier, ..Default::default() }
+    };
+    pb::TlsSessionTicketKeys { keys: keys.iter().map(source).collect() }
 }
 
 pub(super) fn upstream(value: &UpstreamTransport) -> Option<core::TransportSocket> {
@@ -44,7 +66,9 @@ pub(super) fn upstream(value: &UpstreamTransport) -> Option<core::TransportSocke
     let context = pb::UpstreamTlsContext {
         common_tls_context: Some(options(&tls.options)),
         sni: tls.sni.clone().unwrap_or_default(),
+        auto_host_sni: tls.auto_host_sni,
         auto_sni_san_validation: tls.auto_san_validation,
+        max_session_keys: tls.sessions_max,
         ..Default::default()
     };
     Some(socket("envoy.transport_sockets.tls", &context))
@@ -69,6 +93,11 @@ fn options(value: &TlsOptions) -> pb::CommonTlsContext {
         tls_certificate_sds_secret_configs: named,
         alpn_protocols: value.alpn.clone(),
         validation_context_type: validation(&value.validation),
+        key_log: value.key_log.as_ref().map(|log| pb::TlsKeyLog {
+            path: log.path.to_string_lossy().into_owned(),
+            local_address_range: wire::cidrs(&log.local_ranges),
+            remote_address_range: wire::cidrs(&log.remote_ranges),
+        }),
         ..Default::default()
     }
 }
@@ -83,6 +112,7 @@ fn parameters(value: &TlsOptions) -> pb::TlsParameters {
         tls_minimum_protocol_version: version(value.minimum).into(),
         tls_maximum_protocol_version: value.maximum.map_or(TlsProtocol::TlsAuto, version).into(),
         cipher_suites: value.cipher_suites.clone(),
+        ecdh_curves: value.curves.iter().map(|curve| curve.name().to_owned()).collect(),
         ..Default::default()
     }
 }
@@ -115,7 +145,9 @@ fn validation(value: &Validation) -> Option<pb::common_tls_context::ValidationCo
         Trust::Sds(name) => name.clone(),
         // Istio's name for them: an Envoy has no field of its own for the system's roots.
         Trust::System => SourcedName::from(SYSTEM_ROOTS),
-        Trust::Unverified | Trust::Inline(_) => return Some(Kind::ValidationContext(context)),
+        Trust::Unverified | Trust::Inline(_) | Trust::Spiffe(_) => {
+            return Some(Kind::ValidationContext(context));
+        }
     };
     Some(Kind::CombinedValidationContext(CombinedCertificateValidationContext {
         default_validation_context: Some(context),
@@ -124,18 +156,32 @@ fn validation(value: &Validation) -> Option<pb::common_tls_context::ValidationCo
     }))
 }
 
-fn validation_context(value: &Validation) -> pb::CertificateValidationContext {
+/// What peers must be, as a part of settings or as a secret.
+pub(super) fn validation_context(value: &Validation) -> pb::CertificateValidationContext {
+    use pb::certificate_validation_context::TrustChainVerification;
+    let verification = if value.chain.accept_untrusted {
+        TrustChainVerification::AcceptUntrusted
+    } else {
+        TrustChainVerification::VerifyTrustChain
+    };
     let mut context = pb::CertificateValidationContext {
         verify_certificate_spki: value.spki_pins.clone(),
         verify_certificate_hash: value.certificate_hashes.clone(),
         crl: value.crl.as_ref().map(|crl| wire::text_source(&crl.0)),
+        allow_expired_certificate: value.chain.allow_expired,
+        trust_chain_verification: verification.into(),
+        max_verify_depth: value.chain.depth_max,
+        only_verify_leaf_cert_crl: value.chain.crl_of_leaf_only,
+        suppress_client_ca_list: value.chain.hide_authorities,
         ..Default::default()
     };
-    if let Trust::Inline(roots) = &value.trust {
-        context.trusted_ca = Some(wire::text_source(&roots.0));
+    match &value.trust {
+        Trust::Inline(roots) => context.trusted_ca = Some(wire::text_source(&roots.0)),
+        Trust::Spiffe(bundles) => context.custom_validator_config = Some(spiffe(bundles)),
+        Trust::Unverified | Trust::Sds(_) | Trust::System => {}
     }
     for name in &value.subject_alt_names {
-        match name.kind {
+        match &name.kind {
             Some(kind) => context.match_typed_subject_alt_names.push(san(kind, name)),
             None => context.match_subject_alt_names.push(matcher::text(&name.matcher)),
         }
@@ -143,17 +189,31 @@ fn validation_context(value: &Validation) -> pb::CertificateValidationContext {
     context
 }
 
-fn san(kind: SanKind, name: &SanMatch) -> pb::SubjectAltNameMatcher {
+/// Roots of their own for each trust domain.
+fn spiffe(bundles: &[(TrustDomain, Pem)]) -> core::TypedExtensionConfig {
+    let domains =
+        bundles.iter().map(|(domain, roots)| pb::spiffe_cert_validator_config::TrustDomain {
+            name: domain.as_str().to_owned(),
+            trust_bundle: Some(wire::text_source(&roots.0)),
+            ..Default::default()
+        });
+    let config =
+        pb::SpiffeCertValidatorConfig { trust_domains: domains.collect(), ..Default::default() };
+    wire::extension("envoy.tls.cert_validator.spiffe", &config)
+}
+
+fn san(kind: &SanKind, name: &SanMatch) -> pb::SubjectAltNameMatcher {
     use pb::subject_alt_name_matcher::SanType;
-    let kind = match kind {
-        SanKind::Dns => SanType::Dns,
-        SanKind::Uri => SanType::Uri,
-        SanKind::Ip => SanType::IpAddress,
-        SanKind::Email => SanType::Email,
+    let (kind, oid) = match kind {
+        SanKind::Dns => (SanType::Dns, ""),
+        SanKind::Uri => (SanType::Uri, ""),
+        SanKind::Ip => (SanType::IpAddress, ""),
+        SanKind::Email => (SanType::Email, ""),
+        SanKind::Other(oid) => (SanType::OtherName, oid.as_str()),
     };
     pb::SubjectAltNameMatcher {
         san_type: kind.into(),
         matcher: Some(matcher::text(&name.matcher)),
-        ..Default::default()
+        oid: oid.to_owned(),
     }
 }

@@ -1,12 +1,15 @@
 //! Values as scalars of the wire.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use iako_types::{CidrRange, Percent};
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::r#type::v3 as kind;
 use prost_types::Any;
+
+use crate::TcpKeepalive;
 
 /// A message as an extension.
 pub(super) fn any<M: prost::Message + prost::Name>(message: &M) -> Any {
@@ -100,4 +103,15 @@ pub(super) fn bytes_source(bytes: &bytes::Bytes) -> core::DataSource {
         |text| Specifier::InlineString(text.to_owned()),
     );
     core::DataSource { specifier: Some(specifier), ..Default::default() }
+}
+
+pub(super) fn keepalive(value: &TcpKeepalive) -> core::TcpKeepalive {
+    let seconds = |value: Option<Duration>| {
+        value.map(|value| u32::try_from(value.as_secs()).unwrap_or(u32::MAX))
+    };
+    core::TcpKeepalive {
+        keepalive_probes: value.probes.map(NonZeroU32::get),
+        keepalive_time: seconds(value.time),
+        keepalive_interval: seconds(value.interval),
+    }
 }

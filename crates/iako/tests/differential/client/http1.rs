@@ -136,6 +136,7 @@ impl Reader {
             Some(End::Closed) if is_kept => "kept",
             Some(End::Closed) => "closed",
             Some(End::Reset) => "reset",
+            Some(End::Refused) => "refused",
             Some(End::Silent) | None => "silent",
         };
         let mut seen = Map::new();

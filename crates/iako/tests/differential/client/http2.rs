@@ -249,7 +249,7 @@ impl Client {
         let end = match self.connection.end {
             _ if self.has_left => "left",
             Some(End::Silent) => "silent",
-            Some(End::Closed | End::Reset) => "ended",
+            Some(End::Closed | End::Reset | End::Refused) => "ended",
             None => "kept",
         };
         let mut facts = self.connection_facts;

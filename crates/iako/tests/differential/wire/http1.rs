@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::hpack::Field;
+use super::{hpack::Field, stream::Stream};
 use crate::{
     case::{self, ByteStep, EndStep, Script},
     stage::Stage,
@@ -16,7 +16,7 @@ use crate::{
 /// A connection with what was read and not used yet.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     pub(crate) buffer: Vec<u8>,
     /// Everything that was ever read, for [`ByteStep::Await`].
     pub(crate) seen: Vec<u8>,
@@ -31,6 +31,8 @@ pub(crate) struct Connection {
 pub(crate) enum End {
     Closed,
     Reset,
+    /// By an alert of TLS.
+    Refused,
     /// Nothing more came in time.
     Silent,
 }
@@ -52,7 +54,11 @@ pub(crate) struct Content {
 
 impl Connection {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).unwrap();
+        Self::over(Stream::Plain(stream))
+    }
+
+    pub(crate) fn over(stream: Stream) -> Self {
+        stream.socket().set_nodelay(true).unwrap();
         let (buffer, seen) = (Vec::new(), Vec::new());
         Self { stream, buffer, seen, end: None, deadline: None, stage: None }
     }
@@ -85,6 +91,8 @@ impl Connection {
                     self.end = Some(End::Silent);
                 }
                 io::ErrorKind::Interrupted => {}
+                // An alert of TLS: what was agreed on is taken back.
+                io::ErrorKind::InvalidData => self.end = Some(End::Refused),
                 _ => self.end = Some(End::Reset),
             },
         }
@@ -129,7 +137,7 @@ impl Connection {
                 false
             }
             ByteStep::End { end: EndStep::Reset } => {
-                rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO))
+                rustix::net::sockopt::set_socket_linger(self.stream.socket(), Some(Duration::ZERO))
                     .unwrap();
                 self.end = Some(End::Reset);
                 false

@@ -5,7 +5,14 @@ use crate::xds::support::MessageSupport;
 pub(super) const MESSAGES: &[MessageSupport] = &[
     MessageSupport {
         name: "envoy.config.bootstrap.v3.Bootstrap",
-        honoured: &["node", "static_resources", "dynamic_resources", "admin", "cluster_manager"],
+        honoured: &[
+            "node",
+            "static_resources",
+            "dynamic_resources",
+            "admin",
+            "cluster_manager",
+            "layered_runtime",
+        ],
         warned: &[
             (
                 "only prometheus and admin statistics are written",
@@ -34,7 +41,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
                     "enable_worker_cpu_affinity",
                 ],
             ),
-            ("there is no runtime to change it", &["layered_runtime", "flags_path"]),
+            ("there is no runtime to change it", &["flags_path"]),
             ("spans are not sent", &["tracing"]),
             (
                 "names are resolved by the proxy itself",
@@ -120,6 +127,21 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
                 "client_features",
                 "listening_addresses",
             ],
+        )],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.bootstrap.v3.LayeredRuntime",
+        honoured: &["layers"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.bootstrap.v3.RuntimeLayer",
+        honoured: &["name", "static_layer"],
+        warned: &[(
+            "only what the bootstrap says of the runtime counts",
+            &["disk_layer", "admin_layer", "rtds_layer"],
         )],
         refused: &[],
     },

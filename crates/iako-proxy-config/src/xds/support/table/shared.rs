@@ -20,8 +20,8 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.core.v3.Pipe",
-        honoured: &["path"],
-        warned: &[("the operating system decides", &["mode"])],
+        honoured: &["path", "mode"],
+        warned: &[],
         refused: &[],
     },
     MessageSupport {
