@@ -317,10 +317,7 @@ pub(super) fn certificate_pair(
     Ok((Pem(wire::text_source(chain, &at_chain)?.into()), PrivateKey::new(key)))
 }
 
-pub(super) fn secret_name(
-    config: &pb::SdsSecretConfig,
-    at: &At<'_>,
-) -> Result<SourcedName, Fault> {
+pub(super) fn secret_name(config: &pb::SdsSecretConfig, at: &At<'_>) -> Result<SourcedName, Fault> {
     let at_name = at.field("name");
     if config.name.is_empty() {
         return Err(at_name.missing("write the name of the secret"));
