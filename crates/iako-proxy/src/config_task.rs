@@ -11,6 +11,7 @@ mod listeners;
 mod metric_rules;
 mod residence;
 mod routes;
+mod scopes;
 mod secrets;
 mod source_stats;
 mod subscriptions;
@@ -44,6 +45,7 @@ use clusters::ClusterEntry;
 use listeners::ListenerEntry;
 use residence::Residence;
 use routes::RouteEntry;
+use scopes::ScopeStore;
 use secrets::SecretStore;
 use source_stats::{OwnSourceStats, SourceStats};
 
@@ -124,6 +126,7 @@ pub(crate) struct ConfigTask {
     clusters: BTreeMap<String, ClusterEntry>,
     endpoints: BTreeMap<String, Arc<EndpointSet>>,
     routes: BTreeMap<String, RouteEntry>,
+    scopes: ScopeStore,
     listeners: BTreeMap<String, ListenerEntry>,
     secrets: SecretStore,
     /// Drains under way, with the time at which what is left is cut.
@@ -221,6 +224,7 @@ impl ConfigTask {
             clusters: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             routes: BTreeMap::new(),
+            scopes: ScopeStore::default(),
             listeners: BTreeMap::new(),
             secrets: SecretStore::default(),
             leaving: Vec::new(),

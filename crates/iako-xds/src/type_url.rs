@@ -81,11 +81,20 @@ impl TypeUrl {
         *self == Self::CLUSTER || *self == Self::LISTENER
     }
 
+    /// Whether a client takes what is absent in a state-of-the-world response for gone. Scoped routes
+    /// are taken like that by Envoy, though the protocol does not ask for it.
+    #[must_use]
+    pub fn is_whole_in_responses(&self) -> bool {
+        self.is_full_state() || *self == Self::SCOPED_ROUTES
+    }
+
     /// Whether asking for nothing in particular asks for everything. Source: xDS protocol,
     /// "wildcard subscriptions"; Istio's own types (workloads, policies) do the same.
     #[must_use]
     pub fn is_wildcard_by_default(&self) -> bool {
-        self.is_full_state() || self.0.starts_with("type.googleapis.com/istio.")
+        self.is_full_state()
+            || *self == Self::SCOPED_ROUTES
+            || self.0.starts_with("type.googleapis.com/istio.")
     }
 
     /// Whether the protocol itself defines this type. Requests for such a type are answered even

@@ -107,6 +107,11 @@ impl ListenerEntry {
         self.warming.as_ref().map(|(told, _, _)| told)
     }
 
+    /// What was told last.
+    pub(super) fn newest_told(&self) -> Option<&Told<Listener>> {
+        self.warming_told().or_else(|| self.told())
+    }
+
     fn versions(&self) -> impl Iterator<Item = &Arc<ListenerSettings>> {
         self.active().into_iter().chain(self.warming.iter().map(|(_, settings, _)| settings))
     }
@@ -287,13 +292,28 @@ impl ConfigTask {
         Ok(())
     }
 
+    /// Compiles the newest version of a listener again, because something that is sent beside it
+    /// changed. It serves once what that refers to is there.
+    pub(super) fn make_listener_anew(&mut self, name: &str) -> Result<(), String> {
+        let Some(entry) = self.listeners.get(name) else { return Ok(()) };
+        let Some(told) = entry.newest_told().cloned() else { return Ok(()) };
+        let previous = entry.active().map(Arc::clone);
+        let settings = self.compile_listener(&told.value, previous.as_deref())?;
+        if let Some(entry) = self.listeners.get_mut(name) {
+            let since = entry.warming.as_ref().map_or_else(clock::now, |(_, _, since)| *since);
+            entry.warming = Some((told, Arc::new(settings), since));
+        }
+        Ok(())
+    }
+
     fn compile_listener(
         &mut self,
         listener: &Arc<Listener>,
         previous: Option<&ListenerSettings>,
     ) -> Result<ListenerSettings, String> {
         let shared = Arc::clone(&self.shared);
-        let settings = compile::listener(listener, previous, &shared, || self.take_id())?;
+        let listener = self.scopes.written_into(listener);
+        let settings = compile::listener(&listener, previous, &shared, || self.take_id())?;
         for slot in slots_of(&settings) {
             self.secrets.refresh_server(slot)?;
         }
@@ -322,8 +342,9 @@ impl ConfigTask {
             self.routes.get(name.key()).is_some_and(routes::RouteEntry::is_known)
         };
         for (name, entry) in &mut self.listeners {
-            let Some((_, settings, since)) = &entry.warming else { continue };
-            let has_routes = routes_of(&settings.config).all(known);
+            let Some((told, settings, since)) = &entry.warming else { continue };
+            let has_routes = self.scopes.has_all_of(&told.value)
+                && routes_of(&settings.config).all(known);
             let has_secrets = slots_of(settings).all(|slot| slot.is_ready());
             let waited = now.saturating_duration_since(*since);
             let late = warming_max(settings).is_some_and(|longest| waited >= longest);

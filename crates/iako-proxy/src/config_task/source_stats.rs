@@ -69,7 +69,10 @@ impl OwnSourceStats {
         match kind {
             ResourceKind::Cluster => Some(&self.clusters),
             ResourceKind::Listener => Some(&self.listeners),
-            ResourceKind::Endpoints | ResourceKind::Routes | ResourceKind::Secret => None,
+            ResourceKind::Scopes
+            | ResourceKind::Endpoints
+            | ResourceKind::Routes
+            | ResourceKind::Secret => None,
         }
     }
 }
@@ -133,6 +136,10 @@ impl ConfigTask {
                 let clusters = self.clusters.values_mut().filter(|entry| entry.is_from(origin));
                 clusters.for_each(ClusterEntry::wait_no_more);
             }
+            ResourceKind::Scopes => {
+                self.scopes.heard(origin);
+                self.rewrite_scopes(origin);
+            }
             ResourceKind::Secret => {}
         }
     }
@@ -149,7 +156,10 @@ impl ConfigTask {
         let source = match kind {
             ResourceKind::Cluster => self.sources.clusters.as_ref(),
             ResourceKind::Listener => self.sources.listeners.as_ref(),
-            ResourceKind::Endpoints | ResourceKind::Routes | ResourceKind::Secret => None,
+            ResourceKind::Scopes
+            | ResourceKind::Endpoints
+            | ResourceKind::Routes
+            | ResourceKind::Secret => None,
         };
         if source.is_some_and(|source| source.origin == *origin)
             && let Some(stats) = self.source_stats.of(kind)

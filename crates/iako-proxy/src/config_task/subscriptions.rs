@@ -9,7 +9,7 @@ use iako_rt::clock;
 
 use super::{
     ConfigTask, Inventory, ResourceKind, Subscriptions, clusters::ClusterEntry, inventory::Refusal,
-    listeners::ListenerEntry, update::Incoming,
+    listeners::ListenerEntry, scopes, update::Incoming,
 };
 use crate::{drain::DrainPhase, snapshot::ProxySnapshot};
 
@@ -36,6 +36,10 @@ impl ConfigTask {
             names.for_each(|name| wanted.want(ResourceKind::Secret, name));
         }
         for listener in self.listeners.values() {
+            let told = listener.told().into_iter().chain(listener.warming_told());
+            for source in told.flat_map(|told| scopes::sources_of(&told.value)) {
+                wanted.want_all(ResourceKind::Scopes, &source.origin);
+            }
             for (name, prefix) in listener.routes_named() {
                 wanted.want(ResourceKind::Routes, &name);
                 let asked = || (name.clone(), prefix.to_owned());

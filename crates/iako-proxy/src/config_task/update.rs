@@ -18,6 +18,8 @@ pub(crate) enum ResourceKind {
     Endpoints,
     /// LDS.
     Listener,
+    /// SRDS.
+    Scopes,
     /// RDS.
     Routes,
     /// SDS.
@@ -26,8 +28,8 @@ pub(crate) enum ResourceKind {
 
 impl ResourceKind {
     /// Every kind.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Cluster, Self::Endpoints, Self::Listener, Self::Routes, Self::Secret];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Cluster, Self::Endpoints, Self::Listener, Self::Scopes, Self::Routes, Self::Secret];
 
     /// The type of its resources.
     #[must_use]
@@ -36,6 +38,7 @@ impl ResourceKind {
             Self::Cluster => TypeUrl::CLUSTER,
             Self::Endpoints => TypeUrl::ENDPOINTS,
             Self::Listener => TypeUrl::LISTENER,
+            Self::Scopes => TypeUrl::SCOPED_ROUTES,
             Self::Routes => TypeUrl::ROUTES,
             Self::Secret => TypeUrl::SECRET,
         }
@@ -135,6 +138,10 @@ impl ConfigTask {
             ResourceKind::Cluster => self.initial.clusters = true,
             ResourceKind::Listener => self.initial.listeners = true,
             ResourceKind::Secret => self.refresh_tls(),
+            ResourceKind::Scopes => {
+                self.scopes.heard(origin);
+                self.rewrite_scopes(origin);
+            }
             ResourceKind::Endpoints | ResourceKind::Routes => {}
         }
         if kind.type_url().is_full_state() {
@@ -162,7 +169,10 @@ impl ConfigTask {
         match kind {
             ResourceKind::Cluster => self.versions.clusters = version.into(),
             ResourceKind::Listener => self.versions.listeners = version.into(),
-            ResourceKind::Endpoints | ResourceKind::Routes | ResourceKind::Secret => return,
+            ResourceKind::Scopes
+            | ResourceKind::Endpoints
+            | ResourceKind::Routes
+            | ResourceKind::Secret => return,
         }
         self.publish_inventory();
     }
@@ -184,6 +194,10 @@ impl ConfigTask {
                 let listener = checked(decode::listener(body))?;
                 self.set_listener(listener, |value| Told::of_control_plane(value, version))
             }
+            ResourceKind::Scopes => {
+                let scope = checked(decode::scope(body))?;
+                self.scopes.set(origin, scope)
+            }
             ResourceKind::Routes => {
                 let routes = checked(decode::route_configuration(body))?;
                 self.set_routes(&key, Told::of_control_plane(routes, version));
@@ -203,6 +217,7 @@ impl ConfigTask {
             ResourceKind::Cluster => self.remove_cluster(name),
             ResourceKind::Endpoints => self.endpoints_do_not_exist(name, &key),
             ResourceKind::Listener => self.remove_listener(name),
+            ResourceKind::Scopes => self.scopes.remove(origin, name),
             // In use they are kept, as Envoy does; else they are not asked for.
             ResourceKind::Routes => self.routes_do_not_exist(&key),
             ResourceKind::Secret => {

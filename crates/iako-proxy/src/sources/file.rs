@@ -113,7 +113,7 @@ async fn tell(
     let held: BTreeSet<String> =
         resources.iter().map(|one| one.resource.name.to_string()).collect();
     // Only of these a list is whole; in the others absence says nothing.
-    let gone = if kind.type_url().is_full_state() {
+    let gone = if kind.type_url().is_whole_in_responses() {
         told.difference(&held).cloned().collect()
     } else {
         Vec::new()

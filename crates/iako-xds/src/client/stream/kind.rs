@@ -76,7 +76,7 @@ impl Kind {
             let reason = format!("the resource {} is there twice", twice.resource.name);
             return self.refuse(response.nonce, reason);
         }
-        let full = variant == Variant::StateOfTheWorld && response.type_url.is_full_state();
+        let full = variant == Variant::StateOfTheWorld && response.type_url.is_whole_in_responses();
         let mut removed: Vec<Arc<str>> =
             response.removed.iter().map(|name| name.as_str().into()).collect();
         if full {
