@@ -1,12 +1,13 @@
 //! Staying connected to a control plane, around [`ClientStream`](stream::ClientStream).
 
 pub(crate) mod backoff;
+mod pace;
 pub(crate) mod stream;
 
 use std::{error::Error, fmt, future::Future, pin::Pin, time::Duration};
 
 use futures_util::{Stream, StreamExt};
-use iako_rt::{Rng, clock};
+use iako_rt::Rng;
 use iako_xds_api::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
@@ -21,6 +22,7 @@ use tonic::{
 
 use self::{
     backoff::Backoff,
+    pace::Pace,
     stream::{ClientStream, IncomingResponse, Interest, Received, Update, Verdict},
 };
 use crate::{
@@ -361,43 +363,6 @@ impl Sending {
                 permit.send(Heard { node, request });
             }
         }
-    }
-}
-
-/// Requests that may still be sent.
-struct Pace {
-    burst: u32,
-    pause: Duration,
-    left: u32,
-    /// When the next one is earned, while some are spent.
-    next: tokio::time::Instant,
-}
-
-impl Pace {
-    fn new((burst, pause): (u32, Duration)) -> Self {
-        Self { burst, pause, left: burst, next: tokio::time::Instant::from_std(clock::now()) }
-    }
-
-    /// Waits until a request may be sent. May be dropped at any point.
-    async fn turn(&mut self) {
-        loop {
-            let now = tokio::time::Instant::from_std(clock::now());
-            while self.left < self.burst && self.next <= now {
-                self.left = self.left.saturating_add(1);
-                self.next += self.pause;
-            }
-            if self.left > 0 {
-                return;
-            }
-            tokio::time::sleep_until(self.next).await;
-        }
-    }
-
-    fn spend(&mut self) {
-        if self.left == self.burst {
-            self.next = tokio::time::Instant::from_std(clock::now()) + self.pause;
-        }
-        self.left = self.left.saturating_sub(1);
     }
 }
 

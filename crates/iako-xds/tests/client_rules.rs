@@ -8,8 +8,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use bytes::Bytes;
 use iako_xds::{
     ClientStream, DeltaRequest, IncomingResource, IncomingResponse, Interest, Received, Request,
-    Resource, StateRequest, TypeUrl, Update, Variant, Verdict,
+    Resource, StateRequest, TypeUrl, Update, Variant, Verdict, read_response,
 };
+use iako_xds_api::envoy::service::discovery::v3 as pb;
 
 const CDS: TypeUrl = TypeUrl::CLUSTER;
 const EDS: TypeUrl = TypeUrl::ENDPOINTS;
@@ -229,4 +230,47 @@ fn s4_a_changed_wish_waits_for_the_verdict_it_would_give_away() {
     assert_eq!((requests[0].1.names.len(), requests[0].1.nonce.as_str()), (2, "1"));
     client.subscribe(EDS, names(&["b"]));
     assert_eq!(states(&mut client)[0].1.nonce, "1", "a wish carries the last nonce");
+}
+
+#[test]
+fn s10_a_heartbeat_says_how_long_a_resource_stays_good_and_changes_nothing() {
+    let wrapped = pb::Resource {
+        name: "a".to_owned(),
+        version: "1".to_owned(),
+        ttl: Some(prost_types::Duration { seconds: 3, nanos: 0 }),
+        ..pb::Resource::default()
+    };
+    let wrapper = prost_types::Any {
+        type_url: "type.googleapis.com/envoy.service.discovery.v3.Resource".to_owned(),
+        value: prost::Message::encode_to_vec(&wrapped),
+    };
+    let message = pb::DiscoveryResponse {
+        type_url: TypeUrl::CLUSTER.to_string(),
+        version_info: "2".to_owned(),
+        nonce: "n".to_owned(),
+        resources: vec![wrapper],
+        ..pb::DiscoveryResponse::default()
+    };
+    let mut client = ClientStream::new(Variant::StateOfTheWorld);
+    client.subscribe(TypeUrl::CLUSTER, Interest::Everything);
+    client.on_connected();
+    client.next_request();
+    let update = update(client.on_response(read_response(message)));
+    assert!(update.resources.is_empty() && update.removed.is_empty());
+    let lifetimes: Vec<_> = update.lifetimes.into_iter().collect();
+    assert_eq!(lifetimes, [("a".into(), std::time::Duration::from_secs(3))]);
+}
+
+#[test]
+fn what_is_forgotten_is_not_brought_to_the_next_connection() {
+    let mut client = ClientStream::new(Variant::Delta);
+    client.subscribe(TypeUrl::CLUSTER, Interest::Everything);
+    client.on_connected();
+    client.next_request();
+    let update = update(client.on_response(response(TypeUrl::CLUSTER, "1", &[("a", "x")], &[])));
+    client.on_verdict(&update, Verdict::Accepted);
+    client.forget(&TypeUrl::CLUSTER, "a");
+    client.on_connected();
+    let Some(Request::Delta(_, request)) = client.next_request() else { panic!("no request") };
+    assert!(request.initial_versions.is_empty());
 }

@@ -343,8 +343,8 @@ impl ConfigTask {
         };
         for (name, entry) in &mut self.listeners {
             let Some((told, settings, since)) = &entry.warming else { continue };
-            let has_routes = self.scopes.has_all_of(&told.value)
-                && routes_of(&settings.config).all(known);
+            let has_routes =
+                self.scopes.has_all_of(&told.value) && routes_of(&settings.config).all(known);
             let has_secrets = slots_of(settings).all(|slot| slot.is_ready());
             let waited = now.saturating_duration_since(*since);
             let late = warming_max(settings).is_some_and(|longest| waited >= longest);

@@ -26,9 +26,8 @@ impl ScopeStore {
     /// When another one takes the same requests.
     pub(super) fn set(&mut self, origin: &ConfigOrigin, scope: Scope) -> Result<(), String> {
         let scopes = self.0.entry(origin.clone()).or_default();
-        let same = |(name, other): &(&String, &Arc<Scope>)| {
-            **name != scope.name && other.key == scope.key
-        };
+        let same =
+            |(name, other): &(&String, &Arc<Scope>)| **name != scope.name && other.key == scope.key;
         if let Some((name, _)) = scopes.iter().find(same) {
             return Err(format!("the scope {name:?} has the same key as {:?}", scope.name));
         }

@@ -127,7 +127,7 @@ async fn more_requests_than_the_pool_takes_overflow() {
 }
 
 #[tokio::test]
-async fn instances_serve_in_turn_until_one_fails() {
+async fn instances_of_the_own_region_serve_in_turn() {
     let world = World::start("locality", &["web.default"]).await;
     let out = world.out("web.default", 5000);
     let cluster = "outbound|5000||helloworld.sample.svc.cluster.local";
@@ -139,12 +139,6 @@ async fn instances_serve_in_turn_until_one_fails() {
     }
     assert_eq!(BTreeSet::from_iter(turns[..2].iter().cloned()), apps);
     assert_eq!(turns[..2], turns[2..]);
-    let failing = [("x-answer", "500 Internal Server Error")];
-    let failed = get(host, "/hello").with(&failing).send(out).await;
-    assert_eq!((failed.status, failed.app()), (500, turns[0].as_str()));
-    for _ in 0..4 {
-        assert_eq!(get(host, "/hello").send(out).await.app(), turns[1]);
-    }
     world.stop().await;
 }
 
