@@ -3,7 +3,7 @@
 //! alone: 200,000 random tables and requests, the same answer.
 
 #![expect(clippy::unwrap_used, reason = "a test may be blunt")]
-#![expect(clippy::indexing_slicing, reason = "a test may be blunt")]
+#![expect(clippy::indexing_slicing, clippy::panic, reason = "a test may be blunt")]
 
 #[path = "route_model/make.rs"]
 mod make;

@@ -342,7 +342,8 @@ pub(crate) fn request(dice: &mut Dice) -> Request {
     let mut target = String::new();
     for _ in 0..=dice.roll(3) {
         target.push('/');
-        target.push_str(*dice.pick(&segments));
+        let segment: &&str = dice.pick(&segments);
+        target.push_str(segment);
     }
     match dice.roll(6) {
         0 => target.push_str("?q=1"),
@@ -369,7 +370,7 @@ pub(crate) fn request(dice: &mut Dice) -> Request {
     let text = |dice: &mut Dice| dice.once_in(2).then(|| (*dice.pick(VALUES)).to_owned());
     Request {
         method,
-        scheme: *dice.pick(&["http", "https"]),
+        scheme: if dice.once_in(2) { "http" } else { "https" },
         authority: (*dice.pick(HOSTS)).to_owned(),
         target,
         headers,
