@@ -149,9 +149,6 @@ pub struct Membership {
     /// Whether an instance goes when discovery no longer names it, even if it passes its active
     /// checks. Source: `ignore_health_on_host_removal`. Envoy default: false.
     pub ignore_health_on_removal: bool,
-    /// Whether connections of an instance close when it fails its checks or is ejected.
-    /// Source: `close_connections_on_host_health_failure`. Envoy default: false.
-    pub close_on_health_failure: bool,
     /// Whether all connections are closed when the set of instances changes.
     /// Source: `common_lb_config.close_connections_on_host_set_change`. Envoy default: false.
     pub close_on_set_change: bool,
@@ -167,7 +164,6 @@ impl Default for Membership {
     fn default() -> Self {
         Self {
             ignore_health_on_removal: false,
-            close_on_health_failure: false,
             close_on_set_change: false,
             ignore_new_until_checked: false,
             wait_for_checks: true,

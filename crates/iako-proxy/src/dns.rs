@@ -145,8 +145,15 @@ fn addresses_of(
     known: &HashMap<String, Vec<IpAddr>>,
     cluster: &Cluster,
 ) -> Vec<Endpoint> {
-    let EndpointAddress::Host { name, port } = &endpoint.address else {
-        return vec![endpoint.clone()];
+    let (name, port) = match &endpoint.address {
+        EndpointAddress::Host { name, port } => (name, port),
+        // As in Envoy, an address is its own name.
+        EndpointAddress::Socket(address) if endpoint.hostname.is_empty() => {
+            return vec![Endpoint { hostname: address.ip().to_string(), ..endpoint.clone() }];
+        }
+        EndpointAddress::Socket(_)
+        | EndpointAddress::Pipe(_)
+        | EndpointAddress::Internal { .. } => return vec![endpoint.clone()],
     };
     let mut addresses = known.get(name).cloned().unwrap_or_default();
     // The order of answers turns round; an unchanged set must not look changed.

@@ -249,8 +249,8 @@ impl CheckHistory {
         result: CheckResult,
     ) -> CheckVerdict {
         let mut verdict = match result {
-            CheckResult::Passed { degraded } => self.passed(check, flags, degraded),
-            CheckResult::Failed { cause, retriable } => self.failed(check, flags, cause, retriable),
+            CheckResult::Passed { .. } => self.passed(check, flags, result),
+            CheckResult::Failed { cause, .. } => self.failed(check, flags, (cause, result)),
         };
         if flags.has(HealthFlags::PENDING_CHECK) {
             verdict.clear = verdict.clear.with(HealthFlags::PENDING_CHECK);
@@ -261,8 +261,14 @@ impl CheckHistory {
         verdict
     }
 
-    fn passed(&mut self, check: &HealthCheck, flags: HealthFlags, degraded: bool) -> CheckVerdict {
-        let mut verdict = CheckVerdict::nothing(true);
+    fn passed(
+        &mut self,
+        check: &HealthCheck,
+        flags: HealthFlags,
+        result: CheckResult,
+    ) -> CheckVerdict {
+        let degraded = result == CheckResult::Passed { degraded: true };
+        let mut verdict = CheckVerdict { passed: true, ..CheckVerdict::NOTHING };
         self.failed_in_a_row = 0;
         if flags.has(HealthFlags::FAILED_CHECK) {
             self.passed_in_a_row = self.passed_in_a_row.saturating_add(1);
@@ -299,10 +305,10 @@ impl CheckHistory {
         &mut self,
         check: &HealthCheck,
         flags: HealthFlags,
-        cause: CheckFailure,
-        retriable: bool,
+        (cause, result): (CheckFailure, CheckResult),
     ) -> CheckVerdict {
-        let mut verdict = CheckVerdict::nothing(false);
+        let retriable = result == CheckResult::Failed { cause, retriable: true };
+        let mut verdict = CheckVerdict::NOTHING;
         self.passed_in_a_row = 0;
         if !flags.has(HealthFlags::FAILED_CHECK) {
             self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
@@ -328,36 +334,42 @@ impl CheckHistory {
 }
 
 impl CheckVerdict {
-    const fn nothing(passed: bool) -> Self {
-        Self {
-            set: HealthFlags(0),
-            clear: HealthFlags(0),
-            transition: Transition::Unchanged,
-            passed,
-            events: Vec::new(),
-        }
-    }
+    const NOTHING: Self = Self {
+        set: HealthFlags(0),
+        clear: HealthFlags(0),
+        transition: Transition::Unchanged,
+        passed: false,
+        events: Vec::new(),
+    };
 }
 
-/// How long to wait until the next check. `had_traffic`: whether the cluster ever had a connection.
-/// `draw` gives even numbers from 0 to below 1.
+/// Whether a cluster ever had a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Traffic {
+    /// It had none: nobody minds what is known late.
+    Never,
+    /// It had one.
+    Some,
+}
+
+/// How long to wait until the next check. `draw` gives even numbers from 0 to below 1.
 #[must_use]
 pub fn next_check(
     check: &HealthCheck,
     verdict: &CheckVerdict,
-    had_traffic: bool,
+    traffic: Traffic,
     draw: &mut dyn FnMut() -> f64,
 ) -> Duration {
     let times = &check.intervals;
     let pending = verdict.transition == Transition::Pending;
     let unhealthy = times.unhealthy.unwrap_or(times.interval);
-    let time = match (had_traffic, verdict.passed, pending) {
-        (true, true, false) => times.interval,
-        (true, true, true) => times.healthy_edge.unwrap_or(times.interval),
-        (true, false, false) => unhealthy,
-        (true, false, true) => times.unhealthy_edge.unwrap_or(unhealthy),
-        (false, true, false) => times.no_traffic_healthy.unwrap_or(times.no_traffic),
-        (false, _, _) => times.no_traffic,
+    let time = match (traffic, verdict.passed, pending) {
+        (Traffic::Some, true, false) => times.interval,
+        (Traffic::Some, true, true) => times.healthy_edge.unwrap_or(times.interval),
+        (Traffic::Some, false, false) => unhealthy,
+        (Traffic::Some, false, true) => times.unhealthy_edge.unwrap_or(unhealthy),
+        (Traffic::Never, true, false) => times.no_traffic_healthy.unwrap_or(times.no_traffic),
+        (Traffic::Never, ..) => times.no_traffic,
     };
     let share = f64::from(times.jitter_percent.parts_per_million()) / 1e6;
     let by_share = time.mul_f64(share * draw());

@@ -47,7 +47,7 @@ pub use fault::{FaultAbort, FaultDecision, fault};
 pub use filter_chain::FilterChainTable;
 pub use health::{
     CheckEvent, CheckFailure, CheckHistory, CheckResult, CheckVerdict, Condition, HealthFlags,
-    Transition, contains_in_order, first_check, next_check,
+    Traffic, Transition, contains_in_order, first_check, next_check,
 };
 pub use jwt::{
     JWT_METADATA, JwksError, JwtChanges, JwtDecision, JwtRefusal, JwtRejection, JwtVerifier,

@@ -241,7 +241,7 @@ impl OutlierDetector<'_> {
             }
             Outcome::LocalFailure | Outcome::Timeout if split => {
                 if self.compares_connections() {
-                    memory.connections.count(false);
+                    memory.connections.bad();
                 }
                 let limit = self.policy.consecutive_local_origin_failure;
                 let reached = reaches(&memory.consecutive_local, limit);
@@ -260,7 +260,7 @@ impl OutlierDetector<'_> {
     fn reached(&self, memory: &OutlierMemory) {
         if self.policy.split_local_origin {
             if self.compares_connections() {
-                memory.connections.count(true);
+                memory.connections.good();
             }
             clear(&memory.consecutive_local);
         }
@@ -281,7 +281,11 @@ impl OutlierDetector<'_> {
 
     fn answered(&self, memory: &OutlierMemory, status: u16) -> [Option<EjectionCause>; 2] {
         if self.compares_answers() {
-            memory.answers.count(status < 500);
+            if status < 500 {
+                memory.answers.good();
+            } else {
+                memory.answers.bad();
+            }
         }
         if status < 500 {
             clear(&memory.consecutive_5xx);

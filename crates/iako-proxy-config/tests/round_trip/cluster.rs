@@ -100,7 +100,6 @@ pub(crate) fn cluster() -> Cluster {
         health_check: Some(health_check()),
         membership: Membership {
             ignore_health_on_removal: true,
-            close_on_health_failure: true,
             close_on_set_change: true,
             ignore_new_until_checked: true,
             wait_for_checks: false,

@@ -142,14 +142,9 @@ impl ConfigTask {
         let logs = self
             .health_logs(&told.value)
             .map_err(|error| format!("cluster {name:?}: event log: {error}"))?;
-        let compiled = Arc::new(UpstreamCluster::new(
-            id,
-            Arc::clone(&told.value),
-            &self.shared,
-            state,
-            logs,
-            &self.resolver,
-        ));
+        let compiled = UpstreamCluster::new(id, Arc::clone(&told.value), &self.shared, state, logs)
+            .with_resolver(&self.resolver, &self.shared.stats);
+        let compiled = Arc::new(compiled);
         for slot in compiled.tls_slots() {
             // What is missing may arrive yet; what can never work is refused now.
             self.secrets

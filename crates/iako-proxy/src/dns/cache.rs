@@ -36,7 +36,7 @@ pub(crate) enum Unresolved {
 /// The addresses of a name, as far as they are known.
 type Known = Result<Arc<[IpAddr]>, Unresolved>;
 
-/// One name.
+/// One host with its port.
 #[derive(Debug)]
 struct Host {
     addresses: watch::Receiver<Option<Known>>,
@@ -119,10 +119,11 @@ impl ForwardCache {
         if let Ok(ip) = name.trim_matches(['[', ']']).parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
-        let name = name.to_ascii_lowercase();
-        let host = match self.hosts.load().get(&name) {
+        // A host at another port is another host.
+        let key = format!("{}:{port}", name.to_ascii_lowercase());
+        let host = match self.hosts.load().get(&key) {
             Some(host) => Arc::clone(host),
-            None => self.ask(&name)?,
+            None => self.ask(name, &key)?,
         };
         host.used.store(self.seconds(), Relaxed);
         let mut watched = host.addresses.clone();
@@ -143,10 +144,10 @@ impl ForwardCache {
     }
 
     /// Begins to resolve a name.
-    fn ask(self: &Arc<Self>, name: &str) -> Result<Arc<Host>, Unresolved> {
+    fn ask(self: &Arc<Self>, name: &str, key: &str) -> Result<Arc<Host>, Unresolved> {
         let changing = self.changing.lock();
         let hosts = self.hosts.load();
-        if let Some(host) = hosts.get(name) {
+        if let Some(host) = hosts.get(key) {
             return Ok(Arc::clone(host));
         }
         let most = usize::try_from(self.config.hosts_max.get()).unwrap_or(usize::MAX);
@@ -157,11 +158,11 @@ impl ForwardCache {
         let (told, addresses) = watch::channel(None);
         let used = Arc::new(AtomicU32::new(self.seconds()));
         let host = Arc::new(Host { addresses, used: Arc::clone(&used) });
-        self.change(|hosts| drop(hosts.insert(name.to_owned(), Arc::clone(&host))));
+        self.change(|hosts| drop(hosts.insert(key.to_owned(), Arc::clone(&host))));
         self.stats.host_added.inc();
         drop(changing);
         let cache = Arc::downgrade(self);
-        let (name, options) = (name.to_owned(), self.options.clone());
+        let (name, key, options) = (name.to_owned(), key.to_owned(), self.options.clone());
         let (resolver, attempts) = (self.resolver.clone(), self.stats.query_attempt.clone());
         self.scope.spawn("dns cache", async move {
             let mut schedule = Schedule::new();
@@ -171,7 +172,7 @@ impl ForwardCache {
                 let Some(cache) = cache.upgrade() else { return };
                 let valid_for = cache.take(found, &told);
                 if cache.is_over(&used) {
-                    return cache.forget(&name);
+                    return cache.forget(&key);
                 }
                 drop(cache);
                 tokio::time::sleep(schedule.next(&options, valid_for)).await;
@@ -216,9 +217,9 @@ impl ForwardCache {
         u64::from(idle) >= self.config.host_ttl.as_secs().max(1)
     }
 
-    fn forget(&self, name: &str) {
+    fn forget(&self, key: &str) {
         let _changing = self.changing.lock();
-        self.change(|hosts| drop(hosts.remove(name)));
+        self.change(|hosts| drop(hosts.remove(key)));
         self.stats.host_removed.inc();
     }
 

@@ -77,7 +77,7 @@ fn build(way: &Way) -> Option<TokioResolver> {
             .inspect_err(|error| tracing::error!(%error, "no resolver"))
             .ok()?
     } else {
-        let servers = way.servers.iter().map(|server| name_server(*server, way.tcp));
+        let servers = way.servers.iter().map(|server| name_server(*server, way));
         let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
         TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
     };
@@ -103,9 +103,9 @@ fn build(way: &Way) -> Option<TokioResolver> {
     builder.build().inspect_err(|error| tracing::error!(%error, "no resolver")).ok()
 }
 
-fn name_server(server: SocketAddr, tcp_only: bool) -> NameServerConfig {
+fn name_server(server: SocketAddr, way: &Way) -> NameServerConfig {
     let mut connections = vec![ConnectionConfig::tcp()];
-    if !tcp_only {
+    if !way.tcp {
         connections.insert(0, ConnectionConfig::udp());
     }
     for connection in &mut connections {

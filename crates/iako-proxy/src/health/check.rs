@@ -2,6 +2,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
+use iako_http::Version;
 use iako_proxy_config::{
     Endpoint, EndpointAddress, HeaderValueOption, HealthCheck, HealthCheckKind,
 };
@@ -149,14 +150,15 @@ impl Checker {
         cluster: &Arc<UpstreamCluster>,
         check: &HealthCheck,
         endpoint: &Endpoint,
-        http2: bool,
+        version: Version,
     ) -> Result<Speaking, Unheard> {
         if let Some(kept) = self.take_kept() {
             return Ok(Speaking::of(kept));
         }
-        let connected = dial(cluster, check, endpoint, if http2 { &["h2"] } else { &[] }).await?;
+        let alpn: &[&str] = if version == Version::Http2 { &["h2"] } else { &[] };
+        let connected = dial(cluster, check, endpoint, alpn).await?;
         let settings = &cluster.config.http;
-        if !http2 {
+        if version != Version::Http2 {
             let connection = Box::new(Http1Upstream::new(connected.stream, settings));
             return Ok(Speaking::of(Kept::Http1(connection)));
         }

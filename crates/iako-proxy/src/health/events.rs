@@ -48,8 +48,7 @@ impl HealthLogs {
         &self,
         cluster: &str,
         endpoint: &BalancedEndpoint,
-        ejection: &Ejection,
-        facts: Option<&RateFacts>,
+        (ejection, facts): (&Ejection, Option<&RateFacts>),
         now: SystemTime,
     ) {
         let Some(sink) = &self.outliers else { return };

@@ -3,12 +3,16 @@
 use std::{future::poll_fn, sync::Arc};
 
 use bytes::BytesMut;
-use iako_http::{BodyEvent, BodyLength, Fields, Method, ResponseHead};
+use iako_http::{BodyEvent, BodyLength, Fields, Method, ResponseHead, Version};
 use iako_proxy_config::{Endpoint, GrpcCheck, HealthCheck};
 
 use super::check::{Checker, Heard, Unheard, host};
 use super::http::{change, head, send};
-use crate::{http::grpc, snapshot::UpstreamCluster, upstream::Upstream};
+use crate::{
+    http::{downstream::Content, grpc},
+    snapshot::UpstreamCluster,
+    upstream::Upstream,
+};
 
 const PATH: &str = "/grpc.health.v1.Health/Check";
 /// Most bytes of an answer; a good one has seven.
@@ -24,18 +28,18 @@ pub(super) async fn ask(
     asked: &GrpcCheck,
     endpoint: &Endpoint,
 ) -> Result<Heard, Unheard> {
-    let mut speaking = checker.speak(cluster, check, endpoint, true).await?;
+    let mut speaking = checker.speak(cluster, check, endpoint, Version::Http2).await?;
     let message = request(&asked.service);
     let mut fields: Vec<(String, String)> =
         [("content-type", "application/grpc"), ("te", "trailers"), ("user-agent", "Envoy/HC")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
+    fields.push(("grpc-timeout".to_owned(), format!("{}m", check.timeout.as_millis())));
     change(&mut fields, &asked.metadata);
     let place = (host(cluster, &asked.authority, endpoint), PATH);
-    let length = BodyLength::Exact(message.len() as u64);
-    let head = head(cluster, endpoint, Method::Post, place, (&fields, length));
+    let head = head(cluster, endpoint, Method::Post, place, (&fields, BodyLength::Chunked));
     let upstream = &mut speaking.upstream;
-    send(upstream, &head, &message).await?;
+    send(upstream, &head, (Content::Streamed, &message)).await?;
     let response = poll_fn(|context| upstream.poll_final_head(context)).await?;
     let is_well = read(upstream, &response).await?;
     if let Some(kept) = speaking.done() {

@@ -5,7 +5,7 @@ use std::{future::poll_fn, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use iako_http::{
     BodyEvent, BodyLength, FieldsBuilder, Known, Method, NameRef, RequestEdits, RequestHead,
-    RequestParts, ResponseHead, Scheme,
+    RequestParts, ResponseHead, Scheme, Version,
 };
 use iako_proxy_config::{AppendAction, Endpoint, HeaderValueOption, HealthCheck, HttpCheck};
 use iako_traffic::contains_in_order;
@@ -31,10 +31,15 @@ pub(super) async fn ask(
     asked: &HttpCheck,
     endpoint: &Endpoint,
 ) -> Result<Heard, Unheard> {
-    let mut speaking = checker.speak(cluster, check, endpoint, asked.http2).await?;
+    let version = if asked.http2 { Version::Http2 } else { Version::Http11 };
+    let mut speaking = checker.speak(cluster, check, endpoint, version).await?;
     let head = request(cluster, asked, endpoint);
     let upstream = &mut speaking.upstream;
-    send(upstream, &head, &asked.send).await?;
+    let length = match asked.send.len() {
+        0 => Content::None,
+        length => Content::Exact(length as u64),
+    };
+    send(upstream, &head, (length, &asked.send)).await?;
     let response = poll_fn(|context| upstream.poll_final_head(context)).await?;
     let body = read(upstream, limit(asked)).await?;
     let heard = judge(cluster, asked, &response, &body);
@@ -56,12 +61,8 @@ fn limit(asked: &HttpCheck) -> usize {
 pub(super) async fn send(
     upstream: &mut Upstream,
     head: &RequestHead,
-    content: &[u8],
+    (length, content): (Content, &[u8]),
 ) -> Result<(), UpstreamError> {
-    let length = match content.len() {
-        0 => Content::None,
-        length => Content::Exact(length as u64),
-    };
     upstream.send_head(head, &RequestEdits::default(), length)?;
     if !content.is_empty() {
         upstream.send_data(Bytes::copy_from_slice(content))?;

@@ -6,7 +6,7 @@ use iako_proxy_config::{Endpoint, HealthCheck};
 use iako_rt::clock;
 use iako_traffic::{
     BalancedEndpoint, CheckFailure, CheckHistory, CheckResult, CheckVerdict, EndpointState,
-    HealthFlags, Transition, first_check, next_check,
+    HealthFlags, Traffic, Transition, first_check, next_check,
 };
 use iako_types::Locality;
 
@@ -54,8 +54,9 @@ impl Session {
             if is_first {
                 self.watched.checked_first().await;
             }
-            let had_traffic = cluster.stats.cx_total.value() > 0;
-            tokio::time::sleep(next_check(check, &verdict, had_traffic, &mut || room.draw())).await;
+            let had_any = cluster.stats.cx_total.value() > 0;
+            let traffic = if had_any { Traffic::Some } else { Traffic::Never };
+            tokio::time::sleep(next_check(check, &verdict, traffic, &mut || room.draw())).await;
         }
     }
 

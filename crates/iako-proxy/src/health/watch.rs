@@ -3,7 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{BTreeMap, btree_map::Entry},
     rc::Rc,
     sync::Arc,
 };
@@ -42,7 +42,7 @@ impl Watched {
 }
 
 /// Sessions by the address of the instance's state, which they keep alive.
-type Sessions = HashMap<usize, (Rc<Session>, AbortHandle)>;
+type Sessions = BTreeMap<usize, (Rc<Session>, AbortHandle)>;
 
 /// Runs until the cluster is retired.
 pub(super) async fn cluster(room: Rc<Room>, cluster: Arc<UpstreamCluster>) {
@@ -112,10 +112,10 @@ fn follow(watched: &Rc<Watched>, sessions: &mut Sessions) {
         if let Some((session, task)) = known.remove(&key) {
             session.renew(endpoint);
             sessions.insert(key, (session, task));
-        } else if !sessions.contains_key(&key) {
+        } else if let Entry::Vacant(place) = sessions.entry(key) {
             let session = Rc::new(Session::new(Rc::clone(watched), endpoint));
             let task = watched.room.scope.spawn("health session", Rc::clone(&session).run());
-            sessions.insert(key, (session, task));
+            place.insert((session, task));
         }
     }
     for (_, (session, task)) in known {

@@ -129,9 +129,13 @@ impl Exchange<'_> {
             }
             Discovery::OriginalDst { port_override, header } => {
                 let original = self.original_target(plan, *port_override, header.as_ref());
-                Some(self.unlisted_target(plan, original))
+                original.map(|original| self.unlisted_target(plan, original))
             }
-            _ => self.target(plan, avoid),
+            Discovery::Static(_)
+            | Discovery::Eds(_)
+            | Discovery::StrictDns(_)
+            | Discovery::LogicalDns(_)
+            | Discovery::Aggregate(_) => self.target(plan, avoid),
         };
         let Some(target) = target else {
             plan.cluster.stats.cx_none_healthy.inc();

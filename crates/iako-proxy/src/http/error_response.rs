@@ -76,16 +76,7 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
         Failure::NoCluster { status } => Reply::new(*status, "cluster_not_found"),
         Failure::NoHealthyUpstream => nobody(503),
         Failure::SessionGone { status } => nobody(*status),
-        Failure::Unresolved(Unresolved::Failed) => {
-            Reply::new(503, "dns_resolution_failure").with_body("DNS resolution failure")
-        }
-        Failure::Unresolved(Unresolved::Full) => {
-            Reply::new(503, "dns_cache_overflow").with_body("DNS cache overflow")
-        }
-        Failure::Unresolved(Unresolved::Pending) => {
-            Reply::new(503, "dynamic_forward_proxy_pending_request_overflow")
-                .with_body("Dynamic forward proxy pending request overflow")
-        }
+        Failure::Unresolved(why) => unresolved(*why),
         Failure::Overflow(_) => {
             let value = FieldValue::from_static("true");
             before_response(503, "overflow", None).with_field(Known::XEnvoyOverloaded, value)
@@ -148,6 +139,19 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
         }
         Failure::Client(_) | Failure::BrokenOff(_) | Failure::Overtaken => return None,
     })
+}
+
+/// The answer where the host of a request is not known.
+fn unresolved(why: Unresolved) -> Reply {
+    let (details, body) = match why {
+        Unresolved::Failed => ("dns_resolution_failure", "DNS resolution failure"),
+        Unresolved::Full => ("dns_cache_overflow", "DNS cache overflow"),
+        Unresolved::Pending => (
+            "dynamic_forward_proxy_pending_request_overflow",
+            "Dynamic forward proxy pending request overflow",
+        ),
+    };
+    Reply::new(503, details).with_body(body)
 }
 
 /// The answer to what is no HTTP. Envoy's codec answers with the reason phrase.

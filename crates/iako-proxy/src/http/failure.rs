@@ -151,9 +151,7 @@ impl Failure {
             Self::NoCluster { .. } => ResponseFlag::NoClusterFound,
             Self::NoHealthyUpstream | Self::SessionGone { .. } => ResponseFlag::NoHealthyUpstream,
             Self::Unresolved(Unresolved::Failed) => ResponseFlag::DnsResolutionFailed,
-            Self::Unresolved(Unresolved::Full | Unresolved::Pending) | Self::Overflow(_) => {
-                ResponseFlag::UpstreamOverflow
-            }
+            Self::Overflow(_) => ResponseFlag::UpstreamOverflow,
             Self::Connect(_) => ResponseFlag::UpstreamConnectionFailure,
             Self::Upstream(error) | Self::BrokenOff(error) => upstream_flag(error),
             Self::ResponseTimeout | Self::PerTryTimeout | Self::PerTryIdle => {
@@ -170,7 +168,8 @@ impl Failure {
                 | DownstreamError::Http2(_)
                 | DownstreamError::NotBase64(_),
             ) => ResponseFlag::DownstreamProtocolError,
-            Self::RequestTimeout
+            Self::Unresolved(Unresolved::Full | Unresolved::Pending)
+            | Self::RequestTimeout
             | Self::Overtaken
             | Self::MaxDuration
             | Self::UpgradeRefused

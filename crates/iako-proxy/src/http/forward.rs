@@ -56,6 +56,8 @@ pub(super) enum Progress {
 pub(super) struct Plan<'r> {
     pub(super) action: &'r RouteAction,
     pub(super) cluster: Arc<UpstreamCluster>,
+    /// The cluster that stands for it and counts what was answered; none for most.
+    pub(super) aggregate: Option<Arc<UpstreamCluster>>,
     pub(super) content: Content,
     pub(super) timeouts: Timeouts,
     pub(super) hash: Option<u64>,
@@ -211,7 +213,7 @@ impl Exchange<'_> {
         };
         let Some(named) = found else { return Err(missing) };
         let draw = if named.is_aggregate() { self.connection.draw() } else { 0 };
-        let member = target::member_of(named, &self.snapshot, self.now, draw);
+        let member = target::member_of(named, self.snapshot, self.now, draw);
         let Some(cluster) = member else { return Err(Failure::NoHealthyUpstream) };
         // A cluster's own policies stand in place of the route's.
         let own = cluster.config.lb.hashing().map_or(&[][..], |hashing| &hashing.policies);
@@ -235,6 +237,7 @@ impl Exchange<'_> {
         Ok(Plan {
             action,
             cluster: Arc::clone(cluster),
+            aggregate: named.is_aggregate().then(|| Arc::clone(named)),
             content,
             timeouts: route.timeouts(&facts, rules),
             hash,

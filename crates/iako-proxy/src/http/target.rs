@@ -52,7 +52,7 @@ impl Exchange<'_> {
         plan: &Plan<'_>,
         port: Option<u16>,
         header: Option<&HeaderName>,
-    ) -> Unlisted {
+    ) -> Option<Unlisted> {
         let named = header.and_then(|name| {
             let view = self.request.view();
             let value = std::str::from_utf8(view.value(name.as_str(), 0)?).unwrap_or_default();
@@ -66,7 +66,11 @@ impl Exchange<'_> {
         if let Some(port) = port {
             address.set_port(port);
         }
-        self.unlisted(plan, Endpoint::at(address), address)
+        // A connection that was made to this listener itself: to connect there again would never end.
+        if address == self.connection.info.local {
+            return None;
+        }
+        Some(self.unlisted(plan, Endpoint::at(address), address))
     }
 
     /// The host that the request names; waits for its addresses.
@@ -76,9 +80,11 @@ impl Exchange<'_> {
         downstream: &mut Downstream<'_>,
     ) -> Result<Unlisted, TryFailure> {
         let refused = |failure| Err(TryFailure::Final(failure));
+        // Until the host is known nothing is tried.
+        self.record.attempts = self.record.attempts.saturating_sub(1);
         let Some(cache) = &plan.cluster.forward else { return refused(Failure::NoHealthyUpstream) };
         let authority = self.request.authority().to_owned();
-        let (host, port) = host_and_port(&authority, plan.cluster.is_tls());
+        let (host, port) = host_and_port(&authority, plan.cluster.usual_port());
         let mut resolving = pin!(cache.addresses(host, port));
         let resolved = poll_fn(|context| {
             if let Poll::Ready(resolved) = resolving.as_mut().poll(context) {
@@ -101,6 +107,7 @@ impl Exchange<'_> {
             hostname: host.to_owned(),
             ..Endpoint::at(*first)
         };
+        self.record.attempts = self.record.attempts.saturating_add(1);
         Ok(self.unlisted(plan, endpoint, *first))
     }
 
@@ -112,8 +119,7 @@ impl Exchange<'_> {
 }
 
 /// The parts of a host, with the port of the protocol where it names none.
-fn host_and_port(authority: &str, tls: bool) -> (&str, u16) {
-    let default = if tls { 443 } else { 80 };
+fn host_and_port(authority: &str, default: u16) -> (&str, u16) {
     match authority.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
             port.parse().map_or((authority, default), |port| (host, port))
@@ -136,8 +142,8 @@ mod tests {
             ("::1", ("::1", 80)),
         ];
         for (authority, expected) in cases {
-            assert_eq!(host_and_port(authority, false), expected, "{authority}");
+            assert_eq!(host_and_port(authority, 80), expected, "{authority}");
         }
-        assert_eq!(host_and_port("a.test", true), ("a.test", 443));
+        assert_eq!(host_and_port("a.test", 443), ("a.test", 443));
     }
 }

@@ -105,7 +105,6 @@ impl UpstreamCluster {
         shared: &Shared,
         state: Option<Arc<ClusterState>>,
         logs: HealthLogs,
-        resolver: &Resolver,
     ) -> Self {
         let state =
             state.unwrap_or_else(|| ClusterState::for_workers(shared.concurrency, clock::now()));
@@ -145,15 +144,7 @@ impl UpstreamCluster {
             stats: ClusterStats::new(&shared.stats, config.stat_name()),
             check_stats: config.health_check.as_ref().map(|_| CheckStats::of(&scope)),
             outlier_stats: config.outlier_detection.as_ref().map(|_| OutlierStats::new(&scope)),
-            forward: match &config.discovery {
-                Discovery::DynamicForward(cache) => Some(ForwardCache::new(
-                    cache.clone(),
-                    config.dns.clone(),
-                    resolver.clone(),
-                    &shared.stats,
-                )),
-                _ => None,
-            },
+            forward: None,
             logs,
             board: Noticeboard::default(),
             state,
@@ -173,6 +164,15 @@ impl UpstreamCluster {
     pub(crate) fn http2_stats(&self, stats: &StatsRegistry) -> &Http2Stats {
         self.http2
             .get_or_init(|| Http2Stats::new(&stats.cluster(self.config.stat_name()).part("http2")))
+    }
+
+    /// The same, which resolves the hosts that requests name where that is what it is for.
+    pub(crate) fn with_resolver(mut self, resolver: &Resolver, stats: &StatsRegistry) -> Self {
+        if let Discovery::DynamicForward(cache) = &self.config.discovery {
+            let (cache, dns) = (cache.clone(), self.config.dns.clone());
+            self.forward = Some(ForwardCache::new(cache, dns, resolver.clone(), stats));
+        }
+        self
     }
 
     /// The instances of this moment, ready for choosing. A retry may load them again.
@@ -208,10 +208,10 @@ impl UpstreamCluster {
         matches!(self.config.discovery, Discovery::Aggregate(_))
     }
 
-    /// Whether bytes are encrypted, where the endpoint does not decide that.
+    /// The port of a host that names none.
     #[must_use]
-    pub(crate) const fn is_tls(&self) -> bool {
-        self.transport.is_tls()
+    pub(crate) const fn usual_port(&self) -> u16 {
+        if self.transport.is_tls() { 443 } else { 80 }
     }
 
     /// Shows which circuit breakers are full.

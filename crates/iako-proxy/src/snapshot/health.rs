@@ -101,7 +101,11 @@ impl OutlierStats {
         match ejection.cause {
             EjectionCause::Consecutive5xx => totals.consecutive_5xx.inc(),
             EjectionCause::SuccessRate => totals.success_rate.inc(),
-            _ => {}
+            EjectionCause::ConsecutiveGatewayFailure
+            | EjectionCause::ConsecutiveLocalOriginFailure
+            | EjectionCause::LocalOriginSuccessRate
+            | EjectionCause::FailurePercentage
+            | EjectionCause::FailurePercentageLocalOrigin => {}
         }
         let old =
             matches!(ejection.cause, EjectionCause::Consecutive5xx | EjectionCause::SuccessRate);
@@ -175,6 +179,10 @@ impl UpstreamCluster {
         drop(told);
         if is_new {
             self.stats.membership_change.inc();
+            if self.config.membership.close_on_set_change {
+                let balancer = self.balancer();
+                balancer.endpoints().iter().for_each(|listed| listed.state.drain_connections());
+            }
         }
         self.count_members();
         self.board.changed.notify_one();
@@ -312,7 +320,7 @@ impl UpstreamCluster {
         if let Some(stats) = &self.outlier_stats {
             stats.count(ejection);
         }
-        self.logs.ejected(&self.name, endpoint, ejection, facts, clock::wall());
+        self.logs.ejected(&self.name, endpoint, (ejection, facts), clock::wall());
         if matches!(ejection.effect, EjectionEffect::Enforced { .. }) {
             self.failed(&endpoint.state);
             self.count_members();

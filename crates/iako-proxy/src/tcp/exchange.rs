@@ -82,7 +82,7 @@ struct Reached {
 struct Unreached {
     flag: ResponseFlag,
     reason: String,
-    endpoint: Option<Endpoint>,
+    endpoint: Option<Box<Endpoint>>,
 }
 
 /// Carries a TCP connection until it ends.
@@ -122,7 +122,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, downstream: Downstream, service: A
             }
         }
         Err(unreached) => {
-            record.endpoint = unreached.endpoint;
+            record.endpoint = unreached.endpoint.map(|endpoint| *endpoint);
             record.refused(unreached.flag, "upstream_connection_failure");
             record.failure = Some(unreached.reason);
         }
@@ -194,7 +194,8 @@ async fn reach(
             Err((flag, reason)) => {
                 record_outcome(worker, cluster, &balancer, &pick, Outcome::LocalFailure);
                 tried.push(pick.place);
-                failed = Some(Unreached { flag, reason, endpoint: Some(endpoint.clone()) });
+                failed =
+                    Some(Unreached { flag, reason, endpoint: Some(Box::new(endpoint.clone())) });
             }
         }
     }
@@ -256,7 +257,7 @@ async fn reach_original(
         // The connection was made to this proxy itself: to connect there again would never end.
         let reason = "the original destination is this listener".to_owned();
         let flag = ResponseFlag::NoHealthyUpstream;
-        return Err(Unreached { flag, reason, endpoint: Some(endpoint) });
+        return Err(Unreached { flag, reason, endpoint: Some(Box::new(endpoint)) });
     }
     let client = cluster.tells_clients().then(|| Proxied::of(info));
     let options = ConnectOptions { client: client.as_ref(), ..ConnectOptions::default() };
@@ -265,7 +266,7 @@ async fn reach_original(
         Err(error) => Err(Unreached {
             flag: error.response_flag(),
             reason: with_cause(&error),
-            endpoint: Some(endpoint),
+            endpoint: Some(Box::new(endpoint)),
         }),
     }
 }

@@ -16,9 +16,12 @@ const REMEMBERED_MAX: usize = 16 * 1024;
 /// One that was not used for so long is forgotten. Envoy default of `cleanup_interval`: 5 s.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
 
+/// A version of a cluster, and an address.
+type Place = (u64, SocketAddr);
+
 /// The endpoints of original-destination and forwarding clusters that one worker used lately.
 #[derive(Debug, Default)]
-pub(crate) struct Originals(RefCell<HashMap<(u64, SocketAddr), (Arc<EndpointState>, Instant)>>);
+pub(crate) struct Originals(RefCell<HashMap<Place, (Arc<EndpointState>, Instant)>>);
 
 impl Originals {
     /// The state of the endpoint at this address, the same for all workers.

@@ -31,7 +31,7 @@ const SICK: CheckResult = CheckResult::Failed { cause: CheckFailure::Active, ret
 const BUSY: CheckResult = CheckResult::Failed { cause: CheckFailure::Active, retriable: true };
 
 /// An instance that is checked: `+` in traffic, `-` out of it, with the seconds until the next check.
-fn walk(check: &HealthCheck, results: &[CheckResult], had_traffic: bool) -> String {
+fn walk(check: &HealthCheck, results: &[CheckResult], traffic: Traffic) -> String {
     let cell = FlagCell::default();
     cell.change(HealthFlags::FAILED_CHECK, HealthFlags::default());
     let mut history = CheckHistory::default();
@@ -39,7 +39,7 @@ fn walk(check: &HealthCheck, results: &[CheckResult], had_traffic: bool) -> Stri
         let verdict = history.record(check, cell.load(), *result);
         cell.change(verdict.set, verdict.clear);
         let sign = if cell.load().has(HealthFlags::FAILED_CHECK) { '-' } else { '+' };
-        let wait = next_check(check, &verdict, had_traffic, &mut || 0.0).as_secs();
+        let wait = next_check(check, &verdict, traffic, &mut || 0.0).as_secs();
         format!("{sign}{wait}")
     });
     shown.collect::<Vec<_>>().join(" ")
@@ -48,22 +48,25 @@ fn walk(check: &HealthCheck, results: &[CheckResult], had_traffic: bool) -> Stri
 #[test]
 fn the_first_check_decides_alone_and_later_ones_by_the_thresholds() {
     let check = check(2, 3);
-    assert_eq!(walk(&check, &[GOOD, LOST, LOST, LOST], true), "+1 +3 +3 -2");
-    assert_eq!(walk(&check, &[LOST, GOOD, GOOD, GOOD], true), "-2 -4 +1 +1");
-    assert_eq!(walk(&check, &[GOOD, LOST, LOST, GOOD, LOST], true), "+1 +3 +3 +1 +3");
+    assert_eq!(walk(&check, &[GOOD, LOST, LOST, LOST], Traffic::Some), "+1 +3 +3 -2");
+    assert_eq!(walk(&check, &[LOST, GOOD, GOOD, GOOD], Traffic::Some), "-2 -4 +1 +1");
+    assert_eq!(walk(&check, &[GOOD, LOST, LOST, GOOD, LOST], Traffic::Some), "+1 +3 +3 +1 +3");
 }
 
 #[test]
 fn an_answer_that_says_so_counts_at_once_unless_it_may_be_repeated() {
     let check = check(1, 2);
-    assert_eq!(walk(&check, &[GOOD, SICK], true), "+1 -2");
-    assert_eq!(walk(&check, &[GOOD, BUSY, BUSY], true), "+1 +3 -2");
+    assert_eq!(walk(&check, &[GOOD, SICK], Traffic::Some), "+1 -2");
+    assert_eq!(walk(&check, &[GOOD, BUSY, BUSY], Traffic::Some), "+1 +3 -2");
 }
 
 #[test]
 fn a_cluster_without_traffic_is_checked_rarely() {
     let check = check(2, 2);
-    assert_eq!(walk(&check, &[GOOD, LOST, LOST, GOOD, GOOD], false), "+61 +60 -60 -60 +61");
+    assert_eq!(
+        walk(&check, &[GOOD, LOST, LOST, GOOD, GOOD], Traffic::Never),
+        "+61 +60 -60 -60 +61"
+    );
 }
 
 #[test]
@@ -107,7 +110,7 @@ fn jitter_lengthens_intervals() {
     check.intervals.jitter = Duration::from_secs(2);
     check.intervals.jitter_percent = iako_types::Percent::from_whole(50).unwrap();
     let verdict = CheckHistory::default().record(&check, HealthFlags::default(), GOOD);
-    let wait = next_check(&check, &verdict, true, &mut || 0.5);
+    let wait = next_check(&check, &verdict, Traffic::Some, &mut || 0.5);
     assert_eq!(wait, Duration::from_millis(1000 + 250 + 1000));
     check.intervals.initial_jitter = Duration::from_secs(4);
     assert_eq!(first_check(&check, &mut || 0.25), Duration::from_secs(1));

@@ -17,11 +17,15 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn count(&self, success: bool) {
+    /// Counts a success.
+    pub(super) fn good(&self) {
+        self.successes.fetch_add(1, Relaxed);
+        self.bad();
+    }
+
+    /// Counts a failure.
+    pub(super) fn bad(&self) {
         self.total.fetch_add(1, Relaxed);
-        if success {
-            self.successes.fetch_add(1, Relaxed);
-        }
     }
 
     pub(super) fn shown(&self) -> Option<f64> {

@@ -102,7 +102,6 @@ fn membership(cluster: &pb::Cluster) -> Membership {
     let common = cluster.common_lb_config.as_ref();
     Membership {
         ignore_health_on_removal: cluster.ignore_health_on_host_removal,
-        close_on_health_failure: cluster.close_connections_on_host_health_failure,
         close_on_set_change: common
             .is_some_and(|common| common.close_connections_on_host_set_change),
         ignore_new_until_checked: common

@@ -16,7 +16,6 @@ pub(super) fn cluster(value: &Cluster) -> pb::Cluster {
         outlier_detection: value.outlier_detection.as_ref().map(health::outlier_detection),
         health_checks: value.health_check.iter().map(health::check).collect(),
         ignore_health_on_host_removal: value.membership.ignore_health_on_removal,
-        close_connections_on_host_health_failure: value.membership.close_on_health_failure,
         wait_for_warm_on_init: (!value.membership.wait_for_checks).then_some(false),
         transport_socket: proxy_protocol::upstream(
             &value.transport,

@@ -44,7 +44,7 @@ impl Exchange<'_> {
 
     /// Counts the head of a response.
     pub(super) fn count_response(plan: &Plan<'_>, head: &ResponseHead) {
-        let stats = &plan.cluster.stats;
+        let stats = &plan.aggregate.as_ref().unwrap_or(&plan.cluster).stats;
         match head.status() {
             100..=199 => stats.rq_1xx.inc(),
             200..=299 => stats.rq_2xx.inc(),

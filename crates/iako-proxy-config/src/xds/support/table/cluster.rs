@@ -47,7 +47,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "dns_resolvers",
             "use_tcp_for_dns_lookups",
             "wait_for_warm_on_init",
-            "close_connections_on_host_health_failure",
             "ignore_health_on_host_removal",
         ],
         warned: &[
@@ -65,6 +64,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ),
             ("load is not reported", &["lrs_server", "lrs_report_endpoint_metrics"]),
             ("connections are opened when they are needed", &["preconnect_policy"]),
+            (
+                "HTTP connections of an instance that fails drain in any case; TCP ones go on",
+                &["close_connections_on_host_health_failure"],
+            ),
             ("use HttpProtocolOptions", &["protocol_selection"]),
         ],
         refused: &[(
