@@ -110,7 +110,7 @@ pub use route::{
     Action, ClusterTarget, ConnectEnd, CookieAttribute, GrpcTimeout, HashPolicy, HashSource,
     InternalRedirectPolicy, MaxStreamDuration, Mirror, MirrorTarget, RedirectPredicate, Route,
     RouteAction, RouteConfiguration, RouteList, RoutePriority, ShareBy, TlsRequirement,
-    VirtualCluster, VirtualHost, WeightedCluster,
+    VirtualHost, WeightedCluster,
     answer::{BodyFormat, DirectResponse, Redirect, RedirectPath, RedirectScheme},
     domain::{Domain, DomainError},
     matching::{

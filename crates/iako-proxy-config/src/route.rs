@@ -9,7 +9,6 @@ mod mirror;
 pub(crate) mod rate_limit;
 pub(crate) mod rewrite;
 pub(crate) mod scoped;
-mod virtual_cluster;
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +27,6 @@ use rewrite::{HostRewrite, PathRewrite};
 pub use hash::{CookieAttribute, HashPolicy, HashSource};
 pub use internal_redirect::{InternalRedirectPolicy, RedirectPredicate};
 pub use mirror::{Mirror, MirrorTarget};
-pub use virtual_cluster::VirtualCluster;
 
 /// A table of routes. Source: `envoy.config.route.v3.RouteConfiguration`.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,8 +113,6 @@ pub struct VirtualHost {
     pub mirrors: Vec<Mirror>,
     /// How much of a request is kept for another try, in bytes; see [`Route::body_bytes_kept_max`].
     pub body_bytes_kept_max: Option<u64>,
-    /// Groups of requests with statistics of their own; the first that fits counts.
-    pub virtual_clusters: Vec<VirtualCluster>,
     /// Settings of filters for every route.
     pub overrides: FilterOverrides,
     /// The object that claimed the hosts.
@@ -164,8 +160,6 @@ pub struct Route {
     /// beyond it there is none of them. The virtual host's when absent, else 1 MiB.
     /// Source: `request_body_buffer_limit`, `per_request_buffer_limit_bytes`.
     pub body_bytes_kept_max: Option<u64>,
-    /// The name of statistics of this route, under its virtual host; none when empty.
-    pub stat_prefix: String,
     /// The rule that it was made from.
     pub origin: Option<RuleOrigin>,
 }
@@ -182,7 +176,6 @@ impl Route {
             overrides: FilterOverrides::default(),
             operation: String::new(),
             body_bytes_kept_max: None,
-            stat_prefix: String::new(),
             origin: None,
         }
     }

@@ -19,11 +19,11 @@ use iako_proxy_config::{
     RetryOn, RetryPolicy, StrictHeader, Thresholds,
 };
 use iako_traffic::{
-    Balancer, Breakers, ClusterState, ConnectionInfo, HeaderList, Metadata, Pace, RequestFacts,
-    RequestHead, RetryDecision, RetryMoment, RetryState, StopReason, TryEnd, TryTraces,
-    strict_problem,
+    Balancer, Breakers, ClusterState, ConnectionInfo, HeaderList, Metadata, Neighbourhood, Pace,
+    RequestFacts, RequestHead, RetryDecision, RetryMoment, RetryState, Setting, StopReason, TryEnd,
+    TryTraces, strict_problem,
 };
-use iako_types::Percent;
+use iako_types::{Locality, Percent};
 use proptest::prelude::*;
 
 fn policy(conditions: &[RetryOn], change: impl FnOnce(&mut RetryPolicy)) -> RetryPolicy {
@@ -206,7 +206,9 @@ fn balancer(endpoints: &[(u32, &[(&str, &str)])]) -> Balancer {
     };
     let set = EndpointSet::new("c", endpoints.iter().enumerate().map(place).collect());
     let cluster = Cluster::new("c", Discovery::Static(set.clone()));
-    Balancer::new(Arc::new(cluster), Arc::new(set), ClusterState::new(now()), 0)
+    let setting =
+        Setting { neighbourhood: Neighbourhood::new(Locality::default(), 0), seed: 0, now: now() };
+    Balancer::new(Arc::new(cluster), Arc::new(set), ClusterState::new(now()), setting)
 }
 
 #[test]

@@ -159,7 +159,6 @@ pub(crate) fn route_table() -> RouteConfiguration {
         overrides: overrides(),
         operation: "op".into(),
         body_bytes_kept_max: Some(1 << 33),
-        stat_prefix: "r".into(),
         origin: Some(origin()),
     };
     let redirect = Redirect {
@@ -210,7 +209,6 @@ pub(crate) fn route_table() -> RouteConfiguration {
         hedge: Some(HedgePolicy::default()),
         mirrors: mirrors(),
         body_bytes_kept_max: Some(10),
-        virtual_clusters: vec![VirtualCluster { name: "all".into(), headers: header_matches() }],
         overrides: overrides(),
         origin: Some(origin()),
     };

@@ -107,6 +107,9 @@ impl Exchange<'_> {
         self.change_request(route, &plan);
         let mut draw = || self.connection.draw();
         let mirrors: Vec<_> = route.mirrors(&mut draw).collect();
+        if !mirrors.is_empty() {
+            self.tell_time(&plan);
+        }
         for policy in mirrors {
             mirror::start(self, policy, plan.content);
         }
@@ -362,7 +365,11 @@ impl Exchange<'_> {
                 Some(HostChange::EndpointHostname) | None => None,
             }
         };
-        if let (Some(host), Some(action)) = (host, route.forward()) {
+        let Some(host) = host else { return };
+        if route.weighted.is_some_and(|target| target.host_rewrite.is_some()) {
+            // What a target says of its host is told to nobody, in Envoy either.
+            self.request.edits.authority = Some(host.into());
+        } else if let Some(action) = route.forward() {
             self.set_host(host.into(), action);
         }
     }

@@ -15,29 +15,12 @@ use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
 use crate::{
     CookieAttribute, HashPolicy, HashSource, InternalRedirectPolicy, Mirror, MirrorTarget,
-    RedirectPredicate, VirtualCluster,
+    RedirectPredicate,
 };
 
 /// How much of a request is kept: the newer field counts.
 pub(super) fn body_bytes_kept_max(newer: Option<u64>, older: Option<u32>) -> Option<u64> {
     newer.or(older.map(u64::from))
-}
-
-pub(super) fn virtual_clusters(
-    clusters: &[pb::VirtualCluster],
-    at: &At<'_>,
-) -> Result<Vec<VirtualCluster>, Fault> {
-    wire::list(clusters, &at.field("virtual_clusters"), |cluster, at| {
-        if cluster.name.is_empty() {
-            return Err(at.field("name").missing("name the group, for statistics"));
-        }
-        let at_headers = at.field("headers");
-        if cluster.headers.is_empty() {
-            return Err(at_headers.missing("write which requests, such as a prefix of `:path`"));
-        }
-        let headers = matcher::headers(&cluster.headers, &at_headers)?;
-        Ok(VirtualCluster { name: cluster.name.clone(), headers })
-    })
 }
 
 pub(super) fn internal_redirect(

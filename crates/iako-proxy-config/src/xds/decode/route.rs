@@ -142,7 +142,6 @@ pub(super) fn virtual_host(
             host.request_body_buffer_limit,
             host.per_request_buffer_limit_bytes,
         ),
-        virtual_clusters: attempt::virtual_clusters(&host.virtual_clusters, at)?,
         overrides: http_filter::overrides(&host.typed_per_filter_config, at)?,
         origin: metadata::origin(host.metadata.as_ref()),
     })
@@ -199,7 +198,6 @@ pub(super) fn route(config: &pb::Route, table: Table, at: &At<'_>) -> Result<Rou
             config.request_body_buffer_limit,
             config.per_request_buffer_limit_bytes,
         ),
-        stat_prefix: config.stat_prefix.clone(),
         origin: metadata::origin(config.metadata.as_ref()),
     })
 }

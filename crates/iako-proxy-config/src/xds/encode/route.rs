@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Action, PathMatch, Route, RouteConfiguration, RouteList, RouteMatch, TlsRequirement,
-    VirtualCluster, VirtualHost,
+    VirtualHost,
 };
 
 /// Istio's limit of a direct response's body; Envoy's own is 4 KiB.
@@ -63,7 +63,6 @@ fn virtual_host(value: &VirtualHost) -> pb::VirtualHost {
         hedge_policy: value.hedge.map(attempt::hedge),
         request_mirror_policies: value.mirrors.iter().map(attempt::mirror).collect(),
         request_body_buffer_limit: value.body_bytes_kept_max,
-        virtual_clusters: value.virtual_clusters.iter().map(virtual_cluster).collect(),
         retry_policy: value.retry.as_ref().map(attempt::retry_policy),
         metadata: metadata::of_origin(value.origin.as_ref()),
         ..Default::default()
@@ -99,13 +98,8 @@ fn route(value: &Route) -> pb::Route {
         response_headers_to_add: header::additions(&value.headers.response_add),
         response_headers_to_remove: header::removals(&value.headers.response_remove),
         request_body_buffer_limit: value.body_bytes_kept_max,
-        stat_prefix: value.stat_prefix.clone(),
         ..Default::default()
     }
-}
-
-fn virtual_cluster(value: &VirtualCluster) -> pb::VirtualCluster {
-    pb::VirtualCluster { name: value.name.clone(), headers: matcher::headers(&value.headers) }
 }
 
 pub(super) fn route_match(value: &RouteMatch) -> pb::RouteMatch {

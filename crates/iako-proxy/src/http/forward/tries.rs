@@ -219,6 +219,14 @@ impl Exchange<'_> {
             let fields = &mut self.request.edits.fields;
             fields.set(Known::XEnvoyAttemptCount, FieldValue::from(attempts));
         }
+        self.tell_time(plan);
+    }
+
+    /// Tells how long we wait.
+    pub(super) fn tell_time(&mut self, plan: &Plan<'_>) {
+        if self.service.traits.suppresses_envoy_headers {
+            return;
+        }
         // The first try is told the whole time, later ones what is left of it.
         let elapsed = if self.record.attempts > 1 {
             self.now.saturating_duration_since(self.record.start)

@@ -92,12 +92,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[],
     },
     MessageSupport {
-        name: "envoy.config.route.v3.VirtualCluster",
-        honoured: &["headers", "name"],
-        warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
         name: "envoy.config.route.v3.HedgePolicy",
         honoured: &["hedge_on_per_try_timeout"],
         warned: &[(
