@@ -43,7 +43,10 @@ impl InspectorStats {
         let (tls, http) = (stats.scope("tls_inspector"), stats.scope("http_inspector"));
         let prefix = listener.inspectors.iter().find_map(|filter| match &filter.kind {
             ListenerFilterKind::ProxyProtocol(settings) => Some(settings.stat_prefix.as_str()),
-            _ => None,
+            ListenerFilterKind::OriginalDst
+            | ListenerFilterKind::OriginalSrc(_)
+            | ListenerFilterKind::Tls(_)
+            | ListenerFilterKind::Http => None,
         });
         Self {
             tls_found: tls.counter("tls_found"),
