@@ -80,7 +80,8 @@ pub struct PeerRules {
     pub allow_expired: bool,
     /// Whether a peer passes for whom nobody vouches, or who has other names or pins. Default: no.
     pub accept_untrusted: bool,
-    /// The most certificates between the peer's and a root. Default: what the library allows, 6.
+    /// The most certificates above the peer's, its root included; one that a root signed itself always
+    /// passes. Default: what the library allows, 6 between the two.
     pub depth_max: Option<u32>,
     /// Whether clients are not told which authorities are believed. Default: they are told.
     pub hide_authorities: bool,

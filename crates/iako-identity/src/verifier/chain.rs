@@ -96,8 +96,10 @@ pub(super) fn verify(
                 .build()
         });
         let is_short = |path: &VerifiedPath<'_>| {
+            // As in OpenSSL, the root counts where there is something between.
             let between = u32::try_from(path.intermediate_certificates().count());
-            let fits = rules.depth_max.is_none_or(|max| between.is_ok_and(|length| length <= max));
+            let is_within = |max| between.is_ok_and(|between| between == 0 || between < max);
+            let fits = rules.depth_max.is_none_or(is_within);
             if fits { Ok(()) } else { Err(webpki::Error::MaximumPathDepthExceeded) }
         };
         certificate

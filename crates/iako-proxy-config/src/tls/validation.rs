@@ -34,8 +34,8 @@ pub struct PeerChainRules {
     /// Whether a peer passes for whom nobody vouches, after everything was checked. Envoy default:
     /// false. Source: `trust_chain_verification: ACCEPT_UNTRUSTED`.
     pub accept_untrusted: bool,
-    /// The most certificates between the peer's and a root; as many as the library allows (6) when
-    /// absent. Source: `max_verify_depth`.
+    /// The most certificates above the peer's, its root included; one that a root signed itself always
+    /// passes. As many as the library allows (6) when absent. Source: `max_verify_depth`.
     pub depth_max: Option<u32>,
     /// Whether only the peer's own certificate is looked for in revocation lists. Envoy default:
     /// false. Source: `only_verify_leaf_cert_crl`.
