@@ -79,19 +79,44 @@ pub(crate) struct OutlierStats {
 impl OutlierStats {
     pub(crate) fn new(scope: &StatsScope) -> Self {
         let causes = [
-            EjectionCause::Consecutive5xx,
-            EjectionCause::ConsecutiveGatewayFailure,
-            EjectionCause::ConsecutiveLocalOriginFailure,
-            EjectionCause::SuccessRate,
-            EjectionCause::LocalOriginSuccessRate,
-            EjectionCause::FailurePercentage,
-            EjectionCause::FailurePercentageLocalOrigin,
+            (
+                EjectionCause::Consecutive5xx,
+                "outlier_detection.ejections_detected_consecutive_5xx",
+                "outlier_detection.ejections_enforced_consecutive_5xx",
+            ),
+            (
+                EjectionCause::ConsecutiveGatewayFailure,
+                "outlier_detection.ejections_detected_consecutive_gateway_failure",
+                "outlier_detection.ejections_enforced_consecutive_gateway_failure",
+            ),
+            (
+                EjectionCause::ConsecutiveLocalOriginFailure,
+                "outlier_detection.ejections_detected_consecutive_local_origin_failure",
+                "outlier_detection.ejections_enforced_consecutive_local_origin_failure",
+            ),
+            (
+                EjectionCause::SuccessRate,
+                "outlier_detection.ejections_detected_success_rate",
+                "outlier_detection.ejections_enforced_success_rate",
+            ),
+            (
+                EjectionCause::LocalOriginSuccessRate,
+                "outlier_detection.ejections_detected_local_origin_success_rate",
+                "outlier_detection.ejections_enforced_local_origin_success_rate",
+            ),
+            (
+                EjectionCause::FailurePercentage,
+                "outlier_detection.ejections_detected_failure_percentage",
+                "outlier_detection.ejections_enforced_failure_percentage",
+            ),
+            (
+                EjectionCause::FailurePercentageLocalOrigin,
+                "outlier_detection.ejections_detected_failure_percentage_local_origin",
+                "outlier_detection.ejections_enforced_failure_percentage_local_origin",
+            ),
         ];
-        let counters = |cause: EjectionCause| {
-            let counter = |stage: &str| {
-                scope.counter(&format!("outlier_detection.ejections_{stage}_{}", cause.stat()))
-            };
-            (cause, counter("detected"), counter("enforced"))
+        let counters = |(cause, detected, enforced): (EjectionCause, &str, &str)| {
+            (cause, scope.counter(detected), scope.counter(enforced))
         };
         Self { totals: OutlierTotals::of(scope), by_cause: causes.map(counters).into() }
     }
