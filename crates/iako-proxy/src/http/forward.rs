@@ -212,7 +212,9 @@ impl Exchange<'_> {
         };
         let found = match &self.record.cluster {
             Some(cluster) if is_fixed => Some(cluster),
-            _ => route.cluster(&facts.head).and_then(|name| self.snapshot.cluster(&name)),
+            Some(_) | None => {
+                route.cluster(&facts.head).and_then(|name| self.snapshot.cluster(&name))
+            }
         };
         let Some(named) = found else { return Err(missing) };
         let draw = if named.is_aggregate() { self.connection.draw() } else { 0 };

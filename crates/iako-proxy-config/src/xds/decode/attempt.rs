@@ -20,7 +20,7 @@ use crate::{
 
 /// How much of a request is kept: the newer field counts.
 pub(super) fn body_bytes_kept_max(newer: Option<u64>, older: Option<u32>) -> Option<u64> {
-    newer.or(older.map(u64::from))
+    newer.or_else(|| older.map(u64::from))
 }
 
 pub(super) fn internal_redirect(

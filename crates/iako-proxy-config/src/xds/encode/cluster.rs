@@ -1,6 +1,5 @@
 //! Upstreams.
 
-
 use iako_xds_api::envoy::config::cluster::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
 

@@ -115,7 +115,6 @@ fn weighted_cluster(value: &WeightedCluster) -> pb::weighted_cluster::ClusterWei
             .host_rewrite
             .clone()
             .map(HostRewriteSpecifier::HostRewriteLiteral),
-        ..Default::default()
     }
 }
 

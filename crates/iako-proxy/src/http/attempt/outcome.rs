@@ -69,7 +69,7 @@ impl Exchange<'_> {
                 if head.fields().contains(Known::XEnvoyImmediateHealthCheckFail) {
                     plan.cluster.accuse(&target.state);
                 }
-                Outcome::Response(grpc_as_http(head).unwrap_or(head.status()))
+                Outcome::Response(grpc_as_http(head).unwrap_or_else(|| head.status()))
             }
             Err(
                 TryFailure::Repeatable { end: End::Timeout | End::Slow, .. }
