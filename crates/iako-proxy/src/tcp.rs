@@ -38,6 +38,7 @@ pub(crate) struct TcpStats {
     tx_bytes: Counter,
     no_route: Counter,
     idle_timeout: Counter,
+    max_duration: Counter,
 }
 
 impl TcpService {
@@ -55,6 +56,7 @@ impl TcpService {
                 tx_bytes: scope.counter("downstream_cx_tx_bytes_total"),
                 no_route: scope.counter("downstream_cx_no_route"),
                 idle_timeout: scope.counter("idle_timeout"),
+                max_duration: scope.counter("max_downstream_connection_duration"),
             },
             config,
         })

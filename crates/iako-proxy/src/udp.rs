@@ -6,11 +6,13 @@ mod session;
 use std::sync::Arc;
 
 use iako_proxy_config::UdpProxy;
-use iako_telemetry::{Counter, Gauge};
+use iako_rt::Rng;
+use iako_telemetry::{AccessRecord, Counter, Gauge};
 
 use crate::{
-    access_log::{AccessLogger, LogError},
+    access_log::{AccessLogger, FilterFacts, LogError},
     shared::Shared,
+    worker::Worker,
 };
 
 pub(crate) use serve::serve;
@@ -35,6 +37,7 @@ struct UdpStats {
     rx_bytes: Counter,
     rx_datagrams: Counter,
     rx_errors: Counter,
+    rx_dropped: Counter,
     tx_bytes: Counter,
     tx_datagrams: Counter,
     tx_errors: Counter,
@@ -46,13 +49,18 @@ struct UdpStats {
 }
 
 impl UdpService {
-    /// Compiles a UDP proxy.
+    /// Compiles the UDP proxy of a listener at `address`.
     ///
     /// # Errors
     /// When a log cannot be opened.
-    pub(crate) fn compile(config: Arc<UdpProxy>, shared: &Shared) -> Result<Self, LogError> {
+    pub(crate) fn compile(
+        config: Arc<UdpProxy>,
+        address: &str,
+        shared: &Shared,
+    ) -> Result<Self, LogError> {
         let scope = shared.stats.udp(&config.stat_prefix);
         let upstream = shared.stats.cluster(&config.cluster);
+        let listener = shared.stats.listener(address);
         let logs = &shared.access_logs;
         Ok(Self {
             access_log: AccessLogger::open_all(&config.access_log, logs)?,
@@ -65,6 +73,7 @@ impl UdpService {
                 rx_bytes: scope.counter("downstream_sess_rx_bytes"),
                 rx_datagrams: scope.counter("downstream_sess_rx_datagrams"),
                 rx_errors: scope.counter("downstream_sess_rx_errors"),
+                rx_dropped: listener.counter("downstream_rx_datagram_dropped"),
                 tx_bytes: scope.counter("downstream_sess_tx_bytes"),
                 tx_datagrams: scope.counter("downstream_sess_tx_datagrams"),
                 tx_errors: scope.counter("downstream_sess_tx_errors"),
@@ -76,5 +85,13 @@ impl UdpService {
             },
             config,
         })
+    }
+
+    /// Writes the line of a session.
+    fn log(&self, worker: &Worker, record: &AccessRecord<'_>) {
+        let draw = worker.with_rng(Rng::next_u64);
+        for log in &self.access_log {
+            log.log(record, FilterFacts { draw, ..FilterFacts::default() });
+        }
     }
 }

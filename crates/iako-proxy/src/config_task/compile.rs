@@ -52,16 +52,20 @@ pub(super) fn listener(
         access_log: AccessLogger::open_all(&listener.access_log, &shared.access_logs)
             .map_err(|error| with_causes(&error))?,
         chains,
-        datagrams: datagrams(listener, shared)?,
+        datagrams: datagrams(listener, &address, shared)?,
         internal: internal(listener, previous),
         config: Arc::clone(listener),
     })
 }
 
 /// What carries datagrams.
-fn datagrams(listener: &Listener, shared: &Shared) -> Result<Option<Arc<UdpService>>, String> {
+fn datagrams(
+    listener: &Listener,
+    address: &str,
+    shared: &Shared,
+) -> Result<Option<Arc<UdpService>>, String> {
     let ListenerKind::Udp(proxy) = &listener.kind else { return Ok(None) };
-    let service = UdpService::compile(Arc::clone(proxy), shared);
+    let service = UdpService::compile(Arc::clone(proxy), address, shared);
     Ok(Some(Arc::new(service.map_err(|error| with_causes(&error))?)))
 }
 

@@ -188,19 +188,7 @@ fn token(status: u16, message: &str, challenge: &str) -> Reply {
 /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`; blanks become underscores.
 pub(crate) fn transport_reason(failure: &Failure) -> String {
     let Failure::Connect(error) = failure else { return String::new() };
-    let Some(source) = std::error::Error::source(error) else { return String::new() };
-    let text = if error.is_tls() {
-        format!("TLS_error:|{source}")
-    } else {
-        format!("delayed_connect_error:_{}", plain(source))
-    };
-    text.replace(' ', "_")
-}
-
-/// What the system said, without the number that Rust adds.
-fn plain(source: &dyn std::error::Error) -> String {
-    let text = source.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
+    error.transport_reason()
 }
 
 /// What the log says when a response broke off after its head was sent.

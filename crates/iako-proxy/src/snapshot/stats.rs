@@ -33,6 +33,7 @@ handles! {
         cx_http2_total: Counter = counter "upstream_cx_http2_total",
         cx_connect_fail: Counter = counter "upstream_cx_connect_fail",
         cx_connect_timeout: Counter = counter "upstream_cx_connect_timeout",
+        cx_connect_attempts_exceeded: Counter = counter "upstream_cx_connect_attempts_exceeded",
         cx_overflow: Counter = counter "upstream_cx_overflow",
         cx_destroy: Counter = counter "upstream_cx_destroy",
         cx_rx_bytes: Counter = counter "upstream_cx_rx_bytes_total",

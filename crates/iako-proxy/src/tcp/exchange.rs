@@ -81,6 +81,7 @@ struct Reached {
 /// Why no instance was reached.
 struct Unreached {
     flag: ResponseFlag,
+    /// What the transport beneath said; empty when it was not asked.
     reason: String,
     endpoint: Option<Box<Endpoint>>,
 }
@@ -123,8 +124,16 @@ pub(crate) async fn serve(worker: Rc<Worker>, downstream: Downstream, service: A
         }
         Err(unreached) => {
             record.endpoint = unreached.endpoint.map(|endpoint| *endpoint);
+            if record.endpoint.is_some() {
+                // As in Envoy, whether one try was allowed or more.
+                record.refused(
+                    ResponseFlag::UpstreamRetryLimitExceeded,
+                    "upstream_connection_failure",
+                );
+                cluster.stats.cx_connect_attempts_exceeded.inc();
+            }
             record.refused(unreached.flag, "upstream_connection_failure");
-            record.failure = Some(unreached.reason);
+            record.failure = Some(unreached.reason).filter(|reason| !reason.is_empty());
         }
     }
     record.write(&service);
@@ -174,7 +183,7 @@ async fn reach(
                 let options = ConnectOptions { client, ..ConnectOptions::default() };
                 let connected = connect(cluster, endpoint, options).await;
                 let connected = connected.map(Onward::direct);
-                connected.map_err(|error| (error.response_flag(), with_cause(&error)))
+                connected.map_err(|error| (error.response_flag(), error.transport_reason()))
             }
             Some(tunnel) => {
                 let place = tunnel::Place { cluster, endpoint, state };
@@ -182,7 +191,7 @@ async fn reach(
                     tunnel::Request::new(tunnel, record, cluster.transport_for(endpoint).is_tls())
                 });
                 let opened = tunnel::open(worker, place, &opening, client.as_ref()).await;
-                opened.map_err(|error| (error.response_flag(), with_cause(&error)))
+                opened.map_err(|error| (error.response_flag(), error.transport_reason()))
             }
         };
         match opened {
@@ -201,8 +210,7 @@ async fn reach(
     }
     Err(failed.unwrap_or_else(|| {
         cluster.stats.cx_none_healthy.inc();
-        let reason = "no healthy upstream".to_owned();
-        Unreached { flag: ResponseFlag::NoHealthyUpstream, reason, endpoint: None }
+        Unreached { flag: ResponseFlag::NoHealthyUpstream, reason: String::new(), endpoint: None }
     }))
 }
 
@@ -216,9 +224,9 @@ fn place(
     }
     let breakers = cluster.state.breakers(RoutePriority::Default);
     let place = breakers.connection(&cluster.config.circuit_breakers.default);
-    place.map(Some).map_err(|overflow| {
+    place.map(Some).map_err(|_full| {
         cluster.stats.cx_overflow.inc();
-        let reason = overflow.to_string();
+        let reason = String::new();
         Unreached { flag: ResponseFlag::UpstreamOverflow, reason, endpoint: None }
     })
 }
@@ -265,7 +273,7 @@ async fn reach_original(
         Ok(connected) => Ok((Onward::direct(connected), endpoint)),
         Err(error) => Err(Unreached {
             flag: error.response_flag(),
-            reason: with_cause(&error),
+            reason: error.transport_reason(),
             endpoint: Some(Box::new(endpoint)),
         }),
     }
@@ -326,15 +334,16 @@ async fn carry(
         End::Done => {}
         End::Idle => {
             service.stats.idle_timeout.inc();
-            record.refused(ResponseFlag::StreamIdleTimeout, "idle_timeout");
+            record.details = Some("idle_timeout");
         }
-        End::MaxDuration => record.refused(ResponseFlag::DurationTimeout, "max_duration"),
+        End::MaxDuration => {
+            service.stats.max_duration.inc();
+            record.refused(ResponseFlag::DurationTimeout, "max_duration");
+        }
         End::Drained => record.details = Some("drained"),
-        End::Downstream => {
-            record.refused(ResponseFlag::DownstreamConnectionTermination, "downstream_reset");
-        }
+        End::Downstream => record.details = Some("downstream_reset"),
         End::Upstream(error) => {
-            record.refused(ResponseFlag::UpstreamConnectionTermination, "upstream_reset");
+            record.details = Some("upstream_reset");
             record.failure = Some(error.to_string());
         }
     }
@@ -352,13 +361,6 @@ async fn logging(relaying: impl Future<Output = End>, interval: Duration, write:
             end = &mut relaying => return end,
             () = tokio::time::sleep(interval) => write(),
         }
-    }
-}
-
-fn with_cause(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {}", with_cause(cause)),
-        None => error.to_string(),
     }
 }
 

@@ -49,6 +49,16 @@ pub(super) enum TunnelError {
 }
 
 impl TunnelError {
+    /// What the log says about it, for `%UPSTREAM_TRANSPORT_FAILURE_REASON%`.
+    pub(super) fn transport_reason(&self) -> String {
+        match self {
+            Self::Acquire(AcquireError::Connect(error)) => error.transport_reason(),
+            Self::Acquire(AcquireError::Overflow) => String::new(),
+            Self::Refused(status) => format!("tunnel_response:{status}"),
+            Self::Upstream(_) | Self::Timeout => self.to_string().replace(' ', "_"),
+        }
+    }
+
     /// Envoy's flag for it.
     pub(super) const fn response_flag(&self) -> ResponseFlag {
         match self {

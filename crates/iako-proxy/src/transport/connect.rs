@@ -139,6 +139,23 @@ impl ConnectError {
         matches!(self, Self::Timeout { .. })
     }
 
+    /// What the log says about it, for `%UPSTREAM_TRANSPORT_FAILURE_REASON%`; blanks become underscores.
+    #[must_use]
+    pub(crate) fn transport_reason(&self) -> String {
+        let Some(source) = std::error::Error::source(self) else { return String::new() };
+        let text = source.to_string();
+        let text = if self.is_tls() {
+            format!("TLS_error:|{text}")
+        } else {
+            // Without the number that Rust adds to what the system said.
+            format!(
+                "delayed_connect_error:_{}",
+                text.split(" (os error").next().unwrap_or_default()
+            )
+        };
+        text.replace(' ', "_")
+    }
+
     /// Whether TLS failed, not the connection beneath it.
     #[must_use]
     pub(crate) const fn is_tls(&self) -> bool {

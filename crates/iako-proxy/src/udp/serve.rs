@@ -12,7 +12,7 @@ use std::{
 
 use iako_proxy_config::{RoutePriority, UdpHash};
 use iako_rt::{Rng, clock};
-use iako_telemetry::AccessRecord;
+use iako_telemetry::{AccessRecord, ResponseFlag};
 use iako_traffic::{PickRequest, hash_of_ip, hash_of_text};
 use socket2::SockRef;
 use tokio::net::UdpSocket;
@@ -133,7 +133,7 @@ impl Door {
         datagram: &[u8],
     ) {
         if datagram.len() > usize::from(service.config.datagram_bytes_max.get()) {
-            service.stats.rx_errors.inc();
+            service.stats.rx_dropped.inc();
             return;
         }
         let session = if service.config.per_datagram {
@@ -226,6 +226,7 @@ impl Door {
         let room = room.filter(|_| self.sessions.borrow().len() < SESSIONS_MAX);
         let Some(room) = room else {
             cluster.stats.cx_overflow.inc();
+            self.refuse(service, key.0);
             return None;
         };
         let socket = match upstream.open() {
@@ -235,11 +236,27 @@ impl Door {
                 return None;
             }
         };
-        let session = Rc::new(Session::new((key, self.local), service, upstream, (socket, room)));
+        let session = Rc::new(Session::new(
+            (key, self.local),
+            (&self.worker, service),
+            upstream,
+            (socket, room),
+        ));
         self.sessions.borrow_mut().insert(key, Rc::clone(&session));
         let task = Rc::clone(&session).carry(Rc::downgrade(self));
         self.worker.scope.spawn("udp session", task);
         Some(session)
+    }
+
+    /// Counts and logs a session for which there is no room.
+    fn refuse(&self, service: &UdpService, client: SocketAddr) {
+        service.stats.sessions_total.inc();
+        let mut record = AccessRecord::new(clock::wall());
+        record.flags.insert(ResponseFlag::UpstreamOverflow);
+        record.downstream.local_address = Some(self.local);
+        record.downstream.remote_address = Some(client);
+        record.downstream.direct_remote_address = Some(client);
+        service.log(&self.worker, &record);
     }
 
     /// Sends a server's datagram to the client of its session.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use iako_proxy_config::EndpointAddress;
-use iako_rt::{Rng, clock};
+use iako_rt::clock;
 use iako_telemetry::AccessRecord;
 use iako_traffic::{ActiveRequest, BalancedEndpoint, BreakerGuard, EndpointState};
 use socket2::SockRef;
@@ -20,7 +20,7 @@ use super::{
     UdpService,
     serve::{Door, OpenDoor},
 };
-use crate::{access_log::FilterFacts, snapshot::UpstreamCluster, worker::Worker};
+use crate::{snapshot::UpstreamCluster, worker::Worker};
 
 /// The instance of a session.
 #[derive(Debug)]
@@ -66,6 +66,7 @@ struct Moved {
 pub(super) struct Session {
     pub(super) key: (SocketAddr, Option<SocketAddr>),
     local: SocketAddr,
+    worker: Rc<Worker>,
     service: Arc<UdpService>,
     upstream: Upstream,
     socket: UdpSocket,
@@ -81,7 +82,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(
         (key, local): ((SocketAddr, Option<SocketAddr>), SocketAddr),
-        service: &Arc<UdpService>,
+        (worker, service): (&Rc<Worker>, &Arc<UdpService>),
         upstream: Upstream,
         (socket, room): (UdpSocket, BreakerGuard),
     ) -> Self {
@@ -91,6 +92,7 @@ impl Session {
         Self {
             key,
             local,
+            worker: Rc::clone(worker),
             service: Arc::clone(service),
             socket,
             started: now,
@@ -153,7 +155,6 @@ impl Session {
         }
         if let Some(door) = door.upgrade() {
             door.forget(&self);
-            self.write(&door.worker);
         }
     }
 
@@ -180,7 +181,7 @@ impl Session {
         }
     }
 
-    fn write(&self, worker: &Worker) {
+    fn write(&self) {
         if self.service.access_log.is_empty() {
             return;
         }
@@ -192,18 +193,16 @@ impl Session {
         record.downstream.remote_address = Some(self.key.0);
         record.downstream.direct_remote_address = Some(self.key.0);
         record.upstream.host = Some(self.upstream.address);
-        record.upstream.cluster = Some(&self.upstream.cluster.name);
         record.upstream.local_address = self.socket.local_addr().ok();
-        let draw = worker.with_rng(Rng::next_u64);
-        for log in &self.service.access_log {
-            log.log(&record, FilterFacts { draw, ..FilterFacts::default() });
-        }
+        self.service.log(&self.worker, &record);
     }
 }
 
+/// However a session ends, its line is written.
 impl Drop for Session {
     fn drop(&mut self) {
         self.service.stats.sessions_active.dec();
+        self.write();
     }
 }
 

@@ -54,6 +54,7 @@ stats! {
         Counter "upstream_cx_http2_total" "connections made that speak HTTP/2";
         Counter "upstream_cx_connect_fail" "connections that could not be made";
         Counter "upstream_cx_connect_timeout" "of these, for lack of an answer in time";
+        Counter "upstream_cx_connect_attempts_exceeded" "TCP connections given up after the last try";
         Counter "upstream_cx_overflow" "times the breaker on connections was full";
         Counter "upstream_cx_destroy" "connections closed";
         Counter "udp.sess_rx_datagrams" "datagrams received";
@@ -164,6 +165,7 @@ stats! {
         Counter "inbound_tiny_frames_flood" "connections closed for tiny frames that nobody took yet";
     }
     "listener.<address>" {
+        Counter "downstream_rx_datagram_dropped" "datagrams of clients too large to be taken";
         Counter "downstream_cx_total" "connections accepted";
         Gauge "downstream_cx_active" "connections open";
         Counter "downstream_cx_destroy" "connections closed";
@@ -235,6 +237,7 @@ stats! {
         Counter "downstream_cx_tx_bytes_total" "bytes sent to clients";
         Counter "downstream_cx_no_route" "connections for which no cluster was found";
         Counter "idle_timeout" "connections on which nothing moved for too long";
+        Counter "max_downstream_connection_duration" "connections closed at their age";
     }
     "udp.<stat_prefix>" {
         Counter "downstream_sess_total" "sessions of datagrams begun";

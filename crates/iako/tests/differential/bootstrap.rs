@@ -73,14 +73,32 @@ pub(crate) fn expanded(value: &Value) -> Value {
 fn listener(config: &Config) -> Value {
     let mut hcm = manager(config);
     merge(&mut hcm, &config.hcm);
+    let mut filter =
+        json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": hcm});
+    if let Some(tcp) = &config.tcp_proxy {
+        filter = json!({"name": "envoy.filters.network.tcp_proxy", "typed_config": carrier(
+            "filters.network.tcp_proxy.v3.TcpProxy",
+            tcp,
+            &json!({"cluster": "be"}),
+        )});
+    }
     let mut listener = json!({
         "name": "l",
         "address": socket(LISTENER_PORT),
-        "filter_chains": [{"filters": [{
-            "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": hcm,
-        }]}],
+        "filter_chains": [{"filters": [filter]}],
     });
+    if let Some(udp) = &config.udp_proxy {
+        let kind = "filters.udp.udp_proxy.v3.UdpProxyConfig";
+        let proxy = carrier(kind, udp, &json!({"cluster": "be"}));
+        let address = json!({"address": WRITTEN, "port_value": LISTENER_PORT, "protocol": "UDP"});
+        listener = json!({
+            "name": "l",
+            "address": {"socket_address": address},
+            "listener_filters": [
+                {"name": "envoy.filters.udp_listener.udp_proxy", "typed_config": proxy},
+            ],
+        });
+    }
     merge(&mut listener, &config.listener);
     listener
 }
@@ -127,6 +145,21 @@ fn manager(config: &Config) -> Value {
             "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": routes}],
         },
     })
+}
+
+/// What carries bytes or datagrams, with a log.
+fn carrier(kind: &str, patch: &Value, target: &Value) -> Value {
+    let mut value = json!({
+        "@type": format!("type.googleapis.com/envoy.extensions.{kind}"),
+        "stat_prefix": "in",
+        "access_log": [access_log()],
+    });
+    let names_target = ["cluster", "weighted_clusters", "matcher"];
+    if !names_target.iter().any(|name| patch.get(name).is_some()) {
+        merge(&mut value, target);
+    }
+    merge(&mut value, patch);
+    value
 }
 
 fn access_log() -> Value {

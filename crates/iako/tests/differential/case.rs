@@ -76,6 +76,10 @@ pub(crate) struct Config {
     /// Merged into the HTTP connection manager.
     #[serde(default)]
     pub(crate) hcm: Value,
+    /// Bytes are carried in place of HTTP: merged into a plain `tcp_proxy` to the cluster `be`.
+    pub(crate) tcp_proxy: Option<Value>,
+    /// Datagrams are carried: merged into a plain `udp_proxy` to the cluster `be`.
+    pub(crate) udp_proxy: Option<Value>,
     /// HTTP filters before the router.
     #[serde(default)]
     pub(crate) filters: Vec<Value>,
@@ -143,6 +147,11 @@ pub(crate) struct Request {
     pub(crate) port: Option<u16>,
     /// HTTP/2 frames, in place of a request made of the parts above.
     pub(crate) h2: Option<Vec<FrameStep>>,
+    /// Bytes that are no HTTP; everything that comes back is told as it is.
+    pub(crate) bytes: Option<Script>,
+    /// Datagrams of one client, each sent after the one before was answered.
+    #[serde(default)]
+    pub(crate) datagrams: Vec<String>,
     /// Final responses that are waited for on the connection.
     pub(crate) responses: Option<usize>,
     /// Methods of the raw requests, where a response to `GET` would be framed otherwise.
@@ -279,6 +288,8 @@ pub(crate) struct Reply {
     pub(crate) on_head: Option<Script>,
     /// Sent when the HTTP/1 request is there as a whole.
     pub(crate) raw: Option<Script>,
+    /// Played on a connection that speaks no HTTP. The others at the port are the same.
+    pub(crate) bytes: Option<Script>,
     /// Afterwards every byte is echoed.
     #[serde(default)]
     pub(crate) tunnel: bool,

@@ -1,5 +1,6 @@
 //! Sends what a case says, and tells what came back.
 
+mod bytes;
 mod http1;
 mod http2;
 
@@ -48,6 +49,11 @@ pub(crate) fn send(request: &Request, stage: &Arc<Stage>) -> Value {
 }
 
 fn once(request: &Request, stage: &Arc<Stage>, number: usize) -> Value {
+    if !request.datagrams.is_empty() {
+        let to = SocketAddr::from((stage.address, request.port.unwrap_or(LISTENER_PORT)));
+        let wait = request.wait_ms.map_or(WAIT, Duration::from_millis);
+        return bytes::datagrams(&request.datagrams, to, wait);
+    }
     let mut request = request.clone();
     for (_, value) in &mut request.headers {
         *value = placed(value, &stage.address.to_string());
@@ -103,6 +109,9 @@ fn through_tls(
 }
 
 fn speak(connection: Connection, request: &Request, number: usize) -> Value {
+    if let Some(script) = &request.bytes {
+        return bytes::stream(connection, script);
+    }
     match &request.h2 {
         Some(steps) => http2::run(connection, steps, request),
         None => http1::run(connection, request, number),

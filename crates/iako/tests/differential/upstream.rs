@@ -1,12 +1,13 @@
 //! Upstreams: they echo, or answer as the case says, and remember what they saw.
 
+mod bytes;
 mod http1;
 mod http2;
 
 use std::{
     collections::BTreeMap,
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -95,6 +96,7 @@ impl Upstreams {
         address: Ipv4Addr,
         ports: &[u16],
         replies: BTreeMap<u16, Vec<Reply>>,
+        takes_datagrams: bool,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared { replies, ..Shared::default() });
         let mut listeners = Vec::new();
@@ -103,6 +105,12 @@ impl Upstreams {
             let own = Arc::clone(&shared);
             let thread = std::thread::spawn(move || accept(&listener, port, &own));
             listeners.push((SocketAddr::from((address, port)), thread));
+            if takes_datagrams {
+                let socket = UdpSocket::bind((address, port))?;
+                let own = Arc::clone(&shared);
+                let thread = std::thread::spawn(move || bytes::echo(&socket, port, &own));
+                shared.connections.lock().push(thread);
+            }
         }
         let full = if ports.contains(&FULL_PORT) { full(address)? } else { Vec::new() };
         Ok(Self { shared, listeners, _full: full })
@@ -155,6 +163,10 @@ fn accept(listener: &TcpListener, port: u16, shared: &Arc<Shared>) {
             if let Some(script) = own.tcp(port) {
                 connection.play(&script);
                 return;
+            }
+            let script = own.replies.get(&port).and_then(|replies| replies.first()?.bytes.clone());
+            if let Some(script) = script {
+                return bytes::serve(&mut connection, &script, port, &own);
             }
             if http1::serve(&mut connection, port, &own) == http1::Next::Http2 {
                 http2::serve(connection, port, &own);

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::{self, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -17,7 +18,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    bootstrap::{self, LISTENER_PORT},
+    bootstrap::{self, ADMIN_PORT, LISTENER_PORT},
     case::{Case, Request},
     client,
     dns::Dns,
@@ -58,12 +59,18 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
     ports.sort_unstable();
     ports.dedup();
     let placed = bootstrap::placed(&written, address, folder.path());
-    let upstreams = Upstreams::start(address, &ports, case.upstream.clone()).unwrap();
+    let takes_datagrams = case.config.udp_proxy.is_some();
+    let replies = case.upstream.clone();
+    let upstreams = Upstreams::start(address, &ports, replies, takes_datagrams).unwrap();
     let dns = (!case.dns.is_empty()).then(|| Dns::start(address, case.dns.clone()).unwrap());
     let mut proxy = Process::start(subject, &placed, folder.path());
     let own = |port: &u16| *port >= LISTENER_PORT && !upstream::PORTS.contains(port);
     let listening: Vec<u16> = waited_for.iter().copied().filter(own).collect();
-    let mut seen = match proxy.wait_for(address, &listening) {
+    // A connection that looks whether somebody listens would be carried, and logged.
+    let carries = case.config.tcp_proxy.is_some() || case.config.udp_proxy.is_some();
+    let ready =
+        if carries { proxy.wait_ready(address) } else { proxy.wait_for(address, &listening) };
+    let mut seen = match ready {
         Ok(()) => talk(case, &stage, &mut proxy, (&log, lines)),
         Err(words) => json!({"refused": refusal(&words, folder.path())}),
     };
@@ -142,6 +149,16 @@ fn log_line(line: &str, case: &Case) -> Value {
     Value::Object(fields)
 }
 
+/// Whether the admin listener says that the proxy serves.
+fn is_ready(address: Ipv4Addr) -> io::Result<bool> {
+    let mut stream = TcpStream::connect((address, ADMIN_PORT))?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(b"GET /ready HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text.starts_with("HTTP/1.1 200"))
+}
+
 /// An address that no other world has.
 fn claim() -> (Ipv4Addr, TcpListener) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -217,6 +234,18 @@ impl Process {
             outcome.unwrap_or_else(|| Err(format!("does not listen at {port}")))?;
         }
         Ok(())
+    }
+
+    /// Waits until it says that it serves; what it said when it ended instead.
+    fn wait_ready(&mut self, address: Ipv4Addr) -> Result<(), String> {
+        let outcome = until(LIMIT, || {
+            if is_ready(address).unwrap_or(false) {
+                return Some(Ok(()));
+            }
+            let ended = self.child.try_wait().unwrap();
+            ended.map(|_| Err(fs::read_to_string(&self.words).unwrap_or_default()))
+        });
+        outcome.unwrap_or_else(|| Err("does not become ready".to_owned()))
     }
 
     /// Ends it when its log is written.
