@@ -32,7 +32,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that are still taken from the queue of a socket that closes.
 pub(crate) const LAST_ACCEPTS_MAX: usize = 4096;
 
-/// Whom a connection within the proxy, or through the file system, comes from when no client is known.
+/// Whom a connection within the proxy comes from when no client is known.
 const NEARBY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A bound listener over its life: its settings change in the snapshot, its sockets stay.
