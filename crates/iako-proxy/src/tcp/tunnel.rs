@@ -53,7 +53,9 @@ impl TunnelError {
     pub(super) fn transport_reason(&self) -> String {
         match self {
             Self::Acquire(AcquireError::Connect(error)) => error.transport_reason(),
-            Self::Acquire(AcquireError::Overflow) => String::new(),
+            Self::Acquire(AcquireError::Overflow | AcquireError::Pending | AcquireError::Pools) => {
+                String::new()
+            }
             Self::Refused(status) => format!("tunnel_response:{status}"),
             Self::Upstream(_) | Self::Timeout => self.to_string().replace(' ', "_"),
         }

@@ -363,7 +363,7 @@ fn forward(it: &RouteAction) -> String {
         }
     }
     for mirror in &it.mirrors {
-        let MirrorTarget::Cluster(cluster) = &mirror.target else { continue };
+        let iako_proxy_config::MirrorTarget::Cluster(cluster) = &mirror.target else { continue };
         write!(text, " mirror {cluster} of {}", mirror.share).unwrap();
     }
     for hash in &it.hash {
