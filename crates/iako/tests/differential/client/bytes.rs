@@ -18,7 +18,7 @@ pub(super) fn stream(mut connection: Connection, script: &Script) -> Value {
     while connection.fill() {}
     let end = match connection.end {
         Some(End::Closed) => "closed",
-        Some(End::Reset) => "reset",
+        Some(End::Reset | End::Refused) => "reset",
         Some(End::Silent) | None => "silent",
     };
     json!({"received": crate::upstream::told(&connection.seen), "end": end})
