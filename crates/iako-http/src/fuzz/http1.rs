@@ -23,8 +23,22 @@ pub fn fuzz_request(input: &[u8]) {
     }
 }
 
-fn requests(input: &[u8], step: usize, limits: Limits) -> Trace {
-    let mut decoder = RequestDecoder::new(limits);
+/// The reader of one direction, as both have it.
+trait Half {
+    type Head;
+
+    fn head(&mut self, buffer: &mut BytesMut) -> Result<Option<Self::Head>, ParseError>;
+
+    fn body(&mut self, buffer: &mut BytesMut) -> Result<Option<BodyEvent>, ParseError>;
+
+    fn eof(&mut self, buffer: &BytesMut) -> Result<(), ParseError>;
+
+    /// Notes a head; `is_whole` when the bytes came in one piece.
+    fn note(&self, head: &Self::Head, is_whole: bool, trace: &mut Trace);
+}
+
+/// What a half makes of the bytes when they come in pieces.
+fn trace(mut half: impl Half, input: &[u8], step: usize) -> Trace {
     let mut buffer = BytesMut::new();
     let mut trace = Trace::default();
     let mut in_body = false;
@@ -32,17 +46,13 @@ fn requests(input: &[u8], step: usize, limits: Limits) -> Trace {
         buffer.extend_from_slice(piece);
         loop {
             let more = if in_body {
-                decoder.body(&mut buffer).map(|event| trace.body(event, &mut in_body))
+                half.body(&mut buffer).map(|event| trace.body(event, &mut in_body))
             } else {
-                decoder.head(&mut buffer).map(|head| {
-                    head.is_some_and(|head| {
-                        trace.request(&head);
-                        if step >= input.len() {
-                            rewrite_request(&head, limits);
-                        }
-                        in_body = true;
-                        true
-                    })
+                half.head(&mut buffer).map(|head| {
+                    let Some(head) = head else { return false };
+                    half.note(&head, step >= input.len(), &mut trace);
+                    in_body = true;
+                    true
                 })
             };
             match more {
@@ -52,10 +62,70 @@ fn requests(input: &[u8], step: usize, limits: Limits) -> Trace {
             }
         }
     }
-    match decoder.eof(&buffer) {
+    match half.eof(&buffer) {
         Ok(()) => trace,
         Err(error) => trace.ended(error),
     }
+}
+
+struct Requests {
+    decoder: RequestDecoder,
+    limits: Limits,
+}
+
+impl Half for Requests {
+    type Head = RequestHead;
+
+    fn head(&mut self, buffer: &mut BytesMut) -> Result<Option<RequestHead>, ParseError> {
+        self.decoder.head(buffer)
+    }
+
+    fn body(&mut self, buffer: &mut BytesMut) -> Result<Option<BodyEvent>, ParseError> {
+        self.decoder.body(buffer)
+    }
+
+    fn eof(&mut self, buffer: &BytesMut) -> Result<(), ParseError> {
+        self.decoder.eof(buffer)
+    }
+
+    fn note(&self, head: &RequestHead, is_whole: bool, trace: &mut Trace) {
+        trace.request(head);
+        if is_whole {
+            rewrite_request(head, self.limits);
+        }
+    }
+}
+
+struct Responses {
+    decoder: ResponseDecoder,
+    to: ResponseTo,
+}
+
+impl Half for Responses {
+    type Head = ResponseHead;
+
+    fn head(&mut self, buffer: &mut BytesMut) -> Result<Option<ResponseHead>, ParseError> {
+        self.decoder.head(buffer)
+    }
+
+    fn body(&mut self, buffer: &mut BytesMut) -> Result<Option<BodyEvent>, ParseError> {
+        self.decoder.body(buffer)
+    }
+
+    fn eof(&mut self, buffer: &BytesMut) -> Result<(), ParseError> {
+        self.decoder.eof(buffer)
+    }
+
+    fn note(&self, head: &ResponseHead, is_whole: bool, trace: &mut Trace) {
+        trace.response(head);
+        if is_whole {
+            rewrite_response(head, self.to);
+        }
+    }
+}
+
+fn requests(input: &[u8], step: usize, limits: Limits) -> Trace {
+    trace(Requests { decoder: RequestDecoder::new(limits), limits }, input, step)
 }
 
 /// Reads the bytes as the responses of one connection, once for each kind of request.
@@ -70,35 +140,7 @@ pub fn fuzz_response(input: &[u8]) {
 fn responses(input: &[u8], step: usize, to: ResponseTo) -> Trace {
     let mut decoder = ResponseDecoder::new(Limits::default());
     decoder.expect(to);
-    let mut buffer = BytesMut::new();
-    let mut trace = Trace::default();
-    let mut in_body = false;
-    for piece in input.chunks(step) {
-        buffer.extend_from_slice(piece);
-        loop {
-            let more = if in_body {
-                decoder.body(&mut buffer).map(|event| trace.body(event, &mut in_body))
-            } else {
-                decoder.head(&mut buffer).map(|head| {
-                    head.is_some_and(|head| {
-                        trace.response(&head);
-                        rewrite_response(&head, to);
-                        in_body = true;
-                        true
-                    })
-                })
-            };
-            match more {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => return trace.ended(error),
-            }
-        }
-    }
-    match decoder.eof(&buffer) {
-        Ok(()) => trace,
-        Err(error) => trace.ended(error),
-    }
+    trace(Responses { decoder, to }, input, step)
 }
 
 /// Everything that a decoder said. Content is put together, for its pieces depend on the cuts.

@@ -124,6 +124,7 @@ impl SectionReader {
         }
         let mut section = collect.section;
         section.join_crumbs();
+        section.trim_crumbs();
         Ok(section)
     }
 }
@@ -244,8 +245,7 @@ impl Section<'_> {
         );
     }
 
-    /// A crumb of `cookie`. Usually all stand side by side, and so do their copies. One that is empty
-    /// adds nothing: joined, it would leave a blank at the end, which no value may have.
+    /// A crumb of `cookie`. Usually all stand side by side, and so do their copies.
     fn push_crumb(&mut self, field: &DecodedField<'_>) {
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.known == Some(Known::Cookie))
         else {
@@ -253,9 +253,6 @@ impl Section<'_> {
         };
         if field.sensitivity == Sensitivity::Sensitive {
             entry.travels = Travels::Unindexed;
-        }
-        if field.value.is_empty() {
-            return;
         }
         if entry.value_span().range().end == self.buffer.len() && self.crumbs.is_empty() {
             let separator: &[u8] = if entry.value_len == 0 { b"" } else { b"; " };
@@ -265,6 +262,19 @@ impl Section<'_> {
         } else {
             let crumb = self.append(field.value);
             self.crumbs.push(crumb);
+        }
+    }
+
+    /// An empty crumb at the end leaves a blank there, which no value may have.
+    fn trim_crumbs(&mut self) {
+        if !self.present.contains(Known::Cookie) {
+            return;
+        }
+        let cookie = self.entries.iter_mut().find(|entry| entry.known == Some(Known::Cookie));
+        if let Some(entry) = cookie
+            && entry.value_span().of(self.buffer).ends_with(b" ")
+        {
+            entry.value_len -= 1;
         }
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct Reply {
     pub(crate) grpc_status: Option<u32>,
     /// Whether an HTTP/1 connection ends with it.
     pub(crate) closes: bool,
+    /// Whether a gRPC call hears the status of HTTP too, and not 200.
+    pub(crate) keeps_status: bool,
 }
 
 impl Reply {
@@ -40,6 +42,7 @@ impl Reply {
             details: details.into(),
             grpc_status: None,
             closes: false,
+            keeps_status: false,
         }
     }
 
@@ -133,9 +136,11 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
             ..Reply::new(*status, "fault_filter_abort").with_body("fault filter abort")
         },
         Failure::Client(DownstreamError::Protocol(error)) => protocol(*error),
+        // The client may be no caller of gRPC at all.
         Failure::Client(DownstreamError::NotBase64(_)) => {
-            Reply::new(400, "grpc_base_64_decode_failed_bad_size")
-                .with_body("Bad gRPC-web request, invalid base64 data.")
+            let reply = Reply::new(400, "grpc_base_64_decode_failed_bad_size")
+                .with_body("Bad gRPC-web request, invalid base64 data.");
+            Reply { closes: true, keeps_status: true, ..reply }
         }
         Failure::Client(_) | Failure::BrokenOff(_) | Failure::Overtaken => return None,
     })

@@ -165,10 +165,10 @@ impl Failure {
             Self::Client(
                 DownstreamError::Protocol(_)
                 | DownstreamError::Length(_)
-                | DownstreamError::Http2(_)
-                | DownstreamError::NotBase64(_),
+                | DownstreamError::Http2(_),
             ) => ResponseFlag::DownstreamProtocolError,
             Self::Unresolved(Unresolved::Full | Unresolved::Pending)
+            | Self::Client(DownstreamError::NotBase64(_))
             | Self::RequestTimeout
             | Self::Overtaken
             | Self::MaxDuration

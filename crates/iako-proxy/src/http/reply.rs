@@ -34,7 +34,7 @@ impl Exchange<'_> {
         route: Option<&RouteMatchResult<'_>>,
         downstream: &mut Downstream<'_>,
     ) -> Result<(), Failure> {
-        let Reply { status, body, mut edits, details, grpc_status, closes } = reply;
+        let Reply { status, body, mut edits, details, grpc_status, closes, keeps_status } = reply;
         self.record.details = details;
         self.deadlines.response = None;
         self.deadlines.request = None;
@@ -56,7 +56,7 @@ impl Exchange<'_> {
         let mut edits = std::mem::take(&mut self.response_edits.fields);
         let mut sent_status = status;
         if is_grpc {
-            sent_status = 200;
+            sent_status = if keeps_status { status } else { 200 };
             let code = grpc_status.unwrap_or_else(|| u32::from(grpc::status_of_http(status)));
             edits
                 .set(Known::ContentType, FieldValue::from_static(self.request.grpc_content_type()));
@@ -216,6 +216,9 @@ impl Exchange<'_> {
 
     fn client_failed(&mut self, error: &DownstreamError) {
         self.service.stats.rq_rx_reset.inc();
-        self.record.details = error.details().into();
+        let leaves = matches!(error, DownstreamError::Gone(_) | DownstreamError::Reset);
+        if leaves || self.record.details.is_empty() || self.response.is_none() {
+            self.record.details = error.details().into();
+        }
     }
 }

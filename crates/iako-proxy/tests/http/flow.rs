@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::bench::{self, Backend, Bench, detach};
-use crate::frames::{Client, DATA, SETTINGS, WINDOW_UPDATE, frame};
+use crate::frames::{Client, DATA, PING, SETTINGS, WINDOW_UPDATE, frame};
 
 const TOTAL: usize = 96 << 20;
 
@@ -251,4 +251,43 @@ async fn content_waits_for_a_window_that_opens_late() {
     let last = client.message().await.unwrap();
     assert_eq!((last.payload.as_slice(), last.ends()), (&b"lo"[..], true));
     assert_eq!(last.stream, 1);
+}
+
+/// The window that a new client is told for each of its streams.
+async fn told_window(bench: &Bench) -> u32 {
+    let mut client = Client::greeted(bench, &[]).await;
+    let settings = client.frame().await.unwrap();
+    assert_eq!(settings.kind, SETTINGS);
+    let (settings, _) = settings.payload.as_chunks::<6>();
+    let window = settings.iter().find(|setting| setting[1] == 4).unwrap();
+    u32::from_be_bytes([window[2], window[3], window[4], window[5]])
+}
+
+// What a client was told that it may send cannot be taken back. So those that come while much is held are
+// told less: otherwise each would add a window to the memory that is short already.
+#[tokio::test]
+async fn while_much_is_held_new_clients_are_told_to_send_less() {
+    let backend = Backend::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let fault = json!({"name": "fault", "typed_config":
+        {"@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault",
+         "delay": {"fixed_delay": "600s", "percentage": {"numerator": 100}}}});
+    let bench = Bench::start(everywhere(), &[("be", &backend)], json!({"filters": [fault]})).await;
+    assert_eq!(told_window(&bench).await, 256 << 10);
+    let mut stalled = Vec::new();
+    // 22 MiB each, which nobody reads: the requests wait in a delay.
+    for _ in 0..3 {
+        let mut client = Client::greeted(&bench, &[]).await;
+        for stream in (1..181).step_by(2) {
+            client.post(stream, "/", &[]).await;
+            client.send(&frame(DATA, 0, stream, &[0; 16_384]).repeat(16)).await;
+            client.send(&frame(PING, 0, 0, &[7; 8])).await;
+            while client.frame().await.unwrap().kind != PING {}
+        }
+        stalled.push(client);
+    }
+    assert_eq!(told_window(&bench).await, 64 << 10);
+    drop(stalled);
+    while told_window(&bench).await != 256 << 10 {
+        tokio::task::yield_now().await;
+    }
 }

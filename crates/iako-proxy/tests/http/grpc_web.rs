@@ -49,6 +49,7 @@ async fn a_browser_that_asks_for_text_writes_and_reads_base64() {
     assert!(answer.body.ends_with("gAAAAA9ncnBjLXN0YXR1czowDQo="), "{}", answer.body);
     assert!(answer.body.starts_with("AAAAAAJoa"), "{}", answer.body);
     let answer = call(&bench, "/s/m", "application/grpc-web-text", "AAAA?").await;
+    assert_eq!((answer.status, answer.field("connection")), (400, Some("close")));
     assert_eq!(
         (answer.field("grpc-status"), answer.field("grpc-message")),
         (Some("13"), Some("Bad gRPC-web request, invalid base64 data."))

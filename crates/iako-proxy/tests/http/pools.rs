@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 
 use super::bench::{self, Backend, Bench, Exchange, request};
+use super::frames::{GOAWAY, HEADERS, RST_STREAM, SETTINGS, frame};
 use super::to;
 
 /// A server with a thread a connection, so that it closes idle ones within microseconds of their time.
@@ -136,9 +137,11 @@ async fn clients(bench: &Bench, count: usize) -> Vec<tokio::net::TcpStream> {
     clients
 }
 
-/// Connections that idle until the server closes them, and then bursts just before, at and after that
-/// age: 200 requests a second, each on a connection that is about to be closed.
-async fn no_request_fails_beside_closes_at(limit: Duration, rounds: u32) {
+// Connections that idle until the server closes them, at the time of a common one; then requests just
+// before that age.
+#[tokio::test]
+async fn connections_near_the_age_at_which_the_server_closes_them_are_not_used() {
+    let limit = Duration::from_secs(5);
     let server = Closer::start(move |_, _| limit, OK);
     let bench = Bench::with_clusters(json!([to("be")]), json!([server.cluster()]), json!({})).await;
     let mut clients = clients(&bench, 80).await;
@@ -147,24 +150,11 @@ async fn no_request_fails_beside_closes_at(limit: Duration, rounds: u32) {
     burst(&mut clients, &mut failed).await;
     bench.stat_is("cluster.be.upstream_cx_active", 0).await;
     assert_eq!(server.aged.load(SeqCst), 0);
-    for round in 0..rounds {
-        burst(&mut clients, &mut failed).await;
-        tokio::time::sleep(limit * (96 + round % 8) / 100).await;
-    }
+    burst(&mut clients, &mut failed).await;
+    tokio::time::sleep(limit * 96 / 100).await;
     burst(&mut clients, &mut failed).await;
     assert_eq!(failed, [0_u16; 0]);
     assert_eq!(server.aged.load(SeqCst), 0, "connections near their end were used");
-}
-
-#[tokio::test]
-async fn connections_near_the_age_at_which_the_server_closes_them_are_not_used() {
-    no_request_fails_beside_closes_at(Duration::from_millis(400), 8).await;
-}
-
-// The same at the time of a common server.
-#[tokio::test]
-async fn connections_near_five_seconds_are_not_used() {
-    no_request_fails_beside_closes_at(Duration::from_secs(5), 1).await;
 }
 
 /// A client that asks now and then, and counts what goes wrong.
@@ -328,16 +318,6 @@ struct Http2Server {
     connections: AtomicUsize,
     requests: AtomicUsize,
     open_max: Mutex<usize>,
-}
-
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 impl Http2Server {
