@@ -3,7 +3,7 @@
 mod matcher;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
@@ -161,12 +161,15 @@ impl Destinations {
         for &position in positions {
             let Some(chain) = chains.get(position) else { continue };
             let written = chain.matcher.destination_ranges.iter().map(CidrRange::trunc);
-            let mut of_chain: HashSet<CidrRange> = written.collect();
+            let mut of_chain: Vec<CidrRange> = written.collect();
             if of_chain.is_empty() {
                 of_chain.extend(everything());
             }
             for range in of_chain {
-                ranges.entry(range).or_default().push(position);
+                let positions = ranges.entry(range).or_default();
+                if positions.last() != Some(&position) {
+                    positions.push(position);
+                }
             }
         }
         let mut lengths: Vec<u8> = ranges.keys().map(CidrRange::prefix_len).collect();

@@ -89,8 +89,26 @@ pub struct TlsServer {
     /// The same without application protocols, for clients that offer none of ours.
     without_protocols: Option<Arc<ServerConfig>>,
     /// Both, and the keys are told.
-    logging: Option<(Arc<ServerConfig>, Option<Arc<ServerConfig>>)>,
+    logging: Option<Logging>,
     verifier: Option<Arc<PeerVerifier>>,
+}
+
+/// Settings of connections whose keys are told.
+#[derive(Debug, Clone)]
+struct Logging {
+    config: Arc<ServerConfig>,
+    without_protocols: Option<Arc<ServerConfig>>,
+}
+
+/// The settings without application protocols for a client that offers others only.
+fn fitting<'a>(
+    hello: &ClientHello<'_>,
+    config: &'a Arc<ServerConfig>,
+    plain: Option<&'a Arc<ServerConfig>>,
+) -> &'a Arc<ServerConfig> {
+    let is_ours = |offered: &[u8]| config.alpn_protocols.iter().any(|own| own == offered);
+    let agrees = || hello.alpn().is_none_or(|mut offered| offered.any(is_ours));
+    plain.filter(|_| !agrees()).unwrap_or(config)
 }
 
 impl ServerTls {
@@ -161,7 +179,8 @@ impl ServerTls {
                 logging.key_log = Arc::clone(&key_log);
                 Arc::new(logging)
             };
-            (logging(&config), plain.as_ref().map(logging))
+            let without_protocols = plain.as_ref().map(logging);
+            Logging { config: logging(&config), without_protocols }
         });
         let without_protocols = plain.map(Arc::new);
         Ok(TlsServer { config: Arc::new(config), without_protocols, logging, verifier })
@@ -175,22 +194,21 @@ impl TlsServer {
         &self.config
     }
 
-    /// The settings for a client that says this first. With `logs`, its keys are told to the key log.
+    /// The settings for a client that says this first.
     ///
     /// A client that offers application protocols of which none is ours goes on without one, as with
     /// OpenSSL's servers; rustls would turn it away (RFC 7301 §3.2).
     #[must_use]
-    pub fn config_for(&self, hello: &ClientHello<'_>, logs: bool) -> &Arc<ServerConfig> {
-        let (config, plain) = match &self.logging {
-            Some((config, plain)) if logs => (config, plain.as_ref()),
-            Some(_) | None => (&self.config, self.without_protocols.as_ref()),
-        };
-        let ours = &config.alpn_protocols;
-        let is_ours = |offered: &[u8]| ours.iter().any(|own| own == offered);
-        let agrees = hello.alpn().is_none_or(|mut offered| offered.any(is_ours));
-        match plain {
-            Some(plain) if !agrees => plain,
-            Some(_) | None => config,
+    pub fn config_for(&self, hello: &ClientHello<'_>) -> &Arc<ServerConfig> {
+        fitting(hello, &self.config, self.without_protocols.as_ref())
+    }
+
+    /// The same, for a connection whose keys are told to the key log.
+    #[must_use]
+    pub fn logging_config_for(&self, hello: &ClientHello<'_>) -> &Arc<ServerConfig> {
+        match &self.logging {
+            Some(logging) => fitting(hello, &logging.config, logging.without_protocols.as_ref()),
+            None => self.config_for(hello),
         }
     }
 

@@ -26,11 +26,11 @@ pub struct RevocationLists {
 }
 
 impl RevocationLists {
-    /// From concatenated PEM lists. With `leaf_only`, only the peer's own certificate is looked for.
+    /// From concatenated PEM lists. Every certificate of a chain is looked for in them.
     ///
     /// # Errors
     /// When the text is not PEM, or holds no list or an unreadable one.
-    pub fn from_pem(text: &str, leaf_only: bool) -> Result<Self, CertificateError> {
+    pub fn from_pem(text: &str) -> Result<Self, CertificateError> {
         let unreadable = |reason: String| CertificateError::Pem { what: "revocation list", reason };
         let mut lists = Vec::new();
         for list in CertificateRevocationListDer::pem_slice_iter(text.as_bytes()) {
@@ -41,7 +41,13 @@ impl RevocationLists {
         if lists.is_empty() {
             return Err(unreadable("there is none".to_owned()));
         }
-        Ok(Self { lists: lists.into(), leaf_only })
+        Ok(Self { lists: lists.into(), leaf_only: false })
+    }
+
+    /// The same lists, in which only the peer's own certificate is looked for.
+    #[must_use]
+    pub fn of_leaf_only(self) -> Self {
+        Self { leaf_only: true, ..self }
     }
 }
 

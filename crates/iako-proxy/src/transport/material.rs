@@ -300,9 +300,9 @@ fn rules(validation: &Validation) -> Result<PeerRules, MaterialError> {
 }
 
 fn revocation(validation: &Validation) -> Result<Option<RevocationLists>, MaterialError> {
-    let leaf_only = validation.chain.crl_of_leaf_only;
-    let lists = validation.crl.as_ref();
-    Ok(lists.map(|crl| RevocationLists::from_pem(&crl.0, leaf_only)).transpose()?)
+    let Some(crl) = &validation.crl else { return Ok(None) };
+    let lists = RevocationLists::from_pem(&crl.0)?;
+    Ok(Some(if validation.chain.crl_of_leaf_only { lists.of_leaf_only() } else { lists }))
 }
 
 /// Where keys are told to, when an operator wants it.

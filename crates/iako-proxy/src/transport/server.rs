@@ -191,7 +191,9 @@ impl ServerTlsSlot {
         let handshake = async {
             let acceptor = rustls::server::Acceptor::default();
             let start = LazyConfigAcceptor::new(acceptor, ReadAhead::new(socket)).await?;
-            let config = server.config_for(&start.client_hello(), logs);
+            let hello = start.client_hello();
+            let config =
+                if logs { server.logging_config_for(&hello) } else { server.config_for(&hello) };
             start.into_stream(Arc::clone(config)).await
         };
         let mut stream = match timeout {

@@ -97,7 +97,7 @@ pub(super) fn validation_context(
         spki_pins: wire::list(
             &context.verify_certificate_spki,
             &at.field("verify_certificate_spki"),
-            spki_pin,
+            |text, at| spki_pin(text, at),
         )?,
         certificate_hashes: wire::list(
             &context.verify_certificate_hash,
@@ -193,13 +193,13 @@ fn bundles_of_map(text: &str, at: &At<'_>) -> Result<Vec<(TrustDomain, Pem)>, Fa
 }
 
 /// A SHA-256 in base64: 43 digits and a sign that fills.
-fn spki_pin(text: &String, at: &At<'_>) -> Result<String, Fault> {
+fn spki_pin(text: &str, at: &At<'_>) -> Result<String, Fault> {
     let is_digit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
     let digits = text.strip_suffix('=').filter(|digits| digits.len() == 43);
     if digits.is_none_or(|digits| !digits.chars().all(is_digit)) {
         return Err(at.invalid("is not a SHA-256", "write 32 bytes in base64"));
     }
-    Ok(text.clone())
+    Ok(text.to_owned())
 }
 
 fn certificate_hash(text: &str, at: &At<'_>) -> Result<String, Fault> {
