@@ -9,9 +9,20 @@ pub(super) fn check(project: &Project) -> Vec<Finding> {
     let Some(table) = project.file(TABLE) else {
         return vec![Finding::file("statistics", TABLE, "the table is not where it was")];
     };
+    let stands = |text: &str| {
+        project.rust().any(|file| file.path != TABLE && file.text.contains(text))
+    };
     let is_counted = |name: &str| {
-        let literal = format!("\"{}\"", name.replace("<class>", "2"));
-        project.rust().any(|file| file.path != TABLE && file.text.contains(&literal))
+        let name = name.replace("<class>", "2");
+        // Names of one kind may be counted in a scope of their own, or made of two parts.
+        let leaf = name.rsplit('.').next().unwrap_or(&name);
+        let parts = |(place, _)| {
+            let (begin, end) = leaf.split_at(place + 1);
+            stands(&format!("{begin}{{")) && stands(&format!("\"{end}\""))
+        };
+        stands(&format!("\"{name}\""))
+            || (leaf != name && stands(&format!("\"{leaf}\"")))
+            || leaf.match_indices('_').any(parts)
     };
     let rows = (1..).zip(table.text.lines()).filter_map(|(line, text)| Some((line, row(text)?)));
     rows.filter(|(_, name)| !is_counted(name))
@@ -36,13 +47,14 @@ mod tests {
     #[test]
     fn a_statistic_that_nobody_counts_is_found() {
         let file = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
-        let table = "    Counter \"rq_<class>xx\" \"answers\";\n    Gauge \"gone\" \"nothing\";\n";
-        let proxy = "scope.counter(\"rq_2xx\")";
+        let rows = ["rq_<class>xx", "gone", "breaker.<priority>.open", "seen_by_all", "seen_by_none"];
+        let table: String = rows.map(|row| format!("    Counter \"{row}\" \"what\";\n")).concat();
+        let proxy = "\"rq_2xx\" \"open\" format!(\"seen_by_{who}\") \"all\"";
         let project = Project {
             root: "/".into(),
-            files: vec![file(TABLE, table), file("crates/iako-proxy/src/a.rs", proxy)],
+            files: vec![file(TABLE, &table), file("crates/iako-proxy/src/a.rs", proxy)],
         };
         let found: Vec<_> = check(&project).iter().map(|f| f.line).collect();
-        assert_eq!(found, [2]);
+        assert_eq!(found, [2, 5]);
     }
 }
