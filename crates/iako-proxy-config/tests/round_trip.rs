@@ -304,9 +304,10 @@ fn policies_around_a_policy_come_back() {
         for lb in [LbPolicy::RoundRobin(None), LbPolicy::PickFirst(PickFirst::default())] {
             let value = Cluster {
                 lb: lb.clone(),
-                localities: match lb {
-                    LbPolicy::PickFirst(_) => LocalityBalancing::Weighted,
-                    _ => localities,
+                localities: if matches!(lb, LbPolicy::PickFirst(_)) {
+                    LocalityBalancing::Weighted
+                } else {
+                    localities
                 },
                 subsets: cluster::subsets(),
                 override_host: Some(named.clone()),

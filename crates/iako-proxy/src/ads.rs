@@ -12,13 +12,13 @@ use std::{
 
 use iako_proxy_config as config;
 use iako_proxy_config::ConfigOrigin;
+use iako_proxy_config::xds::RawResource;
 use iako_rt::{Rng, Scope, clock};
 use iako_traffic::PickRequest;
 use iako_xds::{
     Backoff, Client, ClientEvent, ClientHandle, ClientSettings, DialError, Dialled, Interest,
     NodeTold, Service, Update, Variant, Verdict, transport::channel,
 };
-use prost_types::Any;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::AbortHandle,
@@ -236,6 +236,7 @@ impl Lifetimes {
 
 impl Conversation {
     /// None when the configuration task has ended.
+    #[expect(clippy::fn_params_excessive_bools, reason = "it is the event's only fact")]
     async fn say_connected(&self, connected: bool) -> Option<()> {
         let event = Event::Connected { origin: self.origin.clone(), connected };
         self.events.send(event).await.ok()
@@ -247,7 +248,7 @@ impl Conversation {
             let message = format!("{} was not asked for", update.type_url);
             return Some(Verdict::Rejected { message });
         };
-        let body = |bytes: &bytes::Bytes| Any {
+        let body = |bytes: &bytes::Bytes| RawResource {
             type_url: update.type_url.as_str().to_owned(),
             value: bytes.to_vec(),
         };

@@ -183,6 +183,7 @@ fn messages() -> Vec<Row> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn http2() -> Vec<Row> {
     let limits = H2Limits::default();
     let number = |number: u32| number.to_string();

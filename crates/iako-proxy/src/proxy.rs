@@ -154,13 +154,13 @@ impl Proxy {
         let control_plane = choose_control_plane(&settings, &shared, &mut bootstrap);
         if let Err(error) = task.take_bootstrap(bootstrap).await {
             drop(events.send(Event::Stop).await);
-            task.run(receiver).await;
+            Box::pin(task.run(receiver)).await;
             return Err(error.into());
         }
         let stopped = watch::Sender::new(false);
         let has_stopped = stopped.subscribe();
         scope.spawn("configuration", async move {
-            task.run(receiver).await;
+            Box::pin(task.run(receiver)).await;
             stopped.send_replace(true);
         });
         if let Some(identity) = &settings.identity {

@@ -361,6 +361,7 @@ impl StatsRegistry {
 }
 
 impl Entries {
+    #[expect(clippy::fn_params_excessive_bools, reason = "private, with two callers")]
     fn number(&mut self, workers: usize, wide: bool) -> Arc<Number> {
         if self.next >= CELLS {
             self.block = Arc::new(Block::new(workers));

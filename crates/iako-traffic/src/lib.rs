@@ -75,5 +75,5 @@ pub use route::{
     Timeouts, hash_of_ip, hash_of_request, hash_of_text, https_location,
 };
 pub use session::{SessionAsked, SessionMark, session_asked, session_mark};
-pub use share::tcp_cluster;
+pub use share::{ClusterSubset, tcp_cluster};
 pub use target::{NormalizedTarget, host_without_dot, normalize_target, stripped_host};

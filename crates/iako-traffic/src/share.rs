@@ -15,10 +15,13 @@ pub(crate) fn by_weight<T>(items: &[T], weight: impl Fn(&T) -> u64, draw: u64) -
     })
 }
 
+/// A cluster, and the metadata of a subset of it.
+pub type ClusterSubset<'a> = (&'a str, &'a [(String, String)]);
+
 /// The cluster that a TCP connection goes to, and the metadata of the subset of it. `draw` decides
 /// between weighted ones.
 #[must_use]
-pub fn tcp_cluster(proxy: &TcpProxy, draw: u64) -> Option<(&str, &[(String, String)])> {
+pub fn tcp_cluster(proxy: &TcpProxy, draw: u64) -> Option<ClusterSubset<'_>> {
     match &proxy.target {
         TcpTarget::Cluster(cluster) => Some((cluster, &proxy.subset)),
         TcpTarget::Weighted(targets) => {

@@ -192,8 +192,11 @@ fn pauses_grow_up_to_a_bound() {
     }
 }
 
-fn balancer(endpoints: &[(u32, &[(&str, &str)])]) -> Balancer {
-    let place = |(index, (priority, metadata)): (usize, &(u32, &[(&str, &str)]))| {
+/// A priority, and metadata.
+type Place<'a> = (u32, &'a [(&'a str, &'a str)]);
+
+fn balancer(endpoints: &[Place<'_>]) -> Balancer {
+    let place = |(index, (priority, metadata)): (usize, &Place<'_>)| {
         let mut endpoint =
             Endpoint::at(([127, 0, 0, 1], 80 + u16::try_from(index).unwrap()).into());
         let facts = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));

@@ -403,13 +403,13 @@ fn a_server_is_told_the_time_that_is_left() {
         per_try: (per_try > 0).then(|| millis(per_try)),
         ..Timeouts::default()
     };
-    assert_eq!(times(100, 0).told(millis(0), false), Some(100));
-    assert_eq!(times(100, 30).told(millis(0), false), Some(30));
-    assert_eq!(times(100, 30).told(millis(0), true), Some(100));
-    assert_eq!(times(100, 30).told(millis(90), false), Some(10));
-    assert_eq!(times(100, 0).told(millis(200), false), Some(1), "zero would be for ever");
-    assert_eq!(times(0, 30).told(millis(90), false), Some(30));
-    assert_eq!(times(0, 0).told(millis(1), false), None);
+    assert_eq!(times(100, 0).told(millis(0)), Some(100));
+    assert_eq!(times(100, 30).told(millis(0)), Some(30));
+    assert_eq!(Timeouts { per_try: None, ..times(100, 30) }.told(millis(0)), Some(100));
+    assert_eq!(times(100, 30).told(millis(90)), Some(10));
+    assert_eq!(times(100, 0).told(millis(200)), Some(1), "zero would be for ever");
+    assert_eq!(times(0, 30).told(millis(90)), Some(30));
+    assert_eq!(times(0, 0).told(millis(1)), None);
 }
 
 #[test]

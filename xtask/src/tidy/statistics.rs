@@ -9,9 +9,8 @@ pub(super) fn check(project: &Project) -> Vec<Finding> {
     let Some(table) = project.file(TABLE) else {
         return vec![Finding::file("statistics", TABLE, "the table is not where it was")];
     };
-    let stands = |text: &str| {
-        project.rust().any(|file| file.path != TABLE && file.text.contains(text))
-    };
+    let stands =
+        |text: &str| project.rust().any(|file| file.path != TABLE && file.text.contains(text));
     let is_counted = |name: &str| {
         let name = name.replace("<class>", "2");
         // Names of one kind may be counted in a scope of their own, or made of two parts.
@@ -47,7 +46,8 @@ mod tests {
     #[test]
     fn a_statistic_that_nobody_counts_is_found() {
         let file = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
-        let rows = ["rq_<class>xx", "gone", "breaker.<priority>.open", "seen_by_all", "seen_by_none"];
+        let rows =
+            ["rq_<class>xx", "gone", "breaker.<priority>.open", "seen_by_all", "seen_by_none"];
         let table: String = rows.map(|row| format!("    Counter \"{row}\" \"what\";\n")).concat();
         let proxy = "\"rq_2xx\" \"open\" format!(\"seen_by_{who}\") \"all\"";
         let project = Project {

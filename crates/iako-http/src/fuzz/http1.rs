@@ -33,8 +33,11 @@ trait Half {
 
     fn eof(&mut self, buffer: &BytesMut) -> Result<(), ParseError>;
 
-    /// Notes a head; `is_whole` when the bytes came in one piece.
-    fn note(&self, head: &Self::Head, is_whole: bool, trace: &mut Trace);
+    /// Notes a head.
+    fn note(&self, head: &Self::Head, trace: &mut Trace);
+
+    /// Writes a head anew, as its edits would.
+    fn rewrite(&self, head: &Self::Head);
 }
 
 /// What a half makes of the bytes when they come in pieces.
@@ -50,7 +53,11 @@ fn trace(mut half: impl Half, input: &[u8], step: usize) -> Trace {
             } else {
                 half.head(&mut buffer).map(|head| {
                     let Some(head) = head else { return false };
-                    half.note(&head, step >= input.len(), &mut trace);
+                    half.note(&head, &mut trace);
+                    // Once is enough: of the bytes in one piece.
+                    if step >= input.len() {
+                        half.rewrite(&head);
+                    }
                     in_body = true;
                     true
                 })
@@ -88,11 +95,12 @@ impl Half for Requests {
         self.decoder.eof(buffer)
     }
 
-    fn note(&self, head: &RequestHead, is_whole: bool, trace: &mut Trace) {
+    fn note(&self, head: &RequestHead, trace: &mut Trace) {
         trace.request(head);
-        if is_whole {
-            rewrite_request(head, self.limits);
-        }
+    }
+
+    fn rewrite(&self, head: &RequestHead) {
+        rewrite_request(head, self.limits);
     }
 }
 
@@ -116,11 +124,12 @@ impl Half for Responses {
         self.decoder.eof(buffer)
     }
 
-    fn note(&self, head: &ResponseHead, is_whole: bool, trace: &mut Trace) {
+    fn note(&self, head: &ResponseHead, trace: &mut Trace) {
         trace.response(head);
-        if is_whole {
-            rewrite_response(head, self.to);
-        }
+    }
+
+    fn rewrite(&self, head: &ResponseHead) {
+        rewrite_response(head, self.to);
     }
 }
 

@@ -55,6 +55,7 @@ pub(crate) fn endpoint_set(name: &str) -> EndpointSet {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one value with every field set")]
 pub(crate) fn cluster() -> Cluster {
     let tls = |trust| {
         UpstreamTransport::Tls(Box::new(UpstreamTls {

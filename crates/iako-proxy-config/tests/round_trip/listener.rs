@@ -54,6 +54,7 @@ pub(crate) fn http_filters() -> Vec<HttpFilter> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "one value with every field set")]
 pub(crate) fn manager(routes: RouteSource) -> HttpConnectionManager {
     HttpConnectionManager {
         codec: CodecType::Http1,
@@ -225,6 +226,7 @@ pub(crate) fn matched_listener() -> Listener {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one value with every field set")]
 pub(crate) fn listener() -> Listener {
     let chain = |name: &str, terminal| FilterChain {
         name: name.into(),

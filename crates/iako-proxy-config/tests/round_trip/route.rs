@@ -134,6 +134,7 @@ pub(crate) fn route_action(target: ClusterTarget) -> RouteAction {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one value with every field set")]
 pub(crate) fn route_table() -> RouteConfiguration {
     let weighted = ClusterTarget::Weighted(vec![
         WeightedCluster {

@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use iako_proxy_config::xds::RawResource;
 use iako_proxy_config::{Cluster, EndpointSet, Listener, RouteConfiguration};
 use iako_rt::clock;
-
-use prost_types::Any;
 
 use super::{BoundAddress, ResourceKind};
 use crate::transport::material::Materials;
@@ -65,7 +64,7 @@ pub(crate) struct Refusal {
     /// The version that was refused.
     pub(crate) version: String,
     /// As it was sent.
-    pub(crate) body: Any,
+    pub(crate) body: RawResource,
     /// Why.
     pub(crate) error: String,
     /// When.

@@ -109,6 +109,7 @@ impl SourceStats {
 
 impl ConfigTask {
     /// A server was reached or lost.
+    #[expect(clippy::fn_params_excessive_bools, reason = "it is the event's only fact")]
     pub(super) fn note_connected(&self, origin: &ConfigOrigin, connected: bool) {
         if *origin == ConfigOrigin::Ads {
             self.shared.server.connected_state.set(u64::from(connected));

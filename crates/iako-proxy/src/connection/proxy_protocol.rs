@@ -237,7 +237,9 @@ mod tests {
     fn header(bytes: &[u8]) -> ProxyHeader {
         match verdict(bytes) {
             Verdict::Header(header) => header,
-            other => panic!("{other:?}"),
+            other @ (Verdict::Absent | Verdict::Disallowed(_) | Verdict::Malformed(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 

@@ -228,7 +228,14 @@ impl Exchange<'_> {
                     self.abort(plan)?
                 }
                 FilterKind::Cors => self.ask_cors(matched.as_ref()),
-                kind => self.step(kind, overrides.as_ref())?,
+                FilterKind::PeerMetadata(_)
+                | FilterKind::Rbac(_)
+                | FilterKind::GrpcWeb
+                | FilterKind::StatefulSession(_)
+                | FilterKind::Alpn
+                | FilterKind::Stats
+                | FilterKind::Router
+                | FilterKind::Other => self.step(&filter.kind, overrides.as_ref())?,
             };
             match step {
                 Step::Continue => {}

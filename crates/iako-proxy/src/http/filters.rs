@@ -100,7 +100,7 @@ impl Filter {
             | FilterKind::GrpcWeb
             | FilterKind::Alpn
             | FilterKind::Stats
-            | FilterKind::Router { .. }
+            | FilterKind::Router
             | FilterKind::Other => false,
         };
         overrides.switches_off(&self.name, has_settings).unwrap_or(self.disabled)

@@ -265,7 +265,15 @@ impl Exchange<'_> {
         let head = &self.request.head;
         let ends = match head.method() {
             Method::Connect => content == Content::Tunnel && head.upgrade().is_none(),
-            method => end.allow_post && *method == Method::Post,
+            Method::Post => end.allow_post,
+            Method::Get
+            | Method::Head
+            | Method::Put
+            | Method::Delete
+            | Method::Options
+            | Method::Trace
+            | Method::Patch
+            | Method::Other(_) => false,
         };
         ends.then_some(end)
     }

@@ -76,6 +76,7 @@ impl InspectorStats {
     }
 
     /// Counts what a TLS inspector found.
+    #[expect(clippy::fn_params_excessive_bools, reason = "two facts that have nothing in common")]
     pub(crate) fn count_tls(&self, has_name: bool, has_protocols: bool) {
         self.tls_found.inc();
         if has_name { &self.sni_found } else { &self.sni_not_found }.inc();

@@ -6,13 +6,13 @@ use std::{
     sync::Arc,
 };
 
+use iako_proxy_config::xds::RawResource;
 use iako_proxy_config::{ConfigOrigin, FileSource, xds};
 use iako_xds::{IncomingResource, read_response};
 use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
     event::{ModifyKind, RenameMode},
 };
-use prost_types::Any;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::config_task::{Event, Reception, ResourceKind, ResourceUpdate, Wanted, WantedOfOrigin};
@@ -120,7 +120,7 @@ async fn tell(
     };
     let type_url = kind.type_url().as_str().to_owned();
     let changed = resources.into_iter().filter(|one| is_wanted(&one.resource.name)).map(|one| {
-        let body = Any { type_url: type_url.clone(), value: one.resource.body.to_vec() };
+        let body = RawResource { type_url: type_url.clone(), value: one.resource.body.to_vec() };
         // A file has one version; that of a resource is for people only.
         (one.resource.name.to_string(), version.clone(), body)
     });

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
+use iako_http::Scheme;
 use iako_identity::PeerIdentity;
 use iako_proxy_config::{Discovery, Endpoint, EndpointAddress, RoutePriority};
 use iako_rt::{Rng, clock};
@@ -187,9 +188,10 @@ async fn reach(
             }
             Some(tunnel) => {
                 let place = tunnel::Place { cluster, endpoint, state };
-                let opening = record.with_record(|record| {
-                    tunnel::Request::new(tunnel, record, cluster.transport_for(endpoint).is_tls())
-                });
+                let is_tls = cluster.transport_for(endpoint).is_tls();
+                let scheme = if is_tls { Scheme::Https } else { Scheme::Http };
+                let opening =
+                    record.with_record(|record| tunnel::Request::new(tunnel, record, scheme));
                 let opened = tunnel::open(worker, place, &opening, client.as_ref()).await;
                 opened.map_err(|error| (error.response_flag(), error.transport_reason()))
             }

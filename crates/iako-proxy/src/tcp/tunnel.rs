@@ -94,12 +94,12 @@ pub(super) struct Request {
 
 impl Request {
     /// Makes it; the facts of `record` are told where the settings ask for them.
-    pub(super) fn new(tunnel: &TcpTunnel, record: &AccessRecord<'_>, is_tls: bool) -> Self {
+    pub(super) fn new(tunnel: &TcpTunnel, record: &AccessRecord<'_>, scheme: Scheme) -> Self {
         let content = match tunnel.method {
             TunnelMethod::Connect => Content::Tunnel,
             TunnelMethod::Post { .. } => Content::Streamed,
         };
-        Self { head: head(tunnel, record, is_tls), edits: edits(tunnel, record), content }
+        Self { head: head(tunnel, record, scheme), edits: edits(tunnel, record), content }
     }
 }
 
@@ -148,9 +148,8 @@ async fn ask(
     Ok(Onward::tunnel(stream))
 }
 
-fn head(tunnel: &TcpTunnel, record: &AccessRecord<'_>, is_tls: bool) -> RequestHead {
+fn head(tunnel: &TcpTunnel, record: &AccessRecord<'_>, scheme: Scheme) -> RequestHead {
     let authority = render(&tunnel.hostname, record);
-    let scheme = if is_tls { Scheme::Https } else { Scheme::Http };
     let (method, scheme, path, length) = match &tunnel.method {
         TunnelMethod::Connect => (Method::Connect, None, "", BodyLength::Tunnel),
         TunnelMethod::Post { path } => {

@@ -32,7 +32,8 @@ impl rustls::KeyLog for FileKeyLog {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
-        if let Err(error) = self.file.lock().write_all(line.as_bytes()) {
+        let written = self.file.lock().write_all(line.as_bytes());
+        if let Err(error) = written {
             tracing::debug!(path = %self.path.display(), %error, "keys are not written");
         }
     }

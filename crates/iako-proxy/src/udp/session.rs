@@ -151,14 +151,16 @@ impl Session {
                 }
             };
             let Some(door) = door.upgrade() else { break };
-            self.pass_back(&door, received.map(|length| buffer.get(..length).unwrap_or_default()));
+            let datagram =
+                received.as_ref().map(|length| buffer.get(..*length).unwrap_or_default());
+            self.pass_back(&door, datagram);
         }
         if let Some(door) = door.upgrade() {
             door.forget(&self);
         }
     }
 
-    fn pass_back(&self, door: &Door, received: io::Result<&[u8]>) {
+    fn pass_back(&self, door: &Door, received: Result<&[u8], &io::Error>) {
         let Ok(datagram) = received else {
             // Such as a port that nobody listens at: the session stays, as the client's does.
             self.service.stats.upstream_rx_errors.inc();

@@ -19,9 +19,12 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
 /// A version of a cluster, and an address.
 type Place = (u64, SocketAddr);
 
+/// A state, and when it was used last.
+type Used = (Arc<EndpointState>, Instant);
+
 /// The endpoints of original-destination and forwarding clusters that one worker used lately.
 #[derive(Debug, Default)]
-pub(crate) struct Originals(RefCell<HashMap<Place, (Arc<EndpointState>, Instant)>>);
+pub(crate) struct Originals(RefCell<HashMap<Place, Used>>);
 
 impl Originals {
     /// The state of the endpoint at this address, the same for all workers.

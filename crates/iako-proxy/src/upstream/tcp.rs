@@ -39,7 +39,7 @@ impl TcpUpstream {
 
     /// The head is the proxy's alone.
     #[expect(clippy::unused_self, reason = "the other upstreams send it")]
-    pub(crate) fn send_head(&mut self, _: &RequestHead) {}
+    pub(crate) fn send_head(&self, _: &RequestHead) {}
 
     pub(crate) fn send_data(&mut self, data: Bytes) {
         self.has_sent = true;

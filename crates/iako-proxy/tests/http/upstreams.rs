@@ -249,6 +249,12 @@ async fn the_idle_time_of_an_http2_server_is_learned_too() {
     assert_eq!((visits.last.load(SeqCst), visits.opened.load(SeqCst)), (3, 4));
 }
 
+/// Lets a connection grow old: that its age is another one is what a proxy would learn from.
+#[expect(clippy::disallowed_methods, reason = "the age is the stimulus, nothing waits for it")]
+fn age(time: Duration) {
+    std::thread::sleep(time);
+}
+
 // RFC 9113 §6.8: after GOAWAY it is known what was not looked at, so that nothing has to be learned.
 #[tokio::test]
 async fn a_server_that_announces_its_end_teaches_nothing() {
@@ -260,7 +266,7 @@ async fn a_server_that_announces_its_end_teaches_nothing() {
         while let Ok(id) = next_request(stream) {
             drop(stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, id, OK)));
             if number < 3 {
-                std::thread::sleep(Duration::from_millis(1 << (3 * number)));
+                age(Duration::from_millis(1 << (3 * number)));
                 drop(stream.write_all(&frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0])));
                 break;
             }

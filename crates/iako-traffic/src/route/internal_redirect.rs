@@ -68,6 +68,7 @@ impl RedirectHistory {
     /// Whether a predicate lets a redirect pass, from one route to another. `was_https` is about the
     /// request before it.
     #[must_use]
+    #[expect(clippy::fn_params_excessive_bools, reason = "a scheme, as that of the target")]
     pub fn accepts(
         &self,
         predicate: &RedirectPredicate,

@@ -33,14 +33,13 @@ pub struct Timeouts {
 
 impl Timeouts {
     /// How long a server is told that it may take, in milliseconds; none when it may take for ever.
-    /// `elapsed` is what earlier tries took; the first try is told the whole time. With `hedged`
-    /// tries a slow one goes on, so that the time of one try is not told.
+    /// `elapsed` is what earlier tries took; the first try is told the whole time.
     ///
     /// Source: Envoy `x-envoy-expected-rq-timeout-ms`.
     #[must_use]
-    pub fn told(&self, elapsed: Duration, hedged: bool) -> Option<u64> {
+    pub fn told(&self, elapsed: Duration) -> Option<u64> {
         let left = self.response.map(|whole| whole.saturating_sub(elapsed));
-        let told = match (self.per_try.filter(|_| !hedged), left) {
+        let told = match (self.per_try, left) {
             (Some(per_try), Some(left)) => per_try.min(left),
             (per_try, left) => per_try.or(left)?,
         };

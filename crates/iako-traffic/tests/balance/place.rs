@@ -26,7 +26,7 @@ fn health_decides_until_too_little_is_left() {
     assert_eq!(calm.shares(30), BTreeMap::from([(1, 10), (2, 10), (3, 10)]));
     let down = vec![sick(&[(0, Unhealthy)])];
     let mut strict = Rig::with(LbPolicy::RoundRobin(None), down, |cluster, _| {
-        cluster.panic_threshold = Percent::ZERO
+        cluster.panic_threshold = Percent::ZERO;
     });
     assert_eq!(strict.number(&PickRequest::default()), 0);
     let priorities = vec![sick(&[(0, Healthy), (1, Unhealthy)]), sick(&[(2, Healthy)])];

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use iako_proxy_config::{
     AccessLog, Action, Cluster, ClusterTarget, Discovery, DownstreamTransport, Endpoint,
     EndpointSet, FilterChain, HeaderCheck, HttpConnectionManager, HttpFilterKind, Listener,
-    LogFormat, MetadataValueMatch, MirrorTarget, NetworkFilter, PathMatch, PathRewrite, Permission,
-    Principal, Rbac, Route, RouteAction, RouteConfiguration, RouteMatch, RouteSource, RuleOrigin,
-    StringMatch, TcpTarget, Terminal, TlsOptions, Trust, UpstreamTransport, VirtualHost,
+    LogFormat, MetadataValueMatch, NetworkFilter, PathMatch, PathRewrite, Permission, Principal,
+    Rbac, Route, RouteAction, RouteConfiguration, RouteMatch, RouteSource, RuleOrigin, StringMatch,
+    TcpTarget, Terminal, TlsOptions, Trust, UpstreamTransport, VirtualHost,
 };
 use iako_translate::Plan;
 

@@ -252,7 +252,7 @@ fn place(value: &mut Value, address: &str, folder: &Path) {
         }
         Value::Array(items) => items.iter_mut().for_each(|item| place(item, address, folder)),
         Value::Object(fields) => {
-            fields.values_mut().for_each(|field| place(field, address, folder))
+            fields.values_mut().for_each(|field| place(field, address, folder));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }

@@ -35,7 +35,8 @@ impl Stage {
         let mut last = Value::Null;
         let shown = until(LIMIT, || {
             last = self.stats(&names);
-            let equal = |(name, value): (&String, &u64)| last[name] == value.to_string();
+            let equal =
+                |(name, value): (&String, &u64)| last[name].as_str() == Some(&*value.to_string());
             change.until.iter().all(equal).then_some(())
         });
         assert!(shown.is_some(), "never {:?}: {last}", change.until);

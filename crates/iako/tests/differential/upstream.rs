@@ -92,6 +92,7 @@ pub(crate) struct Upstreams {
 
 impl Upstreams {
     /// Listens at those of the ports that belong to upstreams.
+    #[expect(clippy::fn_params_excessive_bools, reason = "a test's own")]
     pub(crate) fn start(
         address: Ipv4Addr,
         ports: &[u16],

@@ -26,7 +26,7 @@ pub(crate) async fn start(
             let (name, tls) = (name.clone(), tls.clone());
             connections.spawn("application connection", async move {
                 // A client that goes away is part of some tests.
-                let _gone = serve(socket, &name, tls).await;
+                let _gone = Box::pin(serve(socket, &name, tls)).await;
             });
         }
     });
@@ -48,9 +48,9 @@ async fn serve(
             "alpn": text(connection.alpn_protocol()),
             "client": connection.peer_certificates().is_some(),
         });
-        return answer(stream, name, &seen).await;
+        return Box::pin(answer(stream, name, &seen)).await;
     }
-    answer(socket, name, &Value::Null).await
+    Box::pin(answer(socket, name, &Value::Null)).await
 }
 
 /// Answers HTTP/1 requests, and everything else by its name and what was said.

@@ -109,6 +109,7 @@ pub(crate) fn place(recorded: &Value, net: Net) -> Placed {
 }
 
 /// Binds a listener where the connections that are captured for it would have gone.
+#[expect(clippy::fn_params_excessive_bools, reason = "a test's own")]
 fn bind_directly(listener: &mut Value, net: Net, pod: &str, is_gateway: bool) {
     let name = listener["name"].as_str().unwrap().to_owned();
     let fields = listener.as_object_mut().unwrap();

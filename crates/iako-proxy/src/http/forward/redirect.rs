@@ -101,6 +101,7 @@ impl Exchange<'_> {
     }
 
     /// Whether the new target has a route that the policy lets pass. The record tells of that route.
+    #[expect(clippy::fn_params_excessive_bools, reason = "a scheme, as that of the target")]
     fn is_accepted(
         &mut self,
         policy: &InternalRedirectPolicy,

@@ -8,7 +8,7 @@ use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
 use iako_traffic::{
     Avoid, BreakerGuard, Pace, RetryDecision, RetryMoment, RetryState, RouteMatchResult,
-    StopReason, TryTraces,
+    StopReason, Timeouts, TryTraces,
 };
 
 use super::Plan;
@@ -233,7 +233,10 @@ impl Exchange<'_> {
         } else {
             Duration::ZERO
         };
-        if let Some(millis) = plan.timeouts.told(elapsed, plan.hedged) {
+        // A slow try that is hedged goes on, so that the time of one try is not told.
+        let per_try = plan.timeouts.per_try.filter(|_| !plan.hedged);
+        let timeouts = Timeouts { per_try, ..plan.timeouts };
+        if let Some(millis) = timeouts.told(elapsed) {
             let fields = &mut self.request.edits.fields;
             fields.set(Known::XEnvoyExpectedRequestTimeout, headers::number(millis));
             if plan.timeouts.tells_grpc {

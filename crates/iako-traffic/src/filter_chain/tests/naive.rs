@@ -14,7 +14,7 @@ fn documented(chains: &[FilterChainMatch], connection: &ConnectionInfo) -> Optio
     let place = if here { "here" } else { "elsewhere" };
     type Named = fn(&FilterChainMatch) -> Vec<String>;
     let fields: [(Vec<String>, Named); 9] = [
-        (one(connection.original_destination.port()), |chain| {
+        (one(&connection.original_destination.port()), |chain| {
             chain.destination_port.iter().map(ToString::to_string).collect()
         }),
         (networks(connection.original_destination.ip()), |chain| text(&chain.destination_ranges)),
@@ -27,13 +27,13 @@ fn documented(chains: &[FilterChainMatch], connection: &ConnectionInfo) -> Optio
             |chain| chain.application_protocols.clone(),
         ),
         (networks(connection.direct_remote.ip()), |chain| text(&chain.direct_source_ranges)),
-        (one(place), |chain| match chain.source_type {
+        (one(&place), |chain| match chain.source_type {
             SourceType::Any => Vec::new(),
             SourceType::SameIpOrLoopback => vec!["here".to_owned()],
             SourceType::External => vec!["elsewhere".to_owned()],
         }),
         (networks(connection.remote.ip()), |chain| text(&chain.source_ranges)),
-        (one(connection.remote.port()), |chain| {
+        (one(&connection.remote.port()), |chain| {
             chain.source_ports.iter().map(ToString::to_string).collect()
         }),
     ];
@@ -54,7 +54,7 @@ fn documented(chains: &[FilterChainMatch], connection: &ConnectionInfo) -> Optio
     left.first().copied()
 }
 
-fn one(value: impl ToString) -> Vec<String> {
+fn one(value: &impl ToString) -> Vec<String> {
     vec![value.to_string(), ANY.to_owned()]
 }
 
