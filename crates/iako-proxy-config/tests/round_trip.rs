@@ -41,6 +41,7 @@ fn listeners_of_datagrams_and_within_the_proxy_come_back() {
     let internal = Listener {
         kind: ListenerKind::Internal,
         addresses: Vec::new(),
+        pipes: Vec::new(),
         ..Listener { name: "within".into(), ..listener() }
     };
     for value in [udp_listener(), internal] {
