@@ -85,8 +85,8 @@ pub use http::{
 pub use listener::{
     Direction, FilterChain, FilterChainMatch, Listener, ListenerKind, SourceType, Terminal,
     filter::{
-        ConnectionPredicate, ListenerFilter, ListenerFilterKind, OriginalSrc, PassThroughTlvs,
-        ProxyProtocol, TlsInspector, TlvEncoding, TlvRule,
+        ConnectionPredicate, ListenerFilter, ListenerFilterKind, PassThroughTlvs, ProxyProtocol,
+        TlsInspector, TlvEncoding, TlvRule,
     },
     socket::{
         ConnectionBalance, PipeAddress, SocketOption, SocketOptionValue, SocketSettings,

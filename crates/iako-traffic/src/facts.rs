@@ -33,9 +33,6 @@ pub struct ConnectionInfo {
     /// Values of the PROXY protocol header that the client's proxy sent and that go on to upstreams,
     /// in the header's order.
     pub proxy_tlvs: Vec<ProxyTlv>,
-    /// Connections to upstreams come from the client's address, with this mark of the system (0 for
-    /// none). Source: `envoy.filters.listener.original_src`.
-    pub keeps_source: Option<u32>,
 }
 
 /// A type-length-value of a PROXY protocol header of version 2. Source: PROXY protocol §2.2.
@@ -62,7 +59,6 @@ impl ConnectionInfo {
             tls: None,
             metadata: Metadata::default(),
             proxy_tlvs: Vec::new(),
-            keeps_source: None,
         }
     }
 

@@ -16,8 +16,6 @@ pub struct ListenerFilter {
 pub enum ListenerFilterKind {
     /// Finds the address that the client meant to reach, before redirection.
     OriginalDst,
-    /// Uses the client's address as the source of connections to upstreams.
-    OriginalSrc(OriginalSrc),
     /// Finds whether the client speaks TLS, and the SNI and ALPN that it sent.
     Tls(TlsInspector),
     /// Finds whether the client speaks HTTP, and which version.
@@ -56,14 +54,6 @@ impl ListenerFilter {
     pub fn proxy_protocol() -> Self {
         Self::new(ListenerFilterKind::ProxyProtocol(Box::default()))
     }
-}
-
-/// Source: `envoy.extensions.filters.listener.original_src.v3.OriginalSrc`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct OriginalSrc {
-    /// The mark (`SO_MARK`) of connections to upstreams, by which routes lead their answers back
-    /// here; none when 0. Envoy default: 0.
-    pub mark: u32,
 }
 
 /// Source: `envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector`.

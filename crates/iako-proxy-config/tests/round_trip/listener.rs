@@ -150,7 +150,6 @@ fn inspectors() -> Vec<ListenerFilter> {
     let ports = |start, end| ConnectionPredicate::DestinationPorts { start, end };
     vec![
         ListenerFilter::original_dst(),
-        ListenerFilter::new(ListenerFilterKind::OriginalSrc(OriginalSrc { mark: 9 })),
         ListenerFilter {
             disabled: Some(ConnectionPredicate::Or(vec![
                 ports(1, 2),

@@ -100,9 +100,6 @@ impl<'a> Inspection<'a> {
             }
             match &filter.kind {
                 ListenerFilterKind::OriginalDst => self.original_dst(listener),
-                ListenerFilterKind::OriginalSrc(settings) => {
-                    self.info.keeps_source = Some(settings.mark);
-                }
                 ListenerFilterKind::Tls(settings) => self.tls(settings, stats).await?,
                 ListenerFilterKind::Http => self.http(stats).await?,
                 ListenerFilterKind::ProxyProtocol(settings) => {

@@ -153,6 +153,13 @@ fn http(config: &core::health_check::HttpHealthCheck, at: &At<'_>) -> Result<Htt
     value.response_bytes_max = config.response_buffer_size.unwrap_or(1024);
     let at_add = at.field("request_headers_to_add");
     value.headers_add = header::additions(&config.request_headers_to_add, &at_add)?;
+    let has_operator = |text: &str| text.replace("%%", "").contains('%');
+    if let Some(index) = value.headers_add.iter().position(|one| has_operator(&one.value)) {
+        let problem = "has an operator; a check has no request that it could tell of";
+        return Err(at_add
+            .index(index)
+            .invalid(problem, "write the value itself, and %% for a percent sign"));
+    }
     let at_remove = at.field("request_headers_to_remove");
     value.headers_remove = header::removals(&config.request_headers_to_remove, &at_remove)?;
     if !config.expected_statuses.is_empty() {

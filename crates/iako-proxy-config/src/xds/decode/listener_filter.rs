@@ -9,8 +9,8 @@ use super::wire;
 use crate::xds::pool;
 use crate::xds::problem::{At, Fault};
 use crate::{
-    ConnectionPredicate, ListenerFilter, ListenerFilterKind, OriginalSrc, PassThroughTlvs,
-    ProxyProtocol, TlsInspector, TlvEncoding, TlvRule,
+    ConnectionPredicate, ListenerFilter, ListenerFilterKind, PassThroughTlvs, ProxyProtocol,
+    TlsInspector, TlvEncoding, TlvRule,
 };
 
 /// Envoy's name of the metadata in which a rule without a namespace keeps its value.
@@ -40,7 +40,6 @@ fn filter(filter: &pb::ListenerFilter, at: &At<'_>) -> Result<ListenerFilter, Fa
 fn kind(name: &str, any: &prost_types::Any, at: &At<'_>) -> Result<ListenerFilterKind, Fault> {
     use inspectors::{
         http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst,
-        original_src::v3::OriginalSrc as OriginalSrcPb,
         proxy_protocol::v3::ProxyProtocol as ProxyPb, tls_inspector::v3::TlsInspector as TlsPb,
     };
     let kind = pool::full_name(&any.type_url);
@@ -53,16 +52,12 @@ fn kind(name: &str, any: &prost_types::Any, at: &At<'_>) -> Result<ListenerFilte
     if kind == TlsPb::full_name() {
         return tls_inspector(&wire::unpack(any, at)?, at).map(ListenerFilterKind::Tls);
     }
-    if kind == OriginalSrcPb::full_name() {
-        let message: OriginalSrcPb = wire::unpack(any, at)?;
-        return Ok(ListenerFilterKind::OriginalSrc(OriginalSrc { mark: message.mark }));
-    }
     if kind == ProxyPb::full_name() {
         let filter = proxy_protocol(&wire::unpack(any, at)?, at)?;
         return Ok(ListenerFilterKind::ProxyProtocol(Box::new(filter)));
     }
     let problem = format!("the listener filter `{name}` ({kind}) is not supported");
-    let help = "use original_dst, original_src, tls_inspector, http_inspector or proxy_protocol";
+    let help = "use original_dst, tls_inspector, http_inspector or proxy_protocol";
     Err(at.invalid(problem, help))
 }
 

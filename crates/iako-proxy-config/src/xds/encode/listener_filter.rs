@@ -17,15 +17,9 @@ pub(super) fn filters(values: &[ListenerFilter]) -> Vec<pb::ListenerFilter> {
 }
 
 fn filter(value: &ListenerFilter) -> pb::ListenerFilter {
-    use inspectors::{
-        http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst,
-        original_src::v3::OriginalSrc,
-    };
+    use inspectors::{http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst};
     let (name, any) = match &value.kind {
         ListenerFilterKind::OriginalDst => ("original_dst", wire::any(&OriginalDst::default())),
-        ListenerFilterKind::OriginalSrc(settings) => {
-            ("original_src", wire::any(&OriginalSrc { bind_port: false, mark: settings.mark }))
-        }
         ListenerFilterKind::Tls(settings) => ("tls_inspector", wire::any(&tls(settings))),
         ListenerFilterKind::Http => ("http_inspector", wire::any(&HttpInspector::default())),
         ListenerFilterKind::ProxyProtocol(settings) => {

@@ -152,12 +152,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[],
     },
     MessageSupport {
-        name: "envoy.extensions.filters.listener.original_src.v3.OriginalSrc",
-        honoured: &["mark"],
-        warned: &[],
-        refused: &[("no Envoy has it either: the system chooses the port", &["bind_port"])],
-    },
-    MessageSupport {
         name: "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
         honoured: &["max_client_hello_size", "close_connection_on_client_hello_parsing_errors"],
         warned: &[
