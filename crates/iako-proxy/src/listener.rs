@@ -9,19 +9,19 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream},
     rc::Rc,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-use futures_util::FutureExt as _;
 use iako_proxy_config::ConnectionBalance;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{mpsc::error::TrySendError, watch};
 
 use crate::{
     connection::{self, Arrival},
+    snapshot::{ListenerSettings, ProxySnapshot},
     worker::{self, Command, Worker},
 };
 use crew::Seat;
@@ -45,6 +45,8 @@ pub(crate) struct ListenerHandle {
     /// Open connections over all workers and addresses.
     connections: Arc<AtomicU32>,
     accepting: watch::Sender<bool>,
+    /// Its settings when it was removed, for clients that wait in the queues of its sockets.
+    last: OnceLock<Arc<ListenerSettings>>,
 }
 
 /// A socket at which connections are taken.
@@ -54,6 +56,20 @@ pub(crate) enum ListeningSocket {
     Tcp(std::net::TcpListener),
     /// In the file system.
     Pipe(std::os::unix::net::UnixListener),
+}
+
+impl ListeningSocket {
+    /// A client that waits already.
+    fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, remote) = socket.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(stream)?, remote))
+            }
+            Self::Pipe(socket) => Ok((without_addresses(socket.accept()?.0)?, NEARBY)),
+        }
+    }
 }
 
 /// The same, on its worker.
@@ -69,11 +85,16 @@ impl Door {
             Self::Tcp(socket) => socket.accept().await,
             Self::Pipe(socket) => {
                 let (stream, _) = socket.accept().await?;
-                // Reading and writing do not differ. What only TCP has, such as addresses and delays,
-                // the system refuses, and nobody relies on it.
-                let stream = std::net::TcpStream::from(OwnedFd::from(stream.into_std()?));
-                Ok((TcpStream::from_std(stream)?, NEARBY))
+                Ok((without_addresses(stream.into_std()?)?, NEARBY))
             }
+        }
+    }
+
+    /// Leaves the event queue of the worker.
+    fn into_queue(self) -> io::Result<ListeningSocket> {
+        match self {
+            Self::Tcp(socket) => socket.into_std().map(ListeningSocket::Tcp),
+            Self::Pipe(socket) => socket.into_std().map(ListeningSocket::Pipe),
         }
     }
 }
@@ -85,7 +106,13 @@ impl ListenerHandle {
         balance: ConnectionBalance,
     ) -> Self {
         let connections = Arc::clone(connections);
-        Self { name, balance, connections, accepting: watch::Sender::new(true) }
+        Self {
+            name,
+            balance,
+            connections,
+            accepting: watch::Sender::new(true),
+            last: OnceLock::new(),
+        }
     }
 
     /// Tells when it stops accepting.
@@ -96,6 +123,21 @@ impl ListenerHandle {
     /// Closes the sockets of every worker; connections live on.
     pub(crate) fn stop_accepting(&self) {
         self.accepting.send_replace(false);
+    }
+
+    /// Closes the sockets of a listener that is removed; clients that they let in are still served, by
+    /// the settings that it had.
+    pub(crate) fn retire(&self, settings: Option<&Arc<ListenerSettings>>) {
+        if let Some(settings) = settings {
+            // A listener is removed once.
+            drop(self.last.set(Arc::clone(settings)));
+        }
+        self.stop_accepting();
+    }
+
+    /// Its settings, the last ones when it is removed.
+    fn settings<'s>(&'s self, snapshot: &'s ProxySnapshot) -> Option<&'s Arc<ListenerSettings>> {
+        self.last.get().or_else(|| snapshot.listener(&self.name))
     }
 }
 
@@ -156,10 +198,21 @@ pub(crate) async fn accept_loop(
     }
     // The system has shaken hands with clients that wait in the queue of this socket; closing it
     // would reset them.
-    tokio::task::yield_now().await;
+    match socket.into_queue() {
+        Ok(queue) => empty(&worker, &listener, &queue),
+        Err(error) => tracing::warn!(listener = %listener.name, %error, "clients may be reset"),
+    }
+}
+
+/// Takes who waits at a socket that is about to close. It asks the system itself: the event queue of the
+/// worker may not have heard of the last ones, and lets a task have only so many at once.
+fn empty(worker: &Rc<Worker>, listener: &Arc<ListenerHandle>, queue: &ListeningSocket) {
     for _ in 0..LAST_ACCEPTS_MAX {
-        let Some(Ok((stream, remote))) = socket.accept().now_or_never() else { return };
-        seat(&worker, &listener, stream, remote);
+        match queue.accept() {
+            Ok((stream, remote)) => seat(worker, listener, stream, remote),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => return,
+        }
     }
 }
 
@@ -241,10 +294,7 @@ fn start_connection(
     (remote, seat): (SocketAddr, Seat),
 ) {
     let snapshot = worker.snapshot();
-    let Some(settings) = snapshot.listener(&listener.name) else {
-        // Between the removal of the settings and of the socket.
-        return;
-    };
+    let Some(settings) = listener.settings(&snapshot) else { return };
     let Some(slot) = ConnectionSlot::take(&listener.connections, settings.connections_max) else {
         settings.stats.overflow.inc();
         return;

@@ -135,6 +135,13 @@ impl ListenerEntry {
         }
     }
 
+    /// Closes its sockets because it is removed.
+    fn retire(&self) {
+        for bound in &self.sockets {
+            bound.handle.retire(self.active());
+        }
+    }
+
     /// The signals of its chains.
     pub(super) fn drains(&self) -> impl Iterator<Item = Drain> {
         let chains = self.active().into_iter().flat_map(|settings| &settings.chains);
@@ -326,7 +333,7 @@ impl ConfigTask {
             return;
         }
         if let Some(entry) = self.listeners.remove(name) {
-            entry.stop_accepting();
+            entry.retire();
             self.listeners_leaving.push(clock::now() + self.drain_time);
             self.shared.server.listener_removed.inc();
             self.dirty = true;

@@ -56,7 +56,7 @@ pub(crate) fn bind(
 ) -> Result<Vec<TcpListener>, BindError> {
     let failed = |source| BindError::Address { address, source };
     if !listener.socket.reuse_port {
-        let socket = open(listener, address, Sharing::Alone)?;
+        let socket = listen(listener, address, open(listener, address, Sharing::Alone)?)?;
         let mut sockets = Vec::new();
         while sockets.len().saturating_add(1) < workers {
             sockets.push(socket.try_clone().map_err(failed)?);
@@ -65,17 +65,20 @@ pub(crate) fn bind(
         return Ok(sockets);
     }
     // Sockets that share a port share it with every process of this user. A first one that does
-    // not share finds out whether the port is free.
+    // not share finds out whether the port is free. It never listens: a client that it let in would
+    // be reset when it closes.
     if address.port() != 0 {
         drop(open(listener, address, Sharing::Alone)?);
     }
     let first = open(listener, address, Sharing::WithWorkers)?;
-    let address = first.local_addr().map_err(failed)?;
+    let bound = first.local_addr().map_err(failed)?;
+    let address = bound.as_socket().unwrap_or(address);
     let mut sockets = vec![first];
     while sockets.len() < workers {
         sockets.push(open(listener, address, Sharing::WithWorkers)?);
     }
-    Ok(sockets)
+    // None listens before all are bound, for the same reason.
+    sockets.into_iter().map(|socket| listen(listener, address, socket)).collect()
 }
 
 /// Binds one socket for datagrams a worker to `address`. The system keeps each client with one of them.
@@ -179,16 +182,23 @@ enum Sharing {
     WithWorkers,
 }
 
-fn open(
-    listener: &Listener,
-    address: SocketAddr,
-    sharing: Sharing,
-) -> Result<TcpListener, BindError> {
+/// A socket that is bound, and does not listen yet.
+fn open(listener: &Listener, address: SocketAddr, sharing: Sharing) -> Result<Socket, BindError> {
     let failed = |source| BindError::Address { address, source };
     let socket = new_socket(listener, address, sharing).map_err(failed)?;
     set_options(&socket, listener, address, SocketState::Prebind)?;
     socket.bind(&address.into()).map_err(failed)?;
     set_options(&socket, listener, address, SocketState::Bound)?;
+    Ok(socket)
+}
+
+/// Lets clients in: from now on they wait in the queue of the socket.
+fn listen(
+    listener: &Listener,
+    address: SocketAddr,
+    socket: Socket,
+) -> Result<TcpListener, BindError> {
+    let failed = |source| BindError::Address { address, source };
     let backlog = i32::try_from(listener.backlog.get()).unwrap_or(i32::MAX);
     socket.listen(backlog).map_err(failed)?;
     set_options(&socket, listener, address, SocketState::Listening)?;
@@ -285,6 +295,39 @@ mod tests {
             drop(sockets);
             assert!(bind(&listener, address, 1).is_ok());
         }
+    }
+
+    #[test]
+    fn a_client_that_gets_in_while_a_listener_binds_waits_in_the_queue_of_a_socket_that_stays() {
+        use std::net::TcpStream;
+        // Clients come from 127.0.0.1, and so never meet themselves.
+        let any = SocketAddr::from(([127, 61, 0, 7], 0));
+        let address = bind(&Listener::new("test", any), any, 1).unwrap()[0].local_addr().unwrap();
+        let mut listener = Listener::new("test", address);
+        // Setting these takes so long that a client is sure to find any socket that listens.
+        let option = SocketOption {
+            description: String::new(),
+            level: libc::SOL_SOCKET,
+            name: libc::SO_KEEPALIVE,
+            value: SocketOptionValue::Number(1),
+            state: SocketState::Listening,
+        };
+        listener.socket.options = vec![option; 50_000];
+        let (refused, was_refused) = std::sync::mpsc::sync_channel(1);
+        let client = std::thread::spawn(move || {
+            loop {
+                match TcpStream::connect(address) {
+                    Ok(stream) => return stream,
+                    Err(_) => drop(refused.try_send(())),
+                }
+            }
+        });
+        was_refused.recv().unwrap();
+        let sockets = bind(&listener, address, 2).unwrap();
+        let client = client.join().unwrap();
+        let from = client.local_addr().unwrap();
+        let mut queues = sockets.iter().flat_map(|it| std::iter::from_fn(|| it.accept().ok()));
+        assert!(queues.any(|(_, remote)| remote == from), "the client was reset");
     }
 
     #[test]
