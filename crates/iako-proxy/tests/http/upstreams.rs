@@ -288,15 +288,13 @@ async fn a_server_that_announces_its_end_teaches_nothing() {
     assert_eq!(visits.opened.load(SeqCst), 4, "a kept connection is as good as a new one");
 }
 
-// What was on its way when the server closed without a word was not seen by it: its end says what it had
-// received.
+// What reaches the system of a server before it closes ends in an abort, which proves nothing. How often
+// that happens, and how often a POST is proven to be unseen, is the machine's choice.
 #[tokio::test]
-async fn a_post_that_an_http2_server_did_not_receive_before_it_closed_is_sent_again() {
+async fn a_post_that_a_closing_http2_server_may_have_seen_is_not_sent_again() {
     let posts = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&posts);
     let (_, cluster) = http2(move |_, stream| {
-        // One answer each, and the end with it. Nothing of the proxy's is left unread then, or it would
-        // be an abort, which proves nothing.
         if let Ok(id) = request_and(stream, 1) {
             seen.fetch_add(1, SeqCst);
             drop(stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, id, OK)));
@@ -304,10 +302,15 @@ async fn a_post_that_an_http2_server_did_not_receive_before_it_closed_is_sent_ag
     });
     let bench = Bench::with_clusters(json!([to("be")]), json!([cluster]), json!({})).await;
     let mut client = bench.connect().await;
+    let mut answered = 0;
     for _ in 0..20 {
-        assert_eq!(request(&mut client, POST).await.status, 200);
+        match request(&mut client, POST).await.status {
+            200 => answered += 1,
+            503 => client = bench.connect().await,
+            other => panic!("{other}"),
+        }
     }
-    assert_eq!(posts.load(SeqCst), 20, "none arrived twice");
+    assert_eq!(posts.load(SeqCst), answered, "what was answered arrived once, what was not never");
 }
 
 // Only one connection may be made at a time, and the first attempt is never answered.
