@@ -36,5 +36,5 @@ fn istio_support() {
 
 #[test]
 fn xds_support() {
-    check("xds-support.md", &iako_proxy_config::xds::support_page());
+    check("xds-support.md", &iako_xds_codec::support_page());
 }

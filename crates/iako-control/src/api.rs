@@ -10,12 +10,12 @@ use axum::{
     routing::{get, post},
 };
 use iako_analyze::{Client, ExplainRequest, analyze, explain, render_explanation};
-use iako_proxy_config::xds::to_json;
 use iako_registry::MeshSnapshot;
 use iako_resources::{Severity, diagnostic_json};
 use iako_rt::Scope;
 use iako_types::TrustDomain;
 use iako_xds::{Cache, ClientStatus, Server, TypeStatus, TypeUrl, Variant};
+use iako_xds_codec::to_json;
 use prost_types::Any;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};

@@ -8,12 +8,13 @@ use std::{
     },
 };
 
-use iako_proxy_config::{Pem, PrivateKey, Secret, SecretKind, Trust, Validation, xds::encode};
+use iako_proxy_config::{Pem, PrivateKey, Secret, SecretKind, Trust, Validation};
 use iako_registry::MeshSnapshot;
 use iako_resources::Diagnostic;
 use iako_translate::{Plan, ProxyScope, plan};
 use iako_types::Namespace;
 use iako_xds::{Cache, Resource, ResourceSet, Snapshot, TypeUrl};
+use iako_xds_codec::encode;
 use parking_lot::Mutex;
 use prost_types::Any;
 use tokio::sync::watch;

@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use iako_proxy_config::xds::decode;
 use iako_translate::ProxyScope;
 use iako_types::SpiffeId;
 use iako_xds::{Gate, Opening, Refusal, StreamId};
+use iako_xds_codec::decode;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 

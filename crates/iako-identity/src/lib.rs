@@ -8,7 +8,7 @@
 //! before it expires.
 //!
 //! Not here: issuing certificates (`iako-ca`), fetching them (`iako-xds`), sockets and handshakes
-//! (`iako-proxy`), and reading Envoy's TLS messages (`iako-proxy-config`).
+//! (`iako-proxy`), and reading Envoy's TLS messages (`iako-xds-codec`).
 //!
 //! Invariants: a peer is checked against the bundle of its own trust domain only, never against
 //! the union; a certificate that names two identities is refused; nothing skips verification

@@ -2,7 +2,7 @@
 //!
 //! This is the one model in the middle of Iako: the control plane plans it, the proxy holds it,
 //! `explain` and `analyze` read it. The wire (Envoy protobuf, Envoy bootstrap YAML and JSON) is a
-//! codec at the rim, in the modules `xds` and `bootstrap`; nothing outside of them sees a protobuf type.
+//! codec at the rim, in `iako-xds-codec`; nothing here knows a protobuf type.
 //!
 //! Names are Envoy's where Envoy has one. Fields are public because each type admits only valid
 //! values; what spans several resources (a route that names a cluster that does not exist) is no
@@ -15,7 +15,6 @@
 //! [`Cluster`].
 
 mod access_log;
-pub mod bootstrap;
 mod chain_matcher;
 mod cluster;
 mod endpoint;
@@ -36,7 +35,6 @@ mod source;
 mod tcp;
 mod tls;
 mod udp;
-pub mod xds;
 
 pub use access_log::{AccessLog, AccessLogFilter, AccessLogSink, LogComparison, LogFormat};
 pub use chain_matcher::{

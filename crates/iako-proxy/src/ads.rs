@@ -12,13 +12,13 @@ use std::{
 
 use iako_proxy_config as config;
 use iako_proxy_config::ConfigOrigin;
-use iako_proxy_config::xds::RawResource;
 use iako_rt::{Rng, Scope, clock};
 use iako_traffic::PickRequest;
 use iako_xds::{
     Backoff, Client, ClientEvent, ClientHandle, ClientSettings, DialError, Dialled, Interest,
     NodeTold, Service, Update, Variant, Verdict, transport::channel,
 };
+use iako_xds_codec::RawResource;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::AbortHandle,

@@ -377,7 +377,7 @@ impl ConfigTask {
         }
         self.shared.stats.sweep();
         // Once nothing changes any more, what only reading configuration needs is let go.
-        let released = !std::mem::take(&mut self.told) && iako_proxy_config::xds::release_pool();
+        let released = !std::mem::take(&mut self.told) && iako_xds_codec::release_pool();
         if held.is_some_and(|held| self.residence.look(held)) || released {
             iako_rt::memory::give_back();
         }

@@ -59,7 +59,7 @@ pub use lb::{
     Setting, Wants, member,
 };
 pub use listener_filter::predicate_holds;
-pub use load_report::load_report;
+pub use load_report::{ReadMessage, load_report};
 pub use matching::{
     Mismatch, choose_action, connection_text, header_matches, metadata_matches, mismatch,
     response_header_matches, state_matches,

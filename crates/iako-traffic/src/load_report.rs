@@ -3,7 +3,7 @@
 //! Source: ORCA (gRFC A51), with Envoy's forms of the header: `endpoint-load-metrics-bin`, and
 //! `endpoint-load-metrics` with `BIN`, `JSON` or `TEXT` before the report.
 
-use iako_proxy_config::{LoadReport, xds::decode};
+use iako_proxy_config::LoadReport;
 use serde_json::{Map, Value};
 
 use crate::{Headers, base64};
@@ -11,25 +11,24 @@ use crate::{Headers, base64};
 const BINARY: &str = "endpoint-load-metrics-bin";
 const ANY: &str = "endpoint-load-metrics";
 
+/// Reads the message `OrcaLoadReport`; none when the bytes are no such message.
+pub type ReadMessage = fn(&[u8]) -> Option<LoadReport>;
+
 /// The report in the head or the trailers of a response; none where there is none, or none that can
-/// be read.
+/// be read. `message` reads one in its binary form.
 #[must_use]
-pub fn load_report(headers: &dyn Headers) -> Option<LoadReport> {
+pub fn load_report(headers: &dyn Headers, message: ReadMessage) -> Option<LoadReport> {
     let text = |name| std::str::from_utf8(headers.value(name, 0)?).ok();
     if let Some(binary) = text(BINARY) {
-        return binary_report(binary);
+        return message(&base64::decode(binary)?);
     }
     let (form, report) = text(ANY)?.split_once(' ')?;
     match form {
-        "BIN" => binary_report(report),
+        "BIN" => message(&base64::decode(report)?),
         "JSON" => json_report(report),
         "TEXT" => text_report(report),
         _ => None,
     }
-}
-
-fn binary_report(text: &str) -> Option<LoadReport> {
-    decode::load_report(&base64::decode(text)?)
 }
 
 fn json_report(text: &str) -> Option<LoadReport> {
@@ -102,7 +101,7 @@ mod tests {
 
     fn read(name: &str, value: &str) -> Option<LoadReport> {
         let headers: HeaderList = [(name, value)].into_iter().collect();
-        load_report(&headers)
+        load_report(&headers, iako_xds_codec::decode::load_report)
     }
 
     #[test]

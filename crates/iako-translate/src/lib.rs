@@ -5,7 +5,7 @@
 //! comparison of two plans says what changed. The whole plan is made anew each time.
 //!
 //! Not here: reading documents (`iako-resources`), which object counts for which workload
-//! (`iako_registry::select`), encoding and sending (`iako-proxy-config`, `iako-xds`), judging what
+//! (`iako_registry::select`), encoding and sending (`iako-xds-codec`, `iako-xds`), judging what
 //! the user wrote (`iako-analyze`).
 //!
 //! Start with `plan.rs`; then [`ProxyScope`], the outbound side (`outbound.rs`, `route.rs`,

@@ -4,13 +4,11 @@
 
 use std::{fmt::Debug, net::Ipv4Addr, path::Path, sync::Arc};
 
-use iako_proxy_config::{
-    HttpFilterKind, Listener, NetworkFilter, Rbac, Terminal,
-    xds::{decode, encode},
-};
+use iako_proxy_config::{HttpFilterKind, Listener, NetworkFilter, Rbac, Terminal};
 use iako_registry::{Change, MeshSnapshot, MeshState};
 use iako_resources::{ReadOptions, load_directory};
 use iako_translate::{ProxyScope, plan};
+use iako_xds_codec::{decode, encode};
 
 const DIRECTORIES: [&str; 9] = [
     "../../examples/shop",

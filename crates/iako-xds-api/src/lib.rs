@@ -9,7 +9,7 @@
 //! JSON and YAML by reflection.
 //!
 //! What is **not** here: any hand-written line besides this page. Messages as sent are not
-//! validated; `iako-proxy-config` turns them into values that cannot be wrong. How to regenerate:
+//! validated; `iako-xds-codec` turns them into values that cannot be wrong. How to regenerate:
 //! the crate's `README.md`.
 #![allow(
     missing_docs,

@@ -3,7 +3,7 @@
 //! A control plane publishes whole [`Snapshot`]s for a node into a [`Cache`]; [`Server`] tells each
 //! connected client what it does not have yet. A proxy runs a [`Client`] and steers it by its
 //! [`ClientHandle`]: which resources it wants, and for every [`Update`] whether it is taken. A
-//! resource is a name, a version and bytes; only `iako-proxy-config` looks inside.
+//! resource is a name, a version and bytes; only `iako-xds-codec` looks inside.
 //!
 //! The conversation itself is two state machines without I/O, [`ServerStream`] and
 //! [`ClientStream`]: messages in, messages out. Everything around them moves bytes.

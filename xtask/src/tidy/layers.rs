@@ -10,7 +10,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("iako-rt", &[]),
     ("iako-xds-api", &[]),
     ("iako-http", &[]),
-    ("iako-proxy-config", &["iako-types", "iako-xds-api"]),
+    ("iako-proxy-config", &["iako-types"]),
+    ("iako-xds-codec", &["iako-types", "iako-xds-api", "iako-proxy-config"]),
     ("iako-traffic", &["iako-types", "iako-proxy-config"]),
     ("iako-identity", &["iako-types", "iako-rt"]),
     ("iako-telemetry", &["iako-types", "iako-rt"]),
@@ -22,6 +23,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "iako-rt",
             "iako-http",
             "iako-proxy-config",
+            "iako-xds-codec",
             "iako-traffic",
             "iako-identity",
             "iako-telemetry",
@@ -59,6 +61,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "iako-identity",
             "iako-telemetry",
             "iako-proxy-config",
+            "iako-xds-codec",
         ],
     ),
     ("iako", &["*"]),
@@ -72,6 +75,7 @@ const WITHOUT_RUNTIME: &[&str] = &[
     "iako-types",
     "iako-http",
     "iako-proxy-config",
+    "iako-xds-codec",
     "iako-traffic",
     "iako-resources",
     "iako-registry",
@@ -83,9 +87,7 @@ const WITHOUT_RUNTIME: &[&str] = &[
 const PROTOBUF: &[(&str, &str)] = &[
     ("crates/iako-xds-api/", "the messages themselves"),
     ("crates/iako-xds/", "carries them between the two planes"),
-    ("crates/iako-proxy-config/src/xds", "turns them into values and back"),
-    ("crates/iako-proxy-config/src/bootstrap", "reads files with the same schema"),
-    ("crates/iako-proxy-config/tests/", "tests of the codec"),
+    ("crates/iako-xds-codec/", "turns them into values and back"),
     ("crates/iako-proxy/src/ads.rs", "hands resources from the stream to the codec, unopened"),
     ("crates/iako-proxy/src/config_task/update.rs", "the same, on the receiving side"),
     ("crates/iako-control/", "serves Istio's signing service and the xDS streams"),
@@ -110,7 +112,7 @@ pub(super) fn check(project: &Project) -> Vec<Finding> {
     for file in foreign {
         for (number, line) in (1..).zip(file.text.lines()) {
             if names_protobuf(line) {
-                let message = "names a protobuf type: they stay in proxy-config's xds and in xds";
+                let message = "names a protobuf type: they stay in xds-codec and in xds";
                 findings.push(Finding::line("layers", &file.path, number, message));
             }
         }

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use iako_proxy_config::{EndpointSet, Listener, xds};
+use iako_proxy_config::{EndpointSet, Listener};
+use iako_xds_codec as xds;
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 

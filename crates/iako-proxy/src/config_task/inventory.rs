@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use iako_proxy_config::xds::RawResource;
 use iako_proxy_config::{Cluster, EndpointSet, Listener, RouteConfiguration};
 use iako_rt::clock;
+use iako_xds_codec::RawResource;
 
 use super::{BoundAddress, ResourceKind};
 use crate::transport::material::Materials;

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iako_proxy_config::{ConfigOrigin, SourcedName, xds::decode};
+use iako_proxy_config::{ConfigOrigin, SourcedName};
 use iako_xds::TypeUrl;
+use iako_xds_codec::decode;
 use prost_types::Any;
 use tokio::sync::oneshot;
 

@@ -16,6 +16,7 @@ use iako_traffic::{
     ActiveRequest, Avoid, Balancer, EndpointState, Overflow, PickRequest, TryEnd, Wants,
     load_report,
 };
+use iako_xds_codec::decode;
 
 use super::downstream::{Content, Downstream};
 use super::exchange::Exchange;
@@ -160,7 +161,10 @@ impl Exchange<'_> {
         {
             let balancer = &target.balancer;
             balancer.answered(&target.state, self.now.saturating_duration_since(began), self.now);
-            if let Some(report) = load_report(&ResponseView { head, edits: &self.response_edits }) {
+            if let Some(report) = load_report(
+                &ResponseView { head, edits: &self.response_edits },
+                decode::load_report,
+            ) {
                 balancer.reported(&target.state, &report, self.now);
             }
         }

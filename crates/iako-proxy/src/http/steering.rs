@@ -9,6 +9,7 @@ use iako_traffic::{
     Balancer, EffectiveOverrides, EndpointState, Headers, SessionAsked, SessionMark, Wants,
     load_report, session_asked, session_mark,
 };
+use iako_xds_codec::decode;
 
 use super::{
     exchange::Exchange, failure::Failure, forward::Plan, mutations, request::ResponseView,
@@ -187,7 +188,7 @@ impl Exchange<'_> {
         }
         let trailers = self.download.trailers.as_deref().map(Trailers);
         if let (Some(trailers), Some((balancer, place))) = (trailers, &self.record.endpoint)
-            && let Some(report) = load_report(&trailers)
+            && let Some(report) = load_report(&trailers, decode::load_report)
             && let Some(endpoint) =
                 usize::try_from(*place).ok().and_then(|place| balancer.endpoints().get(place))
         {

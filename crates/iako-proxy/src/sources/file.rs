@@ -6,9 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use iako_proxy_config::xds::RawResource;
-use iako_proxy_config::{ConfigOrigin, FileSource, xds};
+use iako_proxy_config::{ConfigOrigin, FileSource};
 use iako_xds::{IncomingResource, read_response};
+use iako_xds_codec as xds;
+use iako_xds_codec::RawResource;
 use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
     event::{ModifyKind, RenameMode},

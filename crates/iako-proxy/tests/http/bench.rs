@@ -348,7 +348,7 @@ impl Bench {
                 "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}]}],
             "clusters": clusters}});
         let (bootstrap, _) =
-            iako_proxy_config::bootstrap::parse("test.json", &bootstrap.to_string()).unwrap();
+            iako_xds_codec::bootstrap::parse("test.json", &bootstrap.to_string()).unwrap();
         let mut settings = ProxySettings::new(bootstrap);
         settings.concurrency = Some(1);
         let handle = Proxy::start(settings).await.unwrap();

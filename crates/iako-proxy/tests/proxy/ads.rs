@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use iako_proxy::{ControlPlane, Dialling, Proxy, ProxyHandle};
 use iako_proxy_config::{
-    AdminAddress, Cluster, ConfigSource, Discovery, EndpointSet, GrpcSource, Listener, xds::encode,
+    AdminAddress, Cluster, ConfigSource, Discovery, EndpointSet, GrpcSource, Listener,
 };
 use iako_rt::Scope;
 use iako_xds::{
@@ -12,6 +12,7 @@ use iako_xds::{
     TypeUrl, Variant,
     transport::{self, Accepted, Peer},
 };
+use iako_xds_codec::encode;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::StreamExt as _;
 

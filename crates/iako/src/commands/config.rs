@@ -4,9 +4,9 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
-use iako_proxy_config::xds::{encode, to_json};
 use iako_registry::{MeshSnapshot, Workload};
 use iako_translate::{ProxyScope, plan};
+use iako_xds_codec::{encode, to_json};
 use serde_json::{Map, Value, json};
 
 use super::{Entry, block_on};

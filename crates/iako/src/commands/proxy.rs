@@ -5,8 +5,8 @@ use std::{io::Read as _, path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use iako_proxy::{Proxy, ProxySettings};
-use iako_proxy_config::bootstrap;
 use iako_supervise::Signals;
+use iako_xds_codec::bootstrap;
 
 use super::{Entry, block_on, parse_duration};
 use crate::output;

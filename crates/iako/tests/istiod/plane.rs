@@ -6,13 +6,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use iako_proxy_config::xds;
 use iako_rt::Scope;
 use iako_xds::{
     Cache, Gate, Opening, Refusal, Resource, ResourceSet, Server, Snapshot, StreamId, TypeUrl,
     read_response,
     transport::{self, Accepted, Peer},
 };
+use iako_xds_codec as xds;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use iako_proxy_config::xds::{self, Warning, decode};
 use iako_xds::Resource;
+use iako_xds_codec::{self as xds, Warning, decode};
 use prost_types::Any;
 
 use crate::{

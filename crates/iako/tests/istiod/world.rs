@@ -11,8 +11,8 @@ use std::{
 };
 
 use iako_proxy::{Proxy, ProxyHandle, ProxySettings};
-use iako_proxy_config::bootstrap;
 use iako_rt::Scope;
+use iako_xds_codec::bootstrap;
 use serde_json::{Value, json};
 use tokio_rustls::rustls::ServerConfig;
 

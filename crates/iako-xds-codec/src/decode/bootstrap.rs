@@ -1,0 +1,126 @@
+//! What a proxy starts with.
+
+use iako_xds_api::envoy::config::bootstrap::v3 as pb;
+use iako_xds_api::envoy::config::core::v3 as core;
+
+use super::{cluster, endpoint, listener, runtime, secret, source, wire};
+use crate::problem::{At, Fault};
+use crate::text;
+use iako_proxy_config::{AdminAddress, Bootstrap, ConfigOrigin, GrpcSource, Node};
+
+pub(crate) fn bootstrap(config: &pb::Bootstrap, at: &At<'_>) -> Result<Bootstrap, Fault> {
+    let mut value = Bootstrap::default();
+    if let Some(config) = &config.node {
+        value.node = node(config);
+    }
+    value.admin = admin(config, at)?;
+    if let Some(manager) = &config.cluster_manager {
+        value.local_cluster.clone_from(&manager.local_cluster_name);
+    }
+    if let Some(layers) = &config.layered_runtime {
+        value.limits = runtime::limits(layers, &at.field("layered_runtime"))?;
+    }
+    if let Some(resources) = &config.static_resources {
+        let at = at.field("static_resources");
+        value.secrets = wire::list(&resources.secrets, &at.field("secrets"), secret::secret)?;
+        value.clusters = wire::list(&resources.clusters, &at.field("clusters"), cluster::cluster)?;
+        value.listeners =
+            wire::list(&resources.listeners, &at.field("listeners"), listener::listener)?;
+        let names = |at: At<'_>, names: Vec<&str>| names_stand_once(&names, &at);
+        names(
+            at.field("clusters"),
+            value.clusters.iter().map(|cluster| cluster.name.as_str()).collect(),
+        )?;
+        names(
+            at.field("listeners"),
+            value.listeners.iter().map(|one| one.name.as_str()).collect(),
+        )?;
+        names(
+            at.field("secrets"),
+            value.secrets.iter().map(|secret| secret.name.as_str()).collect(),
+        )?;
+    }
+    if let Some(resources) = &config.dynamic_resources {
+        dynamic(resources, &mut value, &at.field("dynamic_resources"))?;
+    }
+    let manager = config.cluster_manager.as_ref();
+    let outliers = manager.and_then(|manager| manager.outlier_detection.as_ref());
+    let path = outliers.map(|outliers| outliers.event_log_path.as_str());
+    value.outlier_log = path.filter(|path| !path.is_empty()).map(std::path::PathBuf::from);
+    Ok(value)
+}
+
+fn names_stand_once(names: &[&str], at: &At<'_>) -> Result<(), Fault> {
+    for (index, name) in names.iter().enumerate() {
+        if names.iter().take(index).any(|earlier| earlier == name) {
+            let at = at.index(index);
+            return Err(at
+                .field("name")
+                .invalid(format!("`{name}` is used twice"), "give each one its own name"));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn node(config: &core::Node) -> Node {
+    Node {
+        id: config.id.clone(),
+        cluster: config.cluster.clone(),
+        locality: config.locality.as_ref().map(endpoint::locality_name).unwrap_or_default(),
+        metadata: config.metadata.as_ref().map(text::struct_to_json).unwrap_or_default(),
+    }
+}
+
+fn admin(config: &pb::Bootstrap, at: &At<'_>) -> Result<Option<AdminAddress>, Fault> {
+    let at = at.field("admin");
+    match &config.admin {
+        Some(admin) if admin.address.is_some() => {
+            listener::admin_address(admin.address.as_ref(), &at.field("address")).map(Some)
+        }
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// The control plane, and where listeners and clusters come from.
+fn dynamic(
+    dynamic: &pb::bootstrap::DynamicResources,
+    value: &mut Bootstrap,
+    at: &At<'_>,
+) -> Result<(), Fault> {
+    let from = |config: Option<&core::ConfigSource>, field: &'static str| {
+        config.map(|config| source::config_source(config, &at.field(field))).transpose()
+    };
+    value.listener_source = from(dynamic.lds_config.as_ref(), "lds_config")?;
+    value.cluster_source = from(dynamic.cds_config.as_ref(), "cds_config")?;
+    let at_ads = at.field("ads_config");
+    let ads = dynamic.ads_config.as_ref().map(|ads| source::grpc_source(ads, &at_ads));
+    value.ads = ads.transpose()?;
+    let sources = [&value.listener_source, &value.cluster_source];
+    let over_ads = sources.into_iter().flatten().any(|it| it.origin == ConfigOrigin::Ads);
+    if over_ads && value.ads.is_none() {
+        return Err(at_ads.missing("say which cluster reaches the management server"));
+    }
+    known_clusters(value.ads.as_ref(), value, &at_ads)?;
+    for (source, field) in sources.into_iter().zip(["lds_config", "cds_config"]) {
+        if let Some(ConfigOrigin::Grpc(grpc)) = source.as_ref().map(|it| &it.origin) {
+            let at = at.field(field);
+            known_clusters(Some(grpc), value, &at.field("api_config_source"))?;
+        }
+    }
+    Ok(())
+}
+
+/// A server has to be reachable before there are clusters of its own.
+fn known_clusters(
+    source: Option<&GrpcSource>,
+    bootstrap: &Bootstrap,
+    at: &At<'_>,
+) -> Result<(), Fault> {
+    let names = source.into_iter().flat_map(|source| &source.clusters);
+    let unknown = |name: &&String| !bootstrap.clusters.iter().any(|known| known.name == **name);
+    let Some(cluster) = names.into_iter().find(unknown) else { return Ok(()) };
+    let problem =
+        format!("names the cluster `{cluster}`, which is not among static_resources.clusters");
+    let at = at.field("grpc_services");
+    Err(at.invalid(problem, "add the cluster, or name one that is there"))
+}

@@ -1,0 +1,260 @@
+//! Trees of conditions that choose an action.
+
+use std::collections::BTreeMap;
+
+use iako_types::Percent;
+use iako_xds_api::envoy::extensions::matching as ext;
+use iako_xds_api::envoy::r#type::matcher::v3 as text_pb;
+use iako_xds_api::xds::core::v3::TypedExtensionConfig;
+use iako_xds_api::xds::r#type::matcher::v3 as pb;
+use pb::matcher as inner;
+use prost::{Message as _, Name as _};
+use prost_types::Any;
+
+use super::{matcher, wire};
+use crate::pool;
+use crate::problem::{At, Fault};
+use iako_proxy_config::{
+    MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchThen, MatchTree,
+    MetadataMatch,
+};
+
+/// How an action of a tree is read.
+pub(super) type ReadAction<'a, A> = &'a dyn Fn(&Any, &At<'_>) -> Result<A, Fault>;
+
+/// Reads a tree whose actions `action` understands.
+pub(super) fn tree<A>(
+    config: &pb::Matcher,
+    at: &At<'_>,
+    action: ReadAction<'_, A>,
+) -> Result<MatchTree<A>, Fault> {
+    let node = match &config.matcher_type {
+        Some(inner::MatcherType::MatcherList(list)) => {
+            let at = at.field("matcher_list");
+            MatchNode::List(wire::list(&list.matchers, &at.field("matchers"), |entry, at| {
+                field_matcher(entry, at, action)
+            })?)
+        }
+        Some(inner::MatcherType::MatcherTree(tree)) => {
+            by_text(tree, &at.field("matcher_tree"), action)?
+        }
+        None => MatchNode::Never,
+    };
+    let at_otherwise = at.field("on_no_match");
+    let otherwise = config.on_no_match.as_ref();
+    let otherwise = otherwise.map(|then| outcome(then, &at_otherwise, action)).transpose()?;
+    Ok(MatchTree { node, otherwise: otherwise.map(Box::new) })
+}
+
+fn field_matcher<A>(
+    entry: &inner::matcher_list::FieldMatcher,
+    at: &At<'_>,
+    action: ReadAction<'_, A>,
+) -> Result<(MatchPredicate, MatchOutcome<A>), Fault> {
+    let (at_predicate, at_match) = (at.field("predicate"), at.field("on_match"));
+    let wanted =
+        entry.predicate.as_ref().ok_or_else(|| at_predicate.missing("write a condition"))?;
+    let then =
+        entry.on_match.as_ref().ok_or_else(|| at_match.missing("write `action` or `matcher`"))?;
+    Ok((predicate(wanted, &at_predicate)?, outcome(then, &at_match, action)?))
+}
+
+fn outcome<A>(
+    config: &inner::OnMatch,
+    at: &At<'_>,
+    action: ReadAction<'_, A>,
+) -> Result<MatchOutcome<A>, Fault> {
+    let then = match &config.on_match {
+        Some(inner::on_match::OnMatch::Matcher(config)) => {
+            MatchThen::Tree(Box::new(tree(config, &at.field("matcher"), action)?))
+        }
+        Some(inner::on_match::OnMatch::Action(extension)) => {
+            let at = at.field("action");
+            MatchThen::Action(action(settings(extension, &at)?, &at.field("typed_config"))?)
+        }
+        None => return Err(at.missing("write `action` or `matcher`")),
+    };
+    Ok(MatchOutcome { then, keep_matching: config.keep_matching })
+}
+
+fn settings<'c>(extension: &'c TypedExtensionConfig, at: &At<'_>) -> Result<&'c Any, Fault> {
+    let at = at.field("typed_config");
+    extension.typed_config.as_ref().ok_or_else(|| at.missing("write settings with `@type`"))
+}
+
+fn by_text<A>(
+    config: &inner::MatcherTree,
+    at: &At<'_>,
+    action: ReadAction<'_, A>,
+) -> Result<MatchNode<A>, Fault> {
+    use inner::matcher_tree::TreeType;
+    let input = input(config.input.as_ref(), &at.field("input"))?;
+    let outcomes = |map: &inner::matcher_tree::MatchMap, at: &At<'_>| {
+        let at = at.field("map");
+        let entries = map
+            .map
+            .iter()
+            .map(|(text, then)| Ok((text.clone(), outcome(then, &at.key(text), action)?)));
+        entries.collect::<Result<BTreeMap<_, _>, Fault>>()
+    };
+    match &config.tree_type {
+        Some(TreeType::ExactMatchMap(map)) => {
+            let outcomes = outcomes(map, &at.field("exact_match_map"))?;
+            Ok(MatchNode::Exact { input, outcomes })
+        }
+        Some(TreeType::PrefixMatchMap(map)) => {
+            let outcomes = outcomes(map, &at.field("prefix_match_map"))?;
+            Ok(MatchNode::Prefix { input, outcomes })
+        }
+        Some(TreeType::CustomMatch(extension)) => {
+            let name = extension.typed_config.as_ref().map_or("", |any| any.type_url.as_str());
+            let problem = format!("`{}` is not supported", pool::full_name(name));
+            let help = "use exact_match_map, prefix_match_map or matcher_list";
+            Err(at.field("custom_match").invalid(problem, help))
+        }
+        None => Err(at.missing("write exact_match_map or prefix_match_map")),
+    }
+}
+
+fn predicate(
+    config: &inner::matcher_list::Predicate,
+    at: &At<'_>,
+) -> Result<MatchPredicate, Fault> {
+    use inner::matcher_list::predicate::{MatchType, PredicateList};
+    let several = |list: &PredicateList, at: &At<'_>| {
+        let at = at.field("predicate");
+        if list.predicate.len() < 2 {
+            return Err(at.invalid("has fewer than two conditions", "write two or more"));
+        }
+        wire::list(&list.predicate, &at, predicate)
+    };
+    Ok(match &config.match_type {
+        Some(MatchType::SinglePredicate(single)) => {
+            single_predicate(single, &at.field("single_predicate"))?
+        }
+        Some(MatchType::OrMatcher(list)) => {
+            MatchPredicate::Any(several(list, &at.field("or_matcher"))?)
+        }
+        Some(MatchType::AndMatcher(list)) => {
+            MatchPredicate::All(several(list, &at.field("and_matcher"))?)
+        }
+        Some(MatchType::NotMatcher(one)) => {
+            MatchPredicate::Not(Box::new(predicate(one, &at.field("not_matcher"))?))
+        }
+        None => return Err(at.missing("write a condition")),
+    })
+}
+
+fn single_predicate(
+    config: &inner::matcher_list::predicate::SinglePredicate,
+    at: &At<'_>,
+) -> Result<MatchPredicate, Fault> {
+    use inner::matcher_list::predicate::single_predicate::Matcher;
+    let input = input(config.input.as_ref(), &at.field("input"))?;
+    let check = match &config.matcher {
+        Some(Matcher::ValueMatch(value)) => {
+            let at = at.field("value_match");
+            // The two schemas of this message have the same fields.
+            let value = text_pb::StringMatcher::decode(value.encode_to_vec().as_slice())
+                .map_err(|error| at.invalid(error.to_string(), "write a string match"))?;
+            MatchCheck::Text(matcher::text(&value, &at)?)
+        }
+        Some(Matcher::CustomMatch(extension)) => {
+            let at = at.field("custom_match");
+            custom(settings(extension, &at)?, &input, &at.field("typed_config"))?
+        }
+        None => return Err(at.missing("write value_match or custom_match")),
+    };
+    Ok(MatchPredicate::Single { input, check })
+}
+
+fn custom(any: &Any, input: &MatchInput, at: &At<'_>) -> Result<MatchCheck, Fault> {
+    use ext::input_matchers::{ip, metadata, runtime_fraction};
+    let name = pool::full_name(&any.type_url);
+    if name == ip::v3::Ip::full_name() {
+        let config: ip::v3::Ip = wire::unpack(any, at)?;
+        return Ok(MatchCheck::Ip(wire::cidrs(&config.cidr_ranges, &at.field("cidr_ranges"))?));
+    }
+    if name == runtime_fraction::v3::RuntimeFraction::full_name() {
+        let config: runtime_fraction::v3::RuntimeFraction = wire::unpack(any, at)?;
+        let share = config.runtime_fraction.as_ref();
+        let at = at.field("runtime_fraction");
+        return Ok(MatchCheck::Share(wire::runtime_fraction(share, Percent::HUNDRED, &at)?));
+    }
+    if name == metadata::v3::Metadata::full_name() {
+        let config: metadata::v3::Metadata = wire::unpack(any, at)?;
+        let MatchInput::DynamicMetadata { filter, path } = input else {
+            let help = "look at it by DynamicMetadataInput";
+            return Err(at.invalid("is not for this input", help));
+        };
+        let at_value = at.field("value");
+        let wanted =
+            config.value.as_ref().ok_or_else(|| at_value.missing("write what it must be"))?;
+        return Ok(MatchCheck::Metadata(Box::new(MetadataMatch {
+            filter: filter.clone(),
+            path: path.clone(),
+            value: matcher::value(wanted, &at_value)?,
+            invert: config.invert,
+        })));
+    }
+    Err(at.invalid(format!("`{name}` is not supported"), "use value_match"))
+}
+
+fn input(extension: Option<&TypedExtensionConfig>, at: &At<'_>) -> Result<MatchInput, Fault> {
+    let extension = extension.ok_or_else(|| at.missing("write what is looked at"))?;
+    let any = settings(extension, at)?;
+    let at = at.field("typed_config");
+    let name = pool::full_name(&any.type_url);
+    if let Some(input) = plain_input(name) {
+        return Ok(input);
+    }
+    if name == text_pb::HttpRequestHeaderMatchInput::full_name() {
+        let config: text_pb::HttpRequestHeaderMatchInput = wire::unpack(any, &at)?;
+        let header = wire::header_name(&config.header_name, &at.field("header_name"))?;
+        return Ok(MatchInput::RequestHeader(header));
+    }
+    if name == text_pb::HttpRequestQueryParamMatchInput::full_name() {
+        let config: text_pb::HttpRequestQueryParamMatchInput = wire::unpack(any, &at)?;
+        return Ok(MatchInput::QueryParameter(config.query_param));
+    }
+    use ext::common_inputs::network::v3 as network;
+    if name == network::FilterStateInput::full_name() {
+        let config: network::FilterStateInput = wire::unpack(any, &at)?;
+        return Ok(MatchInput::FilterState(config.key));
+    }
+    if name == network::DynamicMetadataInput::full_name() {
+        use network::dynamic_metadata_input::path_segment::Segment;
+        let config: network::DynamicMetadataInput = wire::unpack(any, &at)?;
+        let path =
+            wire::list(&config.path, &at.field("path"), |segment, at| match &segment.segment {
+                Some(Segment::Key(key)) => Ok(key.clone()),
+                None => Err(at.missing("write a `key`")),
+            })?;
+        return Ok(MatchInput::DynamicMetadata { filter: config.filter, path });
+    }
+    let help = "look at a request header, a query parameter or an address";
+    Err(at.invalid(format!("`{name}` is not supported"), help))
+}
+
+/// Inputs without settings, by the type that names them.
+pub(crate) fn plain_inputs() -> [(String, MatchInput); 12] {
+    use ext::common_inputs::{network::v3 as network, ssl::v3 as ssl};
+    [
+        (network::DestinationIpInput::full_name(), MatchInput::DestinationIp),
+        (network::DestinationPortInput::full_name(), MatchInput::DestinationPort),
+        (network::SourceIpInput::full_name(), MatchInput::SourceIp),
+        (network::SourcePortInput::full_name(), MatchInput::SourcePort),
+        (network::DirectSourceIpInput::full_name(), MatchInput::DirectSourceIp),
+        (network::SourceTypeInput::full_name(), MatchInput::SourceType),
+        (network::ServerNameInput::full_name(), MatchInput::ServerName),
+        (network::TransportProtocolInput::full_name(), MatchInput::TransportProtocol),
+        (network::ApplicationProtocolInput::full_name(), MatchInput::ApplicationProtocol),
+        (ssl::UriSanInput::full_name(), MatchInput::UriSan),
+        (ssl::DnsSanInput::full_name(), MatchInput::DnsSan),
+        (ssl::SubjectInput::full_name(), MatchInput::Subject),
+    ]
+}
+
+fn plain_input(name: &str) -> Option<MatchInput> {
+    plain_inputs().into_iter().find(|(own, _)| own == name).map(|(_, input)| input)
+}

@@ -1,0 +1,87 @@
+//! Network filters: what is done to a connection, and what carries it.
+
+use std::sync::Arc;
+
+use iako_xds_api::envoy::config::listener::v3 as pb;
+use iako_xds_api::envoy::extensions::filters::network;
+use iako_xds_api::envoy::tcp::metadataexchange::config::MetadataExchange;
+use prost::Name as _;
+
+use super::typed_struct::{self, Extension};
+use super::{http, http_filter, rbac, tcp_proxy, wire};
+use crate::problem::{At, Fault};
+use iako_proxy_config::{NetworkFilter, Terminal};
+
+/// The filters of a chain: all but the last are steps, the last one carries the connection.
+pub(super) fn filters(
+    filters: &[pb::Filter],
+    at: &At<'_>,
+) -> Result<(Vec<NetworkFilter>, Terminal), Fault> {
+    let Some((last, steps)) = filters.split_last() else {
+        return Err(at.missing("end the list with http_connection_manager or tcp_proxy"));
+    };
+    let steps = wire::list(steps, at, step)?;
+    Ok((steps, terminal(last, &at.index(filters.len().saturating_sub(1)))?))
+}
+
+fn extension(filter: &pb::Filter, at: &At<'_>) -> Result<Extension, Fault> {
+    use pb::filter::ConfigType;
+    match &filter.config_type {
+        Some(ConfigType::TypedConfig(any)) => typed_struct::unwrap(any, &at.field("typed_config")),
+        Some(ConfigType::ConfigDiscovery(_)) => {
+            Err(at.field("config_discovery").invalid("is not supported", "write `typed_config`"))
+        }
+        None => Err(at.field("typed_config").missing("write the filter's settings with `@type`")),
+    }
+}
+
+fn unsupported(filter: &pb::Filter, extension: &Extension, at: &At<'_>) -> Fault {
+    let problem = format!(
+        "the network filter `{}` ({}) is not supported",
+        filter.name,
+        extension.type_name()
+    );
+    at.field("typed_config")
+        .invalid(problem, "remove the filter; docs/xds-support.md lists those there are")
+}
+
+fn step(filter: &pb::Filter, at: &At<'_>) -> Result<NetworkFilter, Fault> {
+    let extension = extension(filter, at)?;
+    let Extension::Message(any) = &extension else {
+        return Err(unsupported(filter, &extension, at));
+    };
+    let at_config = at.field("typed_config");
+    let name = extension.type_name();
+    if name == network::rbac::v3::Rbac::full_name() {
+        let config: network::rbac::v3::Rbac = wire::unpack(any, &at_config)?;
+        return Ok(NetworkFilter::Rbac(Box::new(rbac::network(&config, &at_config)?)));
+    }
+    if name == MetadataExchange::full_name() {
+        let config: MetadataExchange = wire::unpack(any, &at_config)?;
+        return Ok(NetworkFilter::MetadataExchange { protocol: config.protocol });
+    }
+    if name == iako_xds_api::stats::PluginConfig::full_name() {
+        return Ok(NetworkFilter::Stats(http_filter::stats(&wire::unpack(any, &at_config)?)));
+    }
+    Err(unsupported(filter, &extension, at))
+}
+
+fn terminal(filter: &pb::Filter, at: &At<'_>) -> Result<Terminal, Fault> {
+    use network::http_connection_manager::v3::HttpConnectionManager;
+    use network::tcp_proxy::v3::TcpProxy;
+    let extension = extension(filter, at)?;
+    let Extension::Message(any) = &extension else {
+        return Err(unsupported(filter, &extension, at));
+    };
+    let at_config = at.field("typed_config");
+    let name = extension.type_name();
+    if name == HttpConnectionManager::full_name() {
+        let config: HttpConnectionManager = wire::unpack(any, &at_config)?;
+        return Ok(Terminal::Http(Arc::new(http::manager(&config, &at_config)?)));
+    }
+    if name == TcpProxy::full_name() {
+        let config: TcpProxy = wire::unpack(any, &at_config)?;
+        return Ok(Terminal::Tcp(Arc::new(tcp_proxy::tcp_proxy(&config, &at_config)?)));
+    }
+    Err(unsupported(filter, &extension, at))
+}

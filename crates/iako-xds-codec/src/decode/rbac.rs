@@ -1,0 +1,243 @@
+//! Who may do what.
+
+use iako_xds_api::envoy::config::rbac::v3 as pb;
+use iako_xds_api::envoy::extensions::filters::{
+    http::rbac::v3 as http_pb, network::rbac::v3 as network_pb,
+};
+use iako_xds_api::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
+use iako_xds_api::envoy::r#type::matcher::v3 as matcher_pb;
+use prost::Name as _;
+
+use super::{matcher, wire};
+use crate::pool;
+use crate::problem::{At, Fault};
+use iako_proxy_config::{
+    MetadataMatch, Permission, Policy, Principal, Rbac, RbacAction, RbacRules, RuleOrigin,
+    StringMatch, UriTemplate,
+};
+
+pub(super) fn http(config: &http_pb::Rbac, at: &At<'_>) -> Result<Rbac, Fault> {
+    Ok(Rbac {
+        rules: config.rules.as_ref().map(|config| rules(config, &at.field("rules"))).transpose()?,
+        shadow_rules: config
+            .shadow_rules
+            .as_ref()
+            .map(|config| rules(config, &at.field("shadow_rules")))
+            .transpose()?,
+        shadow_prefix: config.shadow_rules_stat_prefix.clone(),
+        stat_prefix: config.rules_stat_prefix.clone(),
+    })
+}
+
+pub(super) fn network(config: &network_pb::Rbac, at: &At<'_>) -> Result<Rbac, Fault> {
+    Ok(Rbac {
+        rules: config.rules.as_ref().map(|config| rules(config, &at.field("rules"))).transpose()?,
+        shadow_rules: config
+            .shadow_rules
+            .as_ref()
+            .map(|config| rules(config, &at.field("shadow_rules")))
+            .transpose()?,
+        shadow_prefix: config.shadow_rules_stat_prefix.clone(),
+        stat_prefix: config.stat_prefix.clone(),
+    })
+}
+
+fn rules(config: &pb::Rbac, at: &At<'_>) -> Result<RbacRules, Fault> {
+    use pb::rbac::Action;
+    let action = match wire::known::<Action>(config.action, &at.field("action"))? {
+        Action::Allow => RbacAction::Allow,
+        Action::Deny => RbacAction::Deny,
+        Action::Log => RbacAction::Log,
+    };
+    let at = at.field("policies");
+    let policies = config
+        .policies
+        .iter()
+        .map(|(name, config)| Ok((name.clone(), policy(name, config, &at.key(name))?)))
+        .collect::<Result<_, Fault>>()?;
+    Ok(RbacRules { action, policies })
+}
+
+fn policy(name: &str, config: &pb::Policy, at: &At<'_>) -> Result<Policy, Fault> {
+    Ok(Policy {
+        permissions: wire::list(&config.permissions, &at.field("permissions"), permission)?,
+        principals: wire::list(&config.principals, &at.field("principals"), principal)?,
+        origin: origin(name),
+    })
+}
+
+/// Istio names policies `ns[shop]-policy[cart]-rule[0]`, which tells where they come from.
+fn origin(name: &str) -> Option<RuleOrigin> {
+    let (namespace, rest) = name.strip_prefix("ns[")?.split_once("]-policy[")?;
+    let (policy, _rule) = rest.split_once("]-rule[")?;
+    Some(RuleOrigin {
+        kind: "AuthorizationPolicy".to_owned(),
+        namespace: namespace.to_owned(),
+        name: policy.to_owned(),
+        ..RuleOrigin::default()
+    })
+}
+
+fn path(config: &matcher_pb::PathMatcher, at: &At<'_>) -> Result<StringMatch, Fault> {
+    use matcher_pb::path_matcher::Rule;
+    match &config.rule {
+        Some(Rule::Path(text)) => matcher::text(text, &at.field("path")),
+        None => Err(at.field("path").missing("write what the path must be")),
+    }
+}
+
+fn permission(config: &pb::Permission, at: &At<'_>) -> Result<Permission, Fault> {
+    use pb::permission::Rule;
+    Ok(match &config.rule {
+        Some(Rule::Any(true)) => Permission::Any,
+        Some(Rule::Any(false)) => {
+            return Err(at
+                .field("any")
+                .invalid("must be true", "write `any: true`, or use `not_rule`"));
+        }
+        Some(Rule::AndRules(set)) => Permission::And(permissions(set, &at.field("and_rules"))?),
+        Some(Rule::OrRules(set)) => Permission::Or(permissions(set, &at.field("or_rules"))?),
+        Some(Rule::NotRule(rule)) => {
+            Permission::Not(Box::new(permission(rule, &at.field("not_rule"))?))
+        }
+        Some(Rule::Header(header)) => {
+            Permission::Header(matcher::header(header, &at.field("header"))?)
+        }
+        Some(Rule::UrlPath(config)) => Permission::Path(path(config, &at.field("url_path"))?),
+        Some(Rule::UriTemplate(config)) => path_template(config, &at.field("uri_template"))?,
+        Some(Rule::DestinationIp(range)) => {
+            Permission::DestinationIp(wire::cidr(range, &at.field("destination_ip"))?)
+        }
+        Some(Rule::DestinationPort(port)) => {
+            let port = wire::port(*port, &at.field("destination_port"))?;
+            Permission::DestinationPort(port..=port)
+        }
+        Some(Rule::DestinationPortRange(range)) => {
+            port_range(*range, &at.field("destination_port_range"))?
+        }
+        Some(Rule::RequestedServerName(name)) => {
+            Permission::ServerName(matcher::text(name, &at.field("requested_server_name"))?)
+        }
+        Some(Rule::Metadata(config)) => {
+            Permission::Metadata(matcher::metadata(config, &at.field("metadata"))?)
+        }
+        Some(Rule::SourcedMetadata(sourced)) => {
+            Permission::Metadata(sourced_metadata(sourced, &at.field("sourced_metadata"))?)
+        }
+        Some(Rule::Matcher(_)) => {
+            return Err(at
+                .field("matcher")
+                .invalid("is not supported", "use one of the other rules"));
+        }
+        None => return Err(at.missing("write one rule, such as `any: true`")),
+    })
+}
+
+fn permissions(set: &pb::permission::Set, at: &At<'_>) -> Result<Vec<Permission>, Fault> {
+    wire::list(&set.rules, &at.field("rules"), permission)
+}
+
+fn port_range(
+    range: iako_xds_api::envoy::r#type::v3::Int32Range,
+    at: &At<'_>,
+) -> Result<Permission, Fault> {
+    // The end is the first port outside.
+    match (u16::try_from(range.start), u16::try_from(range.end.saturating_sub(1))) {
+        (Ok(start), Ok(last)) if start <= last => Ok(Permission::DestinationPort(start..=last)),
+        _ => Err(at.invalid("is not a range of ports", "write `start` below `end`, at most 65536")),
+    }
+}
+
+fn path_template(
+    config: &iako_xds_api::envoy::config::core::v3::TypedExtensionConfig,
+    at: &At<'_>,
+) -> Result<Permission, Fault> {
+    let at_config = at.field("typed_config");
+    let any = config
+        .typed_config
+        .as_ref()
+        .ok_or_else(|| at_config.missing("write the template's settings"))?;
+    if pool::full_name(&any.type_url) != UriTemplateMatchConfig::full_name() {
+        let problem = format!("`{}` is not supported", pool::full_name(&any.type_url));
+        return Err(at_config.invalid(problem, "use UriTemplateMatchConfig"));
+    }
+    let config: UriTemplateMatchConfig = wire::unpack(any, &at_config)?;
+    uri_template(&config.path_template, &at_config).map(Permission::PathTemplate)
+}
+
+/// A template, in Envoy's spelling or in Istio's (`{*}` for `*`).
+pub(super) fn uri_template(template: &str, at: &At<'_>) -> Result<UriTemplate, Fault> {
+    let at = at.field("path_template");
+    UriTemplate::parse(template).map_err(|error| {
+        at.invalid(error.to_string(), "write segments of text, `*`, `**` and `{variable}`")
+    })
+}
+
+fn principal(config: &pb::Principal, at: &At<'_>) -> Result<Principal, Fault> {
+    use pb::principal::Identifier;
+    Ok(match &config.identifier {
+        Some(Identifier::Any(true)) => Principal::Any,
+        Some(Identifier::Any(false)) => {
+            return Err(at
+                .field("any")
+                .invalid("must be true", "write `any: true`, or use `not_id`"));
+        }
+        Some(Identifier::AndIds(set)) => Principal::And(principals(set, &at.field("and_ids"))?),
+        Some(Identifier::OrIds(set)) => Principal::Or(principals(set, &at.field("or_ids"))?),
+        Some(Identifier::NotId(one)) => {
+            Principal::Not(Box::new(principal(one, &at.field("not_id"))?))
+        }
+        Some(Identifier::Authenticated(authenticated)) => {
+            let at = at.field("authenticated");
+            let at = at.field("principal_name");
+            let name = authenticated.principal_name.as_ref();
+            Principal::Authenticated(name.map(|name| matcher::text(name, &at)).transpose()?)
+        }
+        Some(Identifier::DirectRemoteIp(range)) => {
+            Principal::DirectRemoteIp(wire::cidr(range, &at.field("direct_remote_ip"))?)
+        }
+        // The old name of an address that trusts what the client's proxy said.
+        Some(Identifier::SourceIp(range)) => {
+            Principal::DirectRemoteIp(wire::cidr(range, &at.field("source_ip"))?)
+        }
+        Some(Identifier::RemoteIp(range)) => {
+            Principal::RemoteIp(wire::cidr(range, &at.field("remote_ip"))?)
+        }
+        Some(Identifier::Header(header)) => {
+            Principal::Header(matcher::header(header, &at.field("header"))?)
+        }
+        Some(Identifier::UrlPath(config)) => Principal::Path(path(config, &at.field("url_path"))?),
+        Some(Identifier::Metadata(config)) => {
+            Principal::Metadata(matcher::metadata(config, &at.field("metadata"))?)
+        }
+        Some(Identifier::SourcedMetadata(sourced)) => {
+            Principal::Metadata(sourced_metadata(sourced, &at.field("sourced_metadata"))?)
+        }
+        Some(Identifier::FilterState(_)) => {
+            return Err(at
+                .field("filter_state")
+                .invalid("is not supported", "use another identifier"));
+        }
+        Some(Identifier::Custom(_)) => {
+            return Err(at.field("custom").invalid("is not supported", "use another identifier"));
+        }
+        None => return Err(at.missing("write one identifier, such as `any: true`")),
+    })
+}
+
+fn principals(set: &pb::principal::Set, at: &At<'_>) -> Result<Vec<Principal>, Fault> {
+    wire::list(&set.ids, &at.field("ids"), principal)
+}
+
+fn sourced_metadata(sourced: &pb::SourcedMetadata, at: &At<'_>) -> Result<MetadataMatch, Fault> {
+    let at_source = at.field("metadata_source");
+    if wire::known::<pb::MetadataSource>(sourced.metadata_source, &at_source)?
+        != pb::MetadataSource::Dynamic
+    {
+        return Err(at_source.invalid("is not supported", "use DYNAMIC, what filters left"));
+    }
+    let at = at.field("metadata_matcher");
+    let config =
+        sourced.metadata_matcher.as_ref().ok_or_else(|| at.missing("write what is asked"))?;
+    matcher::metadata(config, &at)
+}

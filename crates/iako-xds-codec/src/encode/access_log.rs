@@ -1,0 +1,130 @@
+//! Access logs.
+
+use iako_xds_api::envoy::config::accesslog::v3 as pb;
+use iako_xds_api::envoy::config::core::v3 as core;
+use iako_xds_api::envoy::extensions::access_loggers::{file::v3 as file, stream::v3 as stream};
+use prost_types::{Struct, Value, value::Kind};
+
+use super::{matcher, wire};
+use iako_proxy_config::{
+    AccessLog, AccessLogFilter, AccessLogSink, BodyFormat, LogComparison, LogFormat,
+};
+
+pub(super) fn logs(values: &[AccessLog]) -> Vec<pb::AccessLog> {
+    values.iter().map(log).collect()
+}
+
+fn log(value: &AccessLog) -> pb::AccessLog {
+    let format = log_format(&value.format);
+    let (name, any) = match &value.sink {
+        AccessLogSink::Stdout => {
+            let access_log_format =
+                format.map(stream::stdout_access_log::AccessLogFormat::LogFormat);
+            (
+                "envoy.access_loggers.stdout",
+                wire::any(&stream::StdoutAccessLog { access_log_format }),
+            )
+        }
+        AccessLogSink::Stderr => {
+            let access_log_format =
+                format.map(stream::stderr_access_log::AccessLogFormat::LogFormat);
+            (
+                "envoy.access_loggers.stderr",
+                wire::any(&stream::StderrAccessLog { access_log_format }),
+            )
+        }
+        AccessLogSink::File(path) => {
+            let access_log_format = format.map(file::file_access_log::AccessLogFormat::LogFormat);
+            let config = file::FileAccessLog { path: path.clone(), access_log_format };
+            ("envoy.access_loggers.file", wire::any(&config))
+        }
+    };
+    pb::AccessLog {
+        name: name.to_owned(),
+        filter: value.filter.as_ref().map(filter),
+        config_type: Some(pb::access_log::ConfigType::TypedConfig(any)),
+    }
+}
+
+/// How a body of ours is written.
+pub(super) fn body_format(value: &BodyFormat) -> Option<core::SubstitutionFormatString> {
+    let mut message = log_format(&value.format)?;
+    message.content_type.clone_from(&value.content_type);
+    Some(message)
+}
+
+fn log_format(value: &LogFormat) -> Option<core::SubstitutionFormatString> {
+    use core::substitution_format_string::Format;
+    let (format, omit_empty_values) = match value {
+        LogFormat::Default => return None,
+        LogFormat::Text(text) => (Format::TextFormatSource(wire::text_source(text)), false),
+        LogFormat::Json { fields, omit_empty } => {
+            let text = |text: &String| Value { kind: Some(Kind::StringValue(text.clone())) };
+            let fields = fields.iter().map(|(key, value)| (key.clone(), text(value))).collect();
+            (Format::JsonFormat(Struct { fields }), *omit_empty)
+        }
+    };
+    Some(core::SubstitutionFormatString {
+        format: Some(format),
+        omit_empty_values,
+        ..Default::default()
+    })
+}
+
+pub(super) fn filter(value: &AccessLogFilter) -> pb::AccessLogFilter {
+    use pb::access_log_filter::FilterSpecifier as Specifier;
+    let all = |values: &[AccessLogFilter]| values.iter().map(filter).collect();
+    let specifier = match value {
+        AccessLogFilter::Status(status) => Specifier::StatusCodeFilter(pb::StatusCodeFilter {
+            comparison: Some(comparison(*status)),
+        }),
+        AccessLogFilter::DurationMs(duration) => Specifier::DurationFilter(pb::DurationFilter {
+            comparison: Some(comparison(*duration)),
+        }),
+        AccessLogFilter::ResponseFlags(flags) => {
+            Specifier::ResponseFlagFilter(pb::ResponseFlagFilter { flags: flags.clone() })
+        }
+        AccessLogFilter::NotHealthCheck => {
+            Specifier::NotHealthCheckFilter(pb::NotHealthCheckFilter {})
+        }
+        AccessLogFilter::Header(header) => {
+            Specifier::HeaderFilter(pb::HeaderFilter { header: Some(matcher::header(header)) })
+        }
+        AccessLogFilter::Sample(share) => Specifier::RuntimeFilter(pb::RuntimeFilter {
+            // Envoy wants a key; nobody sets it.
+            runtime_key: "iako.access_log_sample".to_owned(),
+            percent_sampled: Some(wire::fraction(*share)),
+            ..Default::default()
+        }),
+        AccessLogFilter::GrpcStatus { statuses, exclude } => {
+            Specifier::GrpcStatusFilter(pb::GrpcStatusFilter {
+                statuses: statuses
+                    .iter()
+                    .filter_map(|status| i32::try_from(*status).ok())
+                    .collect(),
+                exclude: *exclude,
+            })
+        }
+        AccessLogFilter::And(values) => {
+            Specifier::AndFilter(pb::AndFilter { filters: all(values) })
+        }
+        AccessLogFilter::Or(values) => Specifier::OrFilter(pb::OrFilter { filters: all(values) }),
+    };
+    pb::AccessLogFilter { filter_specifier: Some(specifier) }
+}
+
+fn comparison(value: LogComparison) -> pb::ComparisonFilter {
+    use pb::comparison_filter::Op;
+    let (op, value) = match value {
+        LogComparison::Equal(value) => (Op::Eq, value),
+        LogComparison::AtLeast(value) => (Op::Ge, value),
+        LogComparison::AtMost(value) => (Op::Le, value),
+        LogComparison::NotEqual(value) => (Op::Ne, value),
+    };
+    // Envoy wants a key; nobody sets it.
+    let runtime_key = "iako.access_log_comparison".to_owned();
+    pb::ComparisonFilter {
+        op: op.into(),
+        value: Some(core::RuntimeUInt32 { default_value: value, runtime_key }),
+    }
+}

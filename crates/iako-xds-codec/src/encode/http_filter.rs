@@ -1,0 +1,215 @@
+//! HTTP filters, and their settings for single routes.
+
+use std::collections::BTreeMap;
+
+use iako_types::Percent;
+use iako_xds_api::envoy::config::route::v3::{self as route_pb, FilterConfig};
+use iako_xds_api::envoy::extensions::filters::common::fault::v3 as common;
+use iako_xds_api::envoy::extensions::filters::http as filters;
+use iako_xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+use iako_xds_api::istio::envoy::config::filter::http::alpn::v2alpha1 as alpn;
+use iako_xds_api::stats::{MetricConfig, PluginConfig};
+use prost_types::{Any, ListValue, Struct, Value, value::Kind};
+
+use super::{discovery, jwt, matcher, network_filter, rbac, session, wire};
+use crate::decode::{ALPN_NAMES, PEER_METADATA};
+use iako_proxy_config::{
+    AbortStatus, CorsPolicy, Fault, FilterOverrides, HttpFilter, HttpFilterKind, PeerDiscovery,
+    PeerMetadata, StatsFilter,
+};
+
+/// The names under which routes refer to filters.
+const FAULT: &str = "envoy.filters.http.fault";
+const CORS: &str = "envoy.filters.http.cors";
+const RBAC: &str = "envoy.filters.http.rbac";
+const SESSION: &str = "envoy.filters.http.stateful_session";
+
+pub(super) fn filter(value: &HttpFilter) -> hcm::HttpFilter {
+    let (any, is_optional) = kind(&value.kind);
+    hcm::HttpFilter {
+        name: value.name.clone(),
+        is_optional,
+        disabled: value.disabled,
+        config_type: Some(hcm::http_filter::ConfigType::TypedConfig(any)),
+    }
+}
+
+fn kind(value: &HttpFilterKind) -> (Any, bool) {
+    let any = match value {
+        HttpFilterKind::Router(router) => wire::any(&filters::router::v3::Router {
+            suppress_envoy_headers: router.suppress_envoy_headers,
+            strict_check_headers: router
+                .strict_headers
+                .iter()
+                .map(|header| header.name().to_owned())
+                .collect(),
+            respect_expected_rq_timeout: router.respect_expected_timeout,
+            ..Default::default()
+        }),
+        HttpFilterKind::Fault(value) => wire::any(&fault(value)),
+        HttpFilterKind::Cors => wire::any(&filters::cors::v3::Cors {}),
+        HttpFilterKind::JwtAuthn(value) => wire::any(&jwt::authn(value)),
+        HttpFilterKind::Rbac(value) => wire::any(&rbac::http(value)),
+        HttpFilterKind::PeerMetadata(value) => {
+            network_filter::typed_struct(PEER_METADATA, peer_metadata(value))
+        }
+        HttpFilterKind::Alpn => wire::any(&alpn_config()),
+        HttpFilterKind::Stats(value) => stats(value),
+        HttpFilterKind::GrpcWeb => wire::any(&filters::grpc_web::v3::GrpcWeb {}),
+        HttpFilterKind::GrpcStats => wire::any(&filters::grpc_stats::v3::FilterConfig::default()),
+        HttpFilterKind::StatefulSession(value) => wire::any(&session::session(value)),
+        HttpFilterKind::DynamicForward(value) => wire::any(&discovery::forward_filter(value)),
+        HttpFilterKind::Unsupported(filter) => {
+            let type_url = format!("type.googleapis.com/{}", filter.type_name);
+            return (Any { type_url, value: Vec::new() }, true);
+        }
+    };
+    (any, false)
+}
+
+fn alpn_config() -> alpn::FilterConfig {
+    let entry = |(protocol, names): (alpn::filter_config::Protocol, [&str; 3])| {
+        alpn::filter_config::AlpnOverride {
+            upstream_protocol: protocol.into(),
+            alpn_override: names.map(str::to_owned).to_vec(),
+        }
+    };
+    alpn::FilterConfig { alpn_override: ALPN_NAMES.into_iter().map(entry).collect() }
+}
+
+pub(super) fn stats(value: &StatsFilter) -> Any {
+    let metrics = value.overrides.iter().map(|change| MetricConfig {
+        name: change.metric.clone(),
+        drop: change.drop,
+        tags_to_remove: change.tags_to_remove.clone(),
+        ..Default::default()
+    });
+    wire::any(&PluginConfig {
+        metrics: metrics.collect(),
+        disable_host_header_fallback: value.disable_host_header_fallback,
+        ..Default::default()
+    })
+}
+
+fn peer_metadata(value: &PeerMetadata) -> Struct {
+    let method = |name: &str, settings: Struct| Value {
+        kind: Some(Kind::StructValue(Struct {
+            fields: [(name.to_owned(), Value { kind: Some(Kind::StructValue(settings)) })].into(),
+        })),
+    };
+    let discovery = |ways: &[PeerDiscovery]| -> Vec<Value> {
+        let name = |way: &PeerDiscovery| match way {
+            PeerDiscovery::IstioHeaders => "istio_headers",
+            PeerDiscovery::WorkloadDiscovery => "workload_discovery",
+        };
+        ways.iter().map(|way| method(name(way), Struct::default())).collect()
+    };
+    let propagation = |propagates: bool| -> Vec<Value> {
+        let mut settings = Struct::default();
+        if value.skip_external {
+            let skip = Value { kind: Some(Kind::BoolValue(true)) };
+            settings.fields.insert("skip_external_clusters".to_owned(), skip);
+        }
+        if propagates { vec![method("istio_headers", settings)] } else { Vec::new() }
+    };
+    let lists = [
+        ("downstream_discovery", discovery(&value.downstream_discovery)),
+        ("upstream_discovery", discovery(&value.upstream_discovery)),
+        ("downstream_propagation", propagation(value.downstream_propagation)),
+        ("upstream_propagation", propagation(value.upstream_propagation)),
+    ];
+    let filled = lists.into_iter().filter(|(_, values)| !values.is_empty());
+    let list = |values| Value { kind: Some(Kind::ListValue(ListValue { values })) };
+    Struct { fields: filled.map(|(name, values)| (name.to_owned(), list(values))).collect() }
+}
+
+fn fault(value: &Fault) -> filters::fault::v3::HttpFault {
+    use common::fault_delay::{FaultDelaySecifier, HeaderDelay};
+    use filters::fault::v3::{FaultAbort, HttpFault, fault_abort};
+    let delay = value.delay.map(|delay| common::FaultDelay {
+        percentage: Some(wire::fraction(delay.share)),
+        fault_delay_secifier: Some(match delay.fixed {
+            Some(fixed) => FaultDelaySecifier::FixedDelay(wire::duration(fixed)),
+            None => FaultDelaySecifier::HeaderDelay(HeaderDelay {}),
+        }),
+    });
+    let abort = value.abort.map(|abort| FaultAbort {
+        percentage: Some(wire::fraction(abort.share)),
+        error_type: Some(match abort.status {
+            AbortStatus::Http(status) => fault_abort::ErrorType::HttpStatus(status.into()),
+            AbortStatus::Grpc(status) => fault_abort::ErrorType::GrpcStatus(status),
+            AbortStatus::Header => fault_abort::ErrorType::HeaderAbort(fault_abort::HeaderAbort {}),
+        }),
+        ..Default::default()
+    });
+    HttpFault {
+        delay,
+        abort,
+        headers: matcher::headers(&value.headers),
+        upstream_cluster: value.upstream_cluster.clone(),
+        max_active_faults: value.active_max,
+        ..Default::default()
+    }
+}
+
+fn cors(value: &CorsPolicy) -> filters::cors::v3::CorsPolicy {
+    filters::cors::v3::CorsPolicy {
+        allow_origin_string_match: value.allow_origins.iter().map(matcher::text).collect(),
+        allow_methods: value.allow_methods.clone(),
+        allow_headers: value.allow_headers.clone(),
+        expose_headers: value.expose_headers.clone(),
+        max_age: value.max_age.clone(),
+        allow_credentials: value.allow_credentials,
+        allow_private_network_access: value.allow_private_network,
+        forward_not_matching_preflights: value.forward_unmatched_preflights,
+        filter_enabled: (value.enabled != Percent::HUNDRED)
+            .then(|| wire::runtime_fraction(value.enabled)),
+        shadow_enabled: (value.shadow_enabled != Percent::ZERO)
+            .then(|| wire::runtime_fraction(value.shadow_enabled)),
+    }
+}
+
+/// A policy where it stood before it was a setting of its filter.
+pub(super) fn old_cors(value: &CorsPolicy) -> route_pb::CorsPolicy {
+    let config = cors(value);
+    route_pb::CorsPolicy {
+        allow_origin_string_match: config.allow_origin_string_match,
+        allow_methods: config.allow_methods,
+        allow_headers: config.allow_headers,
+        expose_headers: config.expose_headers,
+        max_age: config.max_age,
+        allow_credentials: config.allow_credentials,
+        shadow_enabled: config.shadow_enabled,
+        allow_private_network_access: config.allow_private_network_access,
+        forward_not_matching_preflights: config.forward_not_matching_preflights,
+        enabled_specifier: config
+            .filter_enabled
+            .map(route_pb::cors_policy::EnabledSpecifier::FilterEnabled),
+    }
+}
+
+/// Settings of filters for a virtual host, route or weighted cluster.
+pub(super) fn overrides(value: &FilterOverrides) -> BTreeMap<String, Any> {
+    let mut configs = BTreeMap::new();
+    if let Some(value) = &value.fault {
+        configs.insert(FAULT.to_owned(), wire::any(&fault(value)));
+    }
+    if let Some(value) = &value.cors {
+        configs.insert(CORS.to_owned(), wire::any(&cors(value)));
+    }
+    if let Some(value) = &value.rbac {
+        let rbac = value.as_ref().map(|value| rbac::http(value));
+        configs.insert(RBAC.to_owned(), wire::any(&filters::rbac::v3::RbacPerRoute { rbac }));
+    }
+    if let Some(value) = &value.session {
+        let own = session::for_route(value.as_deref());
+        configs.insert(SESSION.to_owned(), wire::any(&own));
+    }
+    for name in &value.disabled {
+        // Settings and the switch of one filter share its entry.
+        let config = configs.remove(name);
+        let switched_off = FilterConfig { disabled: true, config, ..Default::default() };
+        configs.insert(name.clone(), wire::any(&switched_off));
+    }
+    configs
+}

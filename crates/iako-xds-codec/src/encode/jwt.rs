@@ -1,0 +1,110 @@
+//! Checking of JSON web tokens.
+
+use iako_xds_api::envoy::config::core::v3 as core;
+use iako_xds_api::envoy::extensions::filters::http::jwt_authn::v3 as pb;
+
+use super::{route, wire};
+use iako_proxy_config::{HeaderName, Jwks, JwtAuthn, JwtProvider, JwtRequirement, JwtRule};
+
+pub(super) fn authn(value: &JwtAuthn) -> pb::JwtAuthentication {
+    pb::JwtAuthentication {
+        providers: value
+            .providers
+            .iter()
+            .map(|(name, value)| (name.clone(), provider(value)))
+            .collect(),
+        rules: value.rules.iter().map(rule).collect(),
+        bypass_cors_preflight: value.bypass_cors_preflight,
+        ..Default::default()
+    }
+}
+
+fn rule(value: &JwtRule) -> pb::RequirementRule {
+    use pb::requirement_rule::RequirementType;
+    pb::RequirementRule {
+        r#match: Some(route::route_match(&value.matcher)),
+        requirement_type: value
+            .requirement
+            .as_ref()
+            .map(|requirement| RequirementType::Requires(self::requirement(requirement))),
+    }
+}
+
+fn requirement(value: &JwtRequirement) -> pb::JwtRequirement {
+    use pb::jwt_requirement::RequiresType;
+    let several = |values: &[JwtRequirement]| values.iter().map(requirement).collect();
+    let kind = match value {
+        JwtRequirement::Provider { name, audiences } if audiences.is_empty() => {
+            RequiresType::ProviderName(name.clone())
+        }
+        JwtRequirement::Provider { name, audiences } => {
+            RequiresType::ProviderAndAudiences(pb::ProviderWithAudiences {
+                provider_name: name.clone(),
+                audiences: audiences.clone(),
+            })
+        }
+        // An Envoy wants at least two; one of one is that one.
+        JwtRequirement::Any(values) | JwtRequirement::All(values) if values.len() == 1 => {
+            return values.first().map(requirement).unwrap_or_default();
+        }
+        JwtRequirement::Any(values) => {
+            RequiresType::RequiresAny(pb::JwtRequirementOrList { requirements: several(values) })
+        }
+        JwtRequirement::All(values) => {
+            RequiresType::RequiresAll(pb::JwtRequirementAndList { requirements: several(values) })
+        }
+        JwtRequirement::AllowMissing => RequiresType::AllowMissing(()),
+        JwtRequirement::AllowMissingOrFailed => RequiresType::AllowMissingOrFailed(()),
+    };
+    pb::JwtRequirement { requires_type: Some(kind) }
+}
+
+fn provider(value: &JwtProvider) -> pb::JwtProvider {
+    let name = |name: &HeaderName| name.as_str().to_owned();
+    let headers = value.from_headers.iter().map(|header| pb::JwtHeader {
+        name: name(&header.name),
+        value_prefix: header.prefix.clone(),
+    });
+    let claims = value.claim_to_headers.iter().map(|claim| pb::JwtClaimToHeader {
+        header_name: name(&claim.header),
+        claim_name: claim.claim.clone(),
+        ..Default::default()
+    });
+    let spaced = &value.space_delimited_claims;
+    pb::JwtProvider {
+        issuer: value.issuer.clone(),
+        audiences: value.audiences.clone(),
+        jwks_source_specifier: Some(jwks(&value.jwks)),
+        forward: value.forward,
+        from_headers: headers.collect(),
+        from_params: value.from_params.clone(),
+        from_cookies: value.from_cookies.clone(),
+        forward_payload_header: value.payload_header.as_ref().map(name).unwrap_or_default(),
+        claim_to_headers: claims.collect(),
+        payload_in_metadata: value.payload_in_metadata.clone(),
+        normalize_payload_in_metadata: (!spaced.is_empty())
+            .then(|| pb::jwt_provider::NormalizePayload { space_delimited_claims: spaced.clone() }),
+        clock_skew_seconds: u32::try_from(value.clock_skew.as_secs()).unwrap_or(u32::MAX),
+        clear_route_cache: value.clear_route_cache,
+        ..Default::default()
+    }
+}
+
+fn jwks(value: &Jwks) -> pb::jwt_provider::JwksSourceSpecifier {
+    use pb::jwt_provider::JwksSourceSpecifier;
+    match value {
+        Jwks::Inline(keys) => JwksSourceSpecifier::LocalJwks(wire::text_source(keys)),
+        Jwks::Remote { uri, cluster, timeout, cache } => {
+            let upstream = core::http_uri::HttpUpstreamType::Cluster(cluster.clone());
+            JwksSourceSpecifier::RemoteJwks(pb::RemoteJwks {
+                http_uri: Some(core::HttpUri {
+                    uri: uri.clone(),
+                    timeout: Some(wire::duration(*timeout)),
+                    http_upstream_type: Some(upstream),
+                }),
+                cache_duration: Some(wire::duration(*cache)),
+                ..Default::default()
+            })
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What requests count as, for limits of rates.
+
+use crate::support::MessageSupport;
+
+pub(super) const MESSAGES: &[MessageSupport] = &[
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit",
+        honoured: &[
+            "stage",
+            "disable_key",
+            "actions",
+            "limit",
+            "hits_addend",
+            "apply_on_stream_done",
+            "x_ratelimit_option",
+        ],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Action",
+        honoured: &[
+            "source_cluster",
+            "destination_cluster",
+            "request_headers",
+            "query_parameters",
+            "remote_address",
+            "generic_key",
+            "header_value_match",
+            "dynamic_metadata",
+            "metadata",
+            "masked_remote_address",
+            "query_parameter_value_match",
+            "remote_address_match",
+        ],
+        warned: &[],
+        refused: &[("use one of the actions of the schema itself", &["extension"])],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Action.SourceCluster",
+        honoured: &[],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Action.DestinationCluster",
+        honoured: &[],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Action.RemoteAddress",
+        honoured: &[],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Action.RequestHeaders",
+        honoured: &["header_name", "descriptor_key", "skip_if_absent"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Action.QueryParameters",
+        honoured: &["query_parameter_name", "descriptor_key", "skip_if_absent"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress",
+        honoured: &["v4_prefix_mask_len", "v6_prefix_mask_len"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Action.GenericKey",
+        honoured: &["descriptor_value", "default_value", "descriptor_key"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Action.HeaderValueMatch",
+        honoured: &[
+            "descriptor_value",
+            "default_value",
+            "descriptor_key",
+            "expect_match",
+            "headers",
+        ],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Action.DynamicMetaData",
+        honoured: &["descriptor_key", "metadata_key", "default_value"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Action.MetaData",
+        honoured: &["descriptor_key", "metadata_key", "default_value", "source", "skip_if_absent"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch",
+        honoured: &[
+            "descriptor_value",
+            "default_value",
+            "descriptor_key",
+            "expect_match",
+            "query_parameters",
+        ],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Action.RemoteAddressMatch",
+        honoured: &["descriptor_value", "descriptor_key", "default_value", "address_matcher"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Override",
+        honoured: &["dynamic_metadata", "rate_limit"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Override.DynamicMetadata",
+        honoured: &["metadata_key"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.Override.RateLimitOverride",
+        honoured: &["requests_per_unit", "unit"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.RateLimit.HitsAddend",
+        honoured: &["number", "format"],
+        warned: &[],
+        refused: &[("a request counts for something, or not", &["is_negative_hits"])],
+    },
+];
