@@ -316,6 +316,11 @@ pub mod envoy {
                         include!("generated/envoy.extensions.filters.http.fault.v3.rs");
                     }
                 }
+                pub mod grpc_http1_reverse_bridge {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.rs");
+                    }
+                }
                 pub mod grpc_stats {
                     pub mod v3 {
                         include!("generated/envoy.extensions.filters.http.grpc_stats.v3.rs");
@@ -536,6 +541,25 @@ pub mod envoy {
             }
         }
         pub mod http {
+            pub mod cache {
+                pub mod simple_http_cache {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.http.cache.simple_http_cache.v3.rs");
+                    }
+                }
+            }
+            pub mod custom_response {
+                pub mod local_response_policy {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.http.custom_response.local_response_policy.v3.rs");
+                    }
+                }
+                pub mod redirect_policy {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.http.custom_response.redirect_policy.v3.rs");
+                    }
+                }
+            }
             pub mod early_header_mutation {
                 pub mod header_mutation {
                     pub mod v3 {
@@ -547,6 +571,18 @@ pub mod envoy {
                 pub mod preserve_case {
                     pub mod v3 {
                         include!("generated/envoy.extensions.http.header_formatters.preserve_case.v3.rs");
+                    }
+                }
+            }
+            pub mod injected_credentials {
+                pub mod generic {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.http.injected_credentials.generic.v3.rs");
+                    }
+                }
+                pub mod oauth2 {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.http.injected_credentials.oauth2.v3.rs");
                     }
                 }
             }

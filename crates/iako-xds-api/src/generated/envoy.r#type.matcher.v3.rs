@@ -106,6 +106,52 @@ impl ::prost::Name for ListStringMatcher {
         "type.googleapis.com/envoy.type.matcher.v3.ListStringMatcher".into()
     }
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AddressMatcher {
+    #[prost(message, repeated, tag = "1")]
+    pub ranges: ::prost::alloc::vec::Vec<
+        super::super::super::super::xds::core::v3::CidrRange,
+    >,
+    #[prost(bool, tag = "2")]
+    pub invert_match: bool,
+}
+impl ::prost::Name for AddressMatcher {
+    const NAME: &'static str = "AddressMatcher";
+    const PACKAGE: &'static str = "envoy.type.matcher.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.type.matcher.v3.AddressMatcher".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.type.matcher.v3.AddressMatcher".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FilterStateMatcher {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(oneof = "filter_state_matcher::Matcher", tags = "2, 3")]
+    pub matcher: ::core::option::Option<filter_state_matcher::Matcher>,
+}
+/// Nested message and enum types in `FilterStateMatcher`.
+pub mod filter_state_matcher {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Matcher {
+        #[prost(message, tag = "2")]
+        StringMatch(super::StringMatcher),
+        #[prost(message, tag = "3")]
+        AddressMatch(super::AddressMatcher),
+    }
+}
+impl ::prost::Name for FilterStateMatcher {
+    const NAME: &'static str = "FilterStateMatcher";
+    const PACKAGE: &'static str = "envoy.type.matcher.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.type.matcher.v3.FilterStateMatcher".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.type.matcher.v3.FilterStateMatcher".into()
+    }
+}
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct DoubleMatcher {
     #[prost(oneof = "double_matcher::MatchPattern", tags = "1, 2")]
@@ -217,6 +263,54 @@ impl ::prost::Name for OrMatcher {
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MetadataMatcher {
+    #[prost(string, tag = "1")]
+    pub filter: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub path: ::prost::alloc::vec::Vec<metadata_matcher::PathSegment>,
+    #[prost(message, optional, tag = "3")]
+    pub value: ::core::option::Option<ValueMatcher>,
+    #[prost(bool, tag = "4")]
+    pub invert: bool,
+}
+/// Nested message and enum types in `MetadataMatcher`.
+pub mod metadata_matcher {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct PathSegment {
+        #[prost(oneof = "path_segment::Segment", tags = "1")]
+        pub segment: ::core::option::Option<path_segment::Segment>,
+    }
+    /// Nested message and enum types in `PathSegment`.
+    pub mod path_segment {
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+        pub enum Segment {
+            #[prost(string, tag = "1")]
+            Key(::prost::alloc::string::String),
+        }
+    }
+    impl ::prost::Name for PathSegment {
+        const NAME: &'static str = "PathSegment";
+        const PACKAGE: &'static str = "envoy.type.matcher.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.type.matcher.v3.MetadataMatcher.PathSegment".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.type.matcher.v3.MetadataMatcher.PathSegment"
+                .into()
+        }
+    }
+}
+impl ::prost::Name for MetadataMatcher {
+    const NAME: &'static str = "MetadataMatcher";
+    const PACKAGE: &'static str = "envoy.type.matcher.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.type.matcher.v3.MetadataMatcher".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.type.matcher.v3.MetadataMatcher".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StructMatcher {
     #[prost(message, repeated, tag = "2")]
     pub path: ::prost::alloc::vec::Vec<struct_matcher::PathSegment>,
@@ -274,100 +368,6 @@ impl ::prost::Name for NodeMatcher {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/envoy.type.matcher.v3.NodeMatcher".into()
-    }
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct AddressMatcher {
-    #[prost(message, repeated, tag = "1")]
-    pub ranges: ::prost::alloc::vec::Vec<
-        super::super::super::super::xds::core::v3::CidrRange,
-    >,
-    #[prost(bool, tag = "2")]
-    pub invert_match: bool,
-}
-impl ::prost::Name for AddressMatcher {
-    const NAME: &'static str = "AddressMatcher";
-    const PACKAGE: &'static str = "envoy.type.matcher.v3";
-    fn full_name() -> ::prost::alloc::string::String {
-        "envoy.type.matcher.v3.AddressMatcher".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/envoy.type.matcher.v3.AddressMatcher".into()
-    }
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct FilterStateMatcher {
-    #[prost(string, tag = "1")]
-    pub key: ::prost::alloc::string::String,
-    #[prost(oneof = "filter_state_matcher::Matcher", tags = "2, 3")]
-    pub matcher: ::core::option::Option<filter_state_matcher::Matcher>,
-}
-/// Nested message and enum types in `FilterStateMatcher`.
-pub mod filter_state_matcher {
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Matcher {
-        #[prost(message, tag = "2")]
-        StringMatch(super::StringMatcher),
-        #[prost(message, tag = "3")]
-        AddressMatch(super::AddressMatcher),
-    }
-}
-impl ::prost::Name for FilterStateMatcher {
-    const NAME: &'static str = "FilterStateMatcher";
-    const PACKAGE: &'static str = "envoy.type.matcher.v3";
-    fn full_name() -> ::prost::alloc::string::String {
-        "envoy.type.matcher.v3.FilterStateMatcher".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/envoy.type.matcher.v3.FilterStateMatcher".into()
-    }
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct MetadataMatcher {
-    #[prost(string, tag = "1")]
-    pub filter: ::prost::alloc::string::String,
-    #[prost(message, repeated, tag = "2")]
-    pub path: ::prost::alloc::vec::Vec<metadata_matcher::PathSegment>,
-    #[prost(message, optional, tag = "3")]
-    pub value: ::core::option::Option<ValueMatcher>,
-    #[prost(bool, tag = "4")]
-    pub invert: bool,
-}
-/// Nested message and enum types in `MetadataMatcher`.
-pub mod metadata_matcher {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-    pub struct PathSegment {
-        #[prost(oneof = "path_segment::Segment", tags = "1")]
-        pub segment: ::core::option::Option<path_segment::Segment>,
-    }
-    /// Nested message and enum types in `PathSegment`.
-    pub mod path_segment {
-        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
-        pub enum Segment {
-            #[prost(string, tag = "1")]
-            Key(::prost::alloc::string::String),
-        }
-    }
-    impl ::prost::Name for PathSegment {
-        const NAME: &'static str = "PathSegment";
-        const PACKAGE: &'static str = "envoy.type.matcher.v3";
-        fn full_name() -> ::prost::alloc::string::String {
-            "envoy.type.matcher.v3.MetadataMatcher.PathSegment".into()
-        }
-        fn type_url() -> ::prost::alloc::string::String {
-            "type.googleapis.com/envoy.type.matcher.v3.MetadataMatcher.PathSegment"
-                .into()
-        }
-    }
-}
-impl ::prost::Name for MetadataMatcher {
-    const NAME: &'static str = "MetadataMatcher";
-    const PACKAGE: &'static str = "envoy.type.matcher.v3";
-    fn full_name() -> ::prost::alloc::string::String {
-        "envoy.type.matcher.v3.MetadataMatcher".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/envoy.type.matcher.v3.MetadataMatcher".into()
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
