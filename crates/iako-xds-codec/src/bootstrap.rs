@@ -8,6 +8,7 @@ use prost::Message as _;
 use prost::Name as _;
 
 use crate::FieldPath;
+use crate::pool;
 use crate::problem::At;
 use crate::text::document::{Node, Position};
 use crate::text::typed::{self, ShapeFault};
@@ -123,7 +124,7 @@ pub fn parse(file: &str, text: &str) -> Result<(Bootstrap, Vec<BootstrapWarning>
 }
 
 fn message(document: &Node) -> Result<prost_reflect::DynamicMessage, ShapeFault> {
-    let descriptor = crate::pool().get_message_by_name(&pb::Bootstrap::full_name());
+    let descriptor = pool::for_document(document, &pb::Bootstrap::full_name());
     // The descriptors are a constant of the program, and a test reads a bootstrap.
     let Some(descriptor) = descriptor else {
         return Err(ShapeFault {

@@ -5,7 +5,7 @@ use std::path::Path;
 use iako_xds_api::envoy::service::discovery::v3::DiscoveryResponse;
 use prost::{Message as _, Name as _};
 
-use super::pool;
+use super::pool::{self, pool};
 use super::text::document::Node;
 use super::text::typed;
 
@@ -20,15 +20,18 @@ pub fn discovery_response(path: &Path, content: &[u8]) -> Result<DiscoveryRespon
         return DiscoveryResponse::decode(content).map_err(|error| error.to_string());
     }
     let text = std::str::from_utf8(content).map_err(|error| format!("is no text: {error}"))?;
-    let descriptor = pool::message(&DiscoveryResponse::type_url());
     // The descriptors are a constant of the program, and a test reads a file.
-    let descriptor = descriptor.ok_or("the built-in descriptors have no response")?;
+    let unknown = "the built-in descriptors have no response";
+    let name = DiscoveryResponse::full_name();
     let message = if extension == "pb_text" {
+        // The reader looks for the types of resources by itself.
+        let descriptor = pool().get_message_by_name(&name).ok_or(unknown)?;
         prost_reflect::DynamicMessage::parse_text_format(descriptor, text)
             .map_err(|error| error.to_string())?
     } else {
         let place = |line: usize, problem: &str| format!("line {line}: {problem}");
         let document = Node::parse(text).map_err(|fault| place(fault.at.line, &fault.problem))?;
+        let descriptor = pool::for_document(&document, &name).ok_or(unknown)?;
         typed::message(&document, &descriptor, "").map_err(|fault| {
             let path = if fault.path.is_empty() { "" } else { ": " };
             place(fault.at.line, &format!("{}{path}{}", fault.path, fault.problem))

@@ -4,7 +4,7 @@ use prost_reflect::{DynamicMessage, SerializeOptions};
 use prost_types::Any;
 use serde_json::Value;
 
-use super::pool;
+use super::pool::{full_name, pool};
 
 /// The proto3 JSON of a resource, with `@type` first and nested extensions unpacked. Fields have
 /// the names of the schema (`load_assignment`), as Envoy's admin endpoint prints them.
@@ -20,7 +20,7 @@ pub fn to_json(resource: &Any) -> Value {
 }
 
 fn read(resource: &Any) -> Option<Value> {
-    let descriptor = pool::message(&resource.type_url)?;
+    let descriptor = pool().get_message_by_name(full_name(&resource.type_url))?;
     let message = DynamicMessage::decode(descriptor, resource.value.as_slice()).ok()?;
     let options =
         SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(true);

@@ -106,6 +106,33 @@ impl Node {
         }
     }
 
+    /// The types of all extensions in it: what stands at `@type`.
+    pub(crate) fn extensions(&self) -> Vec<&str> {
+        let mut found = Vec::new();
+        self.collect_extensions(&mut found);
+        found
+    }
+
+    fn collect_extensions<'n>(&'n self, found: &mut Vec<&'n str>) {
+        match &self.value {
+            NodeValue::Scalar { .. } => {}
+            NodeValue::List(items) => {
+                for item in items {
+                    item.collect_extensions(found);
+                }
+            }
+            NodeValue::Map(entries) => {
+                for (key, node) in entries {
+                    match &node.value {
+                        NodeValue::Scalar { text, .. } if key.name == "@type" => found.push(text),
+                        NodeValue::Scalar { .. } => {}
+                        NodeValue::List(_) | NodeValue::Map(_) => node.collect_extensions(found),
+                    }
+                }
+            }
+        }
+    }
+
     fn size(&self) -> usize {
         match &self.value {
             NodeValue::Scalar { .. } => 1,
