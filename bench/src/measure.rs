@@ -264,7 +264,8 @@ impl Measurement<'_, '_> {
     }
 
     fn first_memory(&mut self) -> Result<()> {
-        pause(Duration::from_millis(500));
+        // A proxy may let go of what it needed only to start.
+        pause(Duration::from_secs(3));
         let memory = self.stand.memory()?;
         self.add(Metric::Rss, megabytes(memory.rss));
         self.add(Metric::Pss, megabytes(memory.pss));

@@ -23,7 +23,7 @@ pub(crate) enum Metric {
     OthersShare,
     /// System calls of the proxies, a request.
     Syscalls,
-    /// Memory after the first answer, in MB.
+    /// Memory of an idle proxy, some seconds after its first answer, in MB.
     Rss,
     Pss,
     /// Memory after saturation, in MB.

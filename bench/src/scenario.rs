@@ -44,7 +44,7 @@ pub(crate) enum Work {
     Idle { counts: &'static [usize] },
     /// Many routes and clusters; requests match the last.
     Routes,
-    /// From nothing to the first answer, and the memory then.
+    /// From nothing to the first answer, and the memory when idle.
     Start,
 }
 
@@ -189,7 +189,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         id: "start",
-        title: "start to first answer, and memory then",
+        title: "start to first answer, and idle memory",
         topology: Topology::Hop,
         stem: "http",
         work: Work::Start,

@@ -65,7 +65,7 @@ fn costs(scenarios: &[&'static Scenario], results: &Results) -> Option<String> {
 
 fn memory(results: &Results) -> Option<String> {
     let kinds = [
-        ("start", Metric::Pss, "PSS after the first answer, MB"),
+        ("start", Metric::Pss, "PSS idle, after the first answer, MB"),
         ("h1-hop", Metric::LoadedPss, "PSS after 64 busy HTTP/1.1 connections, MB"),
         ("routes", Metric::Pss, "PSS with 5,000 routes and 1,000 clusters, MB"),
     ];

@@ -77,7 +77,7 @@ fn others(results: &Results) -> Vec<Target> {
             reached: ratio(added(Iako), added(Envoy)),
         },
         Target {
-            what: "PSS of one proxy after its first answer, to Envoy".to_owned(),
+            what: "PSS of one idle proxy, to Envoy".to_owned(),
             values: (pss(Iako), pss(Envoy)),
             unit: "MB",
             most: 0.12,

@@ -55,6 +55,8 @@ pub(crate) const EVENTS_MAX: usize = 1024;
 const WARMING_MAX: Duration = Duration::from_secs(15);
 /// Time between looks at what changes by itself (uptime, certificates' age, failed sockets).
 const TICK: Duration = Duration::from_secs(5);
+/// Time from the start to the first of them.
+const FIRST_TICK: Duration = Duration::from_secs(1);
 
 /// Everything that can change the configuration or the life of the proxy.
 #[derive(Debug)]
@@ -232,7 +234,8 @@ impl ConfigTask {
             next_id: 0,
             dirty: true,
             started: clock::now(),
-            next_tick: clock::now(),
+            // What was needed to start is let go of when the first requests are served.
+            next_tick: clock::now() + FIRST_TICK,
             told: false,
             residence: Residence::default(),
             sources: Sources::default(),
