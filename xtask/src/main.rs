@@ -10,6 +10,7 @@
 
 mod pages;
 mod project;
+mod rules;
 mod strangers;
 mod suite;
 mod tidy;

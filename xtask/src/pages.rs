@@ -1,11 +1,13 @@
 //! `cargo xtask gen`: the pages under `docs/` that are made from tables in the code.
 //!
 //! A test compares each page with what its table says, and writes it when `UPDATE_DOCS` is set. So
-//! a stale page fails the tests, and this program builds without the crates that hold the tables.
+//! a stale page fails the tests, and this program builds without the crates that hold the tables. The
+//! table of the rules of RFCs is its own (`crate::rules`).
 
 use std::process::Command;
 
 use crate::project::{Outcome, root};
+use crate::rules;
 
 /// What to do about a page that is not what its table says.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,8 +20,12 @@ pub(crate) fn run(mode: Mode) -> Outcome {
     let mut command = Command::new("cargo");
     command.current_dir(root());
     command.args(["test", "--locked", "--quiet", "--package", "xtask", "--test", "pages"]);
-    if mode == Mode::Write {
-        command.env("UPDATE_DOCS", "1");
+    match mode {
+        Mode::Write => {
+            rules::write()?;
+            command.env("UPDATE_DOCS", "1");
+        }
+        Mode::Check => rules::compare()?,
     }
     let status = command.status().map_err(|error| format!("cargo: {error}"))?;
     match (status.success(), mode) {

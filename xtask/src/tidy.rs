@@ -5,6 +5,7 @@ mod layers;
 mod links;
 mod manifests;
 mod modules;
+mod rules;
 mod sizes;
 mod statistics;
 mod words;
@@ -47,6 +48,7 @@ const RULES: &[(&str, Rule)] = &[
     ("codes", codes::check),
     ("statistics", statistics::check),
     ("manifests", manifests::check),
+    ("rules", rules::check),
 ];
 
 /// Checks every rule and prints what it found.

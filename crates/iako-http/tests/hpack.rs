@@ -182,6 +182,193 @@ fn rfc7541_c_6_responses_with_huffman_and_with_eviction() {
     );
 }
 
+/// RFC 7541, appendix A.
+const STATIC_TABLE: [(&str, &str); 61] = [
+    (":authority", ""),
+    (":method", "GET"),
+    (":method", "POST"),
+    (":path", "/"),
+    (":path", "/index.html"),
+    (":scheme", "http"),
+    (":scheme", "https"),
+    (":status", "200"),
+    (":status", "204"),
+    (":status", "206"),
+    (":status", "304"),
+    (":status", "400"),
+    (":status", "404"),
+    (":status", "500"),
+    ("accept-charset", ""),
+    ("accept-encoding", "gzip, deflate"),
+    ("accept-language", ""),
+    ("accept-ranges", ""),
+    ("accept", ""),
+    ("access-control-allow-origin", ""),
+    ("age", ""),
+    ("allow", ""),
+    ("authorization", ""),
+    ("cache-control", ""),
+    ("content-disposition", ""),
+    ("content-encoding", ""),
+    ("content-language", ""),
+    ("content-length", ""),
+    ("content-location", ""),
+    ("content-range", ""),
+    ("content-type", ""),
+    ("cookie", ""),
+    ("date", ""),
+    ("etag", ""),
+    ("expect", ""),
+    ("expires", ""),
+    ("from", ""),
+    ("host", ""),
+    ("if-match", ""),
+    ("if-modified-since", ""),
+    ("if-none-match", ""),
+    ("if-range", ""),
+    ("if-unmodified-since", ""),
+    ("last-modified", ""),
+    ("link", ""),
+    ("location", ""),
+    ("max-forwards", ""),
+    ("proxy-authenticate", ""),
+    ("proxy-authorization", ""),
+    ("range", ""),
+    ("referer", ""),
+    ("refresh", ""),
+    ("retry-after", ""),
+    ("server", ""),
+    ("set-cookie", ""),
+    ("strict-transport-security", ""),
+    ("transfer-encoding", ""),
+    ("user-agent", ""),
+    ("vary", ""),
+    ("via", ""),
+    ("www-authenticate", ""),
+];
+
+#[test]
+fn rfc7541_2_1_fields_keep_their_order() {
+    // Of both tables and of none, and a name more than once.
+    let fields = [
+        (":status", "200"),
+        ("b", "1"),
+        ("set-cookie", "x=1"),
+        ("a", "2"),
+        ("set-cookie", "x=0"),
+        ("b", "0"),
+        ("vary", "a"),
+        ("a", "2"),
+    ];
+    let mut encoder = Encoder::new(4096);
+    let mut decoder = Decoder::new(4096);
+    for _ in 0..3 {
+        let decoded = decode(&mut decoder, &encode(&mut encoder, &fields)).unwrap();
+        let decoded: Vec<_> =
+            decoded.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(decoded, fields);
+    }
+}
+
+#[test]
+fn rfc7541_2_3_1_the_static_table_is_that_of_appendix_a() {
+    for (index, entry) in (1_u8..).zip(STATIC_TABLE) {
+        let decoded = decode(&mut Decoder::new(0), &[0x80 | index]).unwrap();
+        assert_eq!(decoded, [(entry.0.to_owned(), entry.1.to_owned())], "{index}");
+    }
+}
+
+#[test]
+fn rfc7541_2_3_2_the_newest_entry_comes_first_and_may_repeat_another() {
+    let mut decoder = Decoder::new(4096);
+    // The same field enters three times, another between.
+    let block = unhex("40 01 61 01 31 40 01 61 01 31 40 01 62 01 32 40 01 61 01 31");
+    decode(&mut decoder, &block).unwrap();
+    assert_eq!(decoder.table_bytes(), 4 * 34);
+    let decoded = decode(&mut decoder, &[0xbe, 0xbf, 0xc0, 0xc1]).unwrap();
+    let expected = [("a", "1"), ("b", "2"), ("a", "1"), ("a", "1")];
+    assert_eq!(decoded, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(decode(&mut decoder, &[0xc2]), Err(HpackError::Index));
+}
+
+#[test]
+fn rfc7541_3_2_an_indexed_field_enters_no_table_and_a_literal_only_when_it_says_so() {
+    let mut decoder = Decoder::new(4096);
+    for (block, bytes) in [
+        ("82", 0),
+        // Without indexing, never indexed, with a name from the static table or none.
+        ("0f 11 01 31", 0),
+        ("00 01 61 01 31", 0),
+        ("10 01 61 01 31", 0),
+        ("40 01 61 01 31", 34),
+        ("be", 34),
+        // The name of an entry with another value.
+        ("7e 01 32", 68),
+    ] {
+        decode(&mut decoder, &unhex(block)).unwrap();
+        assert_eq!(decoder.table_bytes(), bytes, "{block}");
+    }
+    let decoded = decode(&mut decoder, &[0xbe]).unwrap();
+    assert_eq!(decoded, [("a".to_owned(), "2".to_owned())]);
+}
+
+#[test]
+fn rfc7541_4_1_an_entry_counts_as_its_octets_and_32_more() {
+    let entering = |name: &str, value: &str| {
+        let mut block = vec![0x40, u8::try_from(name.len()).unwrap()];
+        block.extend_from_slice(name.as_bytes());
+        block.push(u8::try_from(value.len()).unwrap());
+        block.extend_from_slice(value.as_bytes());
+        block
+    };
+    for (name, value) in [("a", ""), ("a", "1"), ("x-some-name", "and a value")] {
+        let mut decoder = Decoder::new(4096);
+        decode(&mut decoder, &entering(name, value)).unwrap();
+        assert_eq!(decoder.table_bytes(), name.len() + value.len() + 32);
+        // It fits exactly, and with one octet less it does not.
+        for (room, kept) in [(decoder.table_bytes(), 1), (decoder.table_bytes() - 1, 0)] {
+            let mut narrow = Decoder::new(room);
+            decode(&mut narrow, &entering(name, value)).unwrap();
+            assert_eq!(narrow.table_bytes(), kept * room, "{name} {value} in {room}");
+        }
+    }
+    // Octets count as they are, not as they were coded: `www.example.com` came in 12.
+    let mut decoder = Decoder::new(4096);
+    decode(&mut decoder, &unhex("41 8c f1e3 c2e5 f23a 6ba0 ab90 f4ff")).unwrap();
+    assert_eq!(decoder.table_bytes(), ":authority".len() + "www.example.com".len() + 32);
+}
+
+#[test]
+fn rfc7541_4_2_an_encoder_stays_below_the_size_that_the_decoder_allows() {
+    for allowed in [0, 32, 100, 4096, 10_000] {
+        let mut encoder = Encoder::new(4096);
+        encoder.set_table_bytes_max(allowed);
+        let mut decoder = Decoder::new(allowed);
+        for turn in 0..50 {
+            let name = format!("x-name-{}", turn % 20);
+            let block = encode(&mut encoder, &[(&name, "value"), ("content-type", "text/plain")]);
+            // The decoder refuses a size above its own.
+            decode(&mut decoder, &block).unwrap();
+            assert!(encoder.table_bytes() <= allowed, "{allowed}");
+        }
+    }
+}
+
+#[test]
+fn rfc7541_5_2_the_end_of_string_is_no_symbol() {
+    // Thirty bits that are set, alone and behind an `a` (00011), padded as they have to be.
+    for coded in ["84 ffff ffff", "85 1fff ffff ff"] {
+        let block = [&[0x04][..], &unhex(coded)].concat();
+        assert_eq!(refusal(&block), Some(HpackError::Huffman), "{coded}");
+    }
+    // Padding of eight bits, and padding that is no beginning of it.
+    for coded in ["82 1fff", "81 18"] {
+        let block = [&[0x04][..], &unhex(coded)].concat();
+        assert_eq!(refusal(&block), Some(HpackError::Huffman), "{coded}");
+    }
+    assert_eq!(refusal(&unhex("04 81 1f")), None);
+}
+
 #[test]
 fn rfc7541_2_3_3_index_zero_and_indices_beyond_both_tables_are_refused() {
     assert_eq!(refusal(&[0x80]), Some(HpackError::Index));
