@@ -35,7 +35,7 @@ pub(crate) use update::{ResourceKind, ResourceUpdate, Subscriptions, Wanted, Wan
 
 use crate::{
     dns::{Resolution, Resolver},
-    drain::{Drain, DrainPhase},
+    drain::{Drain, DrainPhase, DrainSettings},
     health::HealthThread,
     listener::socket::BindError,
     shared::Shared,
@@ -121,7 +121,7 @@ pub(crate) struct ConfigTask {
     /// Where events of outlier detection are written.
     outlier_log: Option<std::path::PathBuf>,
     identity: Option<Arc<IdentitySource>>,
-    drain_time: Duration,
+    drain_settings: DrainSettings,
     events: mpsc::Sender<Event>,
     subscriptions: watch::Sender<Subscriptions>,
     ready: watch::Sender<bool>,
@@ -183,7 +183,7 @@ pub(crate) struct ConfigParts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) workers: Vec<WorkerHandle>,
     pub(crate) identity: Option<Arc<IdentitySource>>,
-    pub(crate) drain_time: Duration,
+    pub(crate) drain_settings: DrainSettings,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) subscriptions: watch::Sender<Subscriptions>,
     pub(crate) ready: watch::Sender<bool>,
@@ -208,7 +208,7 @@ pub enum ConfigError {
 
 impl ConfigTask {
     pub(crate) fn new(parts: ConfigParts) -> Self {
-        let ConfigParts { shared, workers, identity, drain_time, events, subscriptions, ready } =
+        let ConfigParts { shared, workers, identity, drain_settings, events, subscriptions, ready } =
             parts;
         let source_stats = OwnSourceStats::new(&shared);
         Self {
@@ -219,7 +219,7 @@ impl ConfigTask {
             resolver: Resolver::default(),
             outlier_log: None,
             identity,
-            drain_time,
+            drain_settings,
             events,
             subscriptions,
             ready,
@@ -390,7 +390,7 @@ impl ConfigTask {
     }
 
     fn drain(&mut self, wish: DrainWish) {
-        let until = clock::now() + self.drain_time;
+        let until = clock::now() + self.drain_settings.time;
         self.shared.server.live.set(0);
         self.shared.server.state.set(1);
         match wish {
@@ -402,10 +402,12 @@ impl ConfigTask {
                 entry.stop_accepting();
             }
             for drain in entry.drains() {
-                if wish == DrainWish::Close {
-                    drain.advance(DrainPhase::Closing);
-                } else {
-                    drain.advance(DrainPhase::Draining);
+                match wish {
+                    DrainWish::Close => drain.advance(DrainPhase::Closing),
+                    DrainWish::StopAccepting => drain.advance(DrainPhase::Draining),
+                    DrainWish::Graceful => drain.leave(self.drain_settings),
+                }
+                if wish != DrainWish::Close {
                     self.leaving.push((until, drain));
                 }
             }

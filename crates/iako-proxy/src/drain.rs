@@ -1,10 +1,14 @@
 //! Telling connections to go, and when they must be gone.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
+use iako_rt::clock;
 use tokio::sync::watch;
 
 /// How far a filter chain, a listener or the whole proxy is on its way out.
@@ -13,11 +17,50 @@ pub(crate) enum DrainPhase {
     /// New work is welcome.
     #[default]
     Serving,
-    /// Work in progress ends; connections are closed when they fall idle, and peers are told
-    /// (`connection: close`, GOAWAY).
+    /// No new connections; requests are still answered, and the answers tell peers to go
+    /// (`connection: close`, GOAWAY), as the [`DrainStrategy`] says.
+    Leaving,
+    /// Work in progress ends; connections are closed when they fall idle, and all peers are told.
     Draining,
     /// What is left is cut.
     Closing,
+}
+
+/// When peers are told to go over the time of a drain. Source: Envoy's `--drain-strategy`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DrainStrategy {
+    /// Some of them, the more the nearer the end is, so that they do not all come back at once.
+    /// Envoy's default.
+    Gradual,
+    /// All of them at once. Istio's choice for its proxies, and the default here.
+    #[default]
+    Immediate,
+}
+
+/// How what is removed drains.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DrainSettings {
+    /// Longest time that connections have to end.
+    pub(crate) time: Duration,
+    /// When peers are told over that time.
+    pub(crate) strategy: DrainStrategy,
+}
+
+/// A drain that has begun.
+#[derive(Debug, Clone, Copy)]
+struct Departure {
+    since: Instant,
+    settings: DrainSettings,
+}
+
+impl Departure {
+    /// When a peer is told that draws this share of the time.
+    fn told_at(&self, share: f64) -> Instant {
+        match self.settings.strategy {
+            DrainStrategy::Immediate => self.since,
+            DrainStrategy::Gradual => self.since + self.settings.time.mul_f64(share.clamp(0.0, 1.0)),
+        }
+    }
 }
 
 /// Tells the connections of one filter chain how far its draining is. Clones are the same signal.
@@ -25,46 +68,84 @@ pub(crate) enum DrainPhase {
 /// The phase only ever moves forward.
 #[derive(Debug, Clone)]
 pub(crate) struct Drain {
-    phase: Arc<watch::Sender<DrainPhase>>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    phase: watch::Sender<DrainPhase>,
     /// Whether the phase is beyond serving: asked for each request, so without the lock of the phase.
-    leaves: Arc<AtomicBool>,
+    leaves: AtomicBool,
+    departure: OnceLock<Departure>,
 }
 
 impl Drain {
     /// A signal that says [`DrainPhase::Serving`].
     #[must_use]
     pub(crate) fn new() -> Self {
-        Self {
-            phase: Arc::new(watch::Sender::new(DrainPhase::Serving)),
-            leaves: Arc::new(AtomicBool::new(false)),
-        }
+        let phase = watch::Sender::new(DrainPhase::Serving);
+        let (leaves, departure) = (AtomicBool::new(false), OnceLock::new());
+        Self { inner: Arc::new(Inner { phase, leaves, departure }) }
+    }
+
+    /// Moves on to [`DrainPhase::Leaving`]: peers are told over the time of the drain.
+    pub(crate) fn leave(&self, settings: DrainSettings) {
+        // What has begun to leave stays on its way.
+        self.inner.departure.get_or_init(|| Departure { since: clock::now(), settings });
+        self.advance(DrainPhase::Leaving);
     }
 
     /// Moves on to `phase`; an earlier phase than the current one changes nothing.
     pub(crate) fn advance(&self, phase: DrainPhase) {
-        self.phase.send_if_modified(|current| {
+        self.inner.phase.send_if_modified(|current| {
             let moves = *current < phase;
             if moves {
                 *current = phase;
-                self.leaves.store(true, Relaxed);
+                self.inner.leaves.store(true, Relaxed);
             }
             moves
         });
     }
 
     /// The current phase.
-    #[cfg(test)]
     pub(crate) fn phase(&self) -> DrainPhase {
-        *self.phase.borrow()
+        *self.inner.phase.borrow()
     }
 
-    /// Whether connections are asked to go, or must.
+    /// Whether the peer of an answer is told to go; `share` draws from 0 to 1 where that is a matter
+    /// of chance.
+    #[must_use]
+    pub(crate) fn tells(&self, share: impl FnOnce() -> f64) -> bool {
+        if !self.inner.leaves.load(Relaxed) {
+            return false;
+        }
+        match (self.phase(), self.inner.departure.get()) {
+            (DrainPhase::Leaving, Some(departure)) => clock::now() >= departure.told_at(share()),
+            _ => true,
+        }
+    }
+
+    /// Whether idle connections are closed.
     #[must_use]
     pub(crate) fn is_draining(&self) -> bool {
-        self.leaves.load(Relaxed)
+        self.inner.leaves.load(Relaxed) && self.phase() >= DrainPhase::Draining
     }
 
-    /// Waits until connections are asked to go. Cancellation safe.
+    /// Waits until the peer of a connection without end is told to go, which is at this share of the
+    /// time of a gradual drain. Cancellation safe.
+    pub(crate) async fn told(&self, share: f64) {
+        self.reached(DrainPhase::Leaving).await;
+        let Some(departure) = self.inner.departure.get() else { return };
+        let at = departure.told_at(share);
+        if at > clock::now() {
+            tokio::select! {
+                () = Box::pin(tokio::time::sleep_until(at.into())) => {}
+                () = self.draining() => {}
+            }
+        }
+    }
+
+    /// Waits until idle connections are closed. Cancellation safe.
     pub(crate) async fn draining(&self) {
         self.reached(DrainPhase::Draining).await;
     }
@@ -75,7 +156,7 @@ impl Drain {
     }
 
     async fn reached(&self, wanted: DrainPhase) {
-        let mut phase = self.phase.subscribe();
+        let mut phase = self.inner.phase.subscribe();
         // The sender lives in `self`, so waiting cannot fail while somebody waits.
         drop(phase.wait_for(|phase| *phase >= wanted).await);
     }
@@ -91,6 +172,10 @@ impl Default for Drain {
 mod tests {
     use super::*;
 
+    fn over_ten_minutes(strategy: DrainStrategy) -> DrainSettings {
+        DrainSettings { time: Duration::from_secs(600), strategy }
+    }
+
     #[tokio::test]
     async fn a_drain_moves_forward_only_and_wakes_who_waits() {
         let drain = Drain::new();
@@ -99,5 +184,29 @@ mod tests {
         drain.advance(DrainPhase::Draining);
         assert_eq!(drain.phase(), DrainPhase::Closing);
         drain.draining().await;
+    }
+
+    #[tokio::test]
+    async fn who_leaves_tells_peers_and_keeps_idle_connections() {
+        let drain = Drain::new();
+        assert!(!drain.tells(|| 0.0));
+        drain.leave(over_ten_minutes(DrainStrategy::Immediate));
+        assert!(drain.tells(|| 1.0));
+        drain.told(1.0).await;
+        assert!(!drain.is_draining());
+        drain.advance(DrainPhase::Draining);
+        assert!(drain.is_draining());
+    }
+
+    #[test]
+    fn a_gradual_drain_tells_the_more_peers_the_nearer_its_end_is() {
+        let drain = Drain::new();
+        drain.leave(over_ten_minutes(DrainStrategy::Gradual));
+        assert!(drain.tells(|| 0.0));
+        assert!(!drain.tells(|| 0.5));
+        let departure = *drain.inner.departure.get().unwrap();
+        assert_eq!(departure.told_at(0.5) - departure.since, Duration::from_secs(300));
+        drain.advance(DrainPhase::Draining);
+        assert!(drain.tells(|| 1.0), "the rest is told at the end");
     }
 }

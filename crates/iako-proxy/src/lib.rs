@@ -42,6 +42,7 @@ mod worker;
 
 pub use ads::{ControlPlane, Dialling};
 pub use config_task::ConfigError;
+pub use drain::DrainStrategy;
 pub use limits::limits_page;
 pub use listener::socket::BindError;
 pub use proxy::{LogLevelHook, Proxy, ProxyHandle, ProxySettings, StartError};

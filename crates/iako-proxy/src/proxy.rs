@@ -15,6 +15,7 @@ use crate::{
         BoundAddress, ConfigError, ConfigParts, ConfigTask, DrainWish, EVENTS_MAX, Event,
         Subscriptions,
     },
+    drain::{DrainSettings, DrainStrategy},
     shared::Shared,
     sources::{self, SourceParts},
     worker::WorkerHandle,
@@ -46,6 +47,8 @@ pub struct ProxySettings {
     /// Longest time that connections have to end when the proxy or a part of it goes. Istio's
     /// default for the whole proxy: 5 s, Envoy's for a listener: 600 s. Default: 5 s.
     pub drain_time: Duration,
+    /// When clients are told to go over that time, as parts of the proxy go. Default: at once.
+    pub drain_strategy: DrainStrategy,
     /// Where `/healthz/ready` is answered for health checks from outside (15021).
     pub health: Option<SocketAddr>,
     /// Where `/stats/prometheus` is answered besides the admin endpoint (15090, 15020).
@@ -74,6 +77,7 @@ impl ProxySettings {
             identity: None,
             control_plane: None,
             drain_time: Duration::from_secs(5),
+            drain_strategy: DrainStrategy::Immediate,
             health: None,
             prometheus: Vec::new(),
             log_level: None,
@@ -144,7 +148,10 @@ impl Proxy {
             shared: Arc::clone(&shared),
             workers,
             identity: settings.identity.clone(),
-            drain_time: settings.drain_time,
+            drain_settings: DrainSettings {
+                time: settings.drain_time,
+                strategy: settings.drain_strategy,
+            },
             events: events.clone(),
             subscriptions,
             ready,

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use serde_json::Value;
@@ -32,7 +33,7 @@ pub struct ConnectionInfo {
     pub metadata: Metadata,
     /// Values of the PROXY protocol header that the client's proxy sent and that go on to upstreams,
     /// in the header's order.
-    pub proxy_tlvs: Vec<ProxyTlv>,
+    pub proxy_tlvs: Arc<[ProxyTlv]>,
 }
 
 /// A type-length-value of a PROXY protocol header of version 2. Source: PROXY protocol §2.2.
@@ -58,7 +59,7 @@ impl ConnectionInfo {
             application_protocols: Vec::new(),
             tls: None,
             metadata: Metadata::default(),
-            proxy_tlvs: Vec::new(),
+            proxy_tlvs: Arc::default(),
         }
     }
 

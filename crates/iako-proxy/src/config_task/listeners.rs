@@ -334,7 +334,7 @@ impl ConfigTask {
         }
         if let Some(entry) = self.listeners.remove(name) {
             entry.retire();
-            self.listeners_leaving.push(clock::now() + self.drain_time);
+            self.listeners_leaving.push(clock::now() + self.drain_settings.time);
             self.shared.server.listener_removed.inc();
             self.dirty = true;
         }

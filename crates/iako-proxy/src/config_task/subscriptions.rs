@@ -11,7 +11,7 @@ use super::{
     ConfigTask, Inventory, ResourceKind, Subscriptions, clusters::ClusterEntry, inventory::Refusal,
     listeners::ListenerEntry, scopes, update::Incoming,
 };
-use crate::{drain::DrainPhase, snapshot::ProxySnapshot};
+use crate::snapshot::ProxySnapshot;
 
 /// Refusals kept for the admin endpoint.
 const REFUSALS_MAX: usize = 32;
@@ -83,12 +83,12 @@ impl ConfigTask {
         self.shared.server.total_listeners_active.set(count(snapshot.listeners.len()));
         let kept: HashSet<_> = snapshot.chains.keys().copied().collect();
         self.shared.published.store(Arc::new(snapshot));
-        let until = clock::now() + self.drain_time;
+        let until = clock::now() + self.drain_settings.time;
         let mut gone: Vec<_> =
             old.chains.values().filter(|chain| !kept.contains(&chain.id)).collect();
         gone.sort_by_key(|chain| chain.id);
         for chain in gone {
-            chain.drain.advance(DrainPhase::Draining);
+            chain.drain.leave(self.drain_settings);
             self.leaving.push((until, chain.drain.clone()));
         }
         self.publish_inventory();

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::ControlFlow,
+    sync::Arc,
 };
 
 use iako_proxy_config::{PassThroughTlvs, ProxyProtocol, TlvEncoding};
@@ -106,8 +107,8 @@ pub(super) fn keep(header: ProxyHeader, settings: &ProxyProtocol, info: &mut Con
         info.metadata.set(&rule.namespace, &rule.key, Value::String(text));
     }
     info.proxy_tlvs = match &settings.pass_through {
-        PassThroughTlvs::None => Vec::new(),
-        PassThroughTlvs::All => header.tlvs,
+        PassThroughTlvs::None => Arc::default(),
+        PassThroughTlvs::All => header.tlvs.into(),
         PassThroughTlvs::Only(kinds) => {
             header.tlvs.into_iter().filter(|tlv| kinds.contains(&tlv.kind)).collect()
         }
@@ -332,7 +333,7 @@ mod tests {
         assert_eq!(found("text"), Some(Value::from("a!b")));
         assert_eq!(found("base64"), Some(Value::from("Yf9i")));
         assert_eq!(found("absent"), None);
-        assert_eq!(info.proxy_tlvs, [ProxyTlv { kind: 2, value: b"x".to_vec() }]);
+        assert_eq!(*info.proxy_tlvs, [ProxyTlv { kind: 2, value: b"x".to_vec() }]);
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use iako_http::{
     BodyLength, Fields, ParseError, RequestHead, ResponseEdits, ResponseHead, Version,
 };
 use iako_proxy_config::CodecType;
-use iako_rt::clock;
+use iako_rt::{Rng, clock};
 use iako_telemetry::ResponseFlag;
 
 use super::connection::HttpConnection;
@@ -70,7 +70,8 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
         served += 1;
         let manager = &connection.last_service().manager;
         let worn = manager.requests_per_connection_max.is_some_and(|max| served >= max.get());
-        if worn || connection.chain.drain.is_draining() {
+        let share = || connection.worker.with_rng(Rng::unit);
+        if worn || connection.chain.drain.tells(share) {
             side.close_after_response();
         }
         if !manager.proxy_100_continue {

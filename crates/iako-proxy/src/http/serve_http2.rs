@@ -12,7 +12,7 @@ use iako_http::h2::{
     Connection, ConnectionError, Ends, ErrorCode, Event, Shutdown, StreamId, Violation,
 };
 use iako_http::{RequestHead, Version};
-use iako_rt::clock;
+use iako_rt::{Rng, clock};
 use iako_telemetry::ResponseFlag;
 
 use super::connection::HttpConnection;
@@ -67,7 +67,7 @@ async fn run(connection: &Rc<HttpConnection>, link: &Rc<Link>, mut driver: Drive
     let service = connection.last_service();
     let mut serving = Serving::new(connection, &service);
     let drain = connection.chain.drain.clone();
-    let mut draining = pin!(drain.draining());
+    let mut told = pin!(drain.told(connection.worker.with_rng(Rng::unit)));
     let mut closing = pin!(drain.closing());
     let ending = poll_fn(|context| {
         if let Poll::Ready(ending) = driver.poll_turn(context, link, &mut serving) {
@@ -79,7 +79,7 @@ async fn run(connection: &Rc<HttpConnection>, link: &Rc<Link>, mut driver: Drive
             if closing.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Ending::Cut);
             }
-            if !serving.is_ending && draining.as_mut().poll(context).is_ready() {
+            if !serving.is_ending && told.as_mut().poll(context).is_ready() {
                 serving.end_gracefully(link);
             }
         }

@@ -1,10 +1,12 @@
 //! The PROXY protocol header that tells a server who its client is.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
-use bytes::Bytes;
 use iako_proxy_config::{PassedTlvs, ProxyProtocolHeader, ProxyProtocolVersion};
-use iako_traffic::ConnectionInfo;
+use iako_traffic::{ConnectionInfo, ProxyTlv};
 
 /// First bytes of version 2. Source: PROXY protocol §2.2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -22,14 +24,14 @@ pub(crate) struct Proxied {
     /// The address that it meant to reach.
     pub(crate) destination: SocketAddr,
     /// Further values of the header by which we were told of it.
-    pub(crate) tlvs: Vec<(u8, Bytes)>,
+    pub(crate) tlvs: Arc<[ProxyTlv]>,
 }
 
 impl Proxied {
     /// The client of a connection.
     pub(crate) fn of(info: &ConnectionInfo) -> Self {
         let (source, destination) = (info.remote, info.original_destination);
-        Self { source, destination, tlvs: Vec::new() }
+        Self { source, destination, tlvs: Arc::clone(&info.proxy_tlvs) }
     }
 }
 
@@ -72,14 +74,14 @@ fn binary(header: &ProxyProtocolHeader, client: &Proxied) -> Vec<u8> {
     put(to);
     body.extend(client.source.port().to_be_bytes());
     body.extend(client.destination.port().to_be_bytes());
-    let added = header.added.iter().map(|tlv| (tlv.kind, &tlv.value));
+    let added = header.added.iter().map(|tlv| (tlv.kind, &*tlv.value));
     let is_passed = |kind: u8| match &header.passed {
         PassedTlvs::All => true,
         PassedTlvs::Listed(kinds) => kinds.contains(&kind),
     };
     let is_added = |kind: u8| header.added.iter().any(|tlv| tlv.kind == kind);
-    let passed = client.tlvs.iter().filter(|(kind, _)| is_passed(*kind) && !is_added(*kind));
-    for (kind, value) in added.chain(passed.map(|(kind, value)| (*kind, value))) {
+    let passed = client.tlvs.iter().filter(|tlv| is_passed(tlv.kind) && !is_added(tlv.kind));
+    for (kind, value) in added.chain(passed.map(|tlv| (tlv.kind, &*tlv.value))) {
         let Ok(length) = u16::try_from(value.len()) else { continue };
         // What does not fit any more is left out: the addresses matter most.
         if body.len() + 3 + value.len() > usize::from(u16::MAX) {
@@ -119,7 +121,8 @@ mod tests {
     use super::*;
 
     fn client(source: &str, destination: &str) -> Proxied {
-        let tlvs = vec![(0xe0, Bytes::from_static(b"z")), (2, Bytes::from_static(b"host"))];
+        let tlv = |kind, value: &[u8]| ProxyTlv { kind, value: value.to_vec() };
+        let tlvs = Arc::from([tlv(0xe0, b"z"), tlv(2, b"host")]);
         Proxied { source: source.parse().unwrap(), destination: destination.parse().unwrap(), tlvs }
     }
 

@@ -3,8 +3,8 @@
 use std::{io::Read as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use clap::{ArgMatches, Args, Command, FromArgMatches};
-use iako_proxy::{Proxy, ProxySettings};
+use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
+use iako_proxy::{DrainStrategy, Proxy, ProxySettings};
 use iako_supervise::Signals;
 use iako_xds_codec::bootstrap;
 
@@ -25,6 +25,27 @@ struct Arguments {
     /// Longest time that open connections have when it ends, as in 5s
     #[arg(long, default_value = "5s", value_parser = parse_duration)]
     drain: Duration,
+    /// When clients of listeners that are removed are told to go
+    #[arg(long, value_enum, default_value = "immediate")]
+    drain_strategy: Strategy,
+}
+
+/// As Envoy's `--drain-strategy`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Strategy {
+    /// Over the whole time, so that they do not all come back at once
+    Gradual,
+    /// At once
+    Immediate,
+}
+
+impl From<Strategy> for DrainStrategy {
+    fn from(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::Gradual => Self::Gradual,
+            Strategy::Immediate => Self::Immediate,
+        }
+    }
 }
 
 fn command() -> Command {
@@ -42,6 +63,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let mut settings = ProxySettings::new(bootstrap);
     settings.concurrency = arguments.concurrency.map(usize::from);
     settings.drain_time = arguments.drain;
+    settings.drain_strategy = arguments.drain_strategy.into();
     settings.log_level = Some(std::sync::Arc::new(output::set_log_level));
     block_on(async move {
         let mut signals = Signals::listen().context("cannot listen for signals")?;

@@ -203,6 +203,7 @@ impl Process {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_iako"));
                 command.arg("proxy").arg("-c").arg(&config);
                 command.args(["--concurrency", "1", "--drain", "2s"]).env_remove("IAKO_LOG");
+                command.args(["--drain-strategy", "immediate"]);
                 command
             }
             Subject::Envoy(path) => {
