@@ -138,12 +138,11 @@ async fn next_head(
                 timer.set(Some(deadline));
                 return timer.poll(context).map(|()| Next::SlowHead);
             }
-        } else if !std::mem::replace(&mut ends.listens, true) {
+        } else if !std::mem::replace(&mut ends.listens, true) || connection.chain.drain.leaves() {
+            // Asked again on the way out: each phase wakes who waits for the next one.
             if ends.draining.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Next::End);
             }
-        } else if connection.chain.drain.is_draining() {
-            return Poll::Ready(Next::End);
         }
         timer.set(earliest(idle, aged));
         timer.poll(context).map(|()| Next::End)

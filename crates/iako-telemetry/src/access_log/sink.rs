@@ -86,6 +86,32 @@ pub struct AccessLogs {
     sinks: Mutex<BTreeMap<LogTarget, Weak<AccessLogSink>>>,
     workers: usize,
     counters: Counters,
+    writers: Arc<Writers>,
+}
+
+/// How many threads write, those of sinks that nobody uses any more included.
+#[derive(Debug, Default)]
+struct Writers {
+    running: Mutex<usize>,
+    ended: Condvar,
+}
+
+/// One of them; counted until it is dropped.
+#[derive(Debug)]
+struct Running(Arc<Writers>);
+
+impl Running {
+    fn new(writers: &Arc<Writers>) -> Self {
+        *writers.running.lock() += 1;
+        Self(Arc::clone(writers))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        *self.0.running.lock() -= 1;
+        self.0.ended.notify_all();
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -103,7 +129,8 @@ impl AccessLogs {
             dropped: scope.counter("dropped"),
             written_bytes: scope.counter("written_bytes"),
         };
-        Arc::new(Self { sinks: Mutex::default(), workers: workers.max(1), counters })
+        let (sinks, writers) = (Mutex::default(), Arc::default());
+        Arc::new(Self { sinks, workers: workers.max(1), counters, writers })
     }
 
     /// The sink for `target`, opened when nobody uses it yet. It closes when the last user lets go.
@@ -116,7 +143,9 @@ impl AccessLogs {
         if let Some(sink) = sinks.get(target).and_then(Weak::upgrade) {
             return Ok(sink);
         }
-        let sink = Arc::new(AccessLogSink::open(target, self.workers, self.counters.clone())?);
+        let running = Running::new(&self.writers);
+        let of = (self.workers, self.counters.clone());
+        let sink = Arc::new(AccessLogSink::open(target, of, running)?);
         sinks.insert(target.clone(), Arc::downgrade(&sink));
         Ok(sink)
     }
@@ -131,9 +160,12 @@ impl AccessLogs {
     /// Writes out what is buffered; waits at most two seconds for each sink. Call before the
     /// process ends.
     pub fn flush(&self) {
-        for sink in self.in_use() {
-            sink.flush();
-        }
+        let sinks = self.in_use();
+        sinks.iter().for_each(|sink| sink.flush());
+        // Those that nobody uses any more may have lines left, too.
+        let mut running = self.writers.running.lock();
+        let ending = |running: &mut usize| *running > sinks.len();
+        self.writers.ended.wait_while_for(&mut running, ending, FLUSH_WAIT_MAX);
     }
 
     /// Opens every file again whenever the process receives SIGUSR1, as Envoy does. Runs until it
@@ -191,7 +223,11 @@ struct Wishes {
 }
 
 impl AccessLogSink {
-    fn open(target: &LogTarget, workers: usize, counters: Counters) -> io::Result<Self> {
+    fn open(
+        target: &LogTarget,
+        (workers, counters): (usize, Counters),
+        running: Running,
+    ) -> io::Result<Self> {
         let output = target.open()?;
         let shared = Arc::new(Shared {
             buffers: (0..workers).map(|_| Buffer::default()).collect(),
@@ -200,7 +236,8 @@ impl AccessLogSink {
             rounded: Condvar::new(),
             counters,
         });
-        let writer = Writer { shared: Arc::clone(&shared), target: target.clone(), output };
+        let (shared_too, target) = (Arc::clone(&shared), target.clone());
+        let writer = Writer { shared: shared_too, target, output, _running: running };
         std::thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run())?;
         Ok(Self { shared })
     }
@@ -275,6 +312,7 @@ struct Writer {
     shared: Arc<Shared>,
     target: LogTarget,
     output: Output,
+    _running: Running,
 }
 
 impl Writer {
