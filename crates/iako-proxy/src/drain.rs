@@ -58,7 +58,9 @@ impl Departure {
     fn told_at(&self, share: f64) -> Instant {
         match self.settings.strategy {
             DrainStrategy::Immediate => self.since,
-            DrainStrategy::Gradual => self.since + self.settings.time.mul_f64(share.clamp(0.0, 1.0)),
+            DrainStrategy::Gradual => {
+                self.since + self.settings.time.mul_f64(share.clamp(0.0, 1.0))
+            }
         }
     }
 }
