@@ -119,6 +119,32 @@ fn heads_that_follow_each_other_do_not_disturb_each_other() {
 }
 
 #[test]
+fn rfc9113_8_2_names_are_written_in_lower_case_whatever_they_were() {
+    let limits = Limits { name_case: iako_http::NameCase::Preserve, ..Limits::default() };
+    let text =
+        "POST / HTTP/1.1\r\nHost: a\r\nX-OwN: 1\r\nUSER-AGENT: x\r\nContent-Length: 3\r\n\r\n";
+    let head = RequestDecoder::new(limits).head(&mut BytesMut::from(text)).unwrap().unwrap();
+    let section = RequestSection { length: Some(3), ..PLAIN };
+    let fields =
+        written(|writer, out| writer.request(&head, &RequestEdits::default(), section, out));
+    assert!(fields.contains(&("x-own".to_owned(), "1".to_owned())), "{fields:?}");
+    assert_eq!(fields.iter().find(|(name, _)| name.chars().any(char::is_uppercase)), None);
+
+    let text = "HTTP/1.1 200 OK\r\nX-OwN: 1\r\ntransfer-encoding: chunked\r\n\r\n";
+    let mut decoder = iako_http::ResponseDecoder::new(limits);
+    decoder.expect(ResponseTo::Plain);
+    let head = decoder.head(&mut BytesMut::from(text)).unwrap().unwrap();
+    let fields = written(|writer, out| {
+        writer.response(&head, &ResponseEdits::default(), None, out);
+    });
+    assert_eq!(fields, pairs(&[(":status", "200"), ("x-own", "1")]));
+    let fields = written(|writer, out| {
+        writer.trailers(head.fields(), &HeaderEdits::default(), out);
+    });
+    assert_eq!(fields, pairs(&[("x-own", "1")]));
+}
+
+#[test]
 fn rfc9113_8_2_1_names_are_lower_case_tokens() {
     assert_eq!(refused(&with(&GET, &[("X-Upper", "1")])), SectionError::UpperCase);
     for name in ["", "a b", "a:b", "a\n", "a\0", "ä", "a\u{7f}", "(a)"] {

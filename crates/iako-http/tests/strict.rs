@@ -286,6 +286,48 @@ fn rfc9112_4_status_lines_have_three_digits_and_a_clean_reason() {
 }
 
 #[test]
+fn rfc9112_4_a_reason_is_our_own_and_stands_behind_one_blank() {
+    for (text, expected) in [
+        ("HTTP/1.1 299\r\n\r\n", "HTTP/1.1 299 Unknown\r\n\r\n"),
+        ("HTTP/1.1 200 \r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"),
+        ("HTTP/1.1 404 Gone fishing\r\n\r\n", "HTTP/1.1 404 Not Found\r\n\r\n"),
+    ] {
+        let head = response(text, ResponseTo::Plain).unwrap();
+        let mut out = BytesMut::new();
+        let edits = iako_http::ResponseEdits::default();
+        iako_http::write_response_head(&head, &edits, Version::Http11, PLAIN, &mut out);
+        assert_eq!(lossy(&out), expected);
+    }
+}
+
+#[test]
+fn rfc9112_2_3_a_message_goes_on_in_our_own_version() {
+    let old = b"GET / HTTP/1.0\r\nHost: a\r\n\r\n";
+    let head = RequestDecoder::new(HTTP_10).head(&mut BytesMut::from(&old[..])).unwrap().unwrap();
+    assert!(forwarded(&head).starts_with("GET / HTTP/1.1\r\n"));
+    let later = read(b"GET / HTTP/1.7\r\nHost: a\r\n\r\n").unwrap();
+    assert!(forwarded(&later).starts_with("GET / HTTP/1.1\r\n"));
+    let head = response("HTTP/1.0 200 OK\r\n\r\n", ResponseTo::Plain).unwrap();
+    let mut out = BytesMut::new();
+    let edits = iako_http::ResponseEdits::default();
+    iako_http::write_response_head(&head, &edits, Version::Http11, PLAIN, &mut out);
+    assert!(lossy(&out).starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[test]
+fn rfc9110_5_3_lines_of_one_name_keep_their_order() {
+    let head = with("X-A: 1\r\nx-b: 0\r\nx-a: 2\r\nSet-Cookie: z\r\nX-A: 0\r\n").unwrap();
+    let mut edits = RequestEdits::default();
+    let name = iako_http::FieldName::parse(b"x-a").unwrap();
+    edits.fields.append(name, iako_http::FieldValue::from_static("9"));
+    let mut out = BytesMut::new();
+    write_request_head(&head, &edits, PLAIN, &mut out);
+    let text = lossy(&out);
+    let lines: Vec<_> = text.lines().filter(|line| line.starts_with("x-a")).collect();
+    assert_eq!(lines, ["x-a: 1", "x-a: 2", "x-a: 0", "x-a: 9"]);
+}
+
+#[test]
 fn rfc9112_5_1_no_blank_stands_before_a_colon() {
     for field in ["x : 1", "x\t: 1", "Content-Length : 3", "Transfer-Encoding : chunked", " : 1"] {
         assert!(with(&format!("{field}\r\n")).is_err(), "{field:?}");

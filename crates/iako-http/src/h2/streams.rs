@@ -67,6 +67,8 @@ pub(crate) struct Stream {
     pub(crate) tiny: u32,
     /// Interim responses so far.
     pub(crate) interims: u32,
+    /// It carries a tunnel, and so no further fields.
+    pub(crate) is_tunnel: bool,
     /// What its response answers (client).
     pub(crate) answers: ResponseTo,
     /// It waits in the round of those that may send.
@@ -95,6 +97,7 @@ impl Stream {
             small: 0,
             tiny: 0,
             interims: 0,
+            is_tunnel: false,
             answers: ResponseTo::Plain,
             is_ready: false,
             wants_writable: false,

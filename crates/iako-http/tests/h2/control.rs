@@ -4,8 +4,9 @@ use iako_http::h2::{ConnectProtocol, ConnectionError, Ends, Event, H2Limits, Vio
 use iako_http::{BodyLength, Method};
 
 use crate::rig::{
-    ACK, DATA, END_HEADERS, End, Frame, GET, PING, PREFACE, PUSH_PROMISE, SETTINGS, block, content,
-    frame, get, headers, open, request, respond, settings, window_update,
+    ACK, DATA, END_HEADERS, END_STREAM, End, Frame, GET, GOAWAY, HEADERS, PING, PREFACE,
+    PUSH_PROMISE, SETTINGS, block, content, frame, get, headers, open, request, respond, settings,
+    window_update,
 };
 
 fn server() -> End {
@@ -101,6 +102,43 @@ fn section_6_5_2_our_encoder_keeps_to_the_peers_table() {
         assert_eq!(size_update, number == 1, "told once, before the first block");
         assert!(sent[0].payload.contains(&b't'), "literals only");
     }
+}
+
+#[test]
+fn section_6_5_3_settings_count_in_their_order_and_are_acknowledged_before_anything_uses_them() {
+    let mut end = End::greeted_server(H2Limits::default(), &[(4, 0)]);
+    let events = end.receive(&get(1));
+    let [Event::Request { stream, .. }] = &events[..] else { panic!("{events:?}") };
+    respond(&mut end.connection, *stream, 200, Ends::Later);
+    end.connection.data(*stream, content(100, 1), Ends::Here);
+    assert_eq!(end.sent().len(), 1, "the window is zero");
+    // The same setting three times, and one that nobody knows.
+    end.receive(&settings(&[(4, 70), (0xff, 1), (4, 10), (4, 60)]));
+    let sent = end.sent();
+    let seen: Vec<_> = sent.iter().map(|frame| (frame.kind, frame.payload.len())).collect();
+    assert_eq!(seen, [(SETTINGS, 0), (DATA, 60)]);
+    assert_eq!(sent[0].flags, ACK);
+    // One that is wrong spoils those ahead of it too: nothing is sent by them.
+    let error = end.broken_by(&settings(&[(4, 100), (5, 1)]));
+    assert_eq!(error, ConnectionError::Violation(Violation::Setting));
+    assert!(end.sent().iter().all(|frame| frame.kind == GOAWAY));
+}
+
+#[test]
+fn section_6_5_3_what_we_announce_counts_once_it_is_acknowledged() {
+    let limits = H2Limits { header_table_bytes: 0, ..H2Limits::default() };
+    let mut end = End::fresh_server(limits);
+    end.receive(&[PREFACE, &settings(&[])[..]].concat());
+    // A client that has not heard of it uses a table of the usual size.
+    let entering = [&block(GET)[..], &[0x40, 1, b'x', 1, b'y']].concat();
+    end.receive(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &entering));
+    let using = [&block(GET)[..], &[0x80 | 62]].concat();
+    let events = end.receive(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &using));
+    let [Event::Request { head, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(head.fields().get("x"), Some(&b"y"[..]));
+    // Then it has to say that it makes its own smaller.
+    end.receive(&frame(SETTINGS, ACK, 0, &[]));
+    assert_eq!(end.broken_by(&get(5)), Violation::Compression.into());
 }
 
 #[test]

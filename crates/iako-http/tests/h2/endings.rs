@@ -7,8 +7,8 @@ use iako_http::h2::{
 use iako_http::{BodyLength, Method};
 
 use crate::rig::{
-    ACK, END_STREAM, End, GOAWAY, HEADERS, PING, data, frame, get, headers, open, post, request,
-    respond,
+    ACK, END_HEADERS, END_STREAM, End, Frame, GET, GOAWAY, HEADERS, PING, block, data, frame, get,
+    headers, open, post, request, respond,
 };
 
 fn goaway(last: u32, code: u32) -> Vec<u8> {
@@ -59,6 +59,44 @@ fn section_6_8_a_final_end_names_the_last_stream_that_is_looked_at() {
     assert_eq!(sent[0].payload[4..8], [0, 0, 0, 11]);
     assert!(end.receive(&get(9)).is_empty());
     assert_eq!(end.connection.streams(), 1);
+}
+
+#[test]
+fn section_6_8_what_is_not_looked_at_counts_for_compression_and_window() {
+    let limits = H2Limits {
+        connection_window_bytes_start: 65_535,
+        stream_window_bytes_start: 65_535,
+        ..H2Limits::default()
+    };
+    let mut end = End::server(limits);
+    begun(&mut end, &get(1));
+    end.connection.shut_down(Shutdown::Final(ErrorCode::NO_ERROR));
+    end.sent();
+    // Its block enters the table, though nobody hears of it.
+    let entering = [&block(GET)[..], &[0x40, 1, b'x', 1, b'y']].concat();
+    assert!(end.receive(&frame(HEADERS, END_HEADERS, 3, &entering)).is_empty());
+    let mut returned = 0;
+    for _ in 0..8 {
+        assert!(end.receive(&data(3, 0, &[0; 16_000])).is_empty());
+        returned += end.sent().iter().map(Frame::number).sum::<u32>();
+    }
+    assert!(returned > 8 * 16_000 - 65_535, "{returned}");
+    // An index into that entry is sound.
+    let using = [&block(GET)[..], &[0x80 | 62]].concat();
+    assert!(end.receive(&frame(HEADERS, END_HEADERS | END_STREAM, 5, &using)).is_empty());
+}
+
+#[test]
+fn section_6_8_a_connection_error_after_goaway_is_told_too() {
+    let mut end = End::server(H2Limits::default());
+    begun(&mut end, &post(1));
+    end.connection.shut_down(Shutdown::Graceful);
+    assert_eq!(end.sent()[0].number(), 0x7fff_ffff);
+    assert_eq!(end.broken_by(&data(9, 0, b"x")), Violation::IdleStream.into());
+    let sent = end.sent();
+    assert_eq!((sent[0].kind, sent[0].number()), (GOAWAY, 1));
+    assert_eq!(sent[0].payload[4..8], ErrorCode::PROTOCOL_ERROR.get().to_be_bytes());
+    assert_eq!(sent.len(), 1);
 }
 
 #[test]

@@ -294,6 +294,25 @@ fn section_8_5_a_tunnel_carries_content_both_ways_without_length() {
 }
 
 #[test]
+fn section_8_5_a_tunnel_carries_no_further_fields() {
+    let connect = [(":method", "CONNECT"), (":authority", "a.test:443")];
+    let fields = headers(1, END_STREAM, &[("x", "y")]);
+    let mut end = server();
+    end.receive(&headers(1, 0, &connect));
+    reset_by(&mut end, &fields, Violation::Message);
+    assert_eq!(end.receive(&get(3)).len(), 1, "the connection goes on");
+
+    let (mut end, _) = asking(Method::Connect, Ends::Later);
+    end.receive(&headers(1, 0, &[(":status", "200")]));
+    reset_by(&mut end, &fields, Violation::Message);
+    // A refusal is a response as others are.
+    let (mut end, _) = asking(Method::Connect, Ends::Later);
+    end.receive(&[headers(1, 0, &[(":status", "403")]), data(1, 0, b"no")].concat());
+    let events = end.receive(&fields);
+    assert!(matches!(events[..], [Event::Trailers { .. }]), "{events:?}");
+}
+
+#[test]
 fn section_8_3_heads_say_what_they_said() {
     let mut end = server();
     let fields = with(POST, &[("x-a", "1"), ("cookie", "a=1"), ("cookie", "b=2")]);

@@ -122,6 +122,31 @@ fn section_5_1_after_our_reset_frames_on_their_way_are_dropped() {
 }
 
 #[test]
+fn section_5_4_2_a_stream_is_reset_once_and_a_reset_answered_by_nothing() {
+    let mut end = with_reset_stream();
+    for late in [data(1, 0, b"late"), headers(1, END_STREAM, &[("x", "y")]), reset(1, 8)] {
+        end.receive(&late);
+        assert_eq!(end.sent(), []);
+    }
+    let mut end = server();
+    begun(&mut end, &post(1));
+    end.receive(&reset(1, 2));
+    assert_eq!(end.sent(), []);
+}
+
+#[test]
+fn section_7_a_code_that_nobody_knows_resets_as_others_do() {
+    let mut end = server();
+    begun(&mut end, &post(1));
+    let events = end.receive(&reset(1, 0xdead_beef));
+    let [Event::Reset { code, cause: ResetCause::Peer, .. }] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(code.get(), 0xdead_beef);
+    begun(&mut end, &get(3));
+}
+
+#[test]
 fn section_5_1_blocks_of_dropped_streams_still_change_the_compressions_table() {
     let mut end = with_reset_stream();
     // A literal that enters the table, on a stream that nobody wants.

@@ -123,6 +123,8 @@ impl Connection {
         let broken = match stream.remote {
             Half::Closed => Some(Violation::ClosedStream),
             Half::Head | Half::Open if opened.depends_on_itself => Some(Violation::SelfDependency),
+            // A tunnel carries content and nothing else (RFC 9113 §8.5).
+            Half::Open if stream.is_tunnel => Some(Violation::Message),
             Half::Open if !opened.ends.here() => Some(Violation::UnendedTrailers),
             Half::Head | Half::Open => None,
         };
@@ -193,6 +195,7 @@ impl Connection {
         let id = self.open_stream(number, remote, Half::Head);
         if let Some(stream) = self.streams.get_mut(id) {
             stream.content_left = owed(head.length());
+            stream.is_tunnel = head.length() == BodyLength::Tunnel;
         }
         Ok(Step::Event(Event::Request { stream: id, head: Box::new(head), ends }))
     }
@@ -220,6 +223,7 @@ impl Connection {
         } else {
             stream.remote = Half::Open;
             stream.content_left = owed(head.length());
+            stream.is_tunnel = head.length() == BodyLength::Tunnel;
         }
         let is_unwanted = stream.is_unwanted;
         if ends.here() {
