@@ -58,10 +58,12 @@ pub use filter::{
     StatsFilter, StatsMetricOverride, StrictHeader, UnsupportedFilter,
     cors::CorsPolicy,
     fault::{Abort, AbortStatus, Delay, Fault},
-    jwt::{ClaimToHeader, Jwks, JwtAuthn, JwtHeader, JwtProvider, JwtRequirement, JwtRule},
+    jwt::{
+        ClaimToHeader, FetchRetry, Jwks, JwtAuthn, JwtHeader, JwtProvider, JwtRequirement, JwtRule,
+    },
     peer_metadata::{PeerDiscovery, PeerMetadata},
     rbac::{
-        MetadataMatch, MetadataValueMatch, Permission, Policy, Principal, Rbac, RbacAction,
+        Double, MetadataMatch, MetadataValueMatch, Permission, Policy, Principal, Rbac, RbacAction,
         RbacRules,
     },
     stateful_session::{SessionCookie, SessionState, StatefulSession},

@@ -12,6 +12,7 @@ use std::{
 
 use iako_rt::{LocalScope, Rng};
 use iako_telemetry::{Principal, WorkerMetrics, WorkloadLabels, bind_worker};
+use iako_traffic::JwtMemory;
 use iako_types::Percent;
 use tokio::{
     runtime::{Builder, LocalOptions},
@@ -93,6 +94,8 @@ pub(crate) struct Worker {
     /// Labels of whoever is not known.
     pub(crate) unknown: Unknown,
     rng: RefCell<Rng>,
+    /// Tokens whose signature was good.
+    tokens: RefCell<JwtMemory>,
     /// Timers that were armed and wait for their next user.
     timers: RefCell<Vec<Timer>>,
     /// Tasks that serve streams of HTTP/2 clients.
@@ -121,6 +124,7 @@ impl Worker {
                 principal: Principal::unknown(),
             },
             rng: RefCell::new(Rng::from_system()),
+            tokens: RefCell::default(),
             timers: RefCell::default(),
             streams: StreamTasks::default(),
             relay_memory: RelayMemory::default(),
@@ -133,6 +137,11 @@ impl Worker {
     #[must_use]
     pub(crate) fn snapshot(&self) -> Arc<ProxySnapshot> {
         self.shared.published.load_full()
+    }
+
+    /// Lets somebody look at the tokens that are remembered.
+    pub(crate) fn with_tokens<T>(&self, ask: impl FnOnce(&mut JwtMemory) -> T) -> T {
+        ask(&mut self.tokens.borrow_mut())
     }
 
     /// Draws random numbers; not for secrets.

@@ -13,13 +13,13 @@ use arc_swap::ArcSwap;
 use iako_proxy_config::{Jwks, JwtAuthn, JwtProvider, JwtRequirement};
 
 pub use accept::JwtChanges;
-pub use keys::JwksError;
+pub use keys::{JwksError, JwtMemory};
 pub use reject::JwtRejection;
 
 use crate::{RequestFacts, RequestHead, mismatch};
 use keys::KeySet;
 use place::Found;
-use token::Token;
+use token::{MustEnd, Token};
 
 /// Under which name payloads are kept for other filters.
 pub const JWT_METADATA: &str = "envoy.filters.http.jwt_authn";
@@ -43,11 +43,13 @@ pub enum JwtDecision {
     /// It passes, changed so.
     Pass(JwtChanges),
     /// It is refused.
-    Refuse(JwtRefusal),
+    Refuse(Box<JwtRefusal>),
+    /// Its route names a requirement that the filter does not have: it is refused with 403.
+    Misnamed(NoRequirement),
 }
 
 /// How a request is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct JwtRefusal {
     /// Why; its text is the body of the response.
     pub rejection: JwtRejection,
@@ -55,10 +57,15 @@ pub struct JwtRefusal {
     pub status: u16,
     /// Value of `www-authenticate`.
     pub challenge: String,
+    /// Whether nothing but the status is told.
+    pub is_stripped: bool,
+    /// What other filters and logs may know all the same.
+    pub changes: JwtChanges,
 }
 
 impl JwtRefusal {
-    fn new(rejection: JwtRejection, head: &RequestHead<'_>) -> Self {
+    fn new(check: Check<'_>, rejection: JwtRejection) -> Self {
+        let head = check.head;
         let target = head.path_and_query;
         let cut = target.floor_char_boundary(REALM_PATH_BYTES_MAX);
         let target = target.get(..cut).unwrap_or_default();
@@ -67,7 +74,8 @@ impl JwtRefusal {
         let challenge =
             format!("Bearer realm=\"{}://{}{target}\"{error}", head.scheme, head.authority);
         let status = if rejection == JwtRejection::Audience { 403 } else { 401 };
-        Self { rejection, status, challenge }
+        let is_stripped = check.verifier.settings.strip_failure_response;
+        Self { rejection, status, challenge, is_stripped, changes: check.changes }
     }
 
     /// Response code details.
@@ -75,6 +83,14 @@ impl JwtRefusal {
     pub fn details(&self) -> String {
         format!("jwt_authn_access_denied{{{}}}", self.rejection.to_string().replace(' ', "_"))
     }
+}
+
+/// A route names a requirement that its filter does not have; the text is Envoy's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("Wrong requirement_name: {name}. It should be one of [{names}]")]
+pub struct NoRequirement {
+    name: String,
+    names: String,
 }
 
 /// A remote key set that is wanted.
@@ -133,24 +149,46 @@ impl JwtVerifier {
         }
     }
 
-    /// Decides about a request. `now` is the time of the world, which tokens are dated by.
+    /// Decides about a request. `named` is the requirement that its route names in place of the
+    /// rules; `now` is the time of the world, which tokens are dated by.
     #[must_use]
-    pub fn decide(&self, facts: &RequestFacts<'_>, now: SystemTime) -> JwtDecision {
+    pub fn decide(
+        &self,
+        facts: &RequestFacts<'_>,
+        named: Option<&str>,
+        now: SystemTime,
+        memory: &mut JwtMemory,
+    ) -> JwtDecision {
         let head = &facts.head;
         if self.settings.bypass_cors_preflight && is_preflight(head) {
-            return JwtDecision::Pass(JwtChanges::default());
+            return JwtDecision::Pass(JwtChanges { is_preflight: true, ..JwtChanges::default() });
         }
-        let mut rules = self.settings.rules.iter();
-        let rule = rules.find(|rule| mismatch(&rule.matcher, facts, 0).is_none());
-        let Some(requirement) = rule.and_then(|rule| rule.requirement.as_ref()) else {
+        let requirement = match named {
+            Some(name) => match self.settings.requirements.get(name) {
+                Some(requirement) => requirement,
+                None => return JwtDecision::Misnamed(self.unnamed(name)),
+            },
+            None => {
+                let mut rules = self.settings.rules.iter();
+                let rule = rules.find(|rule| mismatch(&rule.matcher, facts, 0).is_none());
+                rule.map_or(&None, |rule| &rule.requirement)
+            }
+        };
+        let Some(requirement) = requirement else {
             return JwtDecision::Pass(JwtChanges::default());
         };
-        let mut check = Check { verifier: self, head, now, changes: JwtChanges::default() };
+        let changes = JwtChanges::default();
+        let mut check = Check { verifier: self, head, now, memory, changes };
         check.changes.clear_client_headers(&self.settings, head);
         match check.meets(requirement) {
             Ok(()) => JwtDecision::Pass(check.changes),
-            Err(rejection) => JwtDecision::Refuse(JwtRefusal::new(rejection, head)),
+            Err(rejection) => JwtDecision::Refuse(Box::new(JwtRefusal::new(check, rejection))),
         }
+    }
+
+    fn unnamed(&self, name: &str) -> NoRequirement {
+        let names = self.settings.requirements.keys().map(String::as_str);
+        NoRequirement { name: name.to_owned(), names: names.collect::<Vec<_>>().join(",") }
     }
 
     fn provider(&self, name: &str) -> Option<(&JwtProvider, &ArcSwap<KeySet>)> {
@@ -170,6 +208,7 @@ struct Check<'a> {
     verifier: &'a JwtVerifier,
     head: &'a RequestHead<'a>,
     now: SystemTime,
+    memory: &'a mut JwtMemory,
     changes: JwtChanges,
 }
 
@@ -185,6 +224,16 @@ impl Check<'_> {
                 let _ignored = self.by_anybody().is_ok();
                 Ok(())
             }
+            JwtRequirement::ExtractOnly { header } => {
+                let name = header.as_str();
+                if self.head.value(name, 0).is_some() {
+                    self.changes.remove_headers.push(name.to_owned());
+                }
+                if self.by_anybody().is_err() {
+                    self.changes.set_headers.push((name.to_owned(), "false".to_owned()));
+                }
+                Ok(())
+            }
         }
     }
 
@@ -198,7 +247,8 @@ impl Check<'_> {
                 JwtRequirement::AllowMissingOrFailed => all_passes = true,
                 JwtRequirement::Provider { .. }
                 | JwtRequirement::Any(_)
-                | JwtRequirement::All(_) => match self.meets(part) {
+                | JwtRequirement::All(_)
+                | JwtRequirement::ExtractOnly { .. } => match self.meets(part) {
                     Ok(()) => return Ok(()),
                     Err(own) if own.weight() >= rejection.weight() => rejection = own,
                     Err(_) => {}
@@ -220,6 +270,7 @@ impl Check<'_> {
         };
         let found = place::find(provider, self.head);
         if found.is_empty() {
+            self.changes.reject(provider, JwtRejection::Missing);
             return Err(JwtRejection::Missing);
         }
         let audiences = if audiences.is_empty() { &provider.audiences } else { audiences };
@@ -239,6 +290,11 @@ impl Check<'_> {
                 }
             }
         }
+        if accepted.is_empty() && rejected.is_empty() {
+            for provider in verifier.settings.providers.values() {
+                self.changes.reject(provider, JwtRejection::Missing);
+            }
+        }
         // Several providers may look in the same place; a token needs only one of them.
         rejected.retain(|(token, _)| !accepted.contains(token));
         let worst = rejected.iter().max_by_key(|(_, rejection)| rejection.weight());
@@ -253,13 +309,30 @@ impl Check<'_> {
         keys: &ArcSwap<KeySet>,
         audiences: &[String],
     ) -> Result<(), JwtRejection> {
+        let accepted = self.examine(found, provider, keys, audiences);
+        if let Err(rejection) = accepted {
+            self.changes.reject(provider, rejection);
+        }
+        accepted
+    }
+
+    fn examine(
+        &mut self,
+        found: &Found<'_>,
+        provider: &JwtProvider,
+        keys: &ArcSwap<KeySet>,
+        audiences: &[String],
+    ) -> Result<(), JwtRejection> {
         let token = Token::parse(&found.token)?;
         if !provider.issuer.is_empty() && provider.issuer != token.issuer() {
             return Err(JwtRejection::UnknownIssuer);
         }
         token.check_time(self.now, provider.clock_skew)?;
         token.check_audience(audiences)?;
-        keys.load().verify(&token)?;
+        token.check_subject(provider.subjects.as_ref())?;
+        let must_end = if provider.require_expiration { MustEnd::Yes } else { MustEnd::No };
+        token.check_lifetime(self.now, must_end, provider.lifetime_max)?;
+        keys.load().verify(&token, self.memory)?;
         self.changes.accept(provider, found, &token, self.head);
         Ok(())
     }

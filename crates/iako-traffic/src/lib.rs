@@ -50,8 +50,8 @@ pub use health::{
     Traffic, Transition, contains_in_order, first_check, next_check,
 };
 pub use jwt::{
-    JWT_METADATA, JwksError, JwtChanges, JwtDecision, JwtRefusal, JwtRejection, JwtVerifier,
-    WantedJwks,
+    JWT_METADATA, JwksError, JwtChanges, JwtDecision, JwtMemory, JwtRefusal, JwtRejection,
+    JwtVerifier, NoRequirement, WantedJwks,
 };
 pub use lb::{
     ActiveRequest, BalancedEndpoint, Balancer, Capacity, ClusterState, EndpointCounters,

@@ -215,6 +215,12 @@ fn json_matches(rule: &MetadataValueMatch, value: Option<&Value>) -> bool {
         (MetadataValueMatch::Text(matcher), Some(value)) => {
             value.as_str().is_some_and(|text| matcher.matches(text))
         }
+        (MetadataValueMatch::Number(wanted), Some(value)) => {
+            value.as_f64().is_some_and(|number| number.total_cmp(&wanted.0).is_eq())
+        }
+        (MetadataValueMatch::NumberWithin(start, end), Some(value)) => {
+            value.as_f64().is_some_and(|number| (start.0..end.0).contains(&number))
+        }
         (MetadataValueMatch::ListContains(rule), Some(value)) => value
             .as_array()
             .is_some_and(|items| items.iter().any(|item| json_matches(rule, Some(item)))),

@@ -94,7 +94,12 @@ pub(crate) fn authentication(outlook: &Outlook<'_>, side: Side) -> Option<JwtAut
         return None;
     }
     let rule = JwtRule { matcher: RouteMatch::any(), requirement: Some(requirement(&names)) };
-    Some(JwtAuthn { providers, rules: vec![rule], bypass_cors_preflight: true })
+    Some(JwtAuthn {
+        providers,
+        rules: vec![rule],
+        bypass_cors_preflight: true,
+        ..JwtAuthn::default()
+    })
 }
 
 /// One token of any issuer, or none at all; a bad token is never as good as none.
@@ -132,7 +137,10 @@ fn provider(outlook: &Outlook<'_>, rule: &SourceRule) -> JwtProvider {
         .output_claim_to_headers
         .iter()
         .filter_map(|(header, claim)| {
-            Some(ClaimToHeader { header: header.parse().ok()?, claim: claim.clone() })
+            Some(ClaimToHeader {
+                header: header.parse().ok()?,
+                claim: claim.split('.').map(str::to_owned).collect(),
+            })
         })
         .collect();
     "payload".clone_into(&mut provider.payload_in_metadata);
@@ -151,6 +159,7 @@ fn keys(outlook: &Outlook<'_>, rule: &SourceRule) -> Jwks {
                 cluster: source.cluster(outlook).0,
                 timeout: rule.timeout,
                 cache: KEYS_CACHE,
+                retry: None,
             },
             None => Jwks::Inline(NO_KEYS.to_owned()),
         },

@@ -6,7 +6,7 @@ use iako_proxy_config::{
     HttpConnectionManager, HttpFilterKind, JwtAuthn, Policy, Rbac, RbacAction, RuleOrigin,
 };
 use iako_traffic::{
-    JwtDecision, JwtRejection, JwtVerifier,
+    JwtDecision, JwtMemory, JwtRejection, JwtVerifier,
     rbac::{self, Subject},
 };
 
@@ -61,10 +61,10 @@ impl Walk<'_> {
         place: &str,
     ) -> Verdict {
         let verifier = JwtVerifier::compile(Arc::new(jwt.clone()));
-        let now = self.request.now;
-        match hop.ask(settings, |facts| verifier.decide(facts, now)) {
+        let (now, mut memory) = (self.request.now, JwtMemory::default());
+        match hop.ask(settings, |facts| verifier.decide(facts, None, now, &mut memory)) {
             JwtDecision::Pass(changes) => {
-                let why = if changes.payloads.is_empty() {
+                let why = if changes.accepted == 0 {
                     format!("the {place} finds no token; a missing one passes here")
                 } else {
                     format!("the {place} has verified the token")
@@ -90,6 +90,12 @@ impl Walk<'_> {
                 let why = format!("the {place} refuses the token: {}", refusal.rejection);
                 self.step("token", Outcome::Answered, None, why);
                 self.respond(refusal.status);
+                Verdict::Stop
+            }
+            JwtDecision::Misnamed(misnamed) => {
+                let why = format!("the {place} refuses the request: {misnamed}");
+                self.step("token", Outcome::Answered, None, why);
+                self.respond(403);
                 Verdict::Stop
             }
         }

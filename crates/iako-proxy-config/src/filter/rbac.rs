@@ -130,8 +130,24 @@ pub enum MetadataValueMatch {
     Bool(bool),
     /// That it is a text that meets a condition.
     Text(StringMatch),
+    /// That it is this number.
+    Number(Double),
+    /// That it is a number from the first one to below the second.
+    NumberWithin(Double, Double),
     /// That it is a list one of whose elements meets a condition.
     ListContains(Box<Self>),
     /// That it meets one of these.
     Or(Vec<Self>),
 }
+
+/// A floating number of a configuration; equal when its bits are.
+#[derive(Debug, Clone, Copy)]
+pub struct Double(pub f64);
+
+impl PartialEq for Double {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+
+impl Eq for Double {}

@@ -130,7 +130,9 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
             Reply::new(403, format!("rbac_access_denied_matched_policy[{policy}]"))
                 .with_body("RBAC: access denied")
         }
-        Failure::Token { status, message, challenge } => token(*status, message, challenge),
+        Failure::Token { status, message, body, challenge } => {
+            token(*status, message, body, challenge)
+        }
         Failure::FaultAbort { status, grpc } => Reply {
             grpc_status: *grpc,
             ..Reply::new(*status, "fault_filter_abort").with_body("fault filter abort")
@@ -179,10 +181,10 @@ fn before_response(status: u16, reason: &str, more: Option<&str>) -> Reply {
         .with_body(format!("{BEFORE_RESPONSE}{reason}"))
 }
 
-fn token(status: u16, message: &str, challenge: &str) -> Reply {
+fn token(status: u16, message: &str, body: &str, challenge: &str) -> Reply {
     let words = message.replace(' ', "_");
-    let reply = Reply::new(status, format!("jwt_authn_access_denied{{{words}}}"))
-        .with_body(message.to_owned());
+    let reply = Reply::new(status, format!("jwt_authn_access_denied{{{words}}}"));
+    let reply = if body.is_empty() { reply } else { reply.with_body(body.to_owned()) };
     if challenge.is_empty() {
         return reply;
     }

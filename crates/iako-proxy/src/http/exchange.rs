@@ -333,13 +333,9 @@ impl Exchange<'_> {
     fn check_token(&mut self, step: &super::filters::jwt::JwtStep) -> Result<Step, Failure> {
         let view = self.request.view();
         let facts = self.request.facts(&view, &self.connection.info);
-        let checked = step.check(&facts);
-        match &checked {
-            Ok(_) => self.service.stats.jwt_allowed.inc(),
-            Err(_) => self.service.stats.jwt_denied.inc(),
-        }
-        let changes = checked?;
+        let (changes, checked) = step.check(&facts, None, &self.connection.worker);
         changes.keep(&mut self.request.metadata);
+        checked?;
         let edits = &mut self.request.edits;
         for name in &changes.remove_headers {
             if let Ok(name) = iako_http::FieldName::parse(name.as_bytes()) {

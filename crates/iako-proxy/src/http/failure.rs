@@ -87,6 +87,8 @@ pub(crate) enum Failure {
         status: u16,
         /// Envoy's sentence.
         message: String,
+        /// What the client is told.
+        body: String,
         /// Value of `www-authenticate`; empty for none.
         challenge: String,
     },

@@ -12,8 +12,8 @@ use iako_proxy_config::{
     ClusterMetadata, Fault, FilterOverrides, HttpConnectionManager, HttpFilterKind, PeerDiscovery,
     PeerMetadata, Rbac, StatefulSession,
 };
-use iako_telemetry::WorkloadLabels;
 use iako_telemetry::peer::{PeerCache, header_value};
+use iako_telemetry::{StatsScope, WorkloadLabels};
 use iako_traffic::rbac::{Subject, authorize};
 use iako_traffic::{
     CorsDecision, EffectiveOverrides, FaultAbort, RequestFacts, RouteMatchResult, cors, fault,
@@ -70,11 +70,15 @@ pub(crate) struct FaultStep {
 
 impl Filter {
     /// Compiles the steps of a connection manager.
-    pub(crate) fn compile_all(manager: &HttpConnectionManager, shared: &Shared) -> Vec<Self> {
+    pub(crate) fn compile_all(
+        manager: &HttpConnectionManager,
+        scope: &StatsScope,
+        shared: &Shared,
+    ) -> Vec<Self> {
         let filters = manager.filters.iter();
         filters
             .map(|filter| {
-                let kind = FilterKind::compile(&filter.kind, shared);
+                let kind = FilterKind::compile(&filter.kind, scope, shared);
                 let (name, disabled) = (filter.name.clone(), filter.disabled);
                 Self { name, disabled, acts: kind.acts(), kind }
             })
@@ -112,7 +116,7 @@ impl FilterKind {
         !matches!(self, Self::Alpn | Self::Stats | Self::Router { .. } | Self::Other)
     }
 
-    fn compile(kind: &HttpFilterKind, shared: &Shared) -> Self {
+    fn compile(kind: &HttpFilterKind, scope: &StatsScope, shared: &Shared) -> Self {
         match kind {
             HttpFilterKind::Router(_) => Self::Router,
             HttpFilterKind::Fault(settings) => {
@@ -120,7 +124,7 @@ impl FilterKind {
             }
             HttpFilterKind::Cors => Self::Cors,
             HttpFilterKind::JwtAuthn(settings) => {
-                Self::Jwt(Arc::new(jwt::JwtStep::compile(settings)))
+                Self::Jwt(Arc::new(jwt::JwtStep::compile(settings, scope)))
             }
             HttpFilterKind::Rbac(rbac) => Self::Rbac(rbac.clone()),
             HttpFilterKind::PeerMetadata(settings) => {

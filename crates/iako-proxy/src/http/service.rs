@@ -138,8 +138,9 @@ impl HttpService {
             RouteSource::Rds(_) => Routes::Named,
             RouteSource::Scoped(routes) => Routes::Scoped(Box::new(Scopes::compile(routes))),
         };
-        let stats = HttpStats::new(&shared.stats.http(&manager.stat_prefix));
-        let filters = Filter::compile_all(&manager, shared);
+        let scope = shared.stats.http(&manager.stat_prefix);
+        let stats = HttpStats::new(&scope);
+        let filters = Filter::compile_all(&manager, &scope, shared);
         let mut kinds = manager.filters.iter().rev().map(|filter| &filter.kind);
         let router = kinds.find_map(|kind| {
             if let HttpFilterKind::Router(router) = kind { Some(router.clone()) } else { None }
@@ -252,8 +253,6 @@ handles! {
     fault_delays: Counter = counter "fault.delays_injected",
     rbac_allowed: Counter = counter "rbac.allowed",
     rbac_denied: Counter = counter "rbac.denied",
-    jwt_allowed: Counter = counter "jwt_authn.allowed",
-    jwt_denied: Counter = counter "jwt_authn.denied",
 }
 
 impl HttpStats {

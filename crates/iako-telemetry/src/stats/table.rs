@@ -215,8 +215,11 @@ stats! {
         Counter "fault.delays_injected" "requests that a fault delayed";
         Counter "rbac.allowed" "requests allowed";
         Counter "rbac.denied" "requests denied";
-        Counter "jwt_authn.allowed" "requests whose token was accepted or not needed";
+        Counter "jwt_authn.allowed" "requests whose token was accepted or not needed (a prefix of the filter stands before the last part)";
         Counter "jwt_authn.denied" "requests refused for their token";
+        Counter "jwt_authn.cors_preflight_bypassed" "of those allowed, cross-origin preflights that were not looked at";
+        Counter "jwt_authn.jwks_fetch_success" "key sets fetched";
+        Counter "jwt_authn.jwks_fetch_failed" "key sets that could not be fetched";
     }
     "http2" {
         Counter "rx_messaging_error" "streams and connections lost because the client broke the protocol";

@@ -1,43 +1,55 @@
 //! The keys of an issuer.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jsonwebtoken::{DecodingKey, jwk::Jwk};
-use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{reject::JwtRejection, token::Token};
 
-/// Tokens of one issuer whose good signature is remembered, in each of two generations. Bounds
-/// memory: tokens have a few hundred bytes, and a header at most some KiB.
+/// Tokens with a good signature that a worker remembers, in each of two generations. Bounds memory:
+/// tokens have a few hundred bytes, and a header at most some KiB.
 const REMEMBERED_MAX: usize = 512;
 
 /// Public keys of an issuer. Source: RFC 7517.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct KeySet {
+    /// No other set of this process has it: what old keys signed is not remembered for new ones.
+    id: u64,
     keys: Vec<Key>,
-    /// New keys are a new set, so that what old ones signed is not remembered.
-    verified: Mutex<Remembered>,
 }
 
-/// Tokens with a good signature. Clients send the same token with every request, and checking a
-/// signature costs more than all the rest of a request.
+impl Default for KeySet {
+    fn default() -> Self {
+        Self::of(Vec::new())
+    }
+}
+
+/// Tokens with a good signature, and the keys that made it. Clients send the same token with every
+/// request, and checking a signature costs more than all the rest of a request.
+///
+/// Belongs to one worker, so that none waits for another.
 #[derive(Debug, Default)]
-struct Remembered {
-    newer: HashSet<Box<str>>,
-    older: HashSet<Box<str>>,
+pub struct JwtMemory {
+    newer: HashMap<Box<str>, u64>,
+    older: HashMap<Box<str>, u64>,
 }
 
-impl Remembered {
-    fn knows(&self, token: &str) -> bool {
-        self.newer.contains(token) || self.older.contains(token)
+impl JwtMemory {
+    /// Most tokens that are remembered.
+    pub const TOKENS_MAX: usize = REMEMBERED_MAX * 2;
+
+    fn knows(&self, keys: u64, token: &str) -> bool {
+        let known = self.newer.get(token).or_else(|| self.older.get(token));
+        known == Some(&keys)
     }
 
-    fn add(&mut self, token: &str) {
+    fn add(&mut self, keys: u64, token: &str) {
         if self.newer.len() >= REMEMBERED_MAX {
             self.older = std::mem::take(&mut self.newer);
         }
-        self.newer.insert(token.into());
+        self.newer.insert(token.into(), keys);
     }
 }
 
@@ -73,18 +85,25 @@ impl KeySet {
         if keys.is_empty() {
             return Err(JwksError::NoUsableKey { count: listed.len() });
         }
-        Ok(Self { keys, verified: Mutex::default() })
+        Ok(Self::of(keys))
     }
 
-    /// Whether one of the keys made the signature. Nobody waits for the memory of another worker.
-    pub(super) fn verify(&self, token: &Token<'_>) -> Result<(), JwtRejection> {
-        if self.verified.try_lock().is_some_and(|verified| verified.knows(token.text)) {
+    fn of(keys: Vec<Key>) -> Self {
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        Self { id: IDS.fetch_add(1, Ordering::Relaxed), keys }
+    }
+
+    /// Whether one of the keys made the signature.
+    pub(super) fn verify(
+        &self,
+        token: &Token<'_>,
+        memory: &mut JwtMemory,
+    ) -> Result<(), JwtRejection> {
+        if memory.knows(self.id, token.text) {
             return Ok(());
         }
         self.verify_anew(token)?;
-        if let Some(mut verified) = self.verified.try_lock() {
-            verified.add(token.text);
-        }
+        memory.add(self.id, token.text);
         Ok(())
     }
 
@@ -94,13 +113,16 @@ impl KeySet {
         }
         let mut rejection = JwtRejection::NoMatchingKey;
         for key in self.keys.iter().filter(|key| key.fits(token)) {
+            rejection = JwtRejection::Signature;
+            if key.key.family() != token.algorithm.family() {
+                continue;
+            }
             let signed = token.signed.as_bytes();
             let verified =
                 jsonwebtoken::crypto::verify(token.signature, signed, &key.key, token.algorithm);
             if verified.is_ok_and(|good| good) {
                 return Ok(());
             }
-            rejection = JwtRejection::Signature;
         }
         Err(rejection)
     }
@@ -122,6 +144,6 @@ impl Key {
     fn fits(&self, token: &Token<'_>) -> bool {
         let named = self.id.is_empty() || token.key_id.is_empty() || self.id == token.key_id;
         let meant = self.algorithm.is_empty() || self.algorithm == token.algorithm_name;
-        named && meant && self.key.family() == token.algorithm.family()
+        named && meant
     }
 }

@@ -33,9 +33,11 @@ pub(super) fn find<'p>(provider: &'p JwtProvider, head: &RequestHead<'_>) -> Vec
         && provider.from_params.is_empty()
         && provider.from_cookies.is_empty());
     let mut from_header = |name: &'p str, prefix: &str| {
-        let mut texts = header_texts(head, name);
-        let token = texts.find_map(|text| after_prefix(&text, prefix).map(str::to_owned));
-        found.extend(token.map(|token| Found { token, place: Place::Header(name) }));
+        // Every one has to be good: nobody knows which of them the server reads.
+        found.extend(header_texts(head, name).filter_map(|text| {
+            let token = after_prefix(&text, prefix)?.to_owned();
+            Some(Found { token, place: Place::Header(name) })
+        }));
     };
     if !configured {
         from_header("authorization", "Bearer ");
@@ -59,9 +61,13 @@ pub(super) fn find<'p>(provider: &'p JwtProvider, head: &RequestHead<'_>) -> Vec
     found
 }
 
+/// What follows a prefix, wherever it stands, from the first character on that a token can have. That
+/// is how Envoy finds it: what it would read is what has to be checked.
 fn after_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
-    let token = text.strip_prefix(prefix)?.trim();
-    (!token.is_empty()).then_some(token)
+    let (_, rest) = text.split_once(prefix)?;
+    let of_token = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    let start = rest.find(of_token).unwrap_or_default();
+    rest.get(start..).map(str::trim_end)
 }
 
 /// A target without a query parameter; none when it does not have it.

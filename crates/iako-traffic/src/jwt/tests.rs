@@ -40,7 +40,7 @@ fn verifier(providers: &[(&str, JwtProvider)], requirement: JwtRequirement) -> J
     JwtVerifier::compile(Arc::new(JwtAuthn {
         providers: providers.iter().map(named).collect(),
         rules: vec![JwtRule { matcher: RouteMatch::any(), requirement: Some(requirement) }],
-        bypass_cors_preflight: false,
+        ..JwtAuthn::default()
     }))
 }
 
@@ -68,7 +68,8 @@ fn ask_at(verifier: &JwtVerifier, now: u64, target: &str, headers: &[(&str, &str
         client,
         internal: false,
     };
-    verifier.decide(&facts, UNIX_EPOCH + Duration::from_secs(now))
+    let now = UNIX_EPOCH + Duration::from_secs(now);
+    verifier.decide(&facts, None, now, &mut JwtMemory::default())
 }
 
 fn bearer(verifier: &JwtVerifier, token: &str) -> JwtDecision {
@@ -79,13 +80,14 @@ fn refused(decision: JwtDecision) -> (u16, String) {
     match decision {
         JwtDecision::Refuse(refusal) => (refusal.status, refusal.rejection.to_string()),
         JwtDecision::Pass(_) => (200, String::new()),
+        JwtDecision::Misnamed(misnamed) => panic!("{misnamed}"),
     }
 }
 
 fn passed(decision: JwtDecision) -> JwtChanges {
     match decision {
         JwtDecision::Pass(changes) => changes,
-        JwtDecision::Refuse(refusal) => panic!("{refusal:?}"),
+        refused @ (JwtDecision::Refuse(_) | JwtDecision::Misnamed(_)) => panic!("{refused:?}"),
     }
 }
 
@@ -151,8 +153,10 @@ fn an_unsigned_token_is_never_accepted() {
     let header = base64url::encode(br#"{"alg":"none"}"#);
     let payload = base64url::encode(br#"{"iss":"me"}"#);
     let unsigned = format!("{header}.{payload}.");
+    let parts = "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections";
+    assert_eq!(refused(bearer(&plain, &unsigned)), (401, parts.into()));
     assert_eq!(
-        refused(bearer(&plain, &unsigned)),
+        refused(bearer(&plain, &format!("{unsigned}AAAA"))),
         (401, "Jwt header [alg] is not supported".into())
     );
 }
@@ -203,7 +207,7 @@ fn one_of_several_issuers_is_enough() {
 fn an_accepted_token_leaves_its_facts_and_goes() {
     let claim = |header: &str, claim: &str| ClaimToHeader {
         header: header.parse().unwrap(),
-        claim: claim.to_owned(),
+        claim: claim.split('.').map(str::to_owned).collect(),
     };
     let settings = JwtProvider {
         payload_header: Some("x-payload".parse().unwrap()),
@@ -267,6 +271,7 @@ fn keys_of_remote_issuers_come_later_and_stay() {
         cluster: "issuer".to_owned(),
         timeout: Duration::from_secs(5),
         cache: Duration::from_secs(300),
+        retry: None,
     };
     let build = || verifier(&[("p", JwtProvider::new("me", remote.clone()))], by("p"));
     let first = build();

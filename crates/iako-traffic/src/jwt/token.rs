@@ -1,11 +1,20 @@
 //! A token, read but not yet believed.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use iako_proxy_config::StringMatch;
 use jsonwebtoken::Algorithm;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 use super::{base64url, reject::JwtRejection};
+
+/// The first number of seconds that is no time.
+const SECONDS_MAX: f64 = 18_446_744_073_709_551_615.0;
 
 /// The parts of a JSON Web Token. Source: RFC 7515, RFC 7519.
 #[derive(Debug)]
@@ -16,13 +25,14 @@ pub(super) struct Token<'t> {
     pub(super) signed: &'t str,
     /// The payload as it was sent, base64url.
     pub(super) payload_text: &'t str,
-    /// The signature as it was sent, base64url.
+    /// The signature, base64url without padding.
     pub(super) signature: &'t str,
     pub(super) algorithm: Algorithm,
     /// The algorithm's name in the header.
     pub(super) algorithm_name: String,
     /// The key's name; empty when the header has none.
     pub(super) key_id: String,
+    pub(super) header: Map<String, Value>,
     pub(super) payload: Map<String, Value>,
 }
 
@@ -35,11 +45,13 @@ impl<'t> Token<'t> {
         else {
             return Err(JwtRejection::BadFormat);
         };
+        if [header, payload_text, signature].contains(&"") {
+            return Err(JwtRejection::BadFormat);
+        }
         let signed_length = text.len().saturating_sub(signature.len()).saturating_sub(1);
         let signed = text.get(..signed_length).ok_or(JwtRejection::BadFormat)?;
         let bytes = base64url::decode(header).ok_or(JwtRejection::HeaderBase64)?;
-        let header: Map<String, Value> =
-            serde_json::from_slice(&bytes).map_err(|_not_json| JwtRejection::HeaderJson)?;
+        let header: Map<String, Value> = unambiguous(&bytes).ok_or(JwtRejection::HeaderJson)?;
         let algorithm_name = header.get("alg").and_then(Value::as_str);
         let algorithm_name = algorithm_name.ok_or(JwtRejection::HeaderAlgorithm)?.to_owned();
         let algorithm =
@@ -50,16 +62,16 @@ impl<'t> Token<'t> {
             Some(_) => return Err(JwtRejection::HeaderKeyId),
         };
         let bytes = base64url::decode(payload_text).ok_or(JwtRejection::PayloadBase64)?;
-        let payload: Map<String, Value> =
-            serde_json::from_slice(&bytes).map_err(|_not_json| JwtRejection::PayloadJson)?;
+        let payload: Map<String, Value> = unambiguous(&bytes).ok_or(JwtRejection::PayloadJson)?;
         let token = Self {
             text,
             signed,
             payload_text,
-            signature,
+            signature: signature.trim_end_matches('='),
             algorithm,
             algorithm_name,
             key_id,
+            header,
             payload,
         };
         token.check_types()?;
@@ -88,6 +100,33 @@ impl<'t> Token<'t> {
         Ok(())
     }
 
+    /// Whether the claim `sub` is one of those that are wanted; an absent one is empty.
+    pub(super) fn check_subject(&self, wanted: Option<&StringMatch>) -> Result<(), JwtRejection> {
+        let subject = self.payload.get("sub").and_then(Value::as_str).unwrap_or_default();
+        match wanted {
+            Some(wanted) if !wanted.matches(subject) => Err(JwtRejection::Signature),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether the token ends, and soon enough.
+    pub(super) fn check_lifetime(
+        &self,
+        now: SystemTime,
+        must_end: MustEnd,
+        longest: Option<Duration>,
+    ) -> Result<(), JwtRejection> {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let end = self.payload.get("exp").and_then(seconds).filter(|end| *end > 0);
+        let is_good = match (end, longest) {
+            (None, None) => must_end == MustEnd::No,
+            (None, Some(_)) => false,
+            (Some(_), None) => true,
+            (Some(end), Some(longest)) => Duration::from_secs(end).saturating_sub(now) <= longest,
+        };
+        if is_good { Ok(()) } else { Err(JwtRejection::Signature) }
+    }
+
     /// Whether the claim `aud` holds one of `allowed`; anything does when there are none. Scheme
     /// and final slash do not count, as in Envoy.
     pub(super) fn check_audience(&self, allowed: &[String]) -> Result<(), JwtRejection> {
@@ -102,7 +141,7 @@ impl<'t> Token<'t> {
 
     fn check_types(&self) -> Result<(), JwtRejection> {
         let text = |claim| self.payload.get(claim).is_none_or(Value::is_string);
-        let number = |claim| self.payload.get(claim).is_none_or(|value| seconds(value).is_some());
+        let times = ["iat", "nbf", "exp"].map(|claim| (claim, self.payload.get(claim)));
         let audience = |value: &Value| match value {
             Value::String(_) => true,
             Value::Array(list) => list.iter().all(Value::is_string),
@@ -111,14 +150,96 @@ impl<'t> Token<'t> {
         if let Some(claim) = ["iss", "sub", "jti"].into_iter().find(|claim| !text(*claim)) {
             return Err(JwtRejection::ClaimNotText(claim));
         }
-        if let Some(claim) = ["iat", "nbf", "exp"].into_iter().find(|claim| !number(*claim)) {
-            return Err(JwtRejection::ClaimNotNumber(claim));
+        for (claim, value) in times.into_iter().filter_map(|(claim, value)| Some((claim, value?))) {
+            if !value.is_number() {
+                return Err(JwtRejection::ClaimNotNumber(claim));
+            }
+            if seconds(value).is_none() {
+                return Err(JwtRejection::ClaimOutOfRange(claim));
+            }
         }
         if self.payload.get("aud").is_none_or(audience) {
             Ok(())
         } else {
             Err(JwtRejection::AudienceNotText)
         }
+    }
+}
+
+/// Whether a token has to have an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MustEnd {
+    Yes,
+    No,
+}
+
+/// A JSON object of which every name stands once, on every level: what is said twice can be read
+/// differently by whoever reads the token next.
+fn unambiguous(bytes: &[u8]) -> Option<Map<String, Value>> {
+    match serde_json::from_slice(bytes).ok()? {
+        Unambiguous(Value::Object(fields)) => Some(fields),
+        Unambiguous(_) => None,
+    }
+}
+
+/// JSON that names nothing twice.
+struct Unambiguous(Value);
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_any(UnambiguousVisitor).map(Self)
+    }
+}
+
+struct UnambiguousVisitor;
+
+impl<'de> Visitor<'de> for UnambiguousVisitor {
+    type Value = Value;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("JSON in which no name stands twice")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Unambiguous(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut fields = Map::new();
+        while let Some((name, Unambiguous(value))) = entries.next_entry::<String, _>()? {
+            if fields.insert(name, value).is_some() {
+                return Err(A::Error::custom("a name stands twice"));
+            }
+        }
+        Ok(Value::Object(fields))
     }
 }
 
@@ -130,7 +251,8 @@ fn seconds(value: &Value) -> Option<u64> {
         reason = "the cast saturates, and negative numbers were filtered out"
     )]
     let whole = |number: f64| number as u64;
-    value.as_u64().or_else(|| value.as_f64().filter(|number| *number >= 0.0).map(whole))
+    let in_range = |number: &f64| (0.0..SECONDS_MAX).contains(number);
+    value.as_u64().or_else(|| value.as_f64().filter(in_range).map(whole))
 }
 
 fn bare(audience: &str) -> &str {

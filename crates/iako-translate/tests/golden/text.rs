@@ -238,6 +238,8 @@ fn value(it: &MetadataValueMatch) -> String {
         MetadataValueMatch::Null => "null".to_owned(),
         MetadataValueMatch::Bool(it) => it.to_string(),
         MetadataValueMatch::Text(it) => string(it),
+        MetadataValueMatch::Number(it) => it.0.to_string(),
+        MetadataValueMatch::NumberWithin(start, end) => format!("{}..{}", start.0, end.0),
         MetadataValueMatch::ListContains(it) => format!("list with {}", value(it)),
         MetadataValueMatch::Or(any) => joined(&any.iter().map(value).collect::<Vec<_>>(), " or "),
     }

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use iako_xds_api::envoy::extensions::filters::http::jwt_authn::v3 as pb;
 
-use super::{route_match, wire};
+use super::{matcher, route_match, wire};
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
-    ClaimToHeader, Jwks, JwtAuthn, JwtHeader, JwtProvider, JwtRequirement, JwtRule,
+    ClaimToHeader, FetchRetry, Jwks, JwtAuthn, JwtHeader, JwtProvider, JwtRequirement, JwtRule,
 };
+
+/// Where bad tokens are told of when no header is named.
+const VERIFICATION_HEADER: &str = "x-jwt-signature-verified";
 
 pub(super) fn authn(config: &pb::JwtAuthentication, at: &At<'_>) -> Result<JwtAuthn, Fault> {
     let at_providers = at.field("providers");
@@ -21,7 +24,20 @@ pub(super) fn authn(config: &pb::JwtAuthentication, at: &At<'_>) -> Result<JwtAu
     let context = Names { providers: &providers, requirements: &config.requirement_map };
     let rules =
         wire::list(&config.rules, &at.field("rules"), |config, at| rule(config, context, at))?;
-    Ok(JwtAuthn { rules, bypass_cors_preflight: config.bypass_cors_preflight, providers })
+    let at_map = at.field("requirement_map");
+    let requirements = config
+        .requirement_map
+        .iter()
+        .map(|(name, config)| Ok((name.clone(), requirement(config, context, &at_map.key(name))?)))
+        .collect::<Result<_, Fault>>()?;
+    Ok(JwtAuthn {
+        rules,
+        bypass_cors_preflight: config.bypass_cors_preflight,
+        requirements,
+        strip_failure_response: config.strip_failure_response,
+        stat_prefix: config.stat_prefix.clone(),
+        providers,
+    })
 }
 
 /// What requirements may refer to.
@@ -88,11 +104,14 @@ fn requirement(
         }
         Some(RequiresType::AllowMissing(())) => JwtRequirement::AllowMissing,
         Some(RequiresType::AllowMissingOrFailed(())) => JwtRequirement::AllowMissingOrFailed,
-        Some(RequiresType::ExtractOnlyWithoutValidation(_)) => {
+        Some(RequiresType::ExtractOnlyWithoutValidation(config)) => {
             let at = at.field("extract_only_without_validation");
-            return Err(
-                at.invalid("is not supported", "require a provider, so that tokens are checked")
-            );
+            let named = match config.verification_status_header.as_str() {
+                "" => VERIFICATION_HEADER,
+                named => named,
+            };
+            let header = wire::header_name(named, &at.field("verification_status_header"))?;
+            JwtRequirement::ExtractOnly { header }
         }
     }))
 }
@@ -107,6 +126,15 @@ fn provider_exists(name: &str, names: Names<'_>, at: &At<'_>) -> Result<(), Faul
 fn provider(config: &pb::JwtProvider, at: &At<'_>) -> Result<JwtProvider, Fault> {
     let mut value = JwtProvider::new(config.issuer.clone(), jwks(config, at)?);
     value.audiences.clone_from(&config.audiences);
+    let at_subjects = at.field("subjects");
+    value.subjects = config
+        .subjects
+        .as_ref()
+        .map(|subjects| matcher::text(subjects, &at_subjects))
+        .transpose()?;
+    value.require_expiration = config.require_expiration;
+    let at_lifetime = at.field("max_lifetime");
+    value.lifetime_max = wire::optional(config.max_lifetime.as_ref(), &at_lifetime)?;
     value.forward = config.forward;
     value.from_headers =
         wire::list(&config.from_headers, &at.field("from_headers"), |header, at| {
@@ -125,10 +153,13 @@ fn provider(config: &pb::JwtProvider, at: &At<'_>) -> Result<JwtProvider, Fault>
         wire::list(&config.claim_to_headers, &at.field("claim_to_headers"), |claim, at| {
             Ok(ClaimToHeader {
                 header: wire::header_name(&claim.header_name, &at.field("header_name"))?,
-                claim: claim.claim_name.clone(),
+                claim: claim_path(claim, at)?,
             })
         })?;
+    value.pad_payload_header = config.pad_forward_payload_header;
     value.payload_in_metadata.clone_from(&config.payload_in_metadata);
+    value.header_in_metadata.clone_from(&config.header_in_metadata);
+    value.failed_status_in_metadata.clone_from(&config.failed_status_in_metadata);
     if let Some(normalize) = &config.normalize_payload_in_metadata {
         value.space_delimited_claims.clone_from(&normalize.space_delimited_claims);
     }
@@ -137,6 +168,20 @@ fn provider(config: &pb::JwtProvider, at: &At<'_>) -> Result<JwtProvider, Fault>
     }
     value.clear_route_cache = config.clear_route_cache;
     Ok(value)
+}
+
+fn claim_path(config: &pb::JwtClaimToHeader, at: &At<'_>) -> Result<Vec<String>, Fault> {
+    if !config.claim_path.is_empty() {
+        let at = at.field("claim_path");
+        return wire::list(&config.claim_path, &at, |segment, at| match segment.key.as_str() {
+            "" => Err(at.field("key").missing("write the name of a claim")),
+            key => Ok(key.to_owned()),
+        });
+    }
+    if config.claim_name.is_empty() {
+        return Err(at.field("claim_name").missing("write the name of a claim"));
+    }
+    Ok(config.claim_name.split('.').map(str::to_owned).collect())
 }
 
 fn jwks(config: &pb::JwtProvider, at: &At<'_>) -> Result<Jwks, Fault> {
@@ -185,5 +230,21 @@ fn remote_jwks(remote: &pb::RemoteJwks, at: &At<'_>) -> Result<Jwks, Fault> {
             Duration::from_secs(600),
             &at.field("cache_duration"),
         )?,
+        retry: fetch_retry(remote, &at.field("retry_policy"))?,
     })
+}
+
+fn fetch_retry(remote: &pb::RemoteJwks, at: &At<'_>) -> Result<Option<FetchRetry>, Fault> {
+    let Some(policy) = &remote.retry_policy else { return Ok(None) };
+    let at_pause = at.field("retry_back_off");
+    let pauses = policy.retry_back_off.as_ref();
+    let base = pauses.and_then(|pauses| pauses.base_interval.as_ref());
+    let pause = wire::duration_or(base, Duration::from_secs(1), &at_pause.field("base_interval"))?;
+    let longest = pauses.and_then(|pauses| pauses.max_interval.as_ref());
+    let at_longest = at_pause.field("max_interval");
+    let pause_max = wire::duration_or(longest, pause.saturating_mul(10), &at_longest)?;
+    if pause_max < pause {
+        return Err(at_longest.invalid("is below `base_interval`", "write at least as much"));
+    }
+    Ok(Some(FetchRetry { retries_max: policy.num_retries.unwrap_or(1), pause, pause_max }))
 }

@@ -8,8 +8,8 @@ use iako_xds_api::envoy::r#type::matcher::v3 as pb;
 use super::wire;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
-    CookieMatch, FilterStateCheck, FilterStateMatch, HeaderCheck, HeaderMatch, MetadataMatch,
-    MetadataValueMatch, Pattern, QueryCheck, QueryMatch, StringMatch,
+    CookieMatch, Double, FilterStateCheck, FilterStateMatch, HeaderCheck, HeaderMatch,
+    MetadataMatch, MetadataValueMatch, Pattern, QueryCheck, QueryMatch, StringMatch,
 };
 
 pub(super) fn pattern(regex: &str, at: &At<'_>) -> Result<Pattern, Fault> {
@@ -216,10 +216,16 @@ pub(super) fn value(matcher: &pb::ValueMatcher, at: &At<'_>) -> Result<MetadataV
                 value,
             )?)
         }
-        Some(MatchPattern::DoubleMatch(_)) => {
-            return Err(at
-                .field("double_match")
-                .invalid("is not supported", "match a text or a truth value"));
+        Some(MatchPattern::DoubleMatch(number)) => {
+            use pb::double_matcher::MatchPattern;
+            let at = at.field("double_match");
+            match &number.match_pattern {
+                Some(MatchPattern::Exact(exact)) => MetadataValueMatch::Number(Double(*exact)),
+                Some(MatchPattern::Range(range)) => {
+                    MetadataValueMatch::NumberWithin(Double(range.start), Double(range.end))
+                }
+                None => return Err(at.missing("write `exact` or `range`")),
+            }
         }
         None => return Err(at.missing("write what the value must be")),
     })

@@ -10,6 +10,7 @@ use iako_proxy_config::{
     CookieMatch, FilterStateCheck, FilterStateMatch, HeaderCheck, HeaderMatch, MetadataMatch,
     MetadataValueMatch, Pattern, QueryCheck, QueryMatch, StringMatch,
 };
+use iako_xds_api::envoy::r#type::v3::DoubleRange;
 
 pub(super) fn regex(pattern: &Pattern) -> pb::RegexMatcher {
     pb::RegexMatcher { regex: pattern.source().to_owned(), ..Default::default() }
@@ -116,6 +117,11 @@ pub(super) fn metadata(value: &MetadataMatch) -> pb::MetadataMatcher {
     }
 }
 
+fn double_match(pattern: pb::double_matcher::MatchPattern) -> pb::value_matcher::MatchPattern {
+    let matcher = pb::DoubleMatcher { match_pattern: Some(pattern) };
+    pb::value_matcher::MatchPattern::DoubleMatch(matcher)
+}
+
 pub(super) fn metadata_value(value: &MetadataValueMatch) -> pb::ValueMatcher {
     use pb::value_matcher::MatchPattern;
     let pattern = match value {
@@ -123,6 +129,13 @@ pub(super) fn metadata_value(value: &MetadataValueMatch) -> pb::ValueMatcher {
         MetadataValueMatch::Null => MatchPattern::NullMatch(Default::default()),
         MetadataValueMatch::Bool(wanted) => MatchPattern::BoolMatch(*wanted),
         MetadataValueMatch::Text(matcher) => MatchPattern::StringMatch(text(matcher)),
+        MetadataValueMatch::Number(exact) => {
+            double_match(pb::double_matcher::MatchPattern::Exact(exact.0))
+        }
+        MetadataValueMatch::NumberWithin(start, end) => {
+            let range = DoubleRange { start: start.0, end: end.0 };
+            double_match(pb::double_matcher::MatchPattern::Range(range))
+        }
         MetadataValueMatch::ListContains(one) => {
             let one = pb::list_matcher::MatchPattern::OneOf(Box::new(metadata_value(one)));
             MatchPattern::ListMatch(Box::new(pb::ListMatcher { match_pattern: Some(one) }))

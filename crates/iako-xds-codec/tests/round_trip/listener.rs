@@ -348,16 +348,29 @@ fn jwt_authn() -> JwtAuthn {
             cluster: "issuer".into(),
             timeout: Duration::from_secs(3),
             cache: Duration::from_secs(300),
+            retry: Some(FetchRetry {
+                retries_max: 3,
+                pause: Duration::from_millis(5),
+                pause_max: Duration::from_millis(9),
+            }),
         },
     );
+    provider.subjects = Some(StringMatch::prefix("spiffe://"));
+    provider.require_expiration = true;
+    provider.lifetime_max = Some(Duration::from_secs(60));
+    provider.pad_payload_header = true;
+    provider.header_in_metadata = "header".into();
+    provider.failed_status_in_metadata = "why".into();
     provider.audiences = vec!["a".into()];
     provider.from_headers =
         vec![JwtHeader { name: "x-jwt".parse().unwrap(), prefix: "Bearer ".into() }];
     provider.from_params = vec!["t".into()];
     provider.from_cookies = vec!["c".into()];
     provider.payload_header = Some("x-payload".parse().unwrap());
-    provider.claim_to_headers =
-        vec![ClaimToHeader { header: "x-sub".parse().unwrap(), claim: "sub".into() }];
+    provider.claim_to_headers = vec![
+        ClaimToHeader { header: "x-sub".parse().unwrap(), claim: vec!["a".into(), "b".into()] },
+        ClaimToHeader { header: "x-url".parse().unwrap(), claim: vec!["a.b".into()] },
+    ];
     provider.payload_in_metadata = "payload".into();
     provider.space_delimited_claims = vec!["scope".into()];
     provider.clear_route_cache = true;
@@ -380,8 +393,20 @@ fn jwt_authn() -> JwtAuthn {
                 ])),
             },
             JwtRule { matcher: RouteMatch::any(), requirement: None },
+            JwtRule {
+                matcher: RouteMatch::any(),
+                requirement: Some(JwtRequirement::ExtractOnly {
+                    header: "x-good".parse().unwrap(),
+                }),
+            },
         ],
         bypass_cors_preflight: true,
+        requirements: BTreeMap::from([
+            ("one".to_owned(), Some(JwtRequirement::AllowMissing)),
+            ("none".to_owned(), None),
+        ]),
+        strip_failure_response: true,
+        stat_prefix: "mine".into(),
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) fn metadata_match() -> MetadataMatch {
             ))),
             MetadataValueMatch::Bool(true),
             MetadataValueMatch::Null,
+            MetadataValueMatch::Number(Double(1.5)),
+            MetadataValueMatch::NumberWithin(Double(-1.0), Double(2.0)),
             MetadataValueMatch::Present(true),
         ]),
         invert: true,

@@ -136,12 +136,16 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
-        honoured: &["providers", "rules", "bypass_cors_preflight", "requirement_map"],
-        warned: &[("statistics only", &["stat_prefix"])],
-        refused: &[(
-            "this proxy does not have it",
-            &["filter_state_rules", "strip_failure_response"],
-        )],
+        honoured: &[
+            "providers",
+            "rules",
+            "bypass_cors_preflight",
+            "requirement_map",
+            "strip_failure_response",
+            "stat_prefix",
+        ],
+        warned: &[],
+        refused: &[("this proxy does not have it", &["filter_state_rules"])],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.jwt_authn.v3.JwtProvider",
@@ -160,29 +164,26 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "clock_skew_seconds",
             "claim_to_headers",
             "clear_route_cache",
+            "pad_forward_payload_header",
+            "subjects",
+            "require_expiration",
+            "max_lifetime",
+            "header_in_metadata",
+            "failed_status_in_metadata",
         ],
-        warned: &[
-            ("checked tokens are not kept", &["jwt_cache_config"]),
-            ("payloads are written without padding", &["pad_forward_payload_header"]),
-        ],
-        refused: &[(
-            "this proxy does not have it",
-            &[
-                "subjects",
-                "require_expiration",
-                "max_lifetime",
-                "header_in_metadata",
-                "failed_status_in_metadata",
-            ],
+        warned: &[(
+            "good signatures are always remembered, as many as docs/limits.md says",
+            &["jwt_cache_config"],
         )],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.jwt_authn.v3.RemoteJwks",
-        honoured: &["http_uri", "cache_duration"],
-        warned: &[
-            ("keys are fetched before they are needed", &["async_fetch"]),
-            ("a failed fetch is repeated by the proxy itself", &["retry_policy"]),
-        ],
+        honoured: &["http_uri", "cache_duration", "retry_policy"],
+        warned: &[(
+            "keys are fetched for the first request, and anew before they are too old",
+            &["async_fetch"],
+        )],
         refused: &[],
     },
     MessageSupport {
@@ -199,9 +200,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader",
-        honoured: &["header_name", "claim_name"],
+        honoured: &["header_name", "claim_name", "claim_path"],
         warned: &[],
-        refused: &[("this proxy does not have it", &["claim_path"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.jwt_authn.v3.RequirementRule",
@@ -218,9 +219,31 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "requires_all",
             "allow_missing_or_failed",
             "allow_missing",
+            "extract_only_without_validation",
         ],
         warned: &[],
-        refused: &[("tokens are always checked", &["extract_only_without_validation"])],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.http.jwt_authn.v3.ExtractOnlyWithoutValidation",
+        honoured: &["verification_status_header"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader.PathSegment",
+        honoured: &["key"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.core.v3.RetryPolicy",
+        honoured: &["retry_back_off", "num_retries"],
+        warned: &[("fetches are tried again after a failure of any kind", &["retry_on"])],
+        refused: &[(
+            "this proxy does not have it",
+            &["retry_priority", "retry_host_predicate", "host_selection_retry_max_attempts"],
+        )],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.jwt_authn.v3.ProviderWithAudiences",
