@@ -1,8 +1,12 @@
 //! What is done to connections and requests on their way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) mod bandwidth;
+pub(crate) mod buffer;
+pub(crate) mod compression;
 pub(crate) mod cors;
+pub(crate) mod csrf;
 pub(crate) mod fault;
 pub(crate) mod jwt;
 pub(crate) mod peer_metadata;
@@ -10,7 +14,11 @@ pub(crate) mod rbac;
 pub(crate) mod stateful_session;
 
 use crate::{DnsCache, DnsOptions};
+use bandwidth::BandwidthLimit;
+use buffer::Buffer;
+use compression::{Compressor, CompressorOverride, Decompressor};
 use cors::CorsPolicy;
+use csrf::CsrfPolicy;
 use fault::Fault;
 use jwt::JwtAuthn;
 use peer_metadata::PeerMetadata;
@@ -60,6 +68,16 @@ pub enum HttpFilterKind {
     /// so by itself: the filter only says where Envoy would.
     /// Source: `envoy.filters.http.dynamic_forward_proxy`.
     DynamicForward(Box<DynamicForward>),
+    /// Gathers the content of requests. Settings of a route replace these.
+    Buffer(Buffer),
+    /// Compresses content. Routes change single settings.
+    Compressor(Box<Compressor>),
+    /// Decompresses content.
+    Decompressor(Box<Decompressor>),
+    /// Holds content back. Settings of a route replace these.
+    BandwidthLimit(Box<BandwidthLimit>),
+    /// Refuses requests of other origins' pages. Settings of a route replace these.
+    Csrf(Box<CsrfPolicy>),
     /// An optional filter that this proxy does not have; passed over.
     Unsupported(UnsupportedFilter),
 }
@@ -158,8 +176,24 @@ pub struct FilterOverrides {
     pub rbac: Option<Option<Box<Rbac>>>,
     /// Sessions in place of the filter's; `Some(None)` switches them off.
     pub session: Option<Option<Box<StatefulSession>>>,
+    /// Settings of further filters, by the filter's name.
+    pub settings: BTreeMap<String, FilterSettings>,
     /// Names of filters that are switched off.
     pub disabled: BTreeSet<String>,
+}
+
+/// Settings of one filter for a virtual host, route or weighted cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FilterSettings {
+    /// Another limit. Source: `envoy.extensions.filters.http.buffer.v3.BufferPerRoute`.
+    Buffer(Buffer),
+    /// Source: `envoy.extensions.filters.http.compressor.v3.CompressorPerRoute`.
+    Compressor(CompressorOverride),
+    /// A limit of its own. Source:
+    /// `envoy.extensions.filters.http.bandwidth_limit.v3.BandwidthLimit`.
+    BandwidthLimit(Box<BandwidthLimit>),
+    /// Another policy. Source: `envoy.extensions.filters.http.csrf.v3.CsrfPolicy`.
+    Csrf(Box<CsrfPolicy>),
 }
 
 impl FilterOverrides {
@@ -170,6 +204,7 @@ impl FilterOverrides {
             && self.cors.is_none()
             && self.rbac.is_none()
             && self.session.is_none()
+            && self.settings.is_empty()
             && self.disabled.is_empty()
     }
 }

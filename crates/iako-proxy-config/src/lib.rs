@@ -54,10 +54,17 @@ pub use endpoint::{
     WorkloadLabel,
 };
 pub use filter::{
-    DynamicForward, FilterOverrides, HttpFilter, HttpFilterKind, NetworkFilter, Router,
-    StatsFilter, StatsMetricOverride, StrictHeader, UnsupportedFilter,
+    DynamicForward, FilterOverrides, FilterSettings, HttpFilter, HttpFilterKind, NetworkFilter,
+    Router, StatsFilter, StatsMetricOverride, StrictHeader, UnsupportedFilter,
+    bandwidth::{BandwidthLimit, BandwidthMode},
+    buffer::Buffer,
+    compression::{
+        BrotliMode, Coding, CompressedContent, CompressedResponse, Compression, Compressor,
+        CompressorLibrary, CompressorOverride, DecompressedContent, Decompressor,
+    },
     cors::CorsPolicy,
-    fault::{Abort, AbortStatus, Delay, Fault},
+    csrf::CsrfPolicy,
+    fault::{Abort, AbortStatus, Delay, Fault, ResponseRate},
     jwt::{
         ClaimToHeader, FetchRetry, Jwks, JwtAuthn, JwtHeader, JwtProvider, JwtRequirement, JwtRule,
     },

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod connection;
+pub(crate) mod content;
 mod deadlines;
 pub(crate) mod downstream;
 mod error_response;
@@ -20,6 +21,7 @@ mod headers;
 mod local_reply;
 mod mirror;
 pub(crate) mod mutations;
+mod passing;
 pub(crate) mod pump;
 mod record;
 mod reply;

@@ -1,5 +1,6 @@
 //! Faults on purpose.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use iako_proxy_config::{AbortStatus, Fault};
@@ -35,10 +36,7 @@ pub fn fault(
     active: u32,
     draw: &mut dyn FnMut() -> u64,
 ) -> FaultDecision {
-    let meant = (fault.upstream_cluster.is_empty() || fault.upstream_cluster == cluster)
-        && fault.active_max.is_none_or(|max| active < max)
-        && fault.headers.iter().all(|rule| header_matches(rule, head));
-    if !meant {
+    if !is_meant(fault, head, cluster, active) {
         return FaultDecision::default();
     }
     let delay = fault.delay.as_ref().and_then(|delay| {
@@ -59,6 +57,31 @@ pub fn fault(
         share.takes(draw()).then_some(answer)
     });
     FaultDecision { delay, abort }
+}
+
+/// How fast the content of the response may pass, in KiB a second; none when it is not held back.
+/// `draw` gives a number. Asked after [`fault`], of requests that are not aborted.
+#[must_use]
+pub fn response_rate(
+    fault: &Fault,
+    head: &RequestHead<'_>,
+    cluster: &str,
+    active: u32,
+    draw: u64,
+) -> Option<NonZeroU64> {
+    let rate = fault.response_rate.as_ref().filter(|_| is_meant(fault, head, cluster, active))?;
+    let limit = match rate.kib_per_second {
+        Some(limit) => limit,
+        None => number(head, "x-envoy-fault-throughput-response")?,
+    };
+    let share = lowered(rate.share, head, "x-envoy-fault-throughput-response-percentage");
+    share.takes(draw).then_some(limit)
+}
+
+fn is_meant(fault: &Fault, head: &RequestHead<'_>, cluster: &str, active: u32) -> bool {
+    (fault.upstream_cluster.is_empty() || fault.upstream_cluster == cluster)
+        && fault.active_max.is_none_or(|max| active < max)
+        && fault.headers.iter().all(|rule| header_matches(rule, head))
 }
 
 fn from_header(head: &RequestHead<'_>) -> Option<FaultAbort> {

@@ -14,10 +14,13 @@
 //!
 //! Tests check each rule by what Envoy was seen to do, and by properties over random input.
 
+mod bandwidth;
 mod base64;
 mod breaker;
 mod client;
+mod compression;
 mod cors;
+mod csrf;
 mod facts;
 mod fault;
 mod filter_chain;
@@ -36,14 +39,19 @@ mod share;
 mod target;
 mod text;
 
+pub use bandwidth::BandwidthBucket;
 pub use breaker::{BreakerCounts, BreakerGuard, Breakers, Overflow};
 pub use client::{ClientAddress, ClientCertHeader};
+pub use compression::{
+    CodingChoice, Offer, choose_coding, forbids_transforms, type_is_compressed, varies_also,
+};
 pub use cors::{CorsDecision, cors};
+pub use csrf::{CsrfFinding, csrf};
 pub use facts::{
     ConnectionInfo, HeaderList, Headers, Metadata, PeerCertificate, ProxyTlv, RequestFacts,
     RequestHead, TlsFacts, is_grpc_content_type,
 };
-pub use fault::{FaultAbort, FaultDecision, fault};
+pub use fault::{FaultAbort, FaultDecision, fault, response_rate};
 pub use filter_chain::FilterChainTable;
 pub use health::{
     CheckEvent, CheckFailure, CheckHistory, CheckResult, CheckVerdict, Condition, HealthFlags,

@@ -12,6 +12,7 @@ mod chain_matcher;
 mod cluster;
 mod cluster_http;
 mod cluster_limits;
+mod content;
 mod discovery;
 mod endpoint;
 mod fault;

@@ -12,6 +12,7 @@ mod attempt;
 mod chain_matcher;
 mod cluster;
 mod cluster_http;
+mod content;
 mod discovery;
 mod endpoint;
 mod header;

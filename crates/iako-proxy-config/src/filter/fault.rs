@@ -1,5 +1,6 @@
 //! Faults on purpose.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use iako_types::Percent;
@@ -13,6 +14,8 @@ pub struct Fault {
     pub delay: Option<Delay>,
     /// Answers requests with an error.
     pub abort: Option<Abort>,
+    /// Holds the content of responses back.
+    pub response_rate: Option<ResponseRate>,
     /// Only requests with these headers.
     pub headers: Vec<HeaderMatch>,
     /// Only requests to this cluster; all when empty.
@@ -26,6 +29,16 @@ pub struct Fault {
 pub struct Delay {
     /// How long; taken from `x-envoy-fault-delay-request` (milliseconds) when absent.
     pub fixed: Option<Duration>,
+    /// Which share of requests.
+    pub share: Percent,
+}
+
+/// Holds the content of responses back.
+/// Source: `envoy.extensions.filters.common.fault.v3.FaultRateLimit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResponseRate {
+    /// KiB a second; taken from `x-envoy-fault-throughput-response` when absent.
+    pub kib_per_second: Option<NonZeroU64>,
     /// Which share of requests.
     pub share: Percent,
 }

@@ -432,6 +432,9 @@ impl Exchange<'_> {
                 Poll::Ready(Err(PumpError::Downstream(error))) => {
                     return Poll::Ready(Err(TryFailure::Final(Failure::Client(error))));
                 }
+                Poll::Ready(Err(PumpError::Content(error))) => {
+                    return Poll::Ready(Err(TryFailure::Final(Failure::ResponseContent(error))));
+                }
                 Poll::Ready(Err(PumpError::Upstream(error @ UpstreamError::Length(_)))) => {
                     return Poll::Ready(Err(lost(error, upstream)));
                 }

@@ -11,8 +11,8 @@ use iako_http::{
     BodyEvent, Fields, HeaderEdits, LengthMismatch, ParseError, ResponseEdits, ResponseHead,
 };
 
+use super::content::ContentError;
 use super::failure::Failure;
-use super::grpc_web::NotBase64;
 use crate::http2::codes;
 
 /// Why nothing more can be read from a client or written to it.
@@ -33,9 +33,9 @@ pub(crate) enum DownstreamError {
     /// It broke HTTP/2, on this stream or on its connection; Envoy's details for it.
     #[error("the client broke HTTP/2: {0}")]
     Http2(&'static str),
-    /// The content of its gRPC-Web call is no base64.
-    #[error("the client's content is no base64")]
-    NotBase64(#[from] NotBase64),
+    /// A filter cannot read its content.
+    #[error("the client's content cannot be read")]
+    Content(#[from] ContentError),
 }
 
 impl DownstreamError {
@@ -47,7 +47,10 @@ impl DownstreamError {
             Self::Protocol(error) => error.details(),
             Self::Http2(details) => details,
             Self::Length(_) => "http1.codec_error",
-            Self::NotBase64(_) => "grpc_base_64_decode_failed_bad_size",
+            Self::Content(ContentError::NotBase64) => "grpc_base_64_decode_failed_bad_size",
+            Self::Content(ContentError::Corrupt | ContentError::Inflates) => {
+                "request_content_not_decompressed"
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use iako_http::{FieldValue, HeaderEdits, Known, ParseError};
 
+use super::content::ContentError;
 use super::downstream::DownstreamError;
 use super::failure::Failure;
 use crate::dns::Unresolved;
@@ -139,12 +140,28 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
         },
         Failure::Client(DownstreamError::Protocol(error)) => protocol(*error),
         // The client may be no caller of gRPC at all.
-        Failure::Client(DownstreamError::NotBase64(_)) => {
+        Failure::Client(DownstreamError::Content(ContentError::NotBase64)) => {
             let reply = Reply::new(400, "grpc_base_64_decode_failed_bad_size")
                 .with_body("Bad gRPC-web request, invalid base64 data.");
             Reply { closes: true, keeps_status: true, ..reply }
         }
-        Failure::Client(_) | Failure::BrokenOff(_) | Failure::Overtaken => return None,
+        // Part of it has gone on: a server must not take that for the whole.
+        Failure::Client(DownstreamError::Content(
+            ContentError::Corrupt | ContentError::Inflates,
+        )) => {
+            let reply = Reply::new(400, "request_content_not_decompressed")
+                .with_body("the content of the request cannot be decompressed");
+            Reply { closes: true, ..reply }
+        }
+        Failure::TooLarge => {
+            let reply = Reply::new(413, "request_payload_too_large");
+            Reply { closes: true, ..reply.with_body("Payload Too Large") }
+        }
+        Failure::Origin => Reply::new(403, "csrf_origin_mismatch").with_body("Invalid origin"),
+        Failure::Client(_)
+        | Failure::BrokenOff(_)
+        | Failure::Overtaken
+        | Failure::ResponseContent(_) => return None,
     })
 }
 

@@ -19,10 +19,12 @@ use super::deadlines::Deadlines;
 use super::downstream::Downstream;
 use super::error_response::Reply;
 use super::failure::Failure;
+use super::filters::content::Remembered;
 use super::filters::{Cors, FaultPlan, FaultStep, FilterKind, check_cors, check_rbac};
 use super::forward::Progress;
 use super::headers::{Prepared, prepare};
 use super::mutations;
+use super::passing::ChainPlace;
 use super::pump::{Download, Repeatable, Upload};
 use super::record::{self, Finished, Record};
 use super::request::Request;
@@ -49,6 +51,8 @@ pub(crate) struct Exchange<'e> {
     pub(super) response_edits: ResponseEdits,
     /// Fields that filters and routes add to whatever response comes.
     pub(super) annotations: Vec<(&'static str, String)>,
+    /// What filters remember for the response; none for most.
+    pub(super) remembered: Option<Box<Remembered>>,
     /// What leads it to an instance of its own.
     pub(super) steering: Option<Box<Steering>>,
     /// Slow tries that go on beside the present one.
@@ -69,7 +73,7 @@ struct Way<'t> {
 }
 
 /// What a filter says.
-enum Step {
+pub(super) enum Step {
     Continue,
     /// The route has to be chosen again.
     Reroute,
@@ -156,6 +160,7 @@ pub(crate) fn begin<'e>(
         response: None,
         response_edits: ResponseEdits::default(),
         annotations: Vec::new(),
+        remembered: None,
         steering: None,
         rivals: Vec::new(),
         winner: None,
@@ -207,7 +212,8 @@ impl Exchange<'_> {
         downstream: &mut Downstream<'_>,
     ) -> Result<Progress, Failure> {
         let service = way.service;
-        for filter in service.filters.iter().filter(|filter| filter.acts) {
+        let acting = service.filters.iter().enumerate().filter(|(_, filter)| filter.acts);
+        for (place, filter) in acting {
             let matched = matched(*outcome);
             let overrides = matched.map(|route| route.overrides());
             if filter.is_off(overrides.as_ref()) {
@@ -225,9 +231,14 @@ impl Exchange<'_> {
                     if let Some(delay) = plan.delay {
                         self.pause(delay, downstream).await?;
                     }
-                    self.abort(plan)?
+                    self.end_fault(plan)?
                 }
                 FilterKind::Cors => self.ask_cors(matched.as_ref()),
+                FilterKind::Content(content) => {
+                    let at =
+                        ChainPlace { place, name: &filter.name, overrides: overrides.as_ref() };
+                    Box::pin(self.content_step(content, &at, downstream)).await?
+                }
                 FilterKind::PeerMetadata(_)
                 | FilterKind::Rbac(_)
                 | FilterKind::GrpcWeb
@@ -290,12 +301,13 @@ impl Exchange<'_> {
                 }
                 checked?;
             }
-            FilterKind::GrpcWeb => self.request.begin_web_call(),
+            FilterKind::GrpcWeb => self.begin_web_call(),
             FilterKind::StatefulSession(session) => self.begin_session(session, overrides),
             // Taken where it can be waited, or do nothing here.
             FilterKind::Jwt(_)
             | FilterKind::Cors
             | FilterKind::Fault(_)
+            | FilterKind::Content(_)
             | FilterKind::Alpn
             | FilterKind::Stats
             | FilterKind::Router
@@ -324,10 +336,19 @@ impl Exchange<'_> {
         plan
     }
 
-    fn abort(&self, plan: FaultPlan) -> Result<Step, Failure> {
-        let Some(failure) = plan.abort else { return Ok(Step::Continue) };
-        self.service.stats.fault_aborts.inc();
-        Err(failure)
+    /// What is left of a fault after its delay.
+    fn end_fault(&mut self, plan: FaultPlan) -> Result<Step, Failure> {
+        if let Some(failure) = plan.abort {
+            self.service.stats.fault_aborts.inc();
+            return Err(failure);
+        }
+        if plan.response_rate.is_some() {
+            self.service.stats.fault_rate_limits.inc();
+            let remembered = self.remembered.get_or_insert_default();
+            remembered.response_rate = plan.response_rate;
+            remembered.fault = plan.active;
+        }
+        Ok(Step::Continue)
     }
 
     fn check_token(&mut self, step: &super::filters::jwt::JwtStep) -> Result<Step, Failure> {

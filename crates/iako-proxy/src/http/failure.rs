@@ -5,6 +5,7 @@ use std::sync::Arc;
 use iako_telemetry::{ResponseFlag, ResponseFlags};
 use iako_traffic::{Overflow, StrictProblem};
 
+use super::content::ContentError;
 use super::downstream::DownstreamError;
 use crate::dns::Unresolved;
 use crate::transport::ConnectError;
@@ -100,6 +101,15 @@ pub(crate) enum Failure {
         /// The gRPC status, when the fault is one.
         grpc: Option<u32>,
     },
+    /// The request has more content than a filter gathers.
+    #[error("the content of the request is larger than allowed")]
+    TooLarge,
+    /// The request comes from a page of another origin.
+    #[error("the request comes from a page of another origin")]
+    Origin,
+    /// A filter cannot read the content of the response, whose head was sent.
+    #[error("the content of the response cannot be read")]
+    ResponseContent(#[source] ContentError),
     /// The client is gone: nobody is left to answer.
     #[error("the client is gone")]
     Client(#[source] DownstreamError),
@@ -124,6 +134,8 @@ impl Failure {
             | Self::RequestTimeout
             | Self::Path
             | Self::StrictHeader(_)
+            | Self::TooLarge
+            | Self::Origin
             | Self::UpgradeRefused => Side::Downstream,
             Self::Connect(_)
             | Self::Upstream(_)
@@ -133,6 +145,7 @@ impl Failure {
             | Self::NoHealthyUpstream
             | Self::SessionGone { .. }
             | Self::Unresolved(_)
+            | Self::ResponseContent(_)
             | Self::BrokenOff(_) => Side::Upstream,
             Self::NoRoute
             | Self::NoCluster { .. }
@@ -170,7 +183,10 @@ impl Failure {
                 | DownstreamError::Http2(_),
             ) => ResponseFlag::DownstreamProtocolError,
             Self::Unresolved(Unresolved::Full | Unresolved::Pending)
-            | Self::Client(DownstreamError::NotBase64(_))
+            | Self::Client(DownstreamError::Content(_))
+            | Self::TooLarge
+            | Self::Origin
+            | Self::ResponseContent(_)
             | Self::RequestTimeout
             | Self::Overtaken
             | Self::MaxDuration

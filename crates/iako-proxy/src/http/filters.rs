@@ -1,8 +1,10 @@
 //! The steps on every request's way, compiled, and what each of them does.
 
+pub(crate) mod content;
 pub(crate) mod jwt;
 
 use std::cell::RefCell;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -17,12 +19,14 @@ use iako_telemetry::{StatsScope, WorkloadLabels};
 use iako_traffic::rbac::{Subject, authorize};
 use iako_traffic::{
     CorsDecision, EffectiveOverrides, FaultAbort, RequestFacts, RouteMatchResult, cors, fault,
+    response_rate,
 };
 
 use super::error_response::Reply;
 use super::failure::Failure;
 use super::mutations;
 use crate::shared::Shared;
+use content::ContentFilter;
 
 /// A step, compiled.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(crate) struct Filter {
     disabled: bool,
     /// Whether it does something when a request comes.
     pub(crate) acts: bool,
+    /// Whether it does something when a response comes.
+    pub(crate) responds: bool,
     pub(crate) kind: FilterKind,
 }
 
@@ -45,6 +51,8 @@ pub(crate) enum FilterKind {
     Cors,
     GrpcWeb,
     StatefulSession(Box<StatefulSession>),
+    /// Looks at content or changes it.
+    Content(Box<ContentFilter>),
     Alpn,
     Stats,
     Router,
@@ -78,9 +86,13 @@ impl Filter {
         let filters = manager.filters.iter();
         filters
             .map(|filter| {
-                let kind = FilterKind::compile(&filter.kind, scope, shared);
+                let content = ContentFilter::compile(&filter.kind, scope, &shared.stats);
+                let kind = match content {
+                    Some(content) => FilterKind::Content(Box::new(content)),
+                    None => FilterKind::compile(&filter.kind, scope, shared),
+                };
                 let (name, disabled) = (filter.name.clone(), filter.disabled);
-                Self { name, disabled, acts: kind.acts(), kind }
+                Self { name, disabled, acts: kind.acts(), responds: kind.responds(), kind }
             })
             .collect()
     }
@@ -99,6 +111,7 @@ impl Filter {
             FilterKind::Cors => level.cors.is_some(),
             FilterKind::Rbac(_) => level.rbac.is_some(),
             FilterKind::StatefulSession(_) => level.session.is_some(),
+            FilterKind::Content(_) => level.settings.contains_key(&self.name),
             FilterKind::PeerMetadata(_)
             | FilterKind::Jwt(_)
             | FilterKind::GrpcWeb
@@ -114,6 +127,25 @@ impl Filter {
 impl FilterKind {
     const fn acts(&self) -> bool {
         !matches!(self, Self::Alpn | Self::Stats | Self::Router { .. } | Self::Other)
+    }
+
+    /// Whether it does something when a response comes.
+    fn responds(&self) -> bool {
+        match self {
+            Self::GrpcWeb => true,
+            // Settings of a route may hold responses back where the filter's own do not.
+            Self::Fault(_) => true,
+            Self::Content(filter) => filter.responds(),
+            Self::PeerMetadata(_)
+            | Self::Jwt(_)
+            | Self::Rbac(_)
+            | Self::Cors
+            | Self::StatefulSession(_)
+            | Self::Alpn
+            | Self::Stats
+            | Self::Router
+            | Self::Other => false,
+        }
     }
 
     fn compile(kind: &HttpFilterKind, scope: &StatsScope, shared: &Shared) -> Self {
@@ -142,6 +174,11 @@ impl FilterKind {
             HttpFilterKind::Stats(_) => Self::Stats,
             HttpFilterKind::GrpcStats
             | HttpFilterKind::DynamicForward(_)
+            | HttpFilterKind::Buffer(_)
+            | HttpFilterKind::Compressor(_)
+            | HttpFilterKind::Decompressor(_)
+            | HttpFilterKind::BandwidthLimit(_)
+            | HttpFilterKind::Csrf(_)
             | HttpFilterKind::Unsupported(_) => Self::Other,
         }
     }
@@ -278,8 +315,10 @@ impl Drop for ActiveFault {
 pub(crate) struct FaultPlan {
     pub(crate) delay: Option<Duration>,
     pub(crate) abort: Option<Failure>,
+    /// How fast the content of the response may pass, in KiB a second.
+    pub(crate) response_rate: Option<NonZeroU64>,
     /// Counts the fault as under way.
-    _active: Option<ActiveFault>,
+    pub(crate) active: Option<ActiveFault>,
 }
 
 impl FaultStep {
@@ -294,7 +333,12 @@ impl FaultStep {
         let settings = overrides.and_then(EffectiveOverrides::fault).unwrap_or(&self.settings);
         let active = self.active.load(Ordering::Relaxed);
         let decision = fault(settings, &facts.head, cluster, active, draw);
-        if decision.delay.is_none() && decision.abort.is_none() {
+        let response_rate = if settings.response_rate.is_none() {
+            None
+        } else {
+            response_rate(settings, &facts.head, cluster, active, draw())
+        };
+        if decision.delay.is_none() && decision.abort.is_none() && response_rate.is_none() {
             return FaultPlan::default();
         }
         self.active.fetch_add(1, Ordering::Relaxed);
@@ -304,7 +348,8 @@ impl FaultStep {
                 FaultAbort::Http(status) => Failure::FaultAbort { status, grpc: None },
                 FaultAbort::Grpc(status) => Failure::FaultAbort { status: 200, grpc: Some(status) },
             }),
-            _active: Some(ActiveFault(Arc::clone(&self.active))),
+            response_rate,
+            active: Some(ActiveFault(Arc::clone(&self.active))),
         }
     }
 }

@@ -20,8 +20,7 @@ use super::downstream::{Content, Downstream};
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::filters::FilterKind;
-use super::grpc_web::Coding;
-use super::pump::{KEPT_BYTES_MAX, REPLAY_BYTES_MAX, Repeatable};
+use super::pump::{KEPT_BYTES_MAX, REPLAY_BYTES_MAX, Repeatable, UploadLength};
 use super::request::Request;
 use super::{mirror, mutations, record, target};
 use crate::snapshot::UpstreamCluster;
@@ -142,9 +141,6 @@ impl Exchange<'_> {
         self.upload.begin(Repeatable::UpTo(kept_max));
         if matches!(plan.content, Content::None | Content::Tunnel) {
             self.upload.skip();
-        }
-        if self.request.web.is_some_and(|web| web.request == Coding::Text) {
-            self.upload.decode_text();
         }
         if self.request.is_grpc() {
             self.upload.messages.enable();
@@ -295,10 +291,14 @@ impl Exchange<'_> {
             // A client that would rather speak HTTP/2 goes on in HTTP/1.1 (RFC 9113 dropped this).
             None | Some(Ok("h2c")) => {
                 let content = content_of(head.length());
-                // Decoded, the content has another length.
-                let is_recoded =
-                    self.request.web.is_some() && matches!(content, Content::Exact(1..));
-                Ok(if is_recoded { Content::Streamed } else { content })
+                let has_content = matches!(content, Content::Exact(1..) | Content::Streamed);
+                Ok(match self.upload.length() {
+                    UploadLength::Known(length) if has_content => Content::Exact(length),
+                    UploadLength::Unknown if has_content => Content::Streamed,
+                    UploadLength::Announced | UploadLength::Known(_) | UploadLength::Unknown => {
+                        content
+                    }
+                })
             }
             Some(Ok(protocol)) if route.allows_upgrade(protocol, general) => Ok(Content::Tunnel),
             Some(_) => Err(Failure::UpgradeRefused),

@@ -1,14 +1,14 @@
 //! Moves content between the two sides of an exchange, never holding more than a bound.
 
+use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use iako_http::{BodyEvent, Fields, HeaderEdits};
 use tokio::sync::mpsc;
 
+use super::content::{ContentError, ContentStep, Gathered, Steps};
 use super::downstream::{Downstream, DownstreamError};
 use super::grpc::MessageCounter;
-use super::grpc_web::{self, Coding};
 use super::wire::queue_bytes_max;
 use crate::upstream::{Upstream, UpstreamError};
 
@@ -25,6 +25,26 @@ pub(crate) const KEPT_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) enum PumpError {
     Downstream(DownstreamError),
     Upstream(UpstreamError),
+    /// Content of a response that a step cannot read.
+    Content(ContentError),
+}
+
+impl From<ContentError> for PumpError {
+    fn from(error: ContentError) -> Self {
+        Self::Content(error)
+    }
+}
+
+/// How much of the content goes on, as far as its steps know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum UploadLength {
+    /// As much as was announced.
+    #[default]
+    Announced,
+    /// So many bytes: all of it was gathered.
+    Known(u64),
+    /// Nobody knows before the end.
+    Unknown,
 }
 
 /// Whether a request may have to be sent again.
@@ -55,8 +75,10 @@ pub(crate) struct Upload {
     trailers: Option<Box<Fields>>,
     /// Who gets a copy.
     mirrors: Vec<mpsc::Sender<BodyEvent>>,
-    /// Reads content that a browser writes in base64.
-    text: Option<grpc_web::Decoder>,
+    /// What is done to it on its way; nothing for most.
+    steps: Option<Box<Steps>>,
+    /// How much comes out of the steps.
+    length: UploadLength,
     /// Content bytes received from the client.
     pub(crate) bytes: u64,
     /// gRPC messages received from the client.
@@ -81,7 +103,8 @@ impl Upload {
             failed: false,
             trailers: None,
             mirrors: Vec::new(),
-            text: None,
+            steps: None,
+            length: UploadLength::Announced,
             bytes: 0,
             messages: MessageCounter::default(),
         }
@@ -92,8 +115,48 @@ impl Upload {
         if self.read_whole {
             self.rewind();
         } else {
-            *self = Self::new(repeatable);
+            let (steps, length, bytes) = (self.steps.take(), self.length, self.bytes);
+            *self = Self { steps, length, bytes, ..Self::new(repeatable) };
         }
+    }
+
+    /// Adds a step to its way. `length` says what comes out of it.
+    pub(crate) fn push_step(&mut self, step: ContentStep, length: UploadLength) {
+        self.steps.get_or_insert_default().push(step);
+        if length != UploadLength::Announced {
+            self.length = length;
+        }
+    }
+
+    /// Nobody is told how much there is.
+    pub(crate) fn forget_length(&mut self) {
+        self.length = UploadLength::Unknown;
+    }
+
+    /// How much of it goes on.
+    pub(crate) fn length(&self) -> UploadLength {
+        self.length
+    }
+
+    /// Reads the content from the client and keeps it, until it is whole or there is more of it than
+    /// `bytes_max`. Ready at once when it is on its way already.
+    pub(crate) fn poll_gather(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes_max: u64,
+        downstream: &mut Downstream<'_>,
+    ) -> Poll<Result<Gathered, DownstreamError>> {
+        if self.read_whole {
+            return Poll::Ready(Ok(Gathered::Whole));
+        }
+        let bytes = &mut self.bytes;
+        let Some(steps) = &mut self.steps else { return Poll::Ready(Ok(Gathered::Whole)) };
+        let mut source = |context: &mut Context<'_>| counted(downstream.poll_body(context), bytes);
+        let gathered = ready!(steps.poll_gather(context, bytes_max, &mut source))?;
+        if gathered == Gathered::Whole {
+            self.length = UploadLength::Known(steps.held_bytes());
+        }
+        Poll::Ready(Ok(gathered))
     }
 
     /// The content goes no further: the request is sent on without.
@@ -105,11 +168,6 @@ impl Upload {
     /// Whether the content was too large to be kept.
     pub(crate) fn was_abandoned(&self) -> bool {
         self.abandoned
-    }
-
-    /// The client writes its content in base64, which the server does not.
-    pub(crate) fn decode_text(&mut self) {
-        self.text = Some(grpc_web::Decoder::default());
     }
 
     /// Whether the current try has been told everything.
@@ -201,20 +259,11 @@ impl Upload {
         if self.read_whole {
             return Poll::Ready(Ok(BodyEvent::End));
         }
-        let event = loop {
-            let event = ready!(downstream.poll_body(context))?;
-            match (&mut self.text, event) {
-                (Some(decoder), BodyEvent::Data(data)) => {
-                    let data = decoder.decode(&data)?;
-                    if !data.is_empty() {
-                        break BodyEvent::Data(data);
-                    }
-                }
-                (Some(decoder), BodyEvent::End) if !decoder.is_whole() => {
-                    return Poll::Ready(Err(grpc_web::NotBase64.into()));
-                }
-                (_, event) => break event,
-            }
+        let bytes = &mut self.bytes;
+        let mut source = |context: &mut Context<'_>| counted(downstream.poll_body(context), bytes);
+        let event = match &mut self.steps {
+            None => ready!(source(context))?,
+            Some(steps) => ready!(steps.poll_next(context, &mut source))?,
         };
         self.keep(&event);
         Poll::Ready(Ok(event))
@@ -231,7 +280,6 @@ impl Upload {
         }
         match event {
             BodyEvent::Data(data) => {
-                self.bytes += data.len() as u64;
                 self.messages.count(data);
                 self.replay_bytes += data.len() as u64;
             }
@@ -266,12 +314,23 @@ impl Upload {
     }
 }
 
+/// Counts content that came from a client.
+fn counted(
+    event: Poll<Result<BodyEvent, DownstreamError>>,
+    bytes: &mut u64,
+) -> Poll<Result<BodyEvent, DownstreamError>> {
+    if let Poll::Ready(Ok(BodyEvent::Data(data))) = &event {
+        *bytes += data.len() as u64;
+    }
+    event
+}
+
 /// A response's content on its way to the client.
 #[derive(Debug, Default)]
 pub(crate) struct Download {
     ended: bool,
-    /// Trailers become the last part of the content, for a browser.
-    web: Option<Coding>,
+    /// What is done to it on its way; nothing for most.
+    steps: Option<Box<DownloadSteps>>,
     /// Trailers of the response.
     pub(crate) trailers: Option<Box<Fields>>,
     /// Content bytes sent to the client.
@@ -282,20 +341,27 @@ pub(crate) struct Download {
     pub(crate) pieces: u64,
 }
 
+/// Steps of a response's content, with the trailers that come out of them.
+#[derive(Debug, Default)]
+struct DownloadSteps {
+    steps: Steps,
+    trailers: Option<Box<Fields>>,
+}
+
 impl Download {
-    /// The client is a browser that speaks gRPC-Web, the server speaks gRPC.
-    pub(crate) fn encode_web(&mut self, coding: Coding) {
-        self.web = Some(coding);
+    /// Adds a step to its way.
+    pub(crate) fn push_step(&mut self, step: ContentStep) {
+        self.steps.get_or_insert_default().steps.push(step);
+    }
+
+    /// Whether the content is not what came.
+    pub(crate) fn has_steps(&self) -> bool {
+        self.steps.is_some()
     }
 
     /// Whether all of it waits for the client, or is on its way.
     pub(crate) fn is_told_whole(&self) -> bool {
         self.ended
-    }
-
-    /// Whether the content is not the server's.
-    pub(crate) fn is_web(&self) -> bool {
-        self.web.is_some()
     }
 
     /// Moves content; ready once the client has been told everything.
@@ -305,13 +371,41 @@ impl Download {
         upstream: &mut Upstream,
         downstream: &mut Downstream<'_>,
     ) -> Poll<Result<(), PumpError>> {
+        self.poll_from(
+            context,
+            |context| upstream.poll_body(context).map_err(PumpError::Upstream),
+            downstream,
+        )
+    }
+
+    /// Moves content that is ours; `own` is what is left of it.
+    pub(crate) fn poll_own(
+        &mut self,
+        context: &mut Context<'_>,
+        own: &mut VecDeque<BodyEvent>,
+        downstream: &mut Downstream<'_>,
+    ) -> Poll<Result<(), PumpError>> {
+        let source =
+            |_: &mut Context<'_>| Poll::Ready(Ok(own.pop_front().unwrap_or(BodyEvent::End)));
+        self.poll_from(context, source, downstream)
+    }
+
+    fn poll_from(
+        &mut self,
+        context: &mut Context<'_>,
+        mut source: impl FnMut(&mut Context<'_>) -> Poll<Result<BodyEvent, PumpError>>,
+        downstream: &mut Downstream<'_>,
+    ) -> Poll<Result<(), PumpError>> {
         loop {
             let queue_max = queue_bytes_max();
             let mut moved = downstream.queued() >= queue_max;
             while !self.ended && downstream.queued() < queue_max {
-                let Poll::Ready(event) = upstream.poll_body(context) else { break };
-                let event = event.map_err(PumpError::Upstream)?;
-                self.tell(event, downstream).map_err(PumpError::Downstream)?;
+                let event = match &self.steps {
+                    None => source(context),
+                    Some(_) => self.poll_steps(context, &mut source),
+                };
+                let Poll::Ready(event) = event else { break };
+                self.tell(event?, downstream).map_err(PumpError::Downstream)?;
                 moved = true;
             }
             ready!(downstream.poll_flush(context)).map_err(PumpError::Downstream)?;
@@ -324,45 +418,58 @@ impl Download {
         }
     }
 
+    /// The next event behind the steps; what came is noted on the way.
+    #[inline(never)]
+    fn poll_steps(
+        &mut self,
+        context: &mut Context<'_>,
+        source: &mut dyn FnMut(&mut Context<'_>) -> Poll<Result<BodyEvent, PumpError>>,
+    ) -> Poll<Result<BodyEvent, PumpError>> {
+        let Self { steps: Some(own), trailers, messages, .. } = self else {
+            return source(context);
+        };
+        own.steps.poll_next(context, &mut |context| {
+            let event = source(context);
+            match &event {
+                Poll::Ready(Ok(BodyEvent::Data(data))) => messages.count(data),
+                Poll::Ready(Ok(BodyEvent::Trailers(came))) => *trailers = Some(came.clone()),
+                Poll::Ready(Ok(BodyEvent::End) | Err(_)) | Poll::Pending => {}
+            }
+            event
+        })
+    }
+
     fn tell(
         &mut self,
         event: BodyEvent,
         downstream: &mut Downstream<'_>,
     ) -> Result<(), DownstreamError> {
         self.pieces += 1;
-        match event {
-            BodyEvent::Data(data) => {
-                self.messages.count(&data);
-                self.send(data, downstream)
+        match (event, &mut self.steps) {
+            (BodyEvent::Data(data), steps) => {
+                if steps.is_none() {
+                    self.messages.count(&data);
+                }
+                self.bytes += data.len() as u64;
+                downstream.send_data(data)
             }
-            BodyEvent::Trailers(trailers) => {
+            (BodyEvent::Trailers(trailers), None) => {
                 self.trailers = Some(trailers);
                 Ok(())
             }
-            BodyEvent::End => {
+            (BodyEvent::Trailers(trailers), Some(own)) => {
+                own.trailers = Some(trailers);
+                Ok(())
+            }
+            (BodyEvent::End, steps) => {
                 self.ended = true;
-                if self.web.is_some() {
-                    let frame = grpc_web::trailers_frame(self.trailers.as_deref());
-                    self.send(frame, downstream)?;
-                    return downstream.send_end(None);
-                }
                 let edits = HeaderEdits::default();
-                let trailers = self.trailers.as_deref();
+                let trailers = match steps {
+                    None => self.trailers.as_deref(),
+                    Some(own) => own.trailers.as_deref(),
+                };
                 downstream.send_end(trailers.map(|trailers| (trailers, &edits)))
             }
         }
-    }
-
-    fn send(
-        &mut self,
-        data: Bytes,
-        downstream: &mut Downstream<'_>,
-    ) -> Result<(), DownstreamError> {
-        let data = match self.web {
-            Some(Coding::Text) => grpc_web::encode(&data),
-            Some(Coding::Binary) | None => data,
-        };
-        self.bytes += data.len() as u64;
-        downstream.send_data(data)
     }
 }

@@ -80,20 +80,26 @@ impl Exchange<'_> {
         );
         self.response_edits = ResponseEdits { status: None, fields: edits };
         self.record.status = Some(sent_status);
-        finish_response(self.service, &self.request, &head, &mut self.response_edits);
         let length = body.len() as u64;
         let is_head = *self.request.head.method() == Method::Head;
-        let content = match length {
+        let mut content = match length {
             _ if is_head => Content::Described((length > 0).then_some(length)),
             0 => Content::None,
             length => Content::Exact(length),
         };
+        if self.service.traits.filters_responses {
+            content = Box::pin(self.filter_response(route, &head, content)).await?;
+        }
+        finish_response(self.service, &self.request, &head, &mut self.response_edits);
         if closes {
             downstream.close_after_response();
         }
         let sent = downstream.send_head(&head, &self.response_edits, content);
         self.response = Some(head);
         sent.map_err(Failure::Client)?;
+        if self.download.has_steps() && !is_head {
+            return Box::pin(self.send_own(body, downstream)).await;
+        }
         if content == Content::Exact(length) {
             self.record.reply_bytes = length;
             downstream.send_data(body).map_err(Failure::Client)?;
@@ -178,6 +184,8 @@ impl Exchange<'_> {
         let stats = &self.service.stats;
         if matches!(failure, Failure::NoCluster { .. }) {
             stats.no_cluster.inc();
+        } else if matches!(failure, Failure::TooLarge) {
+            stats.rq_too_large.inc();
         } else if matches!(failure, Failure::RequestTimeout) {
             stats.rq_timeout.inc();
         } else if matches!(failure, Failure::StreamIdle) {

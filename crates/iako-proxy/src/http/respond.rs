@@ -48,6 +48,11 @@ impl Exchange<'_> {
             lease.upstream.send_end(None).map_err(Failure::Upstream)?;
         }
         self.change_response(route, &head);
+        let mut content = if is_tunnel { Content::Tunnel } else { self.response_content(&head) };
+        if self.service.traits.filters_responses && !is_tunnel && !is_misunderstood {
+            content = Box::pin(self.filter_response(Some(route), &head, content)).await?;
+        }
+        finish_response(self.service, &self.request, &head, &mut self.response_edits);
         if is_misunderstood {
             if switches || self.looks_accepted(&head) {
                 self.response_edits.status = Some(502);
@@ -57,7 +62,6 @@ impl Exchange<'_> {
         if is_tunnel {
             self.finish_handshake(&head);
         }
-        let content = if is_tunnel { Content::Tunnel } else { self.response_content(&head) };
         let sent = downstream.send_head(&head, &self.response_edits, content);
         self.response = Some(head);
         sent.map_err(Failure::Client)?;
@@ -155,13 +159,6 @@ impl Exchange<'_> {
             let took = FieldValue::from(u64::try_from(took).unwrap_or(u64::MAX));
             self.response_edits.fields.set(Known::XEnvoyUpstreamServiceTime, took);
         }
-        if let Some(web) = self.request.web
-            && sent.get(Known::ContentType).is_some_and(iako_traffic::is_grpc_content_type)
-        {
-            let fields = &mut self.response_edits.fields;
-            fields.set(Known::ContentType, FieldValue::from_static(web.content_type()));
-            self.download.encode_web(web.response);
-        }
         self.tell_attempts(route);
         self.record.status = Some(head.status());
         self.edit_response(route, sent);
@@ -179,7 +176,6 @@ impl Exchange<'_> {
         if self.steering.is_some() {
             self.mark_session(head);
         }
-        finish_response(service, &self.request, head, &mut self.response_edits);
     }
 
     /// Tells the client how often the request was tried, where that is wanted.
@@ -197,13 +193,6 @@ impl Exchange<'_> {
         let announced =
             || head.fields().text(Known::ContentLength).and_then(|text| text.parse().ok());
         let status = head.status();
-        if self.download.is_web() {
-            return if head.length() == BodyLength::Empty {
-                Content::None
-            } else {
-                Content::Streamed
-            };
-        }
         if *self.request.head.method() == Method::Head || status == 304 {
             return Content::Described(announced());
         }
@@ -232,6 +221,9 @@ impl Exchange<'_> {
                 Poll::Ready(Err(PumpError::Downstream(error))) => {
                     return Poll::Ready(Err(Failure::Client(error)));
                 }
+                Poll::Ready(Err(PumpError::Content(error))) => {
+                    return Poll::Ready(Err(Failure::ResponseContent(error)));
+                }
                 Poll::Pending => {}
             }
         }
@@ -246,6 +238,9 @@ impl Exchange<'_> {
                 }
                 Poll::Ready(Err(PumpError::Downstream(error))) => {
                     return Poll::Ready(Err(Failure::Client(error)));
+                }
+                Poll::Ready(Err(PumpError::Content(error))) => {
+                    return Poll::Ready(Err(Failure::ResponseContent(error)));
                 }
                 Poll::Pending => {
                     if !relay.flushing && self.download.is_told_whole() {

@@ -107,6 +107,8 @@ pub(crate) struct Traits {
     pub(crate) istio_alpn: bool,
     /// Whether exchanges are counted in Istio's standard metrics.
     pub(crate) counts_in_metrics: bool,
+    /// Whether a filter does something when a response comes.
+    pub(crate) filters_responses: bool,
 }
 
 impl Traits {
@@ -118,6 +120,7 @@ impl Traits {
                 matches!(filter.kind, FilterKind::Alpn) && !filter.is_off(None)
             }),
             counts_in_metrics: any(Filter::is_stats),
+            filters_responses: any(|filter| filter.responds),
         }
     }
 }
@@ -251,6 +254,8 @@ handles! {
     routed: Counter = counter "rq_total",
     fault_aborts: Counter = counter "fault.aborts_injected",
     fault_delays: Counter = counter "fault.delays_injected",
+    fault_rate_limits: Counter = counter "fault.response_rl_injected",
+    rq_too_large: Counter = counter "downstream_rq_too_large",
     rbac_allowed: Counter = counter "rbac.allowed",
     rbac_denied: Counter = counter "rbac.denied",
 }

@@ -213,6 +213,11 @@ stats! {
         Counter "rq_total" "requests that reached the router";
         Counter "fault.aborts_injected" "requests that a fault aborted";
         Counter "fault.delays_injected" "requests that a fault delayed";
+        Counter "fault.response_rl_injected" "responses whose content a fault held back";
+        Counter "downstream_rq_too_large" "requests with more content than a filter gathers";
+        Counter "csrf.request_valid" "requests of the host's own pages, or of those that may";
+        Counter "csrf.request_invalid" "requests of pages of other origins";
+        Counter "csrf.missing_source_origin" "of these, requests that do not say of which";
         Counter "rbac.allowed" "requests allowed";
         Counter "rbac.denied" "requests denied";
         Counter "jwt_authn.allowed" "requests whose token was accepted or not needed (a prefix of the filter stands before the last part)";
@@ -220,6 +225,40 @@ stats! {
         Counter "jwt_authn.cors_preflight_bypassed" "of those allowed, cross-origin preflights that were not looked at";
         Counter "jwt_authn.jwks_fetch_success" "key sets fetched";
         Counter "jwt_authn.jwks_fetch_failed" "key sets that could not be fetched";
+    }
+    "http.<stat_prefix>.compressor.<library>.<coding>.<direction>" {
+        Counter "compressed" "messages that were compressed";
+        Counter "not_compressed" "messages that were not";
+        Counter "content_length_too_small" "of these, those with too little content";
+        Counter "total_uncompressed_bytes" "bytes before";
+        Counter "total_compressed_bytes" "bytes after";
+    }
+    "http.<stat_prefix>.compressor.<library>.<coding>" {
+        Counter "no_accept_header" "responses to clients that did not say what they accept";
+        Counter "header_identity" "responses to clients that want content as it is";
+        Counter "header_compressor_used" "responses to clients that want this coding";
+        Counter "header_compressor_overshadowed" "responses to clients that want another one more";
+        Counter "header_wildcard" "responses to clients that take any coding";
+        Counter "header_not_valid" "responses to clients that accept nothing that there is";
+        Counter "not_compressed_etag" "responses that were spared for their validator";
+    }
+    "http.<stat_prefix>.decompressor.<library>.<coding>.<direction>" {
+        Counter "decompressed" "messages that were decompressed";
+        Counter "not_decompressed" "messages that were not";
+        Counter "total_compressed_bytes" "bytes before";
+        Counter "total_uncompressed_bytes" "bytes after";
+    }
+    "<stat_prefix>.http_bandwidth_limit" {
+        Counter "request_enabled" "requests that were held to the limit";
+        Counter "request_enforced" "times that content of requests had to wait";
+        Gauge "request_pending" "requests whose content passes";
+        Counter "request_incoming_total_size" "bytes of requests that came";
+        Counter "request_allowed_total_size" "bytes of requests that went on";
+        Counter "response_enabled" "responses that were held to the limit";
+        Counter "response_enforced" "times that content of responses had to wait";
+        Gauge "response_pending" "responses whose content passes";
+        Counter "response_incoming_total_size" "bytes of responses that came";
+        Counter "response_allowed_total_size" "bytes of responses that went on";
     }
     "http2" {
         Counter "rx_messaging_error" "streams and connections lost because the client broke the protocol";

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use iako_proxy_config::{
-    Action, ClusterTarget, CorsPolicy, Fault, FilterOverrides, HeaderMutations, HeaderName,
-    HedgePolicy, HostRewrite, Mirror, PathMatch, PathRewrite, Rbac, Redirect, RetryPolicy, Route,
-    RouteAction, RouteConfiguration, StatefulSession, UpgradeConfig, VirtualHost, WeightedCluster,
+    Action, ClusterTarget, CorsPolicy, Fault, FilterOverrides, FilterSettings, HeaderMutations,
+    HeaderName, HedgePolicy, HostRewrite, Mirror, PathMatch, PathRewrite, Rbac, Redirect,
+    RetryPolicy, Route, RouteAction, RouteConfiguration, StatefulSession, UpgradeConfig,
+    VirtualHost, WeightedCluster,
 };
 use smallvec::SmallVec;
 
@@ -278,6 +279,12 @@ impl<'t> EffectiveOverrides<'t> {
     #[must_use]
     pub fn session(&self) -> Option<Option<&'t StatefulSession>> {
         self.0.iter().find_map(|level| level.session.as_ref()).map(Option::as_deref)
+    }
+
+    /// Settings of a filter by its name, in place of its own.
+    #[must_use]
+    pub fn settings(&self, filter: &str) -> Option<&'t FilterSettings> {
+        self.0.iter().find_map(|level| level.settings.get(filter))
     }
 
     /// Whether the filter of this name is switched off (`Some(true)`) or on (`Some(false)`): the

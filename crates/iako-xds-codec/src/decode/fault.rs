@@ -8,7 +8,7 @@ use iako_xds_api::envoy::extensions::filters::http::{cors::v3 as cors_pb, fault:
 
 use super::{matcher, wire};
 use crate::problem::{At, Fault as Refusal};
-use iako_proxy_config::{Abort, AbortStatus, CorsPolicy, Delay, Fault};
+use iako_proxy_config::{Abort, AbortStatus, CorsPolicy, Delay, Fault, ResponseRate};
 
 pub(super) fn fault(config: &pb::HttpFault, at: &At<'_>) -> Result<Fault, Refusal> {
     Ok(Fault {
@@ -17,6 +17,11 @@ pub(super) fn fault(config: &pb::HttpFault, at: &At<'_>) -> Result<Fault, Refusa
         headers: matcher::headers(&config.headers, &at.field("headers"))?,
         upstream_cluster: config.upstream_cluster.clone(),
         active_max: config.max_active_faults,
+        response_rate: config
+            .response_rate_limit
+            .as_ref()
+            .map(|config| response_rate(config, &at.field("response_rate_limit")))
+            .transpose()?,
     })
 }
 
@@ -31,6 +36,20 @@ fn delay(config: &common::FaultDelay, at: &At<'_>) -> Result<Delay, Refusal> {
         None => return Err(at.missing("write `fixed_delay` or `header_delay`")),
     };
     Ok(Delay { fixed, share: share(config.percentage.as_ref(), &at.field("percentage"))? })
+}
+
+fn response_rate(config: &common::FaultRateLimit, at: &At<'_>) -> Result<ResponseRate, Refusal> {
+    use common::fault_rate_limit::LimitType;
+    let kib_per_second = match &config.limit_type {
+        Some(LimitType::FixedLimit(fixed)) => {
+            let at = at.field("fixed_limit");
+            Some(wire::non_zero_long(fixed.limit_kbps, &at.field("limit_kbps"))?)
+        }
+        Some(LimitType::HeaderLimit(_)) => None,
+        None => return Err(at.missing("write `fixed_limit` or `header_limit`")),
+    };
+    let share = share(config.percentage.as_ref(), &at.field("percentage"))?;
+    Ok(ResponseRate { kib_per_second, share })
 }
 
 fn abort(config: &pb::FaultAbort, at: &At<'_>) -> Result<Abort, Refusal> {

@@ -11,7 +11,7 @@ use prost::Name as _;
 use prost_types::{Any, Struct, Value, value::Kind};
 
 use super::typed_struct::{self, Extension};
-use super::{discovery, fault, jwt, rbac, session, wire};
+use super::{content, discovery, fault, jwt, rbac, session, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
@@ -131,7 +131,7 @@ fn kind(extension: &Extension, at: &At<'_>) -> Result<Option<HttpFilterKind>, Fa
             at,
         )?))
     } else {
-        return Ok(None);
+        return content::kind(name, any, at);
     }))
 }
 
@@ -272,7 +272,7 @@ fn one_override(
     let problem = format!("settings of type `{name}` are not supported");
     Err(at.invalid(
         problem,
-        "remove them; routes can set fault, cors, rbac and stateful_session, and switch filters off",
+        "remove them; docs/xds-support.md names the settings that routes can have",
     ))
 }
 
@@ -316,7 +316,7 @@ fn known_override(
             }
         }
     } else {
-        return Ok(false);
+        return content::settings(filter, name, any, value, at);
     }
     Ok(true)
 }

@@ -11,11 +11,11 @@ use iako_xds_api::istio::envoy::config::filter::http::alpn::v2alpha1 as alpn;
 use iako_xds_api::stats::{MetricConfig, PluginConfig};
 use prost_types::{Any, ListValue, Struct, Value, value::Kind};
 
-use super::{discovery, jwt, matcher, network_filter, rbac, session, wire};
+use super::{content, discovery, jwt, matcher, network_filter, rbac, session, wire};
 use crate::decode::{ALPN_NAMES, PEER_METADATA};
 use iako_proxy_config::{
     AbortStatus, CorsPolicy, Fault, FilterOverrides, HttpFilter, HttpFilterKind, PeerDiscovery,
-    PeerMetadata, StatsFilter,
+    PeerMetadata, ResponseRate, StatsFilter,
 };
 
 /// The names under which routes refer to filters.
@@ -59,6 +59,11 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
         HttpFilterKind::GrpcStats => wire::any(&filters::grpc_stats::v3::FilterConfig::default()),
         HttpFilterKind::StatefulSession(value) => wire::any(&session::session(value)),
         HttpFilterKind::DynamicForward(value) => wire::any(&discovery::forward_filter(value)),
+        HttpFilterKind::Buffer(value) => wire::any(&content::buffer(*value)),
+        HttpFilterKind::Compressor(value) => wire::any(&content::compressor(value)),
+        HttpFilterKind::Decompressor(value) => wire::any(&content::decompressor(value)),
+        HttpFilterKind::BandwidthLimit(value) => wire::any(&content::bandwidth(value)),
+        HttpFilterKind::Csrf(value) => wire::any(&content::csrf(value)),
         HttpFilterKind::Unsupported(filter) => {
             let type_url = format!("type.googleapis.com/{}", filter.type_name);
             return (Any { type_url, value: Vec::new() }, true);
@@ -148,7 +153,20 @@ fn fault(value: &Fault) -> filters::fault::v3::HttpFault {
         headers: matcher::headers(&value.headers),
         upstream_cluster: value.upstream_cluster.clone(),
         max_active_faults: value.active_max,
+        response_rate_limit: value.response_rate.map(response_rate),
         ..Default::default()
+    }
+}
+
+fn response_rate(value: ResponseRate) -> common::FaultRateLimit {
+    use common::fault_rate_limit::{FixedLimit, HeaderLimit, LimitType};
+    let limit = match value.kib_per_second {
+        Some(limit) => LimitType::FixedLimit(FixedLimit { limit_kbps: limit.get() }),
+        None => LimitType::HeaderLimit(HeaderLimit {}),
+    };
+    common::FaultRateLimit {
+        percentage: Some(wire::fraction(value.share)),
+        limit_type: Some(limit),
     }
 }
 
@@ -204,6 +222,9 @@ pub(super) fn overrides(value: &FilterOverrides) -> BTreeMap<String, Any> {
     if let Some(value) = &value.session {
         let own = session::for_route(value.as_deref());
         configs.insert(SESSION.to_owned(), wire::any(&own));
+    }
+    for (name, own) in &value.settings {
+        configs.insert(name.clone(), content::settings(own));
     }
     for name in &value.disabled {
         // Settings and the switch of one filter share its entry.

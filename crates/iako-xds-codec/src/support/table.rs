@@ -3,6 +3,7 @@
 mod attempt;
 mod bootstrap;
 mod cluster;
+mod content;
 mod discovery;
 mod filter;
 mod health;
@@ -27,6 +28,7 @@ pub(crate) const TABLE: &[&[MessageSupport]] = &[
     http_client::MESSAGES,
     matching::MESSAGES,
     filter::MESSAGES,
+    content::MESSAGES,
     health::MESSAGES,
     route::MESSAGES,
     rate_limit::MESSAGES,

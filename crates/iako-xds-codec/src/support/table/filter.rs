@@ -68,7 +68,14 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.fault.v3.HTTPFault",
-        honoured: &["delay", "abort", "upstream_cluster", "headers", "max_active_faults"],
+        honoured: &[
+            "delay",
+            "abort",
+            "upstream_cluster",
+            "headers",
+            "max_active_faults",
+            "response_rate_limit",
+        ],
         warned: &[
             (
                 "there is no runtime to change it",
@@ -85,7 +92,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("statistics only", &["disable_downstream_cluster_stats"]),
             ("informational", &["filter_metadata"]),
         ],
-        refused: &[("this proxy does not have it", &["downstream_nodes", "response_rate_limit"])],
+        refused: &[("this proxy does not have it", &["downstream_nodes"])],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.fault.v3.FaultAbort",

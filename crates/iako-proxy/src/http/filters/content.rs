@@ -1,0 +1,159 @@
+//! Filters that look at content or change it, compiled, with the names of their statistics.
+
+pub(crate) mod bandwidth;
+pub(crate) mod compressor;
+pub(crate) mod decompressor;
+
+use std::num::NonZeroU64;
+
+use iako_proxy_config::{Buffer, CsrfPolicy, FilterSettings, HttpFilterKind};
+use iako_telemetry::{Counter, StatsRegistry, StatsScope};
+use iako_traffic::{CsrfFinding, EffectiveOverrides, RequestFacts, csrf};
+
+use bandwidth::BandwidthStep;
+use compressor::CompressorStep;
+use decompressor::DecompressorStep;
+
+use crate::http::failure::Failure;
+
+/// A filter that looks at content or changes it.
+#[derive(Debug)]
+pub(crate) enum ContentFilter {
+    Buffer(Buffer),
+    Compressor(Box<CompressorStep>),
+    Decompressor(Box<DecompressorStep>),
+    Bandwidth(Box<BandwidthStep>),
+    Csrf(Box<CsrfStep>),
+}
+
+/// What filters remember of a request for its response. Most chains have nobody who does, and no room
+/// for it.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    /// What the client accepted when the request came to a compressor, by the compressor's place.
+    pub(crate) accepts: Vec<(usize, String)>,
+    /// What the compressors of the chain agreed on, once the first of them was asked.
+    pub(crate) choice: Option<iako_traffic::CodingChoice>,
+    /// How fast the content of the response may pass, in KiB a second: a fault on purpose.
+    pub(crate) response_rate: Option<NonZeroU64>,
+    /// The fault is under way as long as its response.
+    pub(crate) fault: Option<super::ActiveFault>,
+    /// How long the content of the request was held back.
+    pub(crate) delays: std::rc::Rc<std::cell::Cell<crate::http::content::Delays>>,
+}
+
+impl ContentFilter {
+    /// Compiles a filter, if it is one of these. `http` names the statistics of the manager.
+    pub(crate) fn compile(
+        kind: &HttpFilterKind,
+        http: &StatsScope,
+        stats: &StatsRegistry,
+    ) -> Option<Self> {
+        Some(match kind {
+            HttpFilterKind::Buffer(settings) => Self::Buffer(*settings),
+            HttpFilterKind::Compressor(settings) => {
+                Self::Compressor(Box::new(CompressorStep::compile(settings, http)))
+            }
+            HttpFilterKind::Decompressor(settings) => {
+                Self::Decompressor(Box::new(DecompressorStep::compile(settings, http)))
+            }
+            HttpFilterKind::BandwidthLimit(settings) => {
+                Self::Bandwidth(Box::new(BandwidthStep::compile(settings, stats)))
+            }
+            HttpFilterKind::Csrf(policy) => Self::Csrf(Box::new(CsrfStep::compile(policy, http))),
+            HttpFilterKind::Router(_)
+            | HttpFilterKind::Fault(_)
+            | HttpFilterKind::Cors
+            | HttpFilterKind::JwtAuthn(_)
+            | HttpFilterKind::Rbac(_)
+            | HttpFilterKind::PeerMetadata(_)
+            | HttpFilterKind::Alpn
+            | HttpFilterKind::Stats(_)
+            | HttpFilterKind::GrpcWeb
+            | HttpFilterKind::GrpcStats
+            | HttpFilterKind::StatefulSession(_)
+            | HttpFilterKind::DynamicForward(_)
+            | HttpFilterKind::Unsupported(_) => return None,
+        })
+    }
+
+    /// Whether it does something when a response comes.
+    pub(crate) const fn responds(&self) -> bool {
+        match self {
+            Self::Compressor(_) | Self::Decompressor(_) | Self::Bandwidth(_) => true,
+            Self::Buffer(_) | Self::Csrf(_) => false,
+        }
+    }
+}
+
+/// The bytes of content that a request may have: a route's settings stand in place of the filter's.
+pub(crate) fn buffered_max(
+    own: Buffer,
+    name: &str,
+    overrides: Option<&EffectiveOverrides<'_>>,
+) -> u64 {
+    let buffer = match overrides.and_then(|overrides| overrides.settings(name)) {
+        Some(FilterSettings::Buffer(buffer)) => *buffer,
+        Some(
+            FilterSettings::Compressor(_)
+            | FilterSettings::BandwidthLimit(_)
+            | FilterSettings::Csrf(_),
+        )
+        | None => own,
+    };
+    u64::from(buffer.request_bytes_max.get())
+}
+
+/// Requests of other origins' pages.
+#[derive(Debug)]
+pub(crate) struct CsrfStep {
+    policy: CsrfPolicy,
+    missing_source_origin: Counter,
+    request_valid: Counter,
+    request_invalid: Counter,
+}
+
+impl CsrfStep {
+    fn compile(policy: &CsrfPolicy, http: &StatsScope) -> Self {
+        let scope = http.part("csrf");
+        Self {
+            policy: policy.clone(),
+            missing_source_origin: scope.counter("missing_source_origin"),
+            request_valid: scope.counter("request_valid"),
+            request_invalid: scope.counter("request_invalid"),
+        }
+    }
+
+    /// Looks at where a request comes from.
+    pub(crate) fn check(
+        &self,
+        name: &str,
+        overrides: Option<&EffectiveOverrides<'_>>,
+        facts: &RequestFacts<'_>,
+        draw: &mut dyn FnMut() -> u64,
+    ) -> Result<(), Failure> {
+        let policy = match overrides.and_then(|overrides| overrides.settings(name)) {
+            Some(FilterSettings::Csrf(policy)) => policy,
+            Some(
+                FilterSettings::Compressor(_)
+                | FilterSettings::BandwidthLimit(_)
+                | FilterSettings::Buffer(_),
+            )
+            | None => &self.policy,
+        };
+        match csrf(policy, &facts.head, draw) {
+            CsrfFinding::Spared => {}
+            CsrfFinding::Valid => self.request_valid.inc(),
+            CsrfFinding::Invalid { missing, refused } => {
+                if missing {
+                    self.missing_source_origin.inc();
+                }
+                self.request_invalid.inc();
+                if refused {
+                    return Err(Failure::Origin);
+                }
+            }
+        }
+        Ok(())
+    }
+}
