@@ -44,6 +44,11 @@ impl Walk<'_> {
                 | HttpFilterKind::StatefulSession(_)
                 | HttpFilterKind::GrpcStats
                 | HttpFilterKind::DynamicForward(_)
+                | HttpFilterKind::Buffer(_)
+                | HttpFilterKind::Compressor(_)
+                | HttpFilterKind::Decompressor(_)
+                | HttpFilterKind::BandwidthLimit(_)
+                | HttpFilterKind::Csrf(_)
                 | HttpFilterKind::Unsupported(_) => Verdict::GoOn,
             };
             if verdict == Verdict::Stop {

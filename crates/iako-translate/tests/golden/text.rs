@@ -122,6 +122,11 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
             | HttpFilterKind::StatefulSession(_)
             | HttpFilterKind::GrpcStats
             | HttpFilterKind::DynamicForward(_)
+            | HttpFilterKind::Buffer(_)
+            | HttpFilterKind::Compressor(_)
+            | HttpFilterKind::Decompressor(_)
+            | HttpFilterKind::BandwidthLimit(_)
+            | HttpFilterKind::Csrf(_)
             | HttpFilterKind::Unsupported(_) => {
                 line(out, &format!("    {}", filter.name));
             }

@@ -20,6 +20,7 @@ mod bootstrap;
 mod case;
 mod chains;
 mod client;
+mod coding;
 mod compare;
 mod dns;
 mod hashing;

@@ -9,20 +9,28 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     case::Case,
+    coding,
     wire::{base64, hpack::Field, http1::Content},
 };
 
 /// Adds headers, content and trailers of a message.
 pub(crate) fn message(into: &mut Map<String, Value>, fields: &[Field], content: &Content) {
+    let is_brotli = fields.iter().any(|(name, value)| name == "content-encoding" && value == "br");
+    let brotli = if is_brotli { coding::brotli(&content.bytes) } else { None };
+    let coded = brotli.map(|plain| ("br", plain)).or_else(|| coding::decoded(&content.bytes));
+    let plain = coded.as_ref().map_or(content.bytes.as_slice(), |(_, plain)| plain);
     let is_echo = fields.iter().any(|(name, _)| name == "x-backend") && {
-        let echo: Option<Value> = serde_json::from_slice(&content.bytes).ok();
+        let echo: Option<Value> = serde_json::from_slice(plain).ok();
         echo.is_some_and(|echo| !echo["backend"].is_null())
     };
     into.insert("headers".to_owned(), headers(fields));
-    if is_echo {
-        into.insert("body".to_owned(), Value::from("<echo>"));
-    } else if !content.bytes.is_empty() {
-        into.insert("body".to_owned(), crate::upstream::told(&content.bytes));
+    if !content.bytes.is_empty() {
+        let body = if is_echo { Value::from("<echo>") } else { crate::upstream::told(plain) };
+        let body = match &coded {
+            Some((coding, _)) => json!({*coding: body}),
+            None => body,
+        };
+        into.insert("body".to_owned(), body);
     }
     if !content.trailers.is_empty() {
         into.insert("trailers".to_owned(), headers(&content.trailers));
@@ -53,6 +61,7 @@ fn mark_of(name: &str, value: &str) -> Option<String> {
         // The one that RFC 6455 and the cases send; another is made by chance.
         "sec-websocket-key" if value != "dGhlIHNhbXBsZSBub25jZQ==" => Some("<key>".to_owned()),
         "x-envoy-upstream-service-time" => Some("<ms>".to_owned()),
+        _ if name.ends_with("-delay-ms") => Some("<ms>".to_owned()),
         "x-envoy-expected-rq-timeout-ms" => {
             // What is left of a time after waiting: the same within a tenth of it.
             let left: u64 = value.parse().ok()?;

@@ -182,8 +182,12 @@ fn echo(port: u16, method: &str, path: &str) -> String {
     json!({"backend": port, "method": method, "path": path}).to_string()
 }
 
-/// What a case sees of content: itself, or how long it was.
+/// What a case sees of content: itself, or how long it was; compressed content by what it stands for,
+/// since no two libraries write the same.
 pub(crate) fn told(bytes: &[u8]) -> Value {
+    if let Some((coding, plain)) = crate::coding::decoded(bytes) {
+        return serde_json::json!({coding: told(&plain)});
+    }
     if bytes.len() > 2000 {
         return Value::from(format!("<{} bytes>", bytes.len()));
     }
