@@ -132,9 +132,8 @@ impl FilterKind {
     /// Whether it does something when a response comes.
     fn responds(&self) -> bool {
         match self {
-            Self::GrpcWeb => true,
-            // Settings of a route may hold responses back where the filter's own do not.
-            Self::Fault(_) => true,
+            // Settings of a route may hold responses back where those of a fault do not.
+            Self::GrpcWeb | Self::Fault(_) => true,
             Self::Content(filter) => filter.responds(),
             Self::PeerMetadata(_)
             | Self::Jwt(_)
