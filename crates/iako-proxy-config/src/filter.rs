@@ -164,27 +164,32 @@ pub struct StatsMetricOverride {
     pub tags_to_remove: Vec<String>,
 }
 
-/// Settings of filters for a virtual host, route or weighted cluster; the narrowest counts.
-/// Source: `typed_per_filter_config`.
+/// Settings of filters for a virtual host, route or weighted cluster, by the filter's name; the
+/// narrowest counts. Source: `typed_per_filter_config`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FilterOverrides {
-    /// Delays and aborts.
-    pub fault: Option<Box<Fault>>,
-    /// Cross-origin policy.
-    pub cors: Option<Box<CorsPolicy>>,
-    /// Rules in place of the filter's; `Some(None)` switches it off.
-    pub rbac: Option<Option<Box<Rbac>>>,
-    /// Sessions in place of the filter's; `Some(None)` switches them off.
-    pub session: Option<Option<Box<StatefulSession>>>,
-    /// Settings of further filters, by the filter's name.
+    /// In place of the filter's own.
     pub settings: BTreeMap<String, FilterSettings>,
-    /// Names of filters that are switched off.
+    /// Filters that are switched off.
     pub disabled: BTreeSet<String>,
 }
 
 /// Settings of one filter for a virtual host, route or weighted cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FilterSettings {
+    /// Other delays and aborts. Source: `envoy.extensions.filters.http.fault.v3.HTTPFault`.
+    Fault(Box<Fault>),
+    /// A cross-origin policy. Source: `envoy.extensions.filters.http.cors.v3.CorsPolicy`.
+    Cors(Box<CorsPolicy>),
+    /// Other rules; everything passes without any.
+    /// Source: `envoy.extensions.filters.http.rbac.v3.RBACPerRoute`.
+    Rbac(Option<Box<Rbac>>),
+    /// Other sessions; none without any.
+    /// Source: `envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute`.
+    StatefulSession(Option<Box<StatefulSession>>),
+    /// The name of the requirement that counts in place of the rules.
+    /// Source: `envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig.requirement_name`.
+    JwtRequirement(String),
     /// Another limit. Source: `envoy.extensions.filters.http.buffer.v3.BufferPerRoute`.
     Buffer(Buffer),
     /// Source: `envoy.extensions.filters.http.compressor.v3.CompressorPerRoute`.
@@ -200,12 +205,7 @@ impl FilterOverrides {
     /// Whether nothing is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.fault.is_none()
-            && self.cors.is_none()
-            && self.rbac.is_none()
-            && self.session.is_none()
-            && self.settings.is_empty()
-            && self.disabled.is_empty()
+        self.settings.is_empty() && self.disabled.is_empty()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Answers to browsers about other origins.
 
-use iako_proxy_config::CorsPolicy;
+use iako_proxy_config::{CorsPolicy, StringMatch};
 
 use crate::RequestHead;
 
@@ -15,16 +15,32 @@ pub enum CorsDecision {
     Annotate(Vec<(&'static str, String)>),
 }
 
+/// What policies make of a request's origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CorsAnswer {
+    /// What is done.
+    pub decision: CorsDecision,
+    /// Whether its origin is one of those that may, where that was looked at.
+    pub is_valid: Option<bool>,
+}
+
+impl From<CorsDecision> for CorsAnswer {
+    fn from(decision: CorsDecision) -> Self {
+        Self { decision, is_valid: None }
+    }
+}
+
 /// Decides about a request by policies, the narrowest first: of each, what it leaves open is what a
 /// wider one says. `draw` decides on the share of the first.
 #[must_use]
-pub fn cors(policies: &[&CorsPolicy], head: &RequestHead<'_>, draw: u64) -> CorsDecision {
-    let Some(narrowest) = policies.first() else { return CorsDecision::Pass };
+pub fn cors(policies: &[&CorsPolicy], head: &RequestHead<'_>, draw: u64) -> CorsAnswer {
+    let Some(narrowest) = policies.first() else { return CorsDecision::Pass.into() };
     let Some(origin) = head.text("origin").filter(|origin| !origin.is_empty()) else {
-        return CorsDecision::Pass;
+        return CorsDecision::Pass.into();
     };
-    if !narrowest.enabled.takes(draw) {
-        return CorsDecision::Pass;
+    let is_enabled = narrowest.enabled.takes(draw);
+    if !is_enabled && !narrowest.shadow_enabled.takes(draw) {
+        return CorsDecision::Pass.into();
     }
     let text = |field: fn(&CorsPolicy) -> &str| {
         policies.iter().map(|policy| field(policy)).find(|text| !text.is_empty()).unwrap_or("")
@@ -35,12 +51,17 @@ pub fn cors(policies: &[&CorsPolicy], head: &RequestHead<'_>, draw: u64) -> Cors
     let origins = origins.into_iter().find(|origins| !origins.is_empty());
     let asked = head.text("access-control-request-method").unwrap_or_default();
     let preflight = head.method == "OPTIONS" && !asked.is_empty();
-    if !origins.is_some_and(|origins| origins.iter().any(|wanted| wanted.matches(&origin))) {
-        return if preflight && flag(|policy| policy.forward_unmatched_preflights) == Some(false) {
-            CorsDecision::Respond(Vec::new())
-        } else {
-            CorsDecision::Pass
-        };
+    let is_wanted = |wanted: &StringMatch| wanted.matches("*") || wanted.matches(&origin);
+    let is_valid = origins.is_some_and(|origins| origins.iter().any(is_wanted));
+    let answer = |decision| CorsAnswer { decision, is_valid: Some(is_valid) };
+    if !is_valid {
+        let ends = preflight && flag(|policy| policy.forward_unmatched_preflights) == Some(false);
+        let decision =
+            if ends && is_enabled { CorsDecision::Respond(Vec::new()) } else { CorsDecision::Pass };
+        return answer(decision);
+    }
+    if !is_enabled {
+        return answer(CorsDecision::Pass);
     }
     let mut headers = vec![("access-control-allow-origin", origin.into_owned())];
     let mut add = |name, value: &str| {
@@ -63,7 +84,7 @@ pub fn cors(policies: &[&CorsPolicy], head: &RequestHead<'_>, draw: u64) -> Cors
         }
     }
     add("access-control-expose-headers", text(|policy| &policy.expose_headers));
-    if preflight { CorsDecision::Respond(headers) } else { CorsDecision::Annotate(headers) }
+    answer(if preflight { CorsDecision::Respond(headers) } else { CorsDecision::Annotate(headers) })
 }
 
 #[cfg(test)]
@@ -82,7 +103,7 @@ mod tests {
             path_and_query: "/",
             headers: &headers,
         };
-        cors(&[policy], &head, 0)
+        cors(&[policy], &head, 0).decision
     }
 
     // Cases cors and cors-nofwd; fact 23.

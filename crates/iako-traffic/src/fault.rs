@@ -26,17 +26,16 @@ pub enum FaultAbort {
     Grpc(u32),
 }
 
-/// Decides about a request towards `cluster`. `active` is how many faults are under way. `draw`
-/// gives a number for the delay, then one for the abort.
+/// Decides about a request towards `cluster`. `draw` gives a number for the delay, then one for the
+/// abort. How many faults are under way is for the caller to look at.
 #[must_use]
 pub fn fault(
     fault: &Fault,
     head: &RequestHead<'_>,
     cluster: &str,
-    active: u32,
     draw: &mut dyn FnMut() -> u64,
 ) -> FaultDecision {
-    if !is_meant(fault, head, cluster, active) {
+    if !is_meant(fault, head, cluster) {
         return FaultDecision::default();
     }
     let delay = fault.delay.as_ref().and_then(|delay| {
@@ -66,10 +65,9 @@ pub fn response_rate(
     fault: &Fault,
     head: &RequestHead<'_>,
     cluster: &str,
-    active: u32,
     draw: u64,
 ) -> Option<NonZeroU64> {
-    let rate = fault.response_rate.as_ref().filter(|_| is_meant(fault, head, cluster, active))?;
+    let rate = fault.response_rate.as_ref().filter(|_| is_meant(fault, head, cluster))?;
     let limit = match rate.kib_per_second {
         Some(limit) => limit,
         None => number(head, "x-envoy-fault-throughput-response")?,
@@ -78,9 +76,11 @@ pub fn response_rate(
     share.takes(draw).then_some(limit)
 }
 
-fn is_meant(fault: &Fault, head: &RequestHead<'_>, cluster: &str, active: u32) -> bool {
-    (fault.upstream_cluster.is_empty() || fault.upstream_cluster == cluster)
-        && fault.active_max.is_none_or(|max| active < max)
+fn is_meant(fault: &Fault, head: &RequestHead<'_>, cluster: &str) -> bool {
+    let nodes = &fault.downstream_nodes;
+    let node = || head.text("x-envoy-downstream-service-node").unwrap_or_default();
+    (nodes.is_empty() || nodes.contains(&node().into_owned()))
+        && (fault.upstream_cluster.is_empty() || fault.upstream_cluster == cluster)
         && fault.headers.iter().all(|rule| header_matches(rule, head))
 }
 
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::HeaderList;
 
-    fn decide(rule: &Fault, headers: &[(&str, &str)], active: u32) -> FaultDecision {
+    fn decide(rule: &Fault, headers: &[(&str, &str)]) -> FaultDecision {
         let headers: HeaderList = headers.iter().copied().collect();
         let head = RequestHead {
             method: "GET",
@@ -120,7 +120,7 @@ mod tests {
             path_and_query: "/",
             headers: &headers,
         };
-        fault(rule, &head, "be", active, &mut || 999_999)
+        fault(rule, &head, "be", &mut || 999_999)
     }
 
     // Cases fault-abort and fault-delay.
@@ -129,19 +129,21 @@ mod tests {
         let abort = Abort { status: AbortStatus::Http(418), share: Percent::HUNDRED };
         let rule = Fault { abort: Some(abort), ..Fault::default() };
         let sent = [("x-envoy-fault-abort-request", "429")];
-        assert_eq!(decide(&rule, &sent, 0).abort, Some(FaultAbort::Http(418)));
+        assert_eq!(decide(&rule, &sent).abort, Some(FaultAbort::Http(418)));
         let header = Abort { status: AbortStatus::Header, ..abort };
         let rule = Fault { abort: Some(header), ..Fault::default() };
-        assert_eq!(decide(&rule, &sent, 0).abort, Some(FaultAbort::Http(429)));
-        assert_eq!(decide(&rule, &[], 0), FaultDecision::default());
+        assert_eq!(decide(&rule, &sent).abort, Some(FaultAbort::Http(429)));
+        assert_eq!(decide(&rule, &[]), FaultDecision::default());
         let fixed = Some(Duration::from_millis(300));
         let delay = Delay { fixed, share: Percent::HUNDRED };
-        let rule = Fault { delay: Some(delay), active_max: Some(1), ..Fault::default() };
-        assert_eq!(decide(&rule, &[], 0).delay, fixed);
-        assert_eq!(decide(&rule, &[], 1).delay, None);
+        let rule = Fault { delay: Some(delay), ..Fault::default() };
+        assert_eq!(decide(&rule, &[]).delay, fixed);
         let less = [("x-envoy-fault-delay-request-percentage", "50")];
-        assert_eq!(decide(&rule, &less, 0).delay, None);
+        assert_eq!(decide(&rule, &less).delay, None);
+        let node = Fault { downstream_nodes: vec!["n".to_owned()], ..rule.clone() };
+        assert_eq!(decide(&node, &[]).delay, None);
+        assert_eq!(decide(&node, &[("x-envoy-downstream-service-node", "n")]).delay, fixed);
         let other = Fault { upstream_cluster: "other".to_owned(), ..rule };
-        assert_eq!(decide(&other, &[], 0).delay, None);
+        assert_eq!(decide(&other, &[]).delay, None);
     }
 }

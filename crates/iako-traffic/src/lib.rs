@@ -45,7 +45,7 @@ pub use client::{ClientAddress, ClientCertHeader};
 pub use compression::{
     CodingChoice, Offer, choose_coding, forbids_transforms, type_is_compressed, varies_also,
 };
-pub use cors::{CorsDecision, cors};
+pub use cors::{CorsAnswer, CorsDecision, cors};
 pub use csrf::{CsrfFinding, csrf};
 pub use facts::{
     ConnectionInfo, HeaderList, Headers, Metadata, PeerCertificate, ProxyTlv, RequestFacts,

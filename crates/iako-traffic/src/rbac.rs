@@ -43,8 +43,8 @@ pub struct Authorization<'r> {
     pub verdict: Verdict<'r>,
     /// By the rules that are only counted and logged.
     pub shadow: Option<Verdict<'r>>,
-    /// Whether a `Log` rule matched, for `access_log_hint`.
-    pub log: bool,
+    /// For rules that only mark: whether one matched, for `access_log_hint`.
+    pub log: Option<bool>,
 }
 
 /// Asks a filter's rules.
@@ -56,7 +56,7 @@ pub fn authorize<'r>(rbac: &'r Rbac, subject: &Subject<'_>) -> Authorization<'r>
     Authorization {
         verdict,
         shadow: rbac.shadow_rules.as_ref().map(|rules| evaluate(rules, subject)),
-        log: logs && verdict.policy.is_some(),
+        log: logs.then_some(verdict.policy.is_some()),
     }
 }
 

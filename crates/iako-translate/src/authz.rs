@@ -64,7 +64,13 @@ fn rbac_of_action(
     let shadow_prefix =
         if shadow.is_some() { format!("istio_dry_run_{word}_") } else { String::new() };
     let stat_prefix = if layer == Layer::Tcp { "tcp.".to_owned() } else { String::new() };
-    Some(Rbac { rules: enforced, shadow_rules: shadow, shadow_prefix, stat_prefix })
+    Some(Rbac {
+        rules: enforced,
+        shadow_rules: shadow,
+        shadow_prefix,
+        stat_prefix,
+        counts_policies: false,
+    })
 }
 
 const fn rbac_action(action: AuthorizationAction) -> RbacAction {

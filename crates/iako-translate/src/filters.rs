@@ -15,6 +15,10 @@ use crate::{
     outlook::Outlook,
 };
 
+/// The name under which routes refer to the filter of faults.
+pub(crate) const FAULT_FILTER: &str = "envoy.filters.http.fault";
+/// The name under which routes refer to the filter of cross-origin policies.
+pub(crate) const CORS_FILTER: &str = "envoy.filters.http.cors";
 /// The ALPN name by which proxies agree to exchange metadata on opaque connections.
 pub(crate) const PEER_EXCHANGE: &str = "istio-peer-exchange";
 
@@ -82,9 +86,8 @@ fn http_filters(outlook: &Outlook<'_>, side: Side) -> Vec<HttpFilter> {
     if side != Side::Inbound {
         filters.push(filter("istio.alpn", HttpFilterKind::Alpn));
     }
-    filters
-        .push(filter("envoy.filters.http.fault", HttpFilterKind::Fault(Box::<Fault>::default())));
-    filters.push(filter("envoy.filters.http.cors", HttpFilterKind::Cors));
+    filters.push(filter(FAULT_FILTER, HttpFilterKind::Fault(Box::<Fault>::default())));
+    filters.push(filter(CORS_FILTER, HttpFilterKind::Cors));
     filters.extend(
         stats(outlook, side).map(|stats| filter("istio.stats", HttpFilterKind::Stats(stats))),
     );

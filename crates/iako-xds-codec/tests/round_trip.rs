@@ -254,7 +254,11 @@ fn every_kind_of_session_comes_back() {
         let session = StatefulSession { state, strict: true, status_gone: 410 };
         let mut table = route_table();
         for own in [None, Some(Box::new(session))] {
-            Arc::make_mut(&mut table.virtual_hosts[0]).overrides.session = Some(own);
+            Arc::make_mut(&mut table.virtual_hosts[0]).overrides.settings =
+                std::collections::BTreeMap::from([(
+                    "s".to_owned(),
+                    FilterSettings::StatefulSession(own),
+                )]);
             let (back, warnings) =
                 decode::route_configuration(&encode::route_configuration(&table)).unwrap();
             assert_eq!((back, warnings), (table.clone(), vec![]));

@@ -7,8 +7,8 @@ use std::{
 };
 
 use iako_proxy_config::{
-    Action, HttpConnectionManager, HttpFilterKind, Listener, RouteConfiguration, RouteSource,
-    Terminal,
+    Action, FilterSettings, HttpConnectionManager, HttpFilterKind, Listener, RouteConfiguration,
+    RouteSource, Terminal,
 };
 use iako_registry::Workload;
 use iako_traffic::{
@@ -347,7 +347,12 @@ impl Walk<'_> {
         hop: &Hop,
     ) -> bool {
         let overrides = matched.overrides();
-        let Some(wanted) = overrides.fault() else { return false };
+        let mut filters = settings.filters.iter();
+        let wanted = filters.find_map(|filter| {
+            let own = overrides.settings(&filter.name)?;
+            if let FilterSettings::Fault(wanted) = own { Some(wanted) } else { None }
+        });
+        let Some(wanted) = wanted else { return false };
         let origin = matched.route.origin.as_ref();
         let mut shares = Vec::new();
         if let Some(delay) = wanted.delay.filter(|delay| !is_whole(delay.share)) {
@@ -362,7 +367,7 @@ impl Walk<'_> {
             self.step("fault", Outcome::Passed, origin, why);
         }
         let decided =
-            hop.ask(settings, |facts| fault(wanted, &facts.head, "", 0, &mut || NEVER_BY_CHANCE));
+            hop.ask(settings, |facts| fault(wanted, &facts.head, "", &mut || NEVER_BY_CHANCE));
         if let Some(delay) = decided.delay {
             let why = format!("every request waits {} ms on purpose", delay.as_millis());
             self.step("fault", Outcome::Passed, origin, why);

@@ -20,6 +20,8 @@ pub struct Fault {
     pub headers: Vec<HeaderMatch>,
     /// Only requests to this cluster; all when empty.
     pub upstream_cluster: String,
+    /// Only requests whose `x-envoy-downstream-service-node` is one of these; all when empty.
+    pub downstream_nodes: Vec<String>,
     /// Faults at once; without limit when absent.
     pub active_max: Option<u32>,
 }

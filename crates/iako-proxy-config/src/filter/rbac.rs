@@ -16,8 +16,10 @@ pub struct Rbac {
     pub shadow_rules: Option<RbacRules>,
     /// Prefix of the shadow rules' statistics.
     pub shadow_prefix: String,
-    /// Prefix of its statistics, for connections.
+    /// Prefix of its statistics.
     pub stat_prefix: String,
+    /// Whether every policy has statistics of its own. Envoy default: false.
+    pub counts_policies: bool,
 }
 
 /// Policies and what a match means. Source: `envoy.config.rbac.v3.RBAC`.

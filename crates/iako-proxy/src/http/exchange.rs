@@ -6,9 +6,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use iako_http::{FieldValue, Fields, Known, RequestHead, ResponseEdits, ResponseHead};
-use iako_proxy_config::{Action, HeaderMutations, RedirectPath};
+use iako_proxy_config::{Action, FilterSettings, HeaderMutations, RedirectPath};
 use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
+use iako_traffic::rbac::Subject;
 use iako_traffic::{
     EffectiveOverrides, RedirectHistory, RouteMatchResult, RouteOutcome, RouteTable, https_location,
 };
@@ -20,7 +21,9 @@ use super::downstream::Downstream;
 use super::error_response::Reply;
 use super::failure::Failure;
 use super::filters::content::Remembered;
-use super::filters::{Cors, FaultPlan, FaultStep, FilterKind, check_cors, check_rbac};
+use super::filters::cors::{Cors, CorsStats};
+use super::filters::fault::{FaultPlan, FaultStep};
+use super::filters::{self, Filter, FilterKind};
 use super::forward::Progress;
 use super::headers::{Prepared, prepare};
 use super::mutations;
@@ -224,16 +227,17 @@ impl Exchange<'_> {
                     if keys.may_wait() {
                         Box::pin(keys.ready(&self.connection.worker)).await;
                     }
-                    self.check_token(keys)?
+                    self.check_token(keys, of_route(&overrides, filter))?
                 }
                 FilterKind::Fault(step) => {
-                    let plan = self.plan_fault(step, matched, overrides.as_ref());
+                    let own = of_route(&overrides, filter);
+                    let plan = self.plan_fault(step, matched, own);
                     if let Some(delay) = plan.delay {
                         self.pause(delay, downstream).await?;
                     }
                     self.end_fault(plan)?
                 }
-                FilterKind::Cors => self.ask_cors(matched.as_ref()),
+                FilterKind::Cors(stats) => self.ask_cors(stats, &filter.name, matched.as_ref()),
                 FilterKind::Content(content) => {
                     let at =
                         ChainPlace { place, name: &filter.name, overrides: overrides.as_ref() };
@@ -246,7 +250,7 @@ impl Exchange<'_> {
                 | FilterKind::Alpn
                 | FilterKind::Stats
                 | FilterKind::Router
-                | FilterKind::Other => self.step(&filter.kind, overrides.as_ref())?,
+                | FilterKind::Other => self.step(&filter.kind, of_route(&overrides, filter))?,
             };
             match step {
                 Step::Continue => {}
@@ -283,7 +287,7 @@ impl Exchange<'_> {
     fn step(
         &mut self,
         kind: &FilterKind,
-        overrides: Option<&EffectiveOverrides<'_>>,
+        of_route: Option<&FilterSettings>,
     ) -> Result<Step, Failure> {
         match kind {
             FilterKind::PeerMetadata(step) => {
@@ -294,18 +298,16 @@ impl Exchange<'_> {
             FilterKind::Rbac(rbac) => {
                 let view = self.request.view();
                 let facts = self.request.facts(&view, &self.connection.info);
-                let checked = check_rbac(rbac, overrides, &facts);
-                match &checked {
-                    Ok(()) => self.service.stats.rbac_allowed.inc(),
-                    Err(_) => self.service.stats.rbac_denied.inc(),
+                if let Some((rbac, answer)) = rbac.ask(of_route, &Subject::Request(&facts)) {
+                    filters::rbac::leave(rbac, &answer, &mut self.request.metadata);
+                    filters::rbac::refusal(&answer.verdict)?;
                 }
-                checked?;
             }
             FilterKind::GrpcWeb => self.begin_web_call(),
-            FilterKind::StatefulSession(session) => self.begin_session(session, overrides),
+            FilterKind::StatefulSession(session) => self.begin_session(session, of_route),
             // Taken where it can be waited, or do nothing here.
             FilterKind::Jwt(_)
-            | FilterKind::Cors
+            | FilterKind::Cors(_)
             | FilterKind::Fault(_)
             | FilterKind::Content(_)
             | FilterKind::Alpn
@@ -321,17 +323,16 @@ impl Exchange<'_> {
         &mut self,
         step: &FaultStep,
         matched: Option<RouteMatchResult<'_>>,
-        overrides: Option<&EffectiveOverrides<'_>>,
+        of_route: Option<&FilterSettings>,
     ) -> FaultPlan {
         let mut draw = || self.connection.draw();
         let view = self.request.view();
         let facts = self.request.facts(&view, &self.connection.info);
         let cluster = matched.and_then(|route| route.cluster(&facts.head));
         let cluster = cluster.as_deref().unwrap_or_default();
-        let plan = step.plan(overrides, &facts, cluster, &mut draw);
+        let plan = step.plan(of_route, &facts, cluster, &mut draw);
         if plan.delay.is_some() {
             self.record.flags.insert(ResponseFlag::DelayInjected);
-            self.service.stats.fault_delays.inc();
         }
         plan
     }
@@ -339,11 +340,9 @@ impl Exchange<'_> {
     /// What is left of a fault after its delay.
     fn end_fault(&mut self, plan: FaultPlan) -> Result<Step, Failure> {
         if let Some(failure) = plan.abort {
-            self.service.stats.fault_aborts.inc();
             return Err(failure);
         }
         if plan.response_rate.is_some() {
-            self.service.stats.fault_rate_limits.inc();
             let remembered = self.remembered.get_or_insert_default();
             remembered.response_rate = plan.response_rate;
             remembered.fault = plan.active;
@@ -351,10 +350,18 @@ impl Exchange<'_> {
         Ok(Step::Continue)
     }
 
-    fn check_token(&mut self, step: &super::filters::jwt::JwtStep) -> Result<Step, Failure> {
+    fn check_token(
+        &mut self,
+        step: &filters::jwt::JwtStep,
+        of_route: Option<&FilterSettings>,
+    ) -> Result<Step, Failure> {
+        let named = match of_route {
+            Some(FilterSettings::JwtRequirement(name)) => Some(name.as_str()),
+            Some(_) | None => None,
+        };
         let view = self.request.view();
         let facts = self.request.facts(&view, &self.connection.info);
-        let (changes, checked) = step.check(&facts, None, &self.connection.worker);
+        let (changes, checked) = step.check(&facts, named, &self.connection.worker);
         changes.keep(&mut self.request.metadata);
         checked?;
         let edits = &mut self.request.edits;
@@ -372,10 +379,15 @@ impl Exchange<'_> {
         Ok(if changes.clear_route_cache { Step::Reroute } else { Step::Continue })
     }
 
-    fn ask_cors(&mut self, route: Option<&RouteMatchResult<'_>>) -> Step {
+    fn ask_cors(
+        &mut self,
+        stats: &CorsStats,
+        filter: &str,
+        route: Option<&RouteMatchResult<'_>>,
+    ) -> Step {
         let view = self.request.view();
         let facts = self.request.facts(&view, &self.connection.info);
-        match check_cors(route, &facts, self.connection.draw()) {
+        match stats.ask(filter, route, &facts, self.connection.draw()) {
             Cors::Pass => Step::Continue,
             Cors::Reply(reply) => Step::Reply(Box::new(reply)),
             Cors::Annotate(fields) => {
@@ -505,4 +517,12 @@ fn matched(outcome: RouteOutcome<'_>) -> Option<RouteMatchResult<'_>> {
         RouteOutcome::Matched(route) => Some(route),
         RouteOutcome::NoHost | RouteOutcome::NoRoute(_) | RouteOutcome::TlsRequired(_) => None,
     }
+}
+
+/// Settings of the route for a filter.
+fn of_route<'t>(
+    overrides: &Option<EffectiveOverrides<'t>>,
+    filter: &Filter,
+) -> Option<&'t FilterSettings> {
+    overrides.as_ref()?.settings(&filter.name)
 }

@@ -1,30 +1,23 @@
 //! The steps on every request's way, compiled, and what each of them does.
 
 pub(crate) mod content;
+pub(crate) mod cors;
+pub(crate) mod fault;
 pub(crate) mod jwt;
+pub(crate) mod rbac;
 
 use std::cell::RefCell;
-use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use iako_http::{FieldValue, HeaderEdits, Known};
 use iako_proxy_config::{
-    ClusterMetadata, Fault, FilterOverrides, HttpConnectionManager, HttpFilterKind, PeerDiscovery,
-    PeerMetadata, Rbac, StatefulSession,
+    ClusterMetadata, HttpConnectionManager, HttpFilterKind, PeerDiscovery, PeerMetadata,
+    StatefulSession,
 };
 use iako_telemetry::peer::{PeerCache, header_value};
 use iako_telemetry::{StatsScope, WorkloadLabels};
-use iako_traffic::rbac::{Subject, authorize};
-use iako_traffic::{
-    CorsDecision, EffectiveOverrides, FaultAbort, RequestFacts, RouteMatchResult, cors, fault,
-    response_rate,
-};
+use iako_traffic::EffectiveOverrides;
 
-use super::error_response::Reply;
-use super::failure::Failure;
-use super::mutations;
 use crate::shared::Shared;
 use content::ContentFilter;
 
@@ -46,9 +39,9 @@ pub(crate) struct Filter {
 pub(crate) enum FilterKind {
     PeerMetadata(PeerStep),
     Jwt(Arc<jwt::JwtStep>),
-    Rbac(Box<Rbac>),
-    Fault(FaultStep),
-    Cors,
+    Rbac(Box<rbac::RbacStep>),
+    Fault(fault::FaultStep),
+    Cors(cors::CorsStats),
     GrpcWeb,
     StatefulSession(Box<StatefulSession>),
     /// Looks at content or changes it.
@@ -67,13 +60,6 @@ pub(crate) struct PeerStep {
     /// What we say of ourselves.
     own: FieldValue,
     own_id: FieldValue,
-}
-
-/// Delays and aborts, with how many are under way.
-#[derive(Debug)]
-pub(crate) struct FaultStep {
-    settings: Box<Fault>,
-    active: Arc<AtomicU32>,
 }
 
 impl Filter {
@@ -105,22 +91,7 @@ impl Filter {
     /// Whether the step is left out for a request.
     pub(crate) fn is_off(&self, overrides: Option<&EffectiveOverrides<'_>>) -> bool {
         let Some(overrides) = overrides else { return self.disabled };
-        let kind = &self.kind;
-        let has_settings = |level: &FilterOverrides| match kind {
-            FilterKind::Fault(_) => level.fault.is_some(),
-            FilterKind::Cors => level.cors.is_some(),
-            FilterKind::Rbac(_) => level.rbac.is_some(),
-            FilterKind::StatefulSession(_) => level.session.is_some(),
-            FilterKind::Content(_) => level.settings.contains_key(&self.name),
-            FilterKind::PeerMetadata(_)
-            | FilterKind::Jwt(_)
-            | FilterKind::GrpcWeb
-            | FilterKind::Alpn
-            | FilterKind::Stats
-            | FilterKind::Router
-            | FilterKind::Other => false,
-        };
-        overrides.switches_off(&self.name, has_settings).unwrap_or(self.disabled)
+        overrides.switches_off(&self.name).unwrap_or(self.disabled)
     }
 }
 
@@ -138,7 +109,7 @@ impl FilterKind {
             Self::PeerMetadata(_)
             | Self::Jwt(_)
             | Self::Rbac(_)
-            | Self::Cors
+            | Self::Cors(_)
             | Self::StatefulSession(_)
             | Self::Alpn
             | Self::Stats
@@ -151,13 +122,15 @@ impl FilterKind {
         match kind {
             HttpFilterKind::Router(_) => Self::Router,
             HttpFilterKind::Fault(settings) => {
-                Self::Fault(FaultStep { settings: settings.clone(), active: Arc::default() })
+                Self::Fault(fault::FaultStep::new(settings.clone(), scope))
             }
-            HttpFilterKind::Cors => Self::Cors,
+            HttpFilterKind::Cors => Self::Cors(cors::CorsStats::new(scope)),
             HttpFilterKind::JwtAuthn(settings) => {
                 Self::Jwt(Arc::new(jwt::JwtStep::compile(settings, scope)))
             }
-            HttpFilterKind::Rbac(rbac) => Self::Rbac(rbac.clone()),
+            HttpFilterKind::Rbac(rbac) => {
+                Self::Rbac(Box::new(rbac::RbacStep::new(rbac.clone(), scope)))
+            }
             HttpFilterKind::PeerMetadata(settings) => {
                 let node = &shared.node.node;
                 let metadata = serde_json::Value::Object(node.metadata.clone());
@@ -244,111 +217,5 @@ impl PeerStep {
     fn tell(&self, edits: &mut HeaderEdits) {
         edits.set(Known::XEnvoyPeerMetadata, self.own.clone());
         edits.set(Known::XEnvoyPeerMetadataId, self.own_id.clone());
-    }
-}
-
-/// Whether rules let a request pass; settings of the route stand in place of the filter's.
-pub(crate) fn check_rbac(
-    own: &Rbac,
-    overrides: Option<&EffectiveOverrides<'_>>,
-    facts: &RequestFacts<'_>,
-) -> Result<(), Failure> {
-    let rbac = match overrides.and_then(EffectiveOverrides::rbac) {
-        Some(None) => return Ok(()),
-        Some(Some(rbac)) => rbac,
-        None => own,
-    };
-    let answer = authorize(rbac, &Subject::Request(facts));
-    if let Some(shadow) = answer.shadow.filter(|shadow| !shadow.allowed) {
-        tracing::debug!(details = shadow.details(), "a dry-run policy would refuse the request");
-    }
-    if answer.verdict.allowed {
-        return Ok(());
-    }
-    let policy = answer.verdict.policy.map_or("none", |(name, _)| name).to_owned();
-    Err(Failure::Denied { policy })
-}
-
-/// What cross-origin policy makes of a request.
-pub(crate) enum Cors {
-    Pass,
-    Reply(Reply),
-    /// The response gets these fields.
-    Annotate(Vec<(&'static str, String)>),
-}
-
-/// Asks the cross-origin policy of a route.
-pub(crate) fn check_cors(
-    route: Option<&RouteMatchResult<'_>>,
-    facts: &RequestFacts<'_>,
-    draw: u64,
-) -> Cors {
-    let Some(route) = route else { return Cors::Pass };
-    match cors(&route.cors_policies(), &facts.head, draw) {
-        CorsDecision::Pass => Cors::Pass,
-        CorsDecision::Annotate(fields) => Cors::Annotate(fields),
-        CorsDecision::Respond(fields) => {
-            let mut reply = Reply::new(200, "cors_response");
-            let mut edits = HeaderEdits::default();
-            for (name, value) in fields {
-                mutations::set(&mut edits, name, value);
-            }
-            reply.edits = edits;
-            Cors::Reply(reply)
-        }
-    }
-}
-
-/// A fault under way; counted until it is dropped.
-#[derive(Debug)]
-pub(crate) struct ActiveFault(Arc<AtomicU32>);
-
-impl Drop for ActiveFault {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// What is done to a request on purpose.
-#[derive(Debug, Default)]
-pub(crate) struct FaultPlan {
-    pub(crate) delay: Option<Duration>,
-    pub(crate) abort: Option<Failure>,
-    /// How fast the content of the response may pass, in KiB a second.
-    pub(crate) response_rate: Option<NonZeroU64>,
-    /// Counts the fault as under way.
-    pub(crate) active: Option<ActiveFault>,
-}
-
-impl FaultStep {
-    /// Decides about a request towards `cluster`.
-    pub(crate) fn plan(
-        &self,
-        overrides: Option<&EffectiveOverrides<'_>>,
-        facts: &RequestFacts<'_>,
-        cluster: &str,
-        draw: &mut dyn FnMut() -> u64,
-    ) -> FaultPlan {
-        let settings = overrides.and_then(EffectiveOverrides::fault).unwrap_or(&self.settings);
-        let active = self.active.load(Ordering::Relaxed);
-        let decision = fault(settings, &facts.head, cluster, active, draw);
-        let response_rate = if settings.response_rate.is_none() {
-            None
-        } else {
-            response_rate(settings, &facts.head, cluster, active, draw())
-        };
-        if decision.delay.is_none() && decision.abort.is_none() && response_rate.is_none() {
-            return FaultPlan::default();
-        }
-        self.active.fetch_add(1, Ordering::Relaxed);
-        FaultPlan {
-            delay: decision.delay,
-            abort: decision.abort.map(|abort| match abort {
-                FaultAbort::Http(status) => Failure::FaultAbort { status, grpc: None },
-                FaultAbort::Grpc(status) => Failure::FaultAbort { status: 200, grpc: Some(status) },
-            }),
-            response_rate,
-            active: Some(ActiveFault(Arc::clone(&self.active))),
-        }
     }
 }

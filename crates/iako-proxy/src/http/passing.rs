@@ -44,12 +44,8 @@ fn compressor_override<'t>(
     overrides: &EffectiveOverrides<'t>,
     name: &str,
 ) -> Option<&'t CompressorOverride> {
-    match overrides.settings(name)? {
-        FilterSettings::Compressor(own) => Some(own),
-        FilterSettings::Buffer(_) | FilterSettings::BandwidthLimit(_) | FilterSettings::Csrf(_) => {
-            None
-        }
-    }
+    let FilterSettings::Compressor(own) = overrides.settings(name)? else { return None };
+    Some(own)
 }
 
 /// Whether content follows the head of a request.
@@ -229,7 +225,7 @@ impl Exchange<'_> {
             FilterKind::PeerMetadata(_)
             | FilterKind::Jwt(_)
             | FilterKind::Rbac(_)
-            | FilterKind::Cors
+            | FilterKind::Cors(_)
             | FilterKind::StatefulSession(_)
             | FilterKind::Alpn
             | FilterKind::Stats

@@ -252,12 +252,7 @@ handles! {
     direct_response: Counter = counter "rq_direct_response",
     redirect: Counter = counter "rq_redirect",
     routed: Counter = counter "rq_total",
-    fault_aborts: Counter = counter "fault.aborts_injected",
-    fault_delays: Counter = counter "fault.delays_injected",
-    fault_rate_limits: Counter = counter "fault.response_rl_injected",
     rq_too_large: Counter = counter "downstream_rq_too_large",
-    rbac_allowed: Counter = counter "rbac.allowed",
-    rbac_denied: Counter = counter "rbac.denied",
 }
 
 impl HttpStats {

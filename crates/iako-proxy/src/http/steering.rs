@@ -3,11 +3,13 @@
 use std::{collections::VecDeque, sync::Arc, time::SystemTime};
 
 use iako_http::{Fields, Known, ResponseHead};
-use iako_proxy_config::{Cluster, EndpointAddress, OverrideSource, SessionState, StatefulSession};
+use iako_proxy_config::{
+    Cluster, EndpointAddress, FilterSettings, OverrideSource, SessionState, StatefulSession,
+};
 use iako_rt::clock;
 use iako_traffic::{
-    Balancer, EffectiveOverrides, EndpointState, Headers, SessionAsked, SessionMark, Wants,
-    load_report, session_asked, session_mark,
+    Balancer, EndpointState, Headers, SessionAsked, SessionMark, Wants, load_report, session_asked,
+    session_mark,
 };
 use iako_xds_codec::decode;
 
@@ -51,12 +53,12 @@ impl Exchange<'_> {
     pub(super) fn begin_session(
         &mut self,
         own: &StatefulSession,
-        overrides: Option<&EffectiveOverrides<'_>>,
+        of_route: Option<&FilterSettings>,
     ) {
-        let settings = match overrides.and_then(EffectiveOverrides::session) {
-            Some(None) => return,
-            Some(Some(settings)) => settings,
-            None => own,
+        let settings = match of_route {
+            Some(FilterSettings::StatefulSession(None)) => return,
+            Some(FilterSettings::StatefulSession(Some(settings))) => settings,
+            Some(_) | None => own,
         };
         let Some(state) = &settings.state else { return };
         let asked = {

@@ -220,6 +220,12 @@ stats! {
         Counter "csrf.missing_source_origin" "of these, requests that do not say of which";
         Counter "rbac.allowed" "requests allowed";
         Counter "rbac.denied" "requests denied";
+        Counter "rbac.shadow_allowed" "requests that rules in a dry run would allow";
+        Counter "rbac.shadow_denied" "requests that rules in a dry run would deny";
+        Counter "cors.origin_valid" "requests of pages of other origins that may";
+        Counter "cors.origin_invalid" "requests of pages of other origins that may not";
+        Gauge "fault.active_faults" "requests with a fault under way";
+        Counter "fault.faults_overflow" "requests without a fault because too many were under way";
         Counter "jwt_authn.allowed" "requests whose token was accepted or not needed (a prefix of the filter stands before the last part)";
         Counter "jwt_authn.denied" "requests refused for their token";
         Counter "jwt_authn.cors_preflight_bypassed" "of those allowed, cross-origin preflights that were not looked at";

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 
 use iako_proxy_config::{
-    Action, ClusterTarget, CorsPolicy, Fault, FilterOverrides, FilterSettings, HeaderMutations,
-    HeaderName, HedgePolicy, HostRewrite, Mirror, PathMatch, PathRewrite, Rbac, Redirect,
-    RetryPolicy, Route, RouteAction, RouteConfiguration, StatefulSession, UpgradeConfig,
-    VirtualHost, WeightedCluster,
+    Action, ClusterTarget, CorsPolicy, FilterOverrides, FilterSettings, HeaderMutations,
+    HeaderName, HedgePolicy, HostRewrite, Mirror, PathMatch, PathRewrite, Redirect, RetryPolicy,
+    Route, RouteAction, RouteConfiguration, UpgradeConfig, VirtualHost, WeightedCluster,
 };
 use smallvec::SmallVec;
 
@@ -182,12 +181,19 @@ impl<'t> RouteMatchResult<'t> {
         (status == 201 || (300..400).contains(&status)).then(|| redirect::own_location(head))
     }
 
-    /// The cross-origin policies that count, the narrowest first: settings of the filter, or, where
-    /// no level has any, those of the old form.
+    /// The cross-origin policies that count, the narrowest first: settings of the filter of this name,
+    /// or, where no level has any, those of the old form. None where the route does not forward.
     #[must_use]
-    pub fn cors_policies(&self) -> SmallVec<[&'t CorsPolicy; 4]> {
-        let own: SmallVec<[&CorsPolicy; 4]> =
-            self.overrides().0.iter().filter_map(|level| level.cors.as_deref()).collect();
+    pub fn cors_policies(&self, filter: &str) -> SmallVec<[&'t CorsPolicy; 4]> {
+        if self.forward().is_none() {
+            return SmallVec::new();
+        }
+        let overrides = self.overrides();
+        let policy = |level: &&'t FilterOverrides| match level.settings.get(filter) {
+            Some(FilterSettings::Cors(policy)) => Some(&**policy),
+            Some(_) | None => None,
+        };
+        let own: SmallVec<[&CorsPolicy; 4]> = overrides.0.iter().filter_map(policy).collect();
         if !own.is_empty() {
             return own;
         }
@@ -263,24 +269,6 @@ pub(crate) fn cut_query(path_and_query: &str) -> (&str, &str) {
 pub struct EffectiveOverrides<'t>(SmallVec<[&'t FilterOverrides; 4]>);
 
 impl<'t> EffectiveOverrides<'t> {
-    /// Delays and aborts in place of the filter's.
-    #[must_use]
-    pub fn fault(&self) -> Option<&'t Fault> {
-        self.0.iter().find_map(|level| level.fault.as_deref())
-    }
-
-    /// Rules in place of the filter's; `Some(None)` switches it off.
-    #[must_use]
-    pub fn rbac(&self) -> Option<Option<&'t Rbac>> {
-        self.0.iter().find_map(|level| level.rbac.as_ref()).map(Option::as_deref)
-    }
-
-    /// Sessions in place of the filter's; `Some(None)` switches them off.
-    #[must_use]
-    pub fn session(&self) -> Option<Option<&'t StatefulSession>> {
-        self.0.iter().find_map(|level| level.session.as_ref()).map(Option::as_deref)
-    }
-
     /// Settings of a filter by its name, in place of its own.
     #[must_use]
     pub fn settings(&self, filter: &str) -> Option<&'t FilterSettings> {
@@ -288,17 +276,12 @@ impl<'t> EffectiveOverrides<'t> {
     }
 
     /// Whether the filter of this name is switched off (`Some(true)`) or on (`Some(false)`): the
-    /// narrowest level that says anything about it counts. `has_settings` says whether a level holds
-    /// settings for it, which switch it on.
+    /// narrowest level that says anything about it counts. Settings switch it on.
     #[must_use]
-    pub fn switches_off(
-        &self,
-        filter: &str,
-        has_settings: impl Fn(&FilterOverrides) -> bool,
-    ) -> Option<bool> {
+    pub fn switches_off(&self, filter: &str) -> Option<bool> {
         self.0.iter().find_map(|level| {
             let is_off = level.disabled.contains(filter);
-            (is_off || has_settings(level)).then_some(is_off)
+            (is_off || level.settings.contains_key(filter)).then_some(is_off)
         })
     }
 }

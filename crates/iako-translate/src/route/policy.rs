@@ -4,8 +4,8 @@ use std::{num::NonZeroU32, time::Duration};
 
 use iako_proxy_config::{
     Abort, AbortStatus, AppendAction, BackOff, CorsPolicy, Delay, Fault, FilterOverrides,
-    HashPolicy, HashSource, HeaderMutations, HeaderName, HeaderValueOption, MaxStreamDuration,
-    RetryConditions, RetryOn, RetryPolicy,
+    FilterSettings, HashPolicy, HashSource, HeaderMutations, HeaderName, HeaderValueOption,
+    MaxStreamDuration, RetryConditions, RetryOn, RetryPolicy,
 };
 use iako_registry::Service;
 use iako_resources::istio::{
@@ -16,6 +16,7 @@ use iako_resources::istio::{
     },
 };
 
+use crate::filters::{CORS_FILTER, FAULT_FILTER};
 use crate::{cluster::non_zero, outlook::Outlook, text::string_match};
 
 /// Retries of a rule that says nothing. Source: Istio's default retry policy.
@@ -103,11 +104,16 @@ fn removals(edits: &HeaderEdits) -> Vec<HeaderName> {
 
 /// Settings of filters for a rule.
 pub(super) fn overrides(rule: &HttpRoute) -> FilterOverrides {
-    FilterOverrides {
-        fault: rule.fault.as_ref().map(|source| Box::new(fault(source))),
-        cors: rule.cors.as_ref().map(|source| Box::new(cors(source))),
-        ..FilterOverrides::default()
+    let mut overrides = FilterOverrides::default();
+    if let Some(source) = &rule.fault {
+        let own = FilterSettings::Fault(Box::new(fault(source)));
+        overrides.settings.insert(FAULT_FILTER.to_owned(), own);
     }
+    if let Some(source) = &rule.cors {
+        let own = FilterSettings::Cors(Box::new(cors(source)));
+        overrides.settings.insert(CORS_FILTER.to_owned(), own);
+    }
+    overrides
 }
 
 fn fault(source: &SourceFault) -> Fault {

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use iako_proxy_config::{
     AccessLog, Action, Cluster, ClusterTarget, Discovery, DownstreamTransport, Endpoint,
-    EndpointSet, FilterChain, HeaderCheck, HttpConnectionManager, HttpFilterKind, Listener,
-    LogFormat, MetadataValueMatch, NetworkFilter, PathMatch, PathRewrite, Permission, Principal,
-    Rbac, Route, RouteAction, RouteConfiguration, RouteMatch, RouteSource, RuleOrigin, StringMatch,
-    TcpTarget, Terminal, TlsOptions, Trust, UpstreamTransport, VirtualHost,
+    EndpointSet, FilterChain, FilterSettings, HeaderCheck, HttpConnectionManager, HttpFilterKind,
+    Listener, LogFormat, MetadataValueMatch, NetworkFilter, PathMatch, PathRewrite, Permission,
+    Principal, Rbac, Route, RouteAction, RouteConfiguration, RouteMatch, RouteSource, RuleOrigin,
+    StringMatch, TcpTarget, Terminal, TlsOptions, Trust, UpstreamTransport, VirtualHost,
 };
 use iako_translate::Plan;
 
@@ -305,12 +305,19 @@ fn route(out: &mut String, route: &Route, indent: &str) {
             line(out, &format!("{indent}  {word} without {name}"));
         }
     }
-    if let Some(fault) = &route.overrides.fault {
-        line(out, &format!("{indent}  fault delay {:?} abort {:?}", fault.delay, fault.abort));
-    }
-    if let Some(cors) = &route.overrides.cors {
-        let origins: Vec<_> = cors.allow_origins.iter().map(string).collect();
-        line(out, &format!("{indent}  cors {} methods {}", origins.join(","), cors.allow_methods));
+    for (name, own) in &route.overrides.settings {
+        match own {
+            FilterSettings::Fault(fault) => line(
+                out,
+                &format!("{indent}  fault delay {:?} abort {:?}", fault.delay, fault.abort),
+            ),
+            FilterSettings::Cors(cors) => {
+                let origins: Vec<_> = cors.allow_origins.iter().map(string).collect();
+                let origins = origins.join(",");
+                line(out, &format!("{indent}  cors {origins} methods {}", cors.allow_methods));
+            }
+            other => line(out, &format!("{indent}  {name} {other:?}")),
+        }
     }
 }
 

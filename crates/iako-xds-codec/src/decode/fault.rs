@@ -16,6 +16,7 @@ pub(super) fn fault(config: &pb::HttpFault, at: &At<'_>) -> Result<Fault, Refusa
         abort: config.abort.as_ref().map(|config| abort(config, &at.field("abort"))).transpose()?,
         headers: matcher::headers(&config.headers, &at.field("headers"))?,
         upstream_cluster: config.upstream_cluster.clone(),
+        downstream_nodes: config.downstream_nodes.clone(),
         active_max: config.max_active_faults,
         response_rate: config
             .response_rate_limit

@@ -15,8 +15,8 @@ use super::{content, discovery, fault, jwt, rbac, session, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
-    FilterOverrides, HttpFilter, HttpFilterKind, PeerDiscovery, PeerMetadata, Router, StatsFilter,
-    StatsMetricOverride, StrictHeader, UnsupportedFilter,
+    FilterOverrides, FilterSettings, HttpFilter, HttpFilterKind, PeerDiscovery, PeerMetadata,
+    Router, StatsFilter, StatsMetricOverride, StrictHeader, UnsupportedFilter,
 };
 
 /// The type of Istio's filter that tells workloads each other's names. It has no schema here: it
@@ -293,15 +293,20 @@ fn known_override(
             one_override(filter, config, presence, value, &at.field("config"))?;
         }
     } else if name == filters::fault::v3::HttpFault::full_name() {
-        value.fault = Some(Box::new(fault::fault(&wire::unpack(any, at)?, at)?));
+        let own = FilterSettings::Fault(Box::new(fault::fault(&wire::unpack(any, at)?, at)?));
+        value.settings.insert(filter.to_owned(), own);
     } else if name == filters::cors::v3::CorsPolicy::full_name() {
-        value.cors = Some(Box::new(fault::cors(&wire::unpack(any, at)?, at)?));
+        let own = FilterSettings::Cors(Box::new(fault::cors(&wire::unpack(any, at)?, at)?));
+        value.settings.insert(filter.to_owned(), own);
     } else if name == filters::rbac::v3::RbacPerRoute::full_name() {
         let route: filters::rbac::v3::RbacPerRoute = wire::unpack(any, at)?;
         let at = at.field("rbac");
-        value.rbac = Some(route.rbac.map(|rbac| rbac::http(&rbac, &at).map(Box::new)).transpose()?);
+        let own = route.rbac.map(|rbac| rbac::http(&rbac, &at).map(Box::new)).transpose()?;
+        value.settings.insert(filter.to_owned(), FilterSettings::Rbac(own));
     } else if name == filters::stateful_session::v3::StatefulSessionPerRoute::full_name() {
-        value.session = session::for_route(&wire::unpack(any, at)?, at)?;
+        if let Some(own) = session::for_route(&wire::unpack(any, at)?, at)? {
+            value.settings.insert(filter.to_owned(), FilterSettings::StatefulSession(own));
+        }
     } else if name == filters::jwt_authn::v3::PerRouteConfig::full_name() {
         use filters::jwt_authn::v3::per_route_config::RequirementSpecifier as Kind;
         let route: filters::jwt_authn::v3::PerRouteConfig = wire::unpack(any, at)?;
@@ -310,9 +315,9 @@ fn known_override(
                 value.disabled.insert(filter.to_owned());
             }
             Some(Kind::Disabled(false)) | None => {}
-            Some(Kind::RequirementName(_)) => {
-                let help = "write the requirement in the filter's `rules`";
-                return Err(at.field("requirement_name").invalid("is not supported", help));
+            Some(Kind::RequirementName(name)) => {
+                let own = FilterSettings::JwtRequirement(name);
+                value.settings.insert(filter.to_owned(), own);
             }
         }
     } else {

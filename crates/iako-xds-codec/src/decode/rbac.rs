@@ -26,6 +26,7 @@ pub(super) fn http(config: &http_pb::Rbac, at: &At<'_>) -> Result<Rbac, Fault> {
             .transpose()?,
         shadow_prefix: config.shadow_rules_stat_prefix.clone(),
         stat_prefix: config.rules_stat_prefix.clone(),
+        counts_policies: config.track_per_rule_stats,
     })
 }
 
@@ -39,6 +40,7 @@ pub(super) fn network(config: &network_pb::Rbac, at: &At<'_>) -> Result<Rbac, Fa
             .transpose()?,
         shadow_prefix: config.shadow_rules_stat_prefix.clone(),
         stat_prefix: config.stat_prefix.clone(),
+        counts_policies: false,
     })
 }
 

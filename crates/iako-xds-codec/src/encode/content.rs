@@ -7,32 +7,24 @@ use iako_xds_api::envoy::extensions::filters::http::{
     bandwidth_limit::v3 as bandwidth_pb, buffer::v3 as buffer_pb, compressor::v3 as compressor_pb,
     csrf::v3 as csrf_pb, decompressor::v3 as decompressor_pb,
 };
-use prost_types::Any;
 
 use super::{matcher, wire};
 use iako_proxy_config::{
     BandwidthLimit, BandwidthMode, BrotliMode, Buffer, Coding, CompressedContent, Compression,
     Compressor, CompressorLibrary, CompressorOverride, CsrfPolicy, DecompressedContent,
-    Decompressor, FilterSettings,
+    Decompressor,
 };
 
-/// Settings of a route for one filter.
-pub(super) fn settings(value: &FilterSettings) -> Any {
+pub(super) fn buffer_for_route(value: Buffer) -> buffer_pb::BufferPerRoute {
     use buffer_pb::buffer_per_route::Override;
-    match value {
-        FilterSettings::Buffer(own) => wire::any(&buffer_pb::BufferPerRoute {
-            r#override: Some(Override::Buffer(buffer(*own))),
-        }),
-        FilterSettings::Compressor(own) => wire::any(&compressor_override(own)),
-        FilterSettings::BandwidthLimit(own) => wire::any(&bandwidth(own)),
-        FilterSettings::Csrf(own) => wire::any(&csrf(own)),
-    }
+    buffer_pb::BufferPerRoute { r#override: Some(Override::Buffer(buffer(value))) }
 }
 
 pub(super) fn buffer(value: Buffer) -> buffer_pb::Buffer {
     buffer_pb::Buffer { max_request_bytes: Some(value.request_bytes_max.get()) }
 }
 
+#[expect(clippy::fn_params_excessive_bools, reason = "the value of a field of a message")]
 fn flag(enabled: bool) -> Option<RuntimeFeatureFlag> {
     Some(RuntimeFeatureFlag { default_value: Some(enabled), ..Default::default() })
 }
@@ -119,7 +111,7 @@ fn library(value: &CompressorLibrary) -> TypedExtensionConfig {
     TypedExtensionConfig { name: value.name.clone(), typed_config: Some(any) }
 }
 
-fn compressor_override(value: &CompressorOverride) -> compressor_pb::CompressorPerRoute {
+pub(super) fn compressor_override(value: &CompressorOverride) -> compressor_pb::CompressorPerRoute {
     use compressor_pb::compressor_per_route::Override;
     let own = if value.disabled {
         Override::Disabled(true)

@@ -14,15 +14,9 @@ use prost_types::{Any, ListValue, Struct, Value, value::Kind};
 use super::{content, discovery, jwt, matcher, network_filter, rbac, session, wire};
 use crate::decode::{ALPN_NAMES, PEER_METADATA};
 use iako_proxy_config::{
-    AbortStatus, CorsPolicy, Fault, FilterOverrides, HttpFilter, HttpFilterKind, PeerDiscovery,
-    PeerMetadata, ResponseRate, StatsFilter,
+    AbortStatus, CorsPolicy, Fault, FilterOverrides, FilterSettings, HttpFilter, HttpFilterKind,
+    PeerDiscovery, PeerMetadata, ResponseRate, StatsFilter,
 };
-
-/// The names under which routes refer to filters.
-const FAULT: &str = "envoy.filters.http.fault";
-const CORS: &str = "envoy.filters.http.cors";
-const RBAC: &str = "envoy.filters.http.rbac";
-const SESSION: &str = "envoy.filters.http.stateful_session";
 
 pub(super) fn filter(value: &HttpFilter) -> hcm::HttpFilter {
     let (any, is_optional) = kind(&value.kind);
@@ -152,6 +146,7 @@ fn fault(value: &Fault) -> filters::fault::v3::HttpFault {
         abort,
         headers: matcher::headers(&value.headers),
         upstream_cluster: value.upstream_cluster.clone(),
+        downstream_nodes: value.downstream_nodes.clone(),
         max_active_faults: value.active_max,
         response_rate_limit: value.response_rate.map(response_rate),
         ..Default::default()
@@ -206,25 +201,33 @@ pub(super) fn old_cors(value: &CorsPolicy) -> route_pb::CorsPolicy {
     }
 }
 
+/// Settings of one filter.
+fn settings(value: &FilterSettings) -> Any {
+    use filters::jwt_authn::v3::{PerRouteConfig, per_route_config::RequirementSpecifier};
+    match value {
+        FilterSettings::Fault(own) => wire::any(&fault(own)),
+        FilterSettings::Cors(own) => wire::any(&cors(own)),
+        FilterSettings::Rbac(own) => {
+            let rbac = own.as_ref().map(|own| rbac::http(own));
+            wire::any(&filters::rbac::v3::RbacPerRoute { rbac })
+        }
+        FilterSettings::StatefulSession(own) => wire::any(&session::for_route(own.as_deref())),
+        FilterSettings::JwtRequirement(name) => {
+            let named = RequirementSpecifier::RequirementName(name.clone());
+            wire::any(&PerRouteConfig { requirement_specifier: Some(named) })
+        }
+        FilterSettings::Buffer(own) => wire::any(&content::buffer_for_route(*own)),
+        FilterSettings::Compressor(own) => wire::any(&content::compressor_override(own)),
+        FilterSettings::BandwidthLimit(own) => wire::any(&content::bandwidth(own)),
+        FilterSettings::Csrf(own) => wire::any(&content::csrf(own)),
+    }
+}
+
 /// Settings of filters for a virtual host, route or weighted cluster.
 pub(super) fn overrides(value: &FilterOverrides) -> BTreeMap<String, Any> {
     let mut configs = BTreeMap::new();
-    if let Some(value) = &value.fault {
-        configs.insert(FAULT.to_owned(), wire::any(&fault(value)));
-    }
-    if let Some(value) = &value.cors {
-        configs.insert(CORS.to_owned(), wire::any(&cors(value)));
-    }
-    if let Some(value) = &value.rbac {
-        let rbac = value.as_ref().map(|value| rbac::http(value));
-        configs.insert(RBAC.to_owned(), wire::any(&filters::rbac::v3::RbacPerRoute { rbac }));
-    }
-    if let Some(value) = &value.session {
-        let own = session::for_route(value.as_deref());
-        configs.insert(SESSION.to_owned(), wire::any(&own));
-    }
     for (name, own) in &value.settings {
-        configs.insert(name.clone(), content::settings(own));
+        configs.insert(name.clone(), settings(own));
     }
     for name in &value.disabled {
         // Settings and the switch of one filter share its entry.

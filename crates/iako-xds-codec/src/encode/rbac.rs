@@ -16,6 +16,7 @@ pub(super) fn http(value: &Rbac) -> http_pb::Rbac {
     http_pb::Rbac {
         rules: value.rules.as_ref().map(rules),
         rules_stat_prefix: value.stat_prefix.clone(),
+        track_per_rule_stats: value.counts_policies,
         shadow_rules: value.shadow_rules.as_ref().map(rules),
         shadow_rules_stat_prefix: value.shadow_prefix.clone(),
         ..Default::default()

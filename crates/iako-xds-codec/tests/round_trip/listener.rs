@@ -264,7 +264,7 @@ pub(crate) fn listener() -> Listener {
     }));
     tls.handshake_timeout = Some(Duration::from_secs(15));
     tls.filters = vec![
-        NetworkFilter::Rbac(Box::new(rbac())),
+        NetworkFilter::Rbac(Box::new(Rbac { counts_policies: false, ..rbac() })),
         NetworkFilter::MetadataExchange { protocol: "istio-peer-exchange".into() },
         NetworkFilter::Stats(StatsFilter::default()),
     ];

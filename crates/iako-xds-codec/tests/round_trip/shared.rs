@@ -171,11 +171,14 @@ pub(crate) fn body_format() -> BodyFormat {
 
 pub(crate) fn overrides() -> FilterOverrides {
     FilterOverrides {
-        fault: Some(Box::new(fault())),
-        cors: Some(Box::new(cors())),
-        rbac: Some(None),
-        session: None,
-        disabled: BTreeSet::from(["envoy.filters.http.rbac".to_owned(), "other".to_owned()]),
+        settings: BTreeMap::from([
+            ("f".to_owned(), FilterSettings::Fault(Box::new(fault()))),
+            ("c".to_owned(), FilterSettings::Cors(Box::new(cors()))),
+            ("r".to_owned(), FilterSettings::Rbac(None)),
+            ("rr".to_owned(), FilterSettings::Rbac(Some(Box::new(rbac())))),
+            ("j".to_owned(), FilterSettings::JwtRequirement("q".into())),
+        ]),
+        disabled: BTreeSet::from(["r".to_owned(), "other".to_owned()]),
     }
 }
 
@@ -192,6 +195,11 @@ pub(crate) fn fault() -> Fault {
         headers: header_matches(),
         upstream_cluster: "c".into(),
         active_max: Some(3),
+        downstream_nodes: vec!["n".into()],
+        response_rate: Some(ResponseRate {
+            kib_per_second: std::num::NonZeroU64::new(9),
+            share: Percent::from_whole(20).unwrap(),
+        }),
     }
 }
 
@@ -237,6 +245,7 @@ pub(crate) fn rbac() -> Rbac {
         rules: Some(rules.clone()),
         shadow_rules: Some(RbacRules { action: RbacAction::Log, ..rules }),
         shadow_prefix: "dry_".into(),
+        counts_policies: true,
         stat_prefix: "tcp.".into(),
     }
 }

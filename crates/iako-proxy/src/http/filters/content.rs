@@ -37,7 +37,7 @@ pub(crate) struct Remembered {
     /// How fast the content of the response may pass, in KiB a second: a fault on purpose.
     pub(crate) response_rate: Option<NonZeroU64>,
     /// The fault is under way as long as its response.
-    pub(crate) fault: Option<super::ActiveFault>,
+    pub(crate) fault: Option<super::fault::ActiveFault>,
     /// How long the content of the request was held back.
     pub(crate) delays: std::rc::Rc<std::cell::Cell<crate::http::content::Delays>>,
 }
@@ -94,12 +94,7 @@ pub(crate) fn buffered_max(
 ) -> u64 {
     let buffer = match overrides.and_then(|overrides| overrides.settings(name)) {
         Some(FilterSettings::Buffer(buffer)) => *buffer,
-        Some(
-            FilterSettings::Compressor(_)
-            | FilterSettings::BandwidthLimit(_)
-            | FilterSettings::Csrf(_),
-        )
-        | None => own,
+        Some(_) | None => own,
     };
     u64::from(buffer.request_bytes_max.get())
 }
@@ -134,12 +129,7 @@ impl CsrfStep {
     ) -> Result<(), Failure> {
         let policy = match overrides.and_then(|overrides| overrides.settings(name)) {
             Some(FilterSettings::Csrf(policy)) => policy,
-            Some(
-                FilterSettings::Compressor(_)
-                | FilterSettings::BandwidthLimit(_)
-                | FilterSettings::Buffer(_),
-            )
-            | None => &self.policy,
+            Some(_) | None => &self.policy,
         };
         match csrf(policy, &facts.head, draw) {
             CsrfFinding::Spared => {}

@@ -75,6 +75,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "headers",
             "max_active_faults",
             "response_rate_limit",
+            "downstream_nodes",
         ],
         warned: &[
             (
@@ -92,7 +93,25 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("statistics only", &["disable_downstream_cluster_stats"]),
             ("informational", &["filter_metadata"]),
         ],
-        refused: &[("this proxy does not have it", &["downstream_nodes"])],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.common.fault.v3.FaultRateLimit",
+        honoured: &["fixed_limit", "header_limit", "percentage"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit",
+        honoured: &["limit_kbps"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit",
+        honoured: &[],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.fault.v3.FaultAbort",
@@ -272,9 +291,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
-        honoured: &["disabled"],
+        honoured: &["disabled", "requirement_name"],
         warned: &[],
-        refused: &[("write the requirement in the rules of the filter", &["requirement_name"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.core.v3.HttpUri",
@@ -284,8 +303,14 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.rbac.v3.RBAC",
-        honoured: &["rules", "rules_stat_prefix", "shadow_rules", "shadow_rules_stat_prefix"],
-        warned: &[("statistics only", &["track_per_rule_stats"])],
+        honoured: &[
+            "rules",
+            "rules_stat_prefix",
+            "shadow_rules",
+            "shadow_rules_stat_prefix",
+            "track_per_rule_stats",
+        ],
+        warned: &[],
         refused: &[("this proxy does not have it", &["matcher", "shadow_matcher"])],
     },
     MessageSupport {

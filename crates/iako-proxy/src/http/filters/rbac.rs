@@ -1,0 +1,119 @@
+//! Who may do what.
+
+use std::collections::HashMap;
+
+use iako_proxy_config::{FilterSettings, Rbac, RbacRules};
+use iako_telemetry::{Counter, StatsScope};
+use iako_traffic::Metadata;
+use iako_traffic::rbac::{Authorization, Subject, Verdict, authorize};
+
+use crate::http::failure::Failure;
+
+/// Where rules leave what they found, for logs and for filters after them.
+const METADATA: &str = "envoy.filters.http.rbac";
+/// Where rules that only mark say whether a request is marked.
+const LOG_METADATA: &str = "envoy.common";
+
+/// Rules, with what they count.
+#[derive(Debug)]
+pub(crate) struct RbacStep {
+    own: Box<Rbac>,
+    rules: RuleStats,
+    shadow: RuleStats,
+}
+
+/// `http.<prefix>.rbac.<prefix of the rules>…`; the names are documented in `iako-telemetry`'s table.
+#[derive(Debug)]
+struct RuleStats {
+    allowed: Counter,
+    denied: Counter,
+    /// Of each policy by its name, where that is asked for.
+    policies: HashMap<String, (Counter, Counter)>,
+}
+
+impl RuleStats {
+    fn new(scope: &StatsScope, kind: &str, policies: Option<&RbacRules>) -> Self {
+        let pair = |scope: &StatsScope| {
+            let (allowed, denied) = (format!("{kind}allowed"), format!("{kind}denied"));
+            (scope.counter(&allowed), scope.counter(&denied))
+        };
+        let of_policies = scope.part("policy");
+        let names = policies.into_iter().flat_map(|rules| rules.policies.keys());
+        let policies = names.map(|name| (name.clone(), pair(&of_policies.part(name))));
+        let (allowed, denied) = pair(scope);
+        Self { allowed, denied, policies: policies.collect() }
+    }
+
+    fn count(&self, verdict: &Verdict<'_>) {
+        let policy = verdict.policy.and_then(|(name, _)| self.policies.get(name));
+        if verdict.allowed {
+            self.allowed.inc();
+            policy.inspect(|(allowed, _)| allowed.inc());
+        } else {
+            self.denied.inc();
+            policy.inspect(|(_, denied)| denied.inc());
+        }
+    }
+}
+
+impl RbacStep {
+    pub(super) fn new(own: Box<Rbac>, manager: &StatsScope) -> Self {
+        let scope = manager.part("rbac");
+        let stats = |prefix: &str, kind: &str, rules: Option<&RbacRules>| {
+            let rules = rules.filter(|_| own.counts_policies);
+            match prefix.trim_end_matches('.') {
+                "" => RuleStats::new(&scope, kind, rules),
+                part => RuleStats::new(&scope.part(part), kind, rules),
+            }
+        };
+        let rules = stats(&own.stat_prefix, "", own.rules.as_ref());
+        let shadow = stats(&own.shadow_prefix, "shadow_", own.shadow_rules.as_ref());
+        Self { rules, shadow, own }
+    }
+
+    /// Whether rules let a request pass; those of the route stand in place of the filter's. What they
+    /// found is left in `metadata`, by the call that follows.
+    pub(crate) fn ask<'r>(
+        &'r self,
+        of_route: Option<&'r FilterSettings>,
+        subject: &Subject<'_>,
+    ) -> Option<(&'r Rbac, Authorization<'r>)> {
+        let rbac = match of_route {
+            Some(FilterSettings::Rbac(None)) => return None,
+            Some(FilterSettings::Rbac(Some(rbac))) => rbac,
+            Some(_) | None => &self.own,
+        };
+        let answer = authorize(rbac, subject);
+        if rbac.rules.is_some() {
+            self.rules.count(&answer.verdict);
+        }
+        if let Some(shadow) = &answer.shadow {
+            self.shadow.count(shadow);
+        }
+        Some((rbac, answer))
+    }
+}
+
+/// Leaves what rules found where logs and other filters look for it.
+pub(crate) fn leave(rbac: &Rbac, answer: &Authorization<'_>, metadata: &mut Metadata) {
+    if let Some(shadow) = &answer.shadow {
+        let prefix = &rbac.shadow_prefix;
+        if let Some((name, _)) = shadow.policy {
+            metadata.set(METADATA, &format!("{prefix}shadow_effective_policy_id"), name.into());
+        }
+        let result = if shadow.allowed { "allowed" } else { "denied" };
+        metadata.set(METADATA, &format!("{prefix}shadow_engine_result"), result.into());
+    }
+    if let Some(is_marked) = answer.log {
+        metadata.set(LOG_METADATA, "access_log_hint", is_marked.into());
+    }
+}
+
+/// How a request is refused.
+pub(crate) fn refusal(verdict: &Verdict<'_>) -> Result<(), Failure> {
+    if verdict.allowed {
+        return Ok(());
+    }
+    let policy = verdict.policy.map_or("none", |(name, _)| name);
+    Err(Failure::Denied { policy: policy.replace(char::is_whitespace, "_") })
+}
