@@ -96,24 +96,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[],
     },
     MessageSupport {
-        name: "envoy.extensions.filters.common.fault.v3.FaultRateLimit",
-        honoured: &["fixed_limit", "header_limit", "percentage"],
-        warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit",
-        honoured: &["limit_kbps"],
-        warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit",
-        honoured: &[],
-        warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
         name: "envoy.extensions.filters.http.fault.v3.FaultAbort",
         honoured: &["http_status", "grpc_status", "header_abort", "percentage"],
         warned: &[],
