@@ -15,7 +15,6 @@
 //! [`Cluster`].
 
 mod access_log;
-mod chain_matcher;
 mod cluster;
 mod endpoint;
 mod filter;
@@ -37,10 +36,6 @@ mod tls;
 mod udp;
 
 pub use access_log::{AccessLog, AccessLogFilter, AccessLogSink, LogComparison, LogFormat};
-pub use chain_matcher::{
-    ChainChoice, ChainMatcher, ChainRule, ChainRules, ConnectionCondition, ConnectionInput,
-    FactTest, TreeKind,
-};
 pub use cluster::{
     CircuitBreakers, ClientWeighted, Cluster, ClusterHttp, ClusterMetadata, ConsistentHashing,
     Discovery, DnsCache, DnsFailureRefresh, DnsFamily, DnsOptions, HashFunction, HttpProtocol,
@@ -103,7 +98,10 @@ pub use listener::{
 pub use matcher::{
     HeaderCheck, HeaderMatch, Pattern, PatternError, QueryCheck, QueryMatch, StringMatch,
     template::{UriRewrite, UriTemplate, UriTemplateError},
-    tree::{MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchThen, MatchTree},
+    tree::{
+        ChainMatcher, ConnectionInput, MatchCheck, MatchInput, MatchNode, MatchOutcome,
+        MatchPredicate, MatchThen, MatchTree,
+    },
 };
 pub use node::{AdminAddress, Bootstrap, ConnectionLimits, Node};
 pub use origin::RuleOrigin;

@@ -70,6 +70,12 @@ impl ConnectionInfo {
     }
 }
 
+/// Whether a client is on this machine: it has the address that it meant to reach, or a loopback one.
+pub(crate) fn is_local(connection: &ConnectionInfo) -> bool {
+    let remote = connection.remote.ip();
+    remote == connection.original_destination.ip() || remote.is_loopback()
+}
+
 /// What a TLS handshake with a client established.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFacts {

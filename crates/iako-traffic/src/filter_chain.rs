@@ -1,7 +1,5 @@
 //! Which filter chain takes a connection.
 
-mod matcher;
-
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -11,7 +9,7 @@ use std::{
 use iako_proxy_config::{FilterChain, FilterChainMatch, Listener, SourceType};
 use iako_types::CidrRange;
 
-use crate::ConnectionInfo;
+use crate::{ConnectionInfo, choose_action, facts::is_local};
 
 /// The filter chains of a listener, made ready for questions.
 ///
@@ -70,7 +68,7 @@ impl FilterChainTable {
     pub fn position(&self, connection: &ConnectionInfo) -> Option<usize> {
         let found = match &self.listener.chain_matcher {
             // A name that no chain has closes the connection; no name at all leaves the default.
-            Some(tree) => match matcher::choose(tree, connection) {
+            Some(tree) => match choose_action(tree, connection) {
                 Some(name) => return self.by_name.get(name).copied(),
                 None => None,
             },
@@ -107,7 +105,7 @@ impl FilterChainTable {
         });
         let direct = connection.direct_remote.ip();
         keep_best(&mut left, |matcher| longest(&matcher.direct_source_ranges, direct));
-        let here = is_here(connection);
+        let here = is_local(connection);
         keep_best(&mut left, |matcher| match matcher.source_type {
             SourceType::Any => Some(0),
             SourceType::SameIpOrLoopback => here.then_some(1),
@@ -121,12 +119,6 @@ impl FilterChainTable {
         });
         left.first().map(|(position, _)| *position)
     }
-}
-
-/// Whether the client is on this machine.
-fn is_here(connection: &ConnectionInfo) -> bool {
-    let remote = connection.remote.ip();
-    remote == connection.original_destination.ip() || remote.is_loopback()
 }
 
 /// Keeps the chains that fit most specifically; none fits where `rank` gives none.

@@ -69,7 +69,7 @@ pub use lb::{
 pub use listener_filter::predicate_holds;
 pub use load_report::{ReadMessage, load_report};
 pub use matching::{
-    Mismatch, choose_action, connection_text, header_matches, metadata_matches, mismatch,
+    MatchFacts, Mismatch, choose_action, header_matches, metadata_matches, mismatch,
     response_header_matches, state_matches,
 };
 pub use outlier::{Ejection, EjectionCause, EjectionEffect, Look, Outcome, RateFacts, Return};

@@ -16,7 +16,7 @@ use crate::{
     text::{cookie_value, query_pairs, query_value},
 };
 
-pub use tree::{choose_action, connection_text};
+pub use tree::{MatchFacts, choose_action};
 
 /// The first condition of a [`RouteMatch`] that a request does not meet.
 #[derive(Debug, Clone, Copy, PartialEq)]

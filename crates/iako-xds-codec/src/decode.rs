@@ -8,7 +8,6 @@ mod access_log;
 mod answer;
 mod attempt;
 mod bootstrap;
-mod chain_matcher;
 mod cluster;
 mod cluster_http;
 mod cluster_limits;
@@ -67,6 +66,7 @@ pub(crate) use http_filter::{ALPN_NAMES, PEER_METADATA};
 use iako_proxy_config::{
     Cluster, EndpointSet, Listener, LoadReport, Node, RouteConfiguration, Scope, Secret,
 };
+pub(crate) use listener::CHAIN_NAME;
 pub(crate) use listener_socket::{CONNECTIONS_MAX, OWN_METADATA};
 pub(crate) use match_tree::plain_inputs;
 pub(crate) use metadata::FALLBACK_LIST;

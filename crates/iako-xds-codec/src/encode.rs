@@ -9,7 +9,6 @@
 mod access_log;
 mod answer;
 mod attempt;
-mod chain_matcher;
 mod cluster;
 mod cluster_http;
 mod content;

@@ -1,40 +1,44 @@
 //! Trees of conditions that choose an action.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
-use iako_types::{CidrRange, Percent};
+use iako_types::{CidrRange, Fraction};
 
 use crate::{HeaderName, MetadataMatch, StringMatch};
 
-/// Chooses an action by conditions on a connection and its request.
+/// Chooses an action of kind `A` by conditions on inputs of kind `I`: those of a request
+/// ([`MatchInput`]), or those of a connection alone ([`ConnectionInput`]).
 ///
 /// Source: `xds.type.matcher.v3.Matcher`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct MatchTree<A> {
+pub struct MatchTree<A, I = MatchInput> {
     /// What is looked at.
-    pub node: MatchNode<A>,
+    pub node: MatchNode<A, I>,
     /// What counts when nothing matched.
-    pub otherwise: Option<Box<MatchOutcome<A>>>,
+    pub otherwise: Option<Box<MatchOutcome<A, I>>>,
 }
+
+/// Names the filter chain of a connection. Source: `Listener.filter_chain_matcher`.
+pub type ChainMatcher = MatchTree<String, ConnectionInput>;
 
 /// One look of a tree.
 #[derive(Debug, Clone, PartialEq)]
-pub enum MatchNode<A> {
+pub enum MatchNode<A, I = MatchInput> {
     /// In order; the first that is met counts.
-    List(Vec<(MatchPredicate, MatchOutcome<A>)>),
+    List(Vec<(MatchPredicate<I>, MatchOutcome<A, I>)>),
     /// By the whole of a text.
     Exact {
         /// Which text.
-        input: MatchInput,
+        input: I,
         /// What follows, by text.
-        outcomes: BTreeMap<String, MatchOutcome<A>>,
+        outcomes: BTreeMap<String, MatchOutcome<A, I>>,
     },
     /// By the start of a text; the longest counts.
     Prefix {
         /// Which text.
-        input: MatchInput,
+        input: I,
         /// What follows, by start.
-        outcomes: BTreeMap<String, MatchOutcome<A>>,
+        outcomes: BTreeMap<String, MatchOutcome<A, I>>,
     },
     /// Nothing matches.
     Never,
@@ -42,29 +46,29 @@ pub enum MatchNode<A> {
 
 /// What follows from a match.
 #[derive(Debug, Clone, PartialEq)]
-pub struct MatchOutcome<A> {
+pub struct MatchOutcome<A, I = MatchInput> {
     /// The action, or a further look.
-    pub then: MatchThen<A>,
+    pub then: MatchThen<A, I>,
     /// Whether the search goes on as if there had been no match. Envoy default: false.
     pub keep_matching: bool,
 }
 
 /// The action, or a further look.
 #[derive(Debug, Clone, PartialEq)]
-pub enum MatchThen<A> {
+pub enum MatchThen<A, I = MatchInput> {
     /// This action.
     Action(A),
     /// What this tree says; nothing when it says nothing.
-    Tree(Box<MatchTree<A>>),
+    Tree(Box<MatchTree<A, I>>),
 }
 
 /// A condition of a tree. Source: `xds.type.matcher.v3.Matcher.MatcherList.Predicate`.
 #[derive(Debug, Clone, PartialEq)]
-pub enum MatchPredicate {
+pub enum MatchPredicate<I = MatchInput> {
     /// On one text.
     Single {
         /// Which text; a missing one meets nothing.
-        input: MatchInput,
+        input: I,
         /// What it must be.
         check: MatchCheck,
     },
@@ -84,23 +88,47 @@ pub enum MatchCheck {
     /// An address in one of these networks.
     /// Source: `envoy.extensions.matching.input_matchers.ip.v3.Ip`.
     Ip(Vec<CidrRange>),
-    /// A random share of all, whatever the text.
+    /// A text whose hash falls into a share of all.
     /// Source: `envoy.extensions.matching.input_matchers.runtime_fraction.v3.RuntimeFraction`.
-    Share(Percent),
-    /// A fact that a filter left; goes with [`MatchInput::DynamicMetadata`].
+    Share {
+        /// How many parts of all hashes, in parts of that size: the rest of the hash counts.
+        share: Fraction,
+        /// What the hash begins with.
+        seed: u64,
+    },
+    /// A text whose hash leaves a rest of at least a threshold.
+    /// Source: `envoy.extensions.matching.input_matchers.consistent_hashing.v3.ConsistentHashing`.
+    Hash {
+        /// The least rest.
+        threshold: u32,
+        /// By what is divided.
+        modulo: NonZeroU32,
+        /// What the hash begins with.
+        seed: u64,
+    },
+    /// A fact that a filter left; goes with [`ConnectionInput::DynamicMetadata`].
     /// Source: `envoy.extensions.matching.input_matchers.metadata.v3.Metadata`.
     Metadata(Box<MetadataMatch>),
 }
 
-/// A text that a tree looks at. Source: `envoy.type.matcher.v3` and
-/// `envoy.extensions.matching.common_inputs`.
+/// What a tree that looks at requests looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MatchInput {
     /// A header of the request; several values are joined by commas.
+    /// Source: `envoy.type.matcher.v3.HttpRequestHeaderMatchInput`.
     RequestHeader(HeaderName),
     /// The first value of a query parameter.
+    /// Source: `envoy.type.matcher.v3.HttpRequestQueryParamMatchInput`.
     QueryParameter(String),
-    /// Our end of the connection, before redirection.
+    /// Something about its connection.
+    Connection(ConnectionInput),
+}
+
+/// What a tree that looks at connections looks at.
+/// Source: `envoy.extensions.matching.common_inputs`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionInput {
+    /// The address that the client meant to reach.
     DestinationIp,
     /// Its port.
     DestinationPort,
@@ -108,15 +136,15 @@ pub enum MatchInput {
     SourceIp,
     /// The client's port.
     SourcePort,
-    /// The other end of the connection.
+    /// The connection's own address, before PROXY protocol.
     DirectSourceIp,
-    /// `local` where both ends are on this machine.
+    /// `local` for a client on this machine; absent for others.
     SourceType,
-    /// SNI.
+    /// SNI; absent when none was sent.
     ServerName,
     /// `tls` or `raw_buffer`.
     TransportProtocol,
-    /// What was offered by ALPN, each in quotes: `'h2','http/1.1'`.
+    /// ALPN names, each in quotes: `'h2','http/1.1'`; absent when there are none.
     ApplicationProtocol,
     /// URI names of the client's certificate.
     UriSan,

@@ -236,7 +236,7 @@ fn set_forwarded(
     }
     let rule = manager.client_cert_rules.as_ref().and_then(|rules| {
         let view = request.view();
-        choose_action(rules, &request.facts(&view, &connection.info), connection.draw())
+        choose_action(rules, &request.facts(&view, &connection.info))
     });
     let (mode, details) = match rule {
         Some(rule) => (rule.forward, rule.details),

@@ -106,7 +106,7 @@ impl RouteTable {
                 routes.find(takes)
             }
             Some(tree) => {
-                choose_action(tree, facts, draw).and_then(|routes| routes.iter().find(takes))
+                choose_action(tree.as_ref(), facts).and_then(|routes| routes.iter().find(takes))
             }
         };
         match found {
@@ -141,7 +141,7 @@ impl RouteTable {
         let path = self.matched_path(facts);
         let routes = match &virtual_host.matcher {
             None => &virtual_host.routes,
-            Some(tree) => choose_action(tree, facts, draw).unwrap_or(&virtual_host.routes),
+            Some(tree) => choose_action(tree.as_ref(), facts).unwrap_or(&virtual_host.routes),
         };
         for (position, route) in routes.iter().enumerate() {
             let failed = mismatch_at(&route.matcher, &path, facts, draw);

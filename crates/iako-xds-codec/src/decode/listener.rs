@@ -4,16 +4,21 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use iako_xds_api::envoy::config::core::v3::{Address, TrafficDirection};
 use iako_xds_api::envoy::config::listener::v3 as pb;
+use prost_types::Any;
 
 use super::{
-    access_log, chain_matcher, listener_filter, listener_socket, network_filter, overlap,
-    transport, udp_proxy, wire,
+    access_log, listener_filter, listener_socket, match_tree, network_filter, overlap, transport,
+    udp_proxy, wire,
 };
+use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
     Direction, FilterChain, FilterChainMatch, Listener, ListenerFilter, ListenerFilterKind,
     ListenerKind, SourceType,
 };
+
+/// The message in which Envoy is told the name of a chain.
+pub(crate) const CHAIN_NAME: &str = "google.protobuf.StringValue";
 
 pub(super) fn listener(listener: &pb::Listener, at: &At<'_>) -> Result<Listener, Fault> {
     let mut value = addressed(listener, at)?;
@@ -121,13 +126,23 @@ fn chains(listener: &pb::Listener, value: &mut Listener, at: &At<'_>) -> Result<
     let at_matcher = at.field("filter_chain_matcher");
     let matcher = listener.filter_chain_matcher.as_ref();
     value.chain_matcher =
-        matcher.map(|matcher| chain_matcher::matcher(matcher, &at_matcher)).transpose()?;
+        matcher.map(|tree| match_tree::tree(tree, &at_matcher, &chain_name)).transpose()?;
     let at_chains = at.field("filter_chains");
     if value.chain_matcher.is_some() {
         names(value, &at_chains)
     } else {
         overlap::check(&value.chains, &at_chains)
     }
+}
+
+/// The name of a chain, as Envoy is told it: an action of a tree.
+fn chain_name(any: &Any, at: &At<'_>) -> Result<String, Fault> {
+    if pool::full_name(&any.type_url) != CHAIN_NAME {
+        let help = "write a google.protobuf.StringValue with the chain's name";
+        return Err(at.invalid("does not name a filter chain", help));
+    }
+    prost::Message::decode(any.value.as_slice())
+        .map_err(|_broken| at.invalid("is no text", "write the chain's name"))
 }
 
 /// Chains that are chosen by name have one each, and no conditions of their own.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use iako_types::Percent;
 use iako_xds_api::envoy::extensions::matching as ext;
 use iako_xds_api::envoy::r#type::matcher::v3 as text_pb;
 use iako_xds_api::xds::core::v3::TypedExtensionConfig;
@@ -15,25 +14,29 @@ use super::{matcher, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
-    MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchThen, MatchTree,
-    MetadataMatch,
+    ConnectionInput, MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchThen,
+    MatchTree, MetadataMatch,
 };
 
 /// How an action of a tree is read.
 pub(super) type ReadAction<'a, A> = &'a dyn Fn(&Any, &At<'_>) -> Result<A, Fault>;
 
 /// Reads a tree whose actions `action` understands.
-pub(super) fn tree<A>(
+pub(super) fn tree<A, I: Input>(
     config: &pb::Matcher,
     at: &At<'_>,
     action: ReadAction<'_, A>,
-) -> Result<MatchTree<A>, Fault> {
+) -> Result<MatchTree<A, I>, Fault> {
     let node = match &config.matcher_type {
         Some(inner::MatcherType::MatcherList(list)) => {
             let at = at.field("matcher_list");
-            MatchNode::List(wire::list(&list.matchers, &at.field("matchers"), |entry, at| {
-                field_matcher(entry, at, action)
-            })?)
+            let at = at.field("matchers");
+            if list.matchers.is_empty() {
+                return Err(at.missing("write at least one"));
+            }
+            let entries =
+                wire::list(&list.matchers, &at, |entry, at| field_matcher(entry, at, action));
+            MatchNode::List(entries?)
         }
         Some(inner::MatcherType::MatcherTree(tree)) => {
             by_text(tree, &at.field("matcher_tree"), action)?
@@ -46,11 +49,11 @@ pub(super) fn tree<A>(
     Ok(MatchTree { node, otherwise: otherwise.map(Box::new) })
 }
 
-fn field_matcher<A>(
+fn field_matcher<A, I: Input>(
     entry: &inner::matcher_list::FieldMatcher,
     at: &At<'_>,
     action: ReadAction<'_, A>,
-) -> Result<(MatchPredicate, MatchOutcome<A>), Fault> {
+) -> Result<(MatchPredicate<I>, MatchOutcome<A, I>), Fault> {
     let (at_predicate, at_match) = (at.field("predicate"), at.field("on_match"));
     let wanted =
         entry.predicate.as_ref().ok_or_else(|| at_predicate.missing("write a condition"))?;
@@ -59,11 +62,11 @@ fn field_matcher<A>(
     Ok((predicate(wanted, &at_predicate)?, outcome(then, &at_match, action)?))
 }
 
-fn outcome<A>(
+fn outcome<A, I: Input>(
     config: &inner::OnMatch,
     at: &At<'_>,
     action: ReadAction<'_, A>,
-) -> Result<MatchOutcome<A>, Fault> {
+) -> Result<MatchOutcome<A, I>, Fault> {
     let then = match &config.on_match {
         Some(inner::on_match::OnMatch::Matcher(config)) => {
             MatchThen::Tree(Box::new(tree(config, &at.field("matcher"), action)?))
@@ -82,15 +85,18 @@ fn settings<'c>(extension: &'c TypedExtensionConfig, at: &At<'_>) -> Result<&'c 
     extension.typed_config.as_ref().ok_or_else(|| at.missing("write settings with `@type`"))
 }
 
-fn by_text<A>(
+fn by_text<A, I: Input>(
     config: &inner::MatcherTree,
     at: &At<'_>,
     action: ReadAction<'_, A>,
-) -> Result<MatchNode<A>, Fault> {
+) -> Result<MatchNode<A, I>, Fault> {
     use inner::matcher_tree::TreeType;
-    let input = input(config.input.as_ref(), &at.field("input"))?;
+    let input = input::<I>(config.input.as_ref(), &at.field("input"))?;
     let outcomes = |map: &inner::matcher_tree::MatchMap, at: &At<'_>| {
         let at = at.field("map");
+        if map.map.is_empty() {
+            return Err(at.missing("write at least one entry"));
+        }
         let entries = map
             .map
             .iter()
@@ -116,10 +122,10 @@ fn by_text<A>(
     }
 }
 
-fn predicate(
+fn predicate<I: Input>(
     config: &inner::matcher_list::Predicate,
     at: &At<'_>,
-) -> Result<MatchPredicate, Fault> {
+) -> Result<MatchPredicate<I>, Fault> {
     use inner::matcher_list::predicate::{MatchType, PredicateList};
     let several = |list: &PredicateList, at: &At<'_>| {
         let at = at.field("predicate");
@@ -145,12 +151,12 @@ fn predicate(
     })
 }
 
-fn single_predicate(
+fn single_predicate<I: Input>(
     config: &inner::matcher_list::predicate::SinglePredicate,
     at: &At<'_>,
-) -> Result<MatchPredicate, Fault> {
+) -> Result<MatchPredicate<I>, Fault> {
     use inner::matcher_list::predicate::single_predicate::Matcher;
-    let input = input(config.input.as_ref(), &at.field("input"))?;
+    let input = input::<I>(config.input.as_ref(), &at.field("input"))?;
     let check = match &config.matcher {
         Some(Matcher::ValueMatch(value)) => {
             let at = at.field("value_match");
@@ -161,15 +167,15 @@ fn single_predicate(
         }
         Some(Matcher::CustomMatch(extension)) => {
             let at = at.field("custom_match");
-            custom(settings(extension, &at)?, &input, &at.field("typed_config"))?
+            custom(settings(extension, &at)?, input.connection(), &at.field("typed_config"))?
         }
         None => return Err(at.missing("write value_match or custom_match")),
     };
     Ok(MatchPredicate::Single { input, check })
 }
 
-fn custom(any: &Any, input: &MatchInput, at: &At<'_>) -> Result<MatchCheck, Fault> {
-    use ext::input_matchers::{ip, metadata, runtime_fraction};
+fn custom(any: &Any, input: Option<&ConnectionInput>, at: &At<'_>) -> Result<MatchCheck, Fault> {
+    use ext::input_matchers::{consistent_hashing, ip, metadata, runtime_fraction};
     let name = pool::full_name(&any.type_url);
     if name == ip::v3::Ip::full_name() {
         let config: ip::v3::Ip = wire::unpack(any, at)?;
@@ -177,13 +183,24 @@ fn custom(any: &Any, input: &MatchInput, at: &At<'_>) -> Result<MatchCheck, Faul
     }
     if name == runtime_fraction::v3::RuntimeFraction::full_name() {
         let config: runtime_fraction::v3::RuntimeFraction = wire::unpack(any, at)?;
-        let share = config.runtime_fraction.as_ref();
         let at = at.field("runtime_fraction");
-        return Ok(MatchCheck::Share(wire::runtime_fraction(share, Percent::HUNDRED, &at)?));
+        let share = config.runtime_fraction.as_ref();
+        let share = share.and_then(|share| share.default_value.as_ref());
+        let at = at.field("default_value");
+        let share = share.ok_or_else(|| at.missing("write which share of all"))?;
+        return Ok(MatchCheck::Share { share: wire::parts(share, &at)?, seed: config.seed });
+    }
+    if name == consistent_hashing::v3::ConsistentHashing::full_name() {
+        let config: consistent_hashing::v3::ConsistentHashing = wire::unpack(any, at)?;
+        return Ok(MatchCheck::Hash {
+            threshold: config.threshold,
+            modulo: wire::non_zero(config.modulo, &at.field("modulo"))?,
+            seed: config.seed,
+        });
     }
     if name == metadata::v3::Metadata::full_name() {
         let config: metadata::v3::Metadata = wire::unpack(any, at)?;
-        let MatchInput::DynamicMetadata { filter, path } = input else {
+        let Some(ConnectionInput::DynamicMetadata { filter, path }) = input else {
             let help = "look at it by DynamicMetadataInput";
             return Err(at.invalid("is not for this input", help));
         };
@@ -200,61 +217,95 @@ fn custom(any: &Any, input: &MatchInput, at: &At<'_>) -> Result<MatchCheck, Faul
     Err(at.invalid(format!("`{name}` is not supported"), "use value_match"))
 }
 
-fn input(extension: Option<&TypedExtensionConfig>, at: &At<'_>) -> Result<MatchInput, Fault> {
+fn input<I: Input>(extension: Option<&TypedExtensionConfig>, at: &At<'_>) -> Result<I, Fault> {
     let extension = extension.ok_or_else(|| at.missing("write what is looked at"))?;
     let any = settings(extension, at)?;
-    let at = at.field("typed_config");
+    I::read(any, &at.field("typed_config"))
+}
+
+/// What trees of one kind look at.
+pub(super) trait Input: Sized {
+    /// Reads an input.
+    fn read(any: &Any, at: &At<'_>) -> Result<Self, Fault>;
+
+    /// What is looked at of the connection.
+    fn connection(&self) -> Option<&ConnectionInput>;
+}
+
+impl Input for MatchInput {
+    fn read(any: &Any, at: &At<'_>) -> Result<Self, Fault> {
+        let name = pool::full_name(&any.type_url);
+        if name == text_pb::HttpRequestHeaderMatchInput::full_name() {
+            let config: text_pb::HttpRequestHeaderMatchInput = wire::unpack(any, at)?;
+            let header = wire::header_name(&config.header_name, &at.field("header_name"))?;
+            return Ok(Self::RequestHeader(header));
+        }
+        if name == text_pb::HttpRequestQueryParamMatchInput::full_name() {
+            let config: text_pb::HttpRequestQueryParamMatchInput = wire::unpack(any, at)?;
+            return Ok(Self::QueryParameter(config.query_param));
+        }
+        let help = "look at a request header, a query parameter, or something about the connection";
+        connection_input(any, at, help).map(Self::Connection)
+    }
+
+    fn connection(&self) -> Option<&ConnectionInput> {
+        match self {
+            Self::Connection(input) => Some(input),
+            Self::RequestHeader(_) | Self::QueryParameter(_) => None,
+        }
+    }
+}
+
+impl Input for ConnectionInput {
+    fn read(any: &Any, at: &At<'_>) -> Result<Self, Fault> {
+        let help = "look at addresses, ports, source type, server name, protocols, or at what \
+                    listener filters left";
+        connection_input(any, at, help)
+    }
+
+    fn connection(&self) -> Option<&ConnectionInput> {
+        Some(self)
+    }
+}
+
+fn connection_input(any: &Any, at: &At<'_>, help: &str) -> Result<ConnectionInput, Fault> {
+    use ext::common_inputs::network::v3 as network;
     let name = pool::full_name(&any.type_url);
-    if let Some(input) = plain_input(name) {
+    if let Some((_, input)) = plain_inputs().into_iter().find(|(own, _)| own == name) {
         return Ok(input);
     }
-    if name == text_pb::HttpRequestHeaderMatchInput::full_name() {
-        let config: text_pb::HttpRequestHeaderMatchInput = wire::unpack(any, &at)?;
-        let header = wire::header_name(&config.header_name, &at.field("header_name"))?;
-        return Ok(MatchInput::RequestHeader(header));
-    }
-    if name == text_pb::HttpRequestQueryParamMatchInput::full_name() {
-        let config: text_pb::HttpRequestQueryParamMatchInput = wire::unpack(any, &at)?;
-        return Ok(MatchInput::QueryParameter(config.query_param));
-    }
-    use ext::common_inputs::network::v3 as network;
     if name == network::FilterStateInput::full_name() {
-        let config: network::FilterStateInput = wire::unpack(any, &at)?;
-        return Ok(MatchInput::FilterState(config.key));
+        let config: network::FilterStateInput = wire::unpack(any, at)?;
+        return Ok(ConnectionInput::FilterState(config.key));
     }
     if name == network::DynamicMetadataInput::full_name() {
         use network::dynamic_metadata_input::path_segment::Segment;
-        let config: network::DynamicMetadataInput = wire::unpack(any, &at)?;
+        let config: network::DynamicMetadataInput = wire::unpack(any, at)?;
         let path =
             wire::list(&config.path, &at.field("path"), |segment, at| match &segment.segment {
                 Some(Segment::Key(key)) => Ok(key.clone()),
                 None => Err(at.missing("write a `key`")),
             })?;
-        return Ok(MatchInput::DynamicMetadata { filter: config.filter, path });
+        return Ok(ConnectionInput::DynamicMetadata { filter: config.filter, path });
     }
-    let help = "look at a request header, a query parameter or an address";
     Err(at.invalid(format!("`{name}` is not supported"), help))
 }
 
 /// Inputs without settings, by the type that names them.
-pub(crate) fn plain_inputs() -> [(String, MatchInput); 12] {
+pub(crate) fn plain_inputs() -> [(String, ConnectionInput); 12] {
     use ext::common_inputs::{network::v3 as network, ssl::v3 as ssl};
     [
-        (network::DestinationIpInput::full_name(), MatchInput::DestinationIp),
-        (network::DestinationPortInput::full_name(), MatchInput::DestinationPort),
-        (network::SourceIpInput::full_name(), MatchInput::SourceIp),
-        (network::SourcePortInput::full_name(), MatchInput::SourcePort),
-        (network::DirectSourceIpInput::full_name(), MatchInput::DirectSourceIp),
-        (network::SourceTypeInput::full_name(), MatchInput::SourceType),
-        (network::ServerNameInput::full_name(), MatchInput::ServerName),
-        (network::TransportProtocolInput::full_name(), MatchInput::TransportProtocol),
-        (network::ApplicationProtocolInput::full_name(), MatchInput::ApplicationProtocol),
-        (ssl::UriSanInput::full_name(), MatchInput::UriSan),
-        (ssl::DnsSanInput::full_name(), MatchInput::DnsSan),
-        (ssl::SubjectInput::full_name(), MatchInput::Subject),
+        (network::DestinationIpInput::full_name(), ConnectionInput::DestinationIp),
+        (network::DestinationPortInput::full_name(), ConnectionInput::DestinationPort),
+        (network::SourceIpInput::full_name(), ConnectionInput::SourceIp),
+        (network::SourcePortInput::full_name(), ConnectionInput::SourcePort),
+        (network::DirectSourceIpInput::full_name(), ConnectionInput::DirectSourceIp),
+        (network::SourceTypeInput::full_name(), ConnectionInput::SourceType),
+        (network::ServerNameInput::full_name(), ConnectionInput::ServerName),
+        (network::TransportProtocolInput::full_name(), ConnectionInput::TransportProtocol),
+        (network::ApplicationProtocolInput::full_name(), ConnectionInput::ApplicationProtocol),
+        (ssl::UriSanInput::full_name(), ConnectionInput::UriSan),
+        (ssl::DnsSanInput::full_name(), ConnectionInput::DnsSan),
+        (ssl::SubjectInput::full_name(), ConnectionInput::Subject),
     ]
-}
-
-fn plain_input(name: &str) -> Option<MatchInput> {
-    plain_inputs().into_iter().find(|(own, _)| own == name).map(|(_, input)| input)
 }

@@ -105,13 +105,18 @@ pub(super) fn whole_percent(value: u32, at: &At<'_>) -> Result<Percent, Fault> {
 }
 
 pub(super) fn fraction(value: &kind::FractionalPercent, at: &At<'_>) -> Result<Percent, Fault> {
+    parts(value, at).map(Percent::from_fraction)
+}
+
+/// A share with the size of its parts.
+pub(super) fn parts(value: &kind::FractionalPercent, at: &At<'_>) -> Result<Fraction, Fault> {
     use kind::fractional_percent::DenominatorType;
     let denominator = match known::<DenominatorType>(value.denominator, &at.field("denominator"))? {
         DenominatorType::Hundred => FractionDenominator::Hundred,
         DenominatorType::TenThousand => FractionDenominator::TenThousand,
         DenominatorType::Million => FractionDenominator::Million,
     };
-    Ok(Percent::from_fraction(Fraction { numerator: value.numerator, denominator }))
+    Ok(Fraction { numerator: value.numerator, denominator })
 }
 
 /// A share that a runtime key could change; there are no runtime keys here.

@@ -4,12 +4,11 @@ use std::num::NonZeroU32;
 
 use iako_xds_api::envoy::config::core::v3::{self as core, TrafficDirection};
 use iako_xds_api::envoy::config::listener::v3 as pb;
-use prost_types::{Struct, Value, value::Kind};
+use prost::Message as _;
+use prost_types::{Any, Struct, Value, value::Kind};
 
-use super::{
-    access_log, chain_matcher, listener_filter, network_filter, transport, udp_proxy, wire,
-};
-use crate::decode::{CONNECTIONS_MAX, OWN_METADATA};
+use super::{access_log, listener_filter, match_tree, network_filter, transport, udp_proxy, wire};
+use crate::decode::{CHAIN_NAME, CONNECTIONS_MAX, OWN_METADATA};
 use iako_proxy_config::{
     ConnectionBalance, Direction, FilterChain, FilterChainMatch, Listener, ListenerKind,
     PipeAddress, SocketOption, SocketOptionValue, SocketSettings, SocketState, SourceType,
@@ -36,7 +35,10 @@ pub(super) fn listener(value: &Listener) -> pb::Listener {
         additional_addresses: addresses.map(additional).collect(),
         stat_prefix: value.stat_prefix.clone(),
         filter_chains: value.chains.iter().map(chain).collect(),
-        filter_chain_matcher: value.chain_matcher.as_ref().map(chain_matcher::matcher),
+        filter_chain_matcher: value
+            .chain_matcher
+            .as_ref()
+            .map(|tree| match_tree::tree(tree, &chain_name)),
         default_filter_chain: value.default_chain.as_ref().map(chain),
         use_original_dst: value.use_original_dst.then_some(true),
         listener_filters: listener_filter::filters(&value.inspectors),
@@ -115,6 +117,11 @@ fn socket_option(value: &SocketOption) -> core::SocketOption {
         }),
         ..Default::default()
     }
+}
+
+/// The name of a chain, as an action of a tree.
+fn chain_name(name: &String) -> Any {
+    Any { type_url: format!("type.googleapis.com/{CHAIN_NAME}"), value: name.encode_to_vec() }
 }
 
 fn chain(value: &FilterChain) -> pb::FilterChain {

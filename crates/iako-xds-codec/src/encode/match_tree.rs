@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::matching as ext;
 use iako_xds_api::envoy::r#type::matcher::v3 as text_pb;
 use iako_xds_api::xds::core::v3::TypedExtensionConfig;
@@ -13,17 +14,21 @@ use prost_types::Any;
 use super::{matcher, wire};
 use crate::decode::plain_inputs;
 use iako_proxy_config::{
-    MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchThen, MatchTree,
+    ConnectionInput, MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchThen,
+    MatchTree,
 };
 
 /// Writes a tree; `action` gives the message of an action.
-pub(super) fn tree<A>(value: &MatchTree<A>, action: &dyn Fn(&A) -> Any) -> pb::Matcher {
-    let map = |outcomes: &BTreeMap<String, MatchOutcome<A>>| inner::matcher_tree::MatchMap {
+pub(super) fn tree<A, I: Input>(
+    value: &MatchTree<A, I>,
+    action: &dyn Fn(&A) -> Any,
+) -> pb::Matcher {
+    let map = |outcomes: &BTreeMap<String, MatchOutcome<A, I>>| inner::matcher_tree::MatchMap {
         map: outcomes.iter().map(|(text, then)| (text.clone(), outcome(then, action))).collect(),
     };
-    let by_text = |input_value: &MatchInput, tree_type| {
+    let by_text = |input: &I, tree_type| {
         inner::MatcherType::MatcherTree(inner::MatcherTree {
-            input: Some(input(input_value)),
+            input: Some(named("input", input.any())),
             tree_type: Some(tree_type),
         })
     };
@@ -49,7 +54,7 @@ pub(super) fn tree<A>(value: &MatchTree<A>, action: &dyn Fn(&A) -> Any) -> pb::M
     pb::Matcher { on_no_match: otherwise, matcher_type }
 }
 
-fn outcome<A>(value: &MatchOutcome<A>, action: &dyn Fn(&A) -> Any) -> inner::OnMatch {
+fn outcome<A, I: Input>(value: &MatchOutcome<A, I>, action: &dyn Fn(&A) -> Any) -> inner::OnMatch {
     use inner::on_match::OnMatch;
     let then = match &value.then {
         MatchThen::Action(one) => OnMatch::Action(named("action", action(one))),
@@ -62,11 +67,11 @@ fn named(name: &str, any: Any) -> TypedExtensionConfig {
     TypedExtensionConfig { name: name.to_owned(), typed_config: Some(any) }
 }
 
-fn predicate(value: &MatchPredicate) -> inner::matcher_list::Predicate {
+fn predicate<I: Input>(value: &MatchPredicate<I>) -> inner::matcher_list::Predicate {
     use inner::matcher_list::predicate::single_predicate::Matcher;
     use inner::matcher_list::predicate::{MatchType, PredicateList, SinglePredicate};
-    let several = |values: &[MatchPredicate]| PredicateList {
-        predicate: values.iter().map(predicate).collect(),
+    let several = |values: &[MatchPredicate<I>]| PredicateList {
+        predicate: values.iter().map(predicate::<I>).collect(),
     };
     let kind = match value {
         MatchPredicate::Any(values) => MatchType::OrMatcher(several(values)),
@@ -81,11 +86,12 @@ fn predicate(value: &MatchPredicate) -> inner::matcher_list::Predicate {
                         pb::StringMatcher::decode(bytes.as_slice()).unwrap_or_default(),
                     )
                 }
-                MatchCheck::Ip(_) | MatchCheck::Share(_) | MatchCheck::Metadata(_) => {
-                    Matcher::CustomMatch(named("check", custom(check)))
-                }
+                MatchCheck::Ip(_)
+                | MatchCheck::Share { .. }
+                | MatchCheck::Hash { .. }
+                | MatchCheck::Metadata(_) => Matcher::CustomMatch(named("check", custom(check))),
             };
-            let input = Some(input(looked_at));
+            let input = Some(named("input", looked_at.any()));
             MatchType::SinglePredicate(SinglePredicate { input, matcher: Some(matcher) })
         }
     };
@@ -93,17 +99,27 @@ fn predicate(value: &MatchPredicate) -> inner::matcher_list::Predicate {
 }
 
 fn custom(check: &MatchCheck) -> Any {
-    use ext::input_matchers::{ip, metadata, runtime_fraction};
+    use ext::input_matchers::{consistent_hashing, ip, metadata, runtime_fraction};
     match check {
         MatchCheck::Text(_) => Any::default(),
         MatchCheck::Ip(ranges) => wire::any(&ip::v3::Ip {
             cidr_ranges: wire::cidrs(ranges),
             stat_prefix: "ip".to_owned(),
         }),
-        MatchCheck::Share(share) => wire::any(&runtime_fraction::v3::RuntimeFraction {
-            runtime_fraction: Some(wire::runtime_fraction(*share)),
-            ..Default::default()
+        MatchCheck::Share { share, seed } => wire::any(&runtime_fraction::v3::RuntimeFraction {
+            runtime_fraction: Some(core::RuntimeFractionalPercent {
+                default_value: Some(wire::parts(*share)),
+                ..Default::default()
+            }),
+            seed: *seed,
         }),
+        MatchCheck::Hash { threshold, modulo, seed } => {
+            wire::any(&consistent_hashing::v3::ConsistentHashing {
+                threshold: *threshold,
+                modulo: modulo.get(),
+                seed: *seed,
+            })
+        }
         MatchCheck::Metadata(wanted) => wire::any(&metadata::v3::Metadata {
             value: Some(matcher::metadata_value(&wanted.value)),
             invert: wanted.invert,
@@ -111,42 +127,58 @@ fn custom(check: &MatchCheck) -> Any {
     }
 }
 
-fn input(value: &MatchInput) -> TypedExtensionConfig {
-    use ext::common_inputs::network::v3 as network;
-    let any = match value {
-        MatchInput::RequestHeader(name) => wire::any(&text_pb::HttpRequestHeaderMatchInput {
-            header_name: name.as_str().to_owned(),
-        }),
-        MatchInput::QueryParameter(name) => {
-            wire::any(&text_pb::HttpRequestQueryParamMatchInput { query_param: name.clone() })
+/// What trees of one kind look at.
+pub(super) trait Input {
+    /// The message of an input.
+    fn any(&self) -> Any;
+}
+
+impl Input for MatchInput {
+    fn any(&self) -> Any {
+        match self {
+            Self::RequestHeader(name) => wire::any(&text_pb::HttpRequestHeaderMatchInput {
+                header_name: name.as_str().to_owned(),
+            }),
+            Self::QueryParameter(name) => {
+                wire::any(&text_pb::HttpRequestQueryParamMatchInput { query_param: name.clone() })
+            }
+            Self::Connection(input) => input.any(),
         }
-        MatchInput::FilterState(key) => {
-            wire::any(&network::FilterStateInput { key: key.clone(), ..Default::default() })
+    }
+}
+
+impl Input for ConnectionInput {
+    fn any(&self) -> Any {
+        use ext::common_inputs::network::v3 as network;
+        match self {
+            Self::FilterState(key) => {
+                wire::any(&network::FilterStateInput { key: key.clone(), ..Default::default() })
+            }
+            Self::DynamicMetadata { filter, path } => {
+                use network::dynamic_metadata_input::{PathSegment, path_segment::Segment};
+                let segment =
+                    |key: &String| PathSegment { segment: Some(Segment::Key(key.clone())) };
+                wire::any(&network::DynamicMetadataInput {
+                    filter: filter.clone(),
+                    path: path.iter().map(segment).collect(),
+                })
+            }
+            Self::DestinationIp
+            | Self::DestinationPort
+            | Self::SourceIp
+            | Self::SourcePort
+            | Self::DirectSourceIp
+            | Self::SourceType
+            | Self::ServerName
+            | Self::TransportProtocol
+            | Self::ApplicationProtocol
+            | Self::UriSan
+            | Self::DnsSan
+            | Self::Subject => {
+                let name = plain_inputs().into_iter().find(|(_, input)| input == self);
+                let name = name.map(|(name, _)| name).unwrap_or_default();
+                Any { type_url: format!("type.googleapis.com/{name}"), value: Vec::new() }
+            }
         }
-        MatchInput::DynamicMetadata { filter, path } => {
-            use network::dynamic_metadata_input::{PathSegment, path_segment::Segment};
-            let segment = |key: &String| PathSegment { segment: Some(Segment::Key(key.clone())) };
-            wire::any(&network::DynamicMetadataInput {
-                filter: filter.clone(),
-                path: path.iter().map(segment).collect(),
-            })
-        }
-        MatchInput::DestinationIp
-        | MatchInput::DestinationPort
-        | MatchInput::SourceIp
-        | MatchInput::SourcePort
-        | MatchInput::DirectSourceIp
-        | MatchInput::SourceType
-        | MatchInput::ServerName
-        | MatchInput::TransportProtocol
-        | MatchInput::ApplicationProtocol
-        | MatchInput::UriSan
-        | MatchInput::DnsSan
-        | MatchInput::Subject => {
-            let name = plain_inputs().into_iter().find(|(_, input)| input == value);
-            let name = name.map(|(name, _)| name).unwrap_or_default();
-            Any { type_url: format!("type.googleapis.com/{name}"), value: Vec::new() }
-        }
-    };
-    named("input", any)
+    }
 }

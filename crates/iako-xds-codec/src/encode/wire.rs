@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use iako_types::{CidrRange, Percent};
+use iako_types::{CidrRange, Fraction, FractionDenominator, Percent};
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::r#type::v3 as kind;
 use prost_types::Any;
@@ -50,6 +50,17 @@ pub(super) fn fraction(value: Percent) -> kind::FractionalPercent {
         (millionths, DenominatorType::Million)
     };
     kind::FractionalPercent { numerator, denominator: denominator.into() }
+}
+
+/// A share with the size of its parts.
+pub(super) fn parts(value: Fraction) -> kind::FractionalPercent {
+    use kind::fractional_percent::DenominatorType;
+    let denominator = match value.denominator {
+        FractionDenominator::Hundred => DenominatorType::Hundred,
+        FractionDenominator::TenThousand => DenominatorType::TenThousand,
+        FractionDenominator::Million => DenominatorType::Million,
+    };
+    kind::FractionalPercent { numerator: value.numerator, denominator: denominator.into() }
 }
 
 pub(super) fn runtime_fraction(value: Percent) -> core::RuntimeFractionalPercent {

@@ -170,41 +170,30 @@ fn inspectors() -> Vec<ListenerFilter> {
 
 /// A listener whose chains are chosen by a tree.
 pub(crate) fn matched_listener() -> Listener {
-    let fact = |input, test| ConnectionCondition::Fact { input, test };
-    let text = |text: &str| FactTest::Text(StringMatch::exact(text));
-    let chosen = |name: &str| ChainChoice::Chain(name.into());
-    let tree = ChainMatcher {
-        rules: ChainRules::Tree {
-            input: ConnectionInput::ServerName,
-            kind: TreeKind::Prefix,
-            branches: BTreeMap::from([("a.".into(), chosen("a"))]),
-        },
-        otherwise: None,
+    let text = |text: &str| MatchCheck::Text(StringMatch::exact(text));
+    let single = |input, check| MatchPredicate::Single { input, check };
+    let outcome = |then| MatchOutcome { then, keep_matching: false };
+    let chosen = |name: &str| outcome(MatchThen::Action(name.to_owned()));
+    let by_name = MatchNode::Prefix {
+        input: ConnectionInput::ServerName,
+        outcomes: BTreeMap::from([("a.".into(), chosen("a"))]),
     };
+    let by_name = Box::new(MatchTree { node: by_name, otherwise: None });
+    let ranges = MatchCheck::Ip(vec!["10.0.0.0/8".parse().unwrap()]);
+    let near = MatchPredicate::Any(vec![
+        single(ConnectionInput::SourceIp, ranges),
+        MatchPredicate::Not(Box::new(single(ConnectionInput::DestinationPort, text("80")))),
+    ]);
+    let local = MatchPredicate::All(vec![
+        single(ConnectionInput::SourceType, text("local")),
+        single(ConnectionInput::ApplicationProtocol, text("'h2'")),
+    ]);
     let matcher = ChainMatcher {
-        rules: ChainRules::List(vec![
-            ChainRule {
-                when: ConnectionCondition::Or(vec![
-                    fact(
-                        ConnectionInput::SourceAddress,
-                        FactTest::Ranges(vec!["10.0.0.0/8".parse().unwrap()]),
-                    ),
-                    ConnectionCondition::Not(Box::new(fact(
-                        ConnectionInput::DestinationPort,
-                        text("80"),
-                    ))),
-                ]),
-                then: ChainChoice::Matcher(Box::new(tree)),
-            },
-            ChainRule {
-                when: ConnectionCondition::And(vec![
-                    fact(ConnectionInput::SourceType, text("local")),
-                    fact(ConnectionInput::ApplicationProtocols, text("'h2'")),
-                ]),
-                then: chosen("a"),
-            },
+        node: MatchNode::List(vec![
+            (near, outcome(MatchThen::Tree(by_name))),
+            (local, chosen("a")),
         ]),
-        otherwise: Some(chosen("b")),
+        otherwise: Some(Box::new(chosen("b"))),
     };
     let tcp = || {
         let target = TcpTarget::Cluster("c".into());

@@ -1,9 +1,9 @@
 //! Trees, scopes, limits and answers with every field set.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use iako_proxy_config::*;
-use iako_types::Percent;
+use iako_types::{Fraction, FractionDenominator};
 
 use crate::{
     route::route_table,
@@ -19,7 +19,11 @@ fn predicates() -> Vec<MatchPredicate> {
     let text = MatchCheck::Text(StringMatch::exact("1"));
     let single = |input: MatchInput, check: MatchCheck| MatchPredicate::Single { input, check };
     let fact =
-        MatchInput::DynamicMetadata { filter: "f".into(), path: vec!["a".into(), "b".into()] };
+        ConnectionInput::DynamicMetadata { filter: "f".into(), path: vec!["a".into(), "b".into()] };
+    let fact = MatchInput::Connection(fact);
+    let connection = MatchInput::Connection;
+    let share = Fraction { numerator: 10, denominator: FractionDenominator::TenThousand };
+    let hash = MatchCheck::Hash { threshold: 3, modulo: NonZeroU32::new(9).unwrap(), seed: 4 };
     let metadata = MetadataMatch {
         filter: "f".into(),
         path: vec!["a".into(), "b".into()],
@@ -30,24 +34,31 @@ fn predicates() -> Vec<MatchPredicate> {
         single(header.clone(), text.clone()),
         MatchPredicate::All(vec![
             single(MatchInput::QueryParameter("q".into()), text.clone()),
-            MatchPredicate::Not(Box::new(single(MatchInput::ServerName, text.clone()))),
+            MatchPredicate::Not(Box::new(single(
+                connection(ConnectionInput::ServerName),
+                text.clone(),
+            ))),
         ]),
         MatchPredicate::Any(vec![
-            single(MatchInput::SourceIp, MatchCheck::Ip(vec!["10.0.0.0/8".parse().unwrap()])),
-            single(header, MatchCheck::Share(Percent::from_whole(10).unwrap())),
+            single(
+                connection(ConnectionInput::SourceIp),
+                MatchCheck::Ip(vec!["10.0.0.0/8".parse().unwrap()]),
+            ),
+            single(header.clone(), hash),
+            single(header, MatchCheck::Share { share, seed: 5 }),
             single(fact, MatchCheck::Metadata(Box::new(metadata))),
-            single(MatchInput::FilterState("k".into()), text),
+            single(connection(ConnectionInput::FilterState("k".into())), text),
         ]),
     ]
 }
 
 fn tree<A: Clone>(value: &A) -> MatchTree<A> {
     let exact = MatchNode::Exact {
-        input: MatchInput::DestinationPort,
+        input: MatchInput::Connection(ConnectionInput::DestinationPort),
         outcomes: BTreeMap::from([("80".to_owned(), action(value.clone()))]),
     };
     let prefix = MatchNode::Prefix {
-        input: MatchInput::UriSan,
+        input: MatchInput::Connection(ConnectionInput::UriSan),
         outcomes: BTreeMap::from([(
             "spiffe://".to_owned(),
             MatchOutcome { keep_matching: true, ..action(value.clone()) },

@@ -197,8 +197,14 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.extensions.matching.input_matchers.runtime_fraction.v3.RuntimeFraction",
-        honoured: &["runtime_fraction"],
-        warned: &[("the draw of the request decides", &["seed"])],
+        honoured: &["runtime_fraction", "seed"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.matching.input_matchers.consistent_hashing.v3.ConsistentHashing",
+        honoured: &["threshold", "modulo", "seed"],
+        warned: &[],
         refused: &[],
     },
     MessageSupport {
