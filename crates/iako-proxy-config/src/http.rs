@@ -3,7 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod local_reply;
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use iako_types::{CidrRange, Percent};
 
@@ -12,6 +12,15 @@ use crate::{
 };
 use client::{ForwardClientCertRule, IpDetection, SchemeChange};
 use local_reply::LocalReply;
+
+/// What clients of a port speak. Source: `ForwardProtoConfig`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedScheme {
+    /// HTTP in clear.
+    Http,
+    /// HTTP in TLS, which somebody else ended.
+    Https,
+}
 
 /// Settings of one HTTP listener.
 ///
@@ -111,6 +120,9 @@ pub struct HttpConnectionManager {
     pub proxy_100_continue: bool,
     /// Whether `x-forwarded-port` is appended. Envoy default: false.
     pub append_x_forwarded_port: bool,
+    /// What `x-forwarded-proto` says of connections that were passed on, by the port that the client
+    /// meant to reach. Source: `forward_proto_config`.
+    pub scheme_by_port: BTreeMap<u16, ForwardedScheme>,
     /// Logs of requests.
     pub access_log: Vec<AccessLog>,
     /// Changes to answers of the proxy itself.
@@ -168,6 +180,7 @@ impl HttpConnectionManager {
             upgrades: Vec::new(),
             proxy_100_continue: false,
             append_x_forwarded_port: false,
+            scheme_by_port: BTreeMap::new(),
             access_log: Vec::new(),
             local_reply: LocalReply::default(),
             tracing: None,

@@ -78,9 +78,9 @@ pub use health::{
     HealthEvents, HttpCheck, StatusRange, TcpCheck,
 };
 pub use http::{
-    ClientCertDetails, CodecType, EscapedSlashes, ForwardClientCert, HeaderCase, Http1Options,
-    Http2Floods, Http2Options, HttpConnectionManager, RouteSource, ServerHeader, StripPort,
-    Tracing, UnderscoreHeaders, UpgradeConfig,
+    ClientCertDetails, CodecType, EscapedSlashes, ForwardClientCert, ForwardedScheme, HeaderCase,
+    Http1Options, Http2Floods, Http2Options, HttpConnectionManager, RouteSource, ServerHeader,
+    StripPort, Tracing, UnderscoreHeaders, UpgradeConfig,
     client::{ForwardClientCertRule, IpDetection, SchemeChange},
     local_reply::{LocalReply, ReplyMapper},
 };
@@ -100,7 +100,7 @@ pub use matcher::{
     template::{UriRewrite, UriTemplate, UriTemplateError},
     tree::{
         ChainMatcher, ConnectionInput, MatchCheck, MatchInput, MatchNode, MatchOutcome,
-        MatchPredicate, MatchThen, MatchTree,
+        MatchPredicate, MatchRule, MatchThen, MatchTree,
     },
 };
 pub use node::{AdminAddress, Bootstrap, ConnectionLimits, Node};
@@ -115,7 +115,7 @@ pub use route::{
     Action, ClusterTarget, ConnectEnd, CookieAttribute, GrpcTimeout, HashPolicy, HashSource,
     InternalRedirectPolicy, MaxStreamDuration, Mirror, MirrorTarget, RedirectPredicate, Route,
     RouteAction, RouteConfiguration, RouteList, RoutePriority, ShareBy, TlsRequirement,
-    VirtualHost, WeightedCluster,
+    VirtualCluster, VirtualHost, WeightedCluster,
     answer::{BodyFormat, DirectResponse, Redirect, RedirectPath, RedirectScheme},
     domain::{Domain, DomainError},
     matching::{

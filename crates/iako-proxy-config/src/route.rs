@@ -9,6 +9,7 @@ mod mirror;
 pub(crate) mod rate_limit;
 pub(crate) mod rewrite;
 pub(crate) mod scoped;
+mod virtual_cluster;
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,6 +28,7 @@ use rewrite::{HostRewrite, PathRewrite};
 pub use hash::{CookieAttribute, HashPolicy, HashSource};
 pub use internal_redirect::{InternalRedirectPolicy, RedirectPredicate};
 pub use mirror::{Mirror, MirrorTarget};
+pub use virtual_cluster::VirtualCluster;
 
 /// A table of routes. Source: `envoy.config.route.v3.RouteConfiguration`.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,6 +115,8 @@ pub struct VirtualHost {
     pub mirrors: Vec<Mirror>,
     /// How much of a request is kept for another try, in bytes; see [`Route::body_bytes_kept_max`].
     pub body_bytes_kept_max: Option<u64>,
+    /// Sorts of requests that are counted apart; the first that a request is of counts.
+    pub virtual_clusters: Vec<VirtualCluster>,
     /// Settings of filters for every route.
     pub overrides: FilterOverrides,
     /// The object that claimed the hosts.
@@ -160,6 +164,9 @@ pub struct Route {
     /// beyond it there is none of them. The virtual host's when absent, else 1 MiB.
     /// Source: `request_body_buffer_limit`, `per_request_buffer_limit_bytes`.
     pub body_bytes_kept_max: Option<u64>,
+    /// The name under which its requests are counted apart; they are not when empty.
+    /// Source: `stat_prefix`.
+    pub stat_prefix: String,
     /// The rule that it was made from.
     pub origin: Option<RuleOrigin>,
 }
@@ -176,6 +183,7 @@ impl Route {
             overrides: FilterOverrides::default(),
             operation: String::new(),
             body_bytes_kept_max: None,
+            stat_prefix: String::new(),
             origin: None,
         }
     }
@@ -311,6 +319,9 @@ pub enum ClusterTarget {
     Weighted(Vec<WeightedCluster>),
     /// The one that this header names.
     Header(HeaderName),
+    /// The one that this tree names; there is none when it names none.
+    /// Source: `envoy.extensions.router.cluster_specifiers.matcher.v3.MatcherClusterSpecifier`.
+    Tree(Arc<MatchTree<String>>),
 }
 
 /// What decides between weighted targets.

@@ -44,6 +44,7 @@ use bytes::Bytes;
 use iako_proxy_config::CodecType;
 use tokio::io::AsyncReadExt as _;
 
+pub(crate) use local_reply::BodyWriter;
 pub(crate) use service::HttpService;
 
 use crate::connection::Downstream;

@@ -4,15 +4,17 @@ mod chain;
 mod cluster;
 mod health;
 mod inspector_stats;
+mod request_stats;
+mod routes;
 mod stats;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
-use iako_traffic::RouteTable;
-
 pub(crate) use chain::{Chain, ChainId, ChainTransport, ListenerSettings, NetworkStep, Terminal};
 pub(crate) use cluster::{ClusterTransport, UpstreamCluster};
 pub(crate) use inspector_stats::{InspectorStats, ProxyProtocolStats};
+pub(crate) use request_stats::Tally;
+pub(crate) use routes::ServedRoutes;
 pub(crate) use stats::{ClusterStats, LbStats, ListenerStats, Security};
 
 /// Found by name for each request; names come from configuration.
@@ -28,7 +30,7 @@ pub(crate) struct ProxySnapshot {
     pub(crate) version: u64,
     pub(crate) listeners: Map<Arc<str>, Arc<ListenerSettings>>,
     pub(crate) chains: Map<ChainId, Arc<Chain>>,
-    pub(crate) routes: Map<Arc<str>, Arc<RouteTable>>,
+    pub(crate) routes: Map<Arc<str>, Arc<ServedRoutes>>,
     pub(crate) clusters: Map<Arc<str>, Arc<UpstreamCluster>>,
 }
 
@@ -48,7 +50,7 @@ impl ProxySnapshot {
 
     /// The route table of an RDS name.
     #[must_use]
-    pub(crate) fn routes(&self, name: &str) -> Option<&Arc<RouteTable>> {
+    pub(crate) fn routes(&self, name: &str) -> Option<&Arc<ServedRoutes>> {
         self.routes.get(name)
     }
 

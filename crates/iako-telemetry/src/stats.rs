@@ -303,6 +303,17 @@ impl StatsRegistry {
         self.labelled("udp", "envoy_udp_prefix", stat_prefix)
     }
 
+    /// `vhost.<name>.`, label `envoy_virtual_host`. The name stays as it is, as in Envoy.
+    #[must_use]
+    pub fn virtual_host(&self, name: &str) -> StatsScope {
+        let place = Place {
+            plain: format!("vhost.{name}."),
+            prometheus: "envoy_vhost_".to_owned(),
+            label: Some(("envoy_virtual_host", name.to_owned())),
+        };
+        StatsScope { registry: self.clone(), place: Arc::new(place) }
+    }
+
     /// `server.`, without a label.
     #[must_use]
     pub fn server(&self) -> StatsScope {

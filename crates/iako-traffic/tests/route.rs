@@ -346,8 +346,7 @@ fn a_header_or_the_hash_decides_between_weighted_targets() {
     };
     let to = |table: &RouteTable, request: &Request, draw: u64| {
         let result = chosen(table, request, draw.rotate_right(32)).unwrap();
-        let cluster =
-            request.ask(|facts| result.cluster(&facts.head).map(|name| name.into_owned()));
+        let cluster = request.ask(|facts| result.cluster(facts).map(|name| name.into_owned()));
         (cluster, result.subset()[0].1.clone())
     };
     let first = (Some("a".to_owned()), "1".to_owned());

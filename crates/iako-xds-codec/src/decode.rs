@@ -11,6 +11,7 @@ mod bootstrap;
 mod cluster;
 mod cluster_http;
 mod cluster_limits;
+mod cluster_specifier;
 mod content;
 mod discovery;
 mod endpoint;
@@ -101,7 +102,8 @@ pub fn route_configuration(resource: &Any) -> Decoded<RouteConfiguration> {
     };
     let rest = Any { type_url: resource.type_url.clone(), value: split.rest().to_vec() };
     decode(&rest, kind, name, |message, at| {
-        let table = route::Table::of(message);
+        let specifiers = cluster_specifier::Specifiers::read(message, at)?;
+        let table = route::Table::of(message, &specifiers);
         let hosts = shared::virtual_hosts(&split, table, &at.field("virtual_hosts"))?;
         route::with_hosts(message, hosts, at)
     })

@@ -250,8 +250,8 @@ impl Walk<'_> {
         if self.faulted(settings, &matched, &hop) {
             return;
         }
-        let Some(cluster) = hop
-            .ask(settings, |facts| matched.cluster(&facts.head).map(std::borrow::Cow::into_owned))
+        let Some(cluster) =
+            hop.ask(settings, |facts| matched.cluster(facts).map(std::borrow::Cow::into_owned))
         else {
             self.step("cluster", Outcome::Answered, None, "the route names no cluster");
             self.respond(503);

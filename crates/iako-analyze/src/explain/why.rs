@@ -90,6 +90,9 @@ pub(crate) fn action(action: &Action) -> String {
         Action::Forward(action) => match &action.target {
             ClusterTarget::Cluster(name) => format!("sent to {name}"),
             ClusterTarget::Header(name) => format!("sent to the cluster that {name} names"),
+            ClusterTarget::Tree(_) => {
+                "sent to the cluster that a tree of conditions names".to_owned()
+            }
             ClusterTarget::Weighted(weighted) => format!("sent, {}", shares(weighted)),
         },
         Action::Redirect(redirect) => format!("redirected with {}", redirect.status),

@@ -18,14 +18,43 @@ pub struct MatchTree<A, I = MatchInput> {
     pub otherwise: Option<Box<MatchOutcome<A, I>>>,
 }
 
+impl<A, I> MatchTree<A, I> {
+    /// Every action that it can choose, in no order.
+    #[must_use]
+    pub fn actions(&self) -> Vec<&A> {
+        let mut found = Vec::new();
+        self.add_actions(&mut found);
+        found
+    }
+
+    fn add_actions<'t>(&'t self, found: &mut Vec<&'t A>) {
+        let outcomes: Vec<&MatchOutcome<A, I>> = match &self.node {
+            MatchNode::Never => Vec::new(),
+            MatchNode::List(entries) => entries.iter().map(|(_, outcome)| outcome).collect(),
+            MatchNode::Exact { outcomes, .. } | MatchNode::Prefix { outcomes, .. } => {
+                outcomes.values().collect()
+            }
+        };
+        for outcome in outcomes.into_iter().chain(self.otherwise.as_deref()) {
+            match &outcome.then {
+                MatchThen::Action(action) => found.push(action),
+                MatchThen::Tree(tree) => tree.add_actions(found),
+            }
+        }
+    }
+}
+
 /// Names the filter chain of a connection. Source: `Listener.filter_chain_matcher`.
 pub type ChainMatcher = MatchTree<String, ConnectionInput>;
+
+/// A condition, and what follows where it is met.
+pub type MatchRule<A, I = MatchInput> = (MatchPredicate<I>, MatchOutcome<A, I>);
 
 /// One look of a tree.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MatchNode<A, I = MatchInput> {
     /// In order; the first that is met counts.
-    List(Vec<(MatchPredicate<I>, MatchOutcome<A, I>)>),
+    List(Vec<MatchRule<A, I>>),
     /// By the whole of a text.
     Exact {
         /// Which text.

@@ -371,7 +371,7 @@ impl ConfigTask {
         let mut named = BTreeSet::new();
         for entry in self.routes.values() {
             if let Some(table) = entry.active() {
-                routes::clusters_named(table.configuration(), &mut named);
+                routes::clusters_named(table.table().configuration(), &mut named);
             }
         }
         for entry in self.listeners.values() {

@@ -7,11 +7,12 @@ use std::{
 };
 
 use iako_proxy_config::{
-    Action, ClusterTarget, ConfigOrigin, MatchNode, MatchOutcome, MatchThen, MatchTree, Mirror,
-    MirrorTarget, Route, RouteAction, RouteConfiguration, RouteList, SourcedName,
+    Action, ClusterTarget, ConfigOrigin, Mirror, MirrorTarget, Route, RouteAction,
+    RouteConfiguration, SourcedName,
 };
 use iako_rt::clock;
-use iako_traffic::RouteTable;
+
+use crate::snapshot::ServedRoutes;
 
 use super::{
     ConfigTask, Told,
@@ -24,8 +25,8 @@ const CLUSTERS_WAIT_MAX: Duration = Duration::from_secs(5);
 /// One route table over its changes.
 #[derive(Debug, Default)]
 pub(super) struct RouteEntry {
-    pub(super) active: Option<(Told<RouteConfiguration>, Arc<RouteTable>)>,
-    waiting: Option<(Told<RouteConfiguration>, Arc<RouteTable>, Instant)>,
+    pub(super) active: Option<(Told<RouteConfiguration>, Arc<ServedRoutes>)>,
+    waiting: Option<(Told<RouteConfiguration>, Arc<ServedRoutes>, Instant)>,
     /// The control plane said that there is no such table.
     does_not_exist: bool,
     /// Who is asked for it, and how that goes; none before it is asked for.
@@ -57,7 +58,7 @@ impl RouteEntry {
         }
     }
 
-    pub(super) fn active(&self) -> Option<&Arc<RouteTable>> {
+    pub(super) fn active(&self) -> Option<&Arc<ServedRoutes>> {
         self.active.as_ref().map(|(_, table)| table)
     }
 
@@ -88,7 +89,8 @@ impl ConfigTask {
         }
         let before = entry.waiting.as_ref().map(|(_, table, _)| table.as_ref());
         let before = before.or_else(|| entry.active().map(Arc::as_ref));
-        let table = Arc::new(RouteTable::compile_after(Arc::clone(&told.value), before));
+        let table = ServedRoutes::compile(Arc::clone(&told.value), before, &self.shared.stats);
+        let table = Arc::new(table);
         entry.waiting = Some((told, table, clock::now()));
         if let Some((_, stats)) = &entry.asked {
             stats.reloaded();
@@ -145,29 +147,12 @@ pub(super) fn clusters_named(routes: &RouteConfiguration, named: &mut BTreeSet<S
         named_by_mirrors(&host.mirrors, named);
         let mut routes: Vec<&Arc<Route>> = host.routes.iter().collect();
         if let Some(tree) = &host.matcher {
-            routes_of_tree(tree, &mut routes);
+            routes.extend(tree.actions().into_iter().flatten());
         }
         for route in routes {
             if let Action::Forward(action) = &route.action {
                 named_by_action(action, named);
             }
-        }
-    }
-}
-
-/// Adds all routes that a tree can choose.
-fn routes_of_tree<'t>(tree: &'t MatchTree<RouteList>, routes: &mut Vec<&'t Arc<Route>>) {
-    let outcomes: Vec<&MatchOutcome<RouteList>> = match &tree.node {
-        MatchNode::Never => Vec::new(),
-        MatchNode::List(entries) => entries.iter().map(|(_, outcome)| outcome).collect(),
-        MatchNode::Exact { outcomes, .. } | MatchNode::Prefix { outcomes, .. } => {
-            outcomes.values().collect()
-        }
-    };
-    for outcome in outcomes.into_iter().chain(tree.otherwise.as_deref()) {
-        match &outcome.then {
-            MatchThen::Action(list) => routes.extend(list),
-            MatchThen::Tree(further) => routes_of_tree(further, routes),
         }
     }
 }
@@ -184,6 +169,7 @@ fn named_by_action(action: &RouteAction, named: &mut BTreeSet<String>) {
             named.extend(fixed.map(|target| target.cluster.clone()));
         }
         ClusterTarget::Header(_) => {}
+        ClusterTarget::Tree(tree) => named.extend(tree.actions().into_iter().cloned()),
     }
     named_by_mirrors(&action.mirrors, named);
 }

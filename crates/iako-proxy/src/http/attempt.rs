@@ -251,6 +251,7 @@ impl Exchange<'_> {
             Ok(None) => self.acquire(plan, &want, downstream).await.map_err(alone)?,
             Err(error) => return Err(alone(self.no_connection(error))),
         };
+        self.record.tally.count(|stats| &stats.total);
         for _ in 0..REPEATS_MAX {
             let (ended, used) = self.ask(plan, lease, downstream).await;
             if !self.is_lost(plan, &ended, &used) {

@@ -11,7 +11,7 @@ use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
 use iako_traffic::rbac::Subject;
 use iako_traffic::{
-    EffectiveOverrides, RedirectHistory, RouteMatchResult, RouteOutcome, RouteTable, https_location,
+    EffectiveOverrides, RedirectHistory, RouteMatchResult, RouteOutcome, https_location,
 };
 
 use super::attempt::{Attempt, Rival};
@@ -34,7 +34,7 @@ use super::request::Request;
 use super::service::HttpService;
 use super::steering::Steering;
 use super::timer::Timer;
-use crate::snapshot::ProxySnapshot;
+use crate::snapshot::{ProxySnapshot, ServedRoutes};
 
 /// Everything that belongs to one request while it is served.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub(crate) struct Exchange<'e> {
 /// What a request's way is made of; all of it of one moment.
 struct Way<'t> {
     service: &'t HttpService,
-    table: Option<&'t RouteTable>,
+    table: Option<&'t ServedRoutes>,
     draw: u64,
 }
 
@@ -187,7 +187,7 @@ impl Exchange<'_> {
         let service = self.service;
         let table = service.routes(self.snapshot, &self.request);
         if let Some(table) = table {
-            self.request.clean(&table.configuration().internal_only_headers);
+            self.request.clean(&table.table().configuration().internal_only_headers);
         }
         let draw = self.connection.draw();
         let mut outcome = self.route(table, draw);
@@ -267,10 +267,10 @@ impl Exchange<'_> {
         self.act(*outcome, downstream).await
     }
 
-    pub(super) fn route<'t>(&self, table: Option<&'t RouteTable>, draw: u64) -> RouteOutcome<'t> {
+    pub(super) fn route<'t>(&self, table: Option<&'t ServedRoutes>, draw: u64) -> RouteOutcome<'t> {
         let view = self.request.view();
         let facts = self.request.facts(&view, &self.connection.info);
-        table.map_or(RouteOutcome::NoHost, |table| table.route(&facts, draw))
+        table.map_or(RouteOutcome::NoHost, |served| served.table().route(&facts, draw))
     }
 
     /// Remembers where the request is going: the log tells it of refused requests too.
@@ -279,7 +279,7 @@ impl Exchange<'_> {
         self.record.route.clone_from(&route.route.name);
         let view = self.request.view();
         let facts = self.request.facts(&view, &self.connection.info);
-        let name = route.cluster(&facts.head);
+        let name = route.cluster(&facts);
         self.record.cluster = name.and_then(|name| self.snapshot.cluster(&name)).map(Arc::clone);
     }
 
@@ -328,7 +328,7 @@ impl Exchange<'_> {
         let mut draw = || self.connection.draw();
         let view = self.request.view();
         let facts = self.request.facts(&view, &self.connection.info);
-        let cluster = matched.and_then(|route| route.cluster(&facts.head));
+        let cluster = matched.and_then(|route| route.cluster(&facts));
         let cluster = cluster.as_deref().unwrap_or_default();
         let plan = step.plan(of_route, &facts, cluster, &mut draw);
         if plan.delay.is_some() {
@@ -439,7 +439,7 @@ impl Exchange<'_> {
             }
             Action::Respond(respond) => {
                 self.service.stats.direct_response.inc();
-                self.direct_response(respond)
+                self.direct_response(&route, respond)
             }
         };
         Box::pin(self.reply(reply, Some(&route), downstream)).await?;

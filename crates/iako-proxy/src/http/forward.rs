@@ -94,6 +94,7 @@ impl Exchange<'_> {
     ) -> Result<Progress, Failure> {
         self.service.stats.routed.inc();
         self.check_strict_headers()?;
+        self.begin_tally(route);
         let plan = self.plan(route, action)?;
         // A cluster that stands for others is what is told of.
         if !self.record.cluster.as_ref().is_some_and(|cluster| cluster.is_aggregate()) {
@@ -130,6 +131,17 @@ impl Exchange<'_> {
             lease.release();
         }
         Ok(Progress::Answered)
+    }
+
+    /// Finds where the request is counted apart from the rest of its cluster.
+    fn begin_tally(&mut self, route: &RouteMatchResult<'_>) {
+        if route.virtual_host.virtual_clusters.is_empty() && route.route.stat_prefix.is_empty() {
+            return;
+        }
+        let view = self.request.view();
+        let served = self.service.routes(self.snapshot, &self.request);
+        let tally = served.map(|served| served.tally(route, &self.request.head(&view)));
+        self.record.tally = tally.unwrap_or_default();
     }
 
     /// Prepares for the content of the request.
@@ -204,13 +216,11 @@ impl Exchange<'_> {
             ClusterTarget::Weighted(_) => {
                 route.weighted.is_some_and(|target| target.cluster_header.is_none())
             }
-            ClusterTarget::Header(_) => false,
+            ClusterTarget::Header(_) | ClusterTarget::Tree(_) => false,
         };
         let found = match &self.record.cluster {
             Some(cluster) if is_fixed => Some(cluster),
-            Some(_) | None => {
-                route.cluster(&facts.head).and_then(|name| self.snapshot.cluster(&name))
-            }
+            Some(_) | None => route.cluster(&facts).and_then(|name| self.snapshot.cluster(&name)),
         };
         let Some(named) = found else { return Err(missing) };
         let draw = if named.is_aggregate() { self.connection.draw() } else { 0 };

@@ -6,7 +6,9 @@ use iako_http::{
     FieldName, FieldValue, Known, KnownSet, Method, RequestEdits, RequestHead, ResponseEdits,
     ResponseHead, Scheme, Version, http_date,
 };
-use iako_proxy_config::{ForwardClientCert, HttpConnectionManager, SchemeChange, ServerHeader};
+use iako_proxy_config::{
+    ForwardClientCert, ForwardedScheme, HttpConnectionManager, SchemeChange, ServerHeader,
+};
 use iako_rt::clock;
 use iako_telemetry::request_id::{Origin, RequestId, RequestIdRule, decide};
 use iako_traffic::{
@@ -139,7 +141,11 @@ fn set_scheme(
     request: &mut Request,
     address: &ClientAddress,
 ) {
-    let by_connection = if connection.info.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let by_connection = match scheme_by_port(connection, manager) {
+        Some(scheme) => scheme,
+        None if connection.info.tls.is_some() => Scheme::Https,
+        None => Scheme::Http,
+    };
     let told = request.text(Known::XForwardedProto).map(str::to_owned);
     let told = told.filter(|_| address.trusts_forwarded_proto);
     match told {
@@ -158,6 +164,19 @@ fn set_scheme(
         request.edits.fields.set(Known::XForwardedProto, value);
     }
     request.edits.scheme = Some(request.scheme);
+}
+
+/// The scheme of a connection that was passed on, by the port that the client meant to reach.
+fn scheme_by_port(connection: &HttpConnection, manager: &HttpConnectionManager) -> Option<Scheme> {
+    let info = &connection.info;
+    if manager.scheme_by_port.is_empty() || info.original_destination == info.local {
+        return None;
+    }
+    let scheme = manager.scheme_by_port.get(&info.original_destination.port())?;
+    Some(match scheme {
+        ForwardedScheme::Http => Scheme::Http,
+        ForwardedScheme::Https => Scheme::Https,
+    })
 }
 
 /// Changes the head before anything else looks at it.

@@ -25,7 +25,7 @@ use super::pump::{Download, Upload};
 use super::request::{Request, ResponseView, TrailersView};
 use super::service::HttpService;
 use crate::access_log::FilterFacts;
-use crate::snapshot::UpstreamCluster;
+use crate::snapshot::{Tally, UpstreamCluster};
 use crate::upstream::pool::ConnectionFacts;
 
 /// Everything that is known of an exchange besides its messages.
@@ -64,6 +64,8 @@ pub(crate) struct Record {
     pub(crate) destination: Option<Arc<WorkloadLabels>>,
     /// Body of a reply of our own.
     pub(crate) reply_bytes: u64,
+    /// Where it is counted apart from the rest of its cluster.
+    pub(crate) tally: Tally,
 }
 
 impl Record {
@@ -88,6 +90,7 @@ impl Record {
             source: None,
             destination: None,
             reply_bytes: 0,
+            tally: Tally::default(),
         }
     }
 }
@@ -129,6 +132,10 @@ pub(crate) fn finish(
 ) {
     let duration = now.saturating_duration_since(record.start);
     service.stats.completed(finished.status(), duration);
+    if let Some(status) = finished.status() {
+        let upstream = record.response_at.and(record.request_at);
+        record.tally.answered(status, upstream.map(|at| now.saturating_duration_since(at)));
+    }
     if service.traits.counts_in_metrics {
         count(connection, record, finished, duration);
     }
@@ -221,6 +228,7 @@ pub(crate) fn access_record<'a>(
     access.request_duration = since(record.request_at);
     access.response_duration = since(record.response_at);
     access.route_name = some(&record.route);
+    access.virtual_cluster = record.tally.virtual_cluster();
     let info = &connection.info;
     let down = &mut access.downstream;
     down.local_address = Some(info.original_destination);

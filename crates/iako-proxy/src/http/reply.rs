@@ -145,17 +145,24 @@ impl Exchange<'_> {
     }
 
     /// The answer of a route.
-    pub(super) fn direct_response(&self, respond: &DirectResponse) -> Reply {
+    pub(super) fn direct_response(
+        &self,
+        route: &RouteMatchResult<'_>,
+        respond: &DirectResponse,
+    ) -> Reply {
         let mut reply = Reply::new(respond.status, "direct_response");
         let view = self.request.view();
         let location = RouteMatchResult::own_location(respond.status, &self.request.head(&view));
         if let Some(location) = location {
             reply = reply.with_field(Known::Location, FieldValue::sanitized(location));
         }
-        let writer = respond.format.as_ref().and_then(|format| BodyWriter::compile(format).ok());
-        let Some(writer) = writer else { return reply.with_body(respond.body.clone()) };
+        let served = respond.format.as_ref();
+        let served = served.and_then(|_| self.service.routes(self.snapshot, &self.request));
+        let Some(writer) = served.and_then(|served| served.body_writer(route)) else {
+            return reply.with_body(respond.body.clone());
+        };
         // Envoy the same: there is no status yet that could be written.
-        let body = self.written_body(&writer, 0, &respond.body);
+        let body = self.written_body(writer, 0, &respond.body);
         reply.with_body(body).with_field(Known::ContentType, writer.content_type())
     }
 

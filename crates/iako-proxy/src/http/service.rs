@@ -9,15 +9,15 @@ use iako_proxy_config::{
     ConfigOrigin, HeaderCase, HttpConnectionManager, HttpFilterKind, RouteSource, Router,
     ScopeSource, ScopeTable, ScopedRoutes, SourcedName, UnderscoreHeaders,
 };
-use iako_telemetry::{Counter, Gauge, Histogram, StatsScope};
-use iako_traffic::{RequestHead, RouteTable, ScopeIndex};
+use iako_telemetry::{Counter, Gauge, Histogram, StatsRegistry, StatsScope};
+use iako_traffic::{RequestHead, ScopeIndex};
 
 use super::filters::{Filter, FilterKind};
 use super::local_reply::LocalReplies;
 use super::request::Request;
 use crate::access_log::{AccessLogger, LogError};
 use crate::shared::Shared;
-use crate::snapshot::ProxySnapshot;
+use crate::snapshot::{ProxySnapshot, ServedRoutes};
 
 /// An HTTP connection manager, compiled: routes, filters, logs, statistics. Replaced as a whole
 /// when the listener changes; found again for each request by
@@ -48,7 +48,7 @@ enum Routes {
     /// Sent under a name.
     Named,
     /// Written in the manager itself.
-    Inline(Arc<RouteTable>),
+    Inline(Arc<ServedRoutes>),
     /// Several, by a key made of the request.
     Scoped(Box<Scopes>),
 }
@@ -59,18 +59,19 @@ struct Scopes {
     index: ScopeIndex,
     /// Where named tables come from.
     tables: ConfigOrigin,
-    inline: HashMap<String, RouteTable>,
+    inline: HashMap<String, ServedRoutes>,
 }
 
 impl Scopes {
-    fn compile(routes: &ScopedRoutes) -> Self {
+    fn compile(routes: &ScopedRoutes, stats: &StatsRegistry) -> Self {
         let scopes = match &routes.scopes {
             ScopeSource::Inline(scopes) => scopes.as_slice(),
             ScopeSource::Discovered(_) => &[],
         };
         let inline = scopes.iter().filter_map(|scope| match &scope.routes {
             ScopeTable::Inline(table) => {
-                Some((scope.name.clone(), RouteTable::compile(Arc::clone(table))))
+                let table = ServedRoutes::compile(Arc::clone(table), None, stats);
+                Some((scope.name.clone(), table))
             }
             ScopeTable::Rds(_) => None,
         });
@@ -85,7 +86,7 @@ impl Scopes {
         &'a self,
         snapshot: &'a ProxySnapshot,
         head: &RequestHead<'_>,
-    ) -> Option<&'a RouteTable> {
+    ) -> Option<&'a ServedRoutes> {
         let scope = self.index.find(head)?;
         match &scope.routes {
             ScopeTable::Inline(_) => self.inline.get(&scope.name),
@@ -136,10 +137,13 @@ impl HttpService {
     ) -> Result<Self, LogError> {
         let routes = match &manager.routes {
             RouteSource::Inline(table) => {
-                Routes::Inline(Arc::new(RouteTable::compile(Arc::clone(table))))
+                let table = ServedRoutes::compile(Arc::clone(table), None, &shared.stats);
+                Routes::Inline(Arc::new(table))
             }
             RouteSource::Rds(_) => Routes::Named,
-            RouteSource::Scoped(routes) => Routes::Scoped(Box::new(Scopes::compile(routes))),
+            RouteSource::Scoped(routes) => {
+                Routes::Scoped(Box::new(Scopes::compile(routes, &shared.stats)))
+            }
         };
         let scope = shared.stats.http(&manager.stat_prefix);
         let stats = HttpStats::new(&scope);
@@ -179,7 +183,7 @@ impl HttpService {
         &'a self,
         snapshot: &'a ProxySnapshot,
         request: &Request,
-    ) -> Option<&'a RouteTable> {
+    ) -> Option<&'a ServedRoutes> {
         match (&self.routes, &self.manager.routes) {
             (Routes::Inline(table), _) => Some(table),
             (Routes::Named, RouteSource::Rds(name)) => snapshot.routes(name.key()).map(Arc::as_ref),

@@ -118,6 +118,7 @@ facts! {
     "RESPONSE_DURATION" ResponseDuration |r| Value::millis(r.response_duration);
     "RESPONSE_TX_DURATION" ResponseTxDuration |r| Value::millis(r.response_tx_duration);
     "ROUTE_NAME" RouteName |r| Value::text(r.route_name);
+    "VIRTUAL_CLUSTER_NAME" VirtualCluster |r| Value::text(r.virtual_cluster);
     "TRACE_ID" TraceId |r| Value::text(r.trace_id);
     "STREAM_ID" StreamId |r| r.stream_id.map(Value::Number);
     "HOSTNAME" Hostname |r| Value::text(r.hostname);

@@ -44,6 +44,8 @@ pub struct AccessRecord<'a> {
     pub bytes_sent: u64,
     /// Name of the route that matched.
     pub route_name: Option<&'a str>,
+    /// Name of the virtual cluster that the request is of.
+    pub virtual_cluster: Option<&'a str>,
     /// Trace id of the request, 32 hexadecimal digits.
     pub trace_id: Option<&'a str>,
     /// Number of the stream on its connection, for HTTP/2.
@@ -130,6 +132,7 @@ impl AccessRecord<'_> {
             bytes_received: 0,
             bytes_sent: 0,
             route_name: None,
+            virtual_cluster: None,
             trace_id: None,
             stream_id: None,
             local_reply_body: None,

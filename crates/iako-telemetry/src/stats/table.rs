@@ -164,6 +164,34 @@ stats! {
         Counter "inbound_continuation_frames_flood" "connections closed for CONTINUATION frames";
         Counter "inbound_tiny_frames_flood" "connections closed for tiny frames that nobody took yet";
     }
+    "vhost.<name>.vcluster.<virtual cluster>" {
+        Counter "upstream_rq_total" "requests sent, every attempt counted";
+        Counter "upstream_rq_completed" "requests with an answer, ours included";
+        Counter "upstream_rq_<class>xx" "answers of the class 1xx to 5xx";
+        Counter "upstream_rq_<code>" "answers with this status, from the first on";
+        Counter "upstream_rq_timeout" "attempts without an answer in time";
+        Counter "upstream_rq_retry" "second and later attempts";
+        Counter "upstream_rq_retry_success" "of these, with an answer that was not to be retried";
+        Counter "upstream_rq_retry_overflow" "attempts that the breaker on retries forbade";
+        Counter "upstream_rq_retry_limit_exceeded" "requests out of attempts";
+        Counter "upstream_rq_retry_backoff_exponential" "retries that waited as the policy says";
+        Counter "upstream_rq_retry_backoff_ratelimited" "retries that waited as the upstream asked";
+        Histogram "upstream_rq_time" "time from the end of the request to that of its answer";
+    }
+    "vhost.<name>.route.<stat_prefix>" {
+        Counter "upstream_rq_total" "requests sent, every attempt counted";
+        Counter "upstream_rq_completed" "requests with an answer, ours included";
+        Counter "upstream_rq_<class>xx" "answers of the class 1xx to 5xx";
+        Counter "upstream_rq_<code>" "answers with this status, from the first on";
+        Counter "upstream_rq_timeout" "attempts without an answer in time";
+        Counter "upstream_rq_retry" "second and later attempts";
+        Counter "upstream_rq_retry_success" "of these, with an answer that was not to be retried";
+        Counter "upstream_rq_retry_overflow" "attempts that the breaker on retries forbade";
+        Counter "upstream_rq_retry_limit_exceeded" "requests out of attempts";
+        Counter "upstream_rq_retry_backoff_exponential" "retries that waited as the policy says";
+        Counter "upstream_rq_retry_backoff_ratelimited" "retries that waited as the upstream asked";
+        Histogram "upstream_rq_time" "time from the end of the request to that of its answer";
+    }
     "listener.<address>" {
         Counter "downstream_rx_datagram_dropped" "datagrams of clients too large to be taken";
         Counter "downstream_cx_total" "connections accepted";

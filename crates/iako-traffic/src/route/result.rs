@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use iako_proxy_config::{
     Action, ClusterTarget, CorsPolicy, FilterOverrides, FilterSettings, HeaderMutations,
     HeaderName, HedgePolicy, HostRewrite, Mirror, PathMatch, PathRewrite, Redirect, RetryPolicy,
-    Route, RouteAction, RouteConfiguration, UpgradeConfig, VirtualHost, WeightedCluster,
+    Route, RouteAction, RouteConfiguration, UpgradeConfig, VirtualCluster, VirtualHost,
+    WeightedCluster,
 };
 use smallvec::SmallVec;
 
 use super::{RequestHash, TimeoutRules, Timeouts, hash, redirect, table::taken_length, timeout};
-use crate::{RequestFacts, RequestHead};
+use crate::{RequestFacts, RequestHead, choose_action, header_matches};
 
 /// The route that a request takes; borrows from its table.
 #[derive(Debug, Clone, Copy)]
@@ -49,10 +50,11 @@ impl<'t> RouteMatchResult<'t> {
     /// The cluster that the request goes to; none when the route does not forward or the header
     /// that should name it is missing (Envoy: `cluster_not_found`).
     #[must_use]
-    pub fn cluster<'a>(&self, head: &RequestHead<'a>) -> Option<Cow<'a, str>>
+    pub fn cluster<'a>(&self, facts: &RequestFacts<'a>) -> Option<Cow<'a, str>>
     where
         't: 'a,
     {
+        let head = &facts.head;
         match &self.forward()?.target {
             ClusterTarget::Cluster(cluster) => Some(Cow::Borrowed(cluster)),
             ClusterTarget::Weighted(_) => {
@@ -63,7 +65,20 @@ impl<'t> RouteMatchResult<'t> {
                 }
             }
             ClusterTarget::Header(name) => named_by(name, head),
+            ClusterTarget::Tree(tree) => {
+                choose_action(tree, facts).map(|cluster| Cow::Borrowed(cluster.as_str()))
+            }
         }
+    }
+
+    /// The sort of requests that this one is counted with: its place among those of the virtual host,
+    /// which is behind the last for requests of no sort. None where there are no sorts.
+    #[must_use]
+    pub fn virtual_cluster(&self, head: &RequestHead<'_>) -> Option<usize> {
+        let sorts = &self.virtual_host.virtual_clusters;
+        let is_of =
+            |sort: &VirtualCluster| sort.headers.iter().all(|wanted| header_matches(wanted, head));
+        (!sorts.is_empty()).then(|| sorts.iter().position(is_of).unwrap_or(sorts.len()))
     }
 
     /// Metadata that the chosen instance must have; every instance when empty.

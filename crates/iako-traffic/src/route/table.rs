@@ -192,7 +192,9 @@ impl RouteTable {
                 ClusterTarget::Weighted(targets) => {
                     choose(targets, share_draw(action, facts, draw.rotate_left(32)))
                 }
-                ClusterTarget::Cluster(_) | ClusterTarget::Header(_) => None,
+                ClusterTarget::Cluster(_) | ClusterTarget::Header(_) | ClusterTarget::Tree(_) => {
+                    None
+                }
             },
             Action::Redirect(_) | Action::Respond(_) => None,
         };

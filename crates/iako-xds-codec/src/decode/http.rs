@@ -1,5 +1,6 @@
 //! HTTP connection managers.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use super::{
 };
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
-    CodecType, EscapedSlashes, HttpConnectionManager, RouteSource, StripPort, Tracing,
-    UnderscoreHeaders, UpgradeConfig,
+    CodecType, EscapedSlashes, ForwardedScheme, HttpConnectionManager, RouteSource, StripPort,
+    Tracing, UnderscoreHeaders, UpgradeConfig,
 };
 
 pub(super) fn manager(
@@ -39,6 +40,7 @@ pub(super) fn manager(
     value.upgrades = wire::list(&config.upgrade_configs, &at.field("upgrade_configs"), upgrade)?;
     value.proxy_100_continue = config.proxy_100_continue;
     value.append_x_forwarded_port = config.append_x_forwarded_port;
+    value.scheme_by_port = scheme_by_port(config.forward_proto_config.as_ref(), at)?;
     if let Some(config) = &config.local_reply_config {
         value.local_reply = local_reply::local_reply(config, &at.field("local_reply_config"))?;
     }
@@ -210,4 +212,28 @@ fn sampling(tracing: &inner::Tracing, at: &At<'_>) -> Result<Tracing, Fault> {
         random_sampling: share(tracing.random_sampling.as_ref(), "random_sampling")?,
         overall_sampling: share(tracing.overall_sampling.as_ref(), "overall_sampling")?,
     })
+}
+
+fn scheme_by_port(
+    config: Option<&pb::ForwardProtoConfig>,
+    at: &At<'_>,
+) -> Result<BTreeMap<u16, ForwardedScheme>, Fault> {
+    let mut schemes = BTreeMap::new();
+    let Some(config) = config else { return Ok(schemes) };
+    let at = at.field("forward_proto_config");
+    let lists = [
+        ("https_destination_ports", &config.https_destination_ports, ForwardedScheme::Https),
+        ("http_destination_ports", &config.http_destination_ports, ForwardedScheme::Http),
+    ];
+    for (field, ports, scheme) in lists {
+        let at = at.field(field);
+        for (index, port) in ports.iter().enumerate() {
+            let at = at.index(index);
+            if schemes.insert(wire::port(*port, &at)?, scheme).is_some_and(|other| other != scheme)
+            {
+                return Err(at.invalid("is in the other list too", "write it in one of the two"));
+            }
+        }
+    }
+    Ok(schemes)
 }

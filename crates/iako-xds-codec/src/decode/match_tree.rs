@@ -14,8 +14,8 @@ use super::{matcher, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
-    ConnectionInput, MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchThen,
-    MatchTree, MetadataMatch,
+    ConnectionInput, MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchRule,
+    MatchThen, MatchTree, MetadataMatch,
 };
 
 /// How an action of a tree is read.
@@ -53,7 +53,7 @@ fn field_matcher<A, I: Input>(
     entry: &inner::matcher_list::FieldMatcher,
     at: &At<'_>,
     action: ReadAction<'_, A>,
-) -> Result<(MatchPredicate<I>, MatchOutcome<A, I>), Fault> {
+) -> Result<MatchRule<A, I>, Fault> {
     let (at_predicate, at_match) = (at.field("predicate"), at.field("on_match"));
     let wanted =
         entry.predicate.as_ref().ok_or_else(|| at_predicate.missing("write a condition"))?;

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use iako_xds_api::envoy::config::route::v3 as pb;
 use prost::Name as _;
 
+use super::cluster_specifier::Specifiers;
 use super::{
-    answer, attempt, fault, header, http_filter, match_tree, metadata, rate_limit, retry,
+    answer, attempt, fault, header, http_filter, match_tree, matcher, metadata, rate_limit, retry,
     route_action, route_match, wire,
 };
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
     Action, Domain, MatchTree, PathMatch, PathRewrite, RedirectPath, Route, RouteConfiguration,
-    RouteList, RouteMatch, TlsRequirement, VirtualHost,
+    RouteList, RouteMatch, TlsRequirement, VirtualCluster, VirtualHost,
 };
 
 /// Envoy's limit of a direct response's body.
@@ -22,15 +23,17 @@ const BODY_BYTES_MAX: u32 = 4096;
 
 /// What a route needs to know of its table.
 #[derive(Clone, Copy)]
-pub(super) struct Table {
+pub(super) struct Table<'t> {
     /// Most bytes of a direct response's body.
     pub(super) body_bytes_max: u32,
+    /// What routes refer to by name to choose their cluster.
+    pub(super) specifiers: &'t Specifiers,
 }
 
-impl Table {
-    pub(super) fn of(config: &pb::RouteConfiguration) -> Self {
+impl<'t> Table<'t> {
+    pub(super) fn of(config: &pb::RouteConfiguration, specifiers: &'t Specifiers) -> Self {
         let body_bytes_max = config.max_direct_response_body_size_bytes;
-        Self { body_bytes_max: body_bytes_max.unwrap_or(BODY_BYTES_MAX) }
+        Self { body_bytes_max: body_bytes_max.unwrap_or(BODY_BYTES_MAX), specifiers }
     }
 }
 
@@ -38,7 +41,8 @@ pub(super) fn route_configuration(
     config: &pb::RouteConfiguration,
     at: &At<'_>,
 ) -> Result<RouteConfiguration, Fault> {
-    let table = Table::of(config);
+    let specifiers = Specifiers::read(config, at)?;
+    let table = Table::of(config, &specifiers);
     let virtual_hosts =
         wire::list(&config.virtual_hosts, &at.field("virtual_hosts"), |host, at| {
             let routes = wire::list(&host.routes, &at.field("routes"), |config, at| {
@@ -98,7 +102,7 @@ fn domains_stand_once(hosts: &[Arc<VirtualHost>], at: &At<'_>) -> Result<(), Fau
 pub(super) fn virtual_host(
     host: &pb::VirtualHost,
     routes: Vec<Arc<Route>>,
-    table: Table,
+    table: Table<'_>,
     at: &At<'_>,
 ) -> Result<VirtualHost, Fault> {
     use pb::virtual_host::TlsRequirementType;
@@ -115,7 +119,7 @@ pub(super) fn virtual_host(
     Ok(VirtualHost {
         name: host.name.clone(),
         domains,
-        matcher: matcher(host, &routes, table, at)?,
+        matcher: tree(host, &routes, table, at)?,
         routes,
         require_tls: match wire::known::<TlsRequirementType>(
             host.require_tls,
@@ -142,16 +146,33 @@ pub(super) fn virtual_host(
             host.request_body_buffer_limit,
             host.per_request_buffer_limit_bytes,
         ),
+        virtual_clusters: wire::list(
+            &host.virtual_clusters,
+            &at.field("virtual_clusters"),
+            virtual_cluster,
+        )?,
         overrides: http_filter::overrides(&host.typed_per_filter_config, at)?,
         origin: metadata::origin(host.metadata.as_ref()),
     })
 }
 
+fn virtual_cluster(config: &pb::VirtualCluster, at: &At<'_>) -> Result<VirtualCluster, Fault> {
+    if config.name.is_empty() {
+        return Err(at.field("name").missing("name the sort of requests"));
+    }
+    let at_headers = at.field("headers");
+    if config.headers.is_empty() {
+        return Err(at_headers.missing("write what requests of this sort have"));
+    }
+    let headers = matcher::headers(&config.headers, &at_headers)?;
+    Ok(VirtualCluster { name: config.name.clone(), headers })
+}
+
 /// The tree that chooses routes, in place of the list.
-fn matcher(
+fn tree(
     host: &pb::VirtualHost,
     routes: &[Arc<Route>],
-    table: Table,
+    table: Table<'_>,
     at: &At<'_>,
 ) -> Result<Option<Box<MatchTree<RouteList>>>, Fault> {
     let Some(config) = &host.matcher else { return Ok(None) };
@@ -176,7 +197,7 @@ fn matcher(
     Ok(Some(Box::new(tree)))
 }
 
-pub(super) fn route(config: &pb::Route, table: Table, at: &At<'_>) -> Result<Route, Fault> {
+pub(super) fn route(config: &pb::Route, table: Table<'_>, at: &At<'_>) -> Result<Route, Fault> {
     let at_match = at.field("match");
     let matcher =
         config.r#match.as_ref().ok_or_else(|| at_match.missing("write which requests"))?;
@@ -198,6 +219,7 @@ pub(super) fn route(config: &pb::Route, table: Table, at: &At<'_>) -> Result<Rou
             config.request_body_buffer_limit,
             config.per_request_buffer_limit_bytes,
         ),
+        stat_prefix: config.stat_prefix.clone(),
         origin: metadata::origin(config.metadata.as_ref()),
     })
 }
@@ -231,11 +253,12 @@ fn rewrite_fits(matcher: &RouteMatch, action: &Action, at: &At<'_>) -> Result<()
     }
 }
 
-fn action(config: &pb::Route, table: Table, at: &At<'_>) -> Result<Action, Fault> {
+fn action(config: &pb::Route, table: Table<'_>, at: &At<'_>) -> Result<Action, Fault> {
     use pb::route::Action as Kind;
     match &config.action {
         Some(Kind::Route(action)) => {
-            Ok(Action::Forward(Box::new(route_action::route_action(action, &at.field("route"))?)))
+            let action = route_action::route_action(action, table.specifiers, &at.field("route"))?;
+            Ok(Action::Forward(Box::new(action)))
         }
         Some(Kind::Redirect(config)) => {
             Ok(Action::Redirect(answer::redirect(config, &at.field("redirect"))?))

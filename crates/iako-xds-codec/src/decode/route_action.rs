@@ -8,6 +8,7 @@ use iako_xds_api::envoy::extensions::path::rewrite::uri_template::v3::UriTemplat
 use pb::route_action as inner;
 use prost::Name as _;
 
+use super::cluster_specifier::{self, Specifiers};
 use super::{
     attempt, fault, header, http_filter, matcher, metadata, proxy_protocol, rate_limit, retry, wire,
 };
@@ -18,8 +19,12 @@ use iako_proxy_config::{
     RouteAction, RoutePriority, ShareBy, UpgradeConfig, UriRewrite, WeightedCluster,
 };
 
-pub(super) fn route_action(config: &pb::RouteAction, at: &At<'_>) -> Result<RouteAction, Fault> {
-    let mut value = RouteAction::to(target(config, at)?);
+pub(super) fn route_action(
+    config: &pb::RouteAction,
+    specifiers: &Specifiers,
+    at: &At<'_>,
+) -> Result<RouteAction, Fault> {
+    let mut value = RouteAction::to(target(config, specifiers, at)?);
     let at_code = at.field("cluster_not_found_response_code");
     use inner::ClusterNotFoundResponseCode as Code;
     value.cluster_not_found_status =
@@ -64,7 +69,11 @@ pub(super) fn route_action(config: &pb::RouteAction, at: &At<'_>) -> Result<Rout
     Ok(value)
 }
 
-fn target(config: &pb::RouteAction, at: &At<'_>) -> Result<ClusterTarget, Fault> {
+fn target(
+    config: &pb::RouteAction,
+    specifiers: &Specifiers,
+    at: &At<'_>,
+) -> Result<ClusterTarget, Fault> {
     use inner::ClusterSpecifier;
     match &config.cluster_specifier {
         Some(ClusterSpecifier::Cluster(name)) if !name.is_empty() => {
@@ -83,12 +92,12 @@ fn target(config: &pb::RouteAction, at: &At<'_>) -> Result<ClusterTarget, Fault>
             }
             Ok(ClusterTarget::Weighted(targets))
         }
-        Some(ClusterSpecifier::ClusterSpecifierPlugin(_)) => {
-            Err(at.field("cluster_specifier_plugin").invalid("is not supported", "name a cluster"))
+        Some(ClusterSpecifier::ClusterSpecifierPlugin(name)) => {
+            specifiers.find(name, &at.field("cluster_specifier_plugin"))
         }
-        Some(ClusterSpecifier::InlineClusterSpecifierPlugin(_)) => Err(at
-            .field("inline_cluster_specifier_plugin")
-            .invalid("is not supported", "name a cluster")),
+        Some(ClusterSpecifier::InlineClusterSpecifierPlugin(plugin)) => {
+            cluster_specifier::inline(plugin, &at.field("inline_cluster_specifier_plugin"))
+        }
         Some(ClusterSpecifier::Cluster(_)) | None => Err(at
             .field("cluster")
             .missing("write `cluster`, `weighted_clusters` or `cluster_header`")),

@@ -52,10 +52,11 @@ static HASHES: LazyLock<[RandomState; 2]> =
     LazyLock::new(|| [RandomState::default(), RandomState::default()]);
 
 /// What a part is known by: its bytes, and what else it is read by.
-fn key(bytes: &[u8], table: Table) -> u128 {
+fn key(bytes: &[u8], table: Table<'_>) -> u128 {
     let [high, low] = HASHES.each_ref().map(|state| {
         let mut hasher = state.build_hasher();
         hasher.write_u32(table.body_bytes_max);
+        hasher.write(table.specifiers.bytes());
         hasher.write(bytes);
         u128::from(hasher.finish())
     });
@@ -102,7 +103,7 @@ fn split(bytes: &[u8], number: u32) -> Option<Split<'_>> {
 /// The virtual hosts of a table that was taken apart.
 pub(super) fn virtual_hosts(
     split: &Split<'_>,
-    table: Table,
+    table: Table<'_>,
     at: &At<'_>,
 ) -> Result<Vec<Arc<VirtualHost>>, Fault> {
     let known = &mut *KNOWN.lock();
@@ -113,7 +114,7 @@ pub(super) fn virtual_hosts(
 
 fn virtual_host(
     bytes: &[u8],
-    table: Table,
+    table: Table<'_>,
     at: &At<'_>,
     known: &mut Known,
 ) -> Result<Arc<VirtualHost>, Fault> {
@@ -136,7 +137,12 @@ fn virtual_host(
     Ok(host)
 }
 
-fn route(bytes: &[u8], table: Table, at: &At<'_>, known: &mut Known) -> Result<Arc<Route>, Fault> {
+fn route(
+    bytes: &[u8],
+    table: Table<'_>,
+    at: &At<'_>,
+    known: &mut Known,
+) -> Result<Arc<Route>, Fault> {
     let key = key(bytes, table);
     if let Some(route) = known.routes.get(&key).and_then(Weak::upgrade) {
         return Ok(route);

@@ -1,5 +1,6 @@
 //! HTTP connection managers.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use iako_types::Percent;
@@ -11,8 +12,8 @@ use super::{
     access_log, cluster_http, http_client, http_filter, local_reply, route, scoped, source, wire,
 };
 use iako_proxy_config::{
-    CodecType, EscapedSlashes, HttpConnectionManager, RouteSource, StripPort, Tracing,
-    UnderscoreHeaders, UpgradeConfig,
+    CodecType, EscapedSlashes, ForwardedScheme, HttpConnectionManager, RouteSource, StripPort,
+    Tracing, UnderscoreHeaders, UpgradeConfig,
 };
 
 pub(super) fn manager(value: &HttpConnectionManager) -> pb::HttpConnectionManager {
@@ -33,6 +34,7 @@ pub(super) fn manager(value: &HttpConnectionManager) -> pb::HttpConnectionManage
         upgrade_configs: value.upgrades.iter().map(upgrade).collect(),
         proxy_100_continue: value.proxy_100_continue,
         append_x_forwarded_port: value.append_x_forwarded_port,
+        forward_proto_config: forward_proto(&value.scheme_by_port),
         local_reply_config: local_reply::local_reply(&value.local_reply),
         ..Default::default()
     };
@@ -118,4 +120,15 @@ fn sampling(value: Tracing) -> inner::Tracing {
         overall_sampling: unless_all(value.overall_sampling),
         ..Default::default()
     }
+}
+
+fn forward_proto(schemes: &BTreeMap<u16, ForwardedScheme>) -> Option<pb::ForwardProtoConfig> {
+    let ports = |wanted| {
+        let of_scheme = schemes.iter().filter(move |(_, scheme)| **scheme == wanted);
+        of_scheme.map(|(port, _)| u32::from(*port)).collect()
+    };
+    (!schemes.is_empty()).then(|| pb::ForwardProtoConfig {
+        https_destination_ports: ports(ForwardedScheme::Https),
+        http_destination_ports: ports(ForwardedScheme::Http),
+    })
 }

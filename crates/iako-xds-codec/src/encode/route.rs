@@ -10,7 +10,7 @@ use super::{
 };
 use iako_proxy_config::{
     Action, PathMatch, Route, RouteConfiguration, RouteList, RouteMatch, TlsRequirement,
-    VirtualHost,
+    VirtualCluster, VirtualHost,
 };
 
 /// Istio's limit of a direct response's body; Envoy's own is 4 KiB.
@@ -64,9 +64,14 @@ fn virtual_host(value: &VirtualHost) -> pb::VirtualHost {
         request_mirror_policies: value.mirrors.iter().map(attempt::mirror).collect(),
         request_body_buffer_limit: value.body_bytes_kept_max,
         retry_policy: value.retry.as_ref().map(attempt::retry_policy),
+        virtual_clusters: value.virtual_clusters.iter().map(virtual_cluster).collect(),
         metadata: metadata::of_origin(value.origin.as_ref()),
         ..Default::default()
     }
+}
+
+fn virtual_cluster(value: &VirtualCluster) -> pb::VirtualCluster {
+    pb::VirtualCluster { name: value.name.clone(), headers: matcher::headers(&value.headers) }
 }
 
 /// The action of a tree: one route is written as itself, several as a list.
@@ -98,6 +103,7 @@ fn route(value: &Route) -> pb::Route {
         response_headers_to_add: header::additions(&value.headers.response_add),
         response_headers_to_remove: header::removals(&value.headers.response_remove),
         request_body_buffer_limit: value.body_bytes_kept_max,
+        stat_prefix: value.stat_prefix.clone(),
         ..Default::default()
     }
 }

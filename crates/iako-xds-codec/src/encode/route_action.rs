@@ -3,13 +3,16 @@
 use iako_xds_api::envoy::config::core::v3::RoutingPriority;
 use iako_xds_api::envoy::config::route::v3 as pb;
 use iako_xds_api::envoy::extensions::path::rewrite::uri_template::v3::UriTemplateRewriteConfig;
+use iako_xds_api::envoy::extensions::router::cluster_specifiers::matcher::v3 as ext;
 use pb::route_action as inner;
 
-use super::{attempt, header, http_filter, matcher, metadata, proxy_protocol, rate_limit, wire};
+use super::{
+    attempt, header, http_filter, match_tree, matcher, metadata, proxy_protocol, rate_limit, wire,
+};
 use crate::decode::WHOLE_PATH;
 use iako_proxy_config::{
-    ClusterTarget, HostRewrite, MaxStreamDuration, PathRewrite, RouteAction, RoutePriority,
-    ShareBy, UpgradeConfig, WeightedCluster,
+    ClusterTarget, HostRewrite, MatchTree, MaxStreamDuration, PathRewrite, RouteAction,
+    RoutePriority, ShareBy, UpgradeConfig, WeightedCluster,
 };
 
 pub(super) fn route_action(value: &RouteAction) -> pb::RouteAction {
@@ -80,6 +83,9 @@ fn target(value: &ClusterTarget, share_by: &ShareBy) -> inner::ClusterSpecifier 
     use pb::weighted_cluster::RandomValueSpecifier;
     match value {
         ClusterTarget::Cluster(name) => inner::ClusterSpecifier::Cluster(name.clone()),
+        ClusterTarget::Tree(tree) => {
+            inner::ClusterSpecifier::InlineClusterSpecifierPlugin(cluster_specifier(tree))
+        }
         ClusterTarget::Header(name) => {
             inner::ClusterSpecifier::ClusterHeader(name.as_str().to_owned())
         }
@@ -162,5 +168,15 @@ fn upgrade(value: &UpgradeConfig) -> inner::UpgradeConfig {
         upgrade_type: value.protocol.clone(),
         enabled: (!value.enabled).then_some(false),
         ..Default::default()
+    }
+}
+
+fn cluster_specifier(tree: &MatchTree<String>) -> pb::ClusterSpecifierPlugin {
+    let cluster = |name: &String| wire::any(&ext::ClusterAction { cluster: name.clone() });
+    let specifier =
+        ext::MatcherClusterSpecifier { cluster_matcher: Some(match_tree::tree(tree, &cluster)) };
+    pb::ClusterSpecifierPlugin {
+        extension: Some(wire::extension("matcher", &specifier)),
+        is_optional: false,
     }
 }

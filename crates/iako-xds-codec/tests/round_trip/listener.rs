@@ -123,6 +123,10 @@ pub(crate) fn manager(routes: RouteSource) -> HttpConnectionManager {
         upgrades: vec![UpgradeConfig { protocol: "websocket".into(), enabled: true }],
         proxy_100_continue: true,
         append_x_forwarded_port: true,
+        scheme_by_port: BTreeMap::from([
+            (80, ForwardedScheme::Http),
+            (443, ForwardedScheme::Https),
+        ]),
         access_log: access_logs(),
         tracing: Some(Tracing {
             random_sampling: Percent::from_whole(1).unwrap(),

@@ -85,6 +85,15 @@ pub(crate) fn chosen_by_tree() -> VirtualHost {
         name: "tree".into(),
         domains: vec!["tree.test".parse().unwrap()],
         matcher: Some(Box::new(tree(&vec![route("/a"), route("/b")]))),
+        virtual_clusters: vec![VirtualCluster {
+            name: "posts".into(),
+            headers: vec![HeaderMatch {
+                name: ":method".parse().unwrap(),
+                check: HeaderCheck::Text(StringMatch::exact("POST")),
+                invert: true,
+                missing_as_empty: false,
+            }],
+        }],
         ..VirtualHost::default()
     }
 }
@@ -99,6 +108,13 @@ pub(crate) fn rewriting() -> Route {
     });
     let matcher = RouteMatch::path(PathMatch::Template(template));
     Route::new(matcher, Action::Forward(Box::new(action)))
+}
+
+/// A route whose cluster a tree names.
+pub(crate) fn specified() -> Route {
+    let clusters = ClusterTarget::Tree(Arc::new(tree(&"a".to_owned())));
+    let action = Action::Forward(Box::new(RouteAction::to(clusters)));
+    Route { stat_prefix: "s".into(), ..Route::new(RouteMatch::any(), action) }
 }
 
 pub(crate) fn client_cert_rules() -> MatchTree<ForwardClientCertRule> {

@@ -7,7 +7,7 @@ use iako_proxy_config::*;
 use iako_types::Percent;
 
 use crate::{
-    matching::{chosen_by_tree, rate_limits, rewriting},
+    matching::{chosen_by_tree, rate_limits, rewriting, specified},
     shared::*,
 };
 
@@ -195,6 +195,7 @@ pub(crate) fn route_table() -> RouteConfiguration {
                 )))),
             ),
             rewriting(),
+            specified(),
         ]
         .map(Arc::new)
         .into(),

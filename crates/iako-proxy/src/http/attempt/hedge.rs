@@ -102,7 +102,9 @@ impl Exchange<'_> {
         }
         if let Poll::Ready(expired) = self.deadlines.poll(context) {
             if expired == Expired::Response {
-                plan.cluster.stats.rq_timeout.add(self.rivals.len() as u64);
+                let late = self.rivals.len() as u64;
+                plan.cluster.stats.rq_timeout.add(late);
+                self.record.tally.add(late, |stats| &stats.timeout);
             }
             return Poll::Ready(Err(expired.failure()));
         }

@@ -35,7 +35,9 @@ impl Exchange<'_> {
             }
             Expired::Response => {
                 // Every try that is under way has taken too long.
-                stats.rq_timeout.add(1 + self.rivals.len() as u64);
+                let late = 1 + self.rivals.len() as u64;
+                stats.rq_timeout.add(late);
+                self.record.tally.add(late, |stats| &stats.timeout);
                 TryFailure::Final(failure)
             }
             Expired::Idle | Expired::Stream | Expired::Request => TryFailure::Final(failure),

@@ -69,9 +69,16 @@ impl Exchange<'_> {
     fn count_retry(&self, pace: Pace, plan: &Plan<'_>) {
         let stats = &plan.cluster.stats;
         stats.rq_retry.inc();
+        self.record.tally.count(|stats| &stats.retry);
         match pace {
-            Pace::BackOff => stats.rq_retry_backoff_exponential.inc(),
-            Pace::RateLimited => stats.rq_retry_backoff_ratelimited.inc(),
+            Pace::BackOff => {
+                stats.rq_retry_backoff_exponential.inc();
+                self.record.tally.count(|stats| &stats.retry_backoff_exponential);
+            }
+            Pace::RateLimited => {
+                stats.rq_retry_backoff_ratelimited.inc();
+                self.record.tally.count(|stats| &stats.retry_backoff_ratelimited);
+            }
         }
     }
 
@@ -195,14 +202,17 @@ impl Exchange<'_> {
             StopReason::LimitReached => {
                 self.record.flags.insert(ResponseFlag::UpstreamRetryLimitExceeded);
                 plan.cluster.stats.rq_retry_limit_exceeded.inc();
+                self.record.tally.count(|stats| &stats.retry_limit_exceeded);
             }
             StopReason::Overflow => {
                 self.record.flags.insert(ResponseFlag::UpstreamOverflow);
                 plan.cluster.stats.rq_retry_overflow.inc();
+                self.record.tally.count(|stats| &stats.retry_overflow);
             }
             StopReason::NotNamed => {
                 if plan.retry.borrow().as_ref().is_some_and(|state| state.retries() > 0) {
                     plan.cluster.stats.rq_retry_success.inc();
+                    self.record.tally.count(|stats| &stats.retry_success);
                 }
             }
             StopReason::Unsafe | StopReason::TooLate => {}

@@ -50,6 +50,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "forward_client_cert_matcher",
             "local_reply_config",
             "strip_trailing_host_dot",
+            "forward_proto_config",
         ],
         warned: &[
             ("HTTP/3 is not spoken", &["http3_protocol_options"]),
@@ -70,21 +71,25 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("flushing is bounded by stream_idle_timeout", &["stream_flush_timeout"]),
             ("statistics only", &["proxy_status_config", "append_local_overload"]),
             (
+                "no Envoy follows it either; use normalize_path and merge_slashes",
+                &["path_normalization_options"],
+            ),
+            (
+                "no Envoy follows it either: addresses are written as they are",
+                &["represent_ipv4_remote_address_as_ipv4_mapped_ipv6"],
+            ),
+            (
                 "the client address of a PROXY header is always used",
                 &["add_proxy_protocol_connection_state"],
             ),
         ],
-        refused: &[
-            ("use normalize_path and merge_slashes", &["path_normalization_options"]),
-            (
-                "this proxy does not have it",
-                &[
-                    "represent_ipv4_remote_address_as_ipv4_mapped_ipv6",
-                    "typed_header_validation_config",
-                    "forward_proto_config",
-                ],
-            ),
-        ],
+        refused: &[("this proxy does not have it", &["typed_header_validation_config"])],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.network.http_connection_manager.v3.ForwardProtoConfig",
+        honoured: &["https_destination_ports", "http_destination_ports"],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig",

@@ -21,12 +21,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "ignore_path_parameters_in_path_matching",
             "typed_per_filter_config",
             "request_mirror_policies",
+            "cluster_specifier_plugins",
         ],
         warned: &[("informational", &["metadata"])],
-        refused: &[(
-            "this proxy does not have it",
-            &["vhds", "cluster_specifier_plugins", "route_specifiers"],
-        )],
+        refused: &[("this proxy does not have it", &["vhds", "route_specifiers"])],
     },
     MessageSupport {
         name: "envoy.config.route.v3.VirtualHost",
@@ -52,8 +50,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "include_is_timeout_retry_header",
             "hedge_policy",
             "request_mirror_policies",
+            "virtual_clusters",
         ],
-        warned: &[("statistics only", &["virtual_clusters"])],
+        warned: &[],
         refused: &[(
             "this proxy does not have it",
             &["retry_policy_typed_config", "route_specifiers"],
@@ -76,15 +75,37 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "response_headers_to_remove",
             "per_request_buffer_limit_bytes",
             "request_body_buffer_limit",
+            "stat_prefix",
         ],
-        warned: &[
-            ("statistics only", &["stat_prefix"]),
-            ("sampling is decided by the connection manager", &["tracing"]),
-        ],
+        warned: &[("sampling is decided by the connection manager", &["tracing"])],
         refused: &[
             ("use route, redirect or direct_response", &["filter_action", "non_forwarding_action"]),
             ("this proxy does not have it", &["route_specifiers"]),
         ],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.VirtualCluster",
+        honoured: &["name", "headers"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.ClusterSpecifierPlugin",
+        honoured: &["extension"],
+        warned: &[("all that there are here are known", &["is_optional"])],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.router.cluster_specifiers.matcher.v3.MatcherClusterSpecifier",
+        honoured: &["cluster_matcher"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.router.cluster_specifiers.matcher.v3.ClusterAction",
+        honoured: &["cluster"],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.route.v3.Decorator",
@@ -239,12 +260,11 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "internal_redirect_action",
             "max_internal_redirects",
             "hedge_policy",
+            "cluster_specifier_plugin",
+            "inline_cluster_specifier_plugin",
         ],
         warned: &[("early data is never used", &["early_data_policy"])],
-        refused: &[
-            ("name a cluster", &["cluster_specifier_plugin", "inline_cluster_specifier_plugin"]),
-            ("this proxy does not have it", &["retry_policy_typed_config"]),
-        ],
+        refused: &[("this proxy does not have it", &["retry_policy_typed_config"])],
     },
     MessageSupport {
         name: "envoy.config.route.v3.RouteAction.UpgradeConfig",
