@@ -39,6 +39,7 @@ use crate::{
     health::HealthThread,
     listener::socket::BindError,
     shared::Shared,
+    snapshot::ProxySnapshot,
     worker::WorkerHandle,
 };
 use clusters::ClusterEntry;
@@ -141,6 +142,8 @@ pub(crate) struct ConfigTask {
     dirty: bool,
     started: Instant,
     next_tick: Instant,
+    /// Snapshots that some request may still see.
+    replaced: Vec<Arc<ProxySnapshot>>,
     /// Whether the control plane told anything since the last tick.
     told: bool,
     residence: Residence,
@@ -236,6 +239,7 @@ impl ConfigTask {
             started: clock::now(),
             // What was needed to start is let go of when the first requests are served.
             next_tick: clock::now() + FIRST_TICK,
+            replaced: Vec::new(),
             told: false,
             residence: Residence::default(),
             sources: Sources::default(),
@@ -378,6 +382,7 @@ impl ConfigTask {
         for cluster in self.clusters.values().flat_map(ClusterEntry::versions) {
             cluster.count_members();
         }
+        self.free_replaced();
         self.shared.stats.sweep();
         // Once nothing changes any more, what only reading configuration needs is let go.
         let released = !std::mem::take(&mut self.told) && iako_xds_codec::release_pool();

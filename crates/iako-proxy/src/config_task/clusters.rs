@@ -368,7 +368,7 @@ impl ConfigTask {
 
     /// Names of clusters that serving routes and listeners refer to.
     fn clusters_in_use(&self) -> BTreeSet<String> {
-        let mut named = BTreeSet::new();
+        let mut named = routes::ClusterNames::default();
         for entry in self.routes.values() {
             if let Some(table) = entry.active() {
                 routes::clusters_named(table.table().configuration(), &mut named);
@@ -377,9 +377,8 @@ impl ConfigTask {
         for entry in self.listeners.values() {
             entry.clusters_named(&mut named);
         }
-        let members: Vec<String> = named.iter().flat_map(|name| self.members_of(name)).collect();
-        named.extend(members);
-        named
+        let members = named.iter().flat_map(|name| self.members_of(name));
+        named.iter().map(|name| (*name).to_owned()).chain(members).collect()
     }
 
     /// The clusters that a cluster stands for.

@@ -13,7 +13,10 @@ use iako_proxy_config::{
 };
 use iako_rt::clock;
 
-use super::{ConfigTask, Told, WARMING_MAX, compile, routes};
+use super::{
+    ConfigTask, Told, WARMING_MAX, compile,
+    routes::{self, ClusterNames},
+};
 use crate::{
     drain::Drain,
     listener::{
@@ -158,19 +161,19 @@ impl ListenerEntry {
     }
 
     /// Adds the clusters that it names itself.
-    pub(super) fn clusters_named(&self, named: &mut BTreeSet<String>) {
+    pub(super) fn clusters_named<'t>(&'t self, named: &mut ClusterNames<'t>) {
         for settings in self.versions() {
             if let ListenerKind::Udp(proxy) = &settings.config.kind {
-                named.insert(proxy.cluster.clone());
+                named.insert(&proxy.cluster);
             }
             for chain in settings.config.chains.iter().chain(&settings.config.default_chain) {
                 match &chain.terminal {
                     Terminal::Tcp(tcp) => match &tcp.target {
                         TcpTarget::Cluster(cluster) => {
-                            named.insert(cluster.clone());
+                            named.insert(cluster);
                         }
                         TcpTarget::Weighted(targets) => {
-                            named.extend(targets.iter().map(|target| target.cluster.clone()));
+                            named.extend(targets.iter().map(|target| target.cluster.as_str()));
                         }
                     },
                     Terminal::Http(http) => match &http.routes {

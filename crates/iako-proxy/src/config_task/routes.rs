@@ -1,7 +1,7 @@
 //! Route tables: which serve, and which wait for a cluster.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -107,7 +107,7 @@ impl ConfigTask {
         for (name, entry) in &self.routes {
             let Some((told, _, since)) = &entry.waiting else { continue };
             let late = now.saturating_duration_since(*since) >= CLUSTERS_WAIT_MAX;
-            let mut named = BTreeSet::new();
+            let mut named = ClusterNames::default();
             clusters_named(&told.value, &mut named);
             if late || named.iter().all(|cluster| self.serves_or_is_unknown(cluster)) {
                 ready.push(name.clone());
@@ -140,16 +140,16 @@ impl ConfigTask {
     }
 }
 
+/// Names of clusters, of which there are fewer than routes that name them.
+pub(super) type ClusterNames<'t> = HashSet<&'t str, foldhash::fast::RandomState>;
+
 /// Adds the names of all clusters that a table can send to.
-pub(super) fn clusters_named(routes: &RouteConfiguration, named: &mut BTreeSet<String>) {
+pub(super) fn clusters_named<'t>(routes: &'t RouteConfiguration, named: &mut ClusterNames<'t>) {
     named_by_mirrors(&routes.mirrors, named);
     for host in &routes.virtual_hosts {
         named_by_mirrors(&host.mirrors, named);
-        let mut routes: Vec<&Arc<Route>> = host.routes.iter().collect();
-        if let Some(tree) = &host.matcher {
-            routes.extend(tree.actions().into_iter().flatten());
-        }
-        for route in routes {
+        let of_tree = host.matcher.iter().flat_map(|tree| tree.actions()).flatten();
+        for route in host.routes.iter().chain(of_tree) {
             if let Action::Forward(action) = &route.action {
                 named_by_action(action, named);
             }
@@ -157,26 +157,28 @@ pub(super) fn clusters_named(routes: &RouteConfiguration, named: &mut BTreeSet<S
     }
 }
 
-fn named_by_action(action: &RouteAction, named: &mut BTreeSet<String>) {
+fn named_by_action<'t>(action: &'t RouteAction, named: &mut ClusterNames<'t>) {
     match &action.target {
         ClusterTarget::Cluster(cluster) => {
-            named.insert(cluster.clone());
+            named.insert(cluster);
         }
         ClusterTarget::Weighted(targets) => {
             // A target without weight is not sent to, and may be there before its cluster.
             let used = targets.iter().filter(|target| target.weight > 0);
             let fixed = used.filter(|target| target.cluster_header.is_none());
-            named.extend(fixed.map(|target| target.cluster.clone()));
+            named.extend(fixed.map(|target| target.cluster.as_str()));
         }
         ClusterTarget::Header(_) => {}
-        ClusterTarget::Tree(tree) => named.extend(tree.actions().into_iter().cloned()),
+        ClusterTarget::Tree(tree) => {
+            named.extend(tree.actions().into_iter().map(String::as_str));
+        }
     }
     named_by_mirrors(&action.mirrors, named);
 }
 
-fn named_by_mirrors(mirrors: &[Mirror], named: &mut BTreeSet<String>) {
+fn named_by_mirrors<'t>(mirrors: &'t [Mirror], named: &mut ClusterNames<'t>) {
     let clusters = mirrors.iter().filter_map(|mirror| match &mirror.target {
-        MirrorTarget::Cluster(cluster) => Some(cluster.clone()),
+        MirrorTarget::Cluster(cluster) => Some(cluster.as_str()),
         MirrorTarget::Header(_) => None,
     });
     named.extend(clusters);

@@ -15,6 +15,8 @@ use crate::snapshot::ProxySnapshot;
 
 /// Refusals kept for the admin endpoint.
 const REFUSALS_MAX: usize = 32;
+/// Most snapshots that are kept until no request sees them any more.
+const REPLACED_MAX: usize = 16;
 
 impl ConfigTask {
     /// Tells the control plane's client which names are wanted now.
@@ -62,9 +64,10 @@ impl ConfigTask {
         let old = self.shared.published.load_full();
         let mut snapshot =
             ProxySnapshot { version: old.version.wrapping_add(1), ..ProxySnapshot::default() };
-        for (name, entry) in &self.clusters {
+        snapshot.clusters.reserve(self.clusters.len());
+        for entry in self.clusters.values() {
             if let Some((_, cluster)) = &entry.active {
-                snapshot.clusters.insert(name.as_str().into(), Arc::clone(cluster));
+                snapshot.clusters.insert(Arc::clone(&cluster.name), Arc::clone(cluster));
             }
         }
         for (name, entry) in &self.routes {
@@ -91,7 +94,18 @@ impl ConfigTask {
             chain.drain.leave(self.drain_settings);
             self.leaving.push((until, chain.drain.clone()));
         }
+        // Freed here once no request sees it any more, not by the last of them.
+        self.replaced.push(old);
+        self.free_replaced();
         self.publish_inventory();
+    }
+
+    /// Frees the snapshots that nobody sees any more. Those that requests see for long are left to
+    /// them when there are too many.
+    pub(super) fn free_replaced(&mut self) {
+        self.replaced.retain(|old| Arc::strong_count(old) > 1);
+        let surplus = self.replaced.len().saturating_sub(REPLACED_MAX);
+        self.replaced.drain(..surplus);
     }
 
     /// Publishes what the proxy holds, for the admin endpoint.

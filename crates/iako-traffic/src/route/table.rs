@@ -64,13 +64,30 @@ impl RouteTable {
             before.filter(|before| ignores(&before.configuration) == ignores(&configuration));
         let known: HashMap<*const VirtualHost, &Arc<PathIndex>, foldhash::fast::RandomState> =
             before.map(Self::compiled).into_iter().flatten().collect();
-        let compile = |host: &Arc<VirtualHost>| match known.get(&Arc::as_ptr(host)) {
-            Some(paths) => Arc::clone(paths),
-            None => Arc::new(PathIndex::compile(&host.routes, parameters)),
-        };
-        let paths = configuration.virtual_hosts.iter().map(compile).collect();
+        let hosts = configuration.virtual_hosts.iter().enumerate();
+        let paths = hosts.map(|(position, host)| {
+            // A host that changed stands where it stood, mostly, and its paths are the same.
+            let same = || before.and_then(|before| before.paths_like(position, host));
+            let known = known.get(&Arc::as_ptr(host)).copied().or_else(same);
+            known.map_or_else(|| Arc::new(PathIndex::compile(&host.routes, parameters)), Arc::clone)
+        });
+        let paths = paths.collect();
         let hosts = HostIndex::compile(&configuration);
         Self { configuration, hosts, paths }
+    }
+
+    /// The index of the virtual host at this place, where it has the same conditions on paths.
+    fn paths_like(&self, position: usize, host: &VirtualHost) -> Option<&Arc<PathIndex>> {
+        let own = self.configuration.virtual_hosts.get(position)?;
+        let is_same = |(own, other): (&Arc<Route>, &Arc<Route>)| {
+            Arc::ptr_eq(own, other)
+                || (own.matcher.path == other.matcher.path
+                    && own.matcher.case_sensitive == other.matcher.case_sensitive)
+        };
+        let both = own.routes.iter().zip(&host.routes);
+        (own.routes.len() == host.routes.len() && both.into_iter().all(is_same))
+            .then(|| self.paths.get(position))
+            .flatten()
     }
 
     fn compiled(&self) -> impl Iterator<Item = (*const VirtualHost, &Arc<PathIndex>)> {

@@ -9,7 +9,7 @@ use prost::Name as _;
 use super::cluster_specifier::Specifiers;
 use super::{
     answer, attempt, fault, header, http_filter, match_tree, matcher, metadata, rate_limit, retry,
-    route_action, route_match, wire,
+    route_action, route_match, shared, wire,
 };
 use crate::pool;
 use crate::problem::{At, Fault};
@@ -28,12 +28,16 @@ pub(super) struct Table<'t> {
     pub(super) body_bytes_max: u32,
     /// What routes refer to by name to choose their cluster.
     pub(super) specifiers: &'t Specifiers,
+    /// Stands for both.
+    pub(super) key: u128,
 }
 
 impl<'t> Table<'t> {
     pub(super) fn of(config: &pb::RouteConfiguration, specifiers: &'t Specifiers) -> Self {
         let body_bytes_max = config.max_direct_response_body_size_bytes;
-        Self { body_bytes_max: body_bytes_max.unwrap_or(BODY_BYTES_MAX), specifiers }
+        let body_bytes_max = body_bytes_max.unwrap_or(BODY_BYTES_MAX);
+        let key = shared::table_key(body_bytes_max, specifiers.bytes());
+        Self { body_bytes_max, specifiers, key }
     }
 }
 

@@ -55,9 +55,22 @@ static HASHES: LazyLock<[RandomState; 2]> =
 fn key(bytes: &[u8], table: Table<'_>) -> u128 {
     let [high, low] = HASHES.each_ref().map(|state| {
         let mut hasher = state.build_hasher();
-        hasher.write_u32(table.body_bytes_max);
-        hasher.write(table.specifiers.bytes());
+        hasher.write_u128(table.key);
         hasher.write(bytes);
+        u128::from(hasher.finish())
+    });
+    high << 64 | low
+}
+
+/// What all parts of a table are read by besides their own bytes.
+pub(super) fn table_key(body_bytes_max: u32, specifiers: &[u8]) -> u128 {
+    if specifiers.is_empty() {
+        return body_bytes_max.into();
+    }
+    let [high, low] = HASHES.each_ref().map(|state| {
+        let mut hasher = state.build_hasher();
+        hasher.write_u32(body_bytes_max);
+        hasher.write(specifiers);
         u128::from(hasher.finish())
     });
     high << 64 | low

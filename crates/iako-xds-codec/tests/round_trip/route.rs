@@ -153,6 +153,7 @@ pub(crate) fn route_table() -> RouteConfiguration {
         },
     ]);
     let full = Route {
+        stat_prefix: "counted".into(),
         name: "r".into(),
         matcher: full_match(),
         action: Action::Forward(Box::new(route_action(weighted))),
@@ -179,6 +180,7 @@ pub(crate) fn route_table() -> RouteConfiguration {
     };
     let path = |path| RouteMatch::path(path);
     let virtual_host = VirtualHost {
+        virtual_clusters: Vec::new(),
         name: "v".into(),
         domains: ["a.test", "*.b.test", "c.*"]
             .iter()
