@@ -107,6 +107,21 @@ fn a_table_that_takes_over_from_another_answers_for_itself() {
             let kept: Vec<_> = hosts.iter().filter(|host| is_free(host)).cloned().collect();
             configuration.virtual_hosts.extend(kept);
         }
+        if let (Some(before), 0) = (&before, seed % 4) {
+            // Only what is done with a request changes, or one condition on a path.
+            configuration = before.configuration().as_ref().clone();
+            let host = configuration.virtual_hosts.first_mut().unwrap();
+            let mut changed = host.as_ref().clone();
+            if let Some(route) = changed.routes.last_mut() {
+                let mut one = route.as_ref().clone();
+                one.name.push_str("-changed");
+                if seed % 8 == 0 {
+                    one.matcher.path = iako_proxy_config::PathMatch::Prefix("/a".to_owned());
+                }
+                *route = Arc::new(one);
+            }
+            *host = Arc::new(changed);
+        }
         let anew = RouteTable::compile(Arc::new(configuration.clone()));
         let table = RouteTable::compile_after(Arc::new(configuration), before.as_ref());
         for _ in 0..20 {

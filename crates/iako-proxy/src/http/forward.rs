@@ -94,8 +94,8 @@ impl Exchange<'_> {
     ) -> Result<Progress, Failure> {
         self.service.stats.routed.inc();
         self.check_strict_headers()?;
-        self.begin_tally(route);
         let plan = self.plan(route, action)?;
+        self.begin_tally(route);
         // A cluster that stands for others is what is told of.
         if !self.record.cluster.as_ref().is_some_and(|cluster| cluster.is_aggregate()) {
             self.record.cluster = Some(Arc::clone(&plan.cluster));

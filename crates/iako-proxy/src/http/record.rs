@@ -232,7 +232,9 @@ pub(crate) fn access_record<'a>(
     let info = &connection.info;
     let down = &mut access.downstream;
     down.local_address = Some(info.original_destination);
-    down.remote_address = Some(SocketAddr::new(request.client, info.remote.port()));
+    // Of a client that only a header tells, nobody knows the port.
+    let port = if request.client == info.remote.ip() { info.remote.port() } else { 0 };
+    down.remote_address = Some(SocketAddr::new(request.client, port));
     down.direct_remote_address = Some(info.direct_remote);
     down.server_name = some(&info.server_name);
     down.tls_version = some(connection.tls_version);

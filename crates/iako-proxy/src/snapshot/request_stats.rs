@@ -36,8 +36,6 @@ handles! {
     retry_success = "upstream_rq_retry_success",
     retry_overflow = "upstream_rq_retry_overflow",
     retry_limit_exceeded = "upstream_rq_retry_limit_exceeded",
-    retry_backoff_exponential = "upstream_rq_retry_backoff_exponential",
-    retry_backoff_ratelimited = "upstream_rq_retry_backoff_ratelimited",
 }
 
 /// What counts answers: there from the first of its kind on, as in Envoy.

@@ -174,8 +174,6 @@ stats! {
         Counter "upstream_rq_retry_success" "of these, with an answer that was not to be retried";
         Counter "upstream_rq_retry_overflow" "attempts that the breaker on retries forbade";
         Counter "upstream_rq_retry_limit_exceeded" "requests out of attempts";
-        Counter "upstream_rq_retry_backoff_exponential" "retries that waited as the policy says";
-        Counter "upstream_rq_retry_backoff_ratelimited" "retries that waited as the upstream asked";
         Histogram "upstream_rq_time" "time from the end of the request to that of its answer";
     }
     "vhost.<name>.route.<stat_prefix>" {
@@ -188,8 +186,6 @@ stats! {
         Counter "upstream_rq_retry_success" "of these, with an answer that was not to be retried";
         Counter "upstream_rq_retry_overflow" "attempts that the breaker on retries forbade";
         Counter "upstream_rq_retry_limit_exceeded" "requests out of attempts";
-        Counter "upstream_rq_retry_backoff_exponential" "retries that waited as the policy says";
-        Counter "upstream_rq_retry_backoff_ratelimited" "retries that waited as the upstream asked";
         Histogram "upstream_rq_time" "time from the end of the request to that of its answer";
     }
     "listener.<address>" {

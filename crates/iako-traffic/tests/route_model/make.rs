@@ -1,14 +1,15 @@
 //! Random tables and requests, of few words, so that rules overlap and requests meet them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use iako_proxy_config::{
-    Action, CookieMatch, DirectResponse, Domain, FilterStateCheck, FilterStateMatch, HeaderCheck,
-    HeaderMatch, MatchInput, MatchNode, MatchOutcome, MatchThen, MatchTree, MetadataMatch,
-    MetadataValueMatch, PathMatch, Pattern, QueryCheck, QueryMatch, Route, RouteConfiguration,
-    RouteMatch, StringMatch, TlsContextMatch, TlsRequirement, UriTemplate, VirtualHost,
+    Action, ConnectionInput, CookieMatch, DirectResponse, Domain, FilterStateCheck,
+    FilterStateMatch, HeaderCheck, HeaderMatch, MatchCheck, MatchInput, MatchNode, MatchOutcome,
+    MatchPredicate, MatchThen, MatchTree, MetadataMatch, MetadataValueMatch, PathMatch, Pattern,
+    QueryCheck, QueryMatch, Route, RouteConfiguration, RouteMatch, StringMatch, TlsContextMatch,
+    TlsRequirement, UriTemplate, VirtualHost,
 };
-use iako_types::Percent;
+use iako_types::{Fraction, FractionDenominator, Percent};
 
 /// Random numbers that are the same each time (splitmix64).
 #[derive(Debug)]
@@ -167,8 +168,8 @@ pub(crate) fn table(parts: &Parts, dice: &mut Dice) -> Made {
         let routes: Vec<_> = (0..4 + dice.roll(16))
             .map(|at| Arc::new(route(format!("h{nth}r{at}"), parts, dice, &mut made.rules)))
             .collect();
-        if dice.once_in(8) {
-            host.matcher = Some(Box::new(tree(&routes, dice)));
+        if dice.once_in(6) {
+            host.matcher = Some(Box::new(tree(&routes, 0, dice)));
         } else {
             host.routes = routes;
         }
@@ -186,22 +187,92 @@ pub(crate) fn table(parts: &Parts, dice: &mut Dice) -> Made {
     made
 }
 
-/// By `x-b`: half of the routes for one value, the other half for another, none else.
-fn tree(routes: &[Arc<Route>], dice: &mut Dice) -> MatchTree<Vec<Arc<Route>>> {
-    let (first, second) = routes.split_at(routes.len() / 2);
-    let outcome = |routes: &[Arc<Route>]| MatchOutcome {
-        then: MatchThen::Action(routes.to_vec()),
-        keep_matching: false,
-    };
-    let outcomes =
-        BTreeMap::from([("1".to_owned(), outcome(first)), ("2".to_owned(), outcome(second))]);
-    MatchTree {
-        node: MatchNode::Exact {
-            input: MatchInput::RequestHeader("x-b".parse().unwrap()),
-            outcomes,
-        },
-        otherwise: dice.once_in(2).then(|| Box::new(outcome(second))),
+/// What trees look at: headers, a query parameter, the connection, what filters left.
+fn input(dice: &mut Dice) -> MatchInput {
+    let header = |name: &str| MatchInput::RequestHeader(name.parse().unwrap());
+    match dice.roll(9) {
+        0 => header("x-a"),
+        1..=3 => header("x-b"),
+        4 => header(":path"),
+        5 => MatchInput::QueryParameter("q".to_owned()),
+        6 => MatchInput::Connection(ConnectionInput::SourceIp),
+        7 => MatchInput::Connection(ConnectionInput::FilterState("tenant".to_owned())),
+        _ => MatchInput::Connection(ConnectionInput::DynamicMetadata {
+            filter: "jwt".to_owned(),
+            path: vec!["group".to_owned()],
+        }),
     }
+}
+
+fn check(dice: &mut Dice) -> MatchCheck {
+    let text = (*dice.pick(&["1", "2", "a", "/a"])).to_owned();
+    match dice.roll(6) {
+        0 => MatchCheck::Text(StringMatch::Exact { value: text, ignore_case: dice.once_in(2) }),
+        1 => MatchCheck::Text(StringMatch::Prefix { value: text, ignore_case: false }),
+        2 => MatchCheck::Text(StringMatch::Contains { value: text, ignore_case: false }),
+        3 => {
+            let range = *dice.pick(&["10.0.0.0/8", "10.9.9.9/32", "11.0.0.0/8"]);
+            MatchCheck::Ip(vec![range.parse().unwrap()])
+        }
+        4 => MatchCheck::Share {
+            share: Fraction {
+                numerator: u32::try_from(dice.roll(101)).unwrap(),
+                denominator: FractionDenominator::Hundred,
+            },
+            seed: dice.next() % 3,
+        },
+        _ => MatchCheck::Hash {
+            threshold: u32::try_from(dice.roll(5)).unwrap(),
+            modulo: NonZeroU32::new(5).unwrap(),
+            seed: dice.next() % 3,
+        },
+    }
+}
+
+fn predicate(depth: usize, dice: &mut Dice) -> MatchPredicate {
+    let mut several =
+        |dice: &mut Dice| vec![predicate(depth + 1, dice), predicate(depth + 1, dice)];
+    match dice.roll(if depth < 2 { 8 } else { 5 }) {
+        5 => MatchPredicate::Any(several(dice)),
+        6 => MatchPredicate::All(several(dice)),
+        7 => MatchPredicate::Not(Box::new(predicate(depth + 1, dice))),
+        _ => MatchPredicate::Single { input: input(dice), check: check(dice) },
+    }
+}
+
+/// A tree whose actions are some of the routes in a row.
+fn tree(routes: &[Arc<Route>], depth: usize, dice: &mut Dice) -> MatchTree<Vec<Arc<Route>>> {
+    let outcomes = |dice: &mut Dice, texts: &[&str]| {
+        let mut made = BTreeMap::new();
+        for _ in 0..=dice.roll(4) {
+            made.insert((*dice.pick(texts)).to_owned(), outcome(routes, depth, dice));
+        }
+        made
+    };
+    let texts = ["1", "2", "1,2", "a", "/a", "/a/b", "/ab", "/", "", "10.9.9.9", "10."];
+    let node = match dice.roll(7) {
+        0 => MatchNode::Never,
+        1 | 2 => {
+            let rules = (0..=dice.roll(3))
+                .map(|_| (predicate(0, dice), outcome(routes, depth, dice)))
+                .collect();
+            MatchNode::List(rules)
+        }
+        3 | 4 => MatchNode::Exact { input: input(dice), outcomes: outcomes(dice, &texts) },
+        _ => MatchNode::Prefix { input: input(dice), outcomes: outcomes(dice, &texts) },
+    };
+    let otherwise = dice.once_in(2).then(|| Box::new(outcome(routes, depth, dice)));
+    MatchTree { node, otherwise }
+}
+
+fn outcome(routes: &[Arc<Route>], depth: usize, dice: &mut Dice) -> MatchOutcome<Vec<Arc<Route>>> {
+    let then = if depth < 2 && dice.once_in(4) {
+        MatchThen::Tree(Box::new(tree(routes, depth + 1, dice)))
+    } else {
+        let from = dice.roll(routes.len());
+        MatchThen::Action(routes[from..routes.len().min(from + 1 + dice.roll(6))].to_vec())
+    };
+    MatchOutcome { then, keep_matching: dice.once_in(8) }
 }
 
 const TEXTS: &[&str] = &[

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use iako_proxy_config::{
-    Domain, FilterStateCheck, HeaderCheck, HeaderMatch, MatchNode, MatchThen, MetadataValueMatch,
-    PathMatch, QueryCheck, Route, RouteConfiguration, RouteMatch, StringMatch, TlsRequirement,
-    VirtualHost,
+    ConnectionInput, Domain, FilterStateCheck, HeaderCheck, HeaderMatch, MatchCheck, MatchInput,
+    MatchNode, MatchOutcome, MatchPredicate, MatchThen, MatchTree, MetadataValueMatch, PathMatch,
+    QueryCheck, Route, RouteConfiguration, RouteMatch, StringMatch, TlsRequirement, VirtualHost,
 };
 
 use super::make::{Meaning, Request};
@@ -99,14 +99,88 @@ fn host<'t>(configuration: &'t RouteConfiguration, request: &Request) -> Option<
 
 fn routes<'t>(host: &'t VirtualHost, request: &Request) -> &'t [Arc<Route>] {
     let Some(tree) = &host.matcher else { return &host.routes };
-    let MatchNode::Exact { outcomes, .. } = &tree.node else { panic!("no such tree is made") };
-    let joined = values(request, "x-b").join(",");
-    let has_value = !values(request, "x-b").is_empty();
-    let found = outcomes.get(&joined).filter(|_| has_value).or(tree.otherwise.as_deref());
-    match found.map(|outcome| &outcome.then) {
-        Some(MatchThen::Action(routes)) => routes,
-        Some(MatchThen::Tree(_)) => panic!("no such tree is made"),
-        None => &[],
+    chosen(tree, request).map_or(&[], Vec::as_slice)
+}
+
+/// "If an outcome is to keep matching, or a nested matcher has no match, evaluation goes on; where
+/// nothing matches, `on_no_match` is the outcome."
+fn chosen<'t>(
+    tree: &'t MatchTree<Vec<Arc<Route>>>,
+    request: &Request,
+) -> Option<&'t Vec<Arc<Route>>> {
+    let mut candidates: Vec<&MatchOutcome<_>> = match &tree.node {
+        MatchNode::Never => Vec::new(),
+        MatchNode::List(rules) => {
+            let met = rules.iter().filter(|(wanted, _)| holds(wanted, request));
+            met.map(|(_, outcome)| outcome).collect()
+        }
+        MatchNode::Exact { input, outcomes } => {
+            let text = looked_at(input, request);
+            let equal = outcomes.iter().filter(|(own, _)| Some(*own) == text.as_ref());
+            equal.map(|(_, outcome)| outcome).collect()
+        }
+        MatchNode::Prefix { input, outcomes } => {
+            let text = looked_at(input, request);
+            let mut starts: Vec<_> = outcomes
+                .iter()
+                .filter(|(own, _)| text.as_ref().is_some_and(|text| text.starts_with(*own)))
+                .collect();
+            starts.sort_by_key(|(own, _)| std::cmp::Reverse(own.len()));
+            starts.into_iter().map(|(_, outcome)| outcome).collect()
+        }
+    };
+    candidates.extend(tree.otherwise.as_deref());
+    candidates.into_iter().find_map(|outcome| {
+        let action = match &outcome.then {
+            MatchThen::Action(routes) => Some(routes),
+            MatchThen::Tree(tree) => chosen(tree, request),
+        };
+        if outcome.keep_matching { None } else { action }
+    })
+}
+
+fn holds(wanted: &MatchPredicate, request: &Request) -> bool {
+    match wanted {
+        MatchPredicate::Any(several) => several.iter().any(|one| holds(one, request)),
+        MatchPredicate::All(several) => several.iter().all(|one| holds(one, request)),
+        MatchPredicate::Not(one) => !holds(one, request),
+        MatchPredicate::Single { input, check } => {
+            let Some(text) = looked_at(input, request) else { return false };
+            let hash = |seed| xxhash_rust::xxh64::xxh64(text.as_bytes(), seed);
+            match check {
+                MatchCheck::Text(wanted) => text_holds(wanted, &text),
+                MatchCheck::Ip(ranges) => {
+                    let address = text.parse::<std::net::IpAddr>();
+                    address.is_ok_and(|address| ranges.iter().any(|range| range.contains(&address)))
+                }
+                MatchCheck::Share { share, seed } => {
+                    hash(*seed) % u64::from(share.denominator.parts()) < u64::from(share.numerator)
+                }
+                MatchCheck::Hash { threshold, modulo, seed } => {
+                    hash(*seed) % u64::from(modulo.get()) >= u64::from(*threshold)
+                }
+                MatchCheck::Metadata(_) => panic!("no such condition is made"),
+            }
+        }
+    }
+}
+
+/// What a tree looks at, joined by commas where there are several.
+fn looked_at(input: &MatchInput, request: &Request) -> Option<String> {
+    match input {
+        MatchInput::RequestHeader(name) => {
+            let values = values(request, name.as_str());
+            (!values.is_empty()).then(|| values.join(","))
+        }
+        MatchInput::QueryParameter(name) => {
+            let (_, query) = request.target.split_once('?')?;
+            let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+            pairs.find(|(own, _)| own == name).map(|(_, value)| value.to_owned())
+        }
+        MatchInput::Connection(ConnectionInput::SourceIp) => Some("10.9.9.9".to_owned()),
+        MatchInput::Connection(ConnectionInput::FilterState(_)) => request.state.clone(),
+        MatchInput::Connection(ConnectionInput::DynamicMetadata { .. }) => request.fact.clone(),
+        MatchInput::Connection(_) => panic!("no such input is made"),
     }
 }
 

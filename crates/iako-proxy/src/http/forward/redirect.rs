@@ -9,6 +9,7 @@ use super::Plan;
 use crate::http::exchange::Exchange;
 use crate::http::pump::Download;
 use crate::http::record::Record;
+use crate::snapshot::Tally;
 
 impl Exchange<'_> {
     /// Whether the request goes where the server sent it. Then it was changed for that, and its first
@@ -145,6 +146,8 @@ impl Exchange<'_> {
         let now = clock::now();
         self.response_edits = ResponseEdits::default();
         self.response = Some(head.clone());
+        // An answer that is followed counts as none.
+        self.record.tally = Tally::default();
         self.finish(now);
         self.response = None;
         self.service.count_request(self.request.head.version());

@@ -71,14 +71,8 @@ impl Exchange<'_> {
         stats.rq_retry.inc();
         self.record.tally.count(|stats| &stats.retry);
         match pace {
-            Pace::BackOff => {
-                stats.rq_retry_backoff_exponential.inc();
-                self.record.tally.count(|stats| &stats.retry_backoff_exponential);
-            }
-            Pace::RateLimited => {
-                stats.rq_retry_backoff_ratelimited.inc();
-                self.record.tally.count(|stats| &stats.retry_backoff_ratelimited);
-            }
+            Pace::BackOff => stats.rq_retry_backoff_exponential.inc(),
+            Pace::RateLimited => stats.rq_retry_backoff_ratelimited.inc(),
         }
     }
 

@@ -147,7 +147,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "retriable_request_headers",
         ],
         warned: &[(
-            "as in Envoy, only a cluster specifier plugin chooses another cluster",
+            "a request stays with the cluster that was chosen for its first try",
             &["refresh_cluster_on_retry"],
         )],
         refused: &[("there is no such predicate", &["retry_options_predicates"])],
