@@ -1,7 +1,6 @@
 //! Listeners: which serve, which still wait, and their sockets.
 
 use std::{
-    collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicU32},
     time::{Duration, Instant},

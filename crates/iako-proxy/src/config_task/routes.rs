@@ -7,8 +7,8 @@ use std::{
 };
 
 use iako_proxy_config::{
-    Action, ClusterTarget, ConfigOrigin, Mirror, MirrorTarget, Route, RouteAction,
-    RouteConfiguration, SourcedName,
+    Action, ClusterTarget, ConfigOrigin, Mirror, MirrorTarget, RouteAction, RouteConfiguration,
+    SourcedName,
 };
 use iako_rt::clock;
 
