@@ -8,6 +8,7 @@ pub(crate) mod compression;
 pub(crate) mod cors;
 pub(crate) mod csrf;
 pub(crate) mod fault;
+pub(crate) mod head;
 pub(crate) mod jwt;
 pub(crate) mod peer_metadata;
 pub(crate) mod rbac;
@@ -20,6 +21,7 @@ use compression::{Compressor, CompressorOverride, Decompressor};
 use cors::CorsPolicy;
 use csrf::CsrfPolicy;
 use fault::Fault;
+use head::{HeaderMutationFilter, HeaderToMetadata, MessageEdits, SetMetadata};
 use jwt::JwtAuthn;
 use peer_metadata::PeerMetadata;
 use rbac::Rbac;
@@ -78,6 +80,12 @@ pub enum HttpFilterKind {
     BandwidthLimit(Box<BandwidthLimit>),
     /// Refuses requests of other origins' pages. Settings of a route replace these.
     Csrf(Box<CsrfPolicy>),
+    /// Changes headers and parameters.
+    HeaderMutation(Box<HeaderMutationFilter>),
+    /// Leaves values of headers for other filters. Settings of a route replace these.
+    HeaderToMetadata(Box<HeaderToMetadata>),
+    /// Leaves facts for other filters.
+    SetMetadata(SetMetadata),
     /// An optional filter that this proxy does not have; passed over.
     Unsupported(UnsupportedFilter),
 }
@@ -190,6 +198,11 @@ pub enum FilterSettings {
     /// The name of the requirement that counts in place of the rules.
     /// Source: `envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig.requirement_name`.
     JwtRequirement(String),
+    /// Further changes. Source:
+    /// `envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute`.
+    HeaderMutation(Box<MessageEdits>),
+    /// Other rules. Source: `envoy.extensions.filters.http.header_to_metadata.v3.Config`.
+    HeaderToMetadata(Box<HeaderToMetadata>),
     /// Another limit. Source: `envoy.extensions.filters.http.buffer.v3.BufferPerRoute`.
     Buffer(Buffer),
     /// Source: `envoy.extensions.filters.http.compressor.v3.CompressorPerRoute`.

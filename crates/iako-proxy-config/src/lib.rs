@@ -60,6 +60,10 @@ pub use filter::{
     cors::CorsPolicy,
     csrf::CsrfPolicy,
     fault::{Abort, AbortStatus, Delay, Fault, ResponseRate},
+    head::{
+        HeaderFact, HeaderFactKind, HeaderFactRule, HeaderFactSource, HeaderMutationFilter,
+        HeaderToMetadata, MessageEdits, MetadataEntry, QueryEdit, SetMetadata,
+    },
     jwt::{
         ClaimToHeader, FetchRetry, Jwks, JwtAuthn, JwtHeader, JwtProvider, JwtRequirement, JwtRule,
     },

@@ -233,6 +233,16 @@ impl Metadata {
         }
     }
 
+    /// What is left under a name.
+    pub fn of(&mut self, filter: &str) -> Option<&mut serde_json::Map<String, Value>> {
+        self.facts.iter_mut().find(|(name, _)| name == filter).map(|(_, facts)| facts)
+    }
+
+    /// Keeps facts under a name that nobody used.
+    pub fn leave(&mut self, filter: &str, facts: serde_json::Map<String, Value>) {
+        self.facts.push((filter.to_owned(), facts));
+    }
+
     /// Keeps an object under `key`, in place of an older one, as the text that it prints as.
     pub fn set_state(&mut self, key: &str, value: String) {
         if let Some((_, kept)) = self.states.iter_mut().find(|(name, _)| name == key) {

@@ -24,6 +24,7 @@ mod csrf;
 mod facts;
 mod fault;
 mod filter_chain;
+mod head_facts;
 mod health;
 mod jwt;
 mod lb;
@@ -53,6 +54,7 @@ pub use facts::{
 };
 pub use fault::{FaultAbort, FaultDecision, fault, response_rate};
 pub use filter_chain::FilterChainTable;
+pub use head_facts::{HeadOf, HeaderFacts, edit_query, header_facts, set_facts};
 pub use health::{
     CheckEvent, CheckFailure, CheckHistory, CheckResult, CheckVerdict, Condition, HealthFlags,
     Traffic, Transition, contains_in_order, first_check, next_check,

@@ -16,6 +16,7 @@ mod content;
 mod discovery;
 mod endpoint;
 mod fault;
+mod head;
 mod header;
 mod health;
 mod http;

@@ -14,6 +14,7 @@ mod cluster_http;
 mod content;
 mod discovery;
 mod endpoint;
+mod head;
 mod header;
 mod health;
 mod http;

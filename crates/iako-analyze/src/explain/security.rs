@@ -49,6 +49,9 @@ impl Walk<'_> {
                 | HttpFilterKind::Decompressor(_)
                 | HttpFilterKind::BandwidthLimit(_)
                 | HttpFilterKind::Csrf(_)
+                | HttpFilterKind::HeaderMutation(_)
+                | HttpFilterKind::HeaderToMetadata(_)
+                | HttpFilterKind::SetMetadata(_)
                 | HttpFilterKind::Unsupported(_) => Verdict::GoOn,
             };
             if verdict == Verdict::Stop {

@@ -237,6 +237,10 @@ impl Exchange<'_> {
                     }
                     self.end_fault(plan)?
                 }
+                FilterKind::Head(head) => {
+                    self.head_step(head, &filter.name, overrides.as_ref());
+                    Step::Continue
+                }
                 FilterKind::Cors(stats) => self.ask_cors(stats, &filter.name, matched.as_ref()),
                 FilterKind::Content(content) => {
                     let at =
@@ -310,6 +314,7 @@ impl Exchange<'_> {
             | FilterKind::Cors(_)
             | FilterKind::Fault(_)
             | FilterKind::Content(_)
+            | FilterKind::Head(_)
             | FilterKind::Alpn
             | FilterKind::Stats
             | FilterKind::Router

@@ -3,6 +3,7 @@
 pub(crate) mod content;
 pub(crate) mod cors;
 pub(crate) mod fault;
+pub(crate) mod head;
 pub(crate) mod jwt;
 pub(crate) mod rbac;
 
@@ -44,6 +45,8 @@ pub(crate) enum FilterKind {
     Cors(cors::CorsStats),
     GrpcWeb,
     StatefulSession(Box<StatefulSession>),
+    /// Looks at heads.
+    Head(Box<head::HeadFilter>),
     /// Looks at content or changes it.
     Content(Box<ContentFilter>),
     Alpn,
@@ -73,9 +76,11 @@ impl Filter {
         filters
             .map(|filter| {
                 let content = ContentFilter::compile(&filter.kind, scope, &shared.stats);
-                let kind = match content {
-                    Some(content) => FilterKind::Content(Box::new(content)),
-                    None => FilterKind::compile(&filter.kind, scope, shared),
+                let head = head::HeadFilter::compile(&filter.kind, scope);
+                let kind = match (content, head) {
+                    (Some(content), _) => FilterKind::Content(Box::new(content)),
+                    (None, Some(head)) => FilterKind::Head(Box::new(head)),
+                    (None, None) => FilterKind::compile(&filter.kind, scope, shared),
                 };
                 let (name, disabled) = (filter.name.clone(), filter.disabled);
                 Self { name, disabled, acts: kind.acts(), responds: kind.responds(), kind }
@@ -106,6 +111,7 @@ impl FilterKind {
             // Settings of a route may hold responses back where those of a fault do not.
             Self::GrpcWeb | Self::Fault(_) => true,
             Self::Content(filter) => filter.responds(),
+            Self::Head(filter) => filter.responds(),
             Self::PeerMetadata(_)
             | Self::Jwt(_)
             | Self::Rbac(_)
@@ -151,6 +157,9 @@ impl FilterKind {
             | HttpFilterKind::Decompressor(_)
             | HttpFilterKind::BandwidthLimit(_)
             | HttpFilterKind::Csrf(_)
+            | HttpFilterKind::HeaderMutation(_)
+            | HttpFilterKind::HeaderToMetadata(_)
+            | HttpFilterKind::SetMetadata(_)
             | HttpFilterKind::Unsupported(_) => Self::Other,
         }
     }

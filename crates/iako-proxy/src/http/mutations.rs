@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use iako_http::{FieldName, FieldValue, Fields, HeaderEdits, NameRef, RequestEdits};
+use iako_http::{FieldName, FieldValue, Fields, HeaderEdits, NameRef, RequestEdits, edited_fields};
 use iako_proxy_config::{AppendAction, HeaderEdit, HeaderMutations, HeaderName, HeaderValueOption};
 use iako_telemetry::{AccessLogFormat, AccessRecord};
 use iako_traffic::Headers as _;
@@ -149,7 +149,8 @@ pub(crate) fn add_to_copy(
     }
 }
 
-fn remove(edits: &mut HeaderEdits, names: &[HeaderName]) {
+/// Removes headers.
+pub(crate) fn remove(edits: &mut HeaderEdits, names: &[HeaderName]) {
     for name in names {
         if let Some(name) = field_name(name) {
             edits.remove(name);
@@ -185,6 +186,34 @@ pub(crate) fn edit_early(request: &mut Request, edits: &[HeaderEdit], rendered: 
                 });
                 gone.into_iter().for_each(|name| request.edits.fields.remove(name));
             }
+        }
+    }
+}
+
+/// Applies one edit to a response; `value` is what it adds.
+pub(crate) fn edit_one_response(
+    fields: &Fields,
+    edits: &mut HeaderEdits,
+    edit: &HeaderEdit,
+    value: Option<FieldValue>,
+) {
+    match (edit, value) {
+        (HeaderEdit::Add(option), Some(value)) => {
+            if option.keep_empty || !value.as_bytes().is_empty() {
+                add(fields, edits, &Addition { option, value });
+            }
+        }
+        (HeaderEdit::Add(_), None) => {}
+        (HeaderEdit::Remove(name), _) => remove(edits, std::slice::from_ref(name)),
+        (HeaderEdit::RemoveMatching(names), _) => {
+            let mut gone = Vec::new();
+            for field in edited_fields(fields, edits) {
+                let text = String::from_utf8_lossy(field.name).to_ascii_lowercase();
+                if names.matches(&text) {
+                    gone.extend(FieldName::parse(text.as_bytes()));
+                }
+            }
+            gone.into_iter().for_each(|name| edits.remove(name));
         }
     }
 }

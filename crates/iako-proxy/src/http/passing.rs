@@ -222,6 +222,10 @@ impl Exchange<'_> {
                 }
                 ContentFilter::Buffer(_) | ContentFilter::Csrf(_) => None,
             },
+            FilterKind::Head(filter) => {
+                self.head_response_step(filter, at.name, at.overrides, head);
+                None
+            }
             FilterKind::PeerMetadata(_)
             | FilterKind::Jwt(_)
             | FilterKind::Rbac(_)

@@ -246,6 +246,7 @@ stats! {
         Counter "rbac.denied" "requests denied";
         Counter "rbac.shadow_allowed" "requests that rules in a dry run would allow";
         Counter "rbac.shadow_denied" "requests that rules in a dry run would deny";
+        Counter "set_metadata.overwrite_denied" "facts that were not left because others were there under their name";
         Counter "cors.origin_valid" "requests of pages of other origins that may";
         Counter "cors.origin_invalid" "requests of pages of other origins that may not";
         Gauge "fault.active_faults" "requests with a fault under way";

@@ -284,6 +284,11 @@ pub(crate) fn cut_query(path_and_query: &str) -> (&str, &str) {
 pub struct EffectiveOverrides<'t>(SmallVec<[&'t FilterOverrides; 4]>);
 
 impl<'t> EffectiveOverrides<'t> {
+    /// Settings of a filter on each level that has some, the narrowest first.
+    pub fn levels(&self, filter: &str) -> impl Iterator<Item = &'t FilterSettings> {
+        self.0.iter().filter_map(move |level| level.settings.get(filter))
+    }
+
     /// Settings of a filter by its name, in place of its own.
     #[must_use]
     pub fn settings(&self, filter: &str) -> Option<&'t FilterSettings> {

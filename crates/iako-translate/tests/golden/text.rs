@@ -127,6 +127,9 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
             | HttpFilterKind::Decompressor(_)
             | HttpFilterKind::BandwidthLimit(_)
             | HttpFilterKind::Csrf(_)
+            | HttpFilterKind::HeaderMutation(_)
+            | HttpFilterKind::HeaderToMetadata(_)
+            | HttpFilterKind::SetMetadata(_)
             | HttpFilterKind::Unsupported(_) => {
                 line(out, &format!("    {}", filter.name));
             }

@@ -5,7 +5,7 @@ use iako_xds_api::envoy::config::core::v3 as core;
 
 use super::{matcher, wire};
 use crate::problem::{At, Fault};
-use iako_proxy_config::{AppendAction, HeaderEdit, HeaderMutations, HeaderValueOption};
+use iako_proxy_config::{AppendAction, HeaderEdit, HeaderMutations, HeaderName, HeaderValueOption};
 
 /// The four lists of edits that every level of a route table has.
 #[derive(Clone, Copy)]
@@ -70,7 +70,7 @@ fn addition(option: &core::HeaderValueOption, at: &At<'_>) -> Result<HeaderValue
         })?
     };
     Ok(HeaderValueOption {
-        name: wire::header_name(&header.key, &at_header.field("key"))?,
+        name: changeable(&header.key, &at_header.field("key"))?,
         value,
         action,
         keep_empty: option.keep_empty_value,
@@ -78,20 +78,24 @@ fn addition(option: &core::HeaderValueOption, at: &At<'_>) -> Result<HeaderValue
 }
 
 /// Headers to remove.
-pub(super) fn removals(
-    names: &[String],
-    at: &At<'_>,
-) -> Result<Vec<iako_proxy_config::HeaderName>, Fault> {
-    wire::header_names(names, at)
+pub(super) fn removals(names: &[String], at: &At<'_>) -> Result<Vec<HeaderName>, Fault> {
+    wire::list(names, at, |name, at| changeable(name, at))
+}
+
+/// The name of a header that may be changed: not those that say where a request goes.
+fn changeable(name: &str, at: &At<'_>) -> Result<HeaderName, Fault> {
+    if name.starts_with(':') || name.eq_ignore_ascii_case("host") {
+        let help = "use the rewrites of the route for the host and the path";
+        return Err(at.invalid("may not be changed as a header", help));
+    }
+    wire::header_name(name, at)
 }
 
 /// One change to headers.
 pub(super) fn edit(config: &rules::HeaderMutation, at: &At<'_>) -> Result<HeaderEdit, Fault> {
     use rules::header_mutation::Action;
     Ok(match &config.action {
-        Some(Action::Remove(name)) => {
-            HeaderEdit::Remove(wire::header_name(name, &at.field("remove"))?)
-        }
+        Some(Action::Remove(name)) => HeaderEdit::Remove(changeable(name, &at.field("remove"))?),
         Some(Action::Append(option)) => HeaderEdit::Add(addition(option, &at.field("append"))?),
         Some(Action::RemoveOnMatch(wanted)) => {
             let at = at.field("remove_on_match");

@@ -11,7 +11,7 @@ use prost::Name as _;
 use prost_types::{Any, Struct, Value, value::Kind};
 
 use super::typed_struct::{self, Extension};
-use super::{content, discovery, fault, jwt, rbac, session, wire};
+use super::{content, discovery, fault, head, jwt, rbac, session, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
@@ -125,6 +125,16 @@ fn kind(extension: &Extension, at: &At<'_>) -> Result<Option<HttpFilterKind>, Fa
     } else if name == filters::stateful_session::v3::StatefulSession::full_name() {
         let config = wire::unpack(any, at)?;
         HttpFilterKind::StatefulSession(Box::new(session::session(&config, at)?))
+    } else if name == filters::header_mutation::v3::HeaderMutation::full_name() {
+        HttpFilterKind::HeaderMutation(Box::new(head::header_mutation(
+            &wire::unpack(any, at)?,
+            at,
+        )?))
+    } else if name == filters::header_to_metadata::v3::Config::full_name() {
+        let rules = head::header_to_metadata(&wire::unpack(any, at)?, at)?;
+        HttpFilterKind::HeaderToMetadata(Box::new(rules))
+    } else if name == filters::set_metadata::v3::Config::full_name() {
+        HttpFilterKind::SetMetadata(head::set_metadata(&wire::unpack(any, at)?, at)?)
     } else if name == filters::dynamic_forward_proxy::v3::FilterConfig::full_name() {
         HttpFilterKind::DynamicForward(Box::new(discovery::forward_filter(
             &wire::unpack(any, at)?,
@@ -320,6 +330,13 @@ fn known_override(
                 value.settings.insert(filter.to_owned(), own);
             }
         }
+    } else if name == filters::header_mutation::v3::HeaderMutationPerRoute::full_name() {
+        let route: filters::header_mutation::v3::HeaderMutationPerRoute = wire::unpack(any, at)?;
+        let own = head::edits(route.mutations.as_ref(), &at.field("mutations"))?;
+        value.settings.insert(filter.to_owned(), FilterSettings::HeaderMutation(Box::new(own)));
+    } else if name == filters::header_to_metadata::v3::Config::full_name() {
+        let own = head::header_to_metadata(&wire::unpack(any, at)?, at)?;
+        value.settings.insert(filter.to_owned(), FilterSettings::HeaderToMetadata(Box::new(own)));
     } else {
         return content::settings(filter, name, any, value, at);
     }

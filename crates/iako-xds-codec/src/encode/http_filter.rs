@@ -11,7 +11,7 @@ use iako_xds_api::istio::envoy::config::filter::http::alpn::v2alpha1 as alpn;
 use iako_xds_api::stats::{MetricConfig, PluginConfig};
 use prost_types::{Any, ListValue, Struct, Value, value::Kind};
 
-use super::{content, discovery, jwt, matcher, network_filter, rbac, session, wire};
+use super::{content, discovery, head, jwt, matcher, network_filter, rbac, session, wire};
 use crate::decode::{ALPN_NAMES, PEER_METADATA};
 use iako_proxy_config::{
     AbortStatus, CorsPolicy, Fault, FilterOverrides, FilterSettings, HttpFilter, HttpFilterKind,
@@ -44,6 +44,9 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
         HttpFilterKind::Cors => wire::any(&filters::cors::v3::Cors {}),
         HttpFilterKind::JwtAuthn(value) => wire::any(&jwt::authn(value)),
         HttpFilterKind::Rbac(value) => wire::any(&rbac::http(value)),
+        HttpFilterKind::HeaderMutation(value) => wire::any(&head::header_mutation(value)),
+        HttpFilterKind::HeaderToMetadata(value) => wire::any(&head::header_to_metadata(value)),
+        HttpFilterKind::SetMetadata(value) => wire::any(&head::set_metadata(value)),
         HttpFilterKind::PeerMetadata(value) => {
             network_filter::typed_struct(PEER_METADATA, peer_metadata(value))
         }
@@ -216,6 +219,11 @@ fn settings(value: &FilterSettings) -> Any {
             let named = RequirementSpecifier::RequirementName(name.clone());
             wire::any(&PerRouteConfig { requirement_specifier: Some(named) })
         }
+        FilterSettings::HeaderMutation(own) => {
+            let mutations = Some(head::edits(own));
+            wire::any(&filters::header_mutation::v3::HeaderMutationPerRoute { mutations })
+        }
+        FilterSettings::HeaderToMetadata(own) => wire::any(&head::header_to_metadata(own)),
         FilterSettings::Buffer(own) => wire::any(&content::buffer_for_route(*own)),
         FilterSettings::Compressor(own) => wire::any(&content::compressor_override(own)),
         FilterSettings::BandwidthLimit(own) => wire::any(&content::bandwidth(own)),

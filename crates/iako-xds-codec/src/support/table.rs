@@ -6,6 +6,7 @@ mod cluster;
 mod content;
 mod discovery;
 mod filter;
+mod head;
 mod health;
 mod http;
 mod http_client;
@@ -29,6 +30,7 @@ pub(crate) const TABLE: &[&[MessageSupport]] = &[
     matching::MESSAGES,
     filter::MESSAGES,
     content::MESSAGES,
+    head::MESSAGES,
     health::MESSAGES,
     route::MESSAGES,
     rate_limit::MESSAGES,

@@ -27,6 +27,9 @@ pub(crate) fn http_filters() -> Vec<HttpFilter> {
             disabled: true,
             ..filter("envoy.filters.http.rbac", HttpFilterKind::Rbac(Box::new(rbac())))
         },
+        filter("edits", HttpFilterKind::HeaderMutation(Box::new(header_mutation()))),
+        filter("facts", HttpFilterKind::HeaderToMetadata(Box::new(header_to_metadata()))),
+        filter("own facts", HttpFilterKind::SetMetadata(set_metadata())),
         filter("istio.alpn", HttpFilterKind::Alpn),
         filter("envoy.filters.http.fault", HttpFilterKind::Fault(Box::new(fault()))),
         filter("envoy.filters.http.cors", HttpFilterKind::Cors),
@@ -331,6 +334,68 @@ pub(crate) fn listener() -> Listener {
         ignores_global_limit: true,
         ..Listener::new("virtualInbound", address("127.0.0.1:1"))
     }
+}
+
+fn header_mutation() -> HeaderMutationFilter {
+    let added = HeaderEdit::Add(HeaderValueOption {
+        name: "x-a".parse().unwrap(),
+        value: "1".into(),
+        action: AppendAction::AddIfAbsent,
+        keep_empty: true,
+    });
+    HeaderMutationFilter {
+        edits: MessageEdits {
+            request: vec![added.clone(), HeaderEdit::Remove("x-b".parse().unwrap())],
+            query: vec![
+                QueryEdit::Remove("q".into()),
+                QueryEdit::Add {
+                    name: "r".into(),
+                    value: "v".into(),
+                    action: AppendAction::OverwriteIfExists,
+                },
+            ],
+            response: vec![HeaderEdit::RemoveMatching(StringMatch::prefix("x-")), added],
+        },
+        narrowest_wins: true,
+    }
+}
+
+fn header_to_metadata() -> HeaderToMetadata {
+    let fact = HeaderFact {
+        namespace: "n".into(),
+        key: "k".into(),
+        value: String::new(),
+        rewrite: Some((Pattern::parse("a+").unwrap(), "b".into())),
+        kind: HeaderFactKind::Number,
+        base64: true,
+    };
+    let missing = HeaderFact {
+        value: "none".into(),
+        rewrite: None,
+        kind: HeaderFactKind::Text,
+        base64: false,
+        ..fact.clone()
+    };
+    let rule = HeaderFactRule {
+        source: HeaderFactSource::Header("x-h".parse().unwrap()),
+        present: Some(fact),
+        missing: Some(missing),
+        remove: true,
+    };
+    let cookie = HeaderFactRule {
+        source: HeaderFactSource::Cookie("c".into()),
+        missing: None,
+        remove: false,
+        ..rule.clone()
+    };
+    HeaderToMetadata { request: vec![rule.clone(), cookie], response: vec![rule] }
+}
+
+fn set_metadata() -> SetMetadata {
+    let value = serde_json::json!({"a": "b", "l": [1.5, null, true]});
+    let value = value.as_object().cloned().unwrap();
+    let entry = MetadataEntry { namespace: "n".into(), value, joins: true };
+    SetMetadata { entries: vec![entry.clone(), MetadataEntry { joins: false, ..entry }] }
 }
 
 fn jwt_authn() -> JwtAuthn {

@@ -73,6 +73,9 @@ impl ContentFilter {
             | HttpFilterKind::GrpcStats
             | HttpFilterKind::StatefulSession(_)
             | HttpFilterKind::DynamicForward(_)
+            | HttpFilterKind::HeaderMutation(_)
+            | HttpFilterKind::HeaderToMetadata(_)
+            | HttpFilterKind::SetMetadata(_)
             | HttpFilterKind::Unsupported(_) => return None,
         })
     }
