@@ -353,6 +353,7 @@ fn forward(it: &RouteAction) -> String {
     let mut text = match &it.target {
         ClusterTarget::Cluster(name) => name.clone(),
         ClusterTarget::Header(name) => format!("header {name}"),
+        ClusterTarget::Tree(tree) => format!("tree {tree:?}"),
         ClusterTarget::Weighted(targets) => {
             let all = targets.iter().map(|target| format!("{} {}", target.weight, target.cluster));
             all.collect::<Vec<_>>().join(", ")
