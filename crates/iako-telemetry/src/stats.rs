@@ -211,8 +211,8 @@ struct Place {
     plain: String,
     /// Prefix of the Prometheus name, with the final underscore.
     prometheus: String,
-    /// The label, when the prefix has a variable part.
-    label: Option<(&'static str, String)>,
+    /// A label for each variable part of the prefix.
+    labels: Vec<(&'static str, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -309,7 +309,7 @@ impl StatsRegistry {
         let place = Place {
             plain: format!("vhost.{name}."),
             prometheus: "envoy_vhost_".to_owned(),
-            label: Some(("envoy_virtual_host", name.to_owned())),
+            labels: vec![("envoy_virtual_host", name.to_owned())],
         };
         StatsScope { registry: self.clone(), place: Arc::new(place) }
     }
@@ -326,7 +326,7 @@ impl StatsRegistry {
         let place = Place {
             plain: format!("{}.", sanitize(prefix)),
             prometheus: format!("envoy_{}_", exposition::metric_name(prefix)),
-            label: None,
+            labels: Vec::new(),
         };
         StatsScope { registry: self.clone(), place: Arc::new(place) }
     }
@@ -360,7 +360,7 @@ impl StatsRegistry {
         let place = Place {
             plain: format!("{kind}.{name}."),
             prometheus: format!("envoy_{kind}_"),
-            label: Some((label, name)),
+            labels: vec![(label, name)],
         };
         StatsScope { registry: self.clone(), place: Arc::new(place) }
     }
@@ -403,7 +403,20 @@ impl StatsScope {
         let place = Place {
             plain: format!("{}{name}.", self.place.plain),
             prometheus: format!("{}{}_", self.place.prometheus, exposition::metric_name(name)),
-            label: self.place.label.clone(),
+            labels: self.place.labels.clone(),
+        };
+        Self { registry: self.registry.clone(), place: Arc::new(place) }
+    }
+
+    /// A part of this one with a name of its own: `vcluster` `all` of `vhost.a.` is
+    /// `vhost.a.vcluster.all.`, with a further label.
+    #[must_use]
+    pub fn named_part(&self, kind: &str, label: &'static str, name: &str) -> Self {
+        let own = (label, name.to_owned());
+        let place = Place {
+            plain: format!("{}{kind}.{name}.", self.place.plain),
+            prometheus: format!("{}{kind}_", self.place.prometheus),
+            labels: self.place.labels.iter().cloned().chain([own]).collect(),
         };
         Self { registry: self.registry.clone(), place: Arc::new(place) }
     }

@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn every_status_has_a_counter_of_its_own_from_its_first_answer_on() {
         let registry = StatsRegistry::new(1);
-        let scope = registry.virtual_host("a").part("vcluster").part("v");
+        let scope = registry.virtual_host("a").named_part("vcluster", "c", "v");
         let stats = Arc::new(RequestStats::new(scope, Some("v")));
         let value = |leaf: &str| registry.value(&format!("vhost.a.vcluster.v.{leaf}"));
         assert_eq!((value("upstream_rq_200"), value("upstream_rq_total")), (None, Some(0)));

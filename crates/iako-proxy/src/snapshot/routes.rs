@@ -93,7 +93,8 @@ impl HostExtras {
         // Those of no sort have no name in logs.
         let rest = (!host.virtual_clusters.is_empty()).then_some((None, "other"));
         let sorts = sorts.chain(rest).map(|(name, shown)| {
-            let scope = stats.virtual_host(&host.name).part("vcluster").part(shown);
+            let scope = stats.virtual_host(&host.name);
+            let scope = scope.named_part("vcluster", "envoy_virtual_cluster", shown);
             Arc::new(RequestStats::new(scope, name.map(String::as_str)))
         });
         let extras = Self { sorts: sorts.collect(), routes: routes.collect() };
@@ -104,7 +105,8 @@ impl HostExtras {
 impl RouteExtras {
     fn compile(route: &Route, host: &str, stats: &StatsRegistry) -> Option<Self> {
         let stats = (!route.stat_prefix.is_empty()).then(|| {
-            let scope = stats.virtual_host(host).part("route").part(&route.stat_prefix);
+            let scope = stats.virtual_host(host);
+            let scope = scope.named_part("route", "envoy_route", &route.stat_prefix);
             Arc::new(RequestStats::new(scope, None))
         });
         let body = match &route.action {

@@ -180,7 +180,8 @@ fn prometheus(entries: &[(String, Entry)]) -> String {
     for (_, entry) in entries {
         let (leaf, response) = response_label(&entry.leaf);
         let name = format!("{}{}", entry.place.prometheus, metric_name(&leaf));
-        let labels = LabelPairs::new(response.into_iter().chain(entry.place.label.clone()));
+        let labels =
+            LabelPairs::new(response.into_iter().chain(entry.place.labels.iter().cloned()));
         metrics.entry(name).or_default().push((labels, &entry.value));
     }
     let mut out = String::new();

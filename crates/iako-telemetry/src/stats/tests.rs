@@ -66,6 +66,21 @@ fn prometheus_has_one_type_line_a_metric_and_escaped_labels() {
     .assert_eq(&ask(&registry, &[("format", "prometheus")]));
 }
 
+// A virtual host is no address: its colon stays, and each variable part is a label.
+#[test]
+fn parts_with_names_of_their_own_are_labels_too() {
+    let registry = StatsRegistry::new(1);
+    let scope = registry.virtual_host("a:80").named_part("vcluster", "envoy_virtual_cluster", "x");
+    let total = scope.counter("upstream_rq_total");
+    total.add(3);
+    assert_eq!(registry.value("vhost.a:80.vcluster.x.upstream_rq_total"), Some(3));
+    expect![[r#"
+        # TYPE envoy_vhost_vcluster_upstream_rq_total counter
+        envoy_vhost_vcluster_upstream_rq_total{envoy_virtual_host="a:80",envoy_virtual_cluster="x"} 3
+    "#]]
+    .assert_eq(&ask(&registry, &[("format", "prometheus")]));
+}
+
 #[test]
 fn json_is_envoys_shape() {
     let registry = StatsRegistry::new(1);
