@@ -223,11 +223,8 @@ impl Exchange<'_> {
         endpoint: &Endpoint,
         downstream: &mut Downstream<'_>,
     ) -> Result<(Lease, ResponseHead), (TryFailure, Option<Lease>)> {
-        let host = if plan.cluster.sends_hosts() {
-            self.request.authority().to_owned()
-        } else {
-            String::new()
-        };
+        let host = plan.cluster.sends_hosts().then(|| self.request.authority().to_owned());
+        let host = host.unwrap_or_default();
         let tells = plan.cluster.tells_clients() || plan.connect_end.is_some();
         let client = tells.then(|| Proxied::of(&self.connection.info));
         let want = Want {
