@@ -10,32 +10,10 @@ use iako_http::{
     RequestEdits, RequestHead, RequestSection, ResponseEdits, ResponseHead, ResponseTo, Scheme,
     SectionError, SectionReader, SectionWriter, Sensitivity, TargetForm, Underscores, Version,
 };
+use iako_testkit::frames::block;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 type Text<'a> = (&'a str, &'a str);
-
-/// A block of literals without indexing, which may say anything.
-fn block(fields: Pairs<'_>) -> Vec<u8> {
-    let mut block = Vec::new();
-    for (name, value) in fields {
-        block.push(0);
-        for text in [name, value] {
-            if text.len() < 127 {
-                block.push(u8::try_from(text.len()).unwrap());
-            } else {
-                block.push(127);
-                let mut left = text.len() - 127;
-                while left >= 128 {
-                    block.push(u8::try_from(left % 128).unwrap() | 128);
-                    left /= 128;
-                }
-                block.push(u8::try_from(left).unwrap());
-            }
-            block.extend_from_slice(text.as_bytes());
-        }
-    }
-    block
-}
 
 const GET: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "http"), (":authority", "a.test"), (":path", "/x?y=1")];

@@ -65,10 +65,15 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("iako", &["*"]),
+    // For tests alone: no manifest may list it but for those.
+    ("iako-testkit", &[]),
     // Starts programs; what it measured with what it measures would be no measurement.
     ("iako-bench", &[]),
     ("xtask", &[]),
 ];
+
+/// What tests share; it is no part of the product.
+const TEST_KIT: &str = "iako-testkit";
 
 /// Crates that decide and plan; an event loop has no place there.
 const WITHOUT_RUNTIME: &[&str] = &[
@@ -134,7 +139,9 @@ fn check_manifest(
     for (line, dependency) in dependencies(&manifest.text) {
         let own = dependency.starts_with("iako-");
         let any = allowed.contains(&"*");
-        let message = if own && !any && !allowed.contains(&dependency) {
+        let message = if dependency == TEST_KIT {
+            format!("{TEST_KIT} is for tests alone: list it under [dev-dependencies]")
+        } else if own && !any && !allowed.contains(&dependency) {
             format!("{name} may not use {dependency}")
         } else if dependency == "tokio" && WITHOUT_RUNTIME.contains(&name) {
             format!("{name} is pure: tokio has no place there")
@@ -178,6 +185,7 @@ mod tests {
     fn an_edge_upwards_and_a_runtime_in_a_pure_crate_are_named() {
         let text = "[package]\nname = \"iako-traffic\"\n[dependencies]\niako-types.workspace = true\n\
                     iako-proxy = { path = \"x\" }\ntokio.workspace = true\n\
+                    iako-testkit.workspace = true\n\
                     [dev-dependencies]\niako-proxy.workspace = true\n";
         let manifest =
             SourceFile { path: "crates/iako-traffic/Cargo.toml".into(), text: text.into() };
@@ -189,6 +197,7 @@ mod tests {
             [
                 (5, "iako-traffic may not use iako-proxy"),
                 (6, "iako-traffic is pure: tokio has no place there"),
+                (7, "iako-testkit is for tests alone: list it under [dev-dependencies]"),
             ]
         );
     }

@@ -8,12 +8,8 @@ use iako_http::{BodyLength, Method};
 
 use crate::rig::{
     ACK, END_HEADERS, END_STREAM, End, Frame, GET, GOAWAY, HEADERS, PING, block, data, frame, get,
-    headers, open, post, request, respond,
+    goaway, headers, open, post, request, respond,
 };
-
-fn goaway(last: u32, code: u32) -> Vec<u8> {
-    frame(GOAWAY, 0, 0, &[last.to_be_bytes(), code.to_be_bytes()].concat())
-}
 
 fn begun(end: &mut End, bytes: &[u8]) -> StreamId {
     let events = end.receive(bytes);

@@ -1,4 +1,4 @@
-//! Frames made and read by hand, and both ends of a connection in memory.
+//! Both ends of a connection in memory, and frames made and read by hand.
 
 use std::io::IoSlice;
 
@@ -9,87 +9,11 @@ use iako_http::{
     RequestSection, ResponseEdits, ResponseHead, Scheme, Version,
 };
 
-pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-pub(crate) const DATA: u8 = 0;
-pub(crate) const HEADERS: u8 = 1;
-pub(crate) const PRIORITY: u8 = 2;
-pub(crate) const RST_STREAM: u8 = 3;
-pub(crate) const SETTINGS: u8 = 4;
-pub(crate) const PUSH_PROMISE: u8 = 5;
-pub(crate) const PING: u8 = 6;
-pub(crate) const GOAWAY: u8 = 7;
-pub(crate) const WINDOW_UPDATE: u8 = 8;
-pub(crate) const CONTINUATION: u8 = 9;
-
-pub(crate) const END_STREAM: u8 = 1;
-pub(crate) const ACK: u8 = 1;
-pub(crate) const END_HEADERS: u8 = 4;
-pub(crate) const PADDED: u8 = 8;
-pub(crate) const PRIORITIZED: u8 = 0x20;
-
-/// One frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
-    pub(crate) kind: u8,
-    pub(crate) flags: u8,
-    pub(crate) stream: u32,
-    pub(crate) payload: Vec<u8>,
-}
-
-impl Frame {
-    pub(crate) fn number(&self) -> u32 {
-        u32::from_be_bytes(self.payload[..4].try_into().unwrap())
-    }
-}
-
-pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
-    bytes.extend_from_slice(&[kind, flags]);
-    bytes.extend_from_slice(&stream.to_be_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
-pub(crate) fn settings(settings: &[(u16, u32)]) -> Vec<u8> {
-    let mut payload = Vec::new();
-    for (id, value) in settings {
-        payload.extend_from_slice(&id.to_be_bytes());
-        payload.extend_from_slice(&value.to_be_bytes());
-    }
-    frame(SETTINGS, 0, 0, &payload)
-}
-
-pub(crate) fn window_update(stream: u32, increment: u32) -> Vec<u8> {
-    frame(WINDOW_UPDATE, 0, stream, &increment.to_be_bytes())
-}
-
-pub(crate) fn reset(stream: u32, code: u32) -> Vec<u8> {
-    frame(RST_STREAM, 0, stream, &code.to_be_bytes())
-}
-
-/// A block of literals without indexing.
-pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let mut block = Vec::new();
-    for (name, value) in fields {
-        block.push(0);
-        for text in [name, value] {
-            if text.len() < 127 {
-                block.push(u8::try_from(text.len()).unwrap());
-            } else {
-                block.push(127);
-                let mut left = text.len() - 127;
-                while left >= 128 {
-                    block.push(u8::try_from(left % 128).unwrap() | 128);
-                    left /= 128;
-                }
-                block.push(u8::try_from(left).unwrap());
-            }
-            block.extend_from_slice(text.as_bytes());
-        }
-    }
-    block
-}
+pub(crate) use iako_testkit::frames::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PADDED, PING,
+    PREFACE, PRIORITIZED, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, data,
+    frame, goaway, headers, reset, settings, window_update,
+};
 
 pub(crate) const GET: &[(&str, &str)] =
     &[(":method", "GET"), (":scheme", "http"), (":authority", "a.test"), (":path", "/")];
@@ -104,11 +28,6 @@ pub(crate) fn with<'a>(
     fields.iter().chain(more).copied().collect()
 }
 
-/// HEADERS that begin and end their block.
-pub(crate) fn headers(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
-    frame(HEADERS, flags | END_HEADERS, stream, &block(fields))
-}
-
 pub(crate) fn get(stream: u32) -> Vec<u8> {
     headers(stream, END_STREAM, GET)
 }
@@ -117,26 +36,11 @@ pub(crate) fn post(stream: u32) -> Vec<u8> {
     headers(stream, 0, POST)
 }
 
-pub(crate) fn data(stream: u32, flags: u8, content: &[u8]) -> Vec<u8> {
-    frame(DATA, flags, stream, content)
-}
-
 /// Reads frames until the bytes end.
-pub(crate) fn frames(mut bytes: &[u8]) -> Vec<Frame> {
-    let mut frames = Vec::new();
-    if let Some(rest) = bytes.strip_prefix(PREFACE) {
-        bytes = rest;
-    }
-    while !bytes.is_empty() {
-        let length = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]) as usize;
-        frames.push(Frame {
-            kind: bytes[3],
-            flags: bytes[4],
-            stream: u32::from_be_bytes(bytes[5..9].try_into().unwrap()),
-            payload: bytes[9..9 + length].to_vec(),
-        });
-        bytes = &bytes[9 + length..];
-    }
+pub(crate) fn frames(bytes: &[u8]) -> Vec<Frame> {
+    let mut buffer = bytes.strip_prefix(PREFACE).unwrap_or(bytes).to_vec();
+    let frames = std::iter::from_fn(|| Frame::take(&mut buffer)).collect();
+    assert!(buffer.is_empty(), "whole frames go out");
     frames
 }
 

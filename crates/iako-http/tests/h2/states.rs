@@ -224,6 +224,17 @@ fn section_5_1_2_a_client_keeps_to_the_servers_limit() {
 }
 
 #[test]
+fn section_6_5_2_a_limit_of_no_streams_is_a_limit_as_others_are() {
+    let mut end = End::client(H2Limits::default(), &[(3, 0)]);
+    let head = request(iako_http::Method::Get, iako_http::BodyLength::Empty);
+    assert_eq!(end.connection.room(), 0);
+    let refused = open(&mut end.connection, &head, Ends::Here);
+    assert_eq!(refused, Err(iako_http::h2::OpenError::NoRoom));
+    end.receive(&settings(&[(3, 1)]));
+    assert_eq!(open(&mut end.connection, &head, Ends::Here).map(StreamId::number), Ok(1));
+}
+
+#[test]
 fn section_5_1_2_before_its_settings_a_server_is_taken_to_allow_100() {
     let mut client = iako_http::h2::Connection::client(H2Limits::default());
     assert_eq!(client.room(), 100);

@@ -9,67 +9,11 @@ use tokio::net::TcpStream;
 
 use crate::bench::Bench;
 
-pub(crate) const DATA: u8 = 0;
-pub(crate) const HEADERS: u8 = 1;
-pub(crate) const PRIORITY: u8 = 2;
-pub(crate) const RST_STREAM: u8 = 3;
-pub(crate) const SETTINGS: u8 = 4;
-pub(crate) const PING: u8 = 6;
-pub(crate) const GOAWAY: u8 = 7;
-pub(crate) const WINDOW_UPDATE: u8 = 8;
-pub(crate) const CONTINUATION: u8 = 9;
-
-pub(crate) const END_STREAM: u8 = 1;
-pub(crate) const END_HEADERS: u8 = 4;
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// One frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
-    pub(crate) kind: u8,
-    pub(crate) flags: u8,
-    pub(crate) stream: u32,
-    pub(crate) payload: Vec<u8>,
-}
-
-impl Frame {
-    /// The code of RST_STREAM.
-    pub(crate) fn code(&self) -> u32 {
-        u32::from_be_bytes(self.payload[..4].try_into().unwrap())
-    }
-
-    /// The last stream and the code of GOAWAY.
-    pub(crate) fn goaway(&self) -> (u32, u32) {
-        (self.code(), u32::from_be_bytes(self.payload[4..8].try_into().unwrap()))
-    }
-
-    pub(crate) fn ends(&self) -> bool {
-        self.flags & END_STREAM != 0
-    }
-}
-
-pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
-    bytes.extend_from_slice(&[kind, flags]);
-    bytes.extend_from_slice(&stream.to_be_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
-/// A field block of literals that nobody remembers.
-pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (name, value) in fields {
-        bytes.push(0);
-        for text in [name, value] {
-            assert!(text.len() < 127, "one octet of length");
-            bytes.push(u8::try_from(text.len()).unwrap());
-            bytes.extend_from_slice(text.as_bytes());
-        }
-    }
-    bytes
-}
+pub(crate) use iako_testkit::frames::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PING, PREFACE,
+    PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, data, frame, goaway, headers, reset,
+    settings, window_update,
+};
 
 pub(crate) fn request(method: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let mut fields =
@@ -98,13 +42,8 @@ impl Client {
     }
 
     pub(crate) async fn greet(&mut self, settings: &[(u16, u32)]) {
-        let mut payload = Vec::new();
-        for (id, value) in settings {
-            payload.extend_from_slice(&id.to_be_bytes());
-            payload.extend_from_slice(&value.to_be_bytes());
-        }
         self.stream.write_all(PREFACE).await.unwrap();
-        self.send(&frame(SETTINGS, 0, 0, &payload)).await;
+        self.send(&iako_testkit::frames::settings(settings)).await;
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
@@ -134,15 +73,8 @@ impl Client {
 
     async fn read(&mut self) -> Option<Frame> {
         loop {
-            if let [a, b, c, kind, flags, s0, s1, s2, s3, rest @ ..] = self.buffer.as_slice() {
-                let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
-                if rest.len() >= length {
-                    let stream = u32::from_be_bytes([*s0, *s1, *s2, *s3]);
-                    let payload = rest[..length].to_vec();
-                    let frame = Frame { kind: *kind, flags: *flags, stream, payload };
-                    self.buffer.drain(..9 + length);
-                    return Some(frame);
-                }
+            if let Some(frame) = Frame::take(&mut self.buffer) {
+                return Some(frame);
             }
             self.buffer.reserve(64 * 1024);
             match self.stream.read_buf(&mut self.buffer).await {
