@@ -28,6 +28,8 @@ mod logs;
 mod messages;
 #[path = "http/pools.rs"]
 mod pools;
+#[path = "http/rules.rs"]
+mod rules;
 #[path = "http/uploads.rs"]
 mod uploads;
 #[path = "http/upstreams.rs"]

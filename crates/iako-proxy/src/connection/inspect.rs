@@ -228,8 +228,7 @@ impl<'a> Inspection<'a> {
 /// that: whoever goes on sending learns that it is in vain.
 pub(super) fn turn_away(socket: &TcpStream, read: &[u8]) {
     if !read.is_empty() {
-        // Without it the connection is closed in the usual way.
-        drop(socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO)));
+        crate::transport::socket::reset_when_closed(socket);
     }
 }
 

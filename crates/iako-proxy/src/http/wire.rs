@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
@@ -107,6 +107,23 @@ impl Wire {
     pub(crate) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flush(context))?;
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    /// Says on TLS that nothing follows, as far as the peer takes it at once: the connection is closed
+    /// whether it does or not.
+    pub(crate) fn end_tls(&mut self) {
+        if self.stream.is_tls() {
+            let mut context = Context::from_waker(Waker::noop());
+            let told = Pin::new(&mut self.stream).poll_shutdown(&mut context);
+            tracing::trace!(?told, "the end of TLS");
+        }
+    }
+
+    /// Has the peer see a reset in place of an end when the connection is closed.
+    pub(crate) fn reset_when_closed(&self) {
+        if let Some(socket) = self.stream.tcp_socket() {
+            socket::reset_when_closed(socket);
+        }
     }
 
     /// Whether nothing has come, as the system knows. True for what is no TCP.

@@ -13,6 +13,12 @@ pub(crate) fn is_quiet(socket: &TcpStream) -> bool {
     peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
+/// Has the peer see a reset in place of an end when the connection is closed. Where the system refuses,
+/// it is closed in the usual way.
+pub(crate) fn reset_when_closed(socket: &TcpStream) {
+    drop(SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO)));
+}
+
 /// How many bytes the peer's system has acknowledged since the connection was made; `None` where the
 /// system does not tell.
 pub(crate) fn bytes_acknowledged(socket: &TcpStream) -> Option<u64> {

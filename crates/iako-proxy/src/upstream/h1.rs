@@ -307,6 +307,16 @@ impl Http1Upstream {
     }
 }
 
+impl Drop for Http1Upstream {
+    /// A server hears the end of TLS before that of its connection (RFC 9112 §9.8). A tunnel that is cut
+    /// must not look as if it had ended.
+    fn drop(&mut self) {
+        if self.tunnel != Tunnel::Open {
+            self.wire.end_tls();
+        }
+    }
+}
+
 /// The `timeout` of a `keep-alive` field, such as `timeout=5, max=100`.
 fn timeout_in(field: &str) -> Option<Duration> {
     let mut parameters = field.split(',').filter_map(|parameter| parameter.split_once('='));

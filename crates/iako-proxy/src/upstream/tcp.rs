@@ -96,3 +96,12 @@ impl TcpUpstream {
         self.has_sent
     }
 }
+
+impl Drop for TcpUpstream {
+    /// A server must not take a tunnel that broke for one that has ended (RFC 9113 §8.5).
+    fn drop(&mut self) {
+        if !(self.is_told && self.is_ended && self.wire.output.is_empty()) {
+            self.wire.reset_when_closed();
+        }
+    }
+}

@@ -240,6 +240,11 @@ pub(crate) fn detach(task: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(task));
 }
 
+/// Lets connections grow old: their age is what a test is about, and nothing is waited for by it.
+pub(crate) async fn age(time: std::time::Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// One request with its content as it stands on the wire; what follows stays in `buffer`.
 pub(crate) async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
     loop {
@@ -369,9 +374,13 @@ impl Bench {
         self.handle.drain().await;
     }
 
+    /// Where its clients connect to.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.handle.listener_address("l").unwrap()
+    }
+
     pub(crate) async fn connect(&self) -> TcpStream {
-        let address = self.handle.listener_address("l").unwrap();
-        let stream = TcpStream::connect(address).await.unwrap();
+        let stream = TcpStream::connect(self.address()).await.unwrap();
         stream.set_nodelay(true).unwrap();
         stream
     }
@@ -379,11 +388,10 @@ impl Bench {
     /// A connection on which the system takes little that is not read: a peer that does not read is
     /// noticed soon.
     pub(crate) async fn connect_narrow(&self) -> TcpStream {
-        let address = self.handle.listener_address("l").unwrap();
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         socket.set_nodelay(true).unwrap();
-        socket.connect(address).await.unwrap()
+        socket.connect(self.address()).await.unwrap()
     }
 
     pub(crate) async fn connect_http2(&self) -> h2::client::SendRequest<Bytes> {

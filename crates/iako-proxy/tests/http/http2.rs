@@ -1,7 +1,6 @@
 //! HTTP/2 through the proxy: what reaches the other side, and how streams end there.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -152,7 +151,7 @@ async fn a_server_that_breaks_off_is_told_to_the_client() {
                 break frame;
             }
         };
-        assert!([code, 0x2].contains(&frame.code()) && frame.stream == 1, "{reason}: {frame:?}");
+        assert!([code, 0x2].contains(&frame.number()) && frame.stream == 1, "{reason}: {frame:?}");
     }
     // HTTP/1 has no codes: less content than announced.
     let backend =
@@ -164,7 +163,7 @@ async fn a_server_that_breaks_off_is_told_to_the_client() {
     assert!(!head.ends());
     assert_eq!(client.message().await.unwrap().payload, b"five!");
     let reset = client.message().await.unwrap();
-    assert_eq!((reset.kind, reset.code()), (RST_STREAM, 0x2));
+    assert_eq!((reset.kind, reset.number()), (RST_STREAM, 0x2));
     // A server that stops within its message speaks no HTTP, as Envoy sees it.
     assert!(bench.log().await.contains("upstream_reset_after_response_started{protocol_error}"));
 }
@@ -300,7 +299,7 @@ async fn an_extended_connect_is_refused_where_it_is_not_configured() {
     ];
     client.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields))).await;
     let reset = client.message().await.unwrap();
-    assert_eq!((reset.kind, reset.code()), (RST_STREAM, 0x1));
+    assert_eq!((reset.kind, reset.number()), (RST_STREAM, 0x1));
     client.get(3, "/").await;
     assert_eq!(client.answer().await.0, 200, "the connection is none the worse for it");
 }
@@ -421,14 +420,14 @@ async fn a_malformed_request_costs_its_stream_and_nothing_else() {
         let fields = block_of("GET", "/", &[more]);
         client.send(&frame(HEADERS, END_STREAM | END_HEADERS, stream, &fields)).await;
         let reset = client.message().await.unwrap();
-        assert_eq!((reset.kind, reset.stream, reset.code()), (RST_STREAM, stream, 1), "{more:?}");
+        assert_eq!((reset.kind, reset.stream, reset.number()), (RST_STREAM, stream, 1), "{more:?}");
     }
     // More content than announced, and less.
     for (stream, length) in [(13, "1"), (15, "5")] {
         client.post(stream, "/", &[("content-length", length)]).await;
         client.send(&frame(DATA, END_STREAM, stream, b"abc")).await;
         let reset = client.message().await.unwrap();
-        assert_eq!((reset.kind, reset.stream, reset.code()), (RST_STREAM, stream, 1));
+        assert_eq!((reset.kind, reset.stream, reset.number()), (RST_STREAM, stream, 1));
     }
     client.get(17, "/").await;
     assert_eq!(client.answer().await.0, 200);
@@ -455,11 +454,17 @@ async fn a_long_head_is_sent_and_read_in_parts() {
 // RFC 9113 §6.8: two steps, and nothing under way is lost.
 #[tokio::test]
 async fn a_drain_tells_the_client_and_lets_it_end() {
-    let backend = http2(|_request, mut respond, seen| async move {
-        seen.add(String::new());
-        let mut stream = respond.send_response(ok(), false).unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        stream.send_data("whole".into(), true).unwrap();
+    let told = Arc::new(tokio::sync::Semaphore::new(0));
+    let waits = Arc::clone(&told);
+    let backend = http2(move |_request, mut respond, seen| {
+        let told = Arc::clone(&waits);
+        async move {
+            seen.add(String::new());
+            let mut stream = respond.send_response(ok(), false).unwrap();
+            // The response ends only after its client was told to go.
+            told.acquire().await.unwrap().forget();
+            stream.send_data("whole".into(), true).unwrap();
+        }
     })
     .await;
     let bench = before_http2(&backend, json!({})).await;
@@ -472,7 +477,10 @@ async fn a_drain_tells_the_client_and_lets_it_end() {
         let mut content = Vec::new();
         while let Some(seen) = client.frame().await {
             match seen.kind {
-                GOAWAY => goaways.push(seen.goaway()),
+                GOAWAY => {
+                    goaways.push(seen.goaway());
+                    told.add_permits(1);
+                }
                 DATA => content.extend_from_slice(&seen.payload),
                 6 if seen.flags == 0 => {
                     // The proxy asks whether its word has come.

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 
 use super::bench::{self, Backend, Bench, Exchange, request};
-use super::frames::{GOAWAY, HEADERS, RST_STREAM, SETTINGS, frame};
+use super::frames::{ACK, Frame, HEADERS, SETTINGS, frame, goaway, reset, settings};
 use super::to;
 
 /// A server with a thread a connection, so that it closes idle ones within microseconds of their time.
@@ -151,7 +151,7 @@ async fn connections_near_the_age_at_which_the_server_closes_them_are_not_used()
     bench.stat_is("cluster.be.upstream_cx_active", 0).await;
     assert_eq!(server.aged.load(SeqCst), 0);
     burst(&mut clients, &mut failed).await;
-    tokio::time::sleep(limit * 96 / 100).await;
+    bench::age(limit * 96 / 100).await;
     burst(&mut clients, &mut failed).await;
     assert_eq!(failed, [0_u16; 0]);
     assert_eq!(server.aged.load(SeqCst), 0, "connections near their end were used");
@@ -164,7 +164,7 @@ async fn ask_on(mut client: tokio::net::TcpStream, number: u64) -> usize {
         let drawn = mixed(number * 1000 + turn);
         let text = METHODS[usize::try_from(drawn % 4).unwrap()];
         failed += usize::from(request(&mut client, text).await.status != 200);
-        tokio::time::sleep(Duration::from_millis(drawn / 7 % 100)).await;
+        bench::age(Duration::from_millis(drawn / 7 % 100)).await;
     }
     failed
 }
@@ -207,7 +207,7 @@ async fn what_the_server_announces_counts_before_it_closes_anything() {
             let answer = request(&mut client, POST).await;
             assert_eq!((answer.status, answer.field("keep-alive")), (200, None));
             // Longer than a connection may idle that ends after a second.
-            tokio::time::sleep(Duration::from_millis(900)).await;
+            bench::age(Duration::from_millis(900)).await;
         }
         assert_eq!(server.connections.load(SeqCst), connections, "announced {announced} s");
     }
@@ -282,7 +282,7 @@ async fn connections_end_after_as_many_requests_and_at_the_age_that_is_configure
     for _ in 0..3 {
         let text = "GET /aged HTTP/1.1\r\nhost: a\r\n\r\n";
         assert_eq!(request(&mut client, text).await.status, 200);
-        tokio::time::sleep(Duration::from_millis(80)).await;
+        bench.stat_is("cluster.aged.upstream_cx_active", 0).await;
     }
     assert_eq!(backend.connections(), 6);
 }
@@ -341,25 +341,21 @@ impl Http2Server {
     fn serve(&self, mut stream: std::net::TcpStream, manner: Manner) -> Option<()> {
         stream.set_nodelay(true).unwrap();
         stream.read_exact(&mut [0; 24]).ok()?;
-        let settings = match manner {
-            Manner::Gather(streams, _) => {
-                [&[0, 3][..], &u32::try_from(streams).unwrap().to_be_bytes()].concat()
-            }
+        let told = match manner {
+            Manner::Gather(streams, _) => vec![(3, u32::try_from(streams).unwrap())],
             Manner::Answer | Manner::GoAway | Manner::RefuseFirst => Vec::new(),
         };
-        stream.write_all(&frame(SETTINGS, 0, 0, &settings)).ok()?;
+        stream.write_all(&settings(&told)).ok()?;
         let (mut open, mut refused) = (Vec::new(), false);
         loop {
-            let mut head = [0; 9];
-            stream.read_exact(&mut head).ok()?;
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            stream.read_exact(&mut vec![0; usize::try_from(length).unwrap()]).ok()?;
-            let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-            match (head[3], head[4] & 1) {
-                (SETTINGS, 0) => stream.write_all(&frame(SETTINGS, 1, 0, &[])).ok()?,
-                (HEADERS, _) => {
+            let seen = Frame::read(&mut stream).ok()?;
+            match seen.kind {
+                SETTINGS if seen.flags & ACK == 0 => {
+                    stream.write_all(&frame(SETTINGS, ACK, 0, &[])).ok()?;
+                }
+                HEADERS => {
                     self.requests.fetch_add(1, SeqCst);
-                    open.push(id);
+                    open.push(seen.stream);
                     let mut most = self.open_max.lock();
                     *most = open.len().max(*most);
                 }
@@ -367,14 +363,14 @@ impl Http2Server {
             }
             let answered = match manner {
                 Manner::GoAway if !open.is_empty() => {
-                    stream.write_all(&frame(GOAWAY, 0, 0, &[0; 8])).ok()?;
+                    stream.write_all(&goaway(0, 0)).ok()?;
                     // What is not answered ends with the connection.
                     open.clear();
                     Vec::new()
                 }
                 Manner::RefuseFirst if !refused && !open.is_empty() => {
                     refused = true;
-                    stream.write_all(&frame(RST_STREAM, 0, open.remove(0), &[0, 0, 0, 7])).ok()?;
+                    stream.write_all(&reset(open.remove(0), 7)).ok()?;
                     Vec::new()
                 }
                 Manner::Gather(streams, _) if open.len() < streams => Vec::new(),

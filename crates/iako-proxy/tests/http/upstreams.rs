@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::bench::{self, Backend, Bench, request};
 use crate::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, SETTINGS, WINDOW_UPDATE,
-    block, frame,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, HEADERS, PING, SETTINGS, block, frame,
+    goaway, reset, settings, window_update,
 };
 use crate::logs::Logs;
 use crate::to;
@@ -62,16 +63,12 @@ fn next_request(stream: &mut TcpStream) -> std::io::Result<u32> {
 fn request_and(stream: &mut TcpStream, mut acknowledgements: usize) -> std::io::Result<u32> {
     let (mut open, mut ended) = (None, false);
     loop {
-        let mut head = [0; 9];
-        stream.read_exact(&mut head)?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        stream.read_exact(&mut vec![0; length])?;
-        let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        match (head[3], head[4] & END_STREAM) {
-            (SETTINGS, 0) => stream.write_all(&frame(SETTINGS, 1, 0, &[]))?,
-            (SETTINGS, _) => acknowledgements = acknowledgements.saturating_sub(1),
-            (HEADERS, end) => (open, ended) = (Some(id), end != 0),
-            (DATA, end) => ended |= end != 0,
+        let seen = Frame::read(stream)?;
+        match seen.kind {
+            SETTINGS if seen.flags & ACK == 0 => stream.write_all(&frame(SETTINGS, ACK, 0, &[]))?,
+            SETTINGS => acknowledgements = acknowledgements.saturating_sub(1),
+            HEADERS => (open, ended) = (Some(seen.stream), seen.ends()),
+            DATA => ended |= seen.ends(),
             _ => {}
         }
         if let Some(id) = open.filter(|_| ended && acknowledgements == 0) {
@@ -90,10 +87,10 @@ type Flood = (&'static str, fn(u32, &mut TcpStream));
 fn floods() -> Vec<Flood> {
     vec![
         ("inbound_settings_frames_flood", |_, stream| {
-            pour(stream, || frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 9]).repeat(100));
+            pour(stream, || settings(&[(3, 9)]).repeat(100));
         }),
         ("inbound_window_update_frames_flood", |_, stream| {
-            pour(stream, || frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()).repeat(100));
+            pour(stream, || window_update(0, 1).repeat(100));
         }),
         ("inbound_empty_frames_flood", |id, stream| {
             drop(stream.write_all(&frame(HEADERS, END_HEADERS, id, OK)));
@@ -244,7 +241,7 @@ async fn the_idle_time_of_an_http2_server_is_learned_too() {
     }
     // A connection near that age gets no request any more, though the server has not closed it.
     assert_eq!(request(&mut client, GET).await.status, 200);
-    tokio::time::sleep(limit * 95 / 100).await;
+    bench::age(limit * 95 / 100).await;
     assert_eq!(request(&mut client, POST).await.status, 200);
     assert_eq!((visits.last.load(SeqCst), visits.opened.load(SeqCst)), (3, 4));
 }
@@ -267,7 +264,7 @@ async fn a_server_that_announces_its_end_teaches_nothing() {
             drop(stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, id, OK)));
             if number < 3 {
                 age(Duration::from_millis(1 << (3 * number)));
-                drop(stream.write_all(&frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0])));
+                drop(stream.write_all(&goaway(1, 0)));
                 break;
             }
         }
@@ -286,6 +283,92 @@ async fn a_server_that_announces_its_end_teaches_nothing() {
         assert_eq!(request(&mut client, POST).await.status, 200);
     }
     assert_eq!(visits.opened.load(SeqCst), 4, "a kept connection is as good as a new one");
+}
+
+/// What a server says to a POST that it has read whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// GOAWAY, whose last stream comes before it.
+    LastBelow,
+    /// GOAWAY, whose last stream it is.
+    LastIsIt,
+    /// RST_STREAM with REFUSED_STREAM.
+    Refused,
+    /// RST_STREAM with CANCEL.
+    Cancelled,
+    /// That it says nothing more.
+    Nothing,
+}
+
+/// The stream and the content of the next POST.
+fn next_post(stream: &mut TcpStream) -> std::io::Result<(u32, String)> {
+    let mut content = Vec::new();
+    loop {
+        let seen = Frame::read(stream)?;
+        match seen.kind {
+            SETTINGS if seen.flags & ACK == 0 => stream.write_all(&frame(SETTINGS, ACK, 0, &[]))?,
+            DATA => {
+                content.extend_from_slice(&seen.payload);
+                if seen.ends() {
+                    return Ok((seen.stream, String::from_utf8(content).unwrap()));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Serves POSTs; the first of all is answered with a word.
+fn serve_posts(
+    stream: &mut TcpStream,
+    word: Word,
+    seen: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    loop {
+        let (id, content) = next_post(stream)?;
+        seen.lock().push(content);
+        if seen.lock().len() > 1 {
+            stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, id, OK))?;
+            continue;
+        }
+        match word {
+            Word::LastBelow => stream.write_all(&goaway(id - 1, 0))?,
+            Word::LastIsIt => stream.write_all(&goaway(id, 0))?,
+            Word::Refused => stream.write_all(&reset(id, 7))?,
+            Word::Cancelled => stream.write_all(&reset(id, 8))?,
+            Word::Nothing => {}
+        }
+        if matches!(word, Word::LastBelow | Word::LastIsIt | Word::Nothing) {
+            // The end in order: everything was read and will be.
+            stream.shutdown(std::net::Shutdown::Write)?;
+            while Frame::read(stream).is_ok() {}
+            return Ok(());
+        }
+    }
+}
+
+// RFC 9113 §8.7. The server has read each of them whole; only its word proves that it did not look.
+#[tokio::test]
+async fn rfc9113_8_7_a_post_is_sent_again_when_its_server_says_that_it_did_not_look_at_it() {
+    for (word, status, posts, connections) in [
+        (Word::LastBelow, 200, 2, 2),
+        (Word::Refused, 200, 2, 1),
+        (Word::LastIsIt, 503, 1, 1),
+        (Word::Cancelled, 503, 1, 1),
+        (Word::Nothing, 503, 1, 1),
+    ] {
+        let contents = Arc::new(Mutex::new(Vec::new()));
+        let opened = Arc::new(AtomicUsize::new(0));
+        let (seen, counted) = (Arc::clone(&contents), Arc::clone(&opened));
+        let (_, cluster) = http2(move |_, stream| {
+            counted.fetch_add(1, SeqCst);
+            drop(serve_posts(stream, word, &seen));
+        });
+        let bench = Bench::with_clusters(json!([to("be")]), json!([cluster]), json!({})).await;
+        assert_eq!(request(&mut bench.connect().await, POST).await.status, status, "{word:?}");
+        assert_eq!(*contents.lock(), vec!["body"; posts], "{word:?}");
+        assert_eq!(opened.load(SeqCst), connections, "{word:?}");
+    }
 }
 
 // What reaches the system of a server before it closes ends in an abort, which proves nothing. How often
@@ -329,7 +412,7 @@ async fn whoever_waits_for_a_connection_has_its_whole_connect_timeout() {
             }
         }
     });
-    cluster["connect_timeout"] = json!("0.3s");
+    cluster["connect_timeout"] = json!("1.5s");
     cluster["circuit_breakers"] = json!({"thresholds": [{"max_connections": 1}]});
     cluster["transport_socket"] = json!({"name": "tls", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",

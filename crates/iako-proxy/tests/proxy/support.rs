@@ -67,7 +67,7 @@ pub(crate) async fn is_served(address: SocketAddr) -> bool {
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
     let seen = async {
         while !check().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
     };
     let seen = tokio::time::timeout(Duration::from_secs(10), seen).await;

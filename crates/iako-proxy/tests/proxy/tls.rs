@@ -12,11 +12,14 @@ use iako_proxy_config::{
 };
 use iako_rt::Scope;
 use iako_types::TrustDomain;
-use tokio::{io::AsyncReadExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 use crate::support::{
-    Root, ask, bootstrap, cluster, echo, eventually, is_served, settings, start, tcp_chain,
-    tcp_listener,
+    Root, any_port, ask, bootstrap, cluster, echo, eventually, is_served, settings, start,
+    tcp_chain, tcp_listener,
 };
 
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
@@ -76,6 +79,26 @@ async fn the_server_name_chooses_the_chain_and_its_certificate() {
     }
     assert!(connect(address, "c.test", &root).await.is_err());
     assert!(!is_served(address).await);
+    proxy.shutdown().await;
+}
+
+#[tokio::test]
+async fn rfc9112_9_8_a_client_hears_the_end_of_tls_before_that_of_the_connection() {
+    let (scope, root) = (Scope::new(), Root::new());
+    let server = TcpListener::bind(any_port()).await.unwrap();
+    let address = server.local_addr().unwrap();
+    scope.spawn("server", async move {
+        let (mut stream, _) = server.accept().await.unwrap();
+        stream.write_all(b"last words").await.unwrap();
+    });
+    let mut listener = tcp_listener("in", "app");
+    listener.chains[0].transport = downstream(root.source("a.test"), Trust::Unverified);
+    let proxy = start(vec![listener], vec![cluster("app", &[address])]).await;
+    let mut client = connect(proxy.listener_address("in").unwrap(), "a.test", &root).await.unwrap();
+    let mut heard = Vec::new();
+    // An end without the alert would be an error.
+    client.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard, b"last words");
     proxy.shutdown().await;
 }
 

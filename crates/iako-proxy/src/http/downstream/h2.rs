@@ -16,6 +16,8 @@ pub(crate) struct Http2Downstream {
     stream: StreamHandle,
     /// The client asked to be told `100 Continue`.
     waits_to_go_on: bool,
+    /// The response is a tunnel.
+    is_tunnel: bool,
 }
 
 impl Http2Downstream {
@@ -24,6 +26,7 @@ impl Http2Downstream {
         Self {
             stream: StreamHandle::new(link, stream, ends, Side::Server),
             waits_to_go_on: head.expects_continue(),
+            is_tunnel: false,
         }
     }
 
@@ -71,6 +74,7 @@ impl Http2Downstream {
             Content::Described(length) => (length, Ends::Here),
             Content::Streamed | Content::Tunnel => (None, Ends::Later),
         };
+        self.is_tunnel = content == Content::Tunnel;
         let id = self.stream.id();
         let answer = Answer { head, edits, length };
         self.stream.link().with(|connection| connection.respond(id, answer, ends));
@@ -95,9 +99,10 @@ impl Http2Downstream {
         self.stream.poll_sent(context).map_err(DownstreamError::from)
     }
 
-    /// Ends the stream with a code that tells the client why the response is incomplete.
+    /// Ends the stream with a code that tells the client why the response is incomplete; of a tunnel
+    /// that it broke (RFC 9113 §8.5).
     pub(crate) fn abort(&mut self, code: ErrorCode) {
-        self.stream.reset(code);
+        self.stream.reset(if self.is_tunnel { ErrorCode::CONNECT_ERROR } else { code });
     }
 }
 
