@@ -1,5 +1,6 @@
 //! A group of instances that can stand for each other, and how to talk to them.
 
+mod connecting;
 mod dns;
 mod lb;
 mod load_report;
@@ -8,6 +9,7 @@ use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, time::Duratio
 
 use iako_types::Percent;
 
+pub use connecting::{AddressOrder, Connecting, FirstFamily, Preconnect};
 pub use dns::{DnsCache, DnsFailureRefresh, DnsFamily, DnsOptions};
 pub use lb::{
     ClientWeighted, ConsistentHashing, HashFunction, LbPolicy, LeastRequest, LocalityBalancing,
@@ -71,6 +73,8 @@ pub struct Cluster {
     /// Further ones, of which the first is used that has the family of the instance, where the
     /// first has another. Source: `extra_source_addresses`.
     pub bind_others: Vec<SocketAddr>,
+    /// When connections are opened, and who shares them.
+    pub connecting: Connecting,
     /// How names are resolved, for DNS clusters.
     pub dns: DnsOptions,
     /// Facts for telemetry and explanations.
@@ -104,6 +108,7 @@ impl Cluster {
             tcp_keepalive: None,
             bind_address: None,
             bind_others: Vec::new(),
+            connecting: Connecting::default(),
             dns: DnsOptions::default(),
             metadata: ClusterMetadata::default(),
         }
@@ -253,6 +258,9 @@ pub struct ClusterHttp {
     pub name_case: HeaderCase,
     /// Whether trailers pass on HTTP/1. Source: `enable_trailers`. Envoy default: false.
     pub http1_trailers: bool,
+    /// The header that names the server for TLS in place of the host, where names come from
+    /// requests; the host where it is missing or empty. Source: `override_auto_sni_header`.
+    pub server_name_header: Option<HeaderName>,
 }
 
 impl Default for ClusterHttp {
@@ -266,6 +274,7 @@ impl Default for ClusterHttp {
             http2: Http2Options::default(),
             name_case: HeaderCase::Lower,
             http1_trailers: false,
+            server_name_header: None,
         }
     }
 }

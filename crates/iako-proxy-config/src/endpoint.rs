@@ -1,8 +1,8 @@
 //! Where the instances of a service are.
 
-use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
-use iako_types::Locality;
+use iako_types::{Locality, Percent};
 
 use crate::EndpointCheck;
 
@@ -19,6 +19,21 @@ pub struct EndpointSet {
     /// Whether the health of a priority is measured by weights of instances in place of their
     /// number. Source: `policy.weighted_priority_health`. Envoy default: false.
     pub weighted_health: bool,
+    /// Requests that are refused on purpose, because the control plane found the service overloaded.
+    pub drop: Option<DropOverload>,
+    /// The set is forgotten so long after it came, unless it comes again; never when absent.
+    /// Source: `policy.endpoint_stale_after`.
+    pub stale_after: Option<Duration>,
+}
+
+/// Requests that are refused on purpose.
+/// Source: `envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropOverload {
+    /// Why, in the words of the control plane.
+    pub category: String,
+    /// Their share of all requests.
+    pub share: Percent,
 }
 
 impl EndpointSet {
@@ -26,7 +41,14 @@ impl EndpointSet {
     #[must_use]
     pub fn new(name: impl Into<String>, localities: Vec<LocalityEndpoints>) -> Self {
         let overprovisioning_factor = NonZeroU32::MIN.saturating_add(139);
-        Self { name: name.into(), localities, overprovisioning_factor, weighted_health: false }
+        Self {
+            name: name.into(),
+            localities,
+            overprovisioning_factor,
+            weighted_health: false,
+            drop: None,
+            stale_after: None,
+        }
     }
 
     /// All instances, whatever their place and health.

@@ -37,16 +37,17 @@ mod udp;
 
 pub use access_log::{AccessLog, AccessLogFilter, AccessLogSink, LogComparison, LogFormat};
 pub use cluster::{
-    CircuitBreakers, ClientWeighted, Cluster, ClusterHttp, ClusterMetadata, ConsistentHashing,
-    Discovery, DnsCache, DnsFailureRefresh, DnsFamily, DnsOptions, HashFunction, HttpProtocol,
-    LbPolicy, LeastRequest, LoadReport, LocalityBalancing, LocalityBasis, MaglevTable, Membership,
-    MetadataPath, OverrideHost, OverrideSource, OverrideStatuses, PeakEwma, PickFirst, RetryBudget,
-    RingHash, SelectorFallback, ServiceReference, SlowStart, SubsetFallback, SubsetSelection,
-    SubsetSelector, TcpKeepalive, Thresholds, TransportMatch, ZoneAware,
+    AddressOrder, CircuitBreakers, ClientWeighted, Cluster, ClusterHttp, ClusterMetadata,
+    Connecting, ConsistentHashing, Discovery, DnsCache, DnsFailureRefresh, DnsFamily, DnsOptions,
+    FirstFamily, HashFunction, HttpProtocol, LbPolicy, LeastRequest, LoadReport, LocalityBalancing,
+    LocalityBasis, MaglevTable, Membership, MetadataPath, OverrideHost, OverrideSource,
+    OverrideStatuses, PeakEwma, PickFirst, Preconnect, RetryBudget, RingHash, SelectorFallback,
+    ServiceReference, SlowStart, SubsetFallback, SubsetSelection, SubsetSelector, TcpKeepalive,
+    Thresholds, TransportMatch, ZoneAware,
 };
 pub use endpoint::{
-    Endpoint, EndpointAddress, EndpointMetadata, EndpointSet, HealthStatus, LocalityEndpoints,
-    WorkloadLabel,
+    DropOverload, Endpoint, EndpointAddress, EndpointMetadata, EndpointSet, HealthStatus,
+    LocalityEndpoints, WorkloadLabel,
 };
 pub use filter::{
     DynamicForward, FilterOverrides, FilterSettings, HttpFilter, HttpFilterKind, NetworkFilter,

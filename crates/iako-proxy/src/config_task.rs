@@ -128,6 +128,8 @@ pub(crate) struct ConfigTask {
     ready: watch::Sender<bool>,
     clusters: BTreeMap<String, ClusterEntry>,
     endpoints: BTreeMap<String, Arc<EndpointSet>>,
+    /// When of these are forgotten that must be sent again.
+    stale_at: BTreeMap<String, Instant>,
     routes: BTreeMap<String, RouteEntry>,
     scopes: ScopeStore,
     listeners: BTreeMap<String, ListenerEntry>,
@@ -228,6 +230,7 @@ impl ConfigTask {
             ready,
             clusters: BTreeMap::new(),
             endpoints: BTreeMap::new(),
+            stale_at: BTreeMap::new(),
             routes: BTreeMap::new(),
             scopes: ScopeStore::default(),
             listeners: BTreeMap::new(),
@@ -348,6 +351,7 @@ impl ConfigTask {
     /// Lets everything that has become ready serve, and publishes the result.
     async fn reconcile(&mut self) {
         let now = clock::now();
+        self.forget_stale(now);
         self.settle_clusters(now);
         self.settle_routes(now);
         self.settle_listeners(now);
@@ -370,6 +374,7 @@ impl ConfigTask {
         let listeners = self.listeners.values().filter_map(ListenerEntry::deadline);
         let routes = self.routes.values().filter_map(RouteEntry::deadline);
         let leaving = self.leaving.iter().map(|(at, _)| *at).chain(self.stop_accepting_at);
+        let leaving = leaving.chain(self.stale_at.values().copied());
         clusters.chain(listeners).chain(routes).chain(leaving).chain([tick]).min().unwrap_or(tick)
     }
 

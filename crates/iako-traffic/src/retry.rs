@@ -200,10 +200,30 @@ impl<'p> RetryState<'p> {
     }
 
     /// What the next try should avoid among the instances of this moment; nothing unless the policy
-    /// says so.
+    /// asks for it.
     #[must_use]
-    pub fn avoid(&mut self, balancer: &Balancer) -> Avoid {
-        self.policy.map(|policy| self.tried.avoid(policy, balancer)).unwrap_or_default()
+    pub fn avoid(&mut self, balancer: &Arc<Balancer>) -> Avoid {
+        self.pass_members(std::slice::from_ref(balancer));
+        self.avoid_in(0, balancer)
+    }
+
+    /// Finds out which priorities the next try leaves out, of a cluster or of those that it stands
+    /// for. Once a try.
+    pub fn pass_members(&mut self, members: &[Arc<Balancer>]) {
+        if let Some(policy) = self.policy {
+            self.tried.pass_priorities(policy, members);
+        }
+    }
+
+    /// The priorities that the next try leaves out, of the cluster at a place.
+    pub fn passed_priorities(&self, member: usize) -> impl Iterator<Item = u32> {
+        self.tried.priorities_of(member)
+    }
+
+    /// What the next try avoids among the instances of the cluster at a place.
+    #[must_use]
+    pub fn avoid_in(&self, member: usize, balancer: &Balancer) -> Avoid {
+        self.policy.map(|policy| self.tried.avoid(policy, member, balancer)).unwrap_or_default()
     }
 
     /// Retries made so far.

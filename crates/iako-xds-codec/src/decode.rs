@@ -9,6 +9,7 @@ mod answer;
 mod attempt;
 mod bootstrap;
 mod cluster;
+mod cluster_connecting;
 mod cluster_http;
 mod cluster_limits;
 mod cluster_specifier;

@@ -10,6 +10,7 @@ mod access_log;
 mod answer;
 mod attempt;
 mod cluster;
+mod cluster_connecting;
 mod cluster_http;
 mod content;
 mod discovery;

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     dns::{self, Resolution},
     health::HealthLogs,
-    snapshot::UpstreamCluster,
+    snapshot::{ClusterStats, UpstreamCluster},
 };
 
 /// How long a removed cluster serves routes that still name it: the routes' own change may come
@@ -136,14 +136,16 @@ impl ConfigTask {
                 return Ok(());
             }
         }
-        let state = old.and_then(ClusterEntry::newest).map(|cluster| Arc::clone(&cluster.state));
+        let before = old.and_then(ClusterEntry::newest).map(Arc::clone);
+        let state = before.as_ref().map(|cluster| Arc::clone(&cluster.state));
         let changed = old.is_some();
         let id = self.take_id();
         let logs = self
             .health_logs(&told.value)
             .map_err(|error| format!("cluster {name:?}: event log: {error}"))?;
         let compiled = UpstreamCluster::new(id, Arc::clone(&told.value), &self.shared, state, logs)
-            .with_resolver(&self.resolver, &self.shared.stats);
+            .with_resolver(&self.resolver, &self.shared.stats)
+            .continuing(before.as_deref());
         let compiled = Arc::new(compiled);
         for slot in compiled.tls_slots() {
             // What is missing may arrive yet; what can never work is refused now.
@@ -244,8 +246,42 @@ impl ConfigTask {
             }
             entry.has_endpoints |= newest_knows;
         }
+        self.expect_stale(key, endpoints.stale_after);
         self.endpoints.insert(key.to_owned(), endpoints);
         self.publish_inventory();
+    }
+
+    /// Notes until when instances may be used without being sent again.
+    /// Source: `ClusterLoadAssignment.Policy.endpoint_stale_after`.
+    fn expect_stale(&mut self, key: &str, after: Option<Duration>) {
+        match after.and_then(|after| clock::now().checked_add(after)) {
+            None => drop(self.stale_at.remove(key)),
+            Some(at) => {
+                self.stale_at.insert(key.to_owned(), at);
+                self.each_of(key, |stats| stats.assignment_timeout_received.inc());
+            }
+        }
+    }
+
+    /// Forgets instances that were not sent again in time.
+    pub(super) fn forget_stale(&mut self, now: Instant) {
+        let is_due = |(_, at): &(&String, &Instant)| **at <= now;
+        let due: Vec<String> =
+            self.stale_at.iter().filter(is_due).map(|(key, _)| key.clone()).collect();
+        for key in due {
+            self.each_of(&key, |stats| stats.assignment_stale.inc());
+            let name = self.endpoints.get(&key).map(|set| set.name.clone()).unwrap_or_default();
+            self.set_endpoints(&key, EndpointSet::new(name, Vec::new()));
+        }
+    }
+
+    /// The statistics of every cluster with these instances.
+    fn each_of(&self, key: &str, count: impl Fn(&ClusterStats)) {
+        let newest = self.clusters.values().filter_map(ClusterEntry::newest);
+        let is_meant = |cluster: &&Arc<UpstreamCluster>| {
+            cluster.eds_name().is_some_and(|own| own.key() == key)
+        };
+        newest.filter(is_meant).for_each(|cluster| count(&cluster.stats));
     }
 
     /// The control plane knows no such endpoints: who waits for them goes on without, who has them
@@ -364,6 +400,7 @@ impl ConfigTask {
             .filter_map(|cluster| Some(cluster.eds_name()?.key().to_owned()))
             .collect();
         self.endpoints.retain(|name, _| wanted.contains(name));
+        self.stale_at.retain(|name, _| wanted.contains(name));
     }
 
     /// Names of clusters that serving routes and listeners refer to.

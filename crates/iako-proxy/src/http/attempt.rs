@@ -139,7 +139,7 @@ impl Exchange<'_> {
             | Discovery::Aggregate(_) => self.target(plan, avoid),
         };
         let Some(target) = target else {
-            plan.cluster.stats.cx_none_healthy.inc();
+            plan.counted().stats.cx_none_healthy.inc();
             return Err(TryFailure::Final(self.nobody()));
         };
         let Some(endpoint) = target.endpoint() else {
@@ -204,7 +204,10 @@ impl Exchange<'_> {
             Steered::Nowhere => return None,
             Steered::Anywhere => {
                 let mut draw = || self.connection.draw();
-                let pick = balancer.pick(&request, self.now, &mut draw)?;
+                let Some(pick) = balancer.pick(&request, self.now, &mut draw) else {
+                    plan.cluster.note_nobody(&balancer);
+                    return None;
+                };
                 plan.cluster.note_pick(pick.notes);
                 (pick.place, Arc::clone(&pick.endpoint.state))
             }
@@ -223,7 +226,7 @@ impl Exchange<'_> {
         endpoint: &Endpoint,
         downstream: &mut Downstream<'_>,
     ) -> Result<(Lease, ResponseHead), (TryFailure, Option<Lease>)> {
-        let host = plan.cluster.sends_hosts().then(|| self.request.authority().to_owned());
+        let host = plan.cluster.sends_hosts().then(|| self.server_name(plan));
         let host = host.unwrap_or_default();
         let tells = plan.cluster.tells_clients() || plan.connect_end.is_some();
         let client = tells.then(|| Proxied::of(&self.connection.info));
@@ -236,6 +239,7 @@ impl Exchange<'_> {
             host: &host,
             client: client.as_ref(),
             istio_alpn: plan.istio_alpn,
+            owner: plan.cluster.config.connecting.per_client.then(|| self.connection.owner()),
             repeat: if plan.idempotent { Repeat::Safe } else { Repeat::Unsafe },
         };
         let alone = |failure| (failure, None);
@@ -281,6 +285,7 @@ impl Exchange<'_> {
     ) -> bool {
         let Err(TryFailure::Repeatable { failure, end, written }) = ended else { return false };
         if let Failure::Upstream(error) = failure {
+            lease.note_end(error);
             lease.failed(error);
         }
         let is_safe = match end {

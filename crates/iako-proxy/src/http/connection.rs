@@ -1,6 +1,6 @@
 //! What all exchanges of one client connection share.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,7 @@ use iako_traffic::{ClientCertHeader, ConnectionInfo};
 use super::service::HttpService;
 use crate::connection::Downstream;
 use crate::snapshot::{Chain, ProxySnapshot, Terminal};
+use crate::upstream::pool::Owner;
 use crate::worker::{Worker, spread};
 
 /// A client connection that carries HTTP.
@@ -39,6 +40,8 @@ pub(crate) struct HttpConnection {
     seen: Cell<u64>,
     /// What servers were told last of the client's certificate, and by which settings.
     told: RefCell<Option<Box<Told>>>,
+    /// What upstream connections that nobody else may use belong to.
+    owner: OnceCell<Rc<Owner>>,
 }
 
 #[derive(Debug)]
@@ -98,6 +101,7 @@ impl HttpConnection {
             service: RefCell::new(service),
             seen: Cell::new(u64::MAX),
             told: RefCell::new(None),
+            owner: OnceCell::new(),
             worker,
         }
     }
@@ -137,6 +141,11 @@ impl HttpConnection {
         let value = ToldClientCert::compose(mode, details, &self.info, None);
         *told = Some(Box::new(Told { mode, details, value: value.clone() }));
         value
+    }
+
+    /// Whose upstream connections are those that only this connection uses.
+    pub(crate) fn owner(&self) -> &Rc<Owner> {
+        self.owner.get_or_init(|| Rc::new(Owner::new(self.id)))
     }
 
     /// How old the connection may become.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use iako_http::{FieldValue, HeaderEdits, Known, ParseError};
+use iako_http::{FieldName, FieldValue, HeaderEdits, Known, ParseError};
 
 use super::content::ContentError;
 use super::downstream::DownstreamError;
@@ -81,6 +81,7 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
         Failure::NoHealthyUpstream => nobody(503),
         Failure::SessionGone { status } => nobody(*status),
         Failure::Unresolved(why) => unresolved(*why),
+        Failure::Dropped | Failure::AllDropped => dropped(failure),
         Failure::Overflow(_) => {
             let value = FieldValue::from_static("true");
             before_response(503, "overflow", None).with_field(Known::XEnvoyOverloaded, value)
@@ -163,6 +164,20 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
         | Failure::Overtaken
         | Failure::ResponseContent(_) => return None,
     })
+}
+
+/// The answer to a request that the control plane wants refused, which is told to the client.
+fn dropped(failure: &Failure) -> Reply {
+    let (words, field) = if matches!(failure, Failure::AllDropped) {
+        ("unconditional drop overload", "x-envoy-unconditional-drop-overload")
+    } else {
+        ("drop overload", "x-envoy-drop-overload")
+    };
+    let mut reply = Reply::new(503, words.replace(' ', "_")).with_body(words);
+    if let Ok(name) = FieldName::parse(field.as_bytes()) {
+        reply.edits.append(name, FieldValue::from_static("true"));
+    }
+    reply
 }
 
 /// The answer where the host of a request is not known.

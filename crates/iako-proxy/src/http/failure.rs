@@ -36,6 +36,12 @@ pub(crate) enum Failure {
     /// The host that the request names has no address, or there is no room to find one.
     #[error("the host of the request is not resolved")]
     Unresolved(Unresolved),
+    /// The control plane has a share of the cluster's requests refused.
+    #[error("a share of the cluster's requests is refused on purpose")]
+    Dropped,
+    /// The control plane has all of the cluster's requests refused.
+    #[error("all of the cluster's requests are refused on purpose")]
+    AllDropped,
     /// A circuit breaker is full.
     #[error("a circuit breaker of the cluster is full")]
     Overflow(#[from] Overflow),
@@ -150,6 +156,8 @@ impl Failure {
             Self::NoRoute
             | Self::NoCluster { .. }
             | Self::Overflow(_)
+            | Self::Dropped
+            | Self::AllDropped
             | Self::Overtaken
             | Self::StreamIdle
             | Self::MaxDuration
@@ -167,6 +175,8 @@ impl Failure {
             Self::NoHealthyUpstream | Self::SessionGone { .. } => ResponseFlag::NoHealthyUpstream,
             Self::Unresolved(Unresolved::Failed) => ResponseFlag::DnsResolutionFailed,
             Self::Overflow(_) => ResponseFlag::UpstreamOverflow,
+            Self::Dropped => ResponseFlag::DropOverload,
+            Self::AllDropped => ResponseFlag::UnconditionalDropOverload,
             Self::Connect(_) => ResponseFlag::UpstreamConnectionFailure,
             Self::Upstream(error) | Self::BrokenOff(error) => upstream_flag(error),
             Self::ResponseTimeout | Self::PerTryTimeout | Self::PerTryIdle => {
@@ -195,6 +205,37 @@ impl Failure {
             | Self::Denied { .. }
             | Self::Token { .. } => return None,
         })
+    }
+
+    /// Whether the answer is one in the name of the request's cluster, and counted there.
+    pub(crate) const fn is_of_cluster(&self) -> bool {
+        match self {
+            Self::NoHealthyUpstream
+            | Self::SessionGone { .. }
+            | Self::Overflow(_)
+            | Self::Dropped
+            | Self::AllDropped
+            | Self::Connect(_)
+            | Self::Upstream(_)
+            | Self::ResponseTimeout
+            | Self::PerTryTimeout
+            | Self::PerTryIdle => true,
+            Self::NoRoute
+            | Self::NoCluster { .. }
+            | Self::Unresolved(_)
+            | Self::Overtaken
+            | Self::StrictHeader(_)
+            | Self::StreamIdle
+            | Self::RequestTimeout
+            | Self::MaxDuration
+            | Self::UpgradeRefused
+            | Self::Path
+            | Self::Denied { .. }
+            | Self::Token { .. }
+            | Self::FaultAbort { .. }
+            | Self::Client(_)
+            | Self::BrokenOff(_) => false,
+        }
     }
 
     /// Whether the server took too long.

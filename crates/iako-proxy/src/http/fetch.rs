@@ -66,6 +66,7 @@ pub(crate) async fn get(
         host: head.authority(),
         client: None,
         istio_alpn: false,
+        owner: None,
         repeat: Repeat::Unsafe,
     };
     let mut lease = Pools::acquire(worker, &want).await?;

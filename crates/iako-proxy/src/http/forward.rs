@@ -75,12 +75,17 @@ pub(super) struct Plan<'r> {
 }
 
 impl Plan<'_> {
+    /// The cluster in whose name clients are answered.
+    pub(super) fn counted(&self) -> &Arc<UpstreamCluster> {
+        self.aggregate.as_ref().unwrap_or(&self.cluster)
+    }
+
     pub(super) fn limits(&self) -> &Thresholds {
-        self.cluster.limits(self.action.priority)
+        self.counted().limits(self.action.priority)
     }
 
     pub(super) fn breakers(&self) -> &Arc<iako_traffic::Breakers> {
-        self.cluster.state.breakers(self.action.priority)
+        self.counted().state.breakers(self.action.priority)
     }
 }
 
@@ -94,12 +99,13 @@ impl Exchange<'_> {
     ) -> Result<Progress, Failure> {
         self.service.stats.routed.inc();
         self.check_strict_headers()?;
-        let plan = self.plan(route, action)?;
+        let mut plan = self.plan(route, action)?;
         self.begin_tally(route);
         // A cluster that stands for others is what is told of.
         if !self.record.cluster.as_ref().is_some_and(|cluster| cluster.is_aggregate()) {
             self.record.cluster = Some(Arc::clone(&plan.cluster));
         }
+        self.check_dropped(&plan)?;
         plan.breakers().note_request(plan.limits(), self.now);
         self.begin_content(route, &plan);
         self.begin_deadlines(&plan);
@@ -113,7 +119,7 @@ impl Exchange<'_> {
         for policy in mirrors {
             mirror::start(self, policy, plan.content);
         }
-        let attempt = self.tries(route, &plan, downstream).await?;
+        let attempt = self.tries(route, &mut plan, downstream).await?;
         let Attempt { mut lease, head, open } = attempt;
         if let Some(policy) = &action.internal_redirect
             && policy.statuses.contains(&head.status())
@@ -165,7 +171,19 @@ impl Exchange<'_> {
         if self.upload.was_abandoned()
             && (plan.retry.borrow().is_some() || plan.action.internal_redirect.is_some())
         {
-            plan.cluster.stats.retry_or_shadow_abandoned.inc();
+            plan.counted().stats.retry_or_shadow_abandoned.inc();
+        }
+    }
+
+    /// Refuses the share of requests that the control plane wants refused.
+    fn check_dropped(&self, plan: &Plan<'_>) -> Result<(), Failure> {
+        // A cluster that stands for others takes no such word from them, as in Envoy.
+        match plan.cluster.dropped() {
+            0 => Ok(()),
+            _ if plan.aggregate.is_some() => Ok(()),
+            1_000_000.. => Err(Failure::AllDropped),
+            share if self.connection.draw() % 1_000_000 < u64::from(share) => Err(Failure::Dropped),
+            _ => Ok(()),
         }
     }
 

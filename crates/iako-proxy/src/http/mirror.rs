@@ -147,6 +147,7 @@ impl Copy {
             host: self.edits.authority(&self.head),
             client: None,
             istio_alpn: self.cluster.config.metadata.alpn_override,
+            owner: None,
             repeat: Repeat::Unsafe,
         };
         let text = |error: &dyn std::error::Error| error.to_string();

@@ -223,6 +223,9 @@ impl Exchange<'_> {
         if matches!(failure, Failure::StreamIdle) && !self.upload.is_read_whole() {
             reply.status = 408;
         }
+        if let Some(cluster) = self.record.cluster.as_ref().filter(|_| failure.is_of_cluster()) {
+            cluster.count_response(reply.status, self.request.origin());
+        }
         if let Err(failure) = self.reply(reply, route, downstream).await {
             tracing::debug!(%failure, "the client did not take its error response");
             downstream.abort(&failure);

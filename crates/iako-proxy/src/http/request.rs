@@ -11,6 +11,7 @@ use iako_telemetry::HeaderLookup;
 use iako_traffic::{ConnectionInfo, Headers, Metadata, RequestFacts};
 
 use super::grpc_web::WebCall;
+use crate::snapshot::RequestOrigin;
 
 /// A request as filters, routes and logs see it.
 #[derive(Debug)]
@@ -34,6 +35,11 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// From where it came, for the statistics of its cluster.
+    pub(crate) const fn origin(&self) -> RequestOrigin {
+        if self.internal { RequestOrigin::Internal } else { RequestOrigin::External }
+    }
+
     /// The first value of a field after the changes.
     pub(crate) fn get(&self, name: Known) -> Option<&[u8]> {
         self.edits.fields.get(self.head.fields(), name)

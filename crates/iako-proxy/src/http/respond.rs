@@ -71,6 +71,9 @@ impl Exchange<'_> {
         })
         .await;
         if let Err(failure) = relayed {
+            if let Failure::BrokenOff(error) = &failure {
+                lease.note_end(error);
+            }
             if let Upstream::Http2(stream) = &mut lease.upstream {
                 stream.cancel();
             }

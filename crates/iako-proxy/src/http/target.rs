@@ -28,24 +28,79 @@ pub(crate) fn member_of<'s>(
     now: std::time::Instant,
     draw: u64,
 ) -> Option<&'s Arc<UpstreamCluster>> {
-    let Discovery::Aggregate(names) = &cluster.config.discovery else { return Some(cluster) };
-    let members = names.iter().filter_map(|name| snapshot.cluster(name));
-    let capacity = |member: &Arc<UpstreamCluster>| match &member.config.discovery {
+    if !cluster.is_aggregate() {
+        return Some(cluster);
+    }
+    choose_member(cluster, snapshot, |member, _| capacity_of(member, now, &[]), draw)
+        .map(|(_, member)| member)
+}
+
+/// The clusters that one stands for, as far as they exist.
+pub(super) fn members<'s>(
+    cluster: &'s UpstreamCluster,
+    snapshot: &'s ProxySnapshot,
+) -> impl Iterator<Item = &'s Arc<UpstreamCluster>> + Clone {
+    let names = match &cluster.config.discovery {
+        Discovery::Aggregate(names) => names.as_slice(),
+        Discovery::Static(_)
+        | Discovery::Eds(_)
+        | Discovery::StrictDns(_)
+        | Discovery::LogicalDns(_)
+        | Discovery::OriginalDst { .. }
+        | Discovery::DynamicForward(_) => &[],
+    };
+    names.iter().filter_map(|name| snapshot.cluster(name))
+}
+
+/// The member that takes a request, and its place.
+pub(super) fn choose_member<'s>(
+    cluster: &'s UpstreamCluster,
+    snapshot: &'s ProxySnapshot,
+    capacity: impl Fn(&UpstreamCluster, usize) -> Capacity,
+    draw: u64,
+) -> Option<(usize, &'s Arc<UpstreamCluster>)> {
+    let members = members(cluster, snapshot);
+    let capacity = &capacity;
+    let each = members.clone().enumerate().map(|(place, member)| capacity(member, place));
+    let place = member(each, draw)?;
+    Some((place, members.clone().nth(place)?))
+}
+
+/// What a member can take, without the priorities that were tried.
+pub(super) fn capacity_of(
+    member: &UpstreamCluster,
+    now: std::time::Instant,
+    tried: &[u32],
+) -> Capacity {
+    match &member.config.discovery {
+        Discovery::LogicalDns(_) | Discovery::OriginalDst { .. } | Discovery::DynamicForward(_)
+            if !tried.is_empty() =>
+        {
+            Capacity::default()
+        }
         // Nobody knows what it can take; whoever names it means to use it.
         Discovery::LogicalDns(_) | Discovery::OriginalDst { .. } | Discovery::DynamicForward(_) => {
             Capacity { healthy: 100, degraded: 0, instances: 1 }
         }
         Discovery::Static(_) | Discovery::Eds(_) | Discovery::StrictDns(_) => {
-            member.balancer().capacity(now)
+            member.balancer().capacity(now, tried)
         }
         // As in Envoy, an aggregate cluster in another one takes nothing.
         Discovery::Aggregate(_) => Capacity::default(),
-    };
-    let place = member(members.clone().map(capacity), draw)?;
-    members.clone().nth(place)
+    }
 }
 
 impl Exchange<'_> {
+    /// What names the server for TLS: the host, unless the cluster says that a header does.
+    pub(super) fn server_name(&self, plan: &Plan<'_>) -> String {
+        let named = plan.cluster.config.http.server_name_header.as_ref().and_then(|name| {
+            let view = self.request.view();
+            let value = std::str::from_utf8(view.value(name.as_str(), 0)?).ok()?;
+            (!value.is_empty()).then(|| value.to_owned())
+        });
+        named.unwrap_or_else(|| self.request.authority().to_owned())
+    }
+
     /// The address that the client meant to reach, or that a header of the request names.
     pub(super) fn original_target(
         &self,

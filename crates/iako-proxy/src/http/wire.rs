@@ -8,9 +8,11 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use iako_telemetry::Counter;
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
 
 use crate::http2::pressure;
+use crate::snapshot::ClusterStats;
 use crate::transport::{Stream, socket};
 
 /// What a direction may hold before its source is no longer read. Together with one read it bounds
@@ -64,6 +66,29 @@ pub(crate) struct Wire {
     pub(crate) input: BytesMut,
     /// Queued and not yet written.
     pub(crate) output: Output,
+    /// Counts what comes and goes, towards servers.
+    meter: Option<Meter>,
+}
+
+/// Counts the bytes of a connection among those of its cluster.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    read: Counter,
+    written: Counter,
+}
+
+impl Meter {
+    pub(crate) fn of(stats: &ClusterStats) -> Self {
+        Self { read: stats.cx_rx_bytes.clone(), written: stats.cx_tx_bytes.clone() }
+    }
+
+    pub(crate) fn read(&self, bytes: usize) {
+        self.read.add(bytes as u64);
+    }
+
+    pub(crate) fn wrote(&self, bytes: usize) {
+        self.written.add(bytes as u64);
+    }
 }
 
 impl Wire {
@@ -72,16 +97,26 @@ impl Wire {
         let mut input = BytesMut::from(read);
         // What inspection read lies beneath what the driver read of it.
         input.extend_from_slice(&stream.take_prefix());
-        Self { stream, input, output: Output::default() }
+        Self { stream, input, output: Output::default(), meter: None }
+    }
+
+    /// Counts what comes and goes from now on.
+    pub(crate) fn measure(&mut self, meter: Meter) {
+        self.meter = Some(meter);
     }
 
     /// Reads once. 0 is the end of the stream.
     pub(crate) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.is_empty() {
-            return poll_read_little(&mut self.stream, &mut self.input, context);
+        let filled = if self.input.is_empty() {
+            ready!(poll_read_little(&mut self.stream, &mut self.input, context))?
+        } else {
+            self.input.reserve(read_bytes() / 4);
+            ready!(pin!(self.stream.read_buf(&mut self.input)).poll(context))?
+        };
+        if let Some(meter) = &self.meter {
+            meter.read(filled);
         }
-        self.input.reserve(read_bytes() / 4);
-        pin!(self.stream.read_buf(&mut self.input)).poll(context)
+        Poll::Ready(Ok(filled))
     }
 
     /// Writes what is queued; ready once all of it is on its way.
@@ -91,6 +126,9 @@ impl Wire {
             let written = ready!(self.output.poll_write(&mut self.stream, context))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            if let Some(meter) = &self.meter {
+                meter.wrote(written);
             }
             wrote = true;
         }

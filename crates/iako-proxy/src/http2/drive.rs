@@ -15,7 +15,7 @@ use tokio::io::AsyncWrite as _;
 use super::link::{Ending, Handed, Link};
 use super::pressure;
 use crate::http::timer::Timer;
-use crate::http::wire;
+use crate::http::wire::{self, Meter};
 use crate::transport::{Stream, socket};
 
 /// Slices of one gathered write.
@@ -55,6 +55,8 @@ pub(crate) struct Driver {
     /// Whether the windows were made small.
     pressed: bool,
     queued: pressure::Queued,
+    /// Counts what comes and goes, towards servers.
+    pub(crate) meter: Option<Meter>,
     rest: Rest,
 }
 
@@ -87,6 +89,7 @@ impl Driver {
             moved: false,
             pressed: false,
             queued: pressure::Queued::default(),
+            meter: None,
             rest: Rest {
                 interval: rests_after,
                 timer: Timer::default(),
@@ -244,11 +247,19 @@ impl Driver {
         if self.input.is_empty() && !self.flows {
             let count = ready!(wire::poll_read_little(&mut self.stream, &mut self.input, context))?;
             self.flows = count >= wire::READ_BYTES / 4;
+            self.measure(count);
             return Poll::Ready(Ok(count));
         }
         let count = ready!(wire::poll_read_much(&mut self.stream, &mut self.input, context))?;
         self.flows = count >= wire::READ_BYTES / 8;
+        self.measure(count);
         Poll::Ready(Ok(count))
+    }
+
+    fn measure(&self, read: usize) {
+        if let Some(meter) = &self.meter {
+            meter.read(read);
+        }
     }
 
     /// Writes what is queued; ready once all of it is on its way.
@@ -290,6 +301,9 @@ impl Driver {
             inner.connection.advance(written);
             drained = Drained::Some;
             self.moved = true;
+            if let Some(meter) = &self.meter {
+                meter.wrote(written);
+            }
         }
         Poll::Ready(Ok(drained))
     }

@@ -1,18 +1,26 @@
 //! Clusters, compiled: what is configured, what is live, and how bytes get there.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use arc_swap::ArcSwap;
 use iako_proxy_config::{
-    Cluster, Discovery, Endpoint, EndpointSet, ProxyProtocolHeader, RoutePriority, SourcedName,
-    Thresholds, TransportMatch, UpstreamTransport,
+    Cluster, Discovery, Endpoint, EndpointSet, LocalityBalancing, ProxyProtocolHeader,
+    RoutePriority, SourcedName, Thresholds, TransportMatch, UpstreamTransport,
 };
 use iako_rt::{Rng, clock};
 use iako_telemetry::{ServiceLabels, StatsRegistry};
-use iako_traffic::{Balancer, ClusterState, Neighbourhood, PickNotes, Setting, Wants};
+use iako_traffic::{
+    Balancer, ClusterState, EndpointState, Neighbourhood, PickNotes, Setting, Wants,
+};
+use iako_types::Percent;
+
+use tokio::sync::watch;
 
 use super::{
-    ClusterStats, LbStats,
+    ClusterStats, ConnectionEnds, LbStats, RequestOrigin, ResponseStats,
     health::{CheckStats, Noticeboard, OutlierStats},
     stats::BreakerStats,
 };
@@ -37,6 +45,12 @@ pub(crate) struct UpstreamCluster {
     pub(crate) service: ServiceLabels,
     /// Its statistics.
     pub(crate) stats: ClusterStats,
+    /// What was answered in its name, the same over all versions of the cluster.
+    pub(crate) responses: Arc<ResponseStats>,
+    /// Tells connections without HTTP that an instance has failed, where they end with it.
+    failures: Option<watch::Sender<()>>,
+    /// How its connections ended: most clusters of a large mesh never have one.
+    ends: OnceLock<ConnectionEnds>,
     /// Its live numbers, the same over all versions of the cluster.
     pub(crate) state: Arc<ClusterState>,
     /// What its balancer wants to hear of responses.
@@ -62,8 +76,31 @@ pub(crate) struct UpstreamCluster {
     matches: Vec<ClusterTransport>,
     sends_hosts: bool,
     tells_clients: bool,
+    /// Requests that are refused because the control plane says so, in millionths of all.
+    dropped: AtomicU32,
     /// What is full, for routes of default and of high priority.
     breakers: [BreakerStats; 2],
+}
+
+/// Hears when an instance fails.
+#[derive(Debug)]
+pub(crate) struct Failing {
+    failures: watch::Receiver<()>,
+    state: Arc<EndpointState>,
+    /// That of the instance when the connection was made.
+    generation: u32,
+}
+
+impl Failing {
+    /// Waits until the instance fails.
+    pub(crate) async fn failed(mut self) {
+        while self.state.generation() == self.generation {
+            if self.failures.changed().await.is_err() {
+                // The cluster is gone: nobody looks after its instances any more.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
 }
 
 /// How bytes get to endpoints.
@@ -137,11 +174,15 @@ impl UpstreamCluster {
         Self {
             sends_hosts,
             tells_clients,
+            dropped: AtomicU32::new(0),
             breakers,
             id,
             name: config.name.as_str().into(),
             service,
             stats: ClusterStats::new(&shared.stats, config.stat_name()),
+            responses: Arc::new(ResponseStats::new(scope.clone())),
+            failures: config.connecting.close_on_failure.then(|| watch::Sender::new(())),
+            ends: OnceLock::new(),
             check_stats: config.health_check.as_ref().map(|_| CheckStats::of(&scope)),
             outlier_stats: config.outlier_detection.as_ref().map(|_| OutlierStats::new(&scope)),
             forward: None,
@@ -158,6 +199,31 @@ impl UpstreamCluster {
             matches,
             config,
         }
+    }
+
+    /// The same, which goes on counting what the version before it has counted.
+    pub(crate) fn continuing(mut self, before: Option<&Self>) -> Self {
+        if let Some(before) =
+            before.filter(|before| before.config.stat_name() == self.config.stat_name())
+        {
+            self.responses = Arc::clone(&before.responses);
+        }
+        self
+    }
+
+    /// How its connections ended, which begins to be shown with the first of them.
+    pub(crate) fn ends(&self, stats: &StatsRegistry) -> &ConnectionEnds {
+        self.ends.get_or_init(|| ConnectionEnds::of(&stats.cluster(self.config.stat_name())))
+    }
+
+    /// The same; none before the first connection.
+    pub(crate) fn known_ends(&self) -> Option<&ConnectionEnds> {
+        self.ends.get()
+    }
+
+    /// Counts a response that a client is given in its name; `internal` clients are told apart.
+    pub(crate) fn count_response(&self, status: u16, origin: RequestOrigin) {
+        self.responses.count(status, origin);
     }
 
     /// Statistics of its HTTP/2 connections, which begin to be shown with the first of them.
@@ -192,7 +258,15 @@ impl UpstreamCluster {
             Arc::clone(&self.state),
             Setting { neighbourhood: Arc::clone(&self.neighbourhood), seed, now: clock::now() },
         );
+        let dropped = endpoints.drop.as_ref().map_or(0, |drop| drop.share.parts_per_million());
+        self.dropped.store(dropped, Relaxed);
         self.balancer.store(Arc::new(balancer));
+    }
+
+    /// Which share of requests is refused because the control plane says so, in millionths.
+    /// Source: `ClusterLoadAssignment.Policy.drop_overloads`.
+    pub(crate) fn dropped(&self) -> u32 {
+        self.dropped.load(Relaxed)
     }
 
     /// Counts what led to a choice.
@@ -202,10 +276,36 @@ impl UpstreamCluster {
         }
     }
 
+    /// Counts that nobody was chosen: where there is nobody at all, that is a panic, too.
+    pub(crate) fn note_nobody(&self, balancer: &Balancer) {
+        let fails = matches!(
+            self.config.localities,
+            LocalityBalancing::ZoneAware(zones) if zones.fail_on_panic
+        );
+        let panics = self.config.panic_threshold > Percent::ZERO;
+        if panics && (fails || balancer.endpoints().is_empty()) {
+            self.lb.healthy_panic.inc();
+        }
+    }
+
     /// Whether it stands for other clusters.
     #[must_use]
     pub(crate) fn is_aggregate(&self) -> bool {
         matches!(self.config.discovery, Discovery::Aggregate(_))
+    }
+
+    /// An instance has failed.
+    pub(super) fn tell_failure(&self) {
+        if let Some(failures) = &self.failures {
+            failures.send_replace(());
+        }
+    }
+
+    /// What a connection without HTTP to an instance listens to; none where it outlives the instance's
+    /// health. Source: `close_connections_on_host_health_failure`.
+    pub(crate) fn failing(&self, state: &Arc<EndpointState>) -> Option<Failing> {
+        let failures = self.failures.as_ref()?.subscribe();
+        Some(Failing { failures, generation: state.generation(), state: Arc::clone(state) })
     }
 
     /// The port of a host that names none.

@@ -111,8 +111,8 @@ impl OutlierStats {
             ),
             (
                 EjectionCause::FailurePercentageLocalOrigin,
-                "outlier_detection.ejections_detected_failure_percentage_local_origin",
-                "outlier_detection.ejections_enforced_failure_percentage_local_origin",
+                "outlier_detection.ejections_detected_local_origin_failure_percentage",
+                "outlier_detection.ejections_enforced_local_origin_failure_percentage",
             ),
         ];
         let counters = |(cause, detected, enforced): (EjectionCause, &str, &str)| {
@@ -197,17 +197,18 @@ impl UpstreamCluster {
     pub(crate) fn set_endpoints(&self, endpoints: &Arc<EndpointSet>) {
         // Held until the new ones are published: who lets one go must not bring back older ones.
         let mut told = self.board.told.lock();
-        let is_new = told.as_ref() != Some(endpoints);
+        let is_new = told.as_ref().is_none_or(|before| before != endpoints);
+        let is_other = has_others(told.as_deref(), endpoints);
         *told = Some(Arc::clone(endpoints));
         let endpoints = self.with_lingering(endpoints);
         self.publish_endpoints(&endpoints);
         drop(told);
-        if is_new {
+        if is_other {
             self.stats.membership_change.inc();
-            if self.config.membership.close_on_set_change {
-                let balancer = self.balancer();
-                balancer.endpoints().iter().for_each(|listed| listed.state.drain_connections());
-            }
+        }
+        if is_new && self.config.membership.close_on_set_change {
+            let balancer = self.balancer();
+            balancer.endpoints().iter().for_each(|listed| listed.state.drain_connections());
         }
         self.count_members();
         self.board.changed.notify_one();
@@ -339,6 +340,7 @@ impl UpstreamCluster {
     /// An instance takes no traffic any more: its connections drain.
     pub(crate) fn failed(&self, state: &EndpointState) {
         state.drain_connections();
+        self.tell_failure();
     }
 
     fn found(&self, endpoint: &BalancedEndpoint, ejection: &Ejection, facts: Option<&RateFacts>) {
@@ -364,6 +366,14 @@ impl UpstreamCluster {
             self.logs.returned(&self.name, endpoint, back, clock::wall());
         }
     }
+}
+
+/// Whether instances came or went.
+fn has_others(before: Option<&EndpointSet>, now: &EndpointSet) -> bool {
+    let addresses = |set: &EndpointSet| -> std::collections::HashSet<_> {
+        set.endpoints().map(|endpoint| endpoint.address.clone()).collect()
+    };
+    before.map(addresses).unwrap_or_default() != addresses(now)
 }
 
 /// Whether an instance that discovery no longer names stays.

@@ -42,12 +42,6 @@ handles! {
         cx_none_healthy: Counter = counter "upstream_cx_none_healthy",
         rq_total: Counter = counter "upstream_rq_total",
         rq_active: Gauge = gauge "upstream_rq_active",
-        rq_completed: Counter = counter "upstream_rq_completed",
-        rq_1xx: Counter = counter "upstream_rq_1xx",
-        rq_2xx: Counter = counter "upstream_rq_2xx",
-        rq_3xx: Counter = counter "upstream_rq_3xx",
-        rq_4xx: Counter = counter "upstream_rq_4xx",
-        rq_5xx: Counter = counter "upstream_rq_5xx",
         rq_pending_total: Counter = counter "upstream_rq_pending_total",
         rq_pending_overflow: Counter = counter "upstream_rq_pending_overflow",
         rq_timeout: Counter = counter "upstream_rq_timeout",
@@ -76,6 +70,8 @@ handles! {
         update_success: Counter = counter "update_success",
         update_failure: Counter = counter "update_failure",
         update_no_rebuild: Counter = counter "update_no_rebuild",
+        assignment_timeout_received: Counter = counter "assignment_timeout_received",
+        assignment_stale: Counter = counter "assignment_stale",
         original_dst_host_invalid: Counter = counter "original_dst_host_invalid",
     }
 }
@@ -140,7 +136,8 @@ impl BreakerStats {
             "remaining_rq",
             "remaining_retries",
         ];
-        Self { open: open.map(gauge), remaining: limits.track_remaining.then(|| left.map(gauge)) }
+        let wide = |leaf: &str| scope.wide_gauge(&format!("circuit_breakers.{priority}.{leaf}"));
+        Self { open: open.map(gauge), remaining: limits.track_remaining.then(|| left.map(wide)) }
     }
 
     /// Shows which breakers are full, and what is left.
@@ -149,15 +146,21 @@ impl BreakerStats {
         let open = breakers.open();
         let counts = |counts: BreakerCounts| {
             let BreakerCounts { pools, connections, pending, requests, retries } = counts;
-            [connections, pools, pending, requests, retries]
+            [connections, pools, pending, requests, retries].map(u64::from)
         };
         for ((gauge, left), open) in self.open.iter().zip(counts(left)).zip(counts(open)) {
             // A breaker that never lets anything through is not shown as open, as in Envoy.
             gauge.set(u64::from(left == 0 && open > 0));
         }
         if let Some(remaining) = &self.remaining {
-            for (gauge, left) in remaining.iter().zip(counts(left)) {
-                gauge.set(u64::from(left));
+            let [connections, mut pools, others @ ..] = counts(left);
+            if limits.pools_max == u32::MAX {
+                // Without a limit Envoy counts down from the greatest number of 64 bits.
+                pools = u64::MAX.saturating_sub(u64::from(open.pools));
+            }
+            let left = [connections, pools].into_iter().chain(others);
+            for (gauge, left) in remaining.iter().zip(left) {
+                gauge.set(left);
             }
         }
     }
@@ -193,6 +196,7 @@ impl ClusterStats {
 
     pub(crate) fn connect_failed(&self, error: &ConnectError) {
         self.cx_total.inc();
+        self.cx_destroy.inc();
         self.cx_connect_fail.inc();
         match error {
             ConnectError::Timeout { .. } => self.cx_connect_timeout.inc(),

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     connection::{Downstream, metadata_exchange},
     http::target::member_of,
-    snapshot::UpstreamCluster,
+    snapshot::{Failing, UpstreamCluster},
     transport::{ConnectOptions, Connected, Proxied, connect},
     worker::Worker,
 };
@@ -75,6 +75,8 @@ struct Reached {
     connected: Onward,
     endpoint: Endpoint,
     _active: Option<ActiveRequest>,
+    /// Ends the connection with its instance, where that is wanted.
+    failing: Option<Failing>,
     /// None where a pool counts the connection.
     _place: Option<BreakerGuard>,
 }
@@ -161,7 +163,7 @@ async fn reach(
     if let Discovery::OriginalDst { port_override, .. } = cluster.config.discovery {
         let (connected, endpoint) = reach_original(downstream, cluster, port_override).await?;
         record.attempts = 1;
-        return Ok(Reached { connected, endpoint, _active: None, _place: place });
+        return Ok(Reached { connected, endpoint, _active: None, failing: None, _place: place });
     }
     let mut tried = Vec::new();
     let mut failed: Option<Unreached> = None;
@@ -200,7 +202,14 @@ async fn reach(
             Ok(connected) => {
                 record_outcome(worker, cluster, &balancer, &pick, Outcome::Connected);
                 let (endpoint, active) = (endpoint.clone(), Some(active));
-                return Ok(Reached { connected, endpoint, _active: active, _place: place });
+                let failing = cluster.failing(state);
+                return Ok(Reached {
+                    connected,
+                    endpoint,
+                    _active: active,
+                    failing,
+                    _place: place,
+                });
             }
             Err((flag, reason)) => {
                 record_outcome(worker, cluster, &balancer, &pick, Outcome::LocalFailure);
@@ -289,7 +298,7 @@ async fn carry(
     reached: Reached,
     record: &mut Record,
 ) {
-    let Reached { mut connected, endpoint, _active, _place } = reached;
+    let Reached { mut connected, endpoint, _active, failing, _place } = reached;
     let Some(cluster) = record.cluster.clone() else { return };
     record.connected(&connected, endpoint);
     if connected.exchanges_metadata {
@@ -328,6 +337,7 @@ async fn carry(
             series.sent(moved.sent);
         }
     });
+    let relaying = unless_failed(relaying, failing);
     let end = match times.interval {
         None => relaying.await,
         Some(interval) => logging(relaying, interval, || record.write(service)).await,
@@ -343,6 +353,7 @@ async fn carry(
             record.refused(ResponseFlag::DurationTimeout, "max_duration");
         }
         End::Drained => record.details = Some("drained"),
+        End::Failed => record.details = Some("upstream_failed"),
         End::Downstream => record.details = Some("downstream_reset"),
         End::Upstream(error) => {
             record.details = Some("upstream_reset");
@@ -351,6 +362,16 @@ async fn carry(
     }
     if let Some(series) = &series {
         series.closed();
+    }
+}
+
+/// Ends a relay when its instance fails.
+async fn unless_failed(relaying: impl Future<Output = End>, failing: Option<Failing>) -> End {
+    let Some(failing) = failing else { return relaying.await };
+    tokio::select! {
+        biased;
+        end = relaying => end,
+        () = failing.failed() => End::Failed,
     }
 }
 

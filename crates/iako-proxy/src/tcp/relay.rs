@@ -39,6 +39,8 @@ pub(super) enum End {
     MaxDuration,
     /// The proxy closes.
     Drained,
+    /// The instance was found to be unwell.
+    Failed,
     /// The client's side broke.
     Downstream,
     /// The upstream's side broke.

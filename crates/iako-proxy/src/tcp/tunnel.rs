@@ -134,6 +134,7 @@ async fn ask(
         host: request.head.authority(),
         client,
         istio_alpn: false,
+        owner: None,
         repeat: Repeat::Unsafe,
     };
     let mut lease = Pools::acquire(worker, &want).await?;

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use iako_proxy_config::Cluster;
+use iako_proxy_config::{AddressOrder, Cluster, FirstFamily};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::socket::set_keepalive;
@@ -26,7 +26,7 @@ pub(super) async fn dial(
     if others.is_empty() {
         return connect(first, cluster).await;
     }
-    let mut left = in_turns(first, others).into_iter();
+    let mut left = in_turns(first, others, cluster.connecting.addresses).into_iter();
     let mut attempts = FuturesUnordered::new();
     let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
     loop {
@@ -47,16 +47,23 @@ pub(super) async fn dial(
     }
 }
 
-/// The first address, then one of the other family, and so on (RFC 8305 §4).
-fn in_turns(first: SocketAddr, others: &[SocketAddr]) -> Vec<SocketAddr> {
-    let others = || others.iter().copied().filter(move |address| *address != first);
-    let mut same = others().filter(|address| address.is_ipv4() == first.is_ipv4());
-    let mut other = others().filter(|address| address.is_ipv4() != first.is_ipv4());
-    let mut order = vec![first];
+/// Some of the first family, then one of the other, and so on (RFC 8305 §4).
+fn in_turns(first: SocketAddr, others: &[SocketAddr], wanted: AddressOrder) -> Vec<SocketAddr> {
+    let others = others.iter().copied().filter(|address| *address != first);
+    let all: Vec<SocketAddr> = std::iter::once(first).chain(others).collect();
+    let is_v4_first = match wanted.first {
+        FirstFamily::OfFirst => first.is_ipv4(),
+        FirstFamily::V4 => true,
+        FirstFamily::V6 => false,
+    };
+    let of = |family: bool| all.iter().copied().filter(move |address| address.is_ipv4() == family);
+    let (mut same, mut other) = (of(is_v4_first), of(!is_v4_first));
+    let count = usize::try_from(wanted.count.get()).unwrap_or(usize::MAX);
+    let mut order = Vec::with_capacity(all.len());
     loop {
         let before = order.len();
+        order.extend(same.by_ref().take(count));
         order.extend(other.next());
-        order.extend(same.next());
         if order.len() == before || order.len() >= ADDRESSES_MAX {
             order.truncate(ADDRESSES_MAX);
             return order;
@@ -80,7 +87,7 @@ async fn connect(address: SocketAddr, cluster: &Cluster) -> io::Result<TcpStream
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{net::TcpListener, num::NonZeroU32};
 
     use iako_proxy_config::{Discovery, EndpointSet};
 
@@ -95,12 +102,19 @@ mod tests {
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
         let others =
             ["[::2]:1", "[::1]:1", "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"].map(address);
-        let order = in_turns(address("[::1]:1"), &others);
+        let usual = AddressOrder::default();
+        let order = in_turns(address("[::1]:1"), &others, usual);
         let expected =
             ["[::1]:1", "192.0.2.1:1", "[::2]:1", "192.0.2.2:1", "192.0.2.3:1"].map(address);
         assert_eq!(order, expected);
         let many: Vec<_> = (2..100).map(|port| SocketAddr::from(([192, 0, 2, 1], port))).collect();
-        assert_eq!(in_turns(address("192.0.2.1:1"), &many).len(), ADDRESSES_MAX);
+        assert_eq!(in_turns(address("192.0.2.1:1"), &many, usual).len(), ADDRESSES_MAX);
+        let wanted =
+            AddressOrder { first: FirstFamily::V4, count: NonZeroU32::MIN.saturating_add(1) };
+        let order = in_turns(address("[::1]:1"), &others, wanted);
+        let expected =
+            ["192.0.2.1:1", "192.0.2.2:1", "[::1]:1", "192.0.2.3:1", "[::2]:1"].map(address);
+        assert_eq!(order, expected);
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use iako_rt::clock;
 
 use super::UpstreamError;
 use crate::http::downstream::Content;
-use crate::http::wire::Wire;
+use crate::http::wire::{Meter, Wire};
 use crate::transport::Stream;
 
 /// The client's half of an HTTP/1 connection.
@@ -87,6 +87,12 @@ impl Http1Upstream {
             acknowledged: None,
             is_ended: false,
         }
+    }
+
+    /// The same, whose bytes are counted.
+    pub(crate) fn metered(mut self, meter: Meter) -> Self {
+        self.wire.measure(meter);
+        self
     }
 
     pub(crate) fn send_head(
@@ -268,6 +274,11 @@ impl Http1Upstream {
     /// For how long the server said it keeps the connection, with its last response.
     pub(crate) fn announced_idle(&self) -> Option<Duration> {
         self.announced_idle
+    }
+
+    /// Whether the server has said that it closes the connection.
+    pub(crate) fn is_told_to_close(&self) -> bool {
+        self.persistence != Persistence::KeepAlive
     }
 
     /// Whether the connection is clean and may carry another request.

@@ -21,6 +21,7 @@ use iako_proxy_config::EndpointAddress;
 use super::UpstreamError;
 use super::h1::response_limits;
 use crate::http::downstream::Content;
+use crate::http::wire::Meter;
 use crate::http2::{
     Driver, Ending, Http2Stats, Keepalive, Link, Listen, Lost, REST_AFTER, Side, StreamHandle,
     codes, limits,
@@ -194,6 +195,7 @@ impl Listen for Hearing {
 
 async fn drive(link: Rc<Link>, stream: Stream, mut hearing: Hearing) -> Farewell {
     let mut driver = Driver::new(stream, Bytes::new(), REST_AFTER);
+    driver.meter = Some(Meter::of(&hearing.server.cluster.stats));
     let ending = poll_fn(|context| {
         if let Poll::Ready(ending) = driver.poll_turn(context, &link, &mut hearing) {
             return Poll::Ready(ending);

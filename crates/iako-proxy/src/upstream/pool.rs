@@ -4,6 +4,7 @@
 //! no lock. Only a request that finds no connection waits ([`Pools::acquire`]), in order, for what its
 //! own worker opens or gets back; workers never wait for each other.
 
+mod ahead;
 mod connection;
 mod endpoint;
 mod keeper;
@@ -65,6 +66,21 @@ pub(crate) enum Repeat {
     Unsafe,
 }
 
+/// A client connection with upstream connections of its own, which end with it.
+#[derive(Debug)]
+pub(crate) struct Owner(u64);
+
+impl Owner {
+    /// `id` is the number of the client connection.
+    pub(crate) const fn new(id: u64) -> Self {
+        Self(id)
+    }
+
+    const fn id(&self) -> u64 {
+        self.0
+    }
+}
+
 /// What a request asks of the pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Want<'a> {
@@ -80,6 +96,9 @@ pub(crate) struct Want<'a> {
     pub(crate) host: &'a str,
     /// The client, where servers are told of it.
     pub(crate) client: Option<&'a Proxied>,
+    /// The client connection that alone may use the connection; any when absent.
+    /// Source: `connection_pool_per_downstream_connection`.
+    pub(crate) owner: Option<&'a Rc<Owner>>,
     /// Whether Istio's names of application protocols are offered. Source: filter `istio.alpn`.
     pub(crate) istio_alpn: bool,
     pub(crate) repeat: Repeat,
@@ -119,7 +138,9 @@ impl Pools {
         now: Instant,
     ) -> Result<Option<Lease>, AcquireError> {
         let pool = worker.pools.pool(worker, want)?;
-        pool.take(want.repeat, now)
+        let taken = pool.take(want.repeat, now);
+        pool.open_ahead();
+        taken
     }
 
     /// A connection for a request: a kept one, else the next that is opened or given back.
@@ -135,6 +156,7 @@ impl Pools {
             return Ok(lease);
         }
         let ticket = pool.queue(want.repeat)?;
+        pool.open_ahead();
         tokio::time::timeout(WAIT_MAX, ticket).await.unwrap_or(Err(AcquireError::Overflow))
     }
 
@@ -205,7 +227,8 @@ impl Pools {
         };
         let gone: Vec<Rc<EndpointPool>> = {
             let table = self.table.borrow();
-            table.pools().filter(|pool| !is_current(&pool.cluster)).map(Rc::clone).collect()
+            let is_gone = |pool: &EndpointPool| !is_current(&pool.cluster) || pool.is_orphan();
+            table.pools().filter(|pool| is_gone(pool)).map(Rc::clone).collect()
         };
         gone.iter().for_each(|pool| pool.retire());
         // A server may have allowed more streams meanwhile.

@@ -279,13 +279,14 @@ impl Balancer {
         self.state.health_changed();
     }
 
-    /// What all its instances can take together, for a cluster that stands for several.
+    /// What all its instances can take together, for a cluster that stands for several; without those
+    /// of the priorities that were `tried`.
     #[must_use]
-    pub fn capacity(&self, now: Instant) -> Capacity {
+    pub fn capacity(&self, now: Instant, tried: &[u32]) -> Capacity {
         if self.views.load().version != self.version() {
             self.refresh(self.state.nanos(now));
         }
-        let (healthy, degraded) = self.views.load().all.able();
+        let (healthy, degraded) = self.views.load().all.able(tried);
         let instances = u64::try_from(self.endpoints.len()).unwrap_or(u64::MAX);
         Capacity { healthy, degraded, instances }
     }

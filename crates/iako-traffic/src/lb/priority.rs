@@ -83,10 +83,12 @@ impl Priorities {
         Self { abilities, loads }
     }
 
-    /// What all of them can take, healthy and degraded, in percent.
-    pub(super) fn able(&self) -> (u64, u64) {
-        let sum = |part: fn(&Ability) -> u64| self.abilities.iter().map(part).sum();
-        (sum(|able| able.healthy), sum(|able| able.degraded))
+    /// What all of them but those that were `tried` can take, healthy and degraded, in percent.
+    pub(super) fn able(&self, tried: &[u32]) -> (u64, u64) {
+        let left = (0_u32..).zip(&self.abilities).filter(|(level, _)| !tried.contains(level));
+        left.fold((0, 0), |(healthy, degraded), (_, able)| {
+            (able.healthy.saturating_add(healthy), able.degraded.saturating_add(degraded))
+        })
     }
 
     /// The priority for a draw, and which of its instances. Priorities that were `tried` take

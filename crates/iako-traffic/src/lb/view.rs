@@ -142,8 +142,8 @@ impl View {
     }
 
     /// What all instances can take, healthy and degraded, in percent of all requests.
-    pub(super) fn able(&self) -> (u64, u64) {
-        self.loads.able()
+    pub(super) fn able(&self, tried: &[u32]) -> (u64, u64) {
+        self.loads.able(tried)
     }
 
     /// Has turns begin anew, after weights have changed.

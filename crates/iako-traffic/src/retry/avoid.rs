@@ -22,7 +22,9 @@ pub(super) struct Tried {
     endpoints: SmallVec<[Arc<EndpointState>; 2]>,
     /// Tries that count for priorities.
     for_priorities: usize,
-    priorities: SmallVec<[u32; 2]>,
+    /// Priorities that are left out, each with the place of its cluster among those that one stands
+    /// for.
+    priorities: SmallVec<[(usize, u32); 2]>,
 }
 
 impl Tried {
@@ -37,7 +39,8 @@ impl Tried {
         }
     }
 
-    pub(super) fn avoid(&mut self, policy: &RetryPolicy, balancer: &Balancer) -> Avoid {
+    /// What is passed over among the instances of the cluster at this place.
+    pub(super) fn avoid(&self, policy: &RetryPolicy, member: usize, balancer: &Balancer) -> Avoid {
         let is_tried = |endpoint: &BalancedEndpoint| {
             self.endpoints.iter().any(|tried| Arc::ptr_eq(tried, &endpoint.state))
         };
@@ -49,28 +52,40 @@ impl Tried {
             || !policy.avoid_hosts_with.is_empty();
         let all = (0..).zip(balancer.endpoints()).filter(|_| may_pass);
         let places = all.filter(|(_, one)| passes(one)).map(|(place, _)| place).collect();
-        self.pass_priorities(policy, balancer);
-        Avoid { places, priorities: self.priorities.clone() }
+        Avoid { places, priorities: self.priorities_of(member).collect() }
+    }
+
+    /// The priorities that are left out of the cluster at this place.
+    pub(super) fn priorities_of(&self, member: usize) -> impl Iterator<Item = u32> {
+        let own = self.priorities.iter().filter(move |(place, _)| *place == member);
+        own.map(|(_, priority)| *priority)
     }
 
     /// Every so many tries, the priorities that were tried are left out; when none is left, all are
-    /// used again. Source: Envoy `previous_priorities`.
-    fn pass_priorities(&mut self, policy: &RetryPolicy, balancer: &Balancer) {
+    /// used again. Several clusters that one stands for count together.
+    ///
+    /// Source: Envoy `previous_priorities`.
+    pub(super) fn pass_priorities(&mut self, policy: &RetryPolicy, members: &[Arc<Balancer>]) {
         let Some(frequency) = policy.previous_priorities else { return };
         let frequency = usize::try_from(frequency.get()).unwrap_or(usize::MAX);
         if self.for_priorities == 0 || self.for_priorities.checked_rem(frequency) != Some(0) {
             return;
         }
-        for endpoint in balancer.endpoints() {
+        let each = || {
+            let numbered = members.iter().enumerate();
+            numbered.flat_map(|(member, one)| one.endpoints().iter().map(move |e| (member, e)))
+        };
+        for (member, endpoint) in each() {
             let is_tried = self.endpoints.iter().any(|tried| Arc::ptr_eq(tried, &endpoint.state));
-            if is_tried && !self.priorities.contains(&endpoint.priority) {
-                self.priorities.push(endpoint.priority);
+            let own = (member, endpoint.priority);
+            if is_tried && !self.priorities.contains(&own) {
+                self.priorities.push(own);
             }
         }
-        let is_left = |endpoint: &&BalancedEndpoint| {
-            !self.priorities.contains(&endpoint.priority) && endpoint.takes_traffic()
+        let is_left = |(member, endpoint): (usize, &BalancedEndpoint)| {
+            !self.priorities.contains(&(member, endpoint.priority)) && endpoint.takes_traffic()
         };
-        if balancer.endpoints().iter().find(is_left).is_none() {
+        if !each().any(is_left) {
             self.priorities.clear();
             self.for_priorities = 0;
         }

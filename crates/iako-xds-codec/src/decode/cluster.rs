@@ -6,7 +6,8 @@ use iako_xds_api::envoy::config::cluster::v3 as pb;
 
 use super::endpoint::Names;
 use super::{
-    cluster_http, cluster_limits, discovery, endpoint, health, lb, metadata, proxy_protocol, wire,
+    cluster_connecting, cluster_http, cluster_limits, discovery, endpoint, health, lb, metadata,
+    proxy_protocol, wire,
 };
 use crate::pool;
 use crate::problem::{At, Fault};
@@ -44,6 +45,7 @@ pub(super) fn cluster(cluster: &pb::Cluster, at: &At<'_>) -> Result<Cluster, Fau
     cluster_http::apply(cluster, &mut value, at)?;
     value.tcp_keepalive = keepalive(cluster, at)?;
     bind_addresses(cluster, &mut value, at)?;
+    value.connecting = cluster_connecting::connecting(cluster, at)?;
     if matches!(value.discovery, Discovery::DynamicForward(_)) {
         // What a client names is what the server must prove to be.
         cluster_http::names_from_requests(&mut value);

@@ -10,7 +10,7 @@ use prost::Name as _;
 use super::{protocol, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
-use iako_proxy_config::{Cluster, ClusterHttp, HttpProtocol, UpstreamTransport};
+use iako_proxy_config::{Cluster, ClusterHttp, HeaderName, HttpProtocol, UpstreamTransport};
 
 /// Reads the protocol options of a cluster, in their extension or in the old fields beside it.
 pub(super) fn apply(
@@ -76,6 +76,8 @@ fn typed(
     }
     if let Some(tls) = &options.upstream_http_protocol_options {
         automatic_names(tls, value);
+        http.server_name_header =
+            server_name_header(tls, &at.field("upstream_http_protocol_options"))?;
     }
     Ok(http)
 }
@@ -174,6 +176,15 @@ fn automatic_names(options: &core::UpstreamHttpProtocolOptions, value: &mut Clus
     }
 }
 
+/// The header that names the server in place of the host.
+fn server_name_header(
+    options: &core::UpstreamHttpProtocolOptions,
+    at: &At<'_>,
+) -> Result<Option<HeaderName>, Fault> {
+    let name = Some(options.override_auto_sni_header.as_str()).filter(|name| !name.is_empty());
+    name.map(|name| wire::header_name(name, &at.field("override_auto_sni_header"))).transpose()
+}
+
 /// Fields of the cluster itself that the extension has replaced.
 fn old_fields(
     cluster: &cluster_pb::Cluster,
@@ -198,6 +209,8 @@ fn old_fields(
     }
     if let Some(tls) = &cluster.upstream_http_protocol_options {
         automatic_names(tls, value);
+        http.server_name_header =
+            server_name_header(tls, &at.field("upstream_http_protocol_options"))?;
     }
     value.http = http;
     Ok(())

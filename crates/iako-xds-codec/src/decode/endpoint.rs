@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use iako_types::Locality;
+use iako_types::{Locality, Percent};
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::config::endpoint::v3 as pb;
 
 use super::{health, metadata, wire};
 use crate::problem::{At, Fault};
-use iako_proxy_config::{Endpoint, EndpointAddress, EndpointSet, HealthStatus, LocalityEndpoints};
+use iako_proxy_config::{
+    DropOverload, Endpoint, EndpointAddress, EndpointSet, HealthStatus, LocalityEndpoints,
+};
 
 /// Whether endpoints may be names that are still to be resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,13 +33,39 @@ pub(super) fn endpoint_set(
     let mut set = EndpointSet::new(assignment.cluster_name.clone(), localities);
     if let Some(policy) = &assignment.policy {
         let at = at.field("policy");
-        let at = at.field("overprovisioning_factor");
         if let Some(factor) = policy.overprovisioning_factor {
+            let at = at.field("overprovisioning_factor");
             set.overprovisioning_factor = wire::non_zero(factor, &at)?;
         }
         set.weighted_health = policy.weighted_priority_health;
+        set.drop = drop_overload(&policy.drop_overloads, &at.field("drop_overloads"))?;
+        let at = at.field("endpoint_stale_after");
+        set.stale_after = wire::limit(policy.endpoint_stale_after.as_ref(), None, &at)?;
     }
     Ok(set)
+}
+
+/// Requests that are refused on purpose: of one category at most, as in Envoy.
+fn drop_overload(
+    drops: &[pb::cluster_load_assignment::policy::DropOverload],
+    at: &At<'_>,
+) -> Result<Option<DropOverload>, Fault> {
+    let drop = match drops {
+        [] => return Ok(None),
+        [drop] => drop,
+        [_, ..] => return Err(at.invalid("has more than one entry", "write one category")),
+    };
+    let at = at.index(0);
+    let at_share = at.field("drop_percentage");
+    let share = drop.drop_percentage.as_ref().map(|share| {
+        let share_of = wire::fraction(share, &at_share)?;
+        if wire::exceeds_whole(share) {
+            return Err(at_share.invalid("is more than everything", "write a share up to 100 %"));
+        }
+        Ok(share_of)
+    });
+    let share = share.transpose()?.unwrap_or(Percent::ZERO);
+    Ok(Some(DropOverload { category: drop.category.clone(), share }))
 }
 
 /// Endpoints of priority 1 without any of priority 0 are a mistake that Envoy refuses too.

@@ -119,6 +119,16 @@ pub(super) fn parts(value: &kind::FractionalPercent, at: &At<'_>) -> Result<Frac
     Ok(Fraction { numerator: value.numerator, denominator })
 }
 
+/// Whether a share is more than the whole.
+pub(super) const fn exceeds_whole(value: &kind::FractionalPercent) -> bool {
+    let whole = match value.denominator {
+        0 => 100,
+        1 => 10_000,
+        _ => 1_000_000,
+    };
+    value.numerator > whole
+}
+
 /// A share that a runtime key could change; there are no runtime keys here.
 pub(super) fn runtime_fraction(
     value: Option<&core::RuntimeFractionalPercent>,

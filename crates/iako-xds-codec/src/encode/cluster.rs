@@ -3,8 +3,10 @@
 use iako_xds_api::envoy::config::cluster::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
 
-use super::{cluster_http, discovery, health, lb, metadata, proxy_protocol, wire};
-use iako_proxy_config::{CircuitBreakers, Cluster, TcpKeepalive, Thresholds, TransportMatch};
+use super::{
+    cluster_connecting, cluster_http, discovery, health, lb, metadata, proxy_protocol, wire,
+};
+use iako_proxy_config::{CircuitBreakers, Cluster, Thresholds, TransportMatch};
 
 pub(super) fn cluster(value: &Cluster) -> pb::Cluster {
     let mut message = pb::Cluster {
@@ -22,7 +24,6 @@ pub(super) fn cluster(value: &Cluster) -> pb::Cluster {
         ),
         transport_socket_matches: value.transport_matches.iter().map(transport_match).collect(),
         typed_extension_protocol_options: cluster_http::protocol_options(value),
-        upstream_connection_options: value.tcp_keepalive.as_ref().map(keepalive),
         upstream_bind_config: value.bind_address.map(|address| core::BindConfig {
             source_address: Some(wire::socket_address(address)),
             extra_source_addresses: value
@@ -38,6 +39,7 @@ pub(super) fn cluster(value: &Cluster) -> pb::Cluster {
         metadata: metadata::of_cluster(&value.metadata),
         ..Default::default()
     };
+    cluster_connecting::apply(value, &mut message);
     lb::apply(value, &mut message);
     discovery::apply(value, &mut message);
     message
@@ -99,12 +101,5 @@ fn transport_match(value: &TransportMatch) -> pb::cluster::TransportSocketMatch 
             &value.transport,
             value.proxy_protocol.as_deref(),
         )),
-    }
-}
-
-fn keepalive(value: &TcpKeepalive) -> pb::UpstreamConnectionOptions {
-    pb::UpstreamConnectionOptions {
-        tcp_keepalive: Some(wire::keepalive(value)),
-        ..Default::default()
     }
 }

@@ -53,7 +53,10 @@ fn automatic_names(value: &Cluster) -> Option<core::UpstreamHttpProtocolOptions>
             names.auto_san_validation |= tls.auto_sni && tls.auto_san_validation;
         }
     }
-    names.auto_sni.then_some(names)
+    if let Some(header) = &value.http.server_name_header {
+        header.as_str().clone_into(&mut names.override_auto_sni_header);
+    }
+    (names.auto_sni || !names.override_auto_sni_header.is_empty()).then_some(names)
 }
 
 fn versions(value: &ClusterHttp) -> pb::http_protocol_options::UpstreamProtocolOptions {

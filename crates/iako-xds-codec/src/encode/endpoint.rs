@@ -5,7 +5,9 @@ use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::config::endpoint::v3 as pb;
 
 use super::{health, metadata, wire};
-use iako_proxy_config::{Endpoint, EndpointAddress, EndpointSet, HealthStatus, LocalityEndpoints};
+use iako_proxy_config::{
+    DropOverload, Endpoint, EndpointAddress, EndpointSet, HealthStatus, LocalityEndpoints,
+};
 
 /// Envoy's default.
 const OVERPROVISIONING_FACTOR: u32 = 140;
@@ -15,14 +17,25 @@ pub(super) fn endpoint_set(value: &EndpointSet) -> pb::ClusterLoadAssignment {
     let policy = pb::cluster_load_assignment::Policy {
         overprovisioning_factor: Some(factor),
         weighted_priority_health: value.weighted_health,
-        ..Default::default()
+        drop_overloads: value.drop.iter().map(drop_overload).collect(),
+        endpoint_stale_after: value.stale_after.map(wire::duration),
     };
-    let is_default = factor == OVERPROVISIONING_FACTOR && !value.weighted_health;
+    let is_default = factor == OVERPROVISIONING_FACTOR
+        && !value.weighted_health
+        && value.drop.is_none()
+        && value.stale_after.is_none();
     pb::ClusterLoadAssignment {
         cluster_name: value.name.clone(),
         endpoints: value.localities.iter().map(locality).collect(),
         policy: (!is_default).then_some(policy),
         ..Default::default()
+    }
+}
+
+fn drop_overload(value: &DropOverload) -> pb::cluster_load_assignment::policy::DropOverload {
+    pb::cluster_load_assignment::policy::DropOverload {
+        category: value.category.clone(),
+        drop_percentage: Some(wire::fraction(value.share)),
     }
 }
 

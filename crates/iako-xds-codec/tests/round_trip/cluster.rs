@@ -51,6 +51,11 @@ pub(crate) fn endpoint_set(name: &str) -> EndpointSet {
     EndpointSet {
         overprovisioning_factor: some(200),
         weighted_health: true,
+        drop: Some(DropOverload {
+            category: "throttle".into(),
+            share: Percent::from_whole(3).unwrap(),
+        }),
+        stale_after: Some(Duration::from_secs(30)),
         ..EndpointSet::new(name, vec![place, next])
     }
 }
@@ -106,6 +111,12 @@ pub(crate) fn cluster() -> Cluster {
             wait_for_checks: false,
         },
         http: http(),
+        connecting: Connecting {
+            ahead: Preconnect { per_instance: 1.5 },
+            addresses: AddressOrder { first: FirstFamily::V6, count: some(2) },
+            per_client: true,
+            close_on_failure: true,
+        },
         transport: tls(Trust::System),
         proxy_protocol: Some(Box::new(proxy_protocol())),
         transport_matches: vec![
@@ -260,5 +271,6 @@ fn http() -> ClusterHttp {
         http2: Http2Options { concurrent_streams_max: 5, ..Http2Options::default() },
         name_case: HeaderCase::Lower,
         http1_trailers: false,
+        server_name_header: Some("x-server".parse().unwrap()),
     }
 }

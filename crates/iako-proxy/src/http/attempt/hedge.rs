@@ -56,7 +56,7 @@ impl Exchange<'_> {
             match poll_head(rival, context) {
                 Poll::Pending => place += 1,
                 Poll::Ready(Ok(head)) => {
-                    Self::count_response(plan, &head);
+                    self.count_response(plan, &head);
                     let rival = self.rivals.swap_remove(place);
                     if !is_failure(plan, &head) {
                         self.winner = Some(Box::new(self.won(rival, head)));
@@ -94,7 +94,7 @@ impl Exchange<'_> {
             let Some(rival) = self.rivals.pop() else { return Poll::Pending };
             return Poll::Ready(match ended {
                 Ok(head) => {
-                    Self::count_response(plan, &head);
+                    self.count_response(plan, &head);
                     Ok(self.won(rival, head))
                 }
                 Err(error) => Err(Failure::Upstream(error)),
@@ -103,7 +103,7 @@ impl Exchange<'_> {
         if let Poll::Ready(expired) = self.deadlines.poll(context) {
             if expired == Expired::Response {
                 let late = self.rivals.len() as u64;
-                plan.cluster.stats.rq_timeout.add(late);
+                plan.counted().stats.rq_timeout.add(late);
                 self.record.tally.add(late, |stats| &stats.timeout);
             }
             return Poll::Ready(Err(expired.failure()));

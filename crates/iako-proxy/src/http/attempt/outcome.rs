@@ -18,7 +18,7 @@ impl Exchange<'_> {
         plan: &Plan<'_>,
         upstream: &Upstream,
     ) -> TryFailure {
-        let stats = &plan.cluster.stats;
+        let stats = &plan.counted().stats;
         let failure = expired.failure();
         match expired {
             Expired::PerTry | Expired::PerTryIdle => {
@@ -44,17 +44,9 @@ impl Exchange<'_> {
         }
     }
 
-    /// Counts the head of a response.
-    pub(super) fn count_response(plan: &Plan<'_>, head: &ResponseHead) {
-        let stats = &plan.aggregate.as_ref().unwrap_or(&plan.cluster).stats;
-        match head.status() {
-            100..=199 => stats.rq_1xx.inc(),
-            200..=299 => stats.rq_2xx.inc(),
-            300..=399 => stats.rq_3xx.inc(),
-            400..=499 => stats.rq_4xx.inc(),
-            _ => stats.rq_5xx.inc(),
-        }
-        stats.rq_completed.inc();
+    /// Counts the head of a response that is passed on.
+    pub(in crate::http) fn count_response(&self, plan: &Plan<'_>, head: &ResponseHead) {
+        plan.counted().count_response(head.status(), self.request.origin());
     }
 
     /// Tells outlier detection and the statistics how the try ended.
@@ -67,7 +59,6 @@ impl Exchange<'_> {
         let stats = &plan.cluster.stats;
         let outcome = match ended {
             Ok(head) => {
-                Self::count_response(plan, head);
                 if head.fields().contains(Known::XEnvoyImmediateHealthCheckFail) {
                     plan.cluster.accuse(&target.state);
                 }
@@ -77,8 +68,8 @@ impl Exchange<'_> {
                 TryFailure::Repeatable { end: End::Timeout | End::Slow, .. }
                 | TryFailure::Final(Failure::ResponseTimeout),
             ) => Outcome::Timeout,
-            Err(TryFailure::Repeatable { end, .. }) => {
-                if *end != End::ConnectFailed {
+            Err(TryFailure::Repeatable { failure, .. }) => {
+                if is_reset(failure) {
                     stats.rq_rx_reset.inc();
                 }
                 Outcome::LocalFailure
@@ -102,6 +93,11 @@ fn grpc_as_http(head: &ResponseHead) -> Option<u16> {
         2 | 13 | 15 => Some(500),
         _ => Some(400),
     }
+}
+
+/// Whether a server gave up one stream of many.
+const fn is_reset(failure: &Failure) -> bool {
+    matches!(failure, Failure::Upstream(UpstreamError::Reset(_)))
 }
 
 pub(super) const fn connect_failed(failure: Failure) -> TryFailure {

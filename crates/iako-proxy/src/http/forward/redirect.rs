@@ -22,10 +22,10 @@ impl Exchange<'_> {
     ) -> bool {
         let is_followed = self.redirect(policy, head);
         if is_followed {
-            plan.cluster.stats.redirect_succeeded.inc();
+            plan.counted().stats.redirect_succeeded.inc();
             self.begin_again(head);
         } else {
-            plan.cluster.stats.redirect_failed.inc();
+            plan.counted().stats.redirect_failed.inc();
         }
         is_followed
     }

@@ -1,9 +1,11 @@
 //! Trying until there is a response to pass on.
 
 use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use iako_http::{FieldName, FieldValue, Known};
+use iako_http::{BodyEvent, FieldName, FieldValue, Known};
 use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
 use iako_traffic::{
@@ -18,6 +20,8 @@ use crate::http::exchange::Exchange;
 use crate::http::failure::Failure;
 use crate::http::headers;
 use crate::http::request::ResponseView;
+use crate::http::target;
+use crate::snapshot::UpstreamCluster;
 
 /// A pause before the next try.
 struct Pause {
@@ -32,7 +36,7 @@ impl Exchange<'_> {
     pub(super) async fn tries(
         &mut self,
         route: &RouteMatchResult<'_>,
-        plan: &Plan<'_>,
+        plan: &mut Plan<'_>,
         downstream: &mut Downstream<'_>,
     ) -> Result<Attempt, Failure> {
         let mut place: Option<BreakerGuard> = None;
@@ -48,6 +52,9 @@ impl Exchange<'_> {
             let pause = match self.decide(plan, &tried, &mut avoid) {
                 Ok(pause) => pause,
                 Err(reason) => {
+                    if let Ok(attempt) = &tried {
+                        self.count_response(plan, &attempt.head);
+                    }
                     return match self.stopped(reason, plan, tried) {
                         Some(tried) => tried.map_err(TryFailure::into_failure),
                         None => Box::pin(self.await_rivals(plan, downstream)).await,
@@ -55,7 +62,10 @@ impl Exchange<'_> {
                 }
             };
             self.tell_cause(route, &tried);
-            drop(tried);
+            if let Ok(attempt) = &tried {
+                plan.counted().responses.count_retried(attempt.head.status());
+            }
+            self.give_up(tried);
             place = Some(pause.place);
             self.count_retry(pause.pace, plan);
             self.rewind(plan);
@@ -63,11 +73,43 @@ impl Exchange<'_> {
             if let Some(winner) = self.wait_between(pause.after, plan, downstream).await? {
                 return Ok(winner);
             }
+            self.choose_again(plan, &mut avoid);
+        }
+    }
+
+    /// Lets go of a try in whose place another one is made. A response without content leaves its
+    /// connection as good as before.
+    fn give_up(&self, tried: Result<Attempt, TryFailure>) {
+        let Ok(Attempt { mut lease, open, .. }) = tried else { return };
+        drop(open);
+        let ended = lease.upstream.poll_body(&mut Context::from_waker(Waker::noop()));
+        if matches!(ended, Poll::Ready(Ok(BodyEvent::End))) && self.upload.is_told_whole() {
+            lease.release();
+        }
+    }
+
+    /// A cluster that stands for others may give the next try to another one of them.
+    fn choose_again(&self, plan: &mut Plan<'_>, avoid: &mut Avoid) {
+        let Some(aggregate) = &plan.aggregate else { return };
+        let mut retry = plan.retry.borrow_mut();
+        let Some(state) = retry.as_mut() else { return };
+        let members: Vec<_> =
+            target::members(aggregate, self.snapshot).map(|member| member.balancer()).collect();
+        state.pass_members(&members);
+        let capacity = |member: &UpstreamCluster, place: usize| {
+            let passed: Vec<u32> = state.passed_priorities(place).collect();
+            target::capacity_of(member, self.now, &passed)
+        };
+        let draw = self.connection.draw();
+        let chosen = target::choose_member(aggregate, self.snapshot, capacity, draw);
+        if let Some((place, member)) = chosen {
+            *avoid = state.avoid_in(place, &member.balancer());
+            plan.cluster = Arc::clone(member);
         }
     }
 
     fn count_retry(&self, pace: Pace, plan: &Plan<'_>) {
-        let stats = &plan.cluster.stats;
+        let stats = &plan.counted().stats;
         stats.rq_retry.inc();
         self.record.tally.count(|stats| &stats.retry);
         match pace {
@@ -112,7 +154,7 @@ impl Exchange<'_> {
                 if self.poll_rivals(context, plan).is_ready()
                     || sleep.as_mut().poll(context).is_ready()
                 {
-                    return std::task::Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(()));
                 }
                 self.poll_interrupted(context, downstream).map(Err)
             })
@@ -149,7 +191,9 @@ impl Exchange<'_> {
                     if let Some(endpoint) = tried {
                         state.tried(&endpoint.state);
                     }
-                    *avoid = state.avoid(&plan.cluster.balancer());
+                    if plan.aggregate.is_none() {
+                        *avoid = state.avoid(&plan.cluster.balancer());
+                    }
                 }
                 Ok(Pause { after, pace, place: guard })
             }
@@ -195,17 +239,17 @@ impl Exchange<'_> {
         match reason {
             StopReason::LimitReached => {
                 self.record.flags.insert(ResponseFlag::UpstreamRetryLimitExceeded);
-                plan.cluster.stats.rq_retry_limit_exceeded.inc();
+                plan.counted().stats.rq_retry_limit_exceeded.inc();
                 self.record.tally.count(|stats| &stats.retry_limit_exceeded);
             }
             StopReason::Overflow => {
                 self.record.flags.insert(ResponseFlag::UpstreamOverflow);
-                plan.cluster.stats.rq_retry_overflow.inc();
+                plan.counted().stats.rq_retry_overflow.inc();
                 self.record.tally.count(|stats| &stats.retry_overflow);
             }
             StopReason::NotNamed => {
                 if plan.retry.borrow().as_ref().is_some_and(|state| state.retries() > 0) {
-                    plan.cluster.stats.rq_retry_success.inc();
+                    plan.counted().stats.rq_retry_success.inc();
                     self.record.tally.count(|stats| &stats.retry_success);
                 }
             }

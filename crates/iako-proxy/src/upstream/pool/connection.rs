@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use iako_http::ParseError;
 use iako_identity::PeerIdentity;
 use iako_proxy_config::{Endpoint, EndpointAddress, RoutePriority};
 use iako_rt::clock;
@@ -16,7 +17,7 @@ use iako_traffic::{BreakerGuard, EndpointState, HostConnection};
 use super::Repeat;
 use super::endpoint::EndpointPool;
 use crate::shared::LocalNode;
-use crate::snapshot::UpstreamCluster;
+use crate::snapshot::{Fate, UpstreamCluster};
 use crate::transport::Connected;
 use crate::upstream::h1::Http1Upstream;
 use crate::upstream::h2::{Farewell, Http2Connection};
@@ -77,6 +78,10 @@ pub(super) struct OpenConnection {
     /// That of its endpoint when it was opened.
     pub(super) generation: u32,
     pub(super) guard: Option<BreakerGuard>,
+    /// When it was opened.
+    pub(super) began: Instant,
+    /// How it ends, as far as is known.
+    pub(super) fate: Fate,
     /// Counts it among the connections to its instance.
     pub(super) _host: HostConnection,
 }
@@ -98,6 +103,9 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.cluster.stats.closed();
+        if let Some(ends) = self.cluster.known_ends() {
+            ends.count(self.fate.get(), clock::now().saturating_duration_since(self.began));
+        }
         self.state.counters.connections_active.fetch_sub(1, Relaxed);
         // Room for another one, before anybody is told.
         drop(self.guard.take());
@@ -123,6 +131,7 @@ impl Idle {
     /// The server closed it, or broke the silence: that is how long it lets connections idle. Of a
     /// connection that was never used it proves nothing.
     pub(super) fn learn(&self, now: Instant) {
+        self.open.fate.closed_by_server();
         if self.connection.is_reused() {
             self.open.state.idle.closed_after(self.age(now), now);
         }
@@ -217,6 +226,10 @@ impl Drop for Place {
         self.0.streams.set(left);
         if left == 0 {
             self.0.idle_since.set(clock::now());
+            // What its end cut off is remembered.
+            if !self.0.connection.is_ended() {
+                self.0.open.fate.rest();
+            }
         }
         if let Some(pool) = self.0.open.pool.upgrade() {
             pool.has_room(&self.0);
@@ -240,6 +253,7 @@ impl Carried {
         }
         cluster.stats.rq_total.inc();
         cluster.stats.rq_active.inc();
+        open.fate.use_it();
         Some(Self(Rc::clone(open)))
     }
 }
@@ -291,9 +305,15 @@ impl Lease {
     /// Gives the connection back, if it is clean; otherwise closes it.
     pub(crate) fn release(self) {
         let Self { upstream: Upstream::Http1(mut connection), carried, .. } = self else { return };
-        let Some(pool) = carried.0.pool.upgrade().filter(|_| connection.is_reusable()) else {
+        carried.0.fate.rest();
+        let ends = carried.0.cluster.known_ends();
+        if !connection.is_reusable() {
+            if let Some(ends) = ends.filter(|_| connection.is_told_to_close()) {
+                ends.close_notify.inc();
+            }
             return;
-        };
+        }
+        let Some(pool) = carried.0.pool.upgrade() else { return };
         let open = Rc::clone(&carried.0);
         drop(carried);
         if let Some(limit) = connection.announced_idle() {
@@ -303,6 +323,29 @@ impl Lease {
         let served = connection.rest();
         if !open.is_full(served) {
             pool.give_back(Idle { connection, open, since });
+        } else if let Some(ends) = open.cluster.known_ends() {
+            ends.max_requests.inc();
+        }
+    }
+
+    /// Remembers for the statistics of its connection how a request was lost.
+    pub(crate) fn note_end(&self, error: &UpstreamError) {
+        let open = &self.carried.0;
+        match error {
+            UpstreamError::Closed(_) => open.fate.closed_by_server(),
+            UpstreamError::Protocol(error) => {
+                if *error == ParseError::Truncated {
+                    open.fate.closed_by_server();
+                }
+                if let Some(ends) = open.cluster.known_ends() {
+                    ends.protocol_error.inc();
+                }
+            }
+            UpstreamError::Reset(_)
+            | UpstreamError::Refused
+            | UpstreamError::Length(_)
+            | UpstreamError::Http2(_)
+            | UpstreamError::NoExtendedConnect => {}
         }
     }
 
@@ -311,6 +354,7 @@ impl Lease {
         let Self { upstream: Upstream::Http1(connection), carried, idle_for, .. } = self else {
             return;
         };
+        carried.0.fate.rest();
         let open = Rc::clone(&carried.0);
         let now = clock::now();
         if let Some(pool) = open.pool.upgrade() {

@@ -12,7 +12,7 @@ use iako_traffic::{BreakerGuard, Breakers, EndpointState};
 use super::connection::{Idle, Lease, Shared};
 use super::keeper::Keeper;
 use super::waiting::{Queue, Ticket};
-use super::{AcquireError, Repeat, Speak, Want, speak};
+use super::{AcquireError, Owner, Repeat, Speak, Want, speak};
 use crate::snapshot::UpstreamCluster;
 use crate::transport::Proxied;
 use crate::worker::Worker;
@@ -33,6 +33,8 @@ pub(super) struct EndpointPool {
     pub(super) host: Option<Box<str>>,
     /// The client, where servers are told of it.
     pub(super) client: Option<Proxied>,
+    /// The client connection that alone uses it, if one does.
+    owner: Option<Weak<Owner>>,
     /// The most recently used last, and taken first: the others may fall idle.
     pub(super) idle: RefCell<Vec<Idle>>,
     pub(super) shared: RefCell<Vec<Rc<Shared>>>,
@@ -50,6 +52,7 @@ pub(super) struct EndpointPool {
 impl EndpointPool {
     pub(super) fn new(worker: &Rc<Worker>, want: &Want<'_>, place: BreakerGuard) -> Self {
         let speak = speak(want);
+        let _ends = want.cluster.ends(&worker.shared.stats);
         Self {
             worker: Rc::downgrade(worker),
             cluster: Arc::clone(want.cluster),
@@ -61,6 +64,7 @@ impl EndpointPool {
             istio_alpn: want.istio_alpn,
             host: want.cluster.sends_hosts().then(|| want.host.into()),
             client: want.client.cloned(),
+            owner: want.owner.map(Rc::downgrade),
             idle: RefCell::default(),
             shared: RefCell::default(),
             waiting: Queue::default(),
@@ -89,6 +93,11 @@ impl EndpointPool {
     /// Whether it can be forgotten.
     pub(super) fn is_unused(&self) -> bool {
         self.open.get() == 0 && self.connecting.get() == 0 && self.waiting.is_empty()
+    }
+
+    /// Whether the client connection is gone that alone used it.
+    pub(super) fn is_orphan(&self) -> bool {
+        self.owner.as_ref().is_some_and(|owner| owner.strong_count() == 0)
     }
 
     pub(super) fn is_retired(&self) -> bool {
@@ -253,7 +262,12 @@ impl EndpointPool {
         let is_late = matches!(error, AcquireError::Connect(cause) if cause.is_timeout());
         let least = if is_late { self.cluster.config.connect_timeout } else { Duration::ZERO };
         let most = if self.open.get() == 0 && self.connecting.get() == 0 { usize::MAX } else { 1 };
+        let is_lost = matches!(error, AcquireError::Connect(_));
+        let ends = self.cluster.known_ends().filter(|_| is_lost);
         for waiter in self.waiting.since(least, clock::now(), most) {
+            if let Some(ends) = ends {
+                ends.pending_failure.inc();
+            }
             waiter.answer(Err(error.clone()));
         }
         self.grow();

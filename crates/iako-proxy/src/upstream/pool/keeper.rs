@@ -136,7 +136,11 @@ impl EndpointPool {
             }
             let age = idle.age(now);
             let configured = self.cluster.config.http.idle_timeout;
-            if idle.open.is_worn(now) || configured.is_some_and(|limit| age >= limit) {
+            let is_over = configured.is_some_and(|limit| age >= limit);
+            if let Some(ends) = self.cluster.known_ends().filter(|_| is_over) {
+                ends.idle_timeout.inc();
+            }
+            if is_over || idle.open.is_worn(now) {
                 continue;
             }
             let due = self.due(idle.since, idle.open.worn_at);

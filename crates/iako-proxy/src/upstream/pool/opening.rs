@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use iako_proxy_config::{ClusterHttp, EndpointAddress, UpstreamTls};
 use iako_rt::clock;
@@ -12,10 +12,11 @@ use iako_traffic::{BreakerGuard, HostConnection};
 use super::connection::{ConnectionFacts, Idle, Lease, OpenConnection, Shared};
 use super::endpoint::EndpointPool;
 use super::{AcquireError, Speak};
-use crate::snapshot::ClusterTransport;
-use crate::transport::{ConnectOptions, Connected, connect};
+use crate::http::wire::Meter;
+use crate::snapshot::{ClosedBy, ClusterTransport, ConnectionEnd, Fate};
+use crate::transport::{ConnectError, ConnectOptions, Connected, connect};
 use crate::upstream::h1::Http1Upstream;
-use crate::upstream::h2::{Http2Connection, Server};
+use crate::upstream::h2::{Farewell, Http2Connection, Server};
 use crate::worker::Worker;
 
 /// What was opened.
@@ -41,7 +42,7 @@ impl Drop for Connecting {
 }
 
 /// Room for one more connection, under the breakers or, for a pool that has none, beyond them.
-struct Room {
+pub(super) struct Room {
     guard: BreakerGuard,
     host: HostConnection,
 }
@@ -65,23 +66,28 @@ impl EndpointPool {
                 return;
             }
             let Some(room) = self.room() else { return };
-            let connecting = Connecting::new(self);
-            let pool = Rc::clone(self);
-            let opener = Rc::clone(&worker);
-            let opening = async move {
-                let opened = pool.open(&opener, room).await;
-                drop(connecting);
-                match opened {
-                    Ok(Opened::Own(connection, open)) => {
-                        pool.give_back(Idle { connection, open, since: clock::now() });
-                        pool.grow();
-                    }
-                    Ok(Opened::Shared) => pool.grow(),
-                    Err(error) => pool.fail(&error),
-                }
-            };
-            worker.scope.spawn("connect", Box::pin(opening));
+            self.start(&worker, room);
         }
+    }
+
+    /// Opens one connection for whoever comes to need it.
+    pub(super) fn start(self: &Rc<Self>, worker: &Rc<Worker>, room: Room) {
+        let connecting = Connecting::new(self);
+        let pool = Rc::clone(self);
+        let opener = Rc::clone(worker);
+        let opening = async move {
+            let opened = pool.open(&opener, room).await;
+            drop(connecting);
+            match opened {
+                Ok(Opened::Own(connection, open)) => {
+                    pool.give_back(Idle { connection, open, since: clock::now() });
+                    pool.grow();
+                }
+                Ok(Opened::Shared) => pool.grow(),
+                Err(error) => pool.fail(&error),
+            }
+        };
+        worker.scope.spawn("connect", Box::pin(opening));
     }
 
     /// Opens a connection for one request alone; `None` when there may be no more of them, or when
@@ -123,7 +129,7 @@ impl EndpointPool {
         Some(Room { guard: self.breakers().connection_beyond(), host })
     }
 
-    fn room_below_limits(&self) -> Option<Room> {
+    pub(super) fn room_below_limits(&self) -> Option<Room> {
         let host = self.state.connection(self.cluster.host_connections_max(self.priority))?;
         let guard = self.breakers().connection(self.limits()).ok()?;
         Some(Room { guard, host })
@@ -144,6 +150,7 @@ impl EndpointPool {
         let counters = &self.state.counters;
         let connected = connect(&self.cluster, &self.endpoint, options).await.map_err(|error| {
             counters.connect_failures.fetch_add(1, Relaxed);
+            self.count_failure(&error);
             Arc::new(error)
         })?;
         counters.connections.fetch_add(1, Relaxed);
@@ -159,6 +166,8 @@ impl EndpointPool {
             worker: worker.index,
             worn_at: worn_at(settings, worker),
             generation: self.state.generation(),
+            began: clock::now(),
+            fate: Fate::default(),
             guard: Some(room.guard),
             _host: room.host,
         });
@@ -170,7 +179,8 @@ impl EndpointPool {
             return Ok(Opened::Shared);
         }
         self.cluster.stats.cx_http1_total.inc();
-        let connection = Box::new(Http1Upstream::new(connected.stream, settings));
+        let connection = Http1Upstream::new(connected.stream, settings);
+        let connection = Box::new(connection.metered(Meter::of(&self.cluster.stats)));
         Ok(Opened::Own(connection, open))
     }
 
@@ -195,12 +205,29 @@ impl EndpointPool {
         worker.scope.spawn("upstream h2", async move {
             let farewell = driver.await;
             if let (Some(pool), Some(shared)) = (pool.upgrade(), driven.upgrade()) {
+                if farewell == Farewell::Silent {
+                    shared.open.fate.closed_by_server();
+                }
                 shared.learn(farewell, clock::now());
                 pool.drop_shared(&shared);
             }
         });
         self.shared.borrow_mut().push(Rc::clone(&shared));
         self.has_room(&shared);
+    }
+
+    /// Counts a connection that came to nothing by what it would have spoken.
+    fn count_failure(&self, error: &ConnectError) {
+        match self.speak {
+            Speak::Http1 => self.cluster.stats.cx_http1_total.inc(),
+            Speak::Http2 => self.cluster.stats.cx_http2_total.inc(),
+            Speak::Agreed => {}
+        }
+        let by_us = error.is_timeout() || error.is_tls();
+        let by = if by_us { ClosedBy::Us } else { ClosedBy::Server };
+        if let Some(ends) = self.cluster.known_ends() {
+            ends.count(ConnectionEnd { by, is_used: false }, Duration::ZERO);
+        }
     }
 
     fn client_tls(&self) -> Option<&UpstreamTls> {

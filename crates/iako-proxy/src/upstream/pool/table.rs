@@ -79,14 +79,17 @@ pub(super) struct TableFull;
 
 /// Whether connections differ by what clients choose.
 fn is_split(want: &Want<'_>) -> bool {
-    want.cluster.sends_hosts() || want.client.is_some()
+    want.cluster.sends_hosts() || want.client.is_some() || want.owner.is_some()
 }
 
 /// What connections differ by besides their key.
 fn distinction<'a>(want: &Want<'a>) -> Cow<'a, str> {
-    match want.client {
-        None => Cow::Borrowed(want.host),
-        Some(client) => Cow::Owned(format!("{} {client:?}", want.host)),
+    match (want.client, want.owner) {
+        (None, None) => Cow::Borrowed(want.host),
+        (client, owner) => {
+            let owner = owner.map(|owner| owner.id());
+            Cow::Owned(format!("{} {client:?} {owner:?}", want.host))
+        }
     }
 }
 

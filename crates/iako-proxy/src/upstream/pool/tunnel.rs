@@ -6,9 +6,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use iako_http::Method;
 use iako_proxy_config::ConnectEnd;
+use iako_rt::clock;
 
 use super::connection::{ConnectionFacts, Lease, OpenConnection};
 use super::{AcquireError, Pools, Want};
+use crate::snapshot::Fate;
 use crate::transport::{ConnectOptions, connect};
 use crate::upstream::tcp::TcpUpstream;
 use crate::worker::Worker;
@@ -45,6 +47,7 @@ impl Pools {
             counters.connect_failures.fetch_add(1, Relaxed);
             Arc::new(error)
         })?;
+        let _ends = cluster.ends(&worker.shared.stats);
         counters.connections.fetch_add(1, Relaxed);
         counters.connections_active.fetch_add(1, Relaxed);
         let open = OpenConnection {
@@ -56,6 +59,8 @@ impl Pools {
             priority: want.priority,
             worker: worker.index,
             worn_at: None,
+            began: clock::now(),
+            fate: Fate::default(),
             guard: Some(guard),
             _host: host,
         };

@@ -85,6 +85,9 @@ impl Ticket {
             waker: RefCell::default(),
         });
         pool.waiting.0.borrow_mut().push_back(Rc::clone(&waiter));
+        if let Some(ends) = pool.cluster.known_ends() {
+            ends.pending_active.inc();
+        }
         Self { pool: Rc::clone(pool), waiter, _pending: pending }
     }
 }
@@ -103,6 +106,9 @@ impl Future for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        if let Some(ends) = self.pool.cluster.known_ends() {
+            ends.pending_active.dec();
+        }
         match self.waiter.answer.take() {
             Some(Ok(lease)) => lease.give_back_unused(),
             Some(Err(_)) => {}

@@ -48,6 +48,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "use_tcp_for_dns_lookups",
             "wait_for_warm_on_init",
             "ignore_health_on_host_removal",
+            "preconnect_policy",
+            "connection_pool_per_downstream_connection",
+            "close_connections_on_host_health_failure",
         ],
         warned: &[
             ("statistics only", &["stats_matcher", "track_timeout_budgets", "track_cluster_stats"]),
@@ -63,21 +66,11 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
                 &["cleanup_interval"],
             ),
             ("load is not reported", &["lrs_server", "lrs_report_endpoint_metrics"]),
-            ("connections are opened when they are needed", &["preconnect_policy"]),
-            (
-                "HTTP connections of an instance that fails drain in any case; TCP ones go on",
-                &["close_connections_on_host_health_failure"],
-            ),
             ("use HttpProtocolOptions", &["protocol_selection"]),
         ],
         refused: &[(
             "this proxy does not have it",
-            &[
-                "transport_socket_matcher",
-                "upstream_config",
-                "connection_pool_per_downstream_connection",
-                "queuing_policies",
-            ],
+            &["transport_socket_matcher", "upstream_config", "queuing_policies"],
         )],
     },
     MessageSupport {
@@ -127,9 +120,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.core.v3.UpstreamHttpProtocolOptions",
-        honoured: &["auto_sni", "auto_san_validation"],
+        honoured: &["auto_sni", "auto_san_validation", "override_auto_sni_header"],
         warned: &[],
-        refused: &[("this proxy does not have it", &["override_auto_sni_header"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.core.v3.BindConfig",
@@ -153,11 +146,8 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.cluster.v3.UpstreamConnectionOptions",
-        honoured: &["tcp_keepalive"],
-        warned: &[
-            ("statistics only", &["set_local_interface_name_on_upstream_connections"]),
-            ("the families of addresses take turns", &["happy_eyeballs_config"]),
-        ],
+        honoured: &["tcp_keepalive", "happy_eyeballs_config"],
+        warned: &[("statistics only", &["set_local_interface_name_on_upstream_connections"])],
         refused: &[],
     },
     MessageSupport {
@@ -222,12 +212,35 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy",
-        honoured: &["overprovisioning_factor", "weighted_priority_health"],
+        honoured: &[
+            "overprovisioning_factor",
+            "weighted_priority_health",
+            "endpoint_stale_after",
+            "drop_overloads",
+        ],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload",
+        honoured: &["category", "drop_percentage"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.cluster.v3.Cluster.PreconnectPolicy",
+        honoured: &["per_upstream_preconnect_ratio"],
         warned: &[(
-            "endpoints stay until the control plane removes them",
-            &["endpoint_stale_after"],
+            "connections are opened ahead only to the instance that a request goes to",
+            &["predictive_preconnect_ratio"],
         )],
-        refused: &[("this proxy does not have it", &["drop_overloads"])],
+        refused: &[("every request counts", &["preconnect_enabled_metadata"])],
+    },
+    MessageSupport {
+        name: "envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig",
+        honoured: &["first_address_family_version", "first_address_family_count"],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.endpoint.v3.LocalityLbEndpoints",
