@@ -195,7 +195,7 @@ fn pauses_grow_up_to_a_bound() {
 /// A priority, and metadata.
 type Place<'a> = (u32, &'a [(&'a str, &'a str)]);
 
-fn balancer(endpoints: &[Place<'_>]) -> Balancer {
+fn balancer(endpoints: &[Place<'_>]) -> Arc<Balancer> {
     let place = |(index, (priority, metadata)): (usize, &Place<'_>)| {
         let mut endpoint =
             Endpoint::at(([127, 0, 0, 1], 80 + u16::try_from(index).unwrap()).into());
@@ -211,7 +211,8 @@ fn balancer(endpoints: &[Place<'_>]) -> Balancer {
     let cluster = Cluster::new("c", Discovery::Static(set.clone()));
     let setting =
         Setting { neighbourhood: Neighbourhood::new(Locality::default(), 0), seed: 0, now: now() };
-    Balancer::new(Arc::new(cluster), Arc::new(set), ClusterState::new(now()), setting)
+    let state = ClusterState::new(now());
+    Arc::new(Balancer::new(Arc::new(cluster), Arc::new(set), state, setting))
 }
 
 #[test]
@@ -367,4 +368,25 @@ proptest! {
             prop_assert!(idempotent || untouched || !traces.request_written);
         }
     }
+}
+
+// Source: Envoy, aggregate clusters with `previous_priorities`: the priorities of all members are
+// counted one after the other.
+#[test]
+fn priorities_of_several_clusters_are_left_out_together() {
+    let members = [balancer(&[(0, &[])]), balancer(&[(0, &[]), (1, &[])])];
+    let policy = policy(&[RetryOn::Reset], |policy| {
+        policy.previous_priorities = NonZeroU32::new(1);
+    });
+    let mut state = state(Some(&policy), "GET", &[], false).unwrap();
+    let mut passed = Vec::new();
+    for (member, place) in [(0, 0), (1, 0), (1, 1)] {
+        state.tried(&members[member].endpoints()[place].state);
+        state.pass_members(&members);
+        let of = |member| state.passed_priorities(member).collect::<Vec<_>>();
+        passed.push([of(0), of(1)]);
+    }
+    assert_eq!(passed, [[vec![0], vec![]], [vec![0], vec![0]], [vec![], vec![]]]);
+    assert_eq!(members[1].capacity(now(), &[0]).healthy, 100);
+    assert_eq!(members[1].capacity(now(), &[0, 1]).healthy, 0);
 }

@@ -232,6 +232,9 @@ impl Failure {
             | Self::Path
             | Self::Denied { .. }
             | Self::Token { .. }
+            | Self::TooLarge
+            | Self::Origin
+            | Self::ResponseContent(_)
             | Self::FaultAbort { .. }
             | Self::Client(_)
             | Self::BrokenOff(_) => false,
