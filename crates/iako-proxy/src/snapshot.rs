@@ -5,8 +5,8 @@ mod cluster;
 mod health;
 mod inspector_stats;
 mod request_stats;
-mod routes;
 mod responses;
+mod routes;
 mod stats;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
@@ -14,10 +14,10 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 pub(crate) use chain::{Chain, ChainId, ChainTransport, ListenerSettings, NetworkStep, Terminal};
 pub(crate) use cluster::{ClusterTransport, Failing, UpstreamCluster};
 pub(crate) use inspector_stats::{InspectorStats, ProxyProtocolStats};
+pub(crate) use request_stats::Tally;
 pub(crate) use responses::{
     ClosedBy, ConnectionEnd, ConnectionEnds, Fate, RequestOrigin, ResponseStats,
 };
-pub(crate) use request_stats::Tally;
 pub(crate) use routes::ServedRoutes;
 pub(crate) use stats::{ClusterStats, LbStats, ListenerStats, Security};
 
