@@ -309,17 +309,15 @@ fn route(out: &mut String, route: &Route, indent: &str) {
         }
     }
     for (name, own) in &route.overrides.settings {
-        match own {
-            FilterSettings::Fault(fault) => line(
-                out,
-                &format!("{indent}  fault delay {:?} abort {:?}", fault.delay, fault.abort),
-            ),
-            FilterSettings::Cors(cors) => {
-                let origins: Vec<_> = cors.allow_origins.iter().map(string).collect();
-                let origins = origins.join(",");
-                line(out, &format!("{indent}  cors {origins} methods {}", cors.allow_methods));
-            }
-            other => line(out, &format!("{indent}  {name} {other:?}")),
+        if let FilterSettings::Fault(fault) = own {
+            let words = format!("fault delay {:?} abort {:?}", fault.delay, fault.abort);
+            line(out, &format!("{indent}  {words}"));
+        } else if let FilterSettings::Cors(cors) = own {
+            let origins: Vec<_> = cors.allow_origins.iter().map(string).collect();
+            let origins = origins.join(",");
+            line(out, &format!("{indent}  cors {origins} methods {}", cors.allow_methods));
+        } else {
+            line(out, &format!("{indent}  {name} {own:?}"));
         }
     }
 }

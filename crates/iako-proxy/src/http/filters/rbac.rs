@@ -32,11 +32,11 @@ struct RuleStats {
 }
 
 impl RuleStats {
-    fn new(scope: &StatsScope, kind: &str, policies: Option<&RbacRules>) -> Self {
-        let pair = |scope: &StatsScope| {
-            let (allowed, denied) = (format!("{kind}allowed"), format!("{kind}denied"));
-            (scope.counter(&allowed), scope.counter(&denied))
-        };
+    fn new(
+        scope: &StatsScope,
+        pair: fn(&StatsScope) -> (Counter, Counter),
+        policies: Option<&RbacRules>,
+    ) -> Self {
         let of_policies = scope.part("policy");
         let names = policies.into_iter().flat_map(|rules| rules.policies.keys());
         let policies = names.map(|name| (name.clone(), pair(&of_policies.part(name))));
@@ -59,15 +59,18 @@ impl RuleStats {
 impl RbacStep {
     pub(super) fn new(own: Box<Rbac>, manager: &StatsScope) -> Self {
         let scope = manager.part("rbac");
-        let stats = |prefix: &str, kind: &str, rules: Option<&RbacRules>| {
-            let rules = rules.filter(|_| own.counts_policies);
-            match prefix.trim_end_matches('.') {
-                "" => RuleStats::new(&scope, kind, rules),
-                part => RuleStats::new(&scope.part(part), kind, rules),
-            }
+        let under = |prefix: &str| match prefix.trim_end_matches('.') {
+            "" => scope.clone(),
+            part => scope.part(part),
         };
-        let rules = stats(&own.stat_prefix, "", own.rules.as_ref());
-        let shadow = stats(&own.shadow_prefix, "shadow_", own.shadow_rules.as_ref());
+        let counted = |rules: &Option<RbacRules>| rules.clone().filter(|_| own.counts_policies);
+        let enforced = |scope: &StatsScope| (scope.counter("allowed"), scope.counter("denied"));
+        let dry =
+            |scope: &StatsScope| (scope.counter("shadow_allowed"), scope.counter("shadow_denied"));
+        let rules =
+            RuleStats::new(&under(&own.stat_prefix), enforced, counted(&own.rules).as_ref());
+        let shadow =
+            RuleStats::new(&under(&own.shadow_prefix), dry, counted(&own.shadow_rules).as_ref());
         Self { rules, shadow, own }
     }
 
