@@ -7,10 +7,13 @@ pub(crate) mod buffer;
 pub(crate) mod compression;
 pub(crate) mod cors;
 pub(crate) mod csrf;
+pub(crate) mod ext_authz;
+pub(crate) mod ext_proc;
 pub(crate) mod fault;
 pub(crate) mod head;
 pub(crate) mod jwt;
 pub(crate) mod peer_metadata;
+pub(crate) mod rate_limit;
 pub(crate) mod rbac;
 pub(crate) mod stateful_session;
 
@@ -20,10 +23,13 @@ use buffer::Buffer;
 use compression::{Compressor, CompressorOverride, Decompressor};
 use cors::CorsPolicy;
 use csrf::CsrfPolicy;
+use ext_authz::{ExtAuthz, ExtAuthzRoute};
+use ext_proc::{ExtProc, ExtProcRoute};
 use fault::Fault;
 use head::{HeaderMutationFilter, HeaderToMetadata, MessageEdits, SetMetadata};
 use jwt::JwtAuthn;
 use peer_metadata::PeerMetadata;
+use rate_limit::{GlobalRateLimit, GlobalRateLimitRoute};
 use rbac::Rbac;
 use stateful_session::StatefulSession;
 
@@ -86,6 +92,12 @@ pub enum HttpFilterKind {
     HeaderToMetadata(Box<HeaderToMetadata>),
     /// Leaves facts for other filters.
     SetMetadata(SetMetadata),
+    /// A service decides whether requests pass. Settings of a route go over these.
+    ExtAuthz(Box<ExtAuthz>),
+    /// A service sees and changes requests and responses. Settings of a route go over these.
+    ExtProc(Box<ExtProc>),
+    /// A service counts requests. Settings of a route go over these.
+    GlobalRateLimit(Box<GlobalRateLimit>),
     /// An optional filter that this proxy does not have; passed over.
     Unsupported(UnsupportedFilter),
 }
@@ -212,6 +224,15 @@ pub enum FilterSettings {
     BandwidthLimit(Box<BandwidthLimit>),
     /// Another policy. Source: `envoy.extensions.filters.http.csrf.v3.CsrfPolicy`.
     Csrf(Box<CsrfPolicy>),
+    /// What an authorization service is told and how.
+    /// Source: `envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute.check_settings`.
+    ExtAuthz(Box<ExtAuthzRoute>),
+    /// What a service that sees requests is shown.
+    /// Source: `envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute.overrides`.
+    ExtProc(Box<ExtProcRoute>),
+    /// What a service that counts requests is asked.
+    /// Source: `envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute`.
+    GlobalRateLimit(Box<GlobalRateLimitRoute>),
 }
 
 impl FilterOverrides {

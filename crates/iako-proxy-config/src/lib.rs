@@ -15,6 +15,7 @@
 //! [`Cluster`].
 
 mod access_log;
+mod callout;
 mod cluster;
 mod endpoint;
 mod filter;
@@ -36,6 +37,17 @@ mod tls;
 mod udp;
 
 pub use access_log::{AccessLog, AccessLogFilter, AccessLogSink, LogComparison, LogFormat};
+pub use callout::{
+    AskedHeader, GrpcService, HeaderMutationRules, HttpUri, ServiceHeader,
+    check::{
+        CheckAnswer, CheckDetails, CheckPass, CheckPeer, CheckQuestion, CheckRefusal,
+        CheckedRequest,
+    },
+    limit::{RateAnswer, RateCurrent, RateDescriptor, RateStatus},
+    processing::{
+        ImmediateReply, PartReply, ProcessAnswer, ProcessPart, ProcessQuestion, ProcessReply,
+    },
+};
 pub use cluster::{
     AddressOrder, CircuitBreakers, ClientWeighted, Cluster, ClusterHttp, ClusterMetadata,
     Connecting, ConsistentHashing, Discovery, DnsCache, DnsFailureRefresh, DnsFamily, DnsOptions,
@@ -60,6 +72,8 @@ pub use filter::{
     },
     cors::CorsPolicy,
     csrf::CsrfPolicy,
+    ext_authz::{AuthzBody, AuthzFailure, AuthzHttp, AuthzService, ExtAuthz, ExtAuthzRoute},
+    ext_proc::{BodyMode, ExtProc, ExtProcRoute, ProcessedFact, ProcessingMode, RouteCacheAction},
     fault::{Abort, AbortStatus, Delay, Fault, ResponseRate},
     head::{
         HeaderFact, HeaderFactKind, HeaderFactRule, HeaderFactSource, HeaderMutationFilter,
@@ -69,6 +83,9 @@ pub use filter::{
         ClaimToHeader, FetchRetry, Jwks, JwtAuthn, JwtHeader, JwtProvider, JwtRequirement, JwtRule,
     },
     peer_metadata::{PeerDiscovery, PeerMetadata},
+    rate_limit::{
+        GlobalRateLimit, GlobalRateLimitRoute, HostLimits, LimitedRequests, RATE_LIMIT_TIMEOUT,
+    },
     rbac::{
         Double, MetadataMatch, MetadataValueMatch, Permission, Policy, Principal, Rbac, RbacAction,
         RbacRules,

@@ -12,7 +12,7 @@ mod error_response;
 mod exchange;
 pub(crate) mod failure;
 mod fetch;
-mod filters;
+pub(crate) mod filters;
 mod forward;
 pub(crate) mod grpc;
 mod grpc_web;

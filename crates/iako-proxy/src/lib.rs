@@ -21,6 +21,7 @@
 mod access_log;
 mod admin;
 mod ads;
+mod callout;
 mod config_task;
 mod connection;
 mod dns;

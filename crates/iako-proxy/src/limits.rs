@@ -9,7 +9,9 @@ use iako_proxy_config::{
     Cluster, Discovery, EndpointSet, HttpConnectionManager, RouteSource, Thresholds,
 };
 
+use crate::callout;
 use crate::connection::{HANDSHAKE_TIMEOUT, client_hello, http_sniff, proxy_protocol};
+use crate::http::filters::authz;
 use crate::http::{pump, wire};
 use crate::http2::pressure;
 use crate::listener::LAST_ACCEPTS_MAX;
@@ -48,6 +50,7 @@ pub fn limits_page() -> String {
         ("Time", times()),
         ("Memory of a worker", memory()),
         ("Servers", servers()),
+        ("Services that filters ask", services()),
     ] {
         page.push_str(&section(title, &rows));
     }
@@ -401,6 +404,33 @@ fn memory() -> Vec<Row> {
             envoy: "the same",
             default: bytes(TLS_WRITE_BYTES),
             beyond: "nothing more is encrypted",
+            counter: "",
+        },
+    ]
+}
+
+/// What services that filters ask may say and see.
+fn services() -> Vec<Row> {
+    vec![
+        Row {
+            limit: "a message of a gRPC service that a filter asks",
+            envoy: "`max_receive_message_length`",
+            default: bytes(callout::grpc::MESSAGE_BYTES_MAX),
+            beyond: "the service counts as failed",
+            counter: "",
+        },
+        Row {
+            limit: "an answer of an authorization service by HTTP",
+            envoy: "the cluster's `per_connection_buffer_limit_bytes`, 1 MiB",
+            default: bytes(authz::ANSWER_BYTES_MAX),
+            beyond: "the service counts as failed",
+            counter: "`http.<prefix>.ext_authz.error`",
+        },
+        Row {
+            limit: "content of a request or response that a service sees as a whole",
+            envoy: "`per_connection_buffer_limit_bytes`, 1 MiB",
+            default: bytes(pump::KEPT_BYTES_MAX),
+            beyond: "413 for requests, 500 for responses; a part is shown in mode BUFFERED_PARTIAL",
             counter: "",
         },
     ]

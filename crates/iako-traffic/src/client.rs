@@ -217,10 +217,10 @@ fn element(local_uris: &[String], peer: &PeerCertificate, details: ClientCertDet
         parts.push(format!("Hash={}", peer.sha256));
     }
     if details.cert && !peer.pem.is_empty() {
-        parts.push(format!("Cert=\"{}\"", url_encoded(&peer.pem)));
+        parts.push(format!("Cert=\"{}\"", percent_encoded(&peer.pem)));
     }
     if details.chain && !peer.chain_pem.is_empty() {
-        parts.push(format!("Chain=\"{}\"", url_encoded(&peer.chain_pem)));
+        parts.push(format!("Chain=\"{}\"", percent_encoded(&peer.chain_pem)));
     }
     if details.subject {
         parts.push(format!("Subject=\"{}\"", peer.subject.replace('"', "\\\"")));
@@ -234,7 +234,7 @@ fn element(local_uris: &[String], peer: &PeerCertificate, details: ClientCertDet
     parts.join(";")
 }
 
-fn url_encoded(text: &str) -> String {
+pub(crate) fn percent_encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -21,6 +21,7 @@ mod client;
 mod compression;
 mod cors;
 mod csrf;
+mod ext_authz;
 mod facts;
 mod fault;
 mod filter_chain;
@@ -31,7 +32,9 @@ mod lb;
 mod listener_filter;
 mod load_report;
 mod matching;
+mod mutation_rules;
 mod outlier;
+mod rate_limit;
 pub mod rbac;
 mod retry;
 mod route;
@@ -48,6 +51,11 @@ pub use compression::{
 };
 pub use cors::{CorsAnswer, CorsDecision, cors};
 pub use csrf::{CsrfFinding, csrf};
+pub use ext_authz::{
+    AuthzAsk, AuthzChanges, AuthzMoment, AuthzRefusal, AuthzRefusalKind, AuthzVerdict, HttpAnswer,
+    HttpQuestion, authz_ask, authz_body, authz_question, authz_service, authz_verdict,
+    http_authz_question, http_authz_verdict,
+};
 pub use facts::{
     ConnectionInfo, HeaderList, Headers, Metadata, PeerCertificate, ProxyTlv, RequestFacts,
     RequestHead, TlsFacts, is_grpc_content_type,
@@ -74,7 +82,11 @@ pub use matching::{
     MatchFacts, Mismatch, choose_action, header_matches, metadata_matches, mismatch,
     response_header_matches, state_matches,
 };
+pub use mutation_rules::{MutationKind, MutationVerdict, may_mutate};
 pub use outlier::{Ejection, EjectionCause, EjectionEffect, Look, Outcome, RateFacts, Return};
+pub use rate_limit::{
+    CountMoment, CountedLimits, DescriptorFacts, counts_request, descriptor, rate_limit_headers,
+};
 pub use retry::{
     Avoid, Pace, RetryDecision, RetryMoment, RetryState, StopReason, StrictProblem, TryEnd,
     TryTraces, strict_problem,

@@ -185,7 +185,7 @@ fn value_meets(check: &HeaderCheck, value: &[u8]) -> bool {
     }
 }
 
-fn query_matches(rule: &QueryMatch, query: &str) -> bool {
+pub(crate) fn query_matches(rule: &QueryMatch, query: &str) -> bool {
     match &rule.check {
         QueryCheck::Present(wanted) => {
             query_pairs(query).any(|(name, _)| name == rule.name) == *wanted

@@ -9,12 +9,16 @@
 mod access_log;
 mod answer;
 mod attempt;
+mod callout;
 mod cluster;
 mod cluster_connecting;
 mod cluster_http;
 mod content;
 mod discovery;
 mod endpoint;
+mod ext_authz;
+mod ext_proc;
+mod global_limit;
 mod head;
 mod header;
 mod health;
@@ -42,6 +46,9 @@ mod tcp_proxy;
 mod transport;
 mod udp_proxy;
 mod wire;
+
+pub(crate) use ext_proc::mode as processing_mode;
+pub(crate) use wire::address as socket;
 
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::transport_sockets::tls::v3 as tls_pb;

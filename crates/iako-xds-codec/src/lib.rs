@@ -14,6 +14,7 @@ pub mod encode;
 mod json;
 mod pool;
 mod problem;
+pub mod service;
 mod support;
 mod text;
 

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may be blunt")]
 
+#[path = "round_trip/callouts.rs"]
+mod callouts;
 #[path = "round_trip/cluster.rs"]
 mod cluster;
 #[path = "round_trip/listener.rs"]

@@ -42,6 +42,9 @@ impl Walk<'_> {
                 | HttpFilterKind::Stats(_)
                 | HttpFilterKind::GrpcWeb
                 | HttpFilterKind::StatefulSession(_)
+                | HttpFilterKind::ExtAuthz(_)
+                | HttpFilterKind::GlobalRateLimit(_)
+                | HttpFilterKind::ExtProc(_)
                 | HttpFilterKind::GrpcStats
                 | HttpFilterKind::DynamicForward(_)
                 | HttpFilterKind::Buffer(_)

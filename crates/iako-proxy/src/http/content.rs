@@ -9,7 +9,7 @@ mod throttle;
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use iako_http::{BodyEvent, Fields};
 
 use super::grpc_web::{self, Coding as WebCoding};
@@ -134,12 +134,54 @@ impl Steps {
         }
     }
 
+    /// Whether the last step keeps what comes.
+    pub(crate) fn holds(&self) -> bool {
+        matches!(self.0.last(), Some(ContentStep::Held(_)))
+    }
+
+    /// The content that the last step keeps.
+    pub(crate) fn held(&self) -> Bytes {
+        match self.0.last() {
+            Some(ContentStep::Held(events)) => content_of(events),
+            Some(_) | None => Bytes::new(),
+        }
+    }
+
+    /// Puts other content in the place of what the last step keeps.
+    pub(crate) fn replace_held(&mut self, content: Bytes, gathered: Gathered) {
+        if let Some(ContentStep::Held(events)) = self.0.last_mut() {
+            replace(events, content, gathered);
+        }
+    }
+
     /// Bytes that the last step holds.
     pub(crate) fn held_bytes(&self) -> u64 {
         match self.0.last() {
             Some(ContentStep::Held(events)) => bytes_of(events),
             Some(_) | None => 0,
         }
+    }
+}
+
+/// The content of events, in one piece.
+pub(crate) fn content_of(events: &VecDeque<BodyEvent>) -> Bytes {
+    let mut content = BytesMut::new();
+    for event in events {
+        if let BodyEvent::Data(data) = event {
+            content.extend_from_slice(data);
+        }
+    }
+    content.freeze()
+}
+
+/// Puts other content in the place of that of events; trailers stay.
+pub(crate) fn replace(events: &mut VecDeque<BodyEvent>, content: Bytes, gathered: Gathered) {
+    events.retain(|event| !matches!(event, BodyEvent::Data(_)));
+    if !content.is_empty() {
+        events.push_front(BodyEvent::Data(content));
+    }
+    if gathered == Gathered::Whole && !events.iter().any(|it| matches!(it, BodyEvent::End)) {
+        events.push_back(BodyEvent::End);
     }
 }
 

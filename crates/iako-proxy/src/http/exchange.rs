@@ -23,6 +23,7 @@ use super::failure::Failure;
 use super::filters::content::Remembered;
 use super::filters::cors::{Cors, CorsStats};
 use super::filters::fault::{FaultPlan, FaultStep};
+use super::filters::said::Said;
 use super::filters::{self, Filter, FilterKind};
 use super::forward::Progress;
 use super::headers::{Prepared, prepare};
@@ -56,6 +57,8 @@ pub(crate) struct Exchange<'e> {
     pub(super) annotations: Vec<(&'static str, String)>,
     /// What filters remember for the response; none for most.
     pub(super) remembered: Option<Box<Remembered>>,
+    /// What services said of the response.
+    pub(super) said: Option<Box<Said>>,
     /// What leads it to an instance of its own.
     pub(super) steering: Option<Box<Steering>>,
     /// Slow tries that go on beside the present one.
@@ -76,6 +79,7 @@ struct Way<'t> {
 }
 
 /// What a filter says.
+#[derive(Debug)]
 pub(super) enum Step {
     Continue,
     /// The route has to be chosen again.
@@ -164,6 +168,7 @@ pub(crate) fn begin<'e>(
         response_edits: ResponseEdits::default(),
         annotations: Vec::new(),
         remembered: None,
+        said: None,
         steering: None,
         rivals: Vec::new(),
         winner: None,
@@ -247,6 +252,16 @@ impl Exchange<'_> {
                         ChainPlace { place, name: &filter.name, overrides: overrides.as_ref() };
                     Box::pin(self.content_step(content, &at, downstream)).await?
                 }
+                FilterKind::Process(step) => {
+                    let overrides = overrides.as_ref();
+                    Box::pin(self.process_request(step, overrides, downstream)).await?
+                }
+                FilterKind::Limit(step) => {
+                    Box::pin(self.ask_limit(step, matched, downstream)).await?
+                }
+                FilterKind::Authz(step) => {
+                    Box::pin(self.ask_authz(step, matched, downstream)).await?
+                }
                 FilterKind::PeerMetadata(_)
                 | FilterKind::Rbac(_)
                 | FilterKind::GrpcWeb
@@ -312,6 +327,9 @@ impl Exchange<'_> {
             // Taken where it can be waited, or do nothing here.
             FilterKind::Jwt(_)
             | FilterKind::Cors(_)
+            | FilterKind::Authz(_)
+            | FilterKind::Limit(_)
+            | FilterKind::Process(_)
             | FilterKind::Fault(_)
             | FilterKind::Content(_)
             | FilterKind::Head(_)
@@ -506,7 +524,10 @@ impl Exchange<'_> {
     }
 
     /// Writes everything down.
-    pub(super) fn finish(&self, now: Instant) {
+    pub(super) fn finish(&mut self, now: Instant) {
+        if let Some(said) = &mut self.said {
+            said.done(&self.connection.worker);
+        }
         let finished = Finished {
             request: &self.request,
             response: self.response.as_ref().map(|head| (head, &self.response_edits)),

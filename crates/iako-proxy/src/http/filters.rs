@@ -1,19 +1,24 @@
 //! The steps on every request's way, compiled, and what each of them does.
 
+pub(crate) mod authz;
+mod callouts;
 pub(crate) mod content;
 pub(crate) mod cors;
 pub(crate) mod fault;
+pub(crate) mod global_limit;
 pub(crate) mod head;
 pub(crate) mod jwt;
+pub(crate) mod processing;
 pub(crate) mod rbac;
+pub(crate) mod said;
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use iako_http::{FieldValue, HeaderEdits, Known};
 use iako_proxy_config::{
-    ClusterMetadata, HttpConnectionManager, HttpFilterKind, PeerDiscovery, PeerMetadata,
-    StatefulSession,
+    ClusterMetadata, HttpConnectionManager, HttpFilter, HttpFilterKind, PeerDiscovery,
+    PeerMetadata, StatefulSession,
 };
 use iako_telemetry::peer::{PeerCache, header_value};
 use iako_telemetry::{StatsScope, WorkloadLabels};
@@ -40,6 +45,9 @@ pub(crate) struct Filter {
 pub(crate) enum FilterKind {
     PeerMetadata(PeerStep),
     Jwt(Arc<jwt::JwtStep>),
+    Authz(Box<authz::AuthzStep>),
+    Limit(Box<global_limit::LimitStep>),
+    Process(Arc<processing::ProcessStep>),
     Rbac(Box<rbac::RbacStep>),
     Fault(fault::FaultStep),
     Cors(cors::CorsStats),
@@ -80,7 +88,7 @@ impl Filter {
                 let kind = match (content, head) {
                     (Some(content), _) => FilterKind::Content(Box::new(content)),
                     (None, Some(head)) => FilterKind::Head(Box::new(head)),
-                    (None, None) => FilterKind::compile(&filter.kind, scope, shared),
+                    (None, None) => FilterKind::compile(filter, scope, shared),
                 };
                 let (name, disabled) = (filter.name.clone(), filter.disabled);
                 Self { name, disabled, acts: kind.acts(), responds: kind.responds(), kind }
@@ -115,6 +123,9 @@ impl FilterKind {
             Self::PeerMetadata(_)
             | Self::Jwt(_)
             | Self::Rbac(_)
+            | Self::Authz(_)
+            | Self::Limit(_)
+            | Self::Process(_)
             | Self::Cors(_)
             | Self::StatefulSession(_)
             | Self::Alpn
@@ -124,8 +135,8 @@ impl FilterKind {
         }
     }
 
-    fn compile(kind: &HttpFilterKind, scope: &StatsScope, shared: &Shared) -> Self {
-        match kind {
+    fn compile(filter: &HttpFilter, scope: &StatsScope, shared: &Shared) -> Self {
+        match &filter.kind {
             HttpFilterKind::Router(_) => Self::Router,
             HttpFilterKind::Fault(settings) => {
                 Self::Fault(fault::FaultStep::new(settings.clone(), scope))
@@ -136,6 +147,19 @@ impl FilterKind {
             }
             HttpFilterKind::Rbac(rbac) => {
                 Self::Rbac(Box::new(rbac::RbacStep::new(rbac.clone(), scope)))
+            }
+            HttpFilterKind::ExtAuthz(settings) => {
+                let name = &filter.name;
+                let step = authz::AuthzStep::compile(name, settings, scope, shared);
+                Self::Authz(Box::new(step))
+            }
+            HttpFilterKind::ExtProc(settings) => Self::Process(Arc::new(
+                processing::ProcessStep::compile(&filter.name, settings, scope),
+            )),
+            HttpFilterKind::GlobalRateLimit(settings) => {
+                let own = &shared.node.node.cluster;
+                let step = global_limit::LimitStep::compile(&filter.name, settings, own);
+                Self::Limit(Box::new(step))
             }
             HttpFilterKind::PeerMetadata(settings) => {
                 let node = &shared.node.node;

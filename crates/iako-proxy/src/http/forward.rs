@@ -304,6 +304,9 @@ impl Exchange<'_> {
 
     /// What follows the head; upgrades and CONNECT only where they are configured.
     fn content(&self, route: &RouteMatchResult<'_>) -> Result<Content, Failure> {
+        if let Some(content) = self.said.as_ref().and_then(|said| said.content) {
+            return Ok(content);
+        }
         if self.request.without_content {
             return Ok(Content::None);
         }

@@ -134,6 +134,12 @@ fn add(fields: &Fields, edits: &mut HeaderEdits, addition: &Addition<'_>) {
     }
 }
 
+/// Adds headers to a message that has none of its own.
+pub(crate) fn add_all(edits: &mut HeaderEdits, additions: &[Addition<'_>]) {
+    let fields = Fields::default();
+    additions.iter().for_each(|addition| add(&fields, edits, addition));
+}
+
 /// Adds one header to a copy of a request.
 pub(crate) fn add_to_copy(
     fields: &Fields,

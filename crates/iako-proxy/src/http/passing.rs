@@ -226,7 +226,10 @@ impl Exchange<'_> {
                 self.head_response_step(filter, at.name, at.overrides, head);
                 None
             }
-            FilterKind::PeerMetadata(_)
+            FilterKind::Authz(_)
+            | FilterKind::Limit(_)
+            | FilterKind::Process(_)
+            | FilterKind::PeerMetadata(_)
             | FilterKind::Jwt(_)
             | FilterKind::Rbac(_)
             | FilterKind::Cors(_)

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use iako_http::{BodyEvent, Fields, HeaderEdits};
 use tokio::sync::mpsc;
 
@@ -125,6 +126,32 @@ impl Upload {
         self.steps.get_or_insert_default().push(step);
         if length != UploadLength::Announced {
             self.length = length;
+        }
+    }
+
+    /// Has what comes be kept until it is known where it goes.
+    pub(crate) fn hold(&mut self) {
+        let steps = self.steps.get_or_insert_default();
+        if !steps.holds() {
+            steps.push(ContentStep::Held(VecDeque::new()));
+        }
+    }
+
+    /// So much goes on, whatever was gathered.
+    pub(crate) fn set_length(&mut self, length: UploadLength) {
+        self.length = length;
+    }
+
+    /// The content that is kept.
+    pub(crate) fn held(&self) -> Bytes {
+        self.steps.as_ref().map(|steps| steps.held()).unwrap_or_default()
+    }
+
+    /// Puts other content in the place of what is kept; trailers stay.
+    pub(crate) fn replace_held(&mut self, content: Bytes, gathered: Gathered) {
+        self.hold();
+        if let Some(steps) = &mut self.steps {
+            steps.replace_held(content, gathered);
         }
     }
 

@@ -5,7 +5,8 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use iako_http::{
-    BodyLength, FieldValue, Fields, Known, Method, ResponseEdits, ResponseHead, Version,
+    BodyLength, FieldValue, Fields, HeaderEdits, Known, Method, ResponseEdits, ResponseHead,
+    Version,
 };
 use iako_proxy_config::{DirectResponse, HeaderMutations};
 use iako_traffic::RouteMatchResult;
@@ -40,9 +41,7 @@ impl Exchange<'_> {
         self.deadlines.request = None;
         self.deadlines.end_try();
         let is_grpc = self.request.is_grpc();
-        for (name, value) in std::mem::take(&mut self.annotations) {
-            mutations::set(&mut edits, name, value);
-        }
+        self.annotate(&mut edits);
         self.response_edits = ResponseEdits { status: None, fields: edits };
         self.record.status = Some(status);
         if let Some(route) = route {
@@ -106,6 +105,16 @@ impl Exchange<'_> {
         }
         downstream.send_end(None).map_err(Failure::Client)?;
         self.flush(downstream).await
+    }
+
+    /// Adds what filters and services want on any response.
+    fn annotate(&mut self, edits: &mut HeaderEdits) {
+        for (name, value) in std::mem::take(&mut self.annotations) {
+            mutations::set(edits, name, value);
+        }
+        if let Some(said) = &self.said {
+            said.apply(&Fields::default(), edits);
+        }
     }
 
     /// Changes an answer as the connection manager wants it.

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use iako_http::{
-    FieldName, FieldValue, Known, NameRef, RequestEdits, RequestHead, ResponseEdits, ResponseHead,
-    Scheme,
+    FieldName, FieldValue, Known, Method, NameRef, RequestEdits, RequestHead, ResponseEdits,
+    ResponseHead, Scheme,
 };
 use iako_proxy_config::{HeaderName, Redirect, RedirectPath};
 use iako_telemetry::HeaderLookup;
@@ -12,6 +12,14 @@ use iako_traffic::{ConnectionInfo, Headers, Metadata, RequestFacts};
 
 use super::grpc_web::WebCall;
 use crate::snapshot::RequestOrigin;
+
+/// Text that can stand in a head.
+fn text_of(value: &[u8]) -> Option<String> {
+    FieldValue::parse(value.to_vec()).ok()?;
+    let text = std::str::from_utf8(value).ok()?;
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_plain.then(|| text.to_owned())
+}
 
 /// A request as filters, routes and logs see it.
 #[derive(Debug)]
@@ -71,6 +79,60 @@ impl Request {
             self.edits.fields.set(Known::XEnvoyOriginalPath, original);
             self.edits.path = Some(path.into());
         }
+    }
+
+    /// Sets a field, or what a pseudo-header stands for: the target, the host or the method.
+    pub(crate) fn set_field(&mut self, name: &str, value: Vec<u8>) {
+        match name {
+            ":authority" | "host" => self.edits.authority = text_of(&value).map(Into::into),
+            ":path" => self.edits.path = text_of(&value).map(Into::into),
+            ":method" => self.edits.method = Method::parse(&value),
+            name if name.starts_with(':') => {}
+            name => {
+                if let (Ok(name), Ok(value)) =
+                    (FieldName::parse(name.as_bytes()), FieldValue::parse(value))
+                {
+                    self.edits.fields.set(name, value);
+                }
+            }
+        }
+    }
+
+    /// Adds a field beside those of the same name.
+    pub(crate) fn add_field(&mut self, name: &str, value: Vec<u8>) {
+        if let (Ok(name), Ok(value)) = (FieldName::parse(name.as_bytes()), FieldValue::parse(value))
+        {
+            self.edits.fields.append(name, value);
+        }
+    }
+
+    /// Puts a value behind a comma after the first one of a field that is there.
+    pub(crate) fn append_to_field(&mut self, name: &str, value: &[u8]) {
+        let Ok(own) = FieldName::parse(name.as_bytes()) else { return };
+        let old: Vec<Vec<u8>> =
+            self.edits.fields.values(self.head.fields(), name).map(<[u8]>::to_vec).collect();
+        let Some((first, rest)) = old.split_first() else { return };
+        self.edits.fields.remove(own);
+        self.add_field(name, [first, b",".as_slice(), value].concat());
+        rest.iter().for_each(|value| self.add_field(name, value.clone()));
+    }
+
+    /// All fields after the changes, pseudo-headers first, with names in lower case.
+    pub(crate) fn listed(&self) -> Vec<(String, Vec<u8>)> {
+        let mut fields: Vec<(String, Vec<u8>)> = [
+            (":authority", self.authority()),
+            (":path", self.path()),
+            (":method", self.edits.method(&self.head).as_str()),
+            (":scheme", self.scheme.as_str()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+        .into();
+        for field in iako_http::edited_fields(self.head.fields(), &self.edits.fields) {
+            if let Ok(name) = std::str::from_utf8(field.name) {
+                fields.push((name.to_ascii_lowercase(), field.value.to_vec()));
+            }
+        }
+        fields
     }
 
     /// Removes what only internal clients may send.

@@ -28,6 +28,13 @@ impl Exchange<'_> {
     ) -> Result<(), Failure> {
         self.deadlines.end_try();
         self.upload.forget();
+        if self.said.as_ref().is_some_and(|said| said.sees_response()) {
+            let upstream = &mut lease.upstream;
+            let shown = Box::pin(self.process_response(&head, upstream, downstream)).await?;
+            if let Some(reply) = shown {
+                return Box::pin(self.reply(*reply, Some(route), downstream)).await;
+            }
+        }
         let switches = head.length() == BodyLength::Tunnel
             || (self.wants_tunnel() && head.version() == Version::Http2 && head.status() == 200);
         let is_tunnel = switches && self.is_key_answered(&head);
@@ -162,8 +169,12 @@ impl Exchange<'_> {
             let took = FieldValue::from(u64::try_from(took).unwrap_or(u64::MAX));
             self.response_edits.fields.set(Known::XEnvoyUpstreamServiceTime, took);
         }
+        if let Some(said) = &self.said {
+            said.apply(sent, &mut self.response_edits.fields);
+            self.response_edits.status = said.status;
+        }
         self.tell_attempts(route);
-        self.record.status = Some(head.status());
+        self.record.status = Some(self.response_edits.status(head));
         self.edit_response(route, sent);
         let mut cookies = Vec::new();
         for (name, value) in std::mem::take(&mut self.annotations) {
@@ -196,6 +207,9 @@ impl Exchange<'_> {
         let announced =
             || head.fields().text(Known::ContentLength).and_then(|text| text.parse().ok());
         let status = head.status();
+        if let Some(content) = self.said.as_ref().and_then(|said| said.response_content) {
+            return content;
+        }
         if *self.request.head.method() == Method::Head || status == 304 {
             return Content::Described(announced());
         }

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     dns::{ForwardCache, Resolver},
     health::HealthLogs,
+    http::filters::{authz::AuthzStats, global_limit::LimitStats},
     http2::Http2Stats,
     shared::Shared,
     transport::client::ClientTlsSlot,
@@ -66,6 +67,10 @@ pub(crate) struct UpstreamCluster {
     pub(crate) check_stats: Option<CheckStats>,
     /// Statistics of outlier detection, where outliers are looked for.
     pub(super) outlier_stats: Option<OutlierStats>,
+    /// What authorization services said of its requests, by the prefix of the filter's statistics.
+    authz: ByPrefix<AuthzStats>,
+    /// The same of services that count requests.
+    counted: ByPrefix<LimitStats>,
     /// The names that requests bring, where it forwards to them.
     pub(crate) forward: Option<Arc<ForwardCache>>,
     /// Where events about the health of its instances are written.
@@ -102,6 +107,9 @@ impl Failing {
         }
     }
 }
+
+/// Statistics by the prefix that a filter gives them.
+type ByPrefix<T> = ArcSwap<Vec<(Box<str>, Arc<T>)>>;
 
 /// How bytes get to endpoints.
 #[derive(Debug, Clone)]
@@ -185,6 +193,8 @@ impl UpstreamCluster {
             ends: OnceLock::new(),
             check_stats: config.health_check.as_ref().map(|_| CheckStats::of(&scope)),
             outlier_stats: config.outlier_detection.as_ref().map(|_| OutlierStats::new(&scope)),
+            authz: ArcSwap::default(),
+            counted: ArcSwap::default(),
             forward: None,
             logs,
             board: Noticeboard::default(),
@@ -230,6 +240,37 @@ impl UpstreamCluster {
     pub(crate) fn http2_stats(&self, stats: &StatsRegistry) -> &Http2Stats {
         self.http2
             .get_or_init(|| Http2Stats::new(&stats.cluster(self.config.stat_name()).part("http2")))
+    }
+
+    /// Counts of what authorization services said of its requests; those of a prefix begin to be shown
+    /// with the first of them. Prefixes are as many as configuration names.
+    pub(crate) fn authz_stats(&self, stats: &StatsRegistry, prefix: &str) -> Arc<AuthzStats> {
+        let known = self.authz.load();
+        if let Some((_, known)) = known.iter().find(|(own, _)| **own == *prefix) {
+            return Arc::clone(known);
+        }
+        let own = Arc::new(AuthzStats::new(&stats.cluster(self.config.stat_name()), prefix));
+        self.authz.rcu(|known| {
+            let mut all = Vec::clone(known);
+            all.push((prefix.into(), Arc::clone(&own)));
+            all
+        });
+        own
+    }
+
+    /// The same of services that count requests.
+    pub(crate) fn limit_stats(&self, stats: &StatsRegistry, prefix: &str) -> Arc<LimitStats> {
+        let known = self.counted.load();
+        if let Some((_, known)) = known.iter().find(|(own, _)| **own == *prefix) {
+            return Arc::clone(known);
+        }
+        let own = Arc::new(LimitStats::new(&stats.cluster(self.config.stat_name()), prefix));
+        self.counted.rcu(|known| {
+            let mut all = Vec::clone(known);
+            all.push((prefix.into(), Arc::clone(&own)));
+            all
+        });
+        own
     }
 
     /// The same, which resolves the hosts that requests name where that is what it is for.

@@ -98,6 +98,14 @@ stats! {
         Counter "upstream_rq_retry_backoff_exponential" "retries that waited as the policy says";
         Counter "upstream_rq_retry_backoff_ratelimited" "retries that waited as the upstream asked";
         Counter "upstream_rq_per_try_idle_timeout" "attempts on which nothing moved for too long";
+        Counter "ext_authz.ok" "requests that an authorization service let pass";
+        Counter "ext_authz.denied" "requests that it refused";
+        Counter "ext_authz.error" "requests about which it could not be asked";
+        Counter "ext_authz.failure_mode_allowed" "of these, requests that passed nevertheless";
+        Counter "ratelimit.ok" "requests that a service did not count as one too many";
+        Counter "ratelimit.over_limit" "requests that it counted as one too many";
+        Counter "ratelimit.error" "requests about which it could not be asked";
+        Counter "ratelimit.failure_mode_allowed" "of these, requests that passed nevertheless";
         Counter "retry_or_shadow_abandoned" "requests too large to be kept for another attempt or a copy";
         Counter "upstream_internal_redirect_succeeded_total" "redirects of the upstream that were followed";
         Counter "upstream_internal_redirect_failed_total" "redirects of the upstream that were passed on";
@@ -273,6 +281,25 @@ stats! {
         Counter "jwt_authn.cors_preflight_bypassed" "of those allowed, cross-origin preflights that were not looked at";
         Counter "jwt_authn.jwks_fetch_success" "key sets fetched";
         Counter "jwt_authn.jwks_fetch_failed" "key sets that could not be fetched";
+        Counter "ext_authz.ok" "requests that an authorization service let pass (a prefix of the filter stands before the last part)";
+        Counter "ext_authz.denied" "requests that it refused";
+        Counter "ext_authz.error" "requests about which it could not be asked";
+        Counter "ext_authz.disabled" "requests about which it was not meant to be asked";
+        Counter "ext_authz.failure_mode_allowed" "of the errors, requests that passed nevertheless";
+        Counter "ext_authz.invalid" "requests that it wanted to change in a way that cannot be";
+        Counter "ext_proc.streams_started" "calls to a service that sees requests and responses";
+        Counter "ext_proc.streams_closed" "calls that ended";
+        Counter "ext_proc.streams_failed" "calls that the service failed";
+        Counter "ext_proc.stream_msgs_sent" "parts that were shown to it";
+        Counter "ext_proc.stream_msgs_received" "its answers";
+        Counter "ext_proc.failure_mode_allowed" "requests that went on after it failed";
+        Counter "ext_proc.message_timeouts" "answers that took too long";
+        Counter "ext_proc.spurious_msgs_received" "answers to what was not asked";
+        Counter "ext_proc.rejected_header_mutations" "changes of headers that it may not make";
+        Counter "ext_proc.override_message_timeout_received" "times that it asked for more time";
+        Counter "ext_proc.override_message_timeout_ignored" "of these, times that it got none";
+        Counter "ext_proc.clear_route_cache_disabled" "times that it wanted another route and may not";
+        Counter "ext_proc.immediate_responses_sent" "requests that were answered by it, or for its failure";
     }
     "http.<stat_prefix>.compressor.<library>.<coding>.<direction>" {
         Counter "compressed" "messages that were compressed";

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use iako_proxy_config::{
-    Action, ClusterTarget, CorsPolicy, FilterOverrides, FilterSettings, HeaderMutations,
-    HeaderName, HedgePolicy, HostRewrite, Mirror, PathMatch, PathRewrite, Redirect, RetryPolicy,
-    Route, RouteAction, RouteConfiguration, UpgradeConfig, VirtualCluster, VirtualHost,
-    WeightedCluster,
+    Action, ClusterTarget, CorsPolicy, ExtAuthzRoute, ExtProcRoute, FilterOverrides,
+    FilterSettings, GlobalRateLimitRoute, HeaderMutations, HeaderName, HedgePolicy, HostRewrite,
+    Mirror, PathMatch, PathRewrite, Redirect, RetryPolicy, Route, RouteAction, RouteConfiguration,
+    UpgradeConfig, VirtualCluster, VirtualHost, WeightedCluster,
 };
 use smallvec::SmallVec;
 
@@ -293,6 +293,33 @@ impl<'t> EffectiveOverrides<'t> {
     #[must_use]
     pub fn settings(&self, filter: &str) -> Option<&'t FilterSettings> {
         self.0.iter().find_map(|level| level.settings.get(filter))
+    }
+
+    /// What an authorization service is told and how, the narrowest level first.
+    #[must_use]
+    pub fn authz(&self, filter: &str) -> SmallVec<[&'t ExtAuthzRoute; 2]> {
+        let own = |settings: &'t FilterSettings| {
+            if let FilterSettings::ExtAuthz(own) = settings { Some(&**own) } else { None }
+        };
+        self.levels(filter).filter_map(own).collect()
+    }
+
+    /// What a service that sees requests is shown otherwise here, the narrowest level first.
+    #[must_use]
+    pub fn processing(&self, filter: &str) -> SmallVec<[&'t ExtProcRoute; 2]> {
+        let own = |settings: &'t FilterSettings| {
+            if let FilterSettings::ExtProc(own) = settings { Some(&**own) } else { None }
+        };
+        self.levels(filter).filter_map(own).collect()
+    }
+
+    /// What a filter that counts requests at a service does otherwise here.
+    #[must_use]
+    pub fn global_limit(&self, filter: &str) -> Option<&'t GlobalRateLimitRoute> {
+        match self.settings(filter) {
+            Some(FilterSettings::GlobalRateLimit(own)) => Some(own),
+            Some(_) | None => None,
+        }
     }
 
     /// Whether the filter of this name is switched off (`Some(true)`) or on (`Some(false)`): the

@@ -120,6 +120,9 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
             | HttpFilterKind::Alpn
             | HttpFilterKind::GrpcWeb
             | HttpFilterKind::StatefulSession(_)
+            | HttpFilterKind::ExtAuthz(_)
+            | HttpFilterKind::GlobalRateLimit(_)
+            | HttpFilterKind::ExtProc(_)
             | HttpFilterKind::GrpcStats
             | HttpFilterKind::DynamicForward(_)
             | HttpFilterKind::Buffer(_)

@@ -11,7 +11,9 @@ use prost::Name as _;
 use prost_types::{Any, Struct, Value, value::Kind};
 
 use super::typed_struct::{self, Extension};
-use super::{content, discovery, fault, head, jwt, rbac, session, wire};
+use super::{
+    content, discovery, ext_authz, ext_proc, fault, global_limit, head, jwt, rbac, session, wire,
+};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
@@ -135,6 +137,15 @@ fn kind(extension: &Extension, at: &At<'_>) -> Result<Option<HttpFilterKind>, Fa
         HttpFilterKind::HeaderToMetadata(Box::new(rules))
     } else if name == filters::set_metadata::v3::Config::full_name() {
         HttpFilterKind::SetMetadata(head::set_metadata(&wire::unpack(any, at)?, at)?)
+    } else if name == filters::ext_authz::v3::ExtAuthz::full_name() {
+        HttpFilterKind::ExtAuthz(Box::new(ext_authz::filter(&wire::unpack(any, at)?, at)?))
+    } else if name == filters::ext_proc::v3::ExternalProcessor::full_name() {
+        HttpFilterKind::ExtProc(Box::new(ext_proc::filter(&wire::unpack(any, at)?, at)?))
+    } else if name == filters::ratelimit::v3::RateLimit::full_name() {
+        HttpFilterKind::GlobalRateLimit(Box::new(global_limit::filter(
+            &wire::unpack(any, at)?,
+            at,
+        )?))
     } else if name == filters::dynamic_forward_proxy::v3::FilterConfig::full_name() {
         HttpFilterKind::DynamicForward(Box::new(discovery::forward_filter(
             &wire::unpack(any, at)?,
@@ -317,6 +328,8 @@ fn known_override(
         if let Some(own) = session::for_route(&wire::unpack(any, at)?, at)? {
             value.settings.insert(filter.to_owned(), FilterSettings::StatefulSession(own));
         }
+    } else if asks_service(filter, name, any, value, at)? {
+        return Ok(true);
     } else if name == filters::jwt_authn::v3::PerRouteConfig::full_name() {
         use filters::jwt_authn::v3::per_route_config::RequirementSpecifier as Kind;
         let route: filters::jwt_authn::v3::PerRouteConfig = wire::unpack(any, at)?;
@@ -339,6 +352,44 @@ fn known_override(
         value.settings.insert(filter.to_owned(), FilterSettings::HeaderToMetadata(Box::new(own)));
     } else {
         return content::settings(filter, name, any, value, at);
+    }
+    Ok(true)
+}
+
+/// The settings of filters that ask a service; whether they were such.
+fn asks_service(
+    filter: &str,
+    name: &str,
+    any: &Any,
+    value: &mut FilterOverrides,
+    at: &At<'_>,
+) -> Result<bool, Fault> {
+    if name == filters::ext_authz::v3::ExtAuthzPerRoute::full_name() {
+        match ext_authz::for_route(&wire::unpack(any, at)?, at)? {
+            Some(own) => {
+                let own = FilterSettings::ExtAuthz(Box::new(own));
+                value.settings.insert(filter.to_owned(), own);
+            }
+            None => {
+                value.disabled.insert(filter.to_owned());
+            }
+        }
+    } else if name == filters::ext_proc::v3::ExtProcPerRoute::full_name() {
+        match ext_proc::for_route(&wire::unpack(any, at)?, at)? {
+            Some(own) => {
+                let own = FilterSettings::ExtProc(Box::new(own));
+                value.settings.insert(filter.to_owned(), own);
+            }
+            None => {
+                value.disabled.insert(filter.to_owned());
+            }
+        }
+    } else if name == filters::ratelimit::v3::RateLimitPerRoute::full_name() {
+        let own = global_limit::for_route(&wire::unpack(any, at)?, at)?;
+        let own = FilterSettings::GlobalRateLimit(Box::new(own));
+        value.settings.insert(filter.to_owned(), own);
+    } else {
+        return Ok(false);
     }
     Ok(true)
 }

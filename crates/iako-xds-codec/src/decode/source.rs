@@ -60,7 +60,7 @@ pub(super) fn config_source(
     Ok(ConfigSource { origin, initial_fetch_timeout: timeout })
 }
 
-fn version(value: i32, at: &At<'_>) -> Result<(), Fault> {
+pub(super) fn version(value: i32, at: &At<'_>) -> Result<(), Fault> {
     match wire::known::<core::ApiVersion>(value, at)? {
         // As Envoy 1.40: AUTO, the default, has no other version left that it could mean.
         core::ApiVersion::V3 | core::ApiVersion::Auto => Ok(()),
@@ -127,6 +127,7 @@ fn management_cluster(service: &core::GrpcService, at: &At<'_>) -> Result<String
     use core::grpc_service::TargetSpecifier;
     match &service.target_specifier {
         Some(TargetSpecifier::EnvoyGrpc(target)) if !target.cluster_name.is_empty() => {
+            without_effect(service, target, at);
             Ok(target.cluster_name.clone())
         }
         Some(TargetSpecifier::GoogleGrpc(_)) => Err(at
@@ -134,6 +135,41 @@ fn management_cluster(service: &core::GrpcService, at: &At<'_>) -> Result<String
             .invalid("is not supported", "use envoy_grpc with a static cluster")),
         Some(TargetSpecifier::EnvoyGrpc(_)) | None => {
             Err(at.missing("write `envoy_grpc: {cluster_name: …}`"))
+        }
+    }
+}
+
+/// Names what is set for calls of filters, and means nothing for a stream of resources.
+fn without_effect(
+    service: &core::GrpcService,
+    target: &core::grpc_service::EnvoyGrpc,
+    at: &At<'_>,
+) {
+    let at_target = at.field("envoy_grpc");
+    let unread = [
+        (service.timeout.is_some(), at, "timeout", "the stream is paced by the proxy itself"),
+        (
+            !service.initial_metadata.is_empty(),
+            at,
+            "initial_metadata",
+            "no further metadata is sent to a management server",
+        ),
+        (
+            !target.authority.is_empty(),
+            &at_target,
+            "authority",
+            "the cluster's name is the authority",
+        ),
+        (
+            target.max_receive_message_length.is_some(),
+            &at_target,
+            "max_receive_message_length",
+            "the stream is paced by the proxy itself",
+        ),
+    ];
+    for (is_set, at, field, why) in unread {
+        if is_set {
+            at.field(field).warn(format!("has no effect: {why}"));
         }
     }
 }

@@ -11,7 +11,10 @@ use iako_xds_api::istio::envoy::config::filter::http::alpn::v2alpha1 as alpn;
 use iako_xds_api::stats::{MetricConfig, PluginConfig};
 use prost_types::{Any, ListValue, Struct, Value, value::Kind};
 
-use super::{content, discovery, head, jwt, matcher, network_filter, rbac, session, wire};
+use super::{
+    content, discovery, ext_authz, ext_proc, global_limit, head, jwt, matcher, network_filter,
+    rbac, session, wire,
+};
 use crate::decode::{ALPN_NAMES, PEER_METADATA};
 use iako_proxy_config::{
     AbortStatus, CorsPolicy, Fault, FilterOverrides, FilterSettings, HttpFilter, HttpFilterKind,
@@ -61,6 +64,9 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
         HttpFilterKind::Decompressor(value) => wire::any(&content::decompressor(value)),
         HttpFilterKind::BandwidthLimit(value) => wire::any(&content::bandwidth(value)),
         HttpFilterKind::Csrf(value) => wire::any(&content::csrf(value)),
+        HttpFilterKind::ExtAuthz(value) => wire::any(&ext_authz::filter(value)),
+        HttpFilterKind::ExtProc(value) => wire::any(&ext_proc::filter(value)),
+        HttpFilterKind::GlobalRateLimit(value) => wire::any(&global_limit::filter(value)),
         HttpFilterKind::Unsupported(filter) => {
             let type_url = format!("type.googleapis.com/{}", filter.type_name);
             return (Any { type_url, value: Vec::new() }, true);
@@ -228,6 +234,9 @@ fn settings(value: &FilterSettings) -> Any {
         FilterSettings::Compressor(own) => wire::any(&content::compressor_override(own)),
         FilterSettings::BandwidthLimit(own) => wire::any(&content::bandwidth(own)),
         FilterSettings::Csrf(own) => wire::any(&content::csrf(own)),
+        FilterSettings::ExtAuthz(own) => wire::any(&ext_authz::for_route(own)),
+        FilterSettings::ExtProc(own) => wire::any(&ext_proc::for_route(own)),
+        FilterSettings::GlobalRateLimit(own) => wire::any(&global_limit::for_route(own)),
     }
 }
 

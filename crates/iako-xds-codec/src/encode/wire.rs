@@ -70,7 +70,7 @@ pub(super) fn runtime_fraction(value: Percent) -> core::RuntimeFractionalPercent
     }
 }
 
-pub(super) fn address(value: SocketAddr) -> core::Address {
+pub(crate) fn address(value: SocketAddr) -> core::Address {
     core::Address { address: Some(core::address::Address::SocketAddress(socket_address(value))) }
 }
 

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod bootstrap;
+mod callout;
 mod cluster;
 mod content;
 mod discovery;
@@ -31,6 +32,7 @@ pub(crate) const TABLE: &[&[MessageSupport]] = &[
     filter::MESSAGES,
     content::MESSAGES,
     head::MESSAGES,
+    callout::MESSAGES,
     health::MESSAGES,
     route::MESSAGES,
     rate_limit::MESSAGES,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use iako_proxy_config::*;
 use iako_types::Percent;
 
+use crate::callouts;
 use crate::matching::{client_cert_rules, early_headers, local_reply};
 use crate::route::route_table;
 use crate::shared::*;
@@ -33,6 +34,9 @@ pub(crate) fn http_filters() -> Vec<HttpFilter> {
         filter("istio.alpn", HttpFilterKind::Alpn),
         filter("envoy.filters.http.fault", HttpFilterKind::Fault(Box::new(fault()))),
         filter("envoy.filters.http.cors", HttpFilterKind::Cors),
+        filter("az", HttpFilterKind::ExtAuthz(Box::new(callouts::authz()))),
+        filter("ep", HttpFilterKind::ExtProc(Box::new(callouts::processing()))),
+        filter("rl", HttpFilterKind::GlobalRateLimit(Box::new(callouts::global_limit()))),
         filter("envoy.filters.http.grpc_web", HttpFilterKind::GrpcWeb),
         filter("envoy.filters.http.grpc_stats", HttpFilterKind::GrpcStats),
         filter(

@@ -8,6 +8,8 @@ use std::time::Duration;
 use iako_proxy_config::*;
 use iako_types::Percent;
 
+use crate::callouts;
+
 pub(crate) fn some(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap()
 }
@@ -177,6 +179,12 @@ pub(crate) fn overrides() -> FilterOverrides {
             ("r".to_owned(), FilterSettings::Rbac(None)),
             ("rr".to_owned(), FilterSettings::Rbac(Some(Box::new(rbac())))),
             ("j".to_owned(), FilterSettings::JwtRequirement("q".into())),
+            ("az".to_owned(), FilterSettings::ExtAuthz(Box::new(callouts::authz_route()))),
+            ("ep".to_owned(), FilterSettings::ExtProc(Box::new(callouts::processing_route()))),
+            (
+                "rl".to_owned(),
+                FilterSettings::GlobalRateLimit(Box::new(callouts::global_limit_route())),
+            ),
         ]),
         disabled: BTreeSet::from(["r".to_owned(), "other".to_owned()]),
     }

@@ -116,11 +116,38 @@ fn clusters(config: &Config) -> Value {
     if config.files.contains_key("cds.json") {
         return json!([]);
     }
-    config.clusters.clone().unwrap_or_else(|| {
+    let mut clusters = config.clusters.clone().unwrap_or_else(|| {
         let mut cluster = cluster();
         merge(&mut cluster, &config.cluster);
         json!([cluster])
-    })
+    });
+    for (services, speaks_grpc) in [(&config.grpc_services, true), (&config.http_services, false)] {
+        let services = services.iter().map(|(name, port)| service(name, *port, speaks_grpc));
+        clusters.as_array_mut().unwrap().extend(services);
+    }
+    clusters
+}
+
+/// A cluster of one upstream that answers questions of filters.
+#[expect(clippy::fn_params_excessive_bools, reason = "a test's own")]
+fn service(name: &str, port: u16, speaks_grpc: bool) -> Value {
+    let mut service = cluster();
+    let endpoint = json!({"endpoint": {"address": socket(port)}});
+    merge(
+        &mut service,
+        &json!({"name": name, "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [endpoint]}],
+        }}),
+    );
+    if speaks_grpc {
+        let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        service["typed_extension_protocol_options"] = json!({options: {
+            "@type": format!("type.googleapis.com/{options}"),
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }});
+    }
+    service
 }
 
 fn manager(config: &Config) -> Value {

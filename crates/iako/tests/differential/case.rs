@@ -96,6 +96,12 @@ pub(crate) struct Config {
     pub(crate) cluster: Value,
     /// All clusters, in place of `be`.
     pub(crate) clusters: Option<Value>,
+    /// Clusters of HTTP/2 besides, by name, each with the port of its only upstream.
+    #[serde(default)]
+    pub(crate) grpc_services: BTreeMap<String, u16>,
+    /// The same of HTTP/1.
+    #[serde(default)]
+    pub(crate) http_services: BTreeMap<String, u16>,
     /// Merged into the whole.
     #[serde(default)]
     pub(crate) bootstrap: Value,
@@ -298,6 +304,28 @@ pub(crate) struct Reply {
     pub(crate) h2_on_head: Vec<FrameStep>,
     /// Sent when the HTTP/2 request is there as a whole.
     pub(crate) h2: Option<Vec<FrameStep>>,
+    /// Answers of a gRPC service, one to each message of a call. A call that is at its end is ended
+    /// with status 0 unless an answer ended it, or holds it.
+    pub(crate) grpc: Option<Vec<GrpcStep>>,
+}
+
+/// What a gRPC service does with one message.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GrpcStep {
+    /// Waits before.
+    pub(crate) pause_ms: Option<u64>,
+    /// Sent: a message in proto3 JSON, or several.
+    pub(crate) send: Option<Value>,
+    /// Ends the call with this status.
+    pub(crate) status: Option<u16>,
+    /// Its `grpc-message`.
+    pub(crate) message: Option<String>,
+    /// Resets the stream with this code.
+    pub(crate) reset: Option<u32>,
+    /// The end of the call is not answered.
+    #[serde(default)]
+    pub(crate) hold: bool,
 }
 
 /// One frame, or a mark between frames. `stream` 0 is filled in by an upstream.

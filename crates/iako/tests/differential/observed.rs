@@ -102,8 +102,60 @@ pub(crate) fn requests(mut seen: Vec<Value>, case: &Case) -> Value {
                 *fields = headers(&list);
             }
         }
+        if let Some(messages) = request.get_mut("messages") {
+            marked(messages, case);
+        }
     }
     Value::Array(seen)
+}
+
+/// Messages with marks in place of what differs from run to run, and lists of headers as pairs.
+fn marked(value: &mut Value, case: &Case) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields.iter_mut() {
+                if let Some(text) = field.as_str() {
+                    let mark = match name.as_str() {
+                        "time" => Some("<time>".to_owned()),
+                        "id" if text.len() > 15 => Some("<id>".to_owned()),
+                        name => mark_of(name, text),
+                    };
+                    if let Some(mark) = mark {
+                        *field = Value::from(mark);
+                    }
+                } else if name == "port_value"
+                    && field.as_u64().is_some_and(|port| !(22_000..22_200).contains(&port))
+                {
+                    *field = Value::from("<port>");
+                }
+                marked(field, case);
+            }
+            fields.retain(|name, _| !case.upstream_ignored.contains_key(name));
+        }
+        Value::Array(items) => {
+            let pairs: Option<Vec<Field>> = items.iter().map(pair).collect();
+            match pairs {
+                Some(mut pairs) if !pairs.is_empty() => {
+                    pairs.retain(|(name, _)| !case.upstream_ignored.contains_key(name));
+                    *value = headers(&pairs);
+                }
+                _ => items.iter_mut().for_each(|item| marked(item, case)),
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// A header as messages write it, `{key, value}` or `{key, raw_value}`.
+fn pair(value: &Value) -> Option<Field> {
+    let fields = value.as_object()?;
+    let key = fields.get("key")?.as_str()?;
+    if let Some(text) = fields.get("value") {
+        return (fields.len() == 2).then_some((key.to_owned(), text.as_str()?.to_owned()));
+    }
+    let raw = fields.get("raw_value").and_then(Value::as_str);
+    let raw = raw.map(|raw| base64::decode(raw.trim_end_matches('='))).unwrap_or_default();
+    (fields.len() <= 2).then(|| (key.to_owned(), crate::case::text(&raw.unwrap_or_default())))
 }
 
 /// Puts the addresses that a case is written with in place of those of a world.

@@ -1,6 +1,7 @@
 //! Upstreams: they echo, or answer as the case says, and remember what they saw.
 
 mod bytes;
+mod grpc;
 mod http1;
 mod http2;
 
@@ -99,6 +100,10 @@ impl Upstreams {
         replies: BTreeMap<u16, Vec<Reply>>,
         takes_datagrams: bool,
     ) -> io::Result<Self> {
+        if replies.values().flatten().any(|reply| reply.grpc.is_some()) {
+            // Read before anybody waits for an answer.
+            drop(iako_xds_codec::pool());
+        }
         let shared = Arc::new(Shared { replies, ..Shared::default() });
         let mut listeners = Vec::new();
         for port in ports.iter().copied().filter(|port| PORTS.contains(port)) {

@@ -72,6 +72,9 @@ impl ContentFilter {
             | HttpFilterKind::GrpcWeb
             | HttpFilterKind::GrpcStats
             | HttpFilterKind::StatefulSession(_)
+            | HttpFilterKind::ExtAuthz(_)
+            | HttpFilterKind::ExtProc(_)
+            | HttpFilterKind::GlobalRateLimit(_)
             | HttpFilterKind::DynamicForward(_)
             | HttpFilterKind::HeaderMutation(_)
             | HttpFilterKind::HeaderToMetadata(_)

@@ -98,23 +98,25 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.core.v3.GrpcService",
-        honoured: &["envoy_grpc"],
-        warned: &[
-            ("the stream is paced by the proxy itself", &["timeout", "retry_policy"]),
-            ("no further metadata is sent", &["initial_metadata"]),
-        ],
-        refused: &[("use envoy_grpc with a static cluster", &["google_grpc"])],
+        honoured: &["envoy_grpc", "timeout", "initial_metadata"],
+        warned: &[(
+            "calls are made once, and streams paced by the proxy itself",
+            &["retry_policy"],
+        )],
+        refused: &[("use envoy_grpc with a cluster", &["google_grpc"])],
     },
     MessageSupport {
         name: "envoy.config.core.v3.GrpcService.EnvoyGrpc",
-        honoured: &["cluster_name"],
-        warned: &[
-            (
-                "the stream is paced by the proxy itself",
-                &["retry_policy", "max_receive_message_length"],
-            ),
-            ("the cluster's name is the authority", &["authority", "skip_envoy_headers"]),
+        honoured: &[
+            "cluster_name",
+            "authority",
+            "max_receive_message_length",
+            "skip_envoy_headers",
         ],
+        warned: &[(
+            "calls are made once, and streams paced by the proxy itself",
+            &["retry_policy"],
+        )],
         refused: &[],
     },
     MessageSupport {

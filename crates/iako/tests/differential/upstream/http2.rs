@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Shared, echo, told};
+use super::{Shared, echo, grpc::Call, told};
 use crate::{
     case::{FrameStep, HeadersStep, Reply},
     wire::{
@@ -28,6 +28,8 @@ struct Stream {
     path: String,
     /// What the fields asked for, as the echo of HTTP/1 obeys it.
     fields: Vec<Field>,
+    /// The call, where a gRPC service answers.
+    call: Option<Call>,
 }
 
 struct Server<'a> {
@@ -104,7 +106,9 @@ impl Server<'_> {
             }
             frame::DATA => return self.take_data(frame),
             frame::RST_STREAM => {
-                if let Some(stream) = self.streams.get(&frame.stream) {
+                // How a call is ended that nobody needs any more is chance.
+                let stream = self.streams.get(&frame.stream);
+                if let Some(stream) = stream.filter(|stream| stream.call.is_none()) {
                     let code = Value::from(frame::code_name(frame.number(0)));
                     self.shared.add(stream.place, "reset", code);
                 }
@@ -133,7 +137,9 @@ impl Server<'_> {
         }));
         let reply = self.shared.reply(self.port);
         let on_head = reply.as_ref().map(|reply| reply.h2_on_head.clone()).unwrap_or_default();
-        let stream = Stream { place, body: Vec::new(), reply, method, path, fields };
+        let steps = reply.as_ref().and_then(|reply| reply.grpc.clone());
+        let call = steps.map(|steps| Call::new(&path, steps));
+        let stream = Stream { place, body: Vec::new(), reply, method, path, fields, call };
         self.streams.insert(id, stream);
         self.send(id, &on_head) && (!self.block_ends_stream || self.finish(id))
     }
@@ -150,12 +156,26 @@ impl Server<'_> {
                 }
             }
         }
-        !frame.has(frame::END_STREAM) || self.finish(frame.stream)
+        self.answer_call(frame.stream)
+            && (!frame.has(frame::END_STREAM) || self.finish(frame.stream))
+    }
+
+    /// Answers the messages of a call that are there as a whole.
+    fn answer_call(&mut self, id: u32) -> bool {
+        let Some(stream) = self.streams.get_mut(&id) else { return true };
+        let Some(call) = stream.call.as_mut() else { return true };
+        let steps = call.take(&mut stream.body);
+        self.shared.add(stream.place, "messages", Value::Array(call.asked.clone()));
+        self.send(id, &steps)
     }
 
     /// Answers a request that is there as a whole.
     fn finish(&mut self, id: u32) -> bool {
         let stream = &self.streams[&id];
+        if let Some(call) = &stream.call {
+            let steps = call.end();
+            return self.send(id, &steps);
+        }
         if !stream.body.is_empty() {
             self.shared.add(stream.place, "body", told(&stream.body));
         }

@@ -1,0 +1,85 @@
+//! What services said about a response, until there is one.
+
+use std::rc::Rc;
+
+use iako_http::{FieldName, FieldValue, Fields, HeaderEdits, NameRef};
+use iako_proxy_config::{AppendAction, GrpcService};
+
+use super::global_limit::count_done;
+use super::processing::Processing;
+use crate::http::downstream::Content;
+use crate::worker::Worker;
+
+/// What services said about a response.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    headers: Vec<(FieldName, FieldValue, AppendAction)>,
+    /// Headers that go.
+    removed: Vec<FieldName>,
+    /// The status in place of the server's.
+    pub(crate) status: Option<u16>,
+    /// What follows the head of the request, in place of what the client announced.
+    pub(crate) content: Option<Content>,
+    /// The same of the response.
+    pub(crate) response_content: Option<Content>,
+    /// Services that see the exchange, in the order of their filters.
+    pub(crate) processing: Vec<Processing>,
+    /// Questions that are sent when the request is done.
+    later: Vec<(GrpcService, Vec<u8>)>,
+}
+
+impl Said {
+    /// Remembers a header; one that cannot be sent is forgotten.
+    pub(crate) fn header(&mut self, name: &str, value: &[u8], action: AppendAction) {
+        if let Ok(name) = FieldName::parse(name.as_bytes())
+            && let Ok(value) = FieldValue::parse(value.to_vec())
+        {
+            self.headers.push((name, value, action));
+        }
+    }
+
+    /// Remembers that a header goes.
+    pub(crate) fn removal(&mut self, name: &str) {
+        self.removed.extend(FieldName::parse(name.as_bytes()));
+    }
+
+    /// Whether a service wants to see the response.
+    pub(crate) fn sees_response(&self) -> bool {
+        self.processing.iter().any(|one| one.sees_response())
+    }
+
+    /// Has a request counted when it is done.
+    pub(crate) fn count_later(&mut self, service: &GrpcService, message: Vec<u8>) {
+        self.later.push((service.clone(), message));
+    }
+
+    /// The request is done.
+    pub(crate) fn done(&mut self, worker: &Rc<Worker>) {
+        self.processing.iter_mut().for_each(|one| one.close());
+        for (service, message) in self.later.drain(..) {
+            count_done(worker, service, message);
+        }
+    }
+
+    /// Changes the response.
+    pub(crate) fn apply(&self, fields: &Fields, edits: &mut HeaderEdits) {
+        self.removed.iter().for_each(|name| edits.remove(name.clone()));
+        for (name, value, action) in &self.headers {
+            let (name, value) = (name.clone(), value.clone());
+            match action {
+                AppendAction::AppendOrAdd => edits.append(name, value),
+                AppendAction::AddIfAbsent => {
+                    if edits.get(fields, NameRef::from(&name)).is_none() {
+                        edits.append(name, value);
+                    }
+                }
+                AppendAction::OverwriteOrAdd => edits.set(name, value),
+                AppendAction::OverwriteIfExists => {
+                    if edits.get(fields, NameRef::from(&name)).is_some() {
+                        edits.set(name, value);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Filters that ask a service, with everything that they can be told.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use iako_proxy_config::*;
+use iako_types::Percent;
+
+fn service() -> GrpcService {
+    GrpcService {
+        cluster: "az".into(),
+        authority: "az.test".into(),
+        timeout: Some(Duration::from_millis(300)),
+        metadata: vec![("x-token".parse().unwrap(), "t".into())],
+        answer_bytes_max: NonZeroU32::new(4096),
+        skips_envoy_headers: true,
+    }
+}
+
+fn names(prefix: &str) -> Vec<StringMatch> {
+    vec![StringMatch::prefix(prefix), StringMatch::exact("x-a")]
+}
+
+fn rules() -> HeaderMutationRules {
+    HeaderMutationRules {
+        allow_all_routing: true,
+        allow_envoy: true,
+        disallow_system: true,
+        disallow_all: true,
+        allow: Some(Pattern::parse("x-.*").unwrap()),
+        disallow: Some(Pattern::parse("x-secret").unwrap()),
+        disallowed_is_error: true,
+    }
+}
+
+pub(crate) fn authz() -> ExtAuthz {
+    ExtAuthz {
+        service: AuthzService::Grpc(service()),
+        body: Some(AuthzBody { bytes_max: 1024, allow_partial: true, as_bytes: true }),
+        on_failure: AuthzFailure::AllowAndTell,
+        status_on_error: 503,
+        clear_route_cache: true,
+        validate_mutations: true,
+        metadata_namespaces: vec!["jwt".into()],
+        enabled: Percent::from_whole(50).unwrap(),
+        enabled_metadata: None,
+        deny_at_disable: true,
+        include_peer_certificate: true,
+        include_tls_session: true,
+        labels_key: "labels".into(),
+        stat_prefix: "mine".into(),
+        allowed_headers: Some(names("x-")),
+        disallowed_headers: names("y-"),
+        raw_headers: true,
+        charges_cluster: false,
+        rules: Some(Box::new(rules())),
+        takes_metadata: false,
+        refusal_bytes_max: Some(100),
+    }
+}
+
+pub(crate) fn authz_route() -> ExtAuthzRoute {
+    let http = AuthzHttp {
+        server: HttpUri {
+            uri: "http://authz.test".into(),
+            cluster: "az".into(),
+            timeout: Duration::from_secs(1),
+        },
+        path_prefix: "/check".into(),
+        path_override: String::new(),
+        allowed_headers: names("x-"),
+        add: vec![("x-from".parse().unwrap(), "proxy".into())],
+        upstream: names("u-"),
+        upstream_append: names("a-"),
+        client: Some(names("c-")),
+        client_on_success: names("s-"),
+        metadata: names("m-"),
+    };
+    ExtAuthzRoute {
+        context: BTreeMap::from([("a".to_owned(), "1".to_owned())]),
+        without_body: true,
+        body: None,
+        service: Some(AuthzService::Http(Box::new(http))),
+    }
+}
+
+pub(crate) fn processing() -> ExtProc {
+    let mode = ProcessingMode {
+        request_headers: false,
+        response_headers: false,
+        request_body: BodyMode::Buffered,
+        response_body: BodyMode::BufferedPartial,
+    };
+    ExtProc {
+        service: service(),
+        failure_allow: true,
+        mode,
+        allow_mode_override: true,
+        override_modes: vec![ProcessingMode::default(), mode],
+        disable_immediate: true,
+        message_timeout: Duration::from_millis(500),
+        message_timeout_max: Some(Duration::from_secs(2)),
+        stat_prefix: "mine".into(),
+        rules: rules(),
+        shown: Some(names("x-")),
+        hidden: names("y-"),
+        request_attributes: ProcessedFact::ALL.to_vec(),
+        response_attributes: vec![ProcessedFact::Code],
+        forwarded_metadata: vec!["jwt".into()],
+        received_metadata: vec!["mine".into()],
+        route_cache: RouteCacheAction::Never,
+        status_on_error: 503,
+    }
+}
+
+pub(crate) fn processing_route() -> ExtProcRoute {
+    ExtProcRoute {
+        mode: Some(ProcessingMode::default()),
+        service: Some(service()),
+        metadata: vec![("x-more".parse().unwrap(), "m".into())],
+        failure_allow: Some(false),
+        request_attributes: vec![ProcessedFact::Path],
+        response_attributes: vec![ProcessedFact::Code],
+        forwarded_metadata: Some(vec!["a".into()]),
+        received_metadata: Some(vec!["b".into()]),
+    }
+}
+
+fn limit() -> RateLimit {
+    let entry = RateLimitEntry {
+        key: "generic_key".into(),
+        value: "v".into(),
+        default_value: String::new(),
+    };
+    RateLimit {
+        actions: vec![RateLimitAction::GenericKey(entry)],
+        hits: Some(RateLimitHits::Number(2)),
+        ..RateLimit::default()
+    }
+}
+
+pub(crate) fn global_limit() -> GlobalRateLimit {
+    GlobalRateLimit {
+        service: service(),
+        domain: "d".into(),
+        stage: 3,
+        requests: LimitedRequests::External,
+        failure_deny: Percent::from_whole(30).unwrap(),
+        status_on_error: 503,
+        as_resource_exhausted: true,
+        headers: true,
+        tells: false,
+        retry_after: true,
+        status: 503,
+        add: vec![HeaderValueOption {
+            name: "x-more".parse().unwrap(),
+            value: "1".into(),
+            action: AppendAction::OverwriteOrAdd,
+            keep_empty: true,
+        }],
+        stat_prefix: "mine".into(),
+        enabled: Percent::from_whole(50).unwrap(),
+        enforced: Percent::from_whole(60).unwrap(),
+        limits: vec![limit()],
+        metadata_namespace: "ns".into(),
+    }
+}
+
+pub(crate) fn global_limit_route() -> GlobalRateLimitRoute {
+    GlobalRateLimitRoute {
+        host_limits: HostLimits::Include,
+        limits: vec![limit()],
+        domain: "other".into(),
+    }
+}
