@@ -1,6 +1,7 @@
 //! What the proxy finds out about the instances of a cluster, and what follows from it.
 
 use std::{
+    collections::{BTreeSet, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -8,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use iako_proxy_config::{Discovery, EndpointSet, HealthStatus, LocalityEndpoints};
+use iako_proxy_config::{Discovery, EndpointAddress, EndpointSet, HealthStatus, LocalityEndpoints};
 use iako_rt::clock;
 use iako_telemetry::{Counter, Gauge, StatsScope};
 use iako_traffic::{
@@ -198,14 +199,12 @@ impl UpstreamCluster {
         // Held until the new ones are published: who lets one go must not bring back older ones.
         let mut told = self.board.told.lock();
         let is_new = told.as_ref().is_none_or(|before| before != endpoints);
-        let is_other = has_others(told.as_deref(), endpoints);
+        let changes = changed_priorities(told.as_deref(), endpoints);
         *told = Some(Arc::clone(endpoints));
         let endpoints = self.with_lingering(endpoints);
         self.publish_endpoints(&endpoints);
         drop(told);
-        if is_other {
-            self.stats.membership_change.inc();
-        }
+        self.stats.membership_change.add(changes);
         if is_new && self.config.membership.close_on_set_change {
             let balancer = self.balancer();
             balancer.endpoints().iter().for_each(|listed| listed.state.drain_connections());
@@ -229,8 +228,7 @@ impl UpstreamCluster {
         if !dynamic || !checked || self.config.membership.ignore_health_on_removal {
             return Arc::clone(endpoints);
         }
-        let named: std::collections::HashSet<_> =
-            endpoints.endpoints().map(|endpoint| &endpoint.address).collect();
+        let named: HashSet<_> = endpoints.endpoints().map(|endpoint| &endpoint.address).collect();
         let balancer = self.balancer();
         let mut all = Arc::clone(endpoints);
         for listed in balancer.endpoints() {
@@ -368,12 +366,17 @@ impl UpstreamCluster {
     }
 }
 
-/// Whether instances came or went.
-fn has_others(before: Option<&EndpointSet>, now: &EndpointSet) -> bool {
-    let addresses = |set: &EndpointSet| -> std::collections::HashSet<_> {
-        set.endpoints().map(|endpoint| endpoint.address.clone()).collect()
+/// In how many priorities instances came or went: each is a change of its own, as in Envoy.
+fn changed_priorities(before: Option<&EndpointSet>, now: &EndpointSet) -> u64 {
+    let members = |set: Option<&EndpointSet>, priority: u32| -> HashSet<EndpointAddress> {
+        let places = set.into_iter().flat_map(|set| &set.localities);
+        let own = places.filter(|place| place.priority == priority);
+        own.flat_map(|place| &place.endpoints).map(|one| one.address.clone()).collect()
     };
-    before.map(addresses).unwrap_or_default() != addresses(now)
+    let all = before.into_iter().chain([now]).flat_map(|set| &set.localities);
+    let priorities: BTreeSet<u32> = all.map(|place| place.priority).collect();
+    let is_changed = |priority: &u32| members(before, *priority) != members(Some(now), *priority);
+    u64::try_from(priorities.iter().filter(|one| is_changed(one)).count()).unwrap_or(u64::MAX)
 }
 
 /// Whether an instance that discovery no longer names stays.
