@@ -17,7 +17,7 @@ pub(crate) mod rate_limit;
 pub(crate) mod rbac;
 pub(crate) mod stateful_session;
 
-use crate::{DnsCache, DnsOptions};
+use crate::{Discovered, DnsCache, DnsOptions, OnDemand};
 use bandwidth::BandwidthLimit;
 use buffer::Buffer;
 use compression::{Compressor, CompressorOverride, Decompressor};
@@ -98,6 +98,10 @@ pub enum HttpFilterKind {
     ExtProc(Box<ExtProc>),
     /// A service counts requests. Settings of a route go over these.
     GlobalRateLimit(Box<GlobalRateLimit>),
+    /// Has requests wait for virtual hosts and clusters that are not known yet.
+    OnDemand(Box<OnDemand>),
+    /// Does what is sent on its own. Source: `HttpFilter.config_discovery`.
+    Discovered(Box<Discovered<Self>>),
     /// An optional filter that this proxy does not have; passed over.
     Unsupported(UnsupportedFilter),
 }
@@ -233,6 +237,9 @@ pub enum FilterSettings {
     /// What a service that counts requests is asked.
     /// Source: `envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute`.
     GlobalRateLimit(Box<GlobalRateLimitRoute>),
+    /// What is asked for when it is needed. Source:
+    /// `envoy.extensions.filters.http.on_demand.v3.PerRouteConfig`.
+    OnDemand(Box<OnDemand>),
 }
 
 impl FilterOverrides {
@@ -256,6 +263,8 @@ pub enum NetworkFilter {
     },
     /// Counts in Istio's standard metrics. Source: `istio.stats` as a network filter.
     Stats(StatsFilter),
+    /// Does what is sent on its own. Source: `Filter.config_discovery`.
+    Discovered(Box<Discovered<Self>>),
     /// An optional filter that this proxy does not have; passed over.
     Unsupported(UnsupportedFilter),
 }

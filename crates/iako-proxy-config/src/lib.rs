@@ -17,6 +17,7 @@
 mod access_log;
 mod callout;
 mod cluster;
+mod discovered;
 mod endpoint;
 mod filter;
 mod header;
@@ -25,6 +26,7 @@ mod http;
 mod listener;
 mod matcher;
 mod node;
+mod on_demand;
 mod origin;
 mod outlier;
 mod proxy_protocol;
@@ -57,6 +59,7 @@ pub use cluster::{
     ServiceReference, SlowStart, SubsetFallback, SubsetSelection, SubsetSelector, TcpKeepalive,
     Thresholds, TransportMatch, ZoneAware,
 };
+pub use discovered::Discovered;
 pub use endpoint::{
     DropOverload, Endpoint, EndpointAddress, EndpointMetadata, EndpointSet, HealthStatus,
     LocalityEndpoints, WorkloadLabel,
@@ -126,6 +129,7 @@ pub use matcher::{
     },
 };
 pub use node::{AdminAddress, Bootstrap, ConnectionLimits, Node};
+pub use on_demand::{OnDemand, OnDemandClusters};
 pub use origin::RuleOrigin;
 pub use outlier::{Enforcing, FailurePercentage, OutlierDetection, SuccessRate};
 pub use proxy_protocol::{PassedTlvs, ProxyProtocolHeader, ProxyProtocolTlv, ProxyProtocolVersion};

@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 use iako_types::Weight;
 
 use crate::{
-    CorsPolicy, FilterOverrides, HeaderMutations, HeaderName, HedgePolicy, MatchTree,
+    ConfigSource, CorsPolicy, FilterOverrides, HeaderMutations, HeaderName, HedgePolicy, MatchTree,
     ProxyProtocolHeader, RetryPolicy, RuleOrigin, UpgradeConfig,
 };
 use answer::{DirectResponse, Redirect};
@@ -57,6 +57,9 @@ pub struct RouteConfiguration {
     pub overrides: FilterOverrides,
     /// Copies of the requests of routes that have none, and whose virtual host has none.
     pub mirrors: Vec<Mirror>,
+    /// Who tells further virtual hosts, some of them only when they are asked for; they are named
+    /// by the table and a host, `table/host`. Source: `vhds`.
+    pub virtual_host_source: Option<ConfigSource>,
 }
 
 impl RouteConfiguration {
@@ -77,6 +80,7 @@ impl RouteConfiguration {
             internal_only_headers: Vec::new(),
             overrides: FilterOverrides::default(),
             mirrors: Vec::new(),
+            virtual_host_source: None,
         }
     }
 }

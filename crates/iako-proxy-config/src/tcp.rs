@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use iako_types::{Percent, Weight};
 
-use crate::{AccessLog, BackOff, HeaderValueOption};
+use crate::{AccessLog, BackOff, HeaderValueOption, OnDemandClusters};
 
 /// Carries bytes to a cluster. Source: `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +35,8 @@ pub struct TcpProxy {
     pub access_log: Vec<AccessLog>,
     /// When lines are written besides the one at the end of a connection.
     pub access_log_times: TcpLogTimes,
+    /// Whether a cluster that is not known is asked for, and where. Source: `on_demand`.
+    pub on_demand: Option<Box<OnDemandClusters>>,
 }
 
 impl TcpProxy {
@@ -54,6 +56,7 @@ impl TcpProxy {
             tunnel: None,
             access_log: Vec::new(),
             access_log_times: TcpLogTimes::default(),
+            on_demand: None,
         }
     }
 }

@@ -192,11 +192,14 @@ async fn converse(mut handle: ClientHandle, mut parts: Conversation) {
 fn interest(wanted: Option<&Wanted>) -> Interest {
     match wanted {
         Some(Wanted::Everything) => Interest::Everything,
-        Some(Wanted::Names(names)) => {
-            Interest::Names(names.iter().map(|name| Arc::from(name.as_str())).collect())
-        }
+        Some(Wanted::EverythingAnd(names)) => Interest::EverythingAnd(shared_names(names)),
+        Some(Wanted::Names(names)) => Interest::Names(shared_names(names)),
         None => Interest::Names(BTreeSet::new()),
     }
+}
+
+fn shared_names(names: &BTreeSet<String>) -> BTreeSet<Arc<str>> {
+    names.iter().map(|name| Arc::from(name.as_str())).collect()
 }
 
 /// Until when resources are good whose server said so.
@@ -262,6 +265,11 @@ impl Conversation {
             version: update.version.to_string(),
             changed: changed.collect(),
             removed: update.removed.iter().map(ToString::to_string).collect(),
+            aliases: update
+                .aliases
+                .iter()
+                .map(|(alias, name)| (alias.to_string(), name.to_string()))
+                .collect(),
             verdict: sender,
         };
         self.events.send(Event::Update(told)).await.ok()?;
@@ -288,6 +296,7 @@ impl Conversation {
                 version: String::new(),
                 changed: Vec::new(),
                 removed: vec![name.clone()],
+                aliases: BTreeMap::new(),
                 verdict,
             };
             self.events.send(Event::Update(update)).await.ok()?;

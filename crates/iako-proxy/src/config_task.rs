@@ -6,6 +6,9 @@
 
 mod clusters;
 mod compile;
+mod demand;
+mod extensions;
+mod initial;
 mod inventory;
 mod listeners;
 mod metric_rules;
@@ -16,6 +19,7 @@ mod secrets;
 mod source_stats;
 mod subscriptions;
 mod update;
+mod virtual_hosts;
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +28,7 @@ use std::{
 };
 
 use iako_identity::IdentitySource;
-use iako_proxy_config::{Bootstrap, ConfigOrigin, ConfigSource, EndpointSet};
+use iako_proxy_config::{Bootstrap, ConfigOrigin, EndpointSet};
 use iako_rt::{Scope, clock};
 use tokio::sync::{mpsc, watch};
 
@@ -38,17 +42,21 @@ use crate::{
     drain::{Drain, DrainPhase, DrainSettings},
     health::HealthThread,
     listener::socket::BindError,
+    on_demand::Need,
     shared::Shared,
     snapshot::ProxySnapshot,
     worker::WorkerHandle,
 };
 use clusters::ClusterEntry;
+use demand::Demand;
+use extensions::ExtensionStore;
+use initial::{Initial, Sources, Versions};
 use listeners::ListenerEntry;
 use residence::Residence;
 use routes::RouteEntry;
 use scopes::ScopeStore;
 use secrets::SecretStore;
-use source_stats::{OwnSourceStats, SourceStats};
+use source_stats::OwnSourceStats;
 
 /// Events that may wait for the task; senders wait when it is full.
 pub(crate) const EVENTS_MAX: usize = 1024;
@@ -94,6 +102,8 @@ pub(crate) enum Event {
         /// The version.
         cluster: u64,
     },
+    /// A request or connection needs something that nobody asked for yet.
+    Need(Need),
     /// Connections are asked to go.
     Drain(DrainWish),
     /// Everything ends; answered by closing the channel.
@@ -132,6 +142,8 @@ pub(crate) struct ConfigTask {
     stale_at: BTreeMap<String, Instant>,
     routes: BTreeMap<String, RouteEntry>,
     scopes: ScopeStore,
+    extensions: ExtensionStore,
+    demand: Demand,
     listeners: BTreeMap<String, ListenerEntry>,
     secrets: SecretStore,
     /// Drains under way, with the time at which what is left is cut.
@@ -158,28 +170,6 @@ pub(crate) struct ConfigTask {
     accepting: bool,
     /// When a graceful drain closes the sockets.
     stop_accepting_at: Option<Instant>,
-}
-
-/// Where everything comes from that others refer to.
-#[derive(Debug, Clone, Default)]
-struct Sources {
-    clusters: Option<ConfigSource>,
-    listeners: Option<ConfigSource>,
-}
-
-/// Versions of the last lists that were taken whole.
-#[derive(Debug, Clone, Default)]
-struct Versions {
-    clusters: Arc<str>,
-    listeners: Arc<str>,
-}
-
-/// What the first configuration still waits for.
-#[derive(Debug, Clone, Copy, Default)]
-struct Initial {
-    clusters: bool,
-    listeners: bool,
-    clusters_warm: bool,
 }
 
 /// What the task is made of at its start.
@@ -216,6 +206,7 @@ impl ConfigTask {
         let ConfigParts { shared, workers, identity, drain_settings, events, subscriptions, ready } =
             parts;
         let source_stats = OwnSourceStats::new(&shared);
+        shared.needs.open(events.clone());
         Self {
             health: HealthThread::new(events.clone(), Arc::clone(&shared)),
             shared,
@@ -233,6 +224,8 @@ impl ConfigTask {
             stale_at: BTreeMap::new(),
             routes: BTreeMap::new(),
             scopes: ScopeStore::default(),
+            extensions: ExtensionStore::default(),
+            demand: Demand::default(),
             listeners: BTreeMap::new(),
             secrets: SecretStore::default(),
             leaving: Vec::new(),
@@ -342,6 +335,7 @@ impl ConfigTask {
             }
             Event::Resolved { cluster, resolution } => self.take_resolved(cluster, resolution),
             Event::Checked { cluster } => self.take_checked(cluster),
+            Event::Need(need) => self.take_need(need),
             Event::Drain(wish) => self.drain(wish),
             // Handled by the loop.
             Event::Stop => {}
@@ -360,6 +354,7 @@ impl ConfigTask {
             self.publish();
             self.tell_metric_rules();
         }
+        self.answer_needs();
         self.bind_listeners().await;
         self.cut_what_is_left(now);
         self.count_draining(now);
@@ -444,48 +439,11 @@ impl ConfigTask {
         });
     }
 
-    /// Says that the first configuration serves; it stays said.
-    fn note_ready(&self) {
-        if *self.ready.borrow() {
-            return;
-        }
-        let told = self.initial.clusters && self.initial.listeners;
-        // Envoy gives up waiting for its control plane and serves nothing. A sidecar must not: its
-        // application would start without a mesh around it.
-        let may_give_up = told || self.identity.is_none();
-        let now = clock::now();
-        let late = may_give_up
-            && self.is_late(now, self.sources.clusters.as_ref())
-            && self.is_late(now, self.sources.listeners.as_ref());
-        let listeners_serve = self.listeners.values().all(ListenerEntry::serves);
-        let routes_serve = self.routes.values().all(RouteEntry::is_settled);
-        let all_serve = told && self.initial.clusters_warm && listeners_serve && routes_serve;
-        if all_serve || late {
-            let told = [
-                (ResourceKind::Cluster, self.initial.clusters),
-                (ResourceKind::Listener, self.initial.listeners),
-            ];
-            let silent = told.iter().filter(|(_, told)| !told);
-            silent
-                .filter_map(|(kind, _)| self.source_stats.of(*kind))
-                .for_each(SourceStats::gave_up);
-            self.shared.server.state.set(0);
-            self.shared.server.live.set(1);
-            self.ready.send_replace(true);
-        }
-    }
-
     fn count_draining(&mut self, now: Instant) {
         self.listeners_leaving.retain(|until| *until > now);
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         self.shared.server.total_listeners_draining.set(count(self.listeners_leaving.len()));
         self.shared.server.total_filter_chains_draining.set(count(self.leaving.len()));
-    }
-
-    /// Whether the first word of a source was waited for long enough.
-    fn is_late(&self, now: Instant, source: Option<&ConfigSource>) -> bool {
-        let longest = source.map_or(Some(WARMING_MAX), |source| source.initial_fetch_timeout);
-        longest.is_some_and(|longest| now.saturating_duration_since(self.started) >= longest)
     }
 
     async fn stop(mut self) {

@@ -17,7 +17,7 @@ use std::{
 use iako_identity::{PeerError, PeerIdentity};
 use iako_proxy_config::Direction;
 use iako_rt::clock;
-use iako_telemetry::{AccessRecord, ResponseFlag, WorkloadLabels};
+use iako_telemetry::{AccessRecord, Counter, ResponseFlag, WorkloadLabels};
 use iako_traffic::{
     ConnectionInfo, PeerCertificate, TlsFacts,
     rbac::{Subject, authorize},
@@ -181,7 +181,7 @@ async fn prepare(
         _place: place,
     };
     let downstream = secure(downstream, &settings).await?;
-    run_steps(&worker, downstream).await
+    run_steps(&worker, &settings.stats.network_config_missing, downstream).await
 }
 
 /// Finds out about a connection what its listener asks for, and what the listener asks for that it
@@ -274,6 +274,7 @@ fn count_unrecognised(settings: &ListenerSettings, error: &InspectError) {
         InspectError::Ended | InspectError::Broken(_) => {
             settings.stats.filter_remote_close.inc();
         }
+        InspectError::NoFilterConfig => settings.stats.filter_config_missing.inc(),
         InspectError::ProxyProtocol | InspectError::HelloTooLarge | InspectError::NotTls => {
             settings.stats.filter_error.inc();
         }
@@ -326,7 +327,11 @@ fn certificate_facts(peer: &PeerIdentity, chain: &Chain) -> PeerCertificate {
 }
 
 /// Runs the network filters in order; `None` closes the connection.
-async fn run_steps(worker: &Worker, mut downstream: Downstream) -> Option<Downstream> {
+async fn run_steps(
+    worker: &Worker,
+    network_config_missing: &Counter,
+    mut downstream: Downstream,
+) -> Option<Downstream> {
     let chain = Arc::clone(&downstream.chain);
     for step in &chain.steps {
         match step {
@@ -347,6 +352,10 @@ async fn run_steps(worker: &Worker, mut downstream: Downstream) -> Option<Downst
                 }
             }
             NetworkStep::Stats => {}
+            NetworkStep::Missing => {
+                network_config_missing.inc();
+                return None;
+            }
         }
     }
     Some(downstream)

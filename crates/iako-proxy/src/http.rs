@@ -21,6 +21,7 @@ mod headers;
 mod local_reply;
 mod mirror;
 pub(crate) mod mutations;
+mod on_demand;
 mod passing;
 pub(crate) mod pump;
 mod record;

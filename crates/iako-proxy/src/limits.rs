@@ -15,6 +15,7 @@ use crate::http::filters::authz;
 use crate::http::{pump, wire};
 use crate::http2::pressure;
 use crate::listener::LAST_ACCEPTS_MAX;
+use crate::on_demand;
 use crate::transport::{TLS_WRITE_BYTES, dial, read_ahead};
 use crate::upstream::h1::response_limits;
 use crate::upstream::pool::table::HOST_POOLS_MAX;
@@ -481,6 +482,20 @@ fn servers() -> Vec<Row> {
             default: HOST_POOLS_MAX.to_string(),
             beyond: "503 `UO`",
             counter: "`cluster.<name>.upstream_rq_pending_overflow`",
+        },
+        Row {
+            limit: "requests and connections that wait for a cluster or host that is asked for",
+            envoy: "none",
+            default: on_demand::WAITING_MAX.to_string(),
+            beyond: "they go on without: 503 `NC`, 404",
+            counter: "",
+        },
+        Row {
+            limit: "names that are asked for on demand, of clusters and of each table's hosts",
+            envoy: "none",
+            default: on_demand::NAMES_MAX.to_string(),
+            beyond: "further ones are not asked for",
+            counter: "",
         },
         Row {
             limit: "addresses of one endpoint that are tried",

@@ -19,7 +19,7 @@ use iako_traffic::Neighbourhood;
 
 use crate::{
     config_task::Inventory, connection::metadata_exchange, http2::Http2Stats, listener::crew::Crew,
-    snapshot::ProxySnapshot,
+    on_demand::Needs, snapshot::ProxySnapshot,
 };
 
 /// What all parts of one proxy share. Written by the configuration task only, read by everybody.
@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) workers_running: AtomicUsize,
     /// Whether an operator took the proxy out of service (`/healthcheck/fail`).
     failed_by_operator: AtomicBool,
+    /// Where workers ask for what is not known yet.
+    pub(crate) needs: Needs,
 }
 
 /// Who this proxy is, prepared for the path of requests.
@@ -177,6 +179,7 @@ impl Shared {
             limited_connections: Arc::default(),
             workers_running: AtomicUsize::new(0),
             failed_by_operator: AtomicBool::new(false),
+            needs: Needs::default(),
         }
     }
 

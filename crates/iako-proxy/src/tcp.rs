@@ -39,6 +39,16 @@ pub(crate) struct TcpStats {
     no_route: Counter,
     idle_timeout: Counter,
     max_duration: Counter,
+    pub(crate) on_demand: OnDemandStats,
+}
+
+/// `tcp.<stat_prefix>.on_demand_cluster_…`.
+#[derive(Debug)]
+pub(crate) struct OnDemandStats {
+    attempt: Counter,
+    success: Counter,
+    missing: Counter,
+    timeout: Counter,
 }
 
 impl TcpService {
@@ -57,6 +67,12 @@ impl TcpService {
                 no_route: scope.counter("downstream_cx_no_route"),
                 idle_timeout: scope.counter("idle_timeout"),
                 max_duration: scope.counter("max_downstream_connection_duration"),
+                on_demand: OnDemandStats {
+                    attempt: scope.counter("on_demand_cluster_attempt"),
+                    success: scope.counter("on_demand_cluster_success"),
+                    missing: scope.counter("on_demand_cluster_missing"),
+                    timeout: scope.counter("on_demand_cluster_timeout"),
+                },
             },
             config,
         })

@@ -15,6 +15,7 @@ mod cluster_http;
 mod cluster_limits;
 mod cluster_specifier;
 mod content;
+mod discovered;
 mod discovery;
 mod endpoint;
 mod ext_authz;
@@ -37,6 +38,7 @@ mod match_tree;
 mod matcher;
 mod metadata;
 mod network_filter;
+mod on_demand;
 mod overlap;
 mod protocol;
 mod proxy_protocol;
@@ -60,6 +62,7 @@ mod validation;
 mod wire;
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use iako_xds_api::envoy::config as pb;
 use iako_xds_api::envoy::extensions::transport_sockets::tls::v3 as tls_pb;
@@ -71,7 +74,8 @@ use super::{pool, support};
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use http_filter::{ALPN_NAMES, PEER_METADATA};
 use iako_proxy_config::{
-    Cluster, EndpointSet, Listener, LoadReport, Node, RouteConfiguration, Scope, Secret,
+    Cluster, EndpointSet, HttpFilterKind, Listener, ListenerFilterKind, LoadReport, NetworkFilter,
+    Node, RouteConfiguration, Scope, Secret, VirtualHost,
 };
 pub(crate) use listener::CHAIN_NAME;
 pub(crate) use listener_socket::{CONNECTIONS_MAX, OWN_METADATA};
@@ -154,6 +158,78 @@ pub fn endpoints(resource: &Any) -> Decoded<EndpointSet> {
 pub fn secret(resource: &Any) -> Decoded<Secret> {
     let name = |message: &tls_pb::Secret| message.name.clone();
     decode(resource, "secret", name, secret::secret)
+}
+
+/// Reads a virtual host that is sent on its own, an `envoy.config.route.v3.VirtualHost`.
+///
+/// # Errors
+/// As [`listener`].
+pub fn virtual_host(resource: &Any) -> Decoded<VirtualHost> {
+    let name = |message: &pb::route::v3::VirtualHost| message.name.clone();
+    // They are held to the usual limits, and nothing is named that they could refer to.
+    let usual = pb::route::v3::RouteConfiguration::default();
+    let specifiers = cluster_specifier::Specifiers::default();
+    let table = route::Table::of(&usual, &specifiers);
+    decode(resource, "virtual host", name, |message, at| {
+        let routes = route::routes(&message.routes, table, &at.field("routes"))?;
+        route::virtual_host(message, routes, table, at)
+    })
+}
+
+/// A table with further virtual hosts, which are told apart from its own by nothing any more.
+///
+/// # Errors
+/// When a domain stands in two of them.
+pub fn with_virtual_hosts(
+    table: &RouteConfiguration,
+    further: impl IntoIterator<Item = Arc<VirtualHost>>,
+) -> Result<RouteConfiguration, Invalid> {
+    let notes = RefCell::new(Vec::new());
+    let mut table = table.clone();
+    table.virtual_hosts.extend(further);
+    let at = At::root(&notes);
+    let checked = route::domains_stand_once(&table.virtual_hosts, &at.field("virtual_hosts"));
+    checked.map_err(|fault| fault.of(format!("route configuration `{}`", table.name)))?;
+    Ok(table)
+}
+
+/// Reads settings of an HTTP filter that are sent on their own, an
+/// `envoy.config.core.v3.TypedExtensionConfig`: the full name of their type, and what they say.
+///
+/// # Errors
+/// As [`listener`].
+pub fn http_extension(resource: &Any) -> Decoded<(String, HttpFilterKind)> {
+    extension(resource, http_filter::settings)
+}
+
+/// Reads settings of a network filter that are sent on their own, as [`http_extension`].
+///
+/// # Errors
+/// As [`listener`].
+pub fn network_extension(resource: &Any) -> Decoded<(String, NetworkFilter)> {
+    extension(resource, network_filter::settings)
+}
+
+/// Reads settings of a listener filter that are sent on their own, as [`http_extension`].
+///
+/// # Errors
+/// As [`listener`].
+pub fn listener_extension(resource: &Any) -> Decoded<(String, ListenerFilterKind)> {
+    extension(resource, listener_filter::settings)
+}
+
+fn extension<T>(
+    resource: &Any,
+    read: impl Fn(&Any, &At<'_>) -> Result<T, Fault>,
+) -> Decoded<(String, T)> {
+    let name = |message: &pb::core::v3::TypedExtensionConfig| message.name.clone();
+    decode(resource, "extension", name, |message, at| {
+        let at = at.field("typed_config");
+        let any = message.typed_config.as_ref();
+        let any = any.ok_or_else(|| at.missing("write the filter's settings with `@type`"))?;
+        let type_name = typed_struct::unwrap(any, &at)?.type_name().to_owned();
+        Ok((type_name, read(any, &at)?))
+    })
 }
 
 /// Reads what an instance reports of its load, an `xds.data.orca.v3.OrcaLoadReport`. None when the

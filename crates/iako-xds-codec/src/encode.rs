@@ -14,6 +14,7 @@ mod cluster;
 mod cluster_connecting;
 mod cluster_http;
 mod content;
+mod discovered;
 mod discovery;
 mod endpoint;
 mod ext_authz;

@@ -154,7 +154,9 @@ fn rejection(message: String) -> Status {
 fn unwrap(wire: WireResource, type_url: &TypeUrl) -> Result<IncomingResource, String> {
     let ttl = ttl(wire.ttl);
     let Some(any) = wire.resource else {
-        if ttl.is_none() {
+        // A virtual host that was asked for by another name is told so not to exist.
+        let is_answer = *type_url == TypeUrl::VIRTUAL_HOST && !wire.aliases.is_empty();
+        if ttl.is_none() && !is_answer {
             return Err(format!("the resource {:?} has no content", wire.name));
         }
         // It only says that what it names is still good.

@@ -55,6 +55,8 @@ impl Walk<'_> {
                 | HttpFilterKind::HeaderMutation(_)
                 | HttpFilterKind::HeaderToMetadata(_)
                 | HttpFilterKind::SetMetadata(_)
+                | HttpFilterKind::OnDemand(_)
+                | HttpFilterKind::Discovered(_)
                 | HttpFilterKind::Unsupported(_) => Verdict::GoOn,
             };
             if verdict == Verdict::Stop {

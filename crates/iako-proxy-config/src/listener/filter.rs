@@ -1,5 +1,7 @@
 //! What is found out about a connection before a filter chain is chosen.
 
+use crate::Discovered;
+
 /// One look at a connection, or one change of what is known of it; they run in order.
 ///
 /// Source: `envoy.config.listener.v3.ListenerFilter`.
@@ -22,6 +24,8 @@ pub enum ListenerFilterKind {
     Http,
     /// Takes the client's address from a PROXY protocol header.
     ProxyProtocol(Box<ProxyProtocol>),
+    /// Does what is sent on its own. Source: `ListenerFilter.config_discovery`.
+    Discovered(Box<Discovered<Self>>),
 }
 
 impl ListenerFilter {

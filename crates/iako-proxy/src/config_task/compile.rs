@@ -142,6 +142,7 @@ fn compile_step(filter: &NetworkFilter) -> Option<NetworkStep> {
             Some(NetworkStep::MetadataExchange { protocol: protocol.clone() })
         }
         NetworkFilter::Stats(_) => Some(NetworkStep::Stats),
+        NetworkFilter::Discovered(_) => Some(NetworkStep::Missing),
         NetworkFilter::Unsupported(_) => None,
     }
 }

@@ -13,7 +13,7 @@ use iako_proxy_config::{
 use iako_rt::clock;
 
 use super::{
-    ConfigTask, Told, WARMING_MAX, compile,
+    ConfigTask, Told, WARMING_MAX, compile, extensions,
     routes::{self, ClusterNames},
 };
 use crate::{
@@ -92,7 +92,7 @@ impl ListenerEntry {
         let warming = self
             .warming
             .as_ref()
-            .and_then(|(_, settings, since)| warming_max(settings).map(|longest| *since + longest));
+            .and_then(|(told, settings, since)| Some(*since + warming_max(&told.value, settings)?));
         let again = self.unbound.as_ref().map(|(_, at)| *at);
         warming.into_iter().chain(again).min()
     }
@@ -219,9 +219,10 @@ fn routes_of(listener: &Listener) -> impl Iterator<Item = (SourcedName, &str)> {
 }
 
 /// How long a listener waits for what it needs; for ever when absent.
-fn warming_max(settings: &ListenerSettings) -> Option<Duration> {
-    let secrets = slots_of(settings).flat_map(|slot| slot.secrets()).cloned();
-    let mut names = routes_of(&settings.config).map(|(name, _)| name).chain(secrets);
+fn warming_max(told: &Listener, settings: &ListenerSettings) -> Option<Duration> {
+    let secrets = slots_of(settings).flat_map(|slot| slot.secrets());
+    let others = secrets.chain(extensions::awaited(told)).cloned();
+    let mut names = routes_of(&settings.config).map(|(name, _)| name).chain(others);
     let longest = names.try_fold(Duration::ZERO, |longest, name| {
         name.source().initial_fetch_timeout.map(|own| own.max(longest))
     });
@@ -322,6 +323,7 @@ impl ConfigTask {
     ) -> Result<ListenerSettings, String> {
         let shared = Arc::clone(&self.shared);
         let listener = self.scopes.written_into(listener);
+        let listener = self.extensions.written_into(&listener);
         let settings = compile::listener(&listener, previous, &shared, || self.take_id())?;
         for slot in slots_of(&settings) {
             self.secrets.refresh_server(slot)?;
@@ -355,9 +357,10 @@ impl ConfigTask {
             let has_routes =
                 self.scopes.has_all_of(&told.value) && routes_of(&settings.config).all(known);
             let has_secrets = slots_of(settings).all(|slot| slot.is_ready());
+            let has_extensions = self.extensions.has_all_of(&told.value);
             let waited = now.saturating_duration_since(*since);
-            let late = warming_max(settings).is_some_and(|longest| waited >= longest);
-            let is_warm = has_routes && has_secrets;
+            let late = warming_max(&told.value, settings).is_some_and(|longest| waited >= longest);
+            let is_warm = has_routes && has_secrets && has_extensions;
             if !late && !is_warm {
                 continue;
             }
@@ -366,16 +369,20 @@ impl ConfigTask {
                     listener = %name,
                     routes = has_routes,
                     secrets = has_secrets,
+                    extensions = has_extensions,
                     "listener serves without what it waited for"
                 );
+                self.extensions.give_up(&told.value);
                 for (name, _) in routes_of(&settings.config) {
                     self.routes.get(name.key()).into_iter().for_each(routes::RouteEntry::give_up);
                 }
             }
             if let Some((told, settings, _)) = entry.warming.take() {
+                // As Envoy counts: once for each worker, and not when only a part was sent anew.
+                let is_same = entry.told().is_some_and(|old| Arc::ptr_eq(&old.value, &told.value));
                 entry.active = Some((told, settings));
-                // As Envoy counts: once for each worker.
-                for _ in 0..self.shared.concurrency {
+                let counted = if is_same { 0 } else { self.shared.concurrency };
+                for _ in 0..counted {
                     self.shared.server.listener_create_success.inc();
                 }
                 self.dirty = true;

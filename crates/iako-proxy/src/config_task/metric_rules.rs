@@ -45,6 +45,7 @@ fn stats_filters_of_chain(chain: &FilterChain) -> impl Iterator<Item = &StatsFil
         NetworkFilter::Stats(stats) => Some(stats),
         NetworkFilter::Rbac(_)
         | NetworkFilter::MetadataExchange { .. }
+        | NetworkFilter::Discovered(_)
         | NetworkFilter::Unsupported(_) => None,
     });
     let manager = match &chain.terminal {

@@ -11,12 +11,14 @@ use iako_proxy_config::{
     SourcedName,
 };
 use iako_rt::clock;
+use iako_telemetry::StatsRegistry;
 
 use crate::snapshot::ServedRoutes;
 
 use super::{
     ConfigTask, Told,
     source_stats::{Reception, SourceStats},
+    virtual_hosts::Hosts,
 };
 
 /// How long a new table waits for the clusters that it names before it serves without them.
@@ -29,14 +31,27 @@ pub(super) struct RouteEntry {
     waiting: Option<(Told<RouteConfiguration>, Arc<ServedRoutes>, Instant)>,
     /// The control plane said that there is no such table.
     does_not_exist: bool,
+    /// As it was told last, without virtual hosts that come on their own.
+    pub(super) base: Option<Told<RouteConfiguration>>,
+    /// Virtual hosts that come on their own; none where the table asks for none.
+    pub(super) hosts: Option<Box<Hosts>>,
     /// Who is asked for it, and how that goes; none before it is asked for.
-    asked: Option<(SourcedName, SourceStats)>,
+    asked: Option<Asked>,
+}
+
+/// A table that is asked for.
+#[derive(Debug)]
+struct Asked {
+    name: SourcedName,
+    /// The prefix of the statistics of who asks.
+    prefix: String,
+    stats: SourceStats,
 }
 
 impl RouteEntry {
     /// Whether it is asked for there.
     pub(super) fn is_from(&self, origin: &ConfigOrigin) -> bool {
-        self.asked.as_ref().is_some_and(|(name, _)| name.source().origin == *origin)
+        self.asked.as_ref().is_some_and(|asked| asked.name.source().origin == *origin)
     }
 
     /// Listeners go on without it.
@@ -46,15 +61,15 @@ impl RouteEntry {
 
     /// Its first word is not waited for any longer.
     pub(super) fn give_up(&self) {
-        if let Some((_, stats)) = self.asked.as_ref().filter(|_| !self.is_known()) {
-            stats.gave_up();
+        if let Some(asked) = self.asked.as_ref().filter(|_| !self.is_known()) {
+            asked.stats.gave_up();
         }
     }
 
     /// Counts how something was received.
     pub(super) fn note(&self, reception: &Reception) {
-        if let Some((_, stats)) = &self.asked {
-            stats.note(reception);
+        if let Some(asked) = &self.asked {
+            asked.stats.note(reception);
         }
     }
 
@@ -63,7 +78,26 @@ impl RouteEntry {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.waiting.as_ref().map(|(_, _, since)| *since + CLUSTERS_WAIT_MAX)
+        let clusters = self.waiting.as_ref().map(|(_, _, since)| *since + CLUSTERS_WAIT_MAX);
+        let hosts = self.hosts.as_ref().and_then(|hosts| hosts.deadline());
+        clusters.into_iter().chain(hosts).min()
+    }
+
+    /// Tells who waits for virtual hosts that are published now, and how many wait on.
+    pub(super) fn answer_needs(&mut self) -> usize {
+        let is_published = self.waiting.is_none();
+        self.hosts.as_mut().map_or(0, |hosts| hosts.answer_needs(|| is_published))
+    }
+
+    /// Has a table serve once the clusters that it names do.
+    pub(super) fn install(&mut self, told: Told<RouteConfiguration>, stats: &StatsRegistry) {
+        let before = self.waiting.as_ref().map(|(_, table, _)| table.as_ref());
+        let before = before.or_else(|| self.active().map(Arc::as_ref));
+        let table = Arc::new(ServedRoutes::compile(Arc::clone(&told.value), before, stats));
+        self.waiting = Some((told, table, clock::now()));
+        if let Some(asked) = &self.asked {
+            asked.stats.reloaded();
+        }
     }
 
     /// Whether the newest table serves.
@@ -72,29 +106,39 @@ impl RouteEntry {
     }
 
     /// Whether listeners need not wait for it.
-    pub(super) const fn is_known(&self) -> bool {
-        self.active.is_some() || self.does_not_exist
+    pub(super) fn is_known(&self) -> bool {
+        let has_hosts = self.hosts.as_ref().is_none_or(|hosts| hosts.heard);
+        self.does_not_exist || (self.active.is_some() && has_hosts)
     }
 }
 
 impl ConfigTask {
     /// Takes a route table; it serves once the clusters that it names do.
-    pub(super) fn set_routes(&mut self, key: &str, told: Told<RouteConfiguration>) {
+    pub(super) fn set_routes(
+        &mut self,
+        key: &str,
+        told: Told<RouteConfiguration>,
+    ) -> Result<(), String> {
         let entry = self.routes.entry(key.to_owned()).or_default();
         entry.does_not_exist = false;
-        let newest = entry.waiting.as_ref().map(|(told, _, _)| told);
-        let newest = newest.or_else(|| entry.active.as_ref().map(|(told, _)| told));
-        if newest.is_some_and(|newest| newest.value == told.value) {
-            return;
+        if entry.base.as_ref().is_some_and(|base| base.value == told.value) {
+            return Ok(());
         }
-        let before = entry.waiting.as_ref().map(|(_, table, _)| table.as_ref());
-        let before = before.or_else(|| entry.active().map(Arc::as_ref));
-        let table = ServedRoutes::compile(Arc::clone(&told.value), before, &self.shared.stats);
-        let table = Arc::new(table);
-        entry.waiting = Some((told, table, clock::now()));
-        if let Some((_, stats)) = &entry.asked {
-            stats.reloaded();
+        let source = told.value.virtual_host_source.as_ref();
+        let known = entry.hosts.as_ref().filter(|hosts| Some(hosts.source()) == source);
+        let value = match known {
+            Some(hosts) => hosts.written_into(&told.value)?,
+            None => Arc::clone(&told.value),
+        };
+        if known.is_none() {
+            let prefix = entry.asked.as_ref().map_or("", |asked| asked.prefix.as_str());
+            let scope = format!("http.{prefix}.rds.vhds.{}", told.value.name);
+            let stats = || SourceStats::new(&self.shared.stats.scope(&scope));
+            entry.hosts = source.map(|source| Box::new(Hosts::new(source, stats())));
         }
+        entry.install(Told { value, ..told.clone() }, &self.shared.stats);
+        entry.base = Some(told);
+        Ok(())
     }
 
     pub(super) fn routes_do_not_exist(&mut self, key: &str) {
@@ -104,6 +148,8 @@ impl ConfigTask {
     /// Lets tables serve whose clusters do.
     pub(super) fn settle_routes(&mut self, now: Instant) {
         let mut ready = Vec::new();
+        let hosts = self.routes.values_mut().filter_map(|entry| entry.hosts.as_mut());
+        hosts.for_each(|hosts| hosts.look(now));
         for (name, entry) in &self.routes {
             let Some((told, _, since)) = &entry.waiting else { continue };
             let late = now.saturating_duration_since(*since) >= CLUSTERS_WAIT_MAX;
@@ -133,7 +179,7 @@ impl ConfigTask {
                 let scope = format!("http.{prefix}.rds.{}", name.name());
                 let stats = SourceStats::new(&self.shared.stats.scope(&scope));
                 stats.asked(&name.source().origin);
-                entry.asked = Some((name.clone(), stats));
+                entry.asked = Some(Asked { name: name.clone(), prefix: prefix.clone(), stats });
             }
         }
         self.dirty |= self.routes.len() != before;

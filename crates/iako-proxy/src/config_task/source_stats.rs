@@ -72,7 +72,9 @@ impl OwnSourceStats {
             ResourceKind::Scopes
             | ResourceKind::Endpoints
             | ResourceKind::Routes
-            | ResourceKind::Secret => None,
+            | ResourceKind::VirtualHost
+            | ResourceKind::Secret
+            | ResourceKind::Extension => None,
         }
     }
 }
@@ -127,7 +129,7 @@ impl ConfigTask {
     pub(super) fn hear(&mut self, kind: ResourceKind, origin: &ConfigOrigin, told: &Reception) {
         self.note_reception(kind, origin, None, told);
         match kind {
-            ResourceKind::Cluster => self.initial.clusters = true,
+            ResourceKind::Cluster => self.initial.clusters |= self.tells_all_clusters(origin),
             ResourceKind::Listener => self.initial.listeners = true,
             ResourceKind::Routes => {
                 let routes = self.routes.values_mut().filter(|entry| entry.is_from(origin));
@@ -141,7 +143,9 @@ impl ConfigTask {
                 self.scopes.heard(origin);
                 self.rewrite_scopes(origin);
             }
-            ResourceKind::Secret => {}
+            ResourceKind::Extension => self.extensions_do_not_come(origin),
+            // A file cannot tell virtual hosts.
+            ResourceKind::VirtualHost | ResourceKind::Secret => {}
         }
     }
 
@@ -160,12 +164,25 @@ impl ConfigTask {
             ResourceKind::Scopes
             | ResourceKind::Endpoints
             | ResourceKind::Routes
-            | ResourceKind::Secret => None,
+            | ResourceKind::VirtualHost
+            | ResourceKind::Secret
+            | ResourceKind::Extension => None,
         };
         if source.is_some_and(|source| source.origin == *origin)
             && let Some(stats) = self.source_stats.of(kind)
         {
             stats.note(reception);
+        }
+        if kind == ResourceKind::Cluster {
+            self.demand.note(origin, reception);
+        }
+        if kind == ResourceKind::Extension {
+            self.extensions.note(origin, key, reception);
+        }
+        if kind == ResourceKind::VirtualHost {
+            let hosts = self.routes.values().filter_map(|entry| entry.hosts.as_ref());
+            let hosts = hosts.filter(|hosts| hosts.source().origin == *origin);
+            hosts.for_each(|hosts| hosts.note(reception));
         }
         if kind == ResourceKind::Endpoints {
             let clusters = self.clusters.values().filter(|entry| entry.is_from(origin));

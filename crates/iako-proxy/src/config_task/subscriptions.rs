@@ -52,6 +52,13 @@ impl ConfigTask {
             names.for_each(|name| wanted.want(ResourceKind::Secret, name));
         }
         self.keep_routes(&routes);
+        for hosts in self.routes.values().filter_map(|entry| entry.hosts.as_ref()) {
+            let (kind, origin) = (ResourceKind::VirtualHost, &hosts.source().origin);
+            wanted.want_all(kind, origin);
+            hosts.names().for_each(|name| wanted.want_name(kind, origin, name));
+        }
+        self.ask_for_extensions(&mut wanted);
+        self.demand.add_to(&mut wanted);
         self.subscriptions.send_if_modified(|current| {
             let changed = *current != wanted;
             *current = wanted;

@@ -23,14 +23,26 @@ pub(crate) enum ResourceKind {
     Scopes,
     /// RDS.
     Routes,
+    /// VHDS.
+    VirtualHost,
     /// SDS.
     Secret,
+    /// ECDS.
+    Extension,
 }
 
 impl ResourceKind {
     /// Every kind.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Cluster, Self::Endpoints, Self::Listener, Self::Scopes, Self::Routes, Self::Secret];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Cluster,
+        Self::Endpoints,
+        Self::Listener,
+        Self::Scopes,
+        Self::Routes,
+        Self::VirtualHost,
+        Self::Secret,
+        Self::Extension,
+    ];
 
     /// The type of its resources.
     #[must_use]
@@ -41,7 +53,9 @@ impl ResourceKind {
             Self::Listener => TypeUrl::LISTENER,
             Self::Scopes => TypeUrl::SCOPED_ROUTES,
             Self::Routes => TypeUrl::ROUTES,
+            Self::VirtualHost => TypeUrl::VIRTUAL_HOST,
             Self::Secret => TypeUrl::SECRET,
+            Self::Extension => TypeUrl::EXTENSION,
         }
     }
 
@@ -65,6 +79,8 @@ pub(crate) struct ResourceUpdate {
     pub(crate) changed: Vec<(String, String, Any)>,
     /// Names that do not exist (any more).
     pub(crate) removed: Vec<String>,
+    /// Names that were asked for and are answered by a resource of another name.
+    pub(crate) aliases: BTreeMap<String, String>,
     /// Where the verdict goes.
     pub(crate) verdict: oneshot::Sender<Verdict>,
 }
@@ -77,6 +93,8 @@ pub(crate) type Verdict = BTreeMap<String, String>;
 pub(crate) enum Wanted {
     /// All that there are.
     Everything,
+    /// All that there are, and these, which are told to nobody who does not name them.
+    EverythingAnd(BTreeSet<String>),
     /// These.
     Names(BTreeSet<String>),
 }
@@ -91,15 +109,27 @@ pub(crate) struct Subscriptions(pub(crate) BTreeMap<ConfigOrigin, WantedOfOrigin
 impl Subscriptions {
     /// Wants all resources of a kind.
     pub(super) fn want_all(&mut self, kind: ResourceKind, origin: &ConfigOrigin) {
-        self.0.entry(origin.clone()).or_default().insert(kind, Wanted::Everything);
+        let of_origin = self.0.entry(origin.clone()).or_default();
+        let wanted = of_origin.entry(kind).or_insert(Wanted::Everything);
+        if let Wanted::Names(names) = wanted {
+            *wanted = Wanted::EverythingAnd(std::mem::take(names));
+        }
     }
 
     /// Wants one resource.
     pub(super) fn want(&mut self, kind: ResourceKind, name: &SourcedName) {
-        let of_origin = self.0.entry(name.source().origin.clone()).or_default();
+        self.want_name(kind, &name.source().origin, name.name());
+    }
+
+    /// Wants one resource of an origin.
+    pub(super) fn want_name(&mut self, kind: ResourceKind, origin: &ConfigOrigin, name: &str) {
+        let of_origin = self.0.entry(origin.clone()).or_default();
         let wanted = of_origin.entry(kind).or_insert_with(|| Wanted::Names(BTreeSet::new()));
-        if let Wanted::Names(names) = wanted {
-            names.insert(name.name().to_owned());
+        match wanted {
+            Wanted::Names(names) | Wanted::EverythingAnd(names) => {
+                names.insert(name.to_owned());
+            }
+            Wanted::Everything => *wanted = Wanted::EverythingAnd([name.to_owned()].into()),
         }
     }
 }
@@ -108,6 +138,12 @@ impl ConfigTask {
     /// Takes what is good in a response and answers.
     pub(super) fn take_update(&mut self, update: ResourceUpdate) {
         self.reloaded = false;
+        if update.kind == ResourceKind::VirtualHost {
+            let refused = self.take_virtual_hosts(&update);
+            // A stream that is gone needs no answer.
+            drop(update.verdict.send(refused));
+            return;
+        }
         let mut refused = Verdict::new();
         let (kind, origin) = (update.kind, &update.origin);
         for (name, version, body) in update.changed {
@@ -132,18 +168,23 @@ impl ConfigTask {
             }
         }
         for name in &update.removed {
-            self.remove_resource(kind, origin, name);
-            self.forget_refusal(kind, name);
+            self.forget_resource(kind, origin, name, &update.version);
         }
         match kind {
-            ResourceKind::Cluster => self.initial.clusters = true,
+            ResourceKind::Cluster => {
+                refused.keys().for_each(|name| self.demand.refuse(name));
+                self.initial.clusters |= self.tells_all_clusters(origin);
+            }
             ResourceKind::Listener => self.initial.listeners = true,
             ResourceKind::Secret => self.refresh_tls(),
             ResourceKind::Scopes => {
                 self.scopes.heard(origin);
                 self.rewrite_scopes(origin);
             }
-            ResourceKind::Endpoints | ResourceKind::Routes => {}
+            ResourceKind::Endpoints
+            | ResourceKind::Routes
+            | ResourceKind::VirtualHost
+            | ResourceKind::Extension => {}
         }
         if kind.type_url().is_full_state() {
             let all = if refused.is_empty() {
@@ -158,12 +199,36 @@ impl ConfigTask {
             {
                 stats.reloaded();
             }
-            if refused.is_empty() {
+            if refused.is_empty()
+                && (kind != ResourceKind::Cluster || self.tells_all_clusters(origin))
+            {
                 self.note_version(kind, &update.version);
             }
         }
         // A stream that is gone needs no answer.
         drop(update.verdict.send(refused));
+    }
+
+    /// Takes away what does not exist any more.
+    fn forget_resource(
+        &mut self,
+        kind: ResourceKind,
+        origin: &ConfigOrigin,
+        name: &str,
+        version: &str,
+    ) {
+        self.remove_resource(kind, origin, name);
+        if !kind.type_url().is_full_state() {
+            let key = SourcedName::key_of(name, origin);
+            let taken = Reception::Taken(version.to_owned());
+            self.note_reception(kind, origin, Some(&key), &taken);
+        }
+        self.forget_refusal(kind, name);
+    }
+
+    /// Whether clusters of this origin are the proxy's own list, and not such as were asked for.
+    pub(super) fn tells_all_clusters(&self, origin: &ConfigOrigin) -> bool {
+        self.sources.clusters.as_ref().is_none_or(|source| source.origin == *origin)
     }
 
     fn note_version(&mut self, kind: ResourceKind, version: &str) {
@@ -173,7 +238,9 @@ impl ConfigTask {
             ResourceKind::Scopes
             | ResourceKind::Endpoints
             | ResourceKind::Routes
-            | ResourceKind::Secret => return,
+            | ResourceKind::VirtualHost
+            | ResourceKind::Secret
+            | ResourceKind::Extension => return,
         }
         self.publish_inventory();
     }
@@ -201,9 +268,11 @@ impl ConfigTask {
             }
             ResourceKind::Routes => {
                 let routes = checked(decode::route_configuration(body))?;
-                self.set_routes(&key, Told::of_control_plane(routes, version));
-                Ok(())
+                self.set_routes(&key, Told::of_control_plane(routes, version))
             }
+            // They are taken together.
+            ResourceKind::VirtualHost => Ok(()),
+            ResourceKind::Extension => self.set_extension(&key, body),
             ResourceKind::Secret => {
                 let secret = checked(decode::secret(body))?;
                 let taken = self.secrets.set(&key, &secret);
@@ -215,12 +284,18 @@ impl ConfigTask {
     fn remove_resource(&mut self, kind: ResourceKind, origin: &ConfigOrigin, name: &str) {
         let key = SourcedName::key_of(name, origin);
         match kind {
-            ResourceKind::Cluster => self.remove_cluster(name),
+            ResourceKind::Cluster => {
+                self.remove_cluster(name);
+                self.demand.forget(name, origin);
+            }
             ResourceKind::Endpoints => self.endpoints_do_not_exist(name, &key),
             ResourceKind::Listener => self.remove_listener(name),
             ResourceKind::Scopes => self.scopes.remove(origin, name),
             // In use they are kept, as Envoy does; else they are not asked for.
             ResourceKind::Routes => self.routes_do_not_exist(&key),
+            // They are taken together.
+            ResourceKind::VirtualHost => {}
+            ResourceKind::Extension => self.extension_does_not_exist(&key),
             ResourceKind::Secret => {
                 tracing::warn!(name, "the control plane has no such secret; the last one stays");
             }
@@ -239,7 +314,7 @@ pub(super) struct Incoming<'a> {
 }
 
 /// The value, its warnings logged.
-fn checked<T>(decoded: decode::Decoded<T>) -> Result<T, String> {
+pub(super) fn checked<T>(decoded: decode::Decoded<T>) -> Result<T, String> {
     let (value, warnings) = decoded.map_err(|invalid| invalid.to_string())?;
     for warning in warnings {
         tracing::warn!(%warning, "resource taken with a warning");

@@ -34,6 +34,9 @@ pub(super) enum InspectError {
     /// The first message is none of TLS, where nothing else is taken.
     #[error("the first message is not one of TLS")]
     NotTls,
+    /// The settings of a filter have not arrived.
+    #[error("the settings of a listener filter have not arrived")]
+    NoFilterConfig,
 }
 
 /// What was found out that is not about the client's bytes.
@@ -102,6 +105,7 @@ impl<'a> Inspection<'a> {
                 ListenerFilterKind::OriginalDst => self.original_dst(listener),
                 ListenerFilterKind::Tls(settings) => self.tls(settings, stats).await?,
                 ListenerFilterKind::Http => self.http(stats).await?,
+                ListenerFilterKind::Discovered(_) => return Err(InspectError::NoFilterConfig),
                 ListenerFilterKind::ProxyProtocol(settings) => {
                     self.proxy_protocol(settings, &stats.proxy).await?;
                 }

@@ -135,17 +135,14 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
         Failure::Token { status, message, body, challenge } => {
             token(*status, message, body, challenge)
         }
+        // Envoy gives no details either.
+        Failure::NoFilterConfig => Reply::new(500, ""),
         Failure::FaultAbort { status, grpc } => Reply {
             grpc_status: *grpc,
             ..Reply::new(*status, "fault_filter_abort").with_body("fault filter abort")
         },
         Failure::Client(DownstreamError::Protocol(error)) => protocol(*error),
-        // The client may be no caller of gRPC at all.
-        Failure::Client(DownstreamError::Content(ContentError::NotBase64)) => {
-            let reply = Reply::new(400, "grpc_base_64_decode_failed_bad_size")
-                .with_body("Bad gRPC-web request, invalid base64 data.");
-            Reply { closes: true, keeps_status: true, ..reply }
-        }
+        Failure::Client(DownstreamError::Content(ContentError::NotBase64)) => not_base64(),
         // Part of it has gone on: a server must not take that for the whole.
         Failure::Client(DownstreamError::Content(
             ContentError::Corrupt | ContentError::Inflates,
@@ -178,6 +175,13 @@ fn dropped(failure: &Failure) -> Reply {
         reply.edits.append(name, FieldValue::from_static("true"));
     }
     reply
+}
+
+/// The answer to a call of gRPC-Web that is none. The client may be no caller of gRPC at all.
+fn not_base64() -> Reply {
+    let reply = Reply::new(400, "grpc_base_64_decode_failed_bad_size")
+        .with_body("Bad gRPC-web request, invalid base64 data.");
+    Reply { closes: true, keeps_status: true, ..reply }
 }
 
 /// The answer where the host of a request is not known.

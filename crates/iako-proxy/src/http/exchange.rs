@@ -1,13 +1,15 @@
 //! One request and its response: **the function to read** is [`Exchange::run`].
 
+mod begin;
+mod edits;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use iako_http::{FieldValue, Fields, Known, RequestHead, ResponseEdits, ResponseHead};
-use iako_proxy_config::{Action, FilterSettings, HeaderMutations, RedirectPath};
-use iako_rt::clock;
+use iako_http::{FieldValue, Known, ResponseEdits, ResponseHead};
+use iako_proxy_config::{Action, FilterSettings, RedirectPath};
 use iako_telemetry::ResponseFlag;
 use iako_traffic::rbac::Subject;
 use iako_traffic::{
@@ -26,16 +28,17 @@ use super::filters::fault::{FaultPlan, FaultStep};
 use super::filters::said::Said;
 use super::filters::{self, Filter, FilterKind};
 use super::forward::Progress;
-use super::headers::{Prepared, prepare};
 use super::mutations;
 use super::passing::ChainPlace;
-use super::pump::{Download, Repeatable, Upload};
+use super::pump::{Download, Upload};
 use super::record::{self, Finished, Record};
 use super::request::Request;
 use super::service::HttpService;
 use super::steering::Steering;
-use super::timer::Timer;
+use crate::on_demand::Found;
 use crate::snapshot::{ProxySnapshot, ServedRoutes};
+
+pub(crate) use begin::{Moment, begin};
 
 /// Everything that belongs to one request while it is served.
 #[derive(Debug)]
@@ -43,6 +46,7 @@ pub(crate) struct Exchange<'e> {
     pub(super) connection: &'e HttpConnection,
     pub(super) service: &'e HttpService,
     pub(super) snapshot: &'e ProxySnapshot,
+    moment: &'e Moment,
     /// The time of this turn: asked for once after everything that waits.
     pub(super) now: Instant,
     pub(super) request: Box<Request>,
@@ -69,6 +73,8 @@ pub(crate) struct Exchange<'e> {
     pub(super) redirects: RedirectHistory,
     /// The client wants 204 in place of 504.
     pub(super) wants_alt_response: bool,
+    /// How often it began anew, because something came that it lacked.
+    pub(super) renewals: u8,
 }
 
 /// What a request's way is made of; all of it of one moment.
@@ -87,105 +93,7 @@ pub(super) enum Step {
     Reply(Box<Reply>),
 }
 
-/// What one request sees of the configuration, whatever is published meanwhile.
-#[derive(Debug)]
-pub(crate) struct Moment {
-    snapshot: Arc<ProxySnapshot>,
-    service: Arc<HttpService>,
-}
-
-impl Moment {
-    /// The configuration of now.
-    pub(crate) fn of(connection: &HttpConnection) -> Self {
-        let snapshot = connection.worker.snapshot();
-        let service = connection.service(&snapshot);
-        Self { snapshot, service }
-    }
-}
-
-/// What is answered before filters and routes look at it, and how.
-type Early = Result<Reply, Failure>;
-
-/// A request that was read, counted and put in order.
-#[derive(Debug)]
-pub(crate) struct Begun<'e> {
-    exchange: Exchange<'e>,
-    early: Option<Box<Early>>,
-}
-
-impl Begun<'_> {
-    /// Serves the request: by the time this ends, which it tells, the client has its response, or is
-    /// gone.
-    ///
-    /// The future holds the whole way of a request, so that a request is one allocation; what only
-    /// some requests need is in boxes of its own.
-    #[expect(clippy::manual_async_fn, reason = "an async fn would hold `self` twice")]
-    pub(crate) fn serve(
-        mut self,
-        downstream: &mut Downstream<'_>,
-    ) -> impl Future<Output = Instant> {
-        async move {
-            match self.early.take() {
-                None => self.exchange.run(downstream).await,
-                Some(early) => Box::pin(self.exchange.run_early(*early, downstream)).await,
-            }
-            let now = clock::now();
-            self.exchange.finish(now);
-            now
-        }
-    }
-}
-
-/// Counts a request and puts its head in order.
-pub(crate) fn begin<'e>(
-    connection: &'e HttpConnection,
-    Moment { snapshot, service }: &'e Moment,
-    head: RequestHead,
-    timer: &'e mut Timer,
-) -> Begun<'e> {
-    service.count_request(head.version());
-    let now = clock::now();
-    let (request, early) = match prepare(connection, service, head) {
-        Prepared::Request(request) => (request, None),
-        Prepared::Reply(request, reply) => (request, Some(Box::new(Ok(reply)))),
-        Prepared::Refused(request, failure) => (request, Some(Box::new(Err(failure)))),
-    };
-    let mut deadlines = Deadlines::new(timer, now);
-    deadlines.idle = service.manager.stream_idle_timeout;
-    deadlines.request = service.manager.request_timeout.map(|limit| now + limit);
-    deadlines.stream = service.manager.stream_duration_max.map(|limit| now + limit);
-    let exchange = Exchange {
-        connection,
-        service,
-        snapshot,
-        now,
-        request,
-        record: Record::new(now, clock::wall()),
-        deadlines,
-        upload: Upload::new(Repeatable::No),
-        download: Download::default(),
-        response: None,
-        response_edits: ResponseEdits::default(),
-        annotations: Vec::new(),
-        remembered: None,
-        said: None,
-        steering: None,
-        rivals: Vec::new(),
-        winner: None,
-        redirects: RedirectHistory::default(),
-        wants_alt_response: false,
-    };
-    Begun { exchange, early }
-}
-
 impl Exchange<'_> {
-    async fn run_early(&mut self, early: Early, downstream: &mut Downstream<'_>) {
-        match early {
-            Ok(reply) => self.answer(reply, downstream).await,
-            Err(failure) => self.fail(failure, None, downstream).await,
-        }
-    }
-
     /// The way of a request: filters, route, then what the route says. The configuration was loaded
     /// once, before; nothing here sees another one.
     async fn run(&mut self, downstream: &mut Downstream<'_>) {
@@ -199,7 +107,8 @@ impl Exchange<'_> {
         self.note_route(outcome);
         let way = Way { service, table, draw };
         let mut ended = self.follow(&way, &mut outcome, downstream).await;
-        while matches!(ended, Ok(Progress::Redirected)) {
+        while matches!(ended, Ok(Progress::Redirected | Progress::Renewed)) {
+            let service = self.service;
             let table = service.routes(self.snapshot, &self.request);
             outcome = self.route(table, draw);
             self.note_route(outcome);
@@ -262,6 +171,16 @@ impl Exchange<'_> {
                 FilterKind::Authz(step) => {
                     Box::pin(self.ask_authz(step, matched, downstream)).await?
                 }
+                FilterKind::OnDemand(own) => {
+                    let lacking = (way.table, *outcome);
+                    let settings = of_route(&overrides, filter);
+                    let found = self.find_on_demand(own, lacking, settings, downstream);
+                    if Box::pin(found).await? == Found::Here {
+                        return Ok(Progress::Renewed);
+                    }
+                    Step::Continue
+                }
+                FilterKind::Missing => return Err(Failure::NoFilterConfig),
                 FilterKind::PeerMetadata(_)
                 | FilterKind::Rbac(_)
                 | FilterKind::GrpcWeb
@@ -333,6 +252,8 @@ impl Exchange<'_> {
             | FilterKind::Fault(_)
             | FilterKind::Content(_)
             | FilterKind::Head(_)
+            | FilterKind::OnDemand(_)
+            | FilterKind::Missing
             | FilterKind::Alpn
             | FilterKind::Stats
             | FilterKind::Router
@@ -467,32 +388,6 @@ impl Exchange<'_> {
         };
         Box::pin(self.reply(reply, Some(&route), downstream)).await?;
         Ok(Progress::Answered)
-    }
-
-    /// A text with operators that a route writes into the target.
-    pub(super) fn formatted(&self, format: &str, absent: mutations::Absent) -> String {
-        let view = self.request.view();
-        let record = record::access_record(self.connection, &self.record, &self.request, &view);
-        let text = mutations::render_with(format, &record, absent);
-        String::from_utf8_lossy(text.as_bytes()).into_owned()
-    }
-
-    /// Applies the route's edits to the response.
-    pub(super) fn edit_response(&mut self, route: &RouteMatchResult<'_>, fields: &Fields) {
-        for level in route.header_mutations() {
-            self.edit_response_level(level, fields);
-        }
-    }
-
-    /// Applies one level of edits to the response.
-    pub(super) fn edit_response_level(&mut self, level: &HeaderMutations, fields: &Fields) {
-        if level.response_add.is_empty() && level.response_remove.is_empty() {
-            return;
-        }
-        let view = self.request.view();
-        let record = record::access_record(self.connection, &self.record, &self.request, &view);
-        let additions = mutations::rendered(&level.response_add, &record);
-        mutations::edit_response(fields, &mut self.response_edits.fields, &additions, level);
     }
 
     /// Waits, unless the client goes or a deadline passes.

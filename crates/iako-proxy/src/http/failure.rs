@@ -99,6 +99,9 @@ pub(crate) enum Failure {
         /// Value of `www-authenticate`; empty for none.
         challenge: String,
     },
+    /// The settings of a filter have not arrived.
+    #[error("the settings of a filter have not arrived")]
+    NoFilterConfig,
     /// A fault on purpose.
     #[error("a fault was injected")]
     FaultAbort {
@@ -163,6 +166,7 @@ impl Failure {
             | Self::MaxDuration
             | Self::Denied { .. }
             | Self::Token { .. }
+            | Self::NoFilterConfig
             | Self::FaultAbort { .. } => Side::Ourselves,
         }
     }
@@ -185,6 +189,7 @@ impl Failure {
             Self::StrictHeader(_) => ResponseFlag::InvalidEnvoyRequestHeaders,
             Self::StreamIdle => ResponseFlag::StreamIdleTimeout,
             Self::FaultAbort { .. } => ResponseFlag::FaultInjected,
+            Self::NoFilterConfig => ResponseFlag::NoFilterConfigFound,
             Self::Client(DownstreamError::Gone(_)) => ResponseFlag::DownstreamConnectionTermination,
             Self::Client(DownstreamError::Reset) => ResponseFlag::DownstreamRemoteReset,
             Self::Client(
@@ -231,6 +236,7 @@ impl Failure {
             | Self::UpgradeRefused
             | Self::Path
             | Self::Denied { .. }
+            | Self::NoFilterConfig
             | Self::Token { .. }
             | Self::TooLarge
             | Self::Origin

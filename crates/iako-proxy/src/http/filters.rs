@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use iako_http::{FieldValue, HeaderEdits, Known};
 use iako_proxy_config::{
-    ClusterMetadata, HttpConnectionManager, HttpFilter, HttpFilterKind, PeerDiscovery,
+    ClusterMetadata, HttpConnectionManager, HttpFilter, HttpFilterKind, OnDemand, PeerDiscovery,
     PeerMetadata, StatefulSession,
 };
 use iako_telemetry::peer::{PeerCache, header_value};
@@ -57,6 +57,9 @@ pub(crate) enum FilterKind {
     Head(Box<head::HeadFilter>),
     /// Looks at content or changes it.
     Content(Box<ContentFilter>),
+    OnDemand(Box<OnDemand>),
+    /// Its settings have not arrived.
+    Missing,
     Alpn,
     Stats,
     Router,
@@ -128,6 +131,8 @@ impl FilterKind {
             | Self::Process(_)
             | Self::Cors(_)
             | Self::StatefulSession(_)
+            | Self::OnDemand(_)
+            | Self::Missing
             | Self::Alpn
             | Self::Stats
             | Self::Router
@@ -172,6 +177,8 @@ impl FilterKind {
             }
             HttpFilterKind::GrpcWeb => Self::GrpcWeb,
             HttpFilterKind::StatefulSession(session) => Self::StatefulSession(session.clone()),
+            HttpFilterKind::OnDemand(settings) => Self::OnDemand(settings.clone()),
+            HttpFilterKind::Discovered(_) => Self::Missing,
             HttpFilterKind::Alpn => Self::Alpn,
             HttpFilterKind::Stats(_) => Self::Stats,
             HttpFilterKind::GrpcStats

@@ -48,6 +48,8 @@ pub(super) enum Progress {
     Answered,
     /// The server sent it elsewhere, and it goes there from here.
     Redirected,
+    /// What it lacked came, and it begins anew.
+    Renewed,
 }
 
 /// What all tries of a request have in common.

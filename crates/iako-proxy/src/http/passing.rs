@@ -234,6 +234,8 @@ impl Exchange<'_> {
             | FilterKind::Rbac(_)
             | FilterKind::Cors(_)
             | FilterKind::StatefulSession(_)
+            | FilterKind::OnDemand(_)
+            | FilterKind::Missing
             | FilterKind::Alpn
             | FilterKind::Stats
             | FilterKind::Router

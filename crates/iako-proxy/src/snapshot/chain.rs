@@ -81,6 +81,8 @@ pub(crate) enum NetworkStep {
     },
     /// Counts the connection in Istio's standard metrics.
     Stats,
+    /// Closes the connection: the settings of a filter have not arrived.
+    Missing,
 }
 
 /// What carries a connection.

@@ -45,7 +45,8 @@ impl InspectorStats {
             ListenerFilterKind::ProxyProtocol(settings) => Some(settings.stat_prefix.as_str()),
             ListenerFilterKind::OriginalDst
             | ListenerFilterKind::Tls(_)
-            | ListenerFilterKind::Http => None,
+            | ListenerFilterKind::Http
+            | ListenerFilterKind::Discovered(_) => None,
         });
         Self {
             tls_found: tls.counter("tls_found"),

@@ -224,6 +224,8 @@ handles! {
         filter_remote_close: Counter = counter "downstream_listener_filter_remote_close",
         handshake_timeout: Counter = counter "downstream_cx_transport_socket_connect_timeout",
         no_chain: Counter = counter "no_filter_chain_match",
+        filter_config_missing: Counter = counter "extension_config_missing",
+        network_config_missing: Counter = counter "network_extension_config_missing",
         ssl_handshake: Counter = counter "ssl.handshake",
         ssl_connection_error: Counter = counter "ssl.connection_error",
         ssl_fail_verify_error: Counter = counter "ssl.fail_verify_error",

@@ -1,7 +1,7 @@
 //! A file that holds resources, read anew whenever another one is moved in its place.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -108,7 +108,7 @@ async fn tell(
         return events.send(Event::Heard { kind, origin, reception }).await.ok();
     }
     let is_wanted = |name: &str| match wish {
-        Wanted::Everything => true,
+        Wanted::Everything | Wanted::EverythingAnd(_) => true,
         Wanted::Names(names) => names.contains(name),
     };
     let held: BTreeSet<String> =
@@ -127,8 +127,15 @@ async fn tell(
     });
     let (verdict, answer) = oneshot::channel();
     let changed: Vec<_> = changed.collect();
-    let update =
-        ResourceUpdate { kind, origin, version: version.clone(), changed, removed: gone, verdict };
+    let update = ResourceUpdate {
+        kind,
+        origin,
+        version: version.clone(),
+        changed,
+        removed: gone,
+        aliases: BTreeMap::new(),
+        verdict,
+    };
     events.send(Event::Update(update)).await.ok()?;
     // Nobody is there who would have to hear the verdict; the task has written it down.
     answer.await.ok()?;

@@ -4,7 +4,9 @@ use std::{net::SocketAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use iako_http::Scheme;
 use iako_identity::PeerIdentity;
-use iako_proxy_config::{Discovery, Endpoint, EndpointAddress, RoutePriority};
+use iako_proxy_config::{
+    Discovery, Endpoint, EndpointAddress, OnDemandClusters, RoutePriority, SourcedName,
+};
 use iako_rt::{Rng, clock};
 use iako_telemetry::ResponseFlag;
 use iako_traffic::{
@@ -21,6 +23,7 @@ use super::{
 use crate::{
     connection::{Downstream, metadata_exchange},
     http::target::member_of,
+    on_demand::{Found, Needed},
     snapshot::{Failing, UpstreamCluster},
     transport::{ConnectOptions, Connected, Proxied, connect},
     worker::Worker,
@@ -96,9 +99,17 @@ pub(crate) async fn serve(worker: Rc<Worker>, downstream: Downstream, service: A
     if service.config.access_log_times.on_start {
         record.write(&service);
     }
-    let snapshot = worker.snapshot();
+    let mut snapshot = worker.snapshot();
     let draw = worker.with_rng(Rng::next_u64);
     let chosen = tcp_cluster(&service.config, draw);
+    if let Some(on_demand) = &service.config.on_demand
+        && let Some(name) = chosen.map(|(name, _)| name)
+        && snapshot.cluster(name).is_none()
+    {
+        drop(snapshot);
+        Box::pin(find_cluster(&worker, &service, name, on_demand)).await;
+        snapshot = worker.snapshot();
+    }
     let found = chosen.and_then(|(name, subset)| Some((snapshot.cluster(name)?, subset)));
     let found = found.map(|(cluster, subset)| (Arc::clone(cluster), subset));
     let Some((cluster, subset)) = found else {
@@ -140,6 +151,23 @@ pub(crate) async fn serve(worker: Rc<Worker>, downstream: Downstream, service: A
         }
     }
     record.write(&service);
+}
+
+/// Asks for a cluster that is not known, and waits for it.
+async fn find_cluster(
+    worker: &Worker,
+    service: &TcpService,
+    name: &str,
+    on_demand: &OnDemandClusters,
+) {
+    let stats = &service.stats.on_demand;
+    stats.attempt.inc();
+    let needed = Needed::Cluster(SourcedName::new(name, on_demand.source.clone()));
+    match worker.shared.needs.ask(needed, on_demand.timeout).await {
+        Found::Here => stats.success.inc(),
+        Found::Missing => stats.missing.inc(),
+        Found::Late => stats.timeout.inc(),
+    }
 }
 
 /// Where a connection goes.

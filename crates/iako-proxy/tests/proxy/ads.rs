@@ -20,7 +20,7 @@ use crate::support::{
     any_port, ask, bootstrap, cluster, echo, endpoints, eventually, settings, tcp_listener,
 };
 
-const NODE: &str = "sidecar~127.0.0.1~web.shop~shop.svc.cluster.local";
+pub(crate) const NODE: &str = "sidecar~127.0.0.1~web.shop~shop.svc.cluster.local";
 
 #[derive(Debug)]
 struct Open;
@@ -34,14 +34,14 @@ impl Gate for Open {
 }
 
 /// A control plane on loopback.
-struct Plane {
-    cache: Cache,
+pub(crate) struct Plane {
+    pub(crate) cache: Cache,
     server: Server,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Plane {
-    async fn start(scope: &Scope) -> Self {
+    pub(crate) async fn start(scope: &Scope) -> Self {
         let listener = TcpListener::bind(any_port()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let cache = Cache::new();
@@ -56,7 +56,12 @@ impl Plane {
         Self { cache, server, address }
     }
 
-    fn publish(&self, clusters: &[Cluster], sets: &[EndpointSet], listeners: &[Listener]) {
+    pub(crate) fn publish(
+        &self,
+        clusters: &[Cluster],
+        sets: &[EndpointSet],
+        listeners: &[Listener],
+    ) {
         let clusters = clusters.iter().map(|one| {
             let resource = Resource::new(&*one.name, encode::cluster(one).value.into());
             if let Discovery::Eds(name) = &one.discovery {
@@ -91,20 +96,20 @@ impl Plane {
     }
 }
 
-fn eds(name: &str) -> Cluster {
+pub(crate) fn eds(name: &str) -> Cluster {
     Cluster::new(name, Discovery::Eds(name.into()))
 }
 
 /// A listener at an address of its own, so that updates are about the same one.
-fn listener_at(address: SocketAddr, cluster: &str) -> Listener {
+pub(crate) fn listener_at(address: SocketAddr, cluster: &str) -> Listener {
     Listener { addresses: vec![address], ..tcp_listener("in", cluster) }
 }
 
-async fn free_address() -> SocketAddr {
+pub(crate) async fn free_address() -> SocketAddr {
     TcpListener::bind(any_port()).await.unwrap().local_addr().unwrap()
 }
 
-async fn said_by(address: SocketAddr) -> String {
+pub(crate) async fn said_by(address: SocketAddr) -> String {
     let mut client = TcpStream::connect(address).await.unwrap();
     ask(&mut client, "x", 1).await
 }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod ads;
+mod sources;
 mod support;
 mod tcp;
 mod tls;

@@ -102,9 +102,13 @@ async fn rfc9112_9_8_a_client_hears_the_end_of_tls_before_that_of_the_connection
     proxy.shutdown().await;
 }
 
-type ClientStream = tokio_rustls::client::TlsStream<TcpStream>;
+pub(crate) type ClientStream = tokio_rustls::client::TlsStream<TcpStream>;
 
-async fn connect(address: SocketAddr, name: &str, root: &Root) -> std::io::Result<ClientStream> {
+pub(crate) async fn connect(
+    address: SocketAddr,
+    name: &str,
+    root: &Root,
+) -> std::io::Result<ClientStream> {
     let bundle = TrustBundle::from_pem(&root.pem().0).unwrap();
     let trust = iako_identity::Trust::Roots { bundle, names: PeerNames::ServerName };
     let client = ClientTls::believing(trust).build().unwrap();

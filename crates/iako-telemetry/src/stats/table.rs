@@ -224,6 +224,8 @@ stats! {
         Counter "downstream_pre_cx_timeout" "connections of which too little was found out in time";
         Counter "downstream_listener_filter_error" "connections closed by a listener filter";
         Counter "downstream_listener_filter_remote_close" "connections that ended before enough was found out";
+        Counter "extension_config_missing" "connections closed because settings of a listener filter have not arrived";
+        Counter "network_extension_config_missing" "connections closed because settings of a network filter have not arrived";
         Counter "no_filter_chain_match" "connections closed because no filter chain matches";
         Counter "ssl.handshake" "TLS handshakes that succeeded";
         Counter "ssl.connection_error" "TLS handshakes that failed";
@@ -355,6 +357,10 @@ stats! {
         Counter "downstream_cx_no_route" "connections for which no cluster was found";
         Counter "idle_timeout" "connections on which nothing moved for too long";
         Counter "max_downstream_connection_duration" "connections closed at their age";
+        Counter "on_demand_cluster_attempt" "connections that waited for a cluster that was not known";
+        Counter "on_demand_cluster_success" "of these, those whose cluster came";
+        Counter "on_demand_cluster_missing" "of these, those whose cluster does not exist";
+        Counter "on_demand_cluster_timeout" "of these, those whose cluster did not come in time";
     }
     "udp.<stat_prefix>" {
         Counter "downstream_sess_total" "sessions of datagrams begun";
@@ -439,6 +445,62 @@ stats! {
         Counter "update_empty" "answers that held nothing";
         Counter "config_reload" "routes that changed something";
         Counter "init_fetch_timeout" "first routes that were not waited for any longer";
+        Gauge "version" "a hash of the version in use";
+    }
+    "http.<stat_prefix>.rds.vhds.<route_config_name>" {
+        Counter "update_attempt" "times that virtual hosts were asked for or read";
+        Counter "update_success" "answers that were taken";
+        Counter "update_failure" "answers that could not be read, or servers that were lost";
+        Counter "update_rejected" "answers of which something was refused";
+        Counter "update_empty" "answers that held nothing";
+        Counter "config_reload" "answers that changed something";
+        Counter "init_fetch_timeout" "first answers that were not waited for any longer";
+        Gauge "version" "a hash of the version in use";
+    }
+    "cluster_manager.odcds" {
+        Counter "update_attempt" "times that clusters that a request needed were asked for or read";
+        Counter "update_success" "answers that were taken";
+        Counter "update_failure" "answers that could not be read, or servers that were lost";
+        Counter "update_rejected" "answers of which something was refused";
+        Counter "update_empty" "answers that held nothing";
+        Counter "config_reload" "answers that changed something";
+        Counter "init_fetch_timeout" "first answers that were not waited for any longer";
+        Gauge "version" "a hash of the version in use";
+    }
+    "extension_config_discovery.http_filter.<name>" {
+        Counter "update_attempt" "times that settings of an HTTP filter were asked for or read";
+        Counter "update_success" "answers that were taken";
+        Counter "update_failure" "answers that could not be read, or servers that were lost";
+        Counter "update_rejected" "answers of which something was refused";
+        Counter "update_empty" "answers that held nothing";
+        Counter "config_reload" "answers that changed something";
+        Counter "init_fetch_timeout" "first answers that were not waited for any longer";
+        Counter "config_fail" "settings that were refused or did not come";
+        Counter "config_conflict" "settings that do not fit a listener that came later";
+        Gauge "version" "a hash of the version in use";
+    }
+    "extension_config_discovery.network_filter.<name>" {
+        Counter "update_attempt" "times that settings of a network filter were asked for or read";
+        Counter "update_success" "answers that were taken";
+        Counter "update_failure" "answers that could not be read, or servers that were lost";
+        Counter "update_rejected" "answers of which something was refused";
+        Counter "update_empty" "answers that held nothing";
+        Counter "config_reload" "answers that changed something";
+        Counter "init_fetch_timeout" "first answers that were not waited for any longer";
+        Counter "config_fail" "settings that were refused or did not come";
+        Counter "config_conflict" "settings that do not fit a listener that came later";
+        Gauge "version" "a hash of the version in use";
+    }
+    "extension_config_discovery.tcp_listener_filter.<name>" {
+        Counter "update_attempt" "times that settings of a listener filter were asked for or read";
+        Counter "update_success" "answers that were taken";
+        Counter "update_failure" "answers that could not be read, or servers that were lost";
+        Counter "update_rejected" "answers of which something was refused";
+        Counter "update_empty" "answers that held nothing";
+        Counter "config_reload" "answers that changed something";
+        Counter "init_fetch_timeout" "first answers that were not waited for any longer";
+        Counter "config_fail" "settings that were refused or did not come";
+        Counter "config_conflict" "settings that do not fit a listener that came later";
         Gauge "version" "a hash of the version in use";
     }
     "control_plane" {

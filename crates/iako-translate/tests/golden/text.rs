@@ -70,6 +70,7 @@ fn chain(out: &mut String, chain: &FilterChain, word: &str) {
             NetworkFilter::Rbac(rules) => rbac(out, rules),
             NetworkFilter::MetadataExchange { .. } => line(out, "    metadata-exchange"),
             NetworkFilter::Stats(_) => line(out, "    stats"),
+            NetworkFilter::Discovered(it) => line(out, &format!("    {}", it.name.name())),
             NetworkFilter::Unsupported(it) => line(out, &format!("    {}", it.type_name)),
         }
     }
@@ -133,6 +134,8 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
             | HttpFilterKind::HeaderMutation(_)
             | HttpFilterKind::HeaderToMetadata(_)
             | HttpFilterKind::SetMetadata(_)
+            | HttpFilterKind::OnDemand(_)
+            | HttpFilterKind::Discovered(_)
             | HttpFilterKind::Unsupported(_) => {
                 line(out, &format!("    {}", filter.name));
             }

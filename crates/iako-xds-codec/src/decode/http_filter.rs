@@ -12,7 +12,8 @@ use prost_types::{Any, Struct, Value, value::Kind};
 
 use super::typed_struct::{self, Extension};
 use super::{
-    content, discovery, ext_authz, ext_proc, fault, global_limit, head, jwt, rbac, session, wire,
+    content, discovered, discovery, ext_authz, ext_proc, fault, global_limit, head, jwt, on_demand,
+    rbac, session, wire,
 };
 use crate::pool;
 use crate::problem::{At, Fault};
@@ -28,6 +29,11 @@ pub(crate) const PEER_METADATA: &str = "io.istio.http.peer_metadata.Config";
 pub(super) fn filters(filters: &[hcm::HttpFilter], at: &At<'_>) -> Result<Vec<HttpFilter>, Fault> {
     let values = wire::list(filters, at, filter)?;
     let router = |filter: &HttpFilter| matches!(filter.kind, HttpFilterKind::Router(_));
+    // What the last one will be is seen when it comes.
+    let last = values.last().map(|filter| &filter.kind);
+    if matches!(last, Some(HttpFilterKind::Discovered(_))) && !values.iter().any(router) {
+        return Ok(values);
+    }
     match values.iter().position(router) {
         Some(place) if place.checked_add(1) == Some(values.len()) => Ok(values),
         Some(place) => Err(at
@@ -44,9 +50,11 @@ fn filter(filter: &hcm::HttpFilter, at: &At<'_>) -> Result<HttpFilter, Fault> {
     }
     let any = match &filter.config_type {
         Some(ConfigType::TypedConfig(any)) => any,
-        Some(ConfigType::ConfigDiscovery(_)) => {
-            let help = "write `typed_config`";
-            return Err(at.field("config_discovery").invalid("is not supported", help));
+        Some(ConfigType::ConfigDiscovery(source)) => {
+            let at = at.field("config_discovery");
+            let found = discovered::discovered(&filter.name, source, settings, &at)?;
+            let kind = HttpFilterKind::Discovered(Box::new(found));
+            return Ok(HttpFilter { name: filter.name.clone(), disabled: filter.disabled, kind });
         }
         None => {
             return Err(at
@@ -77,6 +85,15 @@ fn filter(filter: &hcm::HttpFilter, at: &At<'_>) -> Result<HttpFilter, Fault> {
         }
     };
     Ok(HttpFilter { name: filter.name.clone(), disabled: filter.disabled, kind })
+}
+
+/// Settings that are sent on their own.
+pub(super) fn settings(any: &Any, at: &At<'_>) -> Result<HttpFilterKind, Fault> {
+    let extension = typed_struct::unwrap(any, at)?;
+    kind(&extension, at)?.ok_or_else(|| {
+        let problem = format!("the filter {} is not supported", extension.type_name());
+        at.invalid(problem, "send settings of a filter that docs/xds-support.md lists")
+    })
 }
 
 fn router(config: &filters::router::v3::Router, at: &At<'_>) -> Result<Router, Fault> {
@@ -146,6 +163,8 @@ fn kind(extension: &Extension, at: &At<'_>) -> Result<Option<HttpFilterKind>, Fa
             &wire::unpack(any, at)?,
             at,
         )?))
+    } else if name == filters::on_demand::v3::OnDemand::full_name() {
+        HttpFilterKind::OnDemand(Box::new(on_demand::filter(&wire::unpack(any, at)?, at)?))
     } else if name == filters::dynamic_forward_proxy::v3::FilterConfig::full_name() {
         HttpFilterKind::DynamicForward(Box::new(discovery::forward_filter(
             &wire::unpack(any, at)?,
@@ -330,6 +349,9 @@ fn known_override(
         }
     } else if asks_service(filter, name, any, value, at)? {
         return Ok(true);
+    } else if name == filters::on_demand::v3::PerRouteConfig::full_name() {
+        let own = Box::new(on_demand::for_route(&wire::unpack(any, at)?, at)?);
+        value.settings.insert(filter.to_owned(), FilterSettings::OnDemand(own));
     } else if name == filters::jwt_authn::v3::PerRouteConfig::full_name() {
         use filters::jwt_authn::v3::per_route_config::RequirementSpecifier as Kind;
         let route: filters::jwt_authn::v3::PerRouteConfig = wire::unpack(any, at)?;

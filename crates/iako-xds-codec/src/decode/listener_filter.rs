@@ -5,7 +5,7 @@ use iako_xds_api::envoy::config::listener::v3 as pb;
 use iako_xds_api::envoy::extensions::filters::listener as inspectors;
 use prost::Name as _;
 
-use super::wire;
+use super::{discovered, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
@@ -26,15 +26,26 @@ pub(super) fn filters(
 fn filter(filter: &pb::ListenerFilter, at: &At<'_>) -> Result<ListenerFilter, Fault> {
     use pb::listener_filter::ConfigType;
     let at_config = at.field("typed_config");
-    let Some(ConfigType::TypedConfig(any)) = &filter.config_type else {
-        return Err(at_config.missing("write the filter's settings with `@type`"));
+    let kind = match &filter.config_type {
+        Some(ConfigType::TypedConfig(any)) => kind(&filter.name, any, &at_config)?,
+        Some(ConfigType::ConfigDiscovery(source)) => {
+            let at = at.field("config_discovery");
+            let found = discovered::discovered(&filter.name, source, settings, &at)?;
+            ListenerFilterKind::Discovered(Box::new(found))
+        }
+        None => return Err(at_config.missing("write the filter's settings with `@type`")),
     };
     let at_disabled = at.field("filter_disabled");
     let disabled = filter.filter_disabled.as_ref();
     Ok(ListenerFilter {
-        kind: kind(&filter.name, any, &at_config)?,
+        kind,
         disabled: disabled.map(|when| predicate(when, &at_disabled)).transpose()?,
     })
+}
+
+/// Settings that are sent on their own.
+pub(super) fn settings(any: &prost_types::Any, at: &At<'_>) -> Result<ListenerFilterKind, Fault> {
+    kind("", any, at)
 }
 
 fn kind(name: &str, any: &prost_types::Any, at: &At<'_>) -> Result<ListenerFilterKind, Fault> {

@@ -6,9 +6,10 @@ use iako_xds_api::envoy::config::listener::v3 as pb;
 use iako_xds_api::envoy::extensions::filters::network;
 use iako_xds_api::envoy::tcp::metadataexchange::config::MetadataExchange;
 use prost::Name as _;
+use prost_types::Any;
 
 use super::typed_struct::{self, Extension};
-use super::{http, http_filter, rbac, tcp_proxy, wire};
+use super::{discovered, http, http_filter, rbac, tcp_proxy, wire};
 use crate::problem::{At, Fault};
 use iako_proxy_config::{NetworkFilter, Terminal};
 
@@ -29,7 +30,8 @@ fn extension(filter: &pb::Filter, at: &At<'_>) -> Result<Extension, Fault> {
     match &filter.config_type {
         Some(ConfigType::TypedConfig(any)) => typed_struct::unwrap(any, &at.field("typed_config")),
         Some(ConfigType::ConfigDiscovery(_)) => {
-            Err(at.field("config_discovery").invalid("is not supported", "write `typed_config`"))
+            let problem = "is not supported for the filter that carries the connection";
+            Err(at.field("config_discovery").invalid(problem, "write `typed_config`"))
         }
         None => Err(at.field("typed_config").missing("write the filter's settings with `@type`")),
     }
@@ -46,24 +48,41 @@ fn unsupported(filter: &pb::Filter, extension: &Extension, at: &At<'_>) -> Fault
 }
 
 fn step(filter: &pb::Filter, at: &At<'_>) -> Result<NetworkFilter, Fault> {
+    if let Some(pb::filter::ConfigType::ConfigDiscovery(source)) = &filter.config_type {
+        let at = at.field("config_discovery");
+        let found = discovered::discovered(&filter.name, source, settings, &at)?;
+        return Ok(NetworkFilter::Discovered(Box::new(found)));
+    }
     let extension = extension(filter, at)?;
-    let Extension::Message(any) = &extension else {
-        return Err(unsupported(filter, &extension, at));
-    };
-    let at_config = at.field("typed_config");
+    let read = kind(&extension, &at.field("typed_config"))?;
+    read.ok_or_else(|| unsupported(filter, &extension, at))
+}
+
+/// Settings that are sent on their own.
+pub(super) fn settings(any: &Any, at: &At<'_>) -> Result<NetworkFilter, Fault> {
+    let extension = typed_struct::unwrap(any, at)?;
+    kind(&extension, at)?.ok_or_else(|| {
+        let problem = format!("the network filter {} is not supported", extension.type_name());
+        at.invalid(problem, "send settings of a filter that docs/xds-support.md lists")
+    })
+}
+
+fn kind(extension: &Extension, at_config: &At<'_>) -> Result<Option<NetworkFilter>, Fault> {
+    let Extension::Message(any) = extension else { return Ok(None) };
     let name = extension.type_name();
     if name == network::rbac::v3::Rbac::full_name() {
-        let config: network::rbac::v3::Rbac = wire::unpack(any, &at_config)?;
-        return Ok(NetworkFilter::Rbac(Box::new(rbac::network(&config, &at_config)?)));
+        let config: network::rbac::v3::Rbac = wire::unpack(any, at_config)?;
+        return Ok(Some(NetworkFilter::Rbac(Box::new(rbac::network(&config, at_config)?))));
     }
     if name == MetadataExchange::full_name() {
-        let config: MetadataExchange = wire::unpack(any, &at_config)?;
-        return Ok(NetworkFilter::MetadataExchange { protocol: config.protocol });
+        let config: MetadataExchange = wire::unpack(any, at_config)?;
+        return Ok(Some(NetworkFilter::MetadataExchange { protocol: config.protocol }));
     }
     if name == iako_xds_api::stats::PluginConfig::full_name() {
-        return Ok(NetworkFilter::Stats(http_filter::stats(&wire::unpack(any, &at_config)?)));
+        let stats = http_filter::stats(&wire::unpack(any, at_config)?);
+        return Ok(Some(NetworkFilter::Stats(stats)));
     }
-    Err(unsupported(filter, &extension, at))
+    Ok(None)
 }
 
 fn terminal(filter: &pb::Filter, at: &At<'_>) -> Result<Terminal, Fault> {

@@ -9,13 +9,13 @@ use prost::Name as _;
 use super::cluster_specifier::Specifiers;
 use super::{
     answer, attempt, fault, header, http_filter, match_tree, matcher, metadata, rate_limit, retry,
-    route_action, route_match, shared, wire,
+    route_action, route_match, shared, source, wire,
 };
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
-    Action, Domain, MatchTree, PathMatch, PathRewrite, RedirectPath, Route, RouteConfiguration,
-    RouteList, RouteMatch, TlsRequirement, VirtualCluster, VirtualHost,
+    Action, ConfigOrigin, ConfigSource, Domain, MatchTree, PathMatch, PathRewrite, RedirectPath,
+    Route, RouteConfiguration, RouteList, RouteMatch, TlsRequirement, VirtualCluster, VirtualHost,
 };
 
 /// Envoy's limit of a direct response's body.
@@ -49,9 +49,7 @@ pub(super) fn route_configuration(
     let table = Table::of(config, &specifiers);
     let virtual_hosts =
         wire::list(&config.virtual_hosts, &at.field("virtual_hosts"), |host, at| {
-            let routes = wire::list(&host.routes, &at.field("routes"), |config, at| {
-                route(config, table, at).map(Arc::new)
-            })?;
+            let routes = routes(&host.routes, table, &at.field("routes"))?;
             virtual_host(host, routes, table, at).map(Arc::new)
         })?;
     with_hosts(config, virtual_hosts, at)
@@ -82,10 +80,38 @@ pub(super) fn with_hosts(
         wire::header_names(&config.internal_only_headers, &at.field("internal_only_headers"))?;
     value.overrides = http_filter::overrides(&config.typed_per_filter_config, at)?;
     value.mirrors = attempt::mirrors(&config.request_mirror_policies, at)?;
+    value.virtual_host_source =
+        config.vhds.as_ref().map(|vhds| vhds_source(vhds, &at.field("vhds"))).transpose()?;
     Ok(value)
 }
 
-fn domains_stand_once(hosts: &[Arc<VirtualHost>], at: &At<'_>) -> Result<(), Fault> {
+/// Who tells further virtual hosts. Only differences can be: Envoy knows no other form either.
+fn vhds_source(vhds: &pb::Vhds, at: &At<'_>) -> Result<ConfigSource, Fault> {
+    let at = at.field("config_source");
+    let from = vhds.config_source.as_ref();
+    let from = from.ok_or_else(|| at.missing("say who tells virtual hosts"))?;
+    let source = source::config_source(from, &at)?;
+    match &source.origin {
+        ConfigOrigin::Ads => Ok(source),
+        ConfigOrigin::Grpc(grpc) if grpc.delta => Ok(source),
+        ConfigOrigin::Grpc(_) | ConfigOrigin::File(_) => {
+            let problem = "virtual hosts are told by differences only";
+            Err(at.invalid(problem, "write `ads: {}`, or `api_config_source` with DELTA_GRPC"))
+        }
+    }
+}
+
+/// Routes in order.
+pub(super) fn routes(
+    routes: &[pb::Route],
+    table: Table<'_>,
+    at: &At<'_>,
+) -> Result<Vec<Arc<Route>>, Fault> {
+    wire::list(routes, at, |config, at| route(config, table, at).map(Arc::new))
+}
+
+/// Refuses hosts of which two claim a domain.
+pub(super) fn domains_stand_once(hosts: &[Arc<VirtualHost>], at: &At<'_>) -> Result<(), Fault> {
     let mut owners: HashMap<&Domain, &str> = HashMap::new();
     for (index, host) in hosts.iter().enumerate() {
         for (place, domain) in host.domains.iter().enumerate() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::filters::network::tcp_proxy::v3 as pb;
 
-use super::{access_log, header, metadata, wire};
+use super::{access_log, header, metadata, on_demand, wire};
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
     BackOff, TcpLogTimes, TcpProxy, TcpTarget, TcpTunnel, TunnelMethod, WeightedTcpCluster,
@@ -45,6 +45,10 @@ pub(super) fn tcp_proxy(config: &pb::TcpProxy, at: &At<'_>) -> Result<TcpProxy, 
         tunnel.map(|config| self::tunnel(config, &at_tunnel).map(Box::new)).transpose()?;
     value.access_log = access_log::logs(&config.access_log, &at.field("access_log"))?;
     value.access_log_times = log_times(config, at)?;
+    let at_demand = at.field("on_demand");
+    let demand = config.on_demand.as_ref().filter(|it| it.odcds_config.is_some());
+    let demand = demand.map(|config| on_demand::of_tcp(config, &at_demand).map(Box::new));
+    value.on_demand = demand.transpose()?;
     Ok(value)
 }
 

@@ -12,8 +12,8 @@ use iako_xds_api::stats::{MetricConfig, PluginConfig};
 use prost_types::{Any, ListValue, Struct, Value, value::Kind};
 
 use super::{
-    content, discovery, ext_authz, ext_proc, global_limit, head, jwt, matcher, network_filter,
-    rbac, session, wire,
+    content, discovered, discovery, ext_authz, ext_proc, global_limit, head, jwt, matcher,
+    network_filter, rbac, session, wire,
 };
 use crate::decode::{ALPN_NAMES, PEER_METADATA};
 use iako_proxy_config::{
@@ -22,12 +22,19 @@ use iako_proxy_config::{
 };
 
 pub(super) fn filter(value: &HttpFilter) -> hcm::HttpFilter {
-    let (any, is_optional) = kind(&value.kind);
+    use hcm::http_filter::ConfigType;
+    let (config_type, is_optional) = if let HttpFilterKind::Discovered(found) = &value.kind {
+        let source = discovered::discovered(found, |own| kind(own).0);
+        (ConfigType::ConfigDiscovery(source), false)
+    } else {
+        let (any, is_optional) = kind(&value.kind);
+        (ConfigType::TypedConfig(any), is_optional)
+    };
     hcm::HttpFilter {
         name: value.name.clone(),
         is_optional,
         disabled: value.disabled,
-        config_type: Some(hcm::http_filter::ConfigType::TypedConfig(any)),
+        config_type: Some(config_type),
     }
 }
 
@@ -67,6 +74,9 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
         HttpFilterKind::ExtAuthz(value) => wire::any(&ext_authz::filter(value)),
         HttpFilterKind::ExtProc(value) => wire::any(&ext_proc::filter(value)),
         HttpFilterKind::GlobalRateLimit(value) => wire::any(&global_limit::filter(value)),
+        HttpFilterKind::OnDemand(value) => wire::any(&discovered::on_demand(value)),
+        // It stands beside the settings, not among them; a default is never one itself.
+        HttpFilterKind::Discovered(_) => Any::default(),
         HttpFilterKind::Unsupported(filter) => {
             let type_url = format!("type.googleapis.com/{}", filter.type_name);
             return (Any { type_url, value: Vec::new() }, true);
@@ -237,6 +247,7 @@ fn settings(value: &FilterSettings) -> Any {
         FilterSettings::ExtAuthz(own) => wire::any(&ext_authz::for_route(own)),
         FilterSettings::ExtProc(own) => wire::any(&ext_proc::for_route(own)),
         FilterSettings::GlobalRateLimit(own) => wire::any(&global_limit::for_route(own)),
+        FilterSettings::OnDemand(own) => wire::any(&discovered::on_demand_of_route(own)),
     }
 }
 

@@ -5,8 +5,9 @@ use iako_xds_api::envoy::config::listener::v3 as pb;
 use iako_xds_api::envoy::extensions::filters::listener as inspectors;
 use iako_xds_api::envoy::r#type::v3::Int32Range;
 use inspectors::proxy_protocol::v3::{ProxyProtocol as ProxyPb, proxy_protocol as proxy_pb};
+use prost_types::Any;
 
-use super::wire;
+use super::{discovered, wire};
 use iako_proxy_config::{
     ConnectionPredicate, ListenerFilter, ListenerFilterKind, PassThroughTlvs, ProxyProtocol,
     TlsInspector, TlvEncoding, TlvRule,
@@ -17,19 +18,33 @@ pub(super) fn filters(values: &[ListenerFilter]) -> Vec<pb::ListenerFilter> {
 }
 
 fn filter(value: &ListenerFilter) -> pb::ListenerFilter {
+    use pb::listener_filter::ConfigType;
+    let (name, config) = if let ListenerFilterKind::Discovered(found) = &value.kind {
+        let source = discovered::discovered(found, |own| settings(own).1);
+        (found.name.name().to_owned(), ConfigType::ConfigDiscovery(source))
+    } else {
+        let (name, any) = settings(&value.kind);
+        (format!("envoy.filters.listener.{name}"), ConfigType::TypedConfig(any))
+    };
+    pb::ListenerFilter {
+        name,
+        filter_disabled: value.disabled.as_ref().map(predicate),
+        config_type: Some(config),
+    }
+}
+
+/// What a filter is called, and what it says of itself.
+fn settings(value: &ListenerFilterKind) -> (&'static str, Any) {
     use inspectors::{http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst};
-    let (name, any) = match &value.kind {
+    match value {
         ListenerFilterKind::OriginalDst => ("original_dst", wire::any(&OriginalDst::default())),
         ListenerFilterKind::Tls(settings) => ("tls_inspector", wire::any(&tls(settings))),
         ListenerFilterKind::Http => ("http_inspector", wire::any(&HttpInspector::default())),
         ListenerFilterKind::ProxyProtocol(settings) => {
             ("proxy_protocol", wire::any(&proxy_protocol(settings)))
         }
-    };
-    pb::ListenerFilter {
-        name: format!("envoy.filters.listener.{name}"),
-        filter_disabled: value.disabled.as_ref().map(predicate),
-        config_type: Some(pb::listener_filter::ConfigType::TypedConfig(any)),
+        // It stands beside the settings, not among them; a default is never one itself.
+        ListenerFilterKind::Discovered(_) => ("", Any::default()),
     }
 }
 

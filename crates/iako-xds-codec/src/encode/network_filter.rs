@@ -6,7 +6,7 @@ use iako_xds_api::envoy::tcp::metadataexchange::config::MetadataExchange;
 use iako_xds_api::udpa::r#type::v1::TypedStruct;
 use prost_types::Any;
 
-use super::{http, http_filter, rbac, tcp_proxy, wire};
+use super::{discovered, http, http_filter, rbac, tcp_proxy, wire};
 use iako_proxy_config::{NetworkFilter, Terminal};
 
 pub(super) fn filters(steps: &[NetworkFilter], last: &Terminal) -> Vec<pb::Filter> {
@@ -29,8 +29,24 @@ fn filter(name: &str, any: Any) -> pb::Filter {
     }
 }
 
+/// What a filter says of itself; nothing where that is sent on its own.
+fn settings(filter: pb::Filter) -> Any {
+    match filter.config_type {
+        Some(pb::filter::ConfigType::TypedConfig(any)) => any,
+        Some(pb::filter::ConfigType::ConfigDiscovery(_)) | None => Any::default(),
+    }
+}
+
 fn step(value: &NetworkFilter) -> Option<pb::Filter> {
     Some(match value {
+        NetworkFilter::Discovered(found) => {
+            let write = |own: &NetworkFilter| step(own).map(settings).unwrap_or_default();
+            let source = discovered::discovered(found, write);
+            pb::Filter {
+                name: found.name.name().to_owned(),
+                config_type: Some(pb::filter::ConfigType::ConfigDiscovery(source)),
+            }
+        }
         NetworkFilter::Rbac(value) => {
             let config = rbac_pb::Rbac {
                 rules: value.rules.as_ref().map(rbac::rules),

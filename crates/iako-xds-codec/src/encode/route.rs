@@ -6,7 +6,7 @@ use prost_types::Any;
 
 use super::{
     answer, attempt, header, http_filter, match_tree, matcher, metadata, rate_limit, rbac,
-    route_action, wire,
+    route_action, source, wire,
 };
 use iako_proxy_config::{
     Action, PathMatch, Route, RouteConfiguration, RouteList, RouteMatch, TlsRequirement,
@@ -33,6 +33,10 @@ pub(super) fn route_configuration(value: &RouteConfiguration) -> pb::RouteConfig
         request_mirror_policies: value.mirrors.iter().map(attempt::mirror).collect(),
         validate_clusters: Some(false),
         max_direct_response_body_size_bytes: Some(BODY_BYTES_MAX),
+        vhds: value
+            .virtual_host_source
+            .as_ref()
+            .map(|source| pb::Vhds { config_source: Some(source::config_source(source)) }),
         ..Default::default()
     }
 }

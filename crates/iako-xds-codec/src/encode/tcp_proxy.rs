@@ -4,7 +4,7 @@ use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::filters::network::tcp_proxy::v3 as pb;
 use iako_xds_api::envoy::r#type::v3::{HashPolicy, hash_policy};
 
-use super::{access_log, header, metadata, wire};
+use super::{access_log, discovered, header, metadata, wire};
 use iako_proxy_config::{
     TcpLogTimes, TcpProxy, TcpTarget, TcpTunnel, TunnelMethod, WeightedTcpCluster,
 };
@@ -32,6 +32,7 @@ pub(super) fn tcp_proxy(value: &TcpProxy) -> pb::TcpProxy {
         tunneling_config: value.tunnel.as_deref().map(tunnel),
         access_log: access_log::logs(&value.access_log),
         access_log_options: log_times(value.access_log_times),
+        on_demand: value.on_demand.as_deref().map(discovered::of_tcp),
         ..Default::default()
     }
 }

@@ -40,6 +40,18 @@ pub(crate) fn http_filters() -> Vec<HttpFilter> {
         filter("envoy.filters.http.grpc_web", HttpFilterKind::GrpcWeb),
         filter("envoy.filters.http.grpc_stats", HttpFilterKind::GrpcStats),
         filter(
+            "envoy.filters.http.on_demand",
+            HttpFilterKind::OnDemand(Box::new(OnDemand { clusters: Some(on_demand_clusters()) })),
+        ),
+        filter(
+            "sent.apart",
+            HttpFilterKind::Discovered(Box::new(discovered(
+                "sent.apart",
+                "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
+                HttpFilterKind::GrpcWeb,
+            ))),
+        ),
+        filter(
             "istio.stats",
             HttpFilterKind::Stats(StatsFilter {
                 overrides: vec![StatsMetricOverride {
@@ -176,6 +188,11 @@ fn inspectors() -> Vec<ListenerFilter> {
             closes_on_error: true,
         })),
         ListenerFilter::new(ListenerFilterKind::ProxyProtocol(Box::new(proxy))),
+        ListenerFilter::new(ListenerFilterKind::Discovered(Box::new(discovered(
+            "listener.apart",
+            "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
+            ListenerFilterKind::Http,
+        )))),
     ]
 }
 
@@ -267,6 +284,11 @@ pub(crate) fn listener() -> Listener {
         NetworkFilter::Rbac(Box::new(Rbac { counts_policies: false, ..rbac() })),
         NetworkFilter::MetadataExchange { protocol: "istio-peer-exchange".into() },
         NetworkFilter::Stats(StatsFilter::default()),
+        NetworkFilter::Discovered(Box::new(discovered(
+            "network.apart",
+            "stats.PluginConfig",
+            NetworkFilter::Stats(StatsFilter::default()),
+        ))),
     ];
     let tcp = TcpProxy {
         idle_timeout: None,
@@ -283,6 +305,7 @@ pub(crate) fn listener() -> Listener {
             method: TunnelMethod::Post { path: "/tunnel".into() },
             headers: mutations().request_add,
         })),
+        on_demand: Some(Box::new(on_demand_clusters())),
         access_log_times: TcpLogTimes {
             interval: Some(Duration::from_secs(5)),
             on_connected: true,

@@ -225,6 +225,7 @@ pub(crate) fn route_table() -> RouteConfiguration {
         internal_only_headers: vec!["x-inside".parse().unwrap()],
         overrides: overrides(),
         mirrors: mirrors(),
+        virtual_host_source: Some(ConfigSource::default()),
         ..RouteConfiguration::new("t", [virtual_host, chosen_by_tree()])
     }
 }

@@ -171,6 +171,24 @@ pub(crate) fn body_format() -> BodyFormat {
     }
 }
 
+/// Settings that come from a server of their own.
+pub(crate) fn discovered<Kind>(name: &str, type_name: &str, default: Kind) -> Discovered<Kind> {
+    let grpc = GrpcSource { clusters: vec!["ecds".into()], delta: true, ..GrpcSource::default() };
+    Discovered {
+        name: SourcedName::new(name, ConfigSource::new(ConfigOrigin::Grpc(grpc))),
+        type_names: BTreeSet::from([type_name.to_owned(), "some.Other".to_owned()]),
+        default: Some(Box::new(default)),
+        serves_at_once: true,
+    }
+}
+
+pub(crate) fn on_demand_clusters() -> OnDemandClusters {
+    OnDemandClusters {
+        source: ConfigSource { initial_fetch_timeout: None, ..ConfigSource::default() },
+        timeout: Duration::from_secs(7),
+    }
+}
+
 pub(crate) fn overrides() -> FilterOverrides {
     FilterOverrides {
         settings: BTreeMap::from([
@@ -185,6 +203,7 @@ pub(crate) fn overrides() -> FilterOverrides {
                 "rl".to_owned(),
                 FilterSettings::GlobalRateLimit(Box::new(callouts::global_limit_route())),
             ),
+            ("o".to_owned(), FilterSettings::OnDemand(Box::default())),
         ]),
         disabled: BTreeSet::from(["r".to_owned(), "other".to_owned()]),
     }

@@ -16,6 +16,8 @@ use crate::{Request, Resource, TypeUrl, Variant, Version};
 pub enum Interest {
     /// All that the control plane thinks we need.
     Everything,
+    /// The same, and these, which it gives only to who names them.
+    EverythingAnd(BTreeSet<Arc<str>>),
     /// These. None of them is no interest.
     Names(BTreeSet<Arc<str>>),
 }
@@ -44,7 +46,8 @@ pub struct IncomingResource {
     pub aliases: Vec<String>,
     /// How long it is good without another word; for ever when absent.
     pub ttl: Option<Duration>,
-    /// It has no content, and only says that what it names is still good.
+    /// It has no content, and only says that what it names is still good; without a [`ttl`](Self::ttl),
+    /// that there is nothing of that name.
     pub is_heartbeat: bool,
 }
 

@@ -4,7 +4,10 @@ use std::{net::Ipv4Addr, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{case::Config, chains, pki};
+use crate::{
+    case::{Config, PlanForm, XdsPlan},
+    chains, pki, plane,
+};
 
 /// Where cases are written for; every world replaces the address by one of its own.
 pub(crate) const WRITTEN: &str = "127.0.0.1";
@@ -24,11 +27,60 @@ pub(crate) fn of(config: &Config) -> Value {
             whole["node"] = json!({"id": "n", "cluster": "c"});
         }
     }
+    if let Some(plan) = &config.xds {
+        of_plan(&mut whole, plan);
+    }
     merge(&mut whole, &config.bootstrap);
     let mut plain = manager(config);
     merge(&mut plain, &config.hcm);
     chains::expand(&mut whole, &plain);
-    whole
+    if config.xds.is_some() { expanded(&whole) } else { whole }
+}
+
+/// Has a bootstrap ask the control plane.
+fn of_plan(whole: &mut Value, plan: &XdsPlan) {
+    whole["node"] = json!({"id": "n", "cluster": "c"});
+    let api_type = match plan.form {
+        PlanForm::Delta => "DELTA_GRPC",
+        PlanForm::State => "GRPC",
+    };
+    whole["dynamic_resources"]["ads_config"] = json!({
+        "api_type": api_type,
+        "transport_api_version": "V3",
+        "set_node_on_first_message_only": true,
+        "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}],
+    });
+    for (name, kind) in [("lds", "Listener"), ("cds", "Cluster")] {
+        let asks = match &plan.asks {
+            Some(asks) => asks.iter().any(|one| one == name),
+            None => tells(plan, kind),
+        };
+        if asks {
+            let source = json!({"ads": {}, "resource_api_version": "V3"});
+            whole["dynamic_resources"][format!("{name}_config")] = source;
+        }
+    }
+    let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let mut xds = cluster();
+    xds["name"] = Value::from("xds");
+    xds["load_assignment"] = json!({
+        "cluster_name": "xds",
+        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(plane::PORT)}}]}],
+    });
+    xds["typed_extension_protocol_options"] = json!({options: {
+        "@type": format!("type.googleapis.com/{options}"),
+        "explicit_http_config": {"http2_protocol_options": {}},
+    }});
+    whole["static_resources"]["clusters"].as_array_mut().unwrap().push(xds);
+}
+
+/// Whether a plan tells everybody something of a type.
+fn tells(plan: &XdsPlan, kind: &str) -> bool {
+    let is_of = |resource: &Value| {
+        let resource = expanded(resource);
+        resource["@type"].as_str().is_some_and(|name| name.ends_with(&format!(".{kind}")))
+    };
+    plan.resources.iter().any(|planned| !planned.asked_only && is_of(&planned.resource))
 }
 
 fn source(file: &str) -> Value {
@@ -58,6 +110,11 @@ pub(crate) fn expanded(value: &Value) -> Value {
             merge(&mut cluster, &fields["@cluster"]);
             cluster["@type"] = Value::from(format!("{kind}.cluster.v3.Cluster"));
             expanded(&cluster)
+        }
+        Value::Object(fields) if fields.contains_key("@ads") => {
+            let mut source = json!({"ads": {}, "resource_api_version": "V3"});
+            merge(&mut source, &fields["@ads"]);
+            source
         }
         Value::Object(fields) if fields.contains_key("@source") => {
             source(fields["@source"].as_str().unwrap())
@@ -104,7 +161,8 @@ fn listener(config: &Config) -> Value {
 }
 
 fn listeners(config: &Config) -> Value {
-    if config.files.contains_key("lds.json") {
+    let told = config.xds.as_ref().is_some_and(|plan| tells(plan, "Listener"));
+    if told || config.files.contains_key("lds.json") {
         return json!([]);
     }
     let mut listeners = vec![listener(config)];
@@ -113,7 +171,8 @@ fn listeners(config: &Config) -> Value {
 }
 
 fn clusters(config: &Config) -> Value {
-    if config.files.contains_key("cds.json") {
+    let told = config.xds.as_ref().is_some_and(|plan| tells(plan, "Cluster"));
+    if told || config.files.contains_key("cds.json") {
         return json!([]);
     }
     let mut clusters = config.clusters.clone().unwrap_or_else(|| {

@@ -1,5 +1,7 @@
 //! A case: one file that says what is configured, what is sent, and what Envoy was seen to do.
 
+mod plan;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -8,6 +10,8 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+pub(crate) use plan::{PlanForm, Planned, XdsPlan};
 
 /// One file of `cases/`.
 #[derive(Debug, Clone, Deserialize)]
@@ -109,6 +113,8 @@ pub(crate) struct Config {
     /// and clusters from `cds.json` where there is such a file.
     #[serde(default)]
     pub(crate) files: Map<String, Value>,
+    /// A control plane tells resources over xDS, on the stream that everything comes on.
+    pub(crate) xds: Option<XdsPlan>,
 }
 
 /// Files that are moved in the place of others, and what is waited for afterwards.
@@ -117,6 +123,8 @@ pub(crate) struct Config {
 pub(crate) struct Change {
     #[serde(default)]
     pub(crate) files: Map<String, Value>,
+    /// What the control plane tells from now on, besides what it told.
+    pub(crate) xds: Option<XdsPlan>,
     /// Waits until these statistics have these values.
     #[serde(default)]
     pub(crate) until: BTreeMap<String, u64>,

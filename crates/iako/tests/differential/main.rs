@@ -27,6 +27,7 @@ mod hashing;
 mod layout;
 mod observed;
 mod pki;
+mod plane;
 mod stage;
 mod steps;
 mod upstream;

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::{
     bootstrap::{self, ADMIN_PORT, WRITTEN},
     case::Change,
+    plane::Plane,
     world::until,
 };
 
@@ -25,12 +26,17 @@ pub(crate) struct Stage {
     pub(crate) address: Ipv4Addr,
     /// Holds the bootstrap, the access log and the files of the case.
     pub(crate) folder: PathBuf,
+    /// Tells resources, where the case has a control plane.
+    pub(crate) plane: Option<Plane>,
 }
 
 impl Stage {
     /// Moves files in, and waits until the change shows.
     pub(crate) fn apply(&self, change: &Change) {
         change.files.iter().for_each(|(name, content)| self.move_in(name, content));
+        if let (Some(plan), Some(plane)) = (&change.xds, &self.plane) {
+            plane.change(&self.folder, plan);
+        }
         let names: Vec<String> = change.until.keys().cloned().collect();
         let mut last = Value::Null;
         let shown = until(LIMIT, || {

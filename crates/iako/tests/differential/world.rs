@@ -19,10 +19,11 @@ use tempfile::TempDir;
 
 use crate::{
     bootstrap::{self, ADMIN_PORT, LISTENER_PORT},
-    case::{Case, Request},
+    case::{Case, Request, XdsPlan},
     client,
     dns::Dns,
     observed,
+    plane::Plane,
     stage::Stage,
     steps,
     upstream::{self, Upstreams},
@@ -47,11 +48,17 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
     let folder = TempDir::new().unwrap();
     let log = folder.path().join("access.log");
     let written = bootstrap::of(&case.config);
-    let stage = Arc::new(Stage { address, folder: folder.path().to_owned() });
+    let plan = case.config.xds.as_ref();
+    let plane = plan.map(|plan| Plane::start(address, folder.path(), plan));
+    let stage = Arc::new(Stage { address, folder: folder.path().to_owned(), plane });
     case.config.files.iter().for_each(|(name, content)| stage.move_in(name, content));
     let in_files: Vec<Value> = case.config.files.values().map(bootstrap::expanded).collect();
+    let in_files = [in_files, planned(plan)].concat();
     let changed = case.requests.iter().filter_map(|request| request.change.as_ref());
-    let in_changes = changed.flat_map(|change| change.files.values().map(bootstrap::expanded));
+    let in_changes = changed.flat_map(|change| {
+        let files = change.files.values().map(bootstrap::expanded);
+        files.chain(planned(change.xds.as_ref())).collect::<Vec<_>>()
+    });
     let mut ports = bootstrap::ports(&written);
     let waited_for = [ports.clone(), bootstrap::ports(&Value::Array(in_files))].concat();
     ports.extend(&waited_for);
@@ -65,7 +72,10 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
     let dns = (!case.dns.is_empty()).then(|| Dns::start(address, case.dns.clone()).unwrap());
     let mut proxy = Process::start(subject, &placed, folder.path());
     let own = |port: &u16| *port >= LISTENER_PORT && !upstream::PORTS.contains(port);
-    let listening: Vec<u16> = waited_for.iter().copied().filter(own).collect();
+    let is_awaited = |port: &u16| {
+        own(port) && (*port == ADMIN_PORT || plan.is_none_or(|plan| !plan.not_waited_for))
+    };
+    let listening: Vec<u16> = waited_for.iter().copied().filter(is_awaited).collect();
     // A connection that looks whether somebody listens would be carried, and logged.
     let carries = case.config.tcp_proxy.is_some() || case.config.udp_proxy.is_some();
     let ready =
@@ -75,6 +85,11 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
         Err(words) => json!({"refused": refusal(&words, folder.path())}),
     };
     drop(proxy);
+    if let (Some(plane), Value::Object(seen)) = (&stage.plane, &mut seen)
+        && !seen.contains_key("refused")
+    {
+        seen.insert("control_plane".to_owned(), plane.heard());
+    }
     if let Some(dns) = dns {
         dns.finish();
     }
@@ -92,6 +107,12 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
         }
     }
     seen
+}
+
+/// The resources of a plan.
+fn planned(plan: Option<&XdsPlan>) -> Vec<Value> {
+    let resources = plan.iter().flat_map(|plan| &plan.resources);
+    resources.map(|planned| bootstrap::expanded(&planned.resource)).collect()
 }
 
 /// The lines that say why, without what differs from run to run.

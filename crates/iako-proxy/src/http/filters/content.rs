@@ -79,6 +79,8 @@ impl ContentFilter {
             | HttpFilterKind::HeaderMutation(_)
             | HttpFilterKind::HeaderToMetadata(_)
             | HttpFilterKind::SetMetadata(_)
+            | HttpFilterKind::OnDemand(_)
+            | HttpFilterKind::Discovered(_)
             | HttpFilterKind::Unsupported(_) => return None,
         })
     }

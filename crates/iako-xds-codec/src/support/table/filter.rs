@@ -4,6 +4,24 @@ use crate::support::MessageSupport;
 
 pub(super) const MESSAGES: &[MessageSupport] = &[
     MessageSupport {
+        name: "envoy.extensions.filters.http.on_demand.v3.OnDemand",
+        honoured: &["odcds"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.http.on_demand.v3.PerRouteConfig",
+        honoured: &["odcds"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.http.on_demand.v3.OnDemandCds",
+        honoured: &["source", "resources_locator", "timeout"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
         name: "envoy.extensions.filters.http.stateful_session.v3.StatefulSession",
         honoured: &["session_state", "strict", "status_on_strict_destination_not_found"],
         warned: &[("statistics only", &["stat_prefix"])],

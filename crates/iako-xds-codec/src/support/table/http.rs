@@ -136,9 +136,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
-        honoured: &["name", "typed_config", "is_optional", "disabled"],
+        honoured: &["name", "typed_config", "config_discovery", "is_optional", "disabled"],
         warned: &[],
-        refused: &[("write typed_config", &["config_discovery"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.core.v3.HttpProtocolOptions",

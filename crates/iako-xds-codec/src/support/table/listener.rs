@@ -129,15 +129,15 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.listener.v3.Filter",
-        honoured: &["name", "typed_config"],
+        honoured: &["name", "typed_config", "config_discovery"],
         warned: &[],
-        refused: &[("write typed_config", &["config_discovery"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.listener.v3.ListenerFilter",
-        honoured: &["name", "typed_config", "filter_disabled"],
+        honoured: &["name", "typed_config", "config_discovery", "filter_disabled"],
         warned: &[],
-        refused: &[("write typed_config", &["config_discovery"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",

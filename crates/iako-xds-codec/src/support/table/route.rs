@@ -22,9 +22,16 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "typed_per_filter_config",
             "request_mirror_policies",
             "cluster_specifier_plugins",
+            "vhds",
         ],
         warned: &[("informational", &["metadata"])],
-        refused: &[("this proxy does not have it", &["vhds", "route_specifiers"])],
+        refused: &[("this proxy does not have it", &["route_specifiers"])],
+    },
+    MessageSupport {
+        name: "envoy.config.route.v3.Vhds",
+        honoured: &["config_source"],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.route.v3.VirtualHost",

@@ -120,6 +120,17 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[],
     },
     MessageSupport {
+        name: "envoy.config.core.v3.ExtensionConfigSource",
+        honoured: &[
+            "config_source",
+            "default_config",
+            "apply_default_config_without_warming",
+            "type_urls",
+        ],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
         name: "envoy.config.core.v3.TypedExtensionConfig",
         honoured: &["name", "typed_config"],
         warned: &[],

@@ -21,9 +21,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "tunneling_config",
             "max_downstream_connection_duration",
             "max_downstream_connection_duration_jitter_percentage",
+            "on_demand",
         ],
         warned: &[
-            ("clusters are never fetched on demand", &["on_demand"]),
             ("connections drain with their listener", &["check_drain_close"]),
             (
                 "no Envoy has them either; use idle_timeout, which both sides share",
@@ -39,6 +39,12 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
                 "max_early_data_bytes",
             ],
         )],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.OnDemand",
+        honoured: &["odcds_config", "resources_locator", "timeout"],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster",

@@ -47,6 +47,7 @@ impl Kind {
     pub(super) fn want(&mut self, interest: Interest) {
         self.wanted = match interest {
             Interest::Everything => Wanted { everything: true, names: BTreeSet::new() },
+            Interest::EverythingAnd(names) => Wanted { everything: true, names },
             Interest::Names(names) => Wanted { everything: false, names },
         };
         let wanted = &self.wanted;
@@ -96,6 +97,10 @@ impl Kind {
             aliases.extend(asked.map(|alias| (Arc::from(alias.as_str()), Arc::clone(name))));
             if !one.is_heartbeat {
                 resources.push(one.resource);
+            } else if one.ttl.is_none() {
+                let names = one.aliases.iter().map(|alias| Arc::from(alias.as_str()));
+                let names: BTreeSet<Arc<str>> = names.chain([one.resource.name]).collect();
+                removed.extend(names.into_iter().filter(|name| self.wanted.covers(name)));
             }
         }
         self.open.insert(response.nonce.clone());
@@ -152,16 +157,21 @@ impl Kind {
         if let Some((nonce, error)) = self.judged.pop_front() {
             return Some(DeltaRequest { nonce, error, ..DeltaRequest::default() });
         }
-        let text =
-            |names: BTreeSet<&Arc<str>>| names.into_iter().map(|it| it.to_string()).collect();
+        let text = |names: BTreeSet<&Arc<str>>| -> Vec<String> {
+            names.into_iter().map(ToString::to_string).collect()
+        };
         let Some(announced) = self.announced.replace(self.wanted.clone()) else {
             if self.wanted.is_nothing() {
                 self.announced = None;
                 return None;
             }
             let held = self.held.iter();
+            let mut subscribe = text(self.wanted.names.iter().collect());
+            if self.wanted.everything && !subscribe.is_empty() {
+                subscribe.push("*".to_owned());
+            }
             return Some(DeltaRequest {
-                subscribe: text(self.wanted.names.iter().collect()),
+                subscribe,
                 initial_versions: held
                     .map(|(name, version)| (name.to_string(), version.to_string()))
                     .collect(),
@@ -200,7 +210,7 @@ impl Kind {
         let (nonce, error) = judged.unwrap_or_else(|| (self.nonce.clone(), None));
         self.announced = Some(self.wanted.clone());
         let mut names: Vec<String> = self.wanted.names.iter().map(ToString::to_string).collect();
-        if self.wanted.everything && self.named {
+        if self.wanted.everything && (self.named || !names.is_empty()) {
             names.push("*".to_owned());
         }
         self.named |= !names.is_empty();

@@ -1,0 +1,39 @@
+//! What routes write into targets and responses.
+
+use iako_http::Fields;
+use iako_proxy_config::HeaderMutations;
+use iako_traffic::RouteMatchResult;
+
+use super::{Exchange, mutations, record};
+
+impl Exchange<'_> {
+    /// A text with operators that a route writes into the target.
+    pub(in crate::http) fn formatted(&self, format: &str, absent: mutations::Absent) -> String {
+        let view = self.request.view();
+        let record = record::access_record(self.connection, &self.record, &self.request, &view);
+        let text = mutations::render_with(format, &record, absent);
+        String::from_utf8_lossy(text.as_bytes()).into_owned()
+    }
+
+    /// Applies the route's edits to the response.
+    pub(in crate::http) fn edit_response(&mut self, route: &RouteMatchResult<'_>, fields: &Fields) {
+        for level in route.header_mutations() {
+            self.edit_response_level(level, fields);
+        }
+    }
+
+    /// Applies one level of edits to the response.
+    pub(in crate::http) fn edit_response_level(
+        &mut self,
+        level: &HeaderMutations,
+        fields: &Fields,
+    ) {
+        if level.response_add.is_empty() && level.response_remove.is_empty() {
+            return;
+        }
+        let view = self.request.view();
+        let record = record::access_record(self.connection, &self.record, &self.request, &view);
+        let additions = mutations::rendered(&level.response_add, &record);
+        mutations::edit_response(fields, &mut self.response_edits.fields, &additions, level);
+    }
+}
