@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) mod bandwidth;
 pub(crate) mod buffer;
+pub(crate) mod cache;
 pub(crate) mod compression;
 pub(crate) mod cors;
 pub(crate) mod csrf;
 pub(crate) mod ext_authz;
 pub(crate) mod ext_proc;
+pub(crate) mod custom_response;
 pub(crate) mod fault;
 pub(crate) mod head;
 pub(crate) mod jwt;
@@ -20,11 +22,13 @@ pub(crate) mod stateful_session;
 use crate::{Discovered, DnsCache, DnsOptions, OnDemand};
 use bandwidth::BandwidthLimit;
 use buffer::Buffer;
+use cache::Cache;
 use compression::{Compressor, CompressorOverride, Decompressor};
 use cors::CorsPolicy;
 use csrf::CsrfPolicy;
 use ext_authz::{ExtAuthz, ExtAuthzRoute};
 use ext_proc::{ExtProc, ExtProcRoute};
+use custom_response::CustomResponse;
 use fault::Fault;
 use head::{HeaderMutationFilter, HeaderToMetadata, MessageEdits, SetMetadata};
 use jwt::JwtAuthn;
@@ -102,6 +106,10 @@ pub enum HttpFilterKind {
     OnDemand(Box<OnDemand>),
     /// Does what is sent on its own. Source: `HttpFilter.config_discovery`.
     Discovered(Box<Discovered<Self>>),
+    /// Replaces responses. Settings of a route replace these.
+    CustomResponse(Box<CustomResponse>),
+    /// Answers with responses that were kept.
+    Cache(Box<Cache>),
     /// An optional filter that this proxy does not have; passed over.
     Unsupported(UnsupportedFilter),
 }
@@ -240,6 +248,40 @@ pub enum FilterSettings {
     /// What is asked for when it is needed. Source:
     /// `envoy.extensions.filters.http.on_demand.v3.PerRouteConfig`.
     OnDemand(Box<OnDemand>),
+    /// Other responses. Source: `envoy.extensions.filters.http.custom_response.v3.CustomResponse`.
+    CustomResponse(Box<CustomResponse>),
+}
+
+impl FilterSettings {
+    /// Those of a buffer.
+    #[must_use]
+    pub const fn buffer(&self) -> Option<&Buffer> {
+        if let Self::Buffer(own) = self { Some(own) } else { None }
+    }
+
+    /// Those of a compressor.
+    #[must_use]
+    pub const fn compressor(&self) -> Option<&CompressorOverride> {
+        if let Self::Compressor(own) = self { Some(own) } else { None }
+    }
+
+    /// Those of a limit of bandwidth.
+    #[must_use]
+    pub fn bandwidth_limit(&self) -> Option<&BandwidthLimit> {
+        if let Self::BandwidthLimit(own) = self { Some(own) } else { None }
+    }
+
+    /// A policy about pages of other origins.
+    #[must_use]
+    pub fn csrf(&self) -> Option<&CsrfPolicy> {
+        if let Self::Csrf(own) = self { Some(own) } else { None }
+    }
+
+    /// Responses in place of others.
+    #[must_use]
+    pub fn custom_response(&self) -> Option<&CustomResponse> {
+        if let Self::CustomResponse(own) = self { Some(own) } else { None }
+    }
 }
 
 impl FilterOverrides {

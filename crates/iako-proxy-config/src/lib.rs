@@ -69,6 +69,7 @@ pub use filter::{
     Router, StatsFilter, StatsMetricOverride, StrictHeader, UnsupportedFilter,
     bandwidth::{BandwidthLimit, BandwidthMode},
     buffer::Buffer,
+    cache::{Cache, CacheKey},
     compression::{
         BrotliMode, Coding, CompressedContent, CompressedResponse, Compression, Compressor,
         CompressorLibrary, CompressorOverride, DecompressedContent, Decompressor,
@@ -77,6 +78,7 @@ pub use filter::{
     csrf::CsrfPolicy,
     ext_authz::{AuthzBody, AuthzFailure, AuthzHttp, AuthzService, ExtAuthz, ExtAuthzRoute},
     ext_proc::{BodyMode, ExtProc, ExtProcRoute, ProcessedFact, ProcessingMode, RouteCacheAction},
+    custom_response::{CustomResponse, ResponseDetails, ResponsePolicy},
     fault::{Abort, AbortStatus, Delay, Fault, ResponseRate},
     head::{
         HeaderFact, HeaderFactKind, HeaderFactRule, HeaderFactSource, HeaderMutationFilter,
@@ -125,8 +127,7 @@ pub use matcher::{
     template::{UriRewrite, UriTemplate, UriTemplateError},
     tree::{
         ChainMatcher, ConnectionInput, MatchCheck, MatchInput, MatchNode, MatchOutcome,
-        MatchPredicate, MatchRule, MatchThen, MatchTree,
-    },
+        MatchPredicate, MatchRule, MatchThen, MatchTree, ResponseInput},
 };
 pub use node::{AdminAddress, Bootstrap, ConnectionLimits, Node};
 pub use on_demand::{OnDemand, OnDemandClusters};

@@ -46,6 +46,11 @@ use iako_proxy_config::CodecType;
 use tokio::io::AsyncReadExt as _;
 
 pub(crate) use local_reply::BodyWriter;
+/// What a cache keeps at most, for the page of limits.
+pub(crate) mod cache_limits {
+    pub(crate) use super::filters::content::cache::{KEPT_CONTENT_BYTES_MAX, STORE_BYTES_MAX};
+}
+
 pub(crate) use service::HttpService;
 
 use crate::connection::Downstream;

@@ -12,6 +12,7 @@ use iako_proxy_config::{
 use crate::callout;
 use crate::connection::{HANDSHAKE_TIMEOUT, client_hello, http_sniff, proxy_protocol};
 use crate::http::filters::authz;
+use crate::http::cache_limits::{KEPT_CONTENT_BYTES_MAX, STORE_BYTES_MAX};
 use crate::http::{pump, wire};
 use crate::http2::pressure;
 use crate::listener::LAST_ACCEPTS_MAX;
@@ -384,6 +385,31 @@ fn memory() -> Vec<Row> {
             envoy: "the same",
             default: bytes(pressure::QUEUED_BYTES_MAX),
             beyond: "a stream queues 4 KiB and sockets are read in steps of 8 KiB until half of it is left",
+            counter: "",
+        },
+        Row {
+            limit: "responses that one cache filter keeps",
+            envoy: "none",
+            default: format!(
+                "{} together; {} of content each, or `max_body_bytes`",
+                bytes(STORE_BYTES_MAX),
+                bytes(KEPT_CONTENT_BYTES_MAX)
+            ),
+            beyond: "those make room that were used least lately; a larger one is not kept",
+            counter: "",
+        },
+        Row {
+            limit: "content of a request that a filter gathers",
+            envoy: "`max_request_bytes`",
+            default: "must be set".into(),
+            beyond: "413",
+            counter: "`http.<prefix>.downstream_rq_too_large`",
+        },
+        Row {
+            limit: "content that stands for more content",
+            envoy: "`max_inflate_ratio`",
+            default: "100 times, from 4 KiB".into(),
+            beyond: "400, or the message is broken off",
             counter: "",
         },
         Row {

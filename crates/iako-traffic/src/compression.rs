@@ -89,8 +89,11 @@ pub fn type_is_compressed(rules: &CompressedContent, content_type: Option<&str>)
     if rules.types.is_empty() && rules.type_rules.is_empty() {
         return true;
     }
-    rules.types.iter().any(|one| one.eq_ignore_ascii_case(bare))
-        || rules.type_rules.iter().any(|rule| rule.matches(bare))
+    if rules.type_rules.is_empty() {
+        rules.types.iter().any(|one| one.eq_ignore_ascii_case(bare))
+    } else {
+        rules.type_rules.iter().any(|rule| rule.matches(bare))
+    }
 }
 
 /// Whether a `cache-control` forbids that content is changed (RFC 9111 §5.2.2.6).

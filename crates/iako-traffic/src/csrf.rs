@@ -51,8 +51,10 @@ pub fn csrf(
 
 /// Host and port of a URL; what is no URL stands for itself.
 fn host_and_port(text: &str) -> &str {
-    let rest = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
-    let Some(rest) = rest else { return text };
+    let Some((scheme, rest)) = text.split_once("://") else { return text };
+    if !scheme.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        return text;
+    }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let authority = rest.split_at_checked(end).map_or(rest, |(authority, _)| authority);
     authority.rsplit_once('@').map_or(authority, |(_, host)| host)

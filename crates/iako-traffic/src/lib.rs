@@ -17,6 +17,7 @@
 mod bandwidth;
 mod base64;
 mod breaker;
+mod cache;
 mod client;
 mod compression;
 mod cors;
@@ -45,6 +46,10 @@ mod text;
 
 pub use bandwidth::BandwidthBucket;
 pub use breaker::{BreakerCounts, BreakerGuard, Breakers, Overflow};
+pub use cache::{
+    CacheControl, CacheLookup, CachedHead, CachedPart, cache_key, cache_lookup, cached_part,
+    seconds_of_date,
+};
 pub use client::{ClientAddress, ClientCertHeader};
 pub use compression::{
     CodingChoice, Offer, choose_coding, forbids_transforms, type_is_compressed, varies_also,
@@ -79,7 +84,7 @@ pub use lb::{
 pub use listener_filter::predicate_holds;
 pub use load_report::{ReadMessage, load_report};
 pub use matching::{
-    MatchFacts, Mismatch, choose_action, header_matches, metadata_matches, mismatch,
+    MatchFacts, Mismatch, ResponseFacts, choose_action, header_matches, metadata_matches, mismatch,
     response_header_matches, state_matches,
 };
 pub use mutation_rules::{MutationKind, MutationVerdict, may_mutate};

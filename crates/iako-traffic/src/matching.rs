@@ -16,7 +16,7 @@ use crate::{
     text::{cookie_value, query_pairs, query_value},
 };
 
-pub use tree::{MatchFacts, choose_action};
+pub use tree::{MatchFacts, ResponseFacts, choose_action};
 
 /// The first condition of a [`RouteMatch`] that a request does not meet.
 #[derive(Debug, Clone, Copy, PartialEq)]

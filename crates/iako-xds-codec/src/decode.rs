@@ -54,6 +54,7 @@ mod secret;
 mod session;
 mod shared;
 mod source;
+mod stored;
 mod tcp_proxy;
 mod transport;
 pub(super) mod typed_struct;

@@ -43,6 +43,7 @@ mod route_action;
 mod scoped;
 mod session;
 mod source;
+mod stored;
 mod tcp_proxy;
 mod transport;
 mod udp_proxy;

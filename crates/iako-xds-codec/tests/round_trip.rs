@@ -7,6 +7,8 @@
 mod callouts;
 #[path = "round_trip/cluster.rs"]
 mod cluster;
+#[path = "round_trip/content.rs"]
+mod content;
 #[path = "round_trip/listener.rs"]
 mod listener;
 #[path = "round_trip/matching.rs"]

@@ -57,6 +57,8 @@ impl Walk<'_> {
                 | HttpFilterKind::SetMetadata(_)
                 | HttpFilterKind::OnDemand(_)
                 | HttpFilterKind::Discovered(_)
+                | HttpFilterKind::CustomResponse(_)
+                | HttpFilterKind::Cache(_)
                 | HttpFilterKind::Unsupported(_) => Verdict::GoOn,
             };
             if verdict == Verdict::Stop {

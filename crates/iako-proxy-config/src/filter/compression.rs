@@ -121,9 +121,9 @@ pub struct CompressedContent {
     pub enabled: bool,
     /// Announced content below this many bytes stays as it is. Envoy default: 30.
     pub bytes_min: u32,
-    /// Media types that are compressed, in lower case.
+    /// Media types that are compressed, in lower case, where there are no rules.
     pub types: Vec<String>,
-    /// Further media types.
+    /// Media types by rules.
     pub type_rules: Vec<StringMatch>,
 }
 

@@ -191,3 +191,18 @@ pub enum ConnectionInput {
         path: Vec<String>,
     },
 }
+
+/// What a tree that looks at responses looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResponseInput {
+    /// The status, such as `503`. Source: `envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput`.
+    Status,
+    /// Its class, such as `5xx`.
+    /// Source: `envoy.type.matcher.v3.HttpResponseStatusCodeClassMatchInput`.
+    StatusClass,
+    /// A header of the response; several values are joined by commas.
+    /// Source: `envoy.type.matcher.v3.HttpResponseHeaderMatchInput`.
+    Header(HeaderName),
+    /// Something about its request.
+    Request(MatchInput),
+}

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use iako_http::{BodyEvent, Fields};
 
+use super::filters::content::cache::Keep;
 use super::grpc_web::{self, Coding as WebCoding};
 pub(crate) use compress::{Compress, CompressedBytes};
 pub(crate) use decompress::{Decompress, DecompressedBytes};
@@ -46,6 +47,8 @@ pub(crate) enum ContentStep {
     Decompress(Box<Decompress>),
     /// Lets it pass no faster than allowed.
     Throttle(Box<Throttle>),
+    /// Keeps a copy for the next request.
+    Keep(Box<Keep>, Option<BodyEvent>),
 }
 
 impl ContentStep {
@@ -58,6 +61,10 @@ impl ContentStep {
             Self::Compress(step) => step.give(event)?,
             Self::Decompress(step) => step.give(event),
             Self::Throttle(step) => step.give(event),
+            Self::Keep(step, next) => {
+                step.note(&event);
+                *next = Some(event);
+            }
         }
         Ok(())
     }
@@ -74,6 +81,7 @@ impl ContentStep {
             Self::Compress(step) => step.take(),
             Self::Decompress(step) => step.take()?,
             Self::Throttle(step) => return step.poll_take(context).map(Ok),
+            Self::Keep(_, next) => next.take(),
         }))
     }
 }
@@ -248,9 +256,11 @@ impl WebFrames {
             BodyEvent::Data(data) => self.next.push_back(self.coded(data)),
             BodyEvent::Trailers(trailers) => self.trailers = Some(trailers),
             BodyEvent::End => {
-                let frame = grpc_web::trailers_frame(self.trailers.as_deref());
-                let frame = self.coded(frame);
-                self.next.extend([frame, BodyEvent::End]);
+                if let Some(trailers) = self.trailers.take() {
+                    let frame = self.coded(grpc_web::trailers_frame(Some(&trailers)));
+                    self.next.push_back(frame);
+                }
+                self.next.push_back(BodyEvent::End);
             }
         }
     }
@@ -260,5 +270,139 @@ impl WebFrames {
             WebCoding::Text => grpc_web::encode(&data),
             WebCoding::Binary => data,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iako_proxy_config::{BrotliMode, Coding, Compression};
+
+    use super::*;
+
+    const ALL: [Compression; 3] = [
+        Compression::Gzip { level: 6 },
+        Compression::Brotli {
+            quality: 3,
+            window_bits: 18,
+            block_bits: 24,
+            mode: BrotliMode::Generic,
+            literal_contexts: true,
+        },
+        Compression::Zstd { level: 3, checksum: true },
+    ];
+
+    /// Everything that comes out of steps for these pieces.
+    fn through(steps: Vec<ContentStep>, pieces: &[&[u8]]) -> Result<Vec<u8>, ContentError> {
+        let mut steps = Steps(steps);
+        let mut left: VecDeque<BodyEvent> = pieces
+            .iter()
+            .map(|piece| BodyEvent::Data(Bytes::copy_from_slice(piece)))
+            .chain([BodyEvent::End])
+            .collect();
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut all = Vec::new();
+        loop {
+            let mut source = |_: &mut Context<'_>| Poll::Ready(Ok(left.pop_front().unwrap()));
+            let Poll::Ready(event) = steps.poll_next::<ContentError>(&mut context, &mut source)
+            else {
+                unreachable!("nothing waits");
+            };
+            match event? {
+                BodyEvent::Data(data) => all.extend_from_slice(&data),
+                BodyEvent::Trailers(_) => {}
+                BodyEvent::End => return Ok(all),
+            }
+        }
+    }
+
+    fn compress(compression: Compression) -> ContentStep {
+        ContentStep::Compress(Box::new(Compress::new(compression, None).unwrap()))
+    }
+
+    fn decompress(coding: Coding) -> ContentStep {
+        ContentStep::Decompress(Box::new(Decompress::new(coding, 100, None).unwrap()))
+    }
+
+    #[test]
+    fn what_is_compressed_is_read_however_it_is_cut() {
+        // As much as comes out at once, four times: nothing is left when the end comes.
+        let text: Vec<u8> =
+            (0..16_384_u32).flat_map(|number| (number % 251).to_le_bytes()).collect();
+        for compression in ALL {
+            let written =
+                through(vec![compress(compression)], &text.chunks(1000).collect::<Vec<_>>());
+            let written = written.unwrap();
+            assert!(written.len() < text.len());
+            for cut in [1, 7, 1000, written.len()] {
+                let pieces: Vec<_> = written.chunks(cut).collect();
+                let read = through(vec![decompress(compression.coding())], &pieces).unwrap();
+                assert!(read == text, "{compression:?} in pieces of {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn content_that_stands_for_too_much_is_refused() {
+        let blanks = vec![b' '; 4 << 20];
+        for compression in ALL {
+            let written = through(vec![compress(compression)], &[&blanks]).unwrap();
+            let read = through(vec![decompress(compression.coding())], &[&written]);
+            assert_eq!(read, Err(ContentError::Inflates), "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn content_that_is_not_what_it_says_is_refused() {
+        for coding in [Coding::Gzip, Coding::Brotli, Coding::Zstd] {
+            let read =
+                through(vec![decompress(coding)], &[b"this is no compressed content at all"]);
+            assert_eq!(read, Err(ContentError::Corrupt), "{coding:?}");
+        }
+    }
+
+    #[test]
+    fn content_that_ends_too_early_is_refused() {
+        for compression in ALL {
+            let written = through(vec![compress(compression)], &[&[b'x'; 5000]]).unwrap();
+            let half = written.get(..written.len() - 3).unwrap();
+            let read = through(vec![decompress(compression.coding())], &[half]);
+            assert_eq!(read, Err(ContentError::Corrupt), "{compression:?}");
+            let nothing = through(vec![decompress(compression.coding())], &[]);
+            assert_eq!(nothing, Ok(Vec::new()));
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic() {
+        proptest::proptest!(|(bytes in proptest::collection::vec(0_u8.., 0..200))| {
+            for coding in [Coding::Gzip, Coding::Brotli, Coding::Zstd] {
+                drop(through(vec![decompress(coding)], &[&bytes]));
+            }
+            let framed = [&[0x1f, 0x8b, 8], bytes.as_slice()].concat();
+            drop(through(vec![decompress(Coding::Gzip)], &[&framed]));
+        });
+    }
+
+    #[test]
+    fn steps_see_what_the_ones_before_them_made() {
+        let held = ContentStep::Held(VecDeque::new());
+        let steps = vec![compress(ALL[0]), held, decompress(Coding::Gzip)];
+        assert_eq!(through(steps, &[b"he", b"llo"]).unwrap(), b"hello");
+    }
+
+    #[test]
+    fn gathering_ends_with_the_content_or_beyond_the_bound() {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        for (bytes_max, expected) in [(10, Gathered::Whole), (9, Gathered::Beyond)] {
+            let mut steps = Steps(vec![ContentStep::Held(VecDeque::new())]);
+            let mut left = VecDeque::from([&b"01234"[..], b"56789"]);
+            let mut source = |_: &mut Context<'_>| {
+                let next = left.pop_front().map(|piece| BodyEvent::Data(piece.into()));
+                Poll::Ready(Ok::<_, ContentError>(next.unwrap_or(BodyEvent::End)))
+            };
+            let gathered = steps.poll_gather(&mut context, bytes_max, &mut source);
+            assert!(matches!(gathered, Poll::Ready(Ok(gathered)) if gathered == expected));
+            assert_eq!(steps.held_bytes(), 10);
+        }
     }
 }

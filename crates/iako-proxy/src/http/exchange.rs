@@ -91,6 +91,8 @@ pub(super) enum Step {
     /// The route has to be chosen again.
     Reroute,
     Reply(Box<Reply>),
+    /// The client has its response.
+    Answered,
 }
 
 impl Exchange<'_> {
@@ -159,7 +161,7 @@ impl Exchange<'_> {
                 FilterKind::Content(content) => {
                     let at =
                         ChainPlace { place, name: &filter.name, overrides: overrides.as_ref() };
-                    Box::pin(self.content_step(content, &at, downstream)).await?
+                    Box::pin(self.content_step(content, &at, matched.as_ref(), downstream)).await?
                 }
                 FilterKind::Process(step) => {
                     let overrides = overrides.as_ref();
@@ -196,6 +198,7 @@ impl Exchange<'_> {
                     *outcome = self.route(way.table, way.draw);
                     self.note_route(*outcome);
                 }
+                Step::Answered => return Ok(Progress::Answered),
                 Step::Reply(reply) => {
                     Box::pin(self.reply(*reply, matched.as_ref(), downstream)).await?;
                     return Ok(Progress::Answered);

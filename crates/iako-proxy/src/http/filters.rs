@@ -113,7 +113,17 @@ impl Filter {
 
 impl FilterKind {
     const fn acts(&self) -> bool {
-        !matches!(self, Self::Alpn | Self::Stats | Self::Router { .. } | Self::Other)
+        match self {
+            Self::Content(filter) => filter.acts(),
+            Self::Alpn | Self::Stats | Self::Router | Self::Other => false,
+            Self::PeerMetadata(_)
+            | Self::Jwt(_)
+            | Self::Rbac(_)
+            | Self::Fault(_)
+            | Self::Cors(_)
+            | Self::GrpcWeb
+            | Self::StatefulSession(_) => true,
+        }
     }
 
     /// Whether it does something when a response comes.
@@ -191,6 +201,8 @@ impl FilterKind {
             | HttpFilterKind::HeaderMutation(_)
             | HttpFilterKind::HeaderToMetadata(_)
             | HttpFilterKind::SetMetadata(_)
+            | HttpFilterKind::CustomResponse(_)
+            | HttpFilterKind::Cache(_)
             | HttpFilterKind::Unsupported(_) => Self::Other,
         }
     }

@@ -40,7 +40,7 @@ impl WebCall {
         fields.set(Known::Te, value("trailers"));
         fields.remove(Known::ContentLength);
         if let Ok(name) = iako_http::FieldName::parse(b"grpc-accept-encoding") {
-            fields.set(name, value("identity"));
+            fields.add_if_absent(name, value("identity"));
         }
         Some(Self { request, response: accept.unwrap_or(Coding::Binary) })
     }
@@ -55,7 +55,7 @@ impl WebCall {
 }
 
 fn coding(content_type: &[u8]) -> Option<Coding> {
-    match content_type.to_ascii_lowercase().as_slice() {
+    match content_type {
         b"application/grpc-web" | b"application/grpc-web+proto" => Some(Coding::Binary),
         b"application/grpc-web-text" | b"application/grpc-web-text+proto" => Some(Coding::Text),
         _ => None,

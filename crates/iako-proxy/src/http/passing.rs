@@ -1,6 +1,8 @@
 //! The chain of filters around content: what each does to a request before it goes on, and, the last
 //! one first, to a response before the client has it.
 
+mod instead;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use iako_http::{BodyEvent, BodyLength, FieldValue, Known, RequestHead, ResponseHead};
-use iako_proxy_config::{CompressorOverride, FilterSettings};
+use iako_proxy_config::CompressorOverride;
 use iako_traffic::{CodingChoice, EffectiveOverrides, Offer, RouteMatchResult, choose_coding};
 
 use super::content::{ContentStep, DelayUse, Gathered, Throttle, TimedBucket, WebFrames, WebText};
@@ -25,6 +27,16 @@ use super::pump::{PumpError, UploadLength};
 
 /// How often a response that a fault holds back is looked at.
 const FAULT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A response on its way through the chain.
+#[derive(Debug)]
+pub(super) struct Passing {
+    pub(super) head: ResponseHead,
+    /// What follows the head.
+    pub(super) content: Content,
+    /// Its content, when it is not an upstream's.
+    pub(super) own: Option<Bytes>,
+}
 
 /// Where a filter stands in its chain, and what the route says of it.
 #[derive(Debug)]
@@ -44,8 +56,7 @@ fn compressor_override<'t>(
     overrides: &EffectiveOverrides<'t>,
     name: &str,
 ) -> Option<&'t CompressorOverride> {
-    let FilterSettings::Compressor(own) = overrides.settings(name)? else { return None };
-    Some(own)
+    overrides.settings(name)?.compressor()
 }
 
 /// Whether content follows the head of a request.
@@ -60,6 +71,7 @@ impl Exchange<'_> {
         &mut self,
         filter: &ContentFilter,
         at: &ChainPlace<'_, '_>,
+        route: Option<&RouteMatchResult<'_>>,
         downstream: &mut Downstream<'_>,
     ) -> Result<Step, Failure> {
         // Content that is on its way already was changed before a redirect.
@@ -90,11 +102,16 @@ impl Exchange<'_> {
             }
             ContentFilter::Bandwidth(step) => {
                 let delays = &self.remembered.get_or_insert_default().delays;
-                if comes && let Some(held) = step.request(at.name, at.overrides, delays) {
+                let held = step.request(at.name, at.overrides, delays);
+                if let Some(held) = held.filter(|_| comes) {
                     let held = ContentStep::Throttle(Box::new(held));
                     self.upload.push_step(held, UploadLength::Announced);
                 }
             }
+            ContentFilter::Cache(step) => {
+                return self.look_in_cache(step, at.place, route, downstream).await;
+            }
+            ContentFilter::CustomResponse(_) => {}
         }
         Ok(Step::Continue)
     }
@@ -166,30 +183,52 @@ impl Exchange<'_> {
         }
     }
 
-    /// Runs a response through the chain, the last filter first. What follows its head then.
+    /// Runs a response through the chain, the last filter first. What goes on then.
     #[expect(clippy::unused_async, reason = "filters that ask somebody wait here")]
     pub(super) async fn filter_response(
         &mut self,
         route: Option<&RouteMatchResult<'_>>,
-        head: &ResponseHead,
-        mut content: Content,
-    ) -> Result<Content, Failure> {
+        mut passing: Passing,
+    ) -> Result<Passing, Failure> {
         let overrides = route.map(RouteMatchResult::overrides);
         let overrides = overrides.as_ref();
-        let chain = self.service.filters.iter().enumerate().rev();
+        let service = self.service;
+        let chain = service.filters.iter().enumerate().rev();
         for (place, filter) in chain.filter(|(_, filter)| filter.responds) {
             if filter.is_off(overrides) {
                 continue;
             }
             let at = ChainPlace { place, name: &filter.name, overrides };
-            let step = self.response_step(filter, &at, head, content);
+            if let FilterKind::Content(step) = &filter.kind {
+                match &**step {
+                    ContentFilter::CustomResponse(own) => {
+                        if self.replace_response(own, &at, route, &mut passing) {
+                            // Nobody else is asked about it, in Envoy either.
+                            return Ok(passing);
+                        }
+                        continue;
+                    }
+                    ContentFilter::Cache(step) => {
+                        self.note_response(step, place, &mut passing);
+                        continue;
+                    }
+                    ContentFilter::Buffer(_)
+                    | ContentFilter::Compressor(_)
+                    | ContentFilter::Decompressor(_)
+                    | ContentFilter::Bandwidth(_)
+                    | ContentFilter::Csrf(_) => {}
+                }
+            }
+            let step = self.response_step(filter, &at, &passing.head, passing.content);
             let Some(step) = step else { continue };
-            if !matches!(step, ContentStep::Throttle(_)) && matches!(content, Content::Exact(_)) {
-                content = Content::Streamed;
+            if !matches!(step, ContentStep::Throttle(_))
+                && matches!(passing.content, Content::Exact(_))
+            {
+                passing.content = Content::Streamed;
             }
             self.download.push_step(step);
         }
-        Ok(content)
+        Ok(passing)
     }
 
     fn response_step(
@@ -220,7 +259,10 @@ impl Exchange<'_> {
                     let held = step.response(at.name, at.overrides, delays)?;
                     flows.then(|| ContentStep::Throttle(Box::new(held)))
                 }
-                ContentFilter::Buffer(_) | ContentFilter::Csrf(_) => None,
+                ContentFilter::Buffer(_)
+                | ContentFilter::Csrf(_)
+                | ContentFilter::CustomResponse(_)
+                | ContentFilter::Cache(_) => None,
             },
             FilterKind::Head(filter) => {
                 self.head_response_step(filter, at.name, at.overrides, head);

@@ -381,6 +381,11 @@ impl Download {
         self.steps.get_or_insert_default().steps.push(step);
     }
 
+    /// The content is another one: nothing is done to it any more.
+    pub(crate) fn drop_steps(&mut self) {
+        self.steps = None;
+    }
+
     /// Whether the content is not what came.
     pub(crate) fn has_steps(&self) -> bool {
         self.steps.is_some()

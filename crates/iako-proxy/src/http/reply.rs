@@ -17,8 +17,19 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::headers::finish_response;
 use super::local_reply::{BodyWriter, LocalReplies};
+use super::passing::Passing;
 use super::{grpc, mutations, record};
 use crate::access_log::FilterFacts;
+
+/// What an answer of our own is made of.
+pub(super) struct Written {
+    pub(super) status: u16,
+    pub(super) body: Bytes,
+    /// The gRPC status for gRPC requests; by the HTTP status when absent.
+    pub(super) grpc_status: Option<u32>,
+    /// Whether a gRPC call hears the status of HTTP too.
+    pub(super) keeps_status: bool,
+}
 
 impl Exchange<'_> {
     /// Answers the client ourselves, before there is a route.
@@ -40,7 +51,6 @@ impl Exchange<'_> {
         self.deadlines.response = None;
         self.deadlines.request = None;
         self.deadlines.end_try();
-        let is_grpc = self.request.is_grpc();
         self.annotate(&mut edits);
         self.response_edits = ResponseEdits { status: None, fields: edits };
         self.record.status = Some(status);
@@ -48,6 +58,21 @@ impl Exchange<'_> {
             self.tell_attempts(route);
             self.edit_response(route, &Fields::default());
         }
+        let mut passing = self.written(Written { status, body, grpc_status, keeps_status });
+        if self.service.traits.filters_responses {
+            passing = Box::pin(self.filter_response(route, passing)).await?;
+        }
+        if closes {
+            downstream.close_after_response();
+        }
+        self.deliver(passing, downstream).await
+    }
+
+    /// Writes an answer as the connection manager and the client's protocol want it; the edits so far
+    /// are its fields.
+    pub(super) fn written(&mut self, written: Written) -> Passing {
+        let Written { status, body, grpc_status, keeps_status } = written;
+        let is_grpc = self.request.is_grpc();
         let (status, mut body) = match &self.service.local_replies {
             Some(replies) => self.map_reply(replies, status, body),
             None => (status, body),
@@ -80,27 +105,33 @@ impl Exchange<'_> {
         self.response_edits = ResponseEdits { status: None, fields: edits };
         self.record.status = Some(sent_status);
         let length = body.len() as u64;
-        let is_head = *self.request.head.method() == Method::Head;
-        let mut content = match length {
-            _ if is_head => Content::Described((length > 0).then_some(length)),
+        let content = match length {
+            _ if *self.request.head.method() == Method::Head => {
+                Content::Described((length > 0).then_some(length))
+            }
             0 => Content::None,
             length => Content::Exact(length),
         };
-        if self.service.traits.filters_responses {
-            content = Box::pin(self.filter_response(route, &head, content)).await?;
-        }
+        Passing { head, content, own: Some(body) }
+    }
+
+    /// Sends a response whose content is ours.
+    pub(super) async fn deliver(
+        &mut self,
+        passing: Passing,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<(), Failure> {
+        let Passing { head, content, own } = passing;
         finish_response(self.service, &self.request, &head, &mut self.response_edits);
-        if closes {
-            downstream.close_after_response();
-        }
         let sent = downstream.send_head(&head, &self.response_edits, content);
         self.response = Some(head);
         sent.map_err(Failure::Client)?;
-        if self.download.has_steps() && !is_head {
+        let body = own.unwrap_or_default();
+        if self.download.has_steps() && content != Content::None {
             return Box::pin(self.send_own(body, downstream)).await;
         }
-        if content == Content::Exact(length) {
-            self.record.reply_bytes = length;
+        if matches!(content, Content::Exact(_) | Content::Streamed) && !body.is_empty() {
+            self.record.reply_bytes = body.len() as u64;
             downstream.send_data(body).map_err(Failure::Client)?;
         }
         downstream.send_end(None).map_err(Failure::Client)?;
@@ -144,7 +175,7 @@ impl Exchange<'_> {
     }
 
     /// A body as a format writes it.
-    fn written_body(&self, writer: &BodyWriter, status: u16, body: &Bytes) -> Bytes {
+    pub(super) fn written_body(&self, writer: &BodyWriter, status: u16, body: &Bytes) -> Bytes {
         let text = String::from_utf8_lossy(body);
         let view = self.request.view();
         let mut record = record::access_record(self.connection, &self.record, &self.request, &view);

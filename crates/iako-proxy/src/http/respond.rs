@@ -13,6 +13,7 @@ use super::failure::{Failure, Side};
 use super::filters::FilterKind;
 use super::headers::finish_response;
 use super::mutations;
+use super::passing::Passing;
 use super::pump::{PumpError, Repeatable, Upload};
 use crate::upstream::Upstream;
 use crate::upstream::pool::Lease;
@@ -56,8 +57,17 @@ impl Exchange<'_> {
         }
         self.change_response(route, &head);
         let mut content = if is_tunnel { Content::Tunnel } else { self.response_content(&head) };
+        let mut head = head;
         if self.service.traits.filters_responses && !is_tunnel && !is_misunderstood {
-            content = Box::pin(self.filter_response(Some(route), &head, content)).await?;
+            let passing = Passing { head, content, own: None };
+            let passed = Box::pin(self.filter_response(Some(route), passing)).await?;
+            if passed.own.is_some() {
+                if let Upstream::Http2(stream) = &mut lease.upstream {
+                    stream.cancel();
+                }
+                return Box::pin(self.deliver(passed, downstream)).await;
+            }
+            Passing { head, content, .. } = passed;
         }
         finish_response(self.service, &self.request, &head, &mut self.response_edits);
         if is_misunderstood {

@@ -7,12 +7,12 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use iako_proxy_config::{
     ConnectionInput, MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchThen,
-    MatchTree,
+    MatchTree, ResponseInput,
 };
 use xxhash_rust::xxh64::xxh64;
 
 use super::{header_texts, metadata_matches};
-use crate::{ConnectionInfo, Metadata, RequestFacts, facts::is_local, text::query_value};
+use crate::{ConnectionInfo, Headers, Metadata, RequestFacts, facts::is_local, text::query_value};
 
 /// What trees over inputs of kind `I` look at.
 pub trait MatchFacts<I> {
@@ -40,6 +40,45 @@ impl MatchFacts<MatchInput> for RequestFacts<'_> {
 
     fn metadata(&self) -> &Metadata {
         self.metadata
+    }
+}
+
+/// A response to a request, for trees that look at both.
+#[derive(Clone, Copy)]
+pub struct ResponseFacts<'a> {
+    /// The request.
+    pub request: &'a RequestFacts<'a>,
+    /// Status of the response.
+    pub status: u16,
+    /// Its headers.
+    pub headers: &'a dyn Headers,
+}
+
+impl std::fmt::Debug for ResponseFacts<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponseFacts").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+impl MatchFacts<ResponseInput> for ResponseFacts<'_> {
+    fn text(&self, input: &ResponseInput) -> Option<Cow<'_, str>> {
+        match input {
+            ResponseInput::Status => Some(Cow::Owned(self.status.to_string())),
+            ResponseInput::StatusClass => {
+                let class = self.status.checked_div(100).unwrap_or_default();
+                Some(Cow::Owned(format!("{class}xx")))
+            }
+            ResponseInput::Header(name) => {
+                let values = (0..).map_while(|nth| self.headers.value(name.as_str(), nth));
+                let values: Vec<_> = values.map(String::from_utf8_lossy).collect();
+                (!values.is_empty()).then(|| Cow::Owned(values.join(",")))
+            }
+            ResponseInput::Request(input) => self.request.text(input),
+        }
+    }
+
+    fn metadata(&self) -> &Metadata {
+        self.request.metadata
     }
 }
 

@@ -136,6 +136,8 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
             | HttpFilterKind::SetMetadata(_)
             | HttpFilterKind::OnDemand(_)
             | HttpFilterKind::Discovered(_)
+            | HttpFilterKind::CustomResponse(_)
+            | HttpFilterKind::Cache(_)
             | HttpFilterKind::Unsupported(_) => {
                 line(out, &format!("    {}", filter.name));
             }

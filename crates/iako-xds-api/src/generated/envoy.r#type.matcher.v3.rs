@@ -469,3 +469,42 @@ impl ::prost::Name for HttpRequestQueryParamMatchInput {
             .into()
     }
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HttpResponseStatusCodeMatchInput {}
+impl ::prost::Name for HttpResponseStatusCodeMatchInput {
+    const NAME: &'static str = "HttpResponseStatusCodeMatchInput";
+    const PACKAGE: &'static str = "envoy.type.matcher.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput"
+            .into()
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HttpResponseStatusCodeClassMatchInput {}
+impl ::prost::Name for HttpResponseStatusCodeClassMatchInput {
+    const NAME: &'static str = "HttpResponseStatusCodeClassMatchInput";
+    const PACKAGE: &'static str = "envoy.type.matcher.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.type.matcher.v3.HttpResponseStatusCodeClassMatchInput".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.type.matcher.v3.HttpResponseStatusCodeClassMatchInput"
+            .into()
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HttpResponseLocalReplyMatchInput {}
+impl ::prost::Name for HttpResponseLocalReplyMatchInput {
+    const NAME: &'static str = "HttpResponseLocalReplyMatchInput";
+    const PACKAGE: &'static str = "envoy.type.matcher.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.type.matcher.v3.HttpResponseLocalReplyMatchInput".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.type.matcher.v3.HttpResponseLocalReplyMatchInput"
+            .into()
+    }
+}

@@ -7,13 +7,14 @@ use iako_types::Percent;
 use iako_xds_api::envoy::config::core::v3::{RuntimeFeatureFlag, TypedExtensionConfig};
 use iako_xds_api::envoy::extensions::compression as libraries;
 use iako_xds_api::envoy::extensions::filters::http::{
-    bandwidth_limit::v3 as bandwidth_pb, buffer::v3 as buffer_pb, compressor::v3 as compressor_pb,
-    csrf::v3 as csrf_pb, decompressor::v3 as decompressor_pb,
+    bandwidth_limit::v3 as bandwidth_pb, buffer::v3 as buffer_pb, cache::v3 as cache_pb,
+    compressor::v3 as compressor_pb, csrf::v3 as csrf_pb, custom_response::v3 as custom_pb,
+    decompressor::v3 as decompressor_pb,
 };
 use prost::Name as _;
 use prost_types::Any;
 
-use super::{matcher, wire};
+use super::{matcher, stored, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
@@ -34,6 +35,11 @@ pub(super) fn kind(name: &str, any: &Any, at: &At<'_>) -> Result<Option<HttpFilt
         HttpFilterKind::BandwidthLimit(Box::new(bandwidth(&wire::unpack(any, at)?, at)?))
     } else if name == csrf_pb::CsrfPolicy::full_name() {
         HttpFilterKind::Csrf(Box::new(csrf(&wire::unpack(any, at)?, at)?))
+    } else if name == custom_pb::CustomResponse::full_name() {
+        let config = wire::unpack(any, at)?;
+        HttpFilterKind::CustomResponse(Box::new(stored::custom_response(&config, at)?))
+    } else if name == cache_pb::CacheConfig::full_name() {
+        HttpFilterKind::Cache(Box::new(stored::cache(&wire::unpack(any, at)?, at)?))
     } else {
         return Ok(None);
     }))
@@ -75,6 +81,9 @@ pub(super) fn settings(
         FilterSettings::BandwidthLimit(Box::new(bandwidth(&own, at)?))
     } else if name == csrf_pb::CsrfPolicy::full_name() {
         FilterSettings::Csrf(Box::new(csrf(&wire::unpack(any, at)?, at)?))
+    } else if name == custom_pb::CustomResponse::full_name() {
+        let config = wire::unpack(any, at)?;
+        FilterSettings::CustomResponse(Box::new(stored::custom_response(&config, at)?))
     } else {
         return Ok(false);
     };
@@ -108,10 +117,7 @@ fn compressor(config: &compressor_pb::Compressor, at: &At<'_>) -> Result<Compres
     let request = config.request_direction_config.as_ref().map(|direction| {
         let at = at.field("request_direction_config");
         let common = direction.common_config.clone().unwrap_or_default();
-        let mut content = compressed_content(&common, &at.field("common_config"))?;
-        // Envoy: requests are compressed only where that is said.
-        content.enabled = common.enabled.is_some() && is_on(common.enabled.as_ref());
-        Ok(content)
+        compressed_content(&common, &at.field("common_config"))
     });
     let response = match &config.response_direction_config {
         Some(direction) => {

@@ -26,6 +26,22 @@ use iako_proxy_config::{
 /// always travels as a structure.
 pub(crate) const PEER_METADATA: &str = "io.istio.http.peer_metadata.Config";
 
+/// Filters that are left out for now, with the reason.
+const LATER: [(&str, &str); 3] = [
+    (
+        "envoy.extensions.filters.http.lua.v3.Lua",
+        "scripts are not run by this version: an ext_authz or ext_proc service does the same",
+    ),
+    (
+        "envoy.extensions.filters.http.wasm.v3.Wasm",
+        "WebAssembly is not run by this version: an ext_authz or ext_proc service does the same",
+    ),
+    (
+        "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
+        "JSON is not made into gRPC by this version",
+    ),
+];
+
 pub(super) fn filters(filters: &[hcm::HttpFilter], at: &At<'_>) -> Result<Vec<HttpFilter>, Fault> {
     let values = wire::list(filters, at, filter)?;
     let router = |filter: &HttpFilter| matches!(filter.kind, HttpFilterKind::Router(_));
@@ -81,6 +97,8 @@ fn filter(filter: &hcm::HttpFilter, at: &At<'_>) -> Result<HttpFilter, Fault> {
                 extension.type_name()
             );
             let help = "remove it, or set `is_optional: true` if requests may pass without it";
+            let later = LATER.iter().find(|(name, _)| *name == extension.type_name());
+            let help = later.map_or_else(|| help.to_owned(), |(_, what)| format!("{what}; {help}"));
             return Err(at_config.invalid(problem, help));
         }
     };

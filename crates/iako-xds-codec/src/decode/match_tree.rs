@@ -15,7 +15,7 @@ use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
     ConnectionInput, MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchRule,
-    MatchThen, MatchTree, MetadataMatch,
+    MatchThen, MatchTree, MetadataMatch, ResponseInput,
 };
 
 /// How an action of a tree is read.
@@ -252,6 +252,31 @@ impl Input for MatchInput {
         match self {
             Self::Connection(input) => Some(input),
             Self::RequestHeader(_) | Self::QueryParameter(_) => None,
+        }
+    }
+}
+
+impl Input for ResponseInput {
+    fn read(any: &Any, at: &At<'_>) -> Result<Self, Fault> {
+        let name = pool::full_name(&any.type_url);
+        if name == text_pb::HttpResponseStatusCodeMatchInput::full_name() {
+            return Ok(Self::Status);
+        }
+        if name == text_pb::HttpResponseStatusCodeClassMatchInput::full_name() {
+            return Ok(Self::StatusClass);
+        }
+        if name == text_pb::HttpResponseHeaderMatchInput::full_name() {
+            let config: text_pb::HttpResponseHeaderMatchInput = wire::unpack(any, at)?;
+            let header = wire::header_name(&config.header_name, &at.field("header_name"))?;
+            return Ok(Self::Header(header));
+        }
+        MatchInput::read(any, at).map(Self::Request)
+    }
+
+    fn connection(&self) -> Option<&ConnectionInput> {
+        match self {
+            Self::Request(input) => input.connection(),
+            Self::Status | Self::StatusClass | Self::Header(_) => None,
         }
     }
 }

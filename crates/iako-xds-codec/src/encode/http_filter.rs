@@ -13,7 +13,7 @@ use prost_types::{Any, ListValue, Struct, Value, value::Kind};
 
 use super::{
     content, discovered, discovery, ext_authz, ext_proc, global_limit, head, jwt, matcher,
-    network_filter, rbac, session, wire,
+    network_filter, rbac, session, stored, wire,
 };
 use crate::decode::{ALPN_NAMES, PEER_METADATA};
 use iako_proxy_config::{
@@ -77,6 +77,8 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
         HttpFilterKind::OnDemand(value) => wire::any(&discovered::on_demand(value)),
         // It stands beside the settings, not among them; a default is never one itself.
         HttpFilterKind::Discovered(_) => Any::default(),
+        HttpFilterKind::CustomResponse(value) => wire::any(&stored::custom_response(value)),
+        HttpFilterKind::Cache(value) => wire::any(&stored::cache(value)),
         HttpFilterKind::Unsupported(filter) => {
             let type_url = format!("type.googleapis.com/{}", filter.type_name);
             return (Any { type_url, value: Vec::new() }, true);
@@ -248,6 +250,7 @@ fn settings(value: &FilterSettings) -> Any {
         FilterSettings::ExtProc(own) => wire::any(&ext_proc::for_route(own)),
         FilterSettings::GlobalRateLimit(own) => wire::any(&global_limit::for_route(own)),
         FilterSettings::OnDemand(own) => wire::any(&discovered::on_demand_of_route(own)),
+        FilterSettings::CustomResponse(own) => wire::any(&stored::custom_response(own)),
     }
 }
 

@@ -15,7 +15,7 @@ use super::{matcher, wire};
 use crate::decode::plain_inputs;
 use iako_proxy_config::{
     ConnectionInput, MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchThen,
-    MatchTree,
+    MatchTree, ResponseInput,
 };
 
 /// Writes a tree; `action` gives the message of an action.
@@ -143,6 +143,19 @@ impl Input for MatchInput {
                 wire::any(&text_pb::HttpRequestQueryParamMatchInput { query_param: name.clone() })
             }
             Self::Connection(input) => input.any(),
+        }
+    }
+}
+
+impl Input for ResponseInput {
+    fn any(&self) -> Any {
+        match self {
+            Self::Status => wire::any(&text_pb::HttpResponseStatusCodeMatchInput {}),
+            Self::StatusClass => wire::any(&text_pb::HttpResponseStatusCodeClassMatchInput {}),
+            Self::Header(name) => wire::any(&text_pb::HttpResponseHeaderMatchInput {
+                header_name: name.as_str().to_owned(),
+            }),
+            Self::Request(input) => input.any(),
         }
     }
 }

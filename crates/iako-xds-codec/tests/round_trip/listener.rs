@@ -8,6 +8,7 @@ use iako_proxy_config::*;
 use iako_types::Percent;
 
 use crate::callouts;
+use crate::content;
 use crate::matching::{client_cert_rules, early_headers, local_reply};
 use crate::route::route_table;
 use crate::shared::*;
@@ -39,6 +40,20 @@ pub(crate) fn http_filters() -> Vec<HttpFilter> {
         filter("rl", HttpFilterKind::GlobalRateLimit(Box::new(callouts::global_limit()))),
         filter("envoy.filters.http.grpc_web", HttpFilterKind::GrpcWeb),
         filter("envoy.filters.http.grpc_stats", HttpFilterKind::GrpcStats),
+        filter("content.buffer", HttpFilterKind::Buffer(content::buffer())),
+        filter("content.gzip", HttpFilterKind::Compressor(Box::new(content::compressor()))),
+        filter("content.old", HttpFilterKind::Compressor(Box::new(content::old_compressor()))),
+        filter("content.read", HttpFilterKind::Decompressor(Box::new(content::decompressor()))),
+        filter(
+            "content.limit",
+            HttpFilterKind::BandwidthLimit(Box::new(content::bandwidth_limit())),
+        ),
+        filter("content.csrf", HttpFilterKind::Csrf(Box::new(content::csrf()))),
+        filter(
+            "content.instead",
+            HttpFilterKind::CustomResponse(Box::new(content::custom_response())),
+        ),
+        filter("content.cache", HttpFilterKind::Cache(Box::new(content::cache()))),
         filter(
             "envoy.filters.http.on_demand",
             HttpFilterKind::OnDemand(Box::new(OnDemand { clusters: Some(on_demand_clusters()) })),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::content;
 use iako_proxy_config::*;
 use iako_types::Percent;
 
@@ -204,6 +205,11 @@ pub(crate) fn overrides() -> FilterOverrides {
                 FilterSettings::GlobalRateLimit(Box::new(callouts::global_limit_route())),
             ),
             ("o".to_owned(), FilterSettings::OnDemand(Box::default())),
+            ("b".to_owned(), FilterSettings::Buffer(content::buffer())),
+            ("co".to_owned(), FilterSettings::Compressor(content::compressor_override())),
+            ("bw".to_owned(), FilterSettings::BandwidthLimit(Box::new(content::bandwidth_limit()))),
+            ("cs".to_owned(), FilterSettings::Csrf(Box::new(content::csrf()))),
+            ("cr".to_owned(), FilterSettings::CustomResponse(Box::new(content::custom_response()))),
         ]),
         disabled: BTreeSet::from(["r".to_owned(), "other".to_owned()]),
     }

@@ -56,6 +56,8 @@ pub(crate) fn headers(fields: &[Field]) -> Value {
 fn mark_of(name: &str, value: &str) -> Option<String> {
     match name {
         "date" => Some("<date>".to_owned()),
+        "if-modified-since" if value.ends_with(" GMT") => Some("<date>".to_owned()),
+        "age" if value.parse::<u64>().is_ok() => Some("<age>".to_owned()),
         "connection" => Some(value.to_ascii_lowercase()),
         "x-request-id" if is_uuid(value) => Some("<uuid>".to_owned()),
         // The one that RFC 6455 and the cases send; another is made by chance.

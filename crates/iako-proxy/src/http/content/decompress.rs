@@ -29,6 +29,8 @@ pub(crate) struct Decompress {
     input: Bytes,
     /// The reader filled all of its last buffer and may have more.
     has_more: bool,
+    /// The content may end here.
+    is_whole: bool,
     after: VecDeque<BodyEvent>,
     bytes_in: u64,
     bytes_out: u64,
@@ -57,7 +59,10 @@ enum Reader {
 struct Read {
     consumed: usize,
     produced: usize,
+    /// Nothing follows.
     ended: bool,
+    /// The content may end here.
+    is_whole: bool,
 }
 
 impl fmt::Debug for Decompress {
@@ -98,20 +103,26 @@ impl Reader {
                 );
                 match result {
                     BrotliResult::ResultFailure => Err(ContentError::Corrupt),
-                    BrotliResult::ResultSuccess => Ok(Read { consumed, produced, ended: true }),
+                    BrotliResult::ResultSuccess => {
+                        Ok(Read { consumed, produced, ended: true, is_whole: true })
+                    }
                     BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {
-                        Ok(Read { consumed, produced, ended: false })
+                        Ok(Read { consumed, produced, ended: false, is_whole: false })
                     }
                 }
             }
             Self::Zstd(decoder) => {
                 let mut from = InBuffer::around(input);
                 let mut to = OutBuffer::around(out);
-                decoder.run(&mut from, &mut to).map_err(|_failed| ContentError::Corrupt)?;
+                let wanted = decoder.run(&mut from, &mut to);
+                let wanted = wanted.map_err(|_failed| ContentError::Corrupt)?;
                 let produced = to.pos();
-                Ok(Read { consumed: from.pos, produced, ended: false })
+                // One frame may follow another.
+                Ok(Read { consumed: from.pos, produced, ended: false, is_whole: wanted == 0 })
             }
-            Self::Done => Ok(Read { consumed: input.len(), produced: 0, ended: true }),
+            Self::Done => {
+                Ok(Read { consumed: input.len(), produced: 0, ended: true, is_whole: true })
+            }
         }
     }
 }
@@ -130,6 +141,7 @@ impl Decompress {
             reader: Reader::new(coding)?,
             input: Bytes::new(),
             has_more: false,
+            is_whole: true,
             after: VecDeque::new(),
             bytes_in: 0,
             bytes_out: 0,
@@ -157,11 +169,16 @@ impl Decompress {
             let read = self.reader.read(&self.input, &mut out)?;
             self.input.advance(read.consumed.min(self.input.len()));
             self.has_more = !read.ended && read.produced == OUT_BYTES;
+            if read.consumed == 0 && read.produced == 0 && !read.ended {
+                // It neither takes nor gives anything: this is no content.
+                if !self.input.is_empty() {
+                    return Err(ContentError::Corrupt);
+                }
+                continue;
+            }
+            self.is_whole = read.is_whole;
             if read.ended {
                 self.reader = Reader::Done;
-            } else if read.consumed == 0 && read.produced == 0 {
-                // It neither takes nor gives anything: this is no content.
-                return if self.input.is_empty() { Ok(None) } else { Err(ContentError::Corrupt) };
             }
             if read.produced > 0 {
                 self.bytes_out += read.produced as u64;
@@ -175,6 +192,9 @@ impl Decompress {
                 out.truncate(read.produced);
                 return Ok(Some(BodyEvent::Data(out.into())));
             }
+        }
+        if !self.is_whole && !self.after.is_empty() {
+            return Err(ContentError::Corrupt);
         }
         Ok(self.after.pop_front())
     }

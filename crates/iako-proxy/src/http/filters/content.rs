@@ -1,16 +1,19 @@
 //! Filters that look at content or change it, compiled, with the names of their statistics.
 
 pub(crate) mod bandwidth;
+pub(crate) mod cache;
 pub(crate) mod compressor;
+pub(crate) mod custom_response;
 pub(crate) mod decompressor;
 
 use std::num::NonZeroU64;
 
-use iako_proxy_config::{Buffer, CsrfPolicy, FilterSettings, HttpFilterKind};
+use iako_proxy_config::{Buffer, CsrfPolicy, CustomResponse, FilterSettings, HttpFilterKind};
 use iako_telemetry::{Counter, StatsRegistry, StatsScope};
 use iako_traffic::{CsrfFinding, EffectiveOverrides, RequestFacts, csrf};
 
 use bandwidth::BandwidthStep;
+use cache::{CacheMark, CacheStep};
 use compressor::CompressorStep;
 use decompressor::DecompressorStep;
 
@@ -24,6 +27,8 @@ pub(crate) enum ContentFilter {
     Decompressor(Box<DecompressorStep>),
     Bandwidth(Box<BandwidthStep>),
     Csrf(Box<CsrfStep>),
+    CustomResponse(Box<CustomResponse>),
+    Cache(Box<CacheStep>),
 }
 
 /// What filters remember of a request for its response. Most chains have nobody who does, and no room
@@ -38,6 +43,8 @@ pub(crate) struct Remembered {
     pub(crate) response_rate: Option<NonZeroU64>,
     /// The fault is under way as long as its response.
     pub(crate) fault: Option<super::fault::ActiveFault>,
+    /// What a cache has to do with the response, by the cache's place.
+    pub(crate) cache: Option<(usize, CacheMark)>,
     /// How long the content of the request was held back.
     pub(crate) delays: std::rc::Rc<std::cell::Cell<crate::http::content::Delays>>,
 }
@@ -61,6 +68,8 @@ impl ContentFilter {
                 Self::Bandwidth(Box::new(BandwidthStep::compile(settings, stats)))
             }
             HttpFilterKind::Csrf(policy) => Self::Csrf(Box::new(CsrfStep::compile(policy, http))),
+            HttpFilterKind::CustomResponse(settings) => Self::CustomResponse(settings.clone()),
+            HttpFilterKind::Cache(settings) => Self::Cache(Box::new(CacheStep::compile(settings))),
             HttpFilterKind::Router(_)
             | HttpFilterKind::Fault(_)
             | HttpFilterKind::Cors
@@ -85,10 +94,19 @@ impl ContentFilter {
         })
     }
 
+    /// Whether it does something when a request comes.
+    pub(crate) const fn acts(&self) -> bool {
+        !matches!(self, Self::CustomResponse(_))
+    }
+
     /// Whether it does something when a response comes.
     pub(crate) const fn responds(&self) -> bool {
         match self {
-            Self::Compressor(_) | Self::Decompressor(_) | Self::Bandwidth(_) => true,
+            Self::Compressor(_)
+            | Self::Decompressor(_)
+            | Self::Bandwidth(_)
+            | Self::CustomResponse(_)
+            | Self::Cache(_) => true,
             Self::Buffer(_) | Self::Csrf(_) => false,
         }
     }
@@ -100,10 +118,8 @@ pub(crate) fn buffered_max(
     name: &str,
     overrides: Option<&EffectiveOverrides<'_>>,
 ) -> u64 {
-    let buffer = match overrides.and_then(|overrides| overrides.settings(name)) {
-        Some(FilterSettings::Buffer(buffer)) => *buffer,
-        Some(_) | None => own,
-    };
+    let route = overrides.and_then(|overrides| overrides.settings(name));
+    let buffer = route.and_then(FilterSettings::buffer).unwrap_or(&own);
     u64::from(buffer.request_bytes_max.get())
 }
 
@@ -135,10 +151,8 @@ impl CsrfStep {
         facts: &RequestFacts<'_>,
         draw: &mut dyn FnMut() -> u64,
     ) -> Result<(), Failure> {
-        let policy = match overrides.and_then(|overrides| overrides.settings(name)) {
-            Some(FilterSettings::Csrf(policy)) => policy,
-            Some(_) | None => &self.policy,
-        };
+        let route = overrides.and_then(|overrides| overrides.settings(name));
+        let policy = route.and_then(FilterSettings::csrf).unwrap_or(&self.policy);
         match csrf(policy, &facts.head, draw) {
             CsrfFinding::Spared => {}
             CsrfFinding::Valid => self.request_valid.inc(),

@@ -102,7 +102,7 @@ impl Connection {
     /// Sends a script; false when the other side has gone.
     pub(crate) fn play(&mut self, script: &Script) -> bool {
         match script {
-            Script::Text(text) => self.send(&case::bytes(text)),
+            Script::Text(text) => self.send(&case::bytes(&dated(text))),
             Script::Steps(steps) => steps.iter().all(|step| self.step(step)),
         }
     }
@@ -264,4 +264,13 @@ impl Message {
     pub(crate) fn word(&self, at: usize) -> &str {
         self.start.splitn(3, ' ').nth(at).unwrap_or_default()
     }
+}
+
+/// A text with the field `date` of now in place of `@date`.
+fn dated(text: &str) -> std::borrow::Cow<'_, str> {
+    if !text.contains("@date") {
+        return text.into();
+    }
+    let since = iako_rt::clock::wall().duration_since(std::time::UNIX_EPOCH).unwrap();
+    text.replace("@date", &format!("date: {}", iako_http::http_date(since.as_secs()))).into()
 }

@@ -51,7 +51,7 @@ impl Gunzip {
                         break;
                     }
                 }
-                Ok(Read { consumed, produced: 0, ended: false })
+                Ok(Read { consumed, produced: 0, ended: false, is_whole: false })
             }
             Part::Content(inflate) => {
                 let (before_in, before_out) = (inflate.total_in(), inflate.total_out());
@@ -67,7 +67,7 @@ impl Gunzip {
                 if status == Status::StreamEnd {
                     self.part = Part::Trailer(Vec::with_capacity(TRAILER_BYTES));
                 }
-                Ok(Read { consumed, produced, ended: false })
+                Ok(Read { consumed, produced, ended: false, is_whole: false })
             }
             Part::Trailer(trailer) => {
                 let wanted = TRAILER_BYTES - trailer.len();
@@ -78,7 +78,7 @@ impl Gunzip {
                 if ended && trailer.get(..4) != Some(sum.as_slice()) {
                     return Err(ContentError::Corrupt);
                 }
-                Ok(Read { consumed: taken.len(), produced: 0, ended })
+                Ok(Read { consumed: taken.len(), produced: 0, ended, is_whole: ended })
             }
         }
     }

@@ -85,10 +85,10 @@ impl BandwidthStep {
 
     fn limit(&self, name: &str, overrides: Option<&EffectiveOverrides<'_>>) -> Arc<Limit> {
         let own = overrides.and_then(|overrides| overrides.settings(name));
-        let Some(FilterSettings::BandwidthLimit(settings)) = own else {
+        let Some(settings) = own.and_then(FilterSettings::bandwidth_limit) else {
             return Arc::clone(&self.own);
         };
-        if let Some(limit) = self.of_routes.load().get(&**settings) {
+        if let Some(limit) = self.of_routes.load().get(settings) {
             return Arc::clone(limit);
         }
         let made = Limit::compile(settings, &self.stats);
@@ -97,10 +97,10 @@ impl BandwidthStep {
             if limits.len() >= ROUTE_LIMITS_MAX {
                 limits.clear();
             }
-            limits.entry((**settings).clone()).or_insert_with(|| Arc::clone(&made));
+            limits.entry(settings.clone()).or_insert_with(|| Arc::clone(&made));
             limits
         });
-        self.of_routes.load().get(&**settings).map_or(made, Arc::clone)
+        self.of_routes.load().get(settings).map_or(made, Arc::clone)
     }
 
     /// Holds the content of a request back. Its delays are left for the response.
@@ -114,6 +114,7 @@ impl BandwidthStep {
         if !limit.settings.mode.takes_requests() {
             return None;
         }
+        // Requests without content count too.
         limit.throttle(&limit.request, DelayUse::Leave(Rc::clone(delays)))
     }
 

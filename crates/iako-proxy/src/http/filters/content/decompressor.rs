@@ -53,18 +53,10 @@ impl DecompressorStep {
         message: Message<'_>,
         edits: &mut HeaderEdits,
     ) -> Option<Decompress> {
-        if self.settings.advertises {
-            let accepted = joined(edits, message.sent, Known::AcceptEncoding);
-            let token = self.settings.coding.token();
-            let value = match accepted {
-                None => Some(token.to_owned()),
-                Some(list) if has_token(&list, token) => None,
-                Some(list) if list.is_empty() => Some(token.to_owned()),
-                Some(list) => Some(format!("{list},{token}")),
-            };
-            if let Some(value) = value {
-                edits.set(Known::AcceptEncoding, FieldValue::sanitized(value));
-            }
+        if self.settings.advertises && self.settings.response.enabled {
+            let accepted = joined(edits, message.sent, Known::AcceptEncoding).unwrap_or_default();
+            let value = accepts_also(&accepted, self.settings.coding.token());
+            edits.set(Known::AcceptEncoding, FieldValue::sanitized(value));
         }
         self.decide(self.settings.request, &self.request, message, edits)
     }
@@ -115,7 +107,30 @@ impl DecompressorStep {
     }
 }
 
-fn has_token(list: &str, token: &str) -> bool {
-    let mut members = list.split(',');
-    members.any(|member| member.split(';').next().unwrap_or_default().trim() == token)
+/// A list of codings with one more at its end, and nothing else said of it.
+fn accepts_also(list: &str, token: &str) -> String {
+    let others = list.split(',').map(str::trim).filter(|member| {
+        let name = member.split_once(';').map_or(*member, |(name, _)| name);
+        !member.is_empty() && name != token
+    });
+    others.chain([token]).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Case decompressor/advertised.
+    #[test]
+    fn a_coding_is_advertised_once_and_without_a_weight() {
+        for (list, expected) in [
+            ("", "gzip"),
+            ("gzip;q=0", "gzip"),
+            ("br, gzip;q=0.3, x", "br,x,gzip"),
+            ("GZIP", "GZIP,gzip"),
+            ("*;q=0.1", "*;q=0.1,gzip"),
+        ] {
+            assert_eq!(accepts_also(list, "gzip"), expected);
+        }
+    }
 }

@@ -1,0 +1,154 @@
+//! Filters that look at content, with every field set.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
+
+use bytes::Bytes;
+use iako_proxy_config::*;
+use iako_types::Percent;
+
+use crate::shared::{body_format, header_values};
+
+pub(crate) fn buffer() -> Buffer {
+    Buffer { request_bytes_max: NonZeroU32::new(77).unwrap() }
+}
+
+fn content() -> CompressedContent {
+    CompressedContent {
+        enabled: false,
+        bytes_min: 7,
+        types: vec!["text/x".into()],
+        type_rules: vec![StringMatch::prefix("font/")],
+    }
+}
+
+fn brotli() -> CompressorLibrary {
+    CompressorLibrary {
+        name: "br".into(),
+        coding: Compression::Brotli {
+            quality: 4,
+            window_bits: 17,
+            block_bits: 20,
+            mode: BrotliMode::Text,
+            literal_contexts: false,
+        },
+    }
+}
+
+pub(crate) fn compressor() -> Compressor {
+    Compressor {
+        library: brotli(),
+        request: Some(content()),
+        response: CompressedResponse {
+            content: content(),
+            skips_etag: true,
+            weakens_etag: true,
+            hides_accept_encoding: true,
+            spared_statuses: vec![206],
+            tells_status: true,
+        },
+        choose_first: true,
+        names_direction: true,
+    }
+}
+
+pub(crate) fn old_compressor() -> Compressor {
+    Compressor {
+        library: CompressorLibrary { name: "gz".into(), coding: Compression::Gzip { level: 9 } },
+        request: None,
+        response: CompressedResponse {
+            content: CompressedContent { type_rules: Vec::new(), ..content() },
+            skips_etag: true,
+            hides_accept_encoding: true,
+            ..CompressedResponse::default()
+        },
+        choose_first: false,
+        names_direction: false,
+    }
+}
+
+pub(crate) fn compressor_override() -> CompressorOverride {
+    let coding = Compression::Zstd { level: 5, checksum: true };
+    CompressorOverride {
+        disabled: false,
+        hides_accept_encoding: Some(true),
+        responses: true,
+        library: Some(CompressorLibrary { name: "z".into(), coding }),
+    }
+}
+
+pub(crate) fn decompressor() -> Decompressor {
+    Decompressor {
+        name: "gz".into(),
+        coding: Coding::Gzip,
+        ratio_max: 12,
+        request: DecompressedContent { enabled: false, ignores_no_transform: true },
+        advertises: false,
+        response: DecompressedContent { enabled: true, ignores_no_transform: true },
+    }
+}
+
+pub(crate) fn bandwidth_limit() -> BandwidthLimit {
+    BandwidthLimit {
+        stat_prefix: "s".into(),
+        mode: BandwidthMode::Both,
+        kib_per_second: NonZeroU64::new(9),
+        fill_interval: Duration::from_millis(70),
+        enabled: false,
+        tells_delays: true,
+        trailer_prefix: "p".into(),
+    }
+}
+
+pub(crate) fn csrf() -> CsrfPolicy {
+    CsrfPolicy {
+        enabled: Percent::from_whole(50).unwrap(),
+        shadow_enabled: Percent::from_whole(10).unwrap(),
+        additional_origins: vec![StringMatch::suffix(".test")],
+    }
+}
+
+pub(crate) fn custom_response() -> CustomResponse {
+    let policy = ResponsePolicy {
+        body: Some(Bytes::from_static(b"sorry")),
+        format: Some(body_format()),
+        status: Some(418),
+        headers: header_values(),
+        details: ResponseDetails::Told("mine".into()),
+    };
+    let inputs = [
+        MatchInput::ResponseStatus,
+        MatchInput::ResponseStatusClass,
+        MatchInput::ResponseHeader("x-a".parse().unwrap()),
+    ];
+    let entries = inputs.into_iter().map(|input| {
+        let wanted =
+            MatchPredicate::Single { input, check: MatchCheck::Text(StringMatch::exact("a")) };
+        let then = MatchThen::Action(policy.clone());
+        (wanted, MatchOutcome { then, keep_matching: false })
+    });
+    let kept = ResponsePolicy { details: ResponseDetails::Kept, ..ResponsePolicy::default() };
+    let otherwise = MatchOutcome { then: MatchThen::Action(kept), keep_matching: false };
+    CustomResponse {
+        policies: Some(MatchTree {
+            node: MatchNode::List(entries.collect()),
+            otherwise: Some(Box::new(otherwise)),
+        }),
+    }
+}
+
+pub(crate) fn cache() -> Cache {
+    let rule = |name: &str| QueryMatch { name: name.into(), check: QueryCheck::Present(true) };
+    Cache {
+        disabled: true,
+        vary_allowed: vec![StringMatch::exact("accept")],
+        key: CacheKey {
+            excludes_scheme: true,
+            excludes_host: true,
+            query_included: vec![rule("a")],
+            query_excluded: vec![rule("b")],
+        },
+        body_bytes_max: 99,
+        ignores_request_control: true,
+    }
+}
