@@ -76,9 +76,9 @@ pub use filter::{
     },
     cors::CorsPolicy,
     csrf::CsrfPolicy,
+    custom_response::{CustomResponse, ResponseDetails, ResponsePolicy},
     ext_authz::{AuthzBody, AuthzFailure, AuthzHttp, AuthzService, ExtAuthz, ExtAuthzRoute},
     ext_proc::{BodyMode, ExtProc, ExtProcRoute, ProcessedFact, ProcessingMode, RouteCacheAction},
-    custom_response::{CustomResponse, ResponseDetails, ResponsePolicy},
     fault::{Abort, AbortStatus, Delay, Fault, ResponseRate},
     head::{
         HeaderFact, HeaderFactKind, HeaderFactRule, HeaderFactSource, HeaderMutationFilter,
@@ -127,7 +127,8 @@ pub use matcher::{
     template::{UriRewrite, UriTemplate, UriTemplateError},
     tree::{
         ChainMatcher, ConnectionInput, MatchCheck, MatchInput, MatchNode, MatchOutcome,
-        MatchPredicate, MatchRule, MatchThen, MatchTree, ResponseInput},
+        MatchPredicate, MatchRule, MatchThen, MatchTree, ResponseInput,
+    },
 };
 pub use node::{AdminAddress, Bootstrap, ConnectionLimits, Node};
 pub use on_demand::{OnDemand, OnDemandClusters};

@@ -11,8 +11,8 @@ use iako_proxy_config::{
 
 use crate::callout;
 use crate::connection::{HANDSHAKE_TIMEOUT, client_hello, http_sniff, proxy_protocol};
-use crate::http::filters::authz;
 use crate::http::cache_limits::{KEPT_CONTENT_BYTES_MAX, STORE_BYTES_MAX};
+use crate::http::filters::authz;
 use crate::http::{pump, wire};
 use crate::http2::pressure;
 use crate::listener::LAST_ACCEPTS_MAX;

@@ -115,6 +115,7 @@ impl FilterKind {
     const fn acts(&self) -> bool {
         match self {
             Self::Content(filter) => filter.acts(),
+            Self::Head(_) => true,
             Self::Alpn | Self::Stats | Self::Router | Self::Other => false,
             Self::PeerMetadata(_)
             | Self::Jwt(_)

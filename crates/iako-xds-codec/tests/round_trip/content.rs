@@ -117,9 +117,10 @@ pub(crate) fn custom_response() -> CustomResponse {
         details: ResponseDetails::Told("mine".into()),
     };
     let inputs = [
-        MatchInput::ResponseStatus,
-        MatchInput::ResponseStatusClass,
-        MatchInput::ResponseHeader("x-a".parse().unwrap()),
+        ResponseInput::Status,
+        ResponseInput::StatusClass,
+        ResponseInput::Header("x-a".parse().unwrap()),
+        ResponseInput::Request(MatchInput::RequestHeader("x-b".parse().unwrap())),
     ];
     let entries = inputs.into_iter().map(|input| {
         let wanted =

@@ -9,7 +9,7 @@ use iako_http::{
 use iako_proxy_config::{CustomResponse, FilterSettings, ResponseDetails};
 use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
-use iako_traffic::{CachedPart, ResponseFacts, RouteMatchResult, cached_part, choose_for_response};
+use iako_traffic::{CachedPart, ResponseFacts, RouteMatchResult, cached_part, choose_action};
 
 use super::{ChainPlace, Passing};
 use crate::http::content::ContentStep;
@@ -50,9 +50,8 @@ impl Exchange<'_> {
             let view = self.request.view();
             let facts = self.request.facts(&view, &self.connection.info);
             let headers = ResponseView { head: &passing.head, edits: &self.response_edits };
-            let seen = ResponseFacts { status, headers: &headers };
-            choose_for_response(policies, &facts, seen, self.connection.draw())
-                .map(Replacement::compile)
+            let seen = ResponseFacts { request: &facts, status, headers: &headers };
+            choose_action(policies, &seen).map(Replacement::compile)
         };
         let Some(replacement) = replacement else { return false };
         // Formats speak of the response that was.
