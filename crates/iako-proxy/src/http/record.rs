@@ -36,8 +36,6 @@ pub(crate) struct Record {
     pub(crate) flags: ResponseFlags,
     /// Envoy's response code details.
     pub(crate) details: Cow<'static, str>,
-    /// The details are meant to be empty: another response took the place of the one they spoke of.
-    pub(crate) says_nothing: bool,
     /// Status that is being sent, once it is known.
     pub(crate) status: Option<u16>,
     /// Tries, the first included.
@@ -78,7 +76,6 @@ impl Record {
             start_wall,
             flags: ResponseFlags::NONE,
             details: Cow::Borrowed(""),
-            says_nothing: false,
             status: None,
             attempts: 0,
             route: String::new(),
@@ -226,8 +223,7 @@ pub(crate) fn access_record<'a>(
     access.protocol = Some(request.head.version().as_str());
     access.hostname = some(&HOSTNAME);
     access.response_code = record.status;
-    access.response_code_details =
-        if record.says_nothing { Some("") } else { some(&record.details) };
+    access.response_code_details = some(&record.details);
     access.flags = record.flags;
     access.request_duration = since(record.request_at);
     access.response_duration = since(record.response_at);

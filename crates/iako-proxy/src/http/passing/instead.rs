@@ -57,7 +57,6 @@ impl Exchange<'_> {
         // Formats speak of the response that was.
         let was = status;
         let status = replacement.status.unwrap_or(was);
-        self.record.says_nothing = replacement.details == ResponseDetails::Usual;
         self.record.details = match replacement.details {
             ResponseDetails::Usual => "".into(),
             ResponseDetails::Kept => std::mem::take(&mut self.record.details),
