@@ -115,15 +115,20 @@ impl FilterKind {
     const fn acts(&self) -> bool {
         match self {
             Self::Content(filter) => filter.acts(),
-            Self::Head(_) => true,
             Self::Alpn | Self::Stats | Self::Router | Self::Other => false,
             Self::PeerMetadata(_)
             | Self::Jwt(_)
+            | Self::Authz(_)
+            | Self::Limit(_)
+            | Self::Process(_)
             | Self::Rbac(_)
             | Self::Fault(_)
             | Self::Cors(_)
             | Self::GrpcWeb
-            | Self::StatefulSession(_) => true,
+            | Self::StatefulSession(_)
+            | Self::Head(_)
+            | Self::OnDemand(_)
+            | Self::Missing => true,
         }
     }
 

@@ -202,7 +202,7 @@ impl Exchange<'_> {
             if let FilterKind::Content(step) = &filter.kind {
                 match &**step {
                     ContentFilter::CustomResponse(own) => {
-                        if self.replace_response(own, &at, route, &mut passing) {
+                        if self.answer_instead(own, &at, route, &mut passing) {
                             // Nobody else is asked about it, in Envoy either.
                             return Ok(passing);
                         }

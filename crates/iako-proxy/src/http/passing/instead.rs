@@ -35,7 +35,7 @@ fn unix_seconds() -> u64 {
 
 impl Exchange<'_> {
     /// Puts the response that a policy names in place of another one; whether there was such a policy.
-    pub(super) fn replace_response(
+    pub(super) fn answer_instead(
         &mut self,
         own: &CustomResponse,
         at: &ChainPlace<'_, '_>,
