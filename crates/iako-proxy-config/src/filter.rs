@@ -14,6 +14,7 @@ pub(crate) mod ext_proc;
 pub(crate) mod fault;
 pub(crate) mod head;
 pub(crate) mod jwt;
+pub(crate) mod network;
 pub(crate) mod peer_metadata;
 pub(crate) mod rate_limit;
 pub(crate) mod rbac;
@@ -32,6 +33,7 @@ use ext_proc::{ExtProc, ExtProcRoute};
 use fault::Fault;
 use head::{HeaderMutationFilter, HeaderToMetadata, MessageEdits, SetMetadata};
 use jwt::JwtAuthn;
+use network::{ConnectionLimit, ConnectionRateLimit, SetConnectionState, SniForward};
 use peer_metadata::PeerMetadata;
 use rate_limit::{GlobalRateLimit, GlobalRateLimitRoute};
 use rbac::Rbac;
@@ -307,6 +309,17 @@ pub enum NetworkFilter {
     Stats(StatsFilter),
     /// Does what is sent on its own. Source: `Filter.config_discovery`.
     Discovered(Box<Discovered<Self>>),
+    /// Bounds the connections that are open at once.
+    ConnectionLimit(Box<ConnectionLimit>),
+    /// Bounds the connections that come in a time.
+    RateLimit(Box<ConnectionRateLimit>),
+    /// Sends the connection to the cluster of which its server name is the name.
+    /// Source: `envoy.extensions.filters.network.sni_cluster.v3.SniCluster`.
+    SniCluster,
+    /// Sends the connection to the host of which its server name is the name.
+    SniForward(Box<SniForward>),
+    /// Keeps objects beside the connection.
+    SetState(Box<SetConnectionState>),
     /// An optional filter that this proxy does not have; passed over.
     Unsupported(UnsupportedFilter),
 }

@@ -87,6 +87,10 @@ pub use filter::{
     jwt::{
         ClaimToHeader, FetchRetry, Jwks, JwtAuthn, JwtHeader, JwtProvider, JwtRequirement, JwtRule,
     },
+    network::{
+        ConnectionLimit, ConnectionRateLimit, ConnectionTokens, FilterStateValue, STATE_FACTORIES,
+        SetConnectionState, SharedState, SniForward,
+    },
     peer_metadata::{PeerDiscovery, PeerMetadata},
     rate_limit::{
         GlobalRateLimit, GlobalRateLimitRoute, HostLimits, LimitedRequests, RATE_LIMIT_TIMEOUT,

@@ -5,6 +5,7 @@ pub(crate) mod socket;
 
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use iako_types::CidrRange;
 
 use crate::{
@@ -202,4 +203,10 @@ pub enum Terminal {
     Http(Arc<HttpConnectionManager>),
     /// Bytes, to a cluster.
     Tcp(Arc<TcpProxy>),
+    /// Nobody: the client gets these bytes, and the connection ends. Source:
+    /// `envoy.extensions.filters.network.direct_response.v3.Config`.
+    Direct(Bytes),
+    /// Nobody: the client gets back what it sends. Source:
+    /// `envoy.extensions.filters.network.echo.v3.Echo`.
+    Echo,
 }

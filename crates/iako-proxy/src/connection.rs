@@ -4,8 +4,12 @@
 pub(crate) mod client_hello;
 pub(crate) mod http_sniff;
 mod inspect;
+pub(crate) mod log;
 pub(crate) mod metadata_exchange;
+mod nobody;
 pub(crate) mod proxy_protocol;
+pub(crate) mod shared_tokens;
+pub(crate) mod steps;
 
 use std::{
     net::SocketAddr,
@@ -14,34 +18,30 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use bytes::Bytes;
 use iako_identity::{PeerError, PeerIdentity};
 use iako_proxy_config::Direction;
 use iako_rt::clock;
-use iako_telemetry::{AccessRecord, Counter, ResponseFlag, WorkloadLabels};
-use iako_traffic::{
-    ConnectionInfo, PeerCertificate, TlsFacts,
-    rbac::{Subject, authorize},
-};
+use iako_telemetry::{AccessRecord, ResponseFlag, WorkloadLabels};
+use iako_traffic::{ConnectionInfo, PeerCertificate, TlsFacts};
 use tokio::net::TcpStream;
 
 use crate::{
-    access_log::FilterFacts,
     drain::Drain,
     http,
     listener::{ConnectionSlot, crew::Seat},
-    snapshot::{Chain, ChainTransport, ListenerSettings, NetworkStep, ProxySnapshot, Terminal},
+    snapshot::{Chain, ChainTransport, ListenerSettings, ProxySnapshot, Terminal},
     tcp,
-    transport::{Prefixed, Stream, certificate_error, server::AcceptError},
+    transport::{Count, Prefixed, Stream, certificate_error, failure, server::AcceptError},
     worker::Worker,
 };
 use inspect::{InspectError, Inspection, turn_away};
+use log::{ConnectionLog, HttpNotes};
+use steps::{Ending, Gate, LimitPlace};
 
 /// Longest time of a TLS handshake where none is configured (Envoy `transport_socket_connect_timeout`,
 /// which has no default there): a client that connects and says nothing must not stay.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Longest time that a client may take for its part of the metadata exchange.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection whose filter chain is chosen and whose handshake is done.
 #[derive(Debug)]
@@ -66,7 +66,11 @@ pub(crate) struct Downstream {
     pub(crate) accepted: Instant,
     /// The same on the wall clock.
     pub(crate) accepted_wall: SystemTime,
-    _place: Place,
+    /// What waits for the client's first bytes; none where nothing does.
+    pub(crate) gate: Option<Box<Gate>>,
+    /// Its places below limits of filters.
+    held: Vec<LimitPlace>,
+    place: Place,
 }
 
 impl Downstream {
@@ -74,6 +78,46 @@ impl Downstream {
     #[must_use]
     pub(crate) fn drain(&self) -> &Drain {
         &self.chain.drain
+    }
+
+    /// Nobody reads what the client has said: resets the connection, as a system does with one that is
+    /// closed before it is read.
+    pub(crate) fn turn_away(&self) {
+        if let Stream::Tcp(stream) = &self.stream {
+            turn_away(stream.get_ref(), stream.prefix());
+        }
+    }
+
+    /// Tells the listener's log something, where there is one.
+    pub(crate) fn note(&mut self, tell: impl FnOnce(&mut ConnectionLog)) {
+        if let Some(log) = &mut self.place.log {
+            tell(log);
+        }
+    }
+
+    /// Writes the line of the listener's log, by what its carrier knows.
+    pub(crate) fn log_as(&mut self, with_record: impl FnOnce(&mut dyn FnMut(&AccessRecord<'_>))) {
+        if let Some(log) = self.place.log.take() {
+            with_record(&mut |record| log.write_as(record));
+        }
+    }
+
+    /// Where requests are noted for the listener's log, where there is one.
+    pub(crate) fn http_notes(&self) -> Option<Rc<HttpNotes>> {
+        self.place.log.as_ref().map(|log| Rc::clone(&log.http))
+    }
+
+    /// A filter ends the connection; these bytes of the client went nowhere.
+    pub(crate) fn denied(&mut self, ending: Ending, received: u64) {
+        tracing::debug!(chain = %self.chain.name, remote = %self.info.remote, ?ending, "denied");
+        let info = Arc::clone(&self.info);
+        self.note(|log| {
+            log.ending = ending;
+            log.info = info;
+            if let Some(count) = &log.count {
+                count.add_received(received);
+            }
+        });
     }
 }
 
@@ -84,6 +128,8 @@ struct Place {
     _seat: Seat,
     settings: Arc<ListenerSettings>,
     worker: Rc<Worker>,
+    /// Written when the connection has ended.
+    log: Option<Box<ConnectionLog>>,
 }
 
 impl Place {
@@ -96,12 +142,15 @@ impl Place {
         settings.stats.cx_total.inc();
         settings.stats.cx_active.inc();
         worker.shared.server.total_connections.inc();
-        Self { _slots: slots, _seat: seat, settings, worker }
+        Self { _slots: slots, _seat: seat, settings, worker, log: None }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if let Some(log) = self.log.take() {
+            log.write();
+        }
         self.settings.stats.cx_active.dec();
         self.settings.stats.cx_destroy.inc();
         self.worker.shared.server.total_connections.dec();
@@ -137,6 +186,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, snapshot: Arc<ProxySnapshot>, arri
         Terminal::Tcp(service) => {
             Box::pin(tcp::exchange::serve(worker, downstream, service)).await;
         }
+        Terminal::Direct(bytes) => Box::pin(nobody::say(downstream, bytes)).await,
+        Terminal::Echo => Box::pin(nobody::echo(downstream)).await,
     }
 }
 
@@ -157,19 +208,30 @@ async fn prepare(
         count_unrecognised(&settings, &error);
         tracing::debug!(listener = %settings.config.name, %remote, %error, "connection closed");
         inspection.turn_away();
+        let failure = matches!(error, InspectError::NotTls).then(|| inspection.not_tls());
+        let info = Arc::new(info);
+        let log = ConnectionLog::begin(&settings, &worker, &info, (accepted, accepted_wall));
+        log_refused(log, |log| log.failure = failure);
         return None;
     }
     let prefix = inspection.into_bytes();
+    let info = Arc::new(info);
+    let log = ConnectionLog::begin(&settings, &worker, &info, (accepted, accepted_wall));
     let Some(chain) = settings.chain_for(&info) else {
         turn_away(&socket, &prefix);
-        refuse(&worker, &settings, &info, accepted_wall);
+        settings.stats.no_chain.inc();
+        log_refused(log, |log| {
+            log.details = Some("filter_chain_not_found");
+            log.ending.flag = Some(ResponseFlag::NoRouteFound);
+        });
         return None;
     };
-    let place = Place::new(slots, seat, Arc::clone(&settings), Rc::clone(&worker));
+    let mut place = Place::new(slots, seat, Arc::clone(&settings), Rc::clone(&worker));
+    place.log = log;
     let chain = Arc::clone(chain);
     let downstream = Downstream {
         stream: Stream::Tcp(Prefixed::new(socket, prefix)),
-        info: Arc::new(info),
+        info,
         peer: None,
         peer_workload: None,
         tls_version: "",
@@ -178,10 +240,31 @@ async fn prepare(
         chain,
         accepted,
         accepted_wall,
-        _place: place,
+        gate: None,
+        held: Vec::new(),
+        place,
     };
-    let downstream = secure(downstream, &settings).await?;
-    run_steps(&worker, &settings.stats.network_config_missing, downstream).await
+    let mut downstream = secure(downstream, &settings).await?.counted();
+    if downstream.chain.steps.is_empty() {
+        return Some(downstream);
+    }
+    match Box::pin(steps::at_connection(&worker, &mut downstream)).await {
+        Ok(()) => Some(downstream),
+        Err(ending) => {
+            if let Terminal::Tcp(service) = &downstream.chain.terminal {
+                tcp::exchange::log_unserved(&worker, &downstream, service, &ending);
+            }
+            downstream.denied(ending, 0);
+            None
+        }
+    }
+}
+
+fn log_refused(log: Option<Box<ConnectionLog>>, tell: impl FnOnce(&mut ConnectionLog)) {
+    if let Some(mut log) = log {
+        tell(&mut log);
+        log.write();
+    }
 }
 
 /// Finds out about a connection what its listener asks for, and what the listener asks for that it
@@ -204,26 +287,6 @@ async fn inspect(
     Ok(())
 }
 
-fn refuse(
-    worker: &Worker,
-    settings: &ListenerSettings,
-    info: &ConnectionInfo,
-    accepted_wall: SystemTime,
-) {
-    settings.stats.no_chain.inc();
-    let mut record = AccessRecord::new(accepted_wall);
-    record.flags.insert(ResponseFlag::NoRouteFound);
-    record.response_code_details = Some("filter_chain_not_found");
-    record.downstream.local_address = Some(info.original_destination);
-    record.downstream.remote_address = Some(info.remote);
-    record.downstream.direct_remote_address = Some(info.direct_remote);
-    record.downstream.server_name = Some(info.server_name.as_str()).filter(|name| !name.is_empty());
-    let draw = worker.with_rng(iako_rt::Rng::next_u64);
-    for log in &settings.access_log {
-        log.log(&record, FilterFacts { draw, ..FilterFacts::default() });
-    }
-}
-
 /// Makes the TLS handshake that the chain asks for.
 async fn secure(mut downstream: Downstream, settings: &ListenerSettings) -> Option<Downstream> {
     let ChainTransport::Tls(tls) = downstream.chain.transport.clone() else {
@@ -231,11 +294,19 @@ async fn secure(mut downstream: Downstream, settings: &ListenerSettings) -> Opti
     };
     let Stream::Tcp(socket) = downstream.stream else { return None };
     let limit = downstream.chain.handshake_timeout.unwrap_or(HANDSHAKE_TIMEOUT);
+    let is_logged = downstream.place.log.is_some();
+    let first = if is_logged { Bytes::copy_from_slice(socket.prefix()) } else { Bytes::new() };
     let accepted = match tls.accept(socket, Some(limit)).await {
         Ok(accepted) => accepted,
         Err(error) => {
             count_failure(settings, &error);
             let remote = downstream.info.remote;
+            if let Some(log) = &mut downstream.place.log {
+                log.failure = failure::reason(&error, &first);
+                if matches!(error, AcceptError::Timeout(_)) {
+                    log.ending = Ending::of_handshake_time();
+                }
+            }
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::debug!(listener = %settings.config.name, %remote, %error, cause, "TLS refused");
             return None;
@@ -265,6 +336,8 @@ async fn secure(mut downstream: Downstream, settings: &ListenerSettings) -> Opti
     downstream.tls_version = accepted.version;
     downstream.tls_cipher = accepted.cipher;
     downstream.stream = accepted.stream;
+    let info = Arc::clone(&downstream.info);
+    downstream.note(|log| (log.info, log.tls_version) = (info, accepted.version));
     Some(downstream)
 }
 
@@ -314,7 +387,7 @@ fn certificate_facts(peer: &PeerIdentity, chain: &Chain) -> PeerCertificate {
     // Only HTTP hands certificates on, in a header.
     let (pem, chain_pem) = match &chain.terminal {
         Terminal::Http(_) => (peer.leaf_pem(), peer.chain_pem()),
-        Terminal::Tcp(_) => Default::default(),
+        Terminal::Tcp(_) | Terminal::Direct(_) | Terminal::Echo => Default::default(),
     };
     PeerCertificate {
         uris: peer.facts.uri_sans.clone(),
@@ -326,39 +399,17 @@ fn certificate_facts(peer: &PeerIdentity, chain: &Chain) -> PeerCertificate {
     }
 }
 
-/// Runs the network filters in order; `None` closes the connection.
-async fn run_steps(
-    worker: &Worker,
-    network_config_missing: &Counter,
-    mut downstream: Downstream,
-) -> Option<Downstream> {
-    let chain = Arc::clone(&downstream.chain);
-    for step in &chain.steps {
-        match step {
-            NetworkStep::Rbac(rbac) => {
-                let subject = Subject::Connection(&downstream.info);
-                if !authorize(rbac, &subject).verdict.allowed {
-                    tracing::debug!(chain = %chain.name, remote = %downstream.info.remote, "denied");
-                    return None;
-                }
-            }
-            NetworkStep::MetadataExchange { protocol } => {
-                let agreed = downstream.info.tls.as_ref().is_some_and(|tls| tls.alpn == *protocol);
-                if agreed {
-                    let frame = &worker.shared.node.metadata_frame;
-                    let exchange = metadata_exchange::exchange(&mut downstream.stream, frame);
-                    let peer = tokio::time::timeout(METADATA_TIMEOUT, exchange).await;
-                    downstream.peer_workload = peer.ok()?.ok()?.map(Arc::new);
-                }
-            }
-            NetworkStep::Stats => {}
-            NetworkStep::Missing => {
-                network_config_missing.inc();
-                return None;
-            }
+impl Downstream {
+    /// Has its bytes counted, where the listener's log asks for them and the carrier does not count.
+    fn counted(mut self) -> Self {
+        let Some(log) = &mut self.place.log else { return self };
+        if !matches!(self.chain.terminal, Terminal::Tcp(_)) {
+            let count = Arc::<Count>::default();
+            log.count = Some(Arc::clone(&count));
+            self.stream = self.stream.counted(count);
         }
+        self
     }
-    Some(downstream)
 }
 
 impl ListenerSettings {

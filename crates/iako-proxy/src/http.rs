@@ -64,13 +64,20 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Carries an HTTP connection until it ends.
 pub(crate) async fn serve_connection(
     worker: Rc<Worker>,
-    downstream: Downstream,
+    mut downstream: Downstream,
     service: Arc<HttpService>,
 ) {
-    let connection = Rc::new(HttpConnection::new(worker, &downstream, Arc::clone(&service)));
     let stats = &service.stats;
     stats.cx_total.inc();
     stats.cx_active.inc();
+    if downstream.gate.is_some()
+        && let Err(denied) = Box::pin(downstream.pass_gate()).await
+    {
+        downstream.denied(denied.ending, denied.received);
+        stats.cx_active.dec();
+        return;
+    }
+    let connection = Rc::new(HttpConnection::new(worker, &downstream, Arc::clone(&service)));
     // What gives the connection's place back when it ends stays with this task.
     let mut stream = downstream.stream;
     let opened = match service.manager.codec {
@@ -91,10 +98,12 @@ pub(crate) async fn serve_connection(
         Some(Opened::Http1(stream, read)) => {
             stats.cx_http1_total.inc();
             Box::pin(serve_http1::serve(&connection, stream, read)).await;
+            connection.note_protocol("HTTP/1.1");
         }
         Some(Opened::Http2(stream, read)) => {
             stats.cx_http2_total.inc();
             Box::pin(serve_http2::serve(&connection, stream, read)).await;
+            connection.note_protocol("HTTP/2");
         }
         None => {}
     }

@@ -18,8 +18,12 @@ use iako_telemetry::{
 use iako_traffic::Neighbourhood;
 
 use crate::{
-    config_task::Inventory, connection::metadata_exchange, http2::Http2Stats, listener::crew::Crew,
-    on_demand::Needs, snapshot::ProxySnapshot,
+    config_task::Inventory,
+    connection::{metadata_exchange, shared_tokens::SharedTokens},
+    http2::Http2Stats,
+    listener::crew::Crew,
+    on_demand::Needs,
+    snapshot::ProxySnapshot,
 };
 
 /// What all parts of one proxy share. Written by the configuration task only, read by everybody.
@@ -47,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) http2: Http2Stats,
     /// When the proxy was started.
     pub(crate) started: Instant,
+    /// Tokens that several listeners' filters take from.
+    pub(crate) shared_tokens: SharedTokens,
     /// Number of workers.
     pub(crate) concurrency: usize,
     /// Who of them carries what.
@@ -173,6 +179,7 @@ impl Shared {
             server,
             stats,
             started: clock::now(),
+            shared_tokens: SharedTokens::default(),
             concurrency,
             crew: Crew::new(concurrency),
             limits: ConnectionLimits::default(),

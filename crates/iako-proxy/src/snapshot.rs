@@ -11,7 +11,7 @@ mod stats;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
-pub(crate) use chain::{Chain, ChainId, ChainTransport, ListenerSettings, NetworkStep, Terminal};
+pub(crate) use chain::{Chain, ChainId, ChainTransport, ListenerSettings, Terminal};
 pub(crate) use cluster::{ClusterTransport, Failing, UpstreamCluster};
 pub(crate) use inspector_stats::{InspectorStats, ProxyProtocolStats};
 pub(crate) use request_stats::Tally;

@@ -40,7 +40,9 @@ macro_rules! write_through {
 
 pub(crate) mod client;
 pub(crate) mod connect;
+mod counted;
 pub(crate) mod dial;
+pub(crate) mod failure;
 mod key_log;
 pub(crate) mod material;
 mod prefixed;
@@ -57,11 +59,12 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncBufRead as _, AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 
 pub(crate) use connect::{ConnectError, ConnectOptions, Connected, connect};
+pub(crate) use counted::{Count, Counted};
 pub(crate) use prefixed::Prefixed;
 pub(crate) use proxy_header::Proxied;
 pub(crate) use read_ahead::ReadAhead;
@@ -86,6 +89,8 @@ pub(crate) enum Stream {
     ClientTls(Box<tokio_rustls::client::TlsStream<ReadAhead<TcpStream>>>),
     /// TLS originated here, over a Unix socket.
     ClientTlsUnix(Box<tokio_rustls::client::TlsStream<UnixStream>>),
+    /// Any of them, its bytes counted.
+    Counted(Box<Counted>),
 }
 
 impl Stream {
@@ -100,6 +105,11 @@ impl Stream {
     pub(crate) fn take_prefix(&mut self) -> Bytes {
         match self {
             Self::Tcp(stream) => stream.take_prefix(),
+            Self::Counted(counted) => {
+                let prefix = counted.stream.take_prefix();
+                counted.count.add_received(u64::try_from(prefix.len()).unwrap_or(u64::MAX));
+                prefix
+            }
             Self::Unix(_) | Self::ServerTls(_) | Self::ClientTls(_) | Self::ClientTlsUnix(_) => {
                 Bytes::new()
             }
@@ -112,6 +122,7 @@ impl Stream {
             Self::Tcp(stream) => Some(stream.get_ref()),
             Self::ServerTls(stream) => Some(stream.get_ref().0.get_ref().get_ref()),
             Self::ClientTls(stream) => Some(stream.get_ref().0.get_ref()),
+            Self::Counted(counted) => counted.stream.tcp_socket(),
             Self::Unix(_) | Self::ClientTlsUnix(_) => None,
         }
     }
@@ -125,14 +136,41 @@ impl Stream {
             | Self::Unix(_)
             | Self::ServerTls(_)
             | Self::ClientTls(_)
-            | Self::ClientTlsUnix(_) => None,
+            | Self::ClientTlsUnix(_)
+            | Self::Counted(_) => None,
         }
+    }
+
+    /// Ready once the client of an accepted connection has said something, or ended: with the bytes
+    /// that are there, which stay to be read.
+    pub(crate) fn poll_first_bytes(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_fill(context),
+            Self::ServerTls(stream) => {
+                Pin::new(&mut **stream).poll_fill_buf(context).map_ok(<[u8]>::len)
+            }
+            Self::Counted(counted) => counted.stream.poll_first_bytes(context),
+            // Nobody waits for a server to begin.
+            Self::Unix(_) | Self::ClientTls(_) | Self::ClientTlsUnix(_) => Poll::Ready(Ok(0)),
+        }
+    }
+
+    /// The same, its bytes counted.
+    pub(crate) fn counted(self, count: std::sync::Arc<Count>) -> Self {
+        Self::Counted(Box::new(Counted { stream: self, count }))
     }
 
     /// Whether bytes are encrypted on the wire.
     #[must_use]
-    pub(crate) const fn is_tls(&self) -> bool {
-        matches!(self, Self::ServerTls(_) | Self::ClientTls(_) | Self::ClientTlsUnix(_))
+    pub(crate) fn is_tls(&self) -> bool {
+        match self {
+            Self::ServerTls(_) | Self::ClientTls(_) | Self::ClientTlsUnix(_) => true,
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Counted(counted) => counted.stream.is_tls(),
+        }
     }
 }
 
@@ -155,6 +193,7 @@ macro_rules! each {
             Stream::ServerTls($inner) => $call,
             Stream::ClientTls($inner) => $call,
             Stream::ClientTlsUnix($inner) => $call,
+            Stream::Counted($inner) => $call,
         }
     };
 }

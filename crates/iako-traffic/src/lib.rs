@@ -43,6 +43,7 @@ mod session;
 mod share;
 mod target;
 mod text;
+mod token_bucket;
 
 pub use bandwidth::BandwidthBucket;
 pub use breaker::{BreakerCounts, BreakerGuard, Breakers, Overflow};
@@ -104,3 +105,4 @@ pub use route::{
 pub use session::{SessionAsked, SessionMark, session_asked, session_mark};
 pub use share::{ClusterSubset, tcp_cluster};
 pub use target::{NormalizedTarget, host_without_dot, normalize_target, stripped_host};
+pub use token_bucket::TokenBucket;

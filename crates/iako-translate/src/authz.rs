@@ -70,6 +70,7 @@ fn rbac_of_action(
         shadow_prefix,
         stat_prefix,
         counts_policies: false,
+        deny_delay: None,
     })
 }
 

@@ -14,6 +14,7 @@ mod cluster_connecting;
 mod cluster_http;
 mod cluster_limits;
 mod cluster_specifier;
+mod connection_filter;
 mod content;
 mod discovered;
 mod discovery;

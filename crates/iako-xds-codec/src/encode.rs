@@ -13,6 +13,7 @@ mod callout;
 mod cluster;
 mod cluster_connecting;
 mod cluster_http;
+mod connection_filter;
 mod content;
 mod discovered;
 mod discovery;

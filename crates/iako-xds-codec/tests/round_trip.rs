@@ -375,7 +375,7 @@ fn a_node_comes_back() {
 #[test]
 fn a_resource_prints_as_json_with_its_extensions_unpacked() {
     let json = to_json(&encode::listener(&listener()));
-    let filter = &json["filter_chains"][0]["filters"][3];
+    let filter = json["filter_chains"][0]["filters"].as_array().unwrap().last().unwrap();
     assert_eq!(json["@type"], "type.googleapis.com/envoy.config.listener.v3.Listener");
     assert_eq!(filter["name"], "envoy.filters.network.http_connection_manager");
     assert_eq!(filter["typed_config"]["route_config"]["virtual_hosts"][0]["domains"][0], "a.test");

@@ -194,6 +194,8 @@ impl Walk<'_> {
         };
         match &chain.terminal {
             Terminal::Tcp(tcp) => self.stream(proxy, tcp, &connection),
+            // No plan of ours has these.
+            Terminal::Direct(_) | Terminal::Echo => self.close(),
             Terminal::Http(settings) => {
                 let name = match &settings.routes {
                     RouteSource::Rds(name) => name.name(),
@@ -418,7 +420,7 @@ fn settings_of(listener: &Listener, name: &str) -> Option<Arc<HttpConnectionMana
             RouteSource::Rds(own) if own.name() == name => Some(Arc::clone(settings)),
             RouteSource::Rds(_) | RouteSource::Inline(_) | RouteSource::Scoped(_) => None,
         },
-        Terminal::Tcp(_) => None,
+        Terminal::Tcp(_) | Terminal::Direct(_) | Terminal::Echo => None,
     })
 }
 

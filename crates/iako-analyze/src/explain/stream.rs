@@ -57,7 +57,7 @@ impl Walk<'_> {
         }
         match chain.map(|chain| chain.terminal.clone()) {
             Some(Terminal::Tcp(tcp)) => self.stream(proxy, &tcp, &connection),
-            Some(Terminal::Http(_)) | None => {
+            Some(Terminal::Http(_) | Terminal::Direct(_) | Terminal::Echo) | None => {
                 let why = format!("nothing on port {port} takes TLS for {}", self.target.host);
                 self.step("host", Outcome::Refused, None, why);
                 self.close();

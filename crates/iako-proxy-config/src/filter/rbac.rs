@@ -1,6 +1,6 @@
 //! Who may do what.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use iako_types::CidrRange;
 
@@ -20,6 +20,9 @@ pub struct Rbac {
     pub stat_prefix: String,
     /// Whether every policy has statistics of its own. Envoy default: false.
     pub counts_policies: bool,
+    /// How long a connection that is refused stays open, unread. Source: `delay_deny`. Envoy
+    /// default: none.
+    pub deny_delay: Option<Duration>,
 }
 
 /// Policies and what a match means. Source: `envoy.config.rbac.v3.RBAC`.

@@ -2,21 +2,19 @@
 
 use std::sync::Arc;
 
-use iako_proxy_config::{
-    self as config, DownstreamTransport, FilterChain, Listener, ListenerKind, NetworkFilter,
-};
+use iako_proxy_config::{self as config, DownstreamTransport, FilterChain, Listener, ListenerKind};
 use iako_traffic::FilterChainTable;
 
 use super::secrets::with_causes;
 use crate::{
     access_log::AccessLogger,
+    connection::steps::NetworkStep,
     drain::Drain,
     http::HttpService,
     listener::ListenerHandle,
     shared::Shared,
     snapshot::{
-        Chain, ChainId, ChainTransport, InspectorStats, ListenerSettings, ListenerStats,
-        NetworkStep, Terminal,
+        Chain, ChainId, ChainTransport, InspectorStats, ListenerSettings, ListenerStats, Terminal,
     },
     tcp::TcpService,
     transport::server::ServerTlsSlot,
@@ -96,6 +94,8 @@ fn is_same(old: &Chain, new: &FilterChain) -> bool {
         (&old.terminal, &new.terminal),
         (Terminal::Http(_), config::Terminal::Http(_))
             | (Terminal::Tcp(_), config::Terminal::Tcp(_))
+            | (Terminal::Direct(_), config::Terminal::Direct(_))
+            | (Terminal::Echo, config::Terminal::Echo)
     );
     transport && terminal && old.matcher == new.matcher
 }
@@ -122,27 +122,19 @@ fn compile_chain(
             let service = TcpService::compile(Arc::clone(tcp), shared);
             Terminal::Tcp(Arc::new(service.map_err(|error| with_causes(&error))?))
         }
+        config::Terminal::Direct(bytes) => Terminal::Direct(bytes.clone()),
+        config::Terminal::Echo => Terminal::Echo,
     };
+    let previous = same.map(|same| same.steps.as_slice()).unwrap_or_default();
+    let steps = NetworkStep::compile(&chain.filters, previous, shared);
     Ok(Chain {
         id: same.map_or_else(|| ChainId(take_id()), |same| same.id),
         name: chain.name.as_str().into(),
         matcher: chain.matcher.clone(),
         transport,
         handshake_timeout: chain.handshake_timeout,
-        steps: chain.filters.iter().filter_map(compile_step).collect(),
+        steps: steps.map_err(|error| with_causes(&error))?,
         terminal,
         drain: same.map_or_else(Drain::new, |same| same.drain.clone()),
     })
-}
-
-fn compile_step(filter: &NetworkFilter) -> Option<NetworkStep> {
-    match filter {
-        NetworkFilter::Rbac(rbac) => Some(NetworkStep::Rbac(Arc::new((**rbac).clone()))),
-        NetworkFilter::MetadataExchange { protocol } => {
-            Some(NetworkStep::MetadataExchange { protocol: protocol.clone() })
-        }
-        NetworkFilter::Stats(_) => Some(NetworkStep::Stats),
-        NetworkFilter::Discovered(_) => Some(NetworkStep::Missing),
-        NetworkFilter::Unsupported(_) => None,
-    }
 }

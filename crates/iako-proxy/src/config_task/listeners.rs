@@ -184,6 +184,7 @@ impl ListenerEntry {
                         }
                         RouteSource::Rds(_) => {}
                     },
+                    Terminal::Direct(_) | Terminal::Echo => {}
                 }
             }
         }

@@ -46,11 +46,16 @@ fn stats_filters_of_chain(chain: &FilterChain) -> impl Iterator<Item = &StatsFil
         NetworkFilter::Rbac(_)
         | NetworkFilter::MetadataExchange { .. }
         | NetworkFilter::Discovered(_)
+        | NetworkFilter::ConnectionLimit(_)
+        | NetworkFilter::RateLimit(_)
+        | NetworkFilter::SniCluster
+        | NetworkFilter::SniForward(_)
+        | NetworkFilter::SetState(_)
         | NetworkFilter::Unsupported(_) => None,
     });
     let manager = match &chain.terminal {
         Terminal::Http(manager) => Some(manager),
-        Terminal::Tcp(_) => None,
+        Terminal::Tcp(_) | Terminal::Direct(_) | Terminal::Echo => None,
     };
     let of_requests =
         manager.into_iter().flat_map(|manager| &manager.filters).filter_map(|filter| {

@@ -11,7 +11,10 @@ use super::{
     client_hello, http_sniff,
     proxy_protocol::{self, Verdict, Version},
 };
-use crate::snapshot::{InspectorStats, ListenerSettings, ProxyProtocolStats};
+use crate::{
+    snapshot::{InspectorStats, ListenerSettings, ProxyProtocolStats},
+    transport::failure,
+};
 
 /// Why nothing was found out, and the connection is closed.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +67,11 @@ impl<'a> Inspection<'a> {
     /// The bytes that were read and are the connection's own.
     pub(super) fn into_bytes(self) -> Bytes {
         self.buffer.freeze()
+    }
+
+    /// What a log says of a client that was expected to speak TLS.
+    pub(super) fn not_tls(&self) -> String {
+        failure::not_tls(&self.buffer)
     }
 
     /// Lets a client know at once that nobody reads what it says.

@@ -16,6 +16,9 @@ const WORD: &[u8; 6] = b"PROXY ";
 /// Longest line of version 1, its end included. Source: PROXY protocol §2.1.
 const LINE_BYTES_MAX: usize = 107;
 
+/// Under this name values are kept as one object, where they are filter state.
+const TLV_STATE: &str = "envoy.network.proxy_protocol.tlv";
+
 /// The most that a header can take: its length is a number of 16 bits.
 pub(crate) const HEADER_BYTES_MAX: usize = 16 + 65_535;
 
@@ -97,6 +100,7 @@ pub(super) fn keep(header: ProxyHeader, settings: &ProxyProtocol, info: &mut Con
         info.remote = source;
         info.original_destination = destination;
     }
+    let mut objects = serde_json::Map::new();
     for rule in &settings.rules {
         // The first of its type counts.
         let Some(tlv) = header.tlvs.iter().find(|tlv| tlv.kind == rule.kind) else { continue };
@@ -104,7 +108,14 @@ pub(super) fn keep(header: ProxyHeader, settings: &ProxyProtocol, info: &mut Con
             TlvEncoding::Utf8 => sanitized(&tlv.value),
             TlvEncoding::Base64 => super::metadata_exchange::encode_base64(&tlv.value),
         };
-        info.metadata.set(&rule.namespace, &rule.key, Value::String(text));
+        if settings.in_filter_state {
+            objects.insert(rule.key.clone(), Value::String(text));
+        } else {
+            info.metadata.set(&rule.namespace, &rule.key, Value::String(text));
+        }
+    }
+    if !objects.is_empty() {
+        info.metadata.set_state(TLV_STATE, Value::Object(objects).to_string());
     }
     info.proxy_tlvs = match &settings.pass_through {
         PassThroughTlvs::None => Arc::default(),
@@ -334,6 +345,11 @@ mod tests {
         assert_eq!(found("base64"), Some(Value::from("Yf9i")));
         assert_eq!(found("absent"), None);
         assert_eq!(*info.proxy_tlvs, [ProxyTlv { kind: 2, value: b"x".to_vec() }]);
+        let objects = ProxyProtocol { in_filter_state: true, ..settings };
+        let mut info = ConnectionInfo::plain(end_of_test, end_of_test);
+        keep(header(&binary(0x21, &end)), &objects, &mut info);
+        assert_eq!(info.metadata.state(TLV_STATE), Some(r#"{"base64":"Yf9i","text":"a!b"}"#));
+        assert!(info.metadata.is_empty());
     }
 
     proptest! {

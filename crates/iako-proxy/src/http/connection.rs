@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use iako_http::FieldValue;
 use iako_proxy_config::{ClientCertDetails, Direction, ForwardClientCert, HttpConnectionManager};
-use iako_telemetry::Principal;
+use iako_telemetry::{Principal, ResponseFlag};
 use iako_traffic::{ClientCertHeader, ConnectionInfo};
 
 use super::service::HttpService;
-use crate::connection::Downstream;
+use crate::connection::{Downstream, log::HttpNotes};
 use crate::snapshot::{Chain, ProxySnapshot, Terminal};
 use crate::upstream::pool::Owner;
 use crate::worker::{Worker, spread};
@@ -34,6 +34,8 @@ pub(crate) struct HttpConnection {
     pub(crate) own_principal: Principal,
     /// Below 1, drawn once: by how much of what may be it becomes older than others.
     age_draw: f64,
+    /// What the listener's log is told, where there is one.
+    notes: Option<Rc<HttpNotes>>,
     /// The settings that were present last.
     service: RefCell<Arc<HttpService>>,
     /// The snapshot that they are of.
@@ -98,6 +100,7 @@ impl HttpConnection {
             client_principal: Principal::new(client.map_or("", String::as_str)),
             own_principal: Principal::new(own.map_or("", String::as_str)),
             age_draw: worker.with_rng(iako_rt::Rng::unit),
+            notes: accepted.http_notes(),
             service: RefCell::new(service),
             seen: Cell::new(u64::MAX),
             told: RefCell::new(None),
@@ -118,6 +121,20 @@ impl HttpConnection {
             *self.service.borrow_mut() = Arc::clone(service);
         }
         Arc::clone(&self.service.borrow())
+    }
+
+    /// Tells the listener's log what was spoken, once the connection has ended.
+    pub(crate) fn note_protocol(&self, protocol: &'static str) {
+        if let Some(notes) = self.notes.as_ref().filter(|_| self.seen.get() != u64::MAX) {
+            notes.protocol.set(Some(protocol));
+        }
+    }
+
+    /// Tells the listener's log what went wrong.
+    pub(crate) fn note_flag(&self, flag: ResponseFlag) {
+        if let Some(notes) = &self.notes {
+            notes.flags.set(notes.flags.get().with(flag));
+        }
     }
 
     /// The settings that were present last.

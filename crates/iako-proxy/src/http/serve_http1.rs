@@ -171,6 +171,7 @@ async fn refuse(
     let service = connection.last_service();
     let (status, details, bytes) = (reply.status, reply.details.clone(), reply.body.len() as u64);
     answer(connection, side, reply).await;
+    flag.into_iter().for_each(|flag| connection.note_flag(flag));
     let refused =
         Refused { version: Version::Http11, status: Some(status), details: &details, flag, bytes };
     record::refused(connection, &service, &refused);

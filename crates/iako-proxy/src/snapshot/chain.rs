@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iako_proxy_config::{FilterChainMatch, Listener, Rbac};
+use bytes::Bytes;
+use iako_proxy_config::{FilterChainMatch, Listener};
 use iako_traffic::FilterChainTable;
 
 use super::{InspectorStats, ListenerStats};
 use crate::{
-    access_log::AccessLogger, drain::Drain, http::HttpService, listener::ListenerHandle,
-    tcp::TcpService, transport::server::ServerTlsSlot, udp::UdpService,
+    access_log::AccessLogger, connection::steps::NetworkStep, drain::Drain, http::HttpService,
+    listener::ListenerHandle, tcp::TcpService, transport::server::ServerTlsSlot, udp::UdpService,
 };
 
 /// Names a filter chain over its life: changed settings keep the name, so that connections find the
@@ -31,7 +32,7 @@ pub(crate) struct ListenerSettings {
     pub(crate) connections_max: Option<u32>,
     /// What its filters count.
     pub(crate) inspectors: InspectorStats,
-    /// Logs of connections that no chain took.
+    /// Logs of connections.
     pub(crate) access_log: Vec<AccessLogger>,
     /// What carries datagrams, for a listener of these.
     pub(crate) datagrams: Option<Arc<UdpService>>,
@@ -69,22 +70,6 @@ pub(crate) enum ChainTransport {
     Tls(Arc<ServerTlsSlot>),
 }
 
-/// A step on every connection's way, compiled.
-#[derive(Debug)]
-pub(crate) enum NetworkStep {
-    /// Lets connections pass or not.
-    Rbac(Arc<Rbac>),
-    /// Exchanges metadata with the peer when ALPN agreed on this protocol.
-    MetadataExchange {
-        /// The ALPN name.
-        protocol: String,
-    },
-    /// Counts the connection in Istio's standard metrics.
-    Stats,
-    /// Closes the connection: the settings of a filter have not arrived.
-    Missing,
-}
-
 /// What carries a connection.
 #[derive(Debug, Clone)]
 pub(crate) enum Terminal {
@@ -92,6 +77,10 @@ pub(crate) enum Terminal {
     Http(Arc<HttpService>),
     /// Bytes.
     Tcp(Arc<TcpService>),
+    /// Nobody: these bytes are the answer.
+    Direct(Bytes),
+    /// Nobody: what comes goes back.
+    Echo,
 }
 
 impl Chain {

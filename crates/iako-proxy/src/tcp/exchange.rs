@@ -10,18 +10,23 @@ use iako_proxy_config::{
 use iako_rt::{Rng, clock};
 use iako_telemetry::ResponseFlag;
 use iako_traffic::{
-    ActiveRequest, Balancer, BreakerGuard, Outcome, Pick, PickRequest, hash_of_ip, tcp_cluster,
+    ActiveRequest, Balancer, BreakerGuard, ConnectionInfo, Outcome, Pick, PickRequest, hash_of_ip,
+    tcp_cluster,
 };
 
 use super::{
     TcpService,
     far::Far,
     record::Record,
-    relay::{End, Limits, relay},
+    relay::{End, Limits, Moved, relay},
     tunnel::{self, TunnelStream},
 };
 use crate::{
-    connection::{Downstream, metadata_exchange},
+    connection::{
+        Downstream, metadata_exchange,
+        steps::{CLUSTER_STATE, Ending, HOST_STATE, PORT_STATE},
+    },
+    dns::Unresolved,
     http::target::member_of,
     on_demand::{Found, Needed},
     snapshot::{Failing, UpstreamCluster},
@@ -31,6 +36,8 @@ use crate::{
 
 /// Time between reports of the bytes that a connection has moved. Istio's is the same.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// Under this name a filter chooses the longest silence, in milliseconds.
+const IDLE_STATE: &str = "envoy.tcp_proxy.per_connection_idle_timeout_ms";
 /// Longest time that a peer may take for its part of the metadata exchange.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -93,7 +100,11 @@ struct Unreached {
 }
 
 /// Carries a TCP connection until it ends.
-pub(crate) async fn serve(worker: Rc<Worker>, downstream: Downstream, service: Arc<TcpService>) {
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    mut downstream: Downstream,
+    service: Arc<TcpService>,
+) {
     service.stats.cx_total.inc();
     let mut record = Record::new(&worker, &downstream);
     if service.config.access_log_times.on_start {
@@ -101,7 +112,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, downstream: Downstream, service: A
     }
     let mut snapshot = worker.snapshot();
     let draw = worker.with_rng(Rng::next_u64);
-    let chosen = tcp_cluster(&service.config, draw);
+    // What a filter chose comes before what is written.
+    let chosen = match downstream.info.metadata.state(CLUSTER_STATE) {
+        Some(name) => Some((name, [].as_slice())),
+        None => tcp_cluster(&service.config, draw),
+    };
     if let Some(on_demand) = &service.config.on_demand
         && let Some(name) = chosen.map(|(name, _)| name)
         && snapshot.cluster(name).is_none()
@@ -115,14 +130,16 @@ pub(crate) async fn serve(worker: Rc<Worker>, downstream: Downstream, service: A
     let Some((cluster, subset)) = found else {
         service.stats.no_route.inc();
         record.refused(ResponseFlag::NoClusterFound, "cluster_not_found");
-        record.write(&service);
+        downstream.turn_away();
+        record.end(&service, &mut downstream);
         return;
     };
     record.cluster = Some(Arc::clone(&cluster));
     let member = member_of(&cluster, &snapshot, clock::now(), draw).map(Arc::clone);
     let Some(cluster) = member else {
         record.refused(ResponseFlag::NoHealthyUpstream, "no_healthy_upstream");
-        record.write(&service);
+        downstream.turn_away();
+        record.end(&service, &mut downstream);
         return;
     };
     // A connection may live for days; the snapshot must not.
@@ -131,12 +148,13 @@ pub(crate) async fn serve(worker: Rc<Worker>, downstream: Downstream, service: A
     match Box::pin(reach(&worker, &downstream, &service, target, &mut record)).await {
         Ok(reached) => {
             let is_counted_here = service.config.tunnel.is_none();
-            Box::pin(carry(&worker, downstream, &service, reached, &mut record)).await;
+            Box::pin(carry(&worker, &mut downstream, &service, reached, &mut record)).await;
             if is_counted_here {
                 cluster.stats.closed();
             }
         }
         Err(unreached) => {
+            record.refused(unreached.flag, "upstream_connection_failure");
             record.endpoint = unreached.endpoint.map(|endpoint| *endpoint);
             if record.endpoint.is_some() {
                 // As in Envoy, whether one try was allowed or more.
@@ -146,11 +164,23 @@ pub(crate) async fn serve(worker: Rc<Worker>, downstream: Downstream, service: A
                 );
                 cluster.stats.cx_connect_attempts_exceeded.inc();
             }
-            record.refused(unreached.flag, "upstream_connection_failure");
+            downstream.turn_away();
             record.failure = Some(unreached.reason).filter(|reason| !reason.is_empty());
         }
     }
-    record.write(&service);
+    record.end(&service, &mut downstream);
+}
+
+/// Writes the lines of a connection that a filter ended before anything was done for it.
+pub(crate) fn log_unserved(
+    worker: &Rc<Worker>,
+    downstream: &Downstream,
+    service: &TcpService,
+    ending: &Ending,
+) {
+    let mut record = Record::new(worker, downstream);
+    record.ending = ending.clone();
+    record.write(service);
 }
 
 /// Asks for a cluster that is not known, and waits for it.
@@ -178,6 +208,7 @@ struct Target<'a> {
 }
 
 /// Connects to an instance, trying others as often as the configuration says.
+#[expect(clippy::too_many_lines, reason = "one step after the other of one connection")]
 async fn reach(
     worker: &Rc<Worker>,
     downstream: &Downstream,
@@ -191,6 +222,13 @@ async fn reach(
     if let Discovery::OriginalDst { port_override, .. } = cluster.config.discovery {
         let (connected, endpoint) = reach_original(downstream, cluster, port_override).await?;
         record.attempts = 1;
+        return Ok(Reached { connected, endpoint, _active: None, failing: None, _place: place });
+    }
+    if matches!(cluster.config.discovery, Discovery::DynamicForward(_)) {
+        let reached = reach_named(downstream, cluster).await;
+        let is_tried = reached.as_ref().err().is_none_or(|failed| failed.endpoint.is_some());
+        record.attempts = u32::from(is_tried);
+        let (connected, endpoint) = reached?;
         return Ok(Reached { connected, endpoint, _active: None, failing: None, _place: place });
     }
     let mut tried = Vec::new();
@@ -306,6 +344,39 @@ async fn reach_original(
         let flag = ResponseFlag::NoHealthyUpstream;
         return Err(Unreached { flag, reason, endpoint: Some(Box::new(endpoint)) });
     }
+    reach_endpoint(info, cluster, endpoint).await
+}
+
+/// Connects to the host that the server name, or a filter, names.
+async fn reach_named(
+    downstream: &Downstream,
+    cluster: &UpstreamCluster,
+) -> Result<(Onward, Endpoint), Unreached> {
+    let info = &downstream.info;
+    let host = info.metadata.state(HOST_STATE).unwrap_or(&info.server_name);
+    let port = info.metadata.state(PORT_STATE).and_then(|port| port.parse().ok());
+    let none = |flag| Unreached { flag, reason: String::new(), endpoint: None };
+    let unhealthy = || none(ResponseFlag::NoHealthyUpstream);
+    let cache = cluster.forward.as_ref().filter(|_| !host.is_empty()).ok_or_else(unhealthy)?;
+    let resolved = cache.addresses(host, port.unwrap_or_else(|| cluster.usual_port())).await;
+    let addresses = resolved.map_err(|why| match why {
+        Unresolved::Failed | Unresolved::Full => unhealthy(),
+        Unresolved::Pending => none(ResponseFlag::UpstreamOverflow),
+    })?;
+    let (first, others) = addresses.split_first().ok_or_else(unhealthy)?;
+    let endpoint = Endpoint {
+        additional_addresses: others.to_vec(),
+        hostname: host.to_owned(),
+        ..Endpoint::at(*first)
+    };
+    reach_endpoint(info, cluster, endpoint).await
+}
+
+async fn reach_endpoint(
+    info: &ConnectionInfo,
+    cluster: &UpstreamCluster,
+    endpoint: Endpoint,
+) -> Result<(Onward, Endpoint), Unreached> {
     let client = cluster.tells_clients().then(|| Proxied::of(info));
     let options = ConnectOptions { client: client.as_ref(), ..ConnectOptions::default() };
     match connect(cluster, &endpoint, options).await {
@@ -319,9 +390,10 @@ async fn reach_original(
 }
 
 /// Moves the bytes and notes how it ended.
+#[expect(clippy::too_many_lines, reason = "one step after the other of one connection")]
 async fn carry(
     worker: &Worker,
-    mut downstream: Downstream,
+    downstream: &mut Downstream,
     service: &TcpService,
     reached: Reached,
     record: &mut Record,
@@ -345,16 +417,15 @@ async fn carry(
         record.write(service);
     }
     let limits = Limits {
-        idle: service.config.idle_timeout,
+        idle: idle_timeout(service, &downstream.info),
         until: service.config.duration_max.map(|limit| {
             downstream.accepted + worker.spread(limit, service.config.duration_jitter)
         }),
         report: times.interval.map_or(REPORT_INTERVAL, |interval| interval.min(REPORT_INTERVAL)),
     };
-    let drain = downstream.drain().clone();
-    let series = record.open(&downstream);
-    let streams = (&mut downstream.stream, &mut connected.stream);
-    let relaying = relay(worker, streams, limits, &drain, |moved| {
+    let series = record.open(downstream);
+    let ends = (&mut *downstream, &mut connected.stream);
+    let relaying = relay(worker, ends, limits, |moved| {
         service.stats.rx_bytes.add(moved.received);
         service.stats.tx_bytes.add(moved.sent);
         cluster.stats.cx_tx_bytes.add(moved.received);
@@ -380,6 +451,11 @@ async fn carry(
             service.stats.max_duration.inc();
             record.refused(ResponseFlag::DurationTimeout, "max_duration");
         }
+        End::Denied(denied) => {
+            service.stats.rx_bytes.add(denied.received);
+            record.moved(Moved { received: denied.received, sent: 0 });
+            record.ending = denied.ending;
+        }
         End::Drained => record.details = Some("drained"),
         End::Failed => record.details = Some("upstream_failed"),
         End::Downstream => record.details = Some("downstream_reset"),
@@ -388,6 +464,8 @@ async fn carry(
             record.failure = Some(error.to_string());
         }
     }
+    // Filters may have kept something at the first bytes.
+    record.look_again(downstream);
     if let Some(series) = &series {
         series.closed();
     }
@@ -400,6 +478,16 @@ async fn unless_failed(relaying: impl Future<Output = End>, failing: Option<Fail
         biased;
         end = relaying => end,
         () = failing.failed() => End::Failed,
+    }
+}
+
+/// What a filter chose, or what is written.
+fn idle_timeout(service: &TcpService, info: &ConnectionInfo) -> Option<Duration> {
+    let own = info.metadata.state(IDLE_STATE).and_then(|text| text.parse().ok());
+    match own {
+        Some(0) => None,
+        Some(millis) => Some(Duration::from_millis(millis)),
+        None => service.config.idle_timeout,
     }
 }
 

@@ -22,7 +22,10 @@ use super::{
     relay::Moved,
 };
 use crate::{
-    access_log::FilterFacts, connection::Downstream, snapshot::UpstreamCluster, worker::Worker,
+    access_log::FilterFacts,
+    connection::{Downstream, log::tell, steps::Ending},
+    snapshot::UpstreamCluster,
+    worker::Worker,
 };
 
 /// What is known of a connection when it ends.
@@ -36,6 +39,8 @@ pub(super) struct Record {
     pub(super) endpoint: Option<Endpoint>,
     pub(super) attempts: u32,
     pub(super) details: Option<&'static str>,
+    /// Why a filter ended it.
+    pub(super) ending: Ending,
     pub(super) failure: Option<String>,
     flags: ResponseFlags,
     moved: Cell<Moved>,
@@ -58,6 +63,7 @@ impl Record {
             endpoint: None,
             attempts: 0,
             details: None,
+            ending: Ending::default(),
             failure: None,
             flags: ResponseFlags::NONE,
             moved: Cell::default(),
@@ -148,25 +154,27 @@ impl Record {
         });
     }
 
+    /// Writes the last lines, that of the listener too.
+    pub(super) fn end(&self, service: &TcpService, downstream: &mut Downstream) {
+        self.write(service);
+        downstream.log_as(|write| self.with_record(|record| write(record)));
+    }
+
+    /// What is known of the client now.
+    pub(super) fn look_again(&mut self, downstream: &Downstream) {
+        self.info = Arc::clone(&downstream.info);
+    }
+
     /// Lends what is known, as logs and headers see it.
     pub(super) fn with_record<T>(&self, look: impl FnOnce(&AccessRecord<'_>) -> T) -> T {
         let mut record = AccessRecord::new(self.started_wall);
         record.duration = Some(clock::now().saturating_duration_since(self.started));
-        record.connection_termination_details = self.details;
-        record.flags = self.flags;
+        tell(&self.info, self.tls_version, &mut record);
+        record.connection_termination_details = self.ending.details.as_deref().or(self.details);
+        record.downstream.local_close_reason = self.ending.reason;
+        record.flags = self.ending.flag.map_or(self.flags, |flag| self.flags.with(flag));
         record.bytes_received = self.moved.get().received;
         record.bytes_sent = self.moved.get().sent;
-        record.downstream.local_address = Some(self.info.original_destination);
-        record.downstream.remote_address = Some(self.info.remote);
-        record.downstream.direct_remote_address = Some(self.info.direct_remote);
-        record.downstream.server_name = some(&self.info.server_name);
-        record.downstream.tls_version = some(self.tls_version);
-        let peer = self.info.peer();
-        record.downstream.peer_uri_san =
-            peer.and_then(|peer| peer.uris.first()).map(String::as_str);
-        record.downstream.peer_subject = peer.and_then(|peer| some(&peer.subject));
-        let own = self.info.tls.as_ref().and_then(|tls| tls.local_uris.first());
-        record.downstream.local_uri_san = own.map(String::as_str);
         record.upstream.host = self.endpoint.as_ref().and_then(socket_of);
         let cluster = self.cluster.as_ref();
         record.upstream.cluster = cluster.map(|cluster| &*cluster.name);

@@ -15,7 +15,13 @@ use super::{
     far::Far,
     way::{Broken, Way},
 };
-use crate::{drain::Drain, transport::Stream, worker::Worker};
+use crate::{
+    connection::{
+        Downstream,
+        steps::{Denied, Gate},
+    },
+    worker::Worker,
+};
 
 /// What bounds a relay.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +51,8 @@ pub(super) enum End {
     Downstream,
     /// The upstream's side broke.
     Upstream(io::Error),
+    /// A filter did not let the client's bytes through.
+    Denied(Box<Denied>),
 }
 
 /// Bytes moved since the last report.
@@ -64,13 +72,14 @@ pub(super) struct Moved {
 /// A move gathers what there is, the more the more comes, and is written at once.
 pub(super) async fn relay(
     worker: &Worker,
-    (downstream, upstream): (&mut Stream, &mut Far),
+    (downstream, upstream): (&mut Downstream, &mut Far),
     limits: Limits,
-    drain: &Drain,
     mut report: impl FnMut(Moved),
 ) -> End {
+    let drain = downstream.drain().clone();
     let mut relay = Relay {
         worker,
+        gate: downstream.gate.take(),
         downstream,
         upstream,
         up: Way::default(),
@@ -96,7 +105,9 @@ pub(super) async fn relay(
 
 struct Relay<'a> {
     worker: &'a Worker,
-    downstream: &'a mut Stream,
+    /// Holds back the client's bytes until it is passed.
+    gate: Option<Box<Gate>>,
+    downstream: &'a mut Downstream,
     upstream: &'a mut Far,
     up: Way,
     down: Way,
@@ -108,15 +119,21 @@ impl Relay<'_> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         let before = self.moved;
         let memory = &self.worker.relay_memory;
-        let streams = (&mut *self.downstream, &mut *self.upstream);
-        let up = self.up.poll(memory, streams, &mut self.moved.received, context);
+        let up = match self.poll_gate(context) {
+            Poll::Ready(Err(denied)) => return Poll::Ready(End::Denied(Box::new(denied))),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => {
+                let streams = (&mut self.downstream.stream, &mut *self.upstream);
+                self.up.poll(memory, streams, &mut self.moved.received, context)
+            }
+        };
         if let Poll::Ready(Err(broken)) = up {
             return Poll::Ready(match broken {
                 Broken::Source(_) => End::Downstream,
                 Broken::Target(error) => End::Upstream(error),
             });
         }
-        let streams = (&mut *self.upstream, &mut *self.downstream);
+        let streams = (&mut *self.upstream, &mut self.downstream.stream);
         let down = self.down.poll(memory, streams, &mut self.moved.sent, context);
         if self.moved != before {
             self.last = clock::now();
@@ -127,6 +144,13 @@ impl Relay<'_> {
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(End::Done),
             _ => Poll::Pending,
         }
+    }
+
+    fn poll_gate(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Denied>> {
+        let Some(gate) = &mut self.gate else { return Poll::Ready(Ok(())) };
+        let passed = ready!(gate.poll(&mut self.downstream.passing(), context));
+        self.gate = None;
+        Poll::Ready(passed)
     }
 
     fn wake_at(&self, limits: &Limits) -> Instant {

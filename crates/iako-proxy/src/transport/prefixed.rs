@@ -9,6 +9,9 @@ use std::{
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// Bytes that are read ahead where somebody only waits for the first ones.
+const FILL_BYTES: usize = 4096;
+
 /// Gives back what the inspection of a connection read, then reads on.
 ///
 /// Reading and giving back beats peeking: a peeked socket stays readable, so nothing would say when
@@ -38,6 +41,26 @@ impl<S> Prefixed<S> {
     /// Takes what was read ahead; reading goes on at the socket.
     pub(crate) fn take_prefix(&mut self) -> Bytes {
         std::mem::take(&mut self.prefix)
+    }
+}
+
+impl<S> Prefixed<S> {
+    /// What was read ahead.
+    pub(crate) fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+}
+
+impl<S: AsyncRead + Unpin> Prefixed<S> {
+    /// Ready once something is read ahead, with how much; 0 at the end.
+    pub(crate) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.prefix.is_empty() {
+            let mut bytes = [0; FILL_BYTES];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            std::task::ready!(Pin::new(&mut self.inner).poll_read(context, &mut buffer))?;
+            self.prefix = Bytes::copy_from_slice(buffer.filled());
+        }
+        Poll::Ready(Ok(self.prefix.len()))
     }
 }
 

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use iako_proxy::{Proxy, StartError};
 use iako_proxy_config::{
-    FilterChainMatch, ListenerFilter, NetworkFilter, Permission, Policy, Principal, Rbac,
-    RbacAction, RbacRules, Terminal,
+    FilterChainMatch, ListenerFilter, NetworkFilter, Permission, PipeAddress, Policy, Principal,
+    Rbac, RbacAction, RbacRules, Terminal,
 };
 use iako_rt::Scope;
 use tokio::{
@@ -188,4 +188,21 @@ async fn an_address_that_is_taken_fails_the_start_with_its_name() {
     let error = Proxy::start(settings(bootstrap(vec![listener], Vec::new()))).await.unwrap_err();
     let StartError::Config(error) = error else { panic!("{error}") };
     assert_eq!(error.to_string(), "the listener \"in\" cannot serve");
+}
+
+#[tokio::test]
+async fn a_listener_in_the_file_system_carries_to_a_server() {
+    let scope = Scope::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("l.sock");
+    let mut listener = tcp_listener("in", "be");
+    listener.addresses.clear();
+    listener.pipes = vec![PipeAddress { path: path.clone(), mode: 0o600 }];
+    let clusters = vec![cluster("be", &[echo(&scope, "a").await])];
+    let proxy = start(vec![listener], clusters).await;
+    let mut client = tokio::net::UnixStream::connect(&path).await.unwrap();
+    assert_eq!(ask(&mut client, "x", 3).await, "a:x");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    proxy.shutdown().await;
 }

@@ -8,7 +8,8 @@ use iako_identity::{
 use iako_proxy::Proxy;
 use iako_proxy_config::{
     CertificateSource, DownstreamTls, DownstreamTransport, FilterChainMatch, ListenerFilter,
-    SanMatch, TlsOptions, Trust, UpstreamTls, UpstreamTransport, Validation,
+    SanMatch, SessionTickets, TicketKey, TlsOptions, Trust, UpstreamTls, UpstreamTransport,
+    Validation,
 };
 use iako_rt::Scope;
 use iako_types::TrustDomain;
@@ -192,6 +193,41 @@ async fn a_renewed_identity_is_shown_to_new_connections_and_old_ones_live_on() {
         .await;
     assert_eq!(ask(&mut old, "2", 5).await, "app:2");
     proxy.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_session_of_one_proxy_is_resumed_at_another_with_the_same_ticket_keys() {
+    let (scope, root) = (Scope::new(), Root::new());
+    let server = echo(&scope, "app").await;
+    let certificate = root.source("a.test");
+    let start_with = async |key: u8| {
+        let mut listener = tcp_listener("in", "app");
+        let mut transport = downstream(certificate.clone(), Trust::Unverified);
+        if let DownstreamTransport::Tls(tls) = &mut transport {
+            tls.resumption.tickets = SessionTickets::Keys(vec![TicketKey::new([key; 80])]);
+            tls.resumption.stored = false;
+        }
+        listener.chains[0].transport = transport;
+        start(vec![listener], vec![cluster("app", &[server])]).await
+    };
+    let bundle = TrustBundle::from_pem(&root.pem().0).unwrap();
+    let trust = iako_identity::Trust::Roots { bundle, names: PeerNames::ServerName };
+    let client = ClientTls::believing(trust).build().unwrap();
+    // The client keeps its tickets by the name of the server, not by its address.
+    let is_resumed_at = async |proxy: &iako_proxy::ProxyHandle| {
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(client.config()));
+        let socket = TcpStream::connect(proxy.listener_address("in").unwrap()).await.unwrap();
+        let mut stream = connector.connect("a.test".try_into().unwrap(), socket).await.unwrap();
+        assert_eq!(ask(&mut stream, "x", 5).await, "app:x");
+        stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    };
+    let proxies = [start_with(7).await, start_with(7).await, start_with(8).await];
+    assert!(!is_resumed_at(&proxies[0]).await);
+    assert!(is_resumed_at(&proxies[1]).await, "the keys are the same");
+    assert!(!is_resumed_at(&proxies[2]).await, "the keys are others");
+    for proxy in proxies {
+        proxy.shutdown().await;
+    }
 }
 
 #[tokio::test]

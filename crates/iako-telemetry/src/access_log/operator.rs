@@ -163,6 +163,10 @@ facts! {
     "DOWNSTREAM_PEER_SUBJECT" PeerSubject |r| Value::text(r.downstream.peer_subject);
     "DOWNSTREAM_TLS_VERSION" TlsVersion |r| Value::text(r.downstream.tls_version);
     "DOWNSTREAM_TLS_CIPHER" TlsCipher |r| Value::text(r.downstream.tls_cipher);
+    "DOWNSTREAM_TRANSPORT_FAILURE_REASON" DownstreamFailure
+        |r| Value::text(r.downstream.transport_failure_reason);
+    "DOWNSTREAM_LOCAL_CLOSE_REASON" LocalCloseReason
+        |r| Value::text(r.downstream.local_close_reason);
     "CONNECTION_ID" ConnectionId |r| r.downstream.connection_id.map(Value::Number);
 }
 

@@ -83,6 +83,10 @@ pub struct DownstreamFacts<'a> {
     pub tls_cipher: Option<&'a str>,
     /// Number of the connection in this process.
     pub connection_id: Option<u64>,
+    /// Why TLS with the client failed.
+    pub transport_failure_reason: Option<&'a str>,
+    /// Why this proxy closed the connection, in a word.
+    pub local_close_reason: Option<&'a str>,
 }
 
 /// What is known about the last attempt to reach the upstream.

@@ -72,9 +72,16 @@ fn chain(out: &mut String, chain: &FilterChain, word: &str) {
             NetworkFilter::Stats(_) => line(out, "    stats"),
             NetworkFilter::Discovered(it) => line(out, &format!("    {}", it.name.name())),
             NetworkFilter::Unsupported(it) => line(out, &format!("    {}", it.type_name)),
+            other @ (NetworkFilter::ConnectionLimit(_)
+            | NetworkFilter::RateLimit(_)
+            | NetworkFilter::SniCluster
+            | NetworkFilter::SniForward(_)
+            | NetworkFilter::SetState(_)) => line(out, &format!("    {other:?}")),
         }
     }
     match &chain.terminal {
+        Terminal::Direct(bytes) => line(out, &format!("    says {bytes:?}")),
+        Terminal::Echo => line(out, "    echo"),
         Terminal::Tcp(tcp) => match &tcp.target {
             TcpTarget::Cluster(name) => line(out, &format!("    tcp -> {name}")),
             TcpTarget::Weighted(targets) => line(out, &format!("    tcp -> {targets:?}")),

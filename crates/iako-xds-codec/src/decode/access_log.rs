@@ -81,7 +81,7 @@ fn file(
     Ok((sink, format))
 }
 
-fn log_format(
+pub(super) fn log_format(
     format: Option<&core::SubstitutionFormatString>,
     at: &At<'_>,
 ) -> Result<LogFormat, Fault> {

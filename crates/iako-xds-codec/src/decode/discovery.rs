@@ -348,7 +348,10 @@ pub(super) fn forward_filter(
 }
 
 /// A cache of names that requests bring, and how they are resolved.
-fn dns_cache(config: &DnsCacheConfig, at: &At<'_>) -> Result<(DnsCache, DnsOptions), Fault> {
+pub(super) fn dns_cache(
+    config: &DnsCacheConfig,
+    at: &At<'_>,
+) -> Result<(DnsCache, DnsOptions), Fault> {
     use pb::cluster::DnsLookupFamily;
     let mut cache = DnsCache::new(config.name.clone());
     if config.name.is_empty() {

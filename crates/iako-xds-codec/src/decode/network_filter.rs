@@ -9,7 +9,7 @@ use prost::Name as _;
 use prost_types::Any;
 
 use super::typed_struct::{self, Extension};
-use super::{discovered, http, http_filter, rbac, tcp_proxy, wire};
+use super::{connection_filter, discovered, http, http_filter, rbac, tcp_proxy, wire};
 use crate::problem::{At, Fault};
 use iako_proxy_config::{NetworkFilter, Terminal};
 
@@ -82,7 +82,7 @@ fn kind(extension: &Extension, at_config: &At<'_>) -> Result<Option<NetworkFilte
         let stats = http_filter::stats(&wire::unpack(any, at_config)?);
         return Ok(Some(NetworkFilter::Stats(stats)));
     }
-    Ok(None)
+    connection_filter::step(any, name, at_config)
 }
 
 fn terminal(filter: &pb::Filter, at: &At<'_>) -> Result<Terminal, Fault> {
@@ -101,6 +101,15 @@ fn terminal(filter: &pb::Filter, at: &At<'_>) -> Result<Terminal, Fault> {
     if name == TcpProxy::full_name() {
         let config: TcpProxy = wire::unpack(any, &at_config)?;
         return Ok(Terminal::Tcp(Arc::new(tcp_proxy::tcp_proxy(&config, &at_config)?)));
+    }
+    if name == network::direct_response::v3::Config::full_name() {
+        let config: network::direct_response::v3::Config = wire::unpack(any, &at_config)?;
+        let at_response = at_config.field("response");
+        let response = config.response.map(|source| wire::data_source(&source, &at_response));
+        return Ok(Terminal::Direct(response.transpose()?.unwrap_or_default().into()));
+    }
+    if name == network::echo::v3::Echo::full_name() {
+        return Ok(Terminal::Echo);
     }
     Err(unsupported(filter, &extension, at))
 }

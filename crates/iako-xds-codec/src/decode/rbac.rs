@@ -27,6 +27,7 @@ pub(super) fn http(config: &http_pb::Rbac, at: &At<'_>) -> Result<Rbac, Fault> {
         shadow_prefix: config.shadow_rules_stat_prefix.clone(),
         stat_prefix: config.rules_stat_prefix.clone(),
         counts_policies: config.track_per_rule_stats,
+        deny_delay: None,
     })
 }
 
@@ -41,6 +42,7 @@ pub(super) fn network(config: &network_pb::Rbac, at: &At<'_>) -> Result<Rbac, Fa
         shadow_prefix: config.shadow_rules_stat_prefix.clone(),
         stat_prefix: config.stat_prefix.clone(),
         counts_policies: false,
+        deny_delay: wire::optional(config.delay_deny.as_ref(), &at.field("delay_deny"))?,
     })
 }
 

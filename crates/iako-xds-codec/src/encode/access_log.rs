@@ -53,7 +53,8 @@ pub(super) fn body_format(value: &BodyFormat) -> Option<core::SubstitutionFormat
     Some(message)
 }
 
-fn log_format(value: &LogFormat) -> Option<core::SubstitutionFormatString> {
+/// A format, where it is not the default one.
+pub(super) fn log_format(value: &LogFormat) -> Option<core::SubstitutionFormatString> {
     use core::substitution_format_string::Format;
     let (format, omit_empty_values) = match value {
         LogFormat::Default => return None,

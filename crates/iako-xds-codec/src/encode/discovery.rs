@@ -184,7 +184,8 @@ pub(super) fn forward_filter(value: &DynamicForward) -> filter_pb::FilterConfig 
     }
 }
 
-fn dns_cache(cache: &DnsCache, dns: &DnsOptions) -> DnsCacheConfig {
+/// A cache of names.
+pub(super) fn dns_cache(cache: &DnsCache, dns: &DnsOptions) -> DnsCacheConfig {
     DnsCacheConfig {
         name: cache.name.clone(),
         dns_lookup_family: family(dns.family).into(),

@@ -1,12 +1,15 @@
 //! Network filters.
 
 use iako_xds_api::envoy::config::listener::v3 as pb;
-use iako_xds_api::envoy::extensions::filters::network::rbac::v3 as rbac_pb;
+use iako_xds_api::envoy::extensions::filters::network::{
+    direct_response::v3 as direct_response, echo::v3::Echo, rbac::v3 as rbac_pb,
+    sni_cluster::v3::SniCluster,
+};
 use iako_xds_api::envoy::tcp::metadataexchange::config::MetadataExchange;
 use iako_xds_api::udpa::r#type::v1::TypedStruct;
 use prost_types::Any;
 
-use super::{discovered, http, http_filter, rbac, tcp_proxy, wire};
+use super::{connection_filter, discovered, http, http_filter, rbac, tcp_proxy, wire};
 use iako_proxy_config::{NetworkFilter, Terminal};
 
 pub(super) fn filters(steps: &[NetworkFilter], last: &Terminal) -> Vec<pb::Filter> {
@@ -18,6 +21,11 @@ pub(super) fn filters(steps: &[NetworkFilter], last: &Terminal) -> Vec<pb::Filte
         Terminal::Tcp(proxy) => {
             filter("envoy.filters.network.tcp_proxy", wire::any(&tcp_proxy::tcp_proxy(proxy)))
         }
+        Terminal::Direct(bytes) => {
+            let config = direct_response::Config { response: Some(wire::bytes_source(bytes)) };
+            filter("envoy.filters.network.direct_response", wire::any(&config))
+        }
+        Terminal::Echo => filter("envoy.filters.network.echo", wire::any(&Echo {})),
     };
     steps.iter().filter_map(step).chain([last]).collect()
 }
@@ -53,6 +61,7 @@ fn step(value: &NetworkFilter) -> Option<pb::Filter> {
                 shadow_rules: value.shadow_rules.as_ref().map(rbac::rules),
                 shadow_rules_stat_prefix: value.shadow_prefix.clone(),
                 stat_prefix: value.stat_prefix.clone(),
+                delay_deny: value.deny_delay.map(wire::duration),
                 ..Default::default()
             };
             filter("envoy.filters.network.rbac", wire::any(&config))
@@ -62,6 +71,25 @@ fn step(value: &NetworkFilter) -> Option<pb::Filter> {
             filter("istio.metadata_exchange", wire::any(&config))
         }
         NetworkFilter::Stats(stats) => filter("istio.stats", http_filter::stats(stats)),
+        NetworkFilter::ConnectionLimit(value) => filter(
+            "envoy.filters.network.connection_limit",
+            wire::any(&connection_filter::limit(value)),
+        ),
+        NetworkFilter::RateLimit(value) => filter(
+            "envoy.filters.network.local_ratelimit",
+            wire::any(&connection_filter::rate_limit(value)),
+        ),
+        NetworkFilter::SniCluster => {
+            filter("envoy.filters.network.sni_cluster", wire::any(&SniCluster {}))
+        }
+        NetworkFilter::SniForward(value) => filter(
+            "envoy.filters.network.sni_dynamic_forward_proxy",
+            wire::any(&connection_filter::sni_forward(value)),
+        ),
+        NetworkFilter::SetState(value) => filter(
+            "envoy.filters.network.set_filter_state",
+            wire::any(&connection_filter::set_state(value)),
+        ),
         // Network filters are never optional on the wire: what was passed over stays out.
         NetworkFilter::Unsupported(_) => return None,
     })

@@ -4,6 +4,7 @@ mod attempt;
 mod bootstrap;
 mod callout;
 mod cluster;
+mod connection;
 mod content;
 mod discovery;
 mod filter;
@@ -26,6 +27,7 @@ use super::MessageSupport;
 pub(crate) const TABLE: &[&[MessageSupport]] = &[
     bootstrap::MESSAGES,
     listener::MESSAGES,
+    connection::MESSAGES,
     http::MESSAGES,
     http_client::MESSAGES,
     matching::MESSAGES,

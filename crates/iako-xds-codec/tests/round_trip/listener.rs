@@ -296,7 +296,11 @@ pub(crate) fn listener() -> Listener {
     }));
     tls.handshake_timeout = Some(Duration::from_secs(15));
     tls.filters = vec![
-        NetworkFilter::Rbac(Box::new(Rbac { counts_policies: false, ..rbac() })),
+        NetworkFilter::Rbac(Box::new(Rbac {
+            counts_policies: false,
+            deny_delay: Some(Duration::from_millis(30)),
+            ..rbac()
+        })),
         NetworkFilter::MetadataExchange { protocol: "istio-peer-exchange".into() },
         NetworkFilter::Stats(StatsFilter::default()),
         NetworkFilter::Discovered(Box::new(discovered(
@@ -304,6 +308,28 @@ pub(crate) fn listener() -> Listener {
             "stats.PluginConfig",
             NetworkFilter::Stats(StatsFilter::default()),
         ))),
+        NetworkFilter::ConnectionLimit(Box::new(ConnectionLimit {
+            stat_prefix: "limit".into(),
+            connections_max: std::num::NonZeroU64::new(7).unwrap(),
+            delay: Some(Duration::from_millis(20)),
+            enabled: true,
+        })),
+        NetworkFilter::RateLimit(Box::new(ConnectionRateLimit {
+            stat_prefix: "rate".into(),
+            tokens: ConnectionTokens {
+                max: some(9),
+                per_fill: some(3),
+                interval: Duration::from_secs(2),
+            },
+            enabled: true,
+            share_key: "shared".into(),
+        })),
+        NetworkFilter::SniCluster,
+        NetworkFilter::SetState(Box::new(SetConnectionState {
+            on_connection: vec![state("envoy.upstream.dynamic_host", "")],
+            on_handshake: vec![state("own", "envoy.string")],
+            on_bytes: vec![state("envoy.upstream.dynamic_port", "")],
+        })),
     ];
     let tcp = TcpProxy {
         idle_timeout: None,
@@ -525,5 +551,16 @@ pub(crate) fn udp_listener() -> Listener {
         addresses: vec![address("127.15.1.1:53"), address("[::1]:53")],
         access_log: access_logs(),
         ..Listener::new("dns", address("127.0.0.1:1"))
+    }
+}
+
+fn state(key: &str, factory: &str) -> FilterStateValue {
+    FilterStateValue {
+        key: key.into(),
+        factory: factory.into(),
+        value: LogFormat::Text("%REQUESTED_SERVER_NAME%".into()),
+        skips_empty: true,
+        read_only: false,
+        shared: SharedState::No,
     }
 }

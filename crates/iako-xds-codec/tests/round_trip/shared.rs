@@ -280,6 +280,7 @@ pub(crate) fn rbac() -> Rbac {
         shadow_prefix: "dry_".into(),
         counts_policies: true,
         stat_prefix: "tcp.".into(),
+        deny_delay: None,
     }
 }
 

@@ -139,10 +139,12 @@ fn listener(config: &Config) -> Value {
             &json!({"cluster": "be"}),
         )});
     }
+    let mut filters = config.network_filters.clone();
+    filters.push(config.terminal.clone().unwrap_or(filter));
     let mut listener = json!({
         "name": "l",
         "address": socket(LISTENER_PORT),
-        "filter_chains": [{"filters": [filter]}],
+        "filter_chains": [{"filters": filters}],
     });
     if let Some(udp) = &config.udp_proxy {
         let kind = "filters.udp.udp_proxy.v3.UdpProxyConfig";

@@ -82,6 +82,11 @@ pub(crate) struct Config {
     pub(crate) hcm: Value,
     /// Bytes are carried in place of HTTP: merged into a plain `tcp_proxy` to the cluster `be`.
     pub(crate) tcp_proxy: Option<Value>,
+    /// Network filters before the one that carries the connection.
+    #[serde(default)]
+    pub(crate) network_filters: Vec<Value>,
+    /// What carries the connection, in place of HTTP or bytes.
+    pub(crate) terminal: Option<Value>,
     /// Datagrams are carried: merged into a plain `udp_proxy` to the cluster `be`.
     pub(crate) udp_proxy: Option<Value>,
     /// HTTP filters before the router.
@@ -282,6 +287,8 @@ pub(crate) enum ByteStep {
     End { end: EndStep },
     /// Files are changed while the connection is open.
     Change { change: Change },
+    /// Plays this on another connection to the listener, to its end; what came is told in between.
+    Beside { beside: Box<Script> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -11,6 +11,8 @@ const TYPES: &str = "type.googleapis.com/envoy.extensions";
 /// - in a filter chain, `"@tls": {…}` by a transport socket that terminates TLS, with these fields
 ///   beside `common_tls_context`; those of the latter are `certificate` (names of leaves), `trust`
 ///   (a validation context) and everything else under their own names in `common`;
+/// - `{"@network": "echo.v3.Echo", …}` by the network filter of this type with these settings;
+/// - `{"@lines": "name"}` by a log of connections that writes `@out/name`;
 /// - `{"@inspector": "tls_inspector", …}` by the listener filter of this name with these settings and
 ///   `filter_disabled`.
 pub(crate) fn expand(value: &mut Value, manager: &Value) {
@@ -30,6 +32,16 @@ pub(crate) fn expand(value: &mut Value, manager: &Value) {
             }
             if let Some(Value::Object(tls)) = fields.remove("@tls") {
                 fields.insert("transport_socket".to_owned(), terminating(tls));
+            }
+            if let Some(Value::String(kind)) = fields.remove("@network") {
+                let kind = format!("{TYPES}.filters.network.{kind}");
+                let mut settings = std::mem::take(fields);
+                settings.insert("@type".to_owned(), Value::from(kind.as_str()));
+                fields.insert("name".to_owned(), Value::from(kind));
+                fields.insert("typed_config".to_owned(), Value::Object(settings));
+            }
+            if let Some(Value::String(name)) = fields.remove("@lines") {
+                *fields = lines(&name);
             }
             if let Some(Value::String(name)) = fields.remove("@inspector") {
                 *fields = inspector(&name, std::mem::take(fields));
@@ -83,6 +95,34 @@ fn terminating(mut tls: Map<String, Value>) -> Value {
     tls.insert("@type".to_owned(), Value::from(kind));
     tls.insert("common_tls_context".to_owned(), Value::Object(common));
     json!({"name": "envoy.transport_sockets.tls", "typed_config": tls})
+}
+
+/// A log with everything that a listener knows of a connection but its times.
+fn lines(name: &str) -> Map<String, Value> {
+    let format = json!({
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "brx": "%BYTES_RECEIVED%",
+        "btx": "%BYTES_SENT%",
+        "cluster": "%UPSTREAM_CLUSTER%",
+        "code": "%RESPONSE_CODE%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "failure": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",
+        "flags": "%RESPONSE_FLAGS%",
+        "host": "%UPSTREAM_HOST%",
+        "local": "%DOWNSTREAM_LOCAL_ADDRESS%",
+        "proto": "%PROTOCOL%",
+        "sni": "%REQUESTED_SERVER_NAME%",
+        "term": "%CONNECTION_TERMINATION_DETAILS%",
+    });
+    let log = json!({
+        "name": "envoy.access_loggers.file",
+        "typed_config": {
+            "@type": format!("{TYPES}.access_loggers.file.v3.FileAccessLog"),
+            "path": format!("@out/{name}"),
+            "log_format": {"json_format": format},
+        },
+    });
+    log.as_object().cloned().unwrap_or_default()
 }
 
 fn inspector(name: &str, mut settings: Map<String, Value>) -> Map<String, Value> {

@@ -77,7 +77,12 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
     };
     let listening: Vec<u16> = waited_for.iter().copied().filter(is_awaited).collect();
     // A connection that looks whether somebody listens would be carried, and logged.
-    let carries = case.config.tcp_proxy.is_some() || case.config.udp_proxy.is_some();
+    let config = &case.config;
+    let carries = config.tcp_proxy.is_some()
+        || config.udp_proxy.is_some()
+        || config.terminal.is_some()
+        || !config.network_filters.is_empty()
+        || !case.writes.is_empty();
     let ready =
         if carries { proxy.wait_ready(address) } else { proxy.wait_for(address, &listening) };
     let mut seen = match ready {

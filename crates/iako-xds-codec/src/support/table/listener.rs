@@ -333,11 +333,17 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.extensions.filters.network.rbac.v3.RBAC",
-        honoured: &["rules", "shadow_rules", "shadow_rules_stat_prefix", "stat_prefix"],
-        warned: &[
-            ("rules are checked once, when the connection starts", &["enforcement_type"]),
-            ("connections are closed at once", &["delay_deny"]),
+        honoured: &[
+            "rules",
+            "shadow_rules",
+            "shadow_rules_stat_prefix",
+            "stat_prefix",
+            "delay_deny",
         ],
+        warned: &[(
+            "rules are checked once, at the first byte: nothing that they look at changes later",
+            &["enforcement_type"],
+        )],
         refused: &[("this proxy does not have it", &["matcher", "shadow_matcher"])],
     },
     MessageSupport {

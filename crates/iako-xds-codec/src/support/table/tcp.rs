@@ -166,6 +166,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         honoured: &[
             "stat_prefix",
             "cluster",
+            "matcher",
             "idle_timeout",
             "hash_policies",
             "upstream_socket_config",
@@ -174,13 +175,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "proxy_access_log",
         ],
         warned: &[("lines are written when a session ends", &["access_log_options"])],
-        refused: &[
-            ("name the cluster", &["matcher"]),
-            (
-                "this proxy does not have it",
-                &["use_original_src_ip", "session_filters", "tunneling_config"],
-            ),
-        ],
+        refused: &[(
+            "this proxy does not have it",
+            &["use_original_src_ip", "session_filters", "tunneling_config"],
+        )],
     },
     MessageSupport {
         name: "envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig.HashPolicy",

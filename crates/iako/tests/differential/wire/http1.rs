@@ -128,6 +128,10 @@ impl Connection {
                 self.stage.as_ref().unwrap().apply(change);
                 true
             }
+            ByteStep::Beside { beside } => {
+                self.play_beside(beside);
+                true
+            }
             ByteStep::End { end: EndStep::Fin } => {
                 self.stream.shutdown(std::net::Shutdown::Write).is_ok()
             }
@@ -143,6 +147,17 @@ impl Connection {
                 false
             }
         }
+    }
+
+    fn play_beside(&mut self, script: &Script) {
+        let address = self.stage.as_ref().unwrap().address;
+        let stream = TcpStream::connect((address, crate::bootstrap::LISTENER_PORT));
+        let mut other = Self::new(stream.unwrap());
+        (other.stage, other.deadline) = (self.stage.clone(), self.deadline);
+        other.play(script);
+        while other.fill() {}
+        let told = String::from_utf8_lossy(&other.seen).into_owned();
+        self.seen.extend(format!("[{told} {:?}]", other.end).bytes());
     }
 
     fn wait_for(&mut self, text: &[u8]) -> bool {
