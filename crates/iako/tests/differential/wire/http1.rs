@@ -21,6 +21,8 @@ pub(crate) struct Connection {
     /// Everything that was ever read, for [`ByteStep::Await`].
     pub(crate) seen: Vec<u8>,
     pub(crate) end: Option<End>,
+    /// A reset was told to somebody who wrote: the system tells it once only.
+    is_reset: bool,
     pub(crate) deadline: Option<Instant>,
     /// Where a client's case plays.
     pub(crate) stage: Option<Arc<Stage>>,
@@ -60,7 +62,7 @@ impl Connection {
     pub(crate) fn over(stream: Stream) -> Self {
         stream.socket().set_nodelay(true).unwrap();
         let (buffer, seen) = (Vec::new(), Vec::new());
-        Self { stream, buffer, seen, end: None, deadline: None, stage: None }
+        Self { stream, buffer, seen, end: None, is_reset: false, deadline: None, stage: None }
     }
 
     /// Limits everything that follows.
@@ -81,7 +83,7 @@ impl Connection {
         self.stream.set_read_timeout(left).unwrap();
         let mut piece = [0; 16_384];
         match self.stream.read(&mut piece) {
-            Ok(0) => self.end = Some(End::Closed),
+            Ok(0) => self.end = Some(if self.is_reset { End::Reset } else { End::Closed }),
             Ok(length) => {
                 self.buffer.extend(&piece[..length]);
                 self.seen.extend(&piece[..length]);
@@ -108,7 +110,10 @@ impl Connection {
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).is_ok()
+        let sent = self.stream.write_all(bytes);
+        let kind = sent.as_ref().err().map(io::Error::kind);
+        self.is_reset |= kind == Some(io::ErrorKind::ConnectionReset);
+        sent.is_ok()
     }
 
     fn step(&mut self, step: &ByteStep) -> bool {
