@@ -7,6 +7,7 @@
 
 pub(crate) mod exposition;
 mod render;
+mod stat;
 mod table;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,8 @@ use parking_lot::Mutex;
 use crate::histogram::{AtomicHistogram, DURATION, HistogramSnapshot};
 use crate::shard;
 pub use render::{StatsFormat, StatsQuery};
-pub use table::{STATS, Stat};
+pub use stat::Stat;
+pub use table::STATS;
 
 /// Cells of one worker: together in memory, apart from those of other workers, so that two workers
 /// never write the same cache line.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use iako_http::{ResponseHead, Version};
+use iako_http::ResponseHead;
 use iako_proxy_config::{Discovery, Endpoint, EndpointAddress};
 use iako_rt::clock;
 use iako_traffic::{
@@ -489,15 +489,5 @@ impl Exchange<'_> {
         downstream.send_interim(head);
         // Whether the client still takes anything is found out by the response itself.
         drop(downstream.poll_flush(context));
-    }
-}
-
-/// What was spoken on a connection.
-impl Upstream {
-    pub(crate) const fn version(&self) -> Version {
-        match self {
-            Self::Http1(_) | Self::Tcp(_) => Version::Http11,
-            Self::Http2(_) => Version::Http2,
-        }
     }
 }

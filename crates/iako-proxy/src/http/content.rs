@@ -32,6 +32,9 @@ pub(crate) enum ContentError {
     Inflates,
 }
 
+/// Where content comes from: the next event of it.
+pub(crate) type Source<'s, E> = dyn FnMut(&mut Context<'_>) -> Poll<Result<BodyEvent, E>> + 's;
+
 /// One change to content.
 #[derive(Debug)]
 pub(crate) enum ContentStep {
@@ -109,7 +112,7 @@ impl Steps {
     pub(crate) fn poll_next<E: From<ContentError>>(
         &mut self,
         context: &mut Context<'_>,
-        source: &mut dyn FnMut(&mut Context<'_>) -> Poll<Result<BodyEvent, E>>,
+        source: &mut Source<'_, E>,
     ) -> Poll<Result<BodyEvent, E>> {
         poll_behind(&mut self.0, context, source)
     }
@@ -120,7 +123,7 @@ impl Steps {
         &mut self,
         context: &mut Context<'_>,
         bytes_max: u64,
-        source: &mut dyn FnMut(&mut Context<'_>) -> Poll<Result<BodyEvent, E>>,
+        source: &mut Source<'_, E>,
     ) -> Poll<Result<Gathered, E>> {
         let Some((ContentStep::Held(events), before)) = self.0.split_last_mut() else {
             return Poll::Ready(Ok(Gathered::Whole));
@@ -204,7 +207,7 @@ fn bytes_of(events: &VecDeque<BodyEvent>) -> u64 {
 fn poll_behind<E: From<ContentError>>(
     steps: &mut [ContentStep],
     context: &mut Context<'_>,
-    source: &mut dyn FnMut(&mut Context<'_>) -> Poll<Result<BodyEvent, E>>,
+    source: &mut Source<'_, E>,
 ) -> Poll<Result<BodyEvent, E>> {
     let Some((last, before)) = steps.split_last_mut() else { return source(context) };
     loop {

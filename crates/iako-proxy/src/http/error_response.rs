@@ -89,21 +89,7 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
         Failure::Connect(error) => {
             before_response(503, error.reset_reason(), Some(&transport_reason(failure)))
         }
-        Failure::Upstream(UpstreamError::Closed(_)) => {
-            before_response(503, "connection termination", None)
-        }
-        Failure::Upstream(UpstreamError::Reset(_)) => before_response(503, "remote reset", None),
-        Failure::Upstream(UpstreamError::Refused) => {
-            before_response(503, "remote refused stream reset", None)
-        }
-        // More or less content than the request announced: the client's fault (RFC 9110 §8.6).
-        Failure::Upstream(UpstreamError::Length(_)) => {
-            let reply = Reply::new(400, "http1.codec_error").with_body(iako_http::reason(400));
-            Reply { closes: true, ..reply }
-        }
-        Failure::Upstream(
-            UpstreamError::Protocol(_) | UpstreamError::Http2(_) | UpstreamError::NoExtendedConnect,
-        ) => before_response(502, "protocol error", None),
+        Failure::Upstream(error) => upstream(error),
         Failure::ResponseTimeout => {
             Reply::new(504, "response_timeout").with_body("upstream request timeout")
         }
@@ -141,26 +127,49 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
             grpc_status: *grpc,
             ..Reply::new(*status, "fault_filter_abort").with_body("fault filter abort")
         },
-        Failure::Client(DownstreamError::Protocol(error)) => protocol(*error),
-        Failure::Client(DownstreamError::Content(ContentError::NotBase64)) => not_base64(),
-        // Part of it has gone on: a server must not take that for the whole.
-        Failure::Client(DownstreamError::Content(
-            ContentError::Corrupt | ContentError::Inflates,
-        )) => {
-            let reply = Reply::new(400, "request_content_not_decompressed")
-                .with_body("the content of the request cannot be decompressed");
-            Reply { closes: true, ..reply }
-        }
+        Failure::Client(error) => return client(error),
         Failure::TooLarge => {
             let reply = Reply::new(413, "request_payload_too_large");
             Reply { closes: true, ..reply.with_body("Payload Too Large") }
         }
         Failure::Origin => Reply::new(403, "csrf_origin_mismatch").with_body("Invalid origin"),
-        Failure::Client(_)
-        | Failure::BrokenOff(_)
-        | Failure::Overtaken
-        | Failure::ResponseContent(_) => return None,
+        Failure::BrokenOff(_) | Failure::Overtaken | Failure::ResponseContent(_) => return None,
     })
+}
+
+/// The response for a request that its server lost.
+fn upstream(error: &UpstreamError) -> Reply {
+    match error {
+        UpstreamError::Closed(_) => before_response(503, "connection termination", None),
+        UpstreamError::Reset(_) => before_response(503, "remote reset", None),
+        UpstreamError::Refused => before_response(503, "remote refused stream reset", None),
+        // More or less content than the request announced: the client's fault (RFC 9110 §8.6).
+        UpstreamError::Length(_) => {
+            let reply = Reply::new(400, "http1.codec_error").with_body(iako_http::reason(400));
+            Reply { closes: true, ..reply }
+        }
+        UpstreamError::Protocol(_) | UpstreamError::Http2(_) | UpstreamError::NoExtendedConnect => {
+            before_response(502, "protocol error", None)
+        }
+    }
+}
+
+/// The response for a request that its client broke off; none when the client is gone.
+fn client(error: &DownstreamError) -> Option<Reply> {
+    match error {
+        DownstreamError::Protocol(error) => Some(protocol(*error)),
+        DownstreamError::Content(ContentError::NotBase64) => Some(not_base64()),
+        // Part of it has gone on: a server must not take that for the whole.
+        DownstreamError::Content(ContentError::Corrupt | ContentError::Inflates) => {
+            let reply = Reply::new(400, "request_content_not_decompressed")
+                .with_body("the content of the request cannot be decompressed");
+            Some(Reply { closes: true, ..reply })
+        }
+        DownstreamError::Gone(_)
+        | DownstreamError::Reset
+        | DownstreamError::Length(_)
+        | DownstreamError::Http2(_) => None,
+    }
 }
 
 /// The answer to a request that the control plane wants refused, which is told to the client.

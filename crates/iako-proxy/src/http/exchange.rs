@@ -124,6 +124,7 @@ impl Exchange<'_> {
     }
 
     /// Filters, then what the route says.
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of filter that may wait")]
     async fn follow<'t>(
         &mut self,
         way: &Way<'t>,

@@ -240,7 +240,7 @@ impl Exchange<'_> {
     ) -> Option<ContentStep> {
         let flows = matches!(content, Content::Exact(1..) | Content::Streamed);
         match &filter.kind {
-            FilterKind::GrpcWeb => self.encode_web(head, flows),
+            FilterKind::GrpcWeb => self.encode_web(head, content),
             FilterKind::Fault(_) => {
                 let rate = self.remembered.as_ref()?.response_rate.filter(|_| flows)?;
                 let bucket = Arc::new(TimedBucket::new(rate, FAULT_INTERVAL));
@@ -286,7 +286,7 @@ impl Exchange<'_> {
     }
 
     /// The response of a server of gRPC, as a browser reads it.
-    fn encode_web(&mut self, head: &ResponseHead, flows: bool) -> Option<ContentStep> {
+    fn encode_web(&mut self, head: &ResponseHead, content: Content) -> Option<ContentStep> {
         let web = self.request.web?;
         let content_type = head.fields().get(Known::ContentType)?;
         if !iako_traffic::is_grpc_content_type(content_type) {
@@ -294,6 +294,7 @@ impl Exchange<'_> {
         }
         let fields = &mut self.response_edits.fields;
         fields.set(Known::ContentType, FieldValue::from_static(web.content_type()));
+        let flows = matches!(content, Content::Exact(1..) | Content::Streamed);
         flows.then(|| ContentStep::WebFrames(WebFrames::new(web.response)))
     }
 

@@ -18,12 +18,35 @@ use super::pump::{PumpError, Repeatable, Upload};
 use crate::upstream::Upstream;
 use crate::upstream::pool::Lease;
 
+/// How a server answers a request for a tunnel.
+struct Answer {
+    /// It goes over to another protocol.
+    switches: bool,
+    /// The tunnel begins.
+    is_tunnel: bool,
+    /// It answers an upgrade as if there had been none.
+    is_misunderstood: bool,
+}
+
 impl Exchange<'_> {
+    /// What a response makes of a request for a tunnel.
+    fn read_answer(&self, head: &ResponseHead) -> Answer {
+        let switches = head.length() == BodyLength::Tunnel
+            || (self.wants_tunnel() && head.version() == Version::Http2 && head.status() == 200);
+        let is_tunnel = switches && self.is_key_answered(head);
+        let is_misunderstood = !is_tunnel
+            && self.wants_tunnel()
+            && ((head.status() == 200 && *self.request.head.method() != Method::Connect)
+                || self.looks_accepted(head)
+                || switches);
+        Answer { switches, is_tunnel, is_misunderstood }
+    }
+
     /// Sends the head of a response and relays its content, while the request's may still flow.
     pub(super) async fn respond(
         &mut self,
         route: &RouteMatchResult<'_>,
-        head: ResponseHead,
+        mut head: ResponseHead,
         lease: &mut Lease,
         downstream: &mut Downstream<'_>,
     ) -> Result<(), Failure> {
@@ -36,15 +59,7 @@ impl Exchange<'_> {
                 return Box::pin(self.reply(*reply, Some(route), downstream)).await;
             }
         }
-        let switches = head.length() == BodyLength::Tunnel
-            || (self.wants_tunnel() && head.version() == Version::Http2 && head.status() == 200);
-        let is_tunnel = switches && self.is_key_answered(&head);
-        // A server that answers an upgrade as if there had been none has not understood it.
-        let is_misunderstood = !is_tunnel
-            && self.wants_tunnel()
-            && ((head.status() == 200 && *self.request.head.method() != Method::Connect)
-                || self.looks_accepted(&head)
-                || switches);
+        let Answer { switches, is_tunnel, is_misunderstood } = self.read_answer(&head);
         let details =
             if is_misunderstood { "websocket_handshake_unsuccessful" } else { "via_upstream" };
         self.record.details = details.into();
@@ -57,7 +72,6 @@ impl Exchange<'_> {
         }
         self.change_response(route, &head);
         let mut content = if is_tunnel { Content::Tunnel } else { self.response_content(&head) };
-        let mut head = head;
         if self.service.traits.filters_responses && !is_tunnel && !is_misunderstood {
             let passing = Passing { head, content, own: None };
             let passed = Box::pin(self.filter_response(Some(route), passing)).await?;

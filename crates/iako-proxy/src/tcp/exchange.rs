@@ -1,12 +1,10 @@
 //! One TCP connection: cluster, instance, connection, relay, record.
 
-use std::{net::SocketAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use iako_http::Scheme;
 use iako_identity::PeerIdentity;
-use iako_proxy_config::{
-    Discovery, Endpoint, EndpointAddress, OnDemandClusters, RoutePriority, SourcedName,
-};
+use iako_proxy_config::{Discovery, Endpoint, OnDemandClusters, RoutePriority, SourcedName};
 use iako_rt::{Rng, clock};
 use iako_telemetry::ResponseFlag;
 use iako_traffic::{
@@ -17,7 +15,7 @@ use iako_traffic::{
 use super::{
     TcpService,
     far::Far,
-    record::Record,
+    record::{Record, logging},
     relay::{End, Limits, Moved, relay},
     tunnel::{self, TunnelStream},
 };
@@ -488,27 +486,5 @@ fn idle_timeout(service: &TcpService, info: &ConnectionInfo) -> Option<Duration>
         Some(0) => None,
         Some(millis) => Some(Duration::from_millis(millis)),
         None => service.config.idle_timeout,
-    }
-}
-
-/// Writes a line again and again while a relay runs.
-async fn logging(relaying: impl Future<Output = End>, interval: Duration, write: impl Fn()) -> End {
-    let mut relaying = pin!(relaying);
-    loop {
-        tokio::select! {
-            biased;
-            end = &mut relaying => return end,
-            () = tokio::time::sleep(interval) => write(),
-        }
-    }
-}
-
-/// The address of an endpoint, where it has one.
-pub(super) const fn socket_of(endpoint: &Endpoint) -> Option<SocketAddr> {
-    match &endpoint.address {
-        EndpointAddress::Socket(address) => Some(*address),
-        EndpointAddress::Host { .. }
-        | EndpointAddress::Pipe(_)
-        | EndpointAddress::Internal { .. } => None,
     }
 }

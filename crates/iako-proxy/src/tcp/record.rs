@@ -3,12 +3,13 @@
 use std::{
     cell::Cell,
     net::SocketAddr,
+    pin::pin,
     rc::Rc,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-use iako_proxy_config::{Direction, Endpoint};
+use iako_proxy_config::{Direction, Endpoint, EndpointAddress};
 use iako_rt::{Rng, clock};
 use iako_telemetry::{
     AccessRecord, Labels, Principal, Reporter, RequestProtocol, ResponseFlag, ResponseFlags,
@@ -18,8 +19,8 @@ use iako_traffic::ConnectionInfo;
 
 use super::{
     TcpService,
-    exchange::{Onward, socket_of},
-    relay::Moved,
+    exchange::Onward,
+    relay::{End, Moved},
 };
 use crate::{
     access_log::FilterFacts,
@@ -206,4 +207,30 @@ fn workload_of(endpoint: &Endpoint) -> WorkloadLabels {
         canonical_revision: label.canonical_revision.clone(),
         instance: String::new(),
     })
+}
+
+/// Writes a line again and again while a relay runs.
+pub(super) async fn logging(
+    relaying: impl Future<Output = End>,
+    interval: Duration,
+    write: impl Fn(),
+) -> End {
+    let mut relaying = pin!(relaying);
+    loop {
+        tokio::select! {
+            biased;
+            end = &mut relaying => return end,
+            () = tokio::time::sleep(interval) => write(),
+        }
+    }
+}
+
+/// The address of an endpoint, where it has one.
+const fn socket_of(endpoint: &Endpoint) -> Option<SocketAddr> {
+    match &endpoint.address {
+        EndpointAddress::Socket(address) => Some(*address),
+        EndpointAddress::Host { .. }
+        | EndpointAddress::Pipe(_)
+        | EndpointAddress::Internal { .. } => None,
+    }
 }

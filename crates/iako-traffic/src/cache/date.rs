@@ -9,11 +9,9 @@ const MONTHS: [&str; 12] =
 pub fn seconds_of_date(text: &str) -> Option<u64> {
     let text = text.trim().replace([',', '-'], " ");
     let parts: Vec<&str> = text.split_ascii_whitespace().collect();
-    let (day, month, year, time) = match parts.as_slice() {
-        [_, day, month, year, time, "GMT"] | [_, month, day, time, year] => {
-            (day, month, year, time)
-        }
-        _ => return None,
+    let ([_, day, month, year, time, "GMT"] | [_, month, day, time, year]) = parts.as_slice()
+    else {
+        return None;
     };
     let month = MONTHS.iter().position(|name| name == month)?;
     let day: u64 = day.parse().ok().filter(|day| (1..=31).contains(day))?;

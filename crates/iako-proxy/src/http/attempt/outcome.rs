@@ -1,6 +1,6 @@
 //! How a try ended: for the client, for outlier detection, for statistics.
 
-use iako_http::{Known, ResponseHead};
+use iako_http::{Known, ResponseHead, Version};
 use iako_traffic::Outcome;
 
 use super::{End, Target, TryFailure};
@@ -117,4 +117,14 @@ pub(super) fn lost(error: UpstreamError, upstream: &Upstream) -> TryFailure {
     };
     let written = upstream.has_sent() && !upstream.is_unseen();
     TryFailure::Repeatable { failure: Failure::Upstream(error), end, written }
+}
+
+/// What was spoken on a connection.
+impl Upstream {
+    pub(crate) const fn version(&self) -> Version {
+        match self {
+            Self::Http1(_) | Self::Tcp(_) => Version::Http11,
+            Self::Http2(_) => Version::Http2,
+        }
+    }
 }

@@ -36,33 +36,33 @@ pub(crate) struct ProcessStep {
 }
 
 macro_rules! counters {
-    ($($field:ident,)*) => {
+    ($($field:ident = $leaf:literal,)*) => {
         /// `http.<prefix>.ext_proc.…`.
         #[derive(Debug)]
         struct ProcessStats { $($field: Counter,)* }
 
         impl ProcessStats {
             fn new(scope: &StatsScope) -> Self {
-                Self { $($field: scope.counter(stringify!($field)),)* }
+                Self { $($field: scope.counter($leaf),)* }
             }
         }
     };
 }
 
 counters! {
-    streams_started,
-    stream_msgs_sent,
-    stream_msgs_received,
-    streams_closed,
-    streams_failed,
-    failure_mode_allowed,
-    message_timeouts,
-    spurious_msgs_received,
-    rejected_header_mutations,
-    override_message_timeout_received,
-    override_message_timeout_ignored,
-    clear_route_cache_disabled,
-    immediate_responses_sent,
+    streams_started = "streams_started",
+    stream_msgs_sent = "stream_msgs_sent",
+    stream_msgs_received = "stream_msgs_received",
+    streams_closed = "streams_closed",
+    streams_failed = "streams_failed",
+    failure_mode_allowed = "failure_mode_allowed",
+    message_timeouts = "message_timeouts",
+    spurious_msgs_received = "spurious_msgs_received",
+    rejected_header_mutations = "rejected_header_mutations",
+    override_message_timeout_received = "override_message_timeout_received",
+    override_message_timeout_ignored = "override_message_timeout_ignored",
+    clear_route_cache_disabled = "clear_route_cache_disabled",
+    immediate_responses_sent = "immediate_responses_sent",
 }
 
 impl ProcessStep {

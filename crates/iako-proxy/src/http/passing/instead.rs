@@ -137,7 +137,7 @@ impl Exchange<'_> {
         }
     }
 
-    fn begin_keeping(&mut self, step: &CacheStep, key: &str, status: u16, passing: &mut Passing) {
+    fn begin_keeping(&mut self, step: &CacheStep, key: &str, status: u16, passing: &Passing) {
         let length = match passing.content {
             Content::Exact(length) => Some(length),
             Content::None => Some(0),

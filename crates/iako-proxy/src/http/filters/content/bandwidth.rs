@@ -43,15 +43,26 @@ struct DirectionStats {
 }
 
 impl DirectionStats {
-    fn new(scope: &StatsScope, direction: &str) -> Self {
-        let counter = |leaf: &str| scope.counter(&format!("{direction}_{leaf}"));
+    fn of_requests(scope: &StatsScope) -> Self {
         Self {
-            enabled: counter("enabled"),
+            enabled: scope.counter("request_enabled"),
             throttle: ThrottleStats {
-                enforced: counter("enforced"),
-                pending: scope.gauge(&format!("{direction}_pending")),
-                incoming: counter("incoming_total_size"),
-                allowed: counter("allowed_total_size"),
+                enforced: scope.counter("request_enforced"),
+                pending: scope.gauge("request_pending"),
+                incoming: scope.counter("request_incoming_total_size"),
+                allowed: scope.counter("request_allowed_total_size"),
+            },
+        }
+    }
+
+    fn of_responses(scope: &StatsScope) -> Self {
+        Self {
+            enabled: scope.counter("response_enabled"),
+            throttle: ThrottleStats {
+                enforced: scope.counter("response_enforced"),
+                pending: scope.gauge("response_pending"),
+                incoming: scope.counter("response_incoming_total_size"),
+                allowed: scope.counter("response_allowed_total_size"),
             },
         }
     }
@@ -63,8 +74,8 @@ impl Limit {
         let bucket = settings.kib_per_second.filter(|_| settings.enabled);
         Arc::new(Self {
             bucket: bucket.map(|rate| Arc::new(TimedBucket::new(rate, settings.fill_interval))),
-            request: DirectionStats::new(&scope, "request"),
-            response: DirectionStats::new(&scope, "response"),
+            request: DirectionStats::of_requests(&scope),
+            response: DirectionStats::of_responses(&scope),
             settings: settings.clone(),
         })
     }

@@ -190,6 +190,7 @@ impl CompressorStep {
 
     /// Decides about the content of a response and changes its head. `choose` asks what the client
     /// wants; none when it said nothing.
+    #[expect(clippy::too_many_arguments, reason = "a response is its status, fields and content")]
     pub(crate) fn response(
         &self,
         route: Option<&CompressorOverride>,

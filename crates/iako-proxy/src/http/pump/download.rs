@@ -1,0 +1,167 @@
+//! A response's content on its way to the client.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, ready};
+
+use iako_http::{BodyEvent, Fields, HeaderEdits};
+
+use super::PumpError;
+use crate::http::content::{ContentStep, Source, Steps};
+use crate::http::downstream::{Downstream, DownstreamError};
+use crate::http::grpc::MessageCounter;
+use crate::http::wire::queue_bytes_max;
+use crate::upstream::Upstream;
+
+/// A response's content on its way to the client.
+#[derive(Debug, Default)]
+pub(crate) struct Download {
+    ended: bool,
+    /// What is done to it on its way; nothing for most.
+    steps: Option<Box<DownloadSteps>>,
+    /// Trailers of the response.
+    pub(crate) trailers: Option<Box<Fields>>,
+    /// Content bytes sent to the client.
+    pub(crate) bytes: u64,
+    /// gRPC messages sent to the client.
+    pub(crate) messages: MessageCounter,
+    /// Counts pieces, so that the caller sees that something moved.
+    pub(crate) pieces: u64,
+}
+
+/// Steps of a response's content, with the trailers that come out of them.
+#[derive(Debug, Default)]
+struct DownloadSteps {
+    steps: Steps,
+    trailers: Option<Box<Fields>>,
+}
+
+impl Download {
+    /// Adds a step to its way.
+    pub(crate) fn push_step(&mut self, step: ContentStep) {
+        self.steps.get_or_insert_default().steps.push(step);
+    }
+
+    /// The content is another one: nothing is done to it any more.
+    pub(crate) fn drop_steps(&mut self) {
+        self.steps = None;
+    }
+
+    /// Whether the content is not what came.
+    pub(crate) fn has_steps(&self) -> bool {
+        self.steps.is_some()
+    }
+
+    /// Whether all of it waits for the client, or is on its way.
+    pub(crate) fn is_told_whole(&self) -> bool {
+        self.ended
+    }
+
+    /// Moves content; ready once the client has been told everything.
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        upstream: &mut Upstream,
+        downstream: &mut Downstream<'_>,
+    ) -> Poll<Result<(), PumpError>> {
+        self.poll_from(
+            context,
+            |context| upstream.poll_body(context).map_err(PumpError::Upstream),
+            downstream,
+        )
+    }
+
+    /// Moves content that is ours; `own` is what is left of it.
+    pub(crate) fn poll_own(
+        &mut self,
+        context: &mut Context<'_>,
+        own: &mut VecDeque<BodyEvent>,
+        downstream: &mut Downstream<'_>,
+    ) -> Poll<Result<(), PumpError>> {
+        let source =
+            |_: &mut Context<'_>| Poll::Ready(Ok(own.pop_front().unwrap_or(BodyEvent::End)));
+        self.poll_from(context, source, downstream)
+    }
+
+    fn poll_from(
+        &mut self,
+        context: &mut Context<'_>,
+        mut source: impl FnMut(&mut Context<'_>) -> Poll<Result<BodyEvent, PumpError>>,
+        downstream: &mut Downstream<'_>,
+    ) -> Poll<Result<(), PumpError>> {
+        loop {
+            let queue_max = queue_bytes_max();
+            let mut moved = downstream.queued() >= queue_max;
+            while !self.ended && downstream.queued() < queue_max {
+                let event = match &self.steps {
+                    None => source(context),
+                    Some(_) => self.poll_steps(context, &mut source),
+                };
+                let Poll::Ready(event) = event else { break };
+                self.tell(event?, downstream).map_err(PumpError::Downstream)?;
+                moved = true;
+            }
+            ready!(downstream.poll_flush(context)).map_err(PumpError::Downstream)?;
+            if self.ended {
+                return Poll::Ready(Ok(()));
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// The next event behind the steps; what came is noted on the way.
+    #[inline(never)]
+    fn poll_steps(
+        &mut self,
+        context: &mut Context<'_>,
+        source: &mut Source<'_, PumpError>,
+    ) -> Poll<Result<BodyEvent, PumpError>> {
+        let Self { steps: Some(own), trailers, messages, .. } = self else {
+            return source(context);
+        };
+        own.steps.poll_next(context, &mut |context| {
+            let event = source(context);
+            match &event {
+                Poll::Ready(Ok(BodyEvent::Data(data))) => messages.count(data),
+                Poll::Ready(Ok(BodyEvent::Trailers(came))) => *trailers = Some(came.clone()),
+                Poll::Ready(Ok(BodyEvent::End) | Err(_)) | Poll::Pending => {}
+            }
+            event
+        })
+    }
+
+    fn tell(
+        &mut self,
+        event: BodyEvent,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<(), DownstreamError> {
+        self.pieces += 1;
+        match (event, &mut self.steps) {
+            (BodyEvent::Data(data), steps) => {
+                if steps.is_none() {
+                    self.messages.count(&data);
+                }
+                self.bytes += data.len() as u64;
+                downstream.send_data(data)
+            }
+            (BodyEvent::Trailers(trailers), None) => {
+                self.trailers = Some(trailers);
+                Ok(())
+            }
+            (BodyEvent::Trailers(trailers), Some(own)) => {
+                own.trailers = Some(trailers);
+                Ok(())
+            }
+            (BodyEvent::End, steps) => {
+                self.ended = true;
+                let edits = HeaderEdits::default();
+                let trailers = match steps {
+                    None => self.trailers.as_deref(),
+                    Some(own) => own.trailers.as_deref(),
+                };
+                downstream.send_end(trailers.map(|trailers| (trailers, &edits)))
+            }
+        }
+    }
+}
