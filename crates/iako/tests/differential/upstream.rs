@@ -8,7 +8,7 @@ mod http2;
 use std::{
     collections::BTreeMap,
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     failures: Mutex<BTreeMap<String, usize>>,
     replies: BTreeMap<u16, Vec<Reply>>,
     is_over: AtomicBool,
+    /// Who connects only to say that it is over.
+    wakers: Mutex<Vec<SocketAddr>>,
     over: Mutex<bool>,
     ended: Condvar,
     connections: Mutex<Vec<JoinHandle<()>>>,
@@ -128,7 +130,7 @@ impl Upstreams {
         *self.shared.over.lock() = true;
         self.shared.ended.notify_all();
         for (address, thread) in self.listeners {
-            drop(TcpStream::connect(address));
+            drop(self.shared.wake(address));
             thread.join().unwrap();
         }
         let connections = std::mem::take(&mut *self.shared.connections.lock());
@@ -155,12 +157,27 @@ fn full(address: Ipv4Addr) -> io::Result<Vec<rustix::fd::OwnedFd>> {
     Ok(sockets)
 }
 
+impl Shared {
+    /// Connects to a listener that this is over for.
+    fn wake(&self, listener: SocketAddr) -> io::Result<rustix::fd::OwnedFd> {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType};
+        let family = AddressFamily::INET;
+        let waker =
+            rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        rustix::net::bind(&waker, &SocketAddr::new(listener.ip(), 0))?;
+        self.wakers.lock().push(SocketAddr::try_from(rustix::net::getsockname(&waker)?)?);
+        rustix::net::connect(&waker, &listener)?;
+        Ok(waker)
+    }
+}
+
 fn accept(listener: &TcpListener, port: u16, shared: &Arc<Shared>) {
-    for stream in listener.incoming() {
-        if shared.is_over.load(Ordering::SeqCst) {
+    loop {
+        let Ok((stream, from)) = listener.accept() else { continue };
+        // Connections that were made before are told of, however short they were.
+        if shared.wakers.lock().contains(&from) {
             return;
         }
-        let Ok(stream) = stream else { continue };
         let own = Arc::clone(shared);
         let thread = std::thread::spawn(move || {
             let mut connection = Connection::new(stream);
