@@ -230,8 +230,7 @@ fn check(dice: &mut Dice) -> MatchCheck {
 }
 
 fn predicate(depth: usize, dice: &mut Dice) -> MatchPredicate {
-    let mut several =
-        |dice: &mut Dice| vec![predicate(depth + 1, dice), predicate(depth + 1, dice)];
+    let several = |dice: &mut Dice| vec![predicate(depth + 1, dice), predicate(depth + 1, dice)];
     match dice.roll(if depth < 2 { 8 } else { 5 }) {
         5 => MatchPredicate::Any(several(dice)),
         6 => MatchPredicate::All(several(dice)),

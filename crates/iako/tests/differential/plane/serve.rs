@@ -1,5 +1,7 @@
 //! The services of a control plane: streams of messages around [`Stream`](super::stream::Stream).
 
+#![expect(clippy::disallowed_methods, reason = "what serves a case ends with its runtime")]
+
 use std::{
     net::Ipv4Addr,
     pin::Pin,

@@ -49,8 +49,8 @@ impl Stream {
         self.board.version.lock().to_string()
     }
 
-    fn note(&self, kind: &str, names: &[String], is_refusal: bool) {
-        if is_refusal {
+    fn note<E>(&self, kind: &str, names: &[String], refusal: Option<&E>) {
+        if refusal.is_some() {
             self.board.refused.lock().insert(short(kind).to_owned());
         }
         let named = names.iter().filter(|name| *name != "*").cloned();
@@ -67,7 +67,7 @@ impl Stream {
     ) -> Vec<DeltaDiscoveryResponse> {
         let type_url = request.type_url;
         let subscribed = request.resource_names_subscribe;
-        self.note(&type_url, &subscribed, request.error_detail.is_some());
+        self.note(&type_url, &subscribed, request.error_detail.as_ref());
         let is_first = !self.kinds.contains_key(&type_url);
         let kind = self.kinds.entry(type_url.clone()).or_default();
         if is_first {
@@ -153,7 +153,7 @@ impl Stream {
     /// Takes a request of the state-of-the-world form.
     pub(super) fn hear_state(&mut self, request: DiscoveryRequest) -> Vec<DiscoveryResponse> {
         let type_url = request.type_url;
-        self.note(&type_url, &request.resource_names, request.error_detail.is_some());
+        self.note(&type_url, &request.resource_names, request.error_detail.as_ref());
         let is_first = !self.kinds.contains_key(&type_url);
         let kind = self.kinds.entry(type_url.clone()).or_default();
         let names: BTreeSet<String> = request.resource_names.into_iter().collect();

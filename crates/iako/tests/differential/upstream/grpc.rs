@@ -104,24 +104,25 @@ impl Call {
         let mut fields = vec![("grpc-status", status.as_str())];
         fields.extend(message.map(|message| ("grpc-message", message)));
         if self.has_head {
-            let mut step = head(&fields, true);
+            let mut step = head(&fields);
             if let FrameStep::Headers(step) = &mut step {
                 step.pseudo = Some(Vec::new());
             }
             return step;
         }
         fields.insert(0, ("content-type", "application/grpc"));
-        head(&fields, true)
+        head(&fields)
     }
 }
 
-fn head(fields: &[(&str, &str)], end: bool) -> FrameStep {
+/// A head that ends its stream.
+fn head(fields: &[(&str, &str)]) -> FrameStep {
     let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     FrameStep::Headers(HeadersStep {
         stream: 0,
         pseudo: None,
         fields: fields.collect(),
-        end,
+        end: true,
         open: false,
     })
 }
