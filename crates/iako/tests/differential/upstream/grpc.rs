@@ -66,7 +66,7 @@ impl Call {
         };
         for message in messages {
             if !self.has_head {
-                frames.push(head(&[("content-type", "application/grpc")], false));
+                frames.push(head(&[("content-type", "application/grpc")], Then::More));
                 self.has_head = true;
             }
             frames.push(self.data(message));
@@ -104,25 +104,31 @@ impl Call {
         let mut fields = vec![("grpc-status", status.as_str())];
         fields.extend(message.map(|message| ("grpc-message", message)));
         if self.has_head {
-            let mut step = head(&fields);
+            let mut step = head(&fields, Then::End);
             if let FrameStep::Headers(step) = &mut step {
                 step.pseudo = Some(Vec::new());
             }
             return step;
         }
         fields.insert(0, ("content-type", "application/grpc"));
-        head(&fields)
+        head(&fields, Then::End)
     }
 }
 
-/// A head that ends its stream.
-fn head(fields: &[(&str, &str)]) -> FrameStep {
+/// What follows a head.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    More,
+    End,
+}
+
+fn head(fields: &[(&str, &str)], then: Then) -> FrameStep {
     let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     FrameStep::Headers(HeadersStep {
         stream: 0,
         pseudo: None,
         fields: fields.collect(),
-        end: true,
+        end: then == Then::End,
         open: false,
     })
 }
