@@ -2,6 +2,14 @@
 //!
 //! Needs root, `ip` and `iptables`; without them nothing is tried, and the output says so. What is made
 //! is removed again, whatever happens.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "tests may be blunt, and say what they skipped"
+)]
 
 use std::{
     fs::{self, File},
