@@ -13,6 +13,7 @@ use crate::matching::{client_cert_rules, early_headers, local_reply};
 use crate::route::route_table;
 use crate::shared::*;
 
+#[expect(clippy::too_many_lines, reason = "one entry for each kind of filter")]
 pub(crate) fn http_filters() -> Vec<HttpFilter> {
     let filter = |name: &str, kind| HttpFilter { name: name.into(), disabled: false, kind };
     let peer = PeerMetadata {
