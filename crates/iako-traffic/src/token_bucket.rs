@@ -54,6 +54,7 @@ mod tests {
 
     #[test]
     fn tokens_come_back_evenly_up_to_the_most() {
+        #[expect(clippy::disallowed_methods, reason = "any time to count from")]
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
         let bucket = TokenBucket::new(2, 1, Duration::from_secs(10), begun);

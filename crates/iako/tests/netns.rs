@@ -208,30 +208,6 @@ fn a_redirected_connection_is_served_by_the_address_that_it_was_meant_for() {
 }
 
 #[test]
-fn a_connection_that_is_led_here_unchanged_is_served_by_its_address() {
-    let Some(namespace) = Namespace::new() else { return };
-    namespace.run("ip rule add fwmark 1 lookup 100");
-    namespace.run("ip route add local 0.0.0.0/0 dev lo table 100");
-    namespace.run("ip route add 10.77.0.0/16 dev lo");
-    namespace.run("iptables -t mangle -A OUTPUT -p tcp -d 10.77.0.0/16 -j MARK --set-mark 1");
-    namespace.run(
-        "iptables -t mangle -A PREROUTING -p tcp -d 10.77.0.0/16 -j TPROXY --on-port 15006 --on-ip 127.0.0.1 --tproxy-mark 1",
-    );
-    let listeners = json!([{
-        "name": "caught",
-        "address": socket("127.0.0.1", 15006),
-        "transparent": true,
-        "listener_filters": original_dst(),
-        "filter_chains": [says("port 80", to("10.77.0.2", 80)), says("port 90", to("10.77.0.3", 90))],
-        "default_filter_chain": says("elsewhere", json!({})),
-    }]);
-    let _proxy = Proxy::start(&namespace, &listeners);
-    assert_eq!(namespace.ask("10.77.0.2:80").unwrap(), "port 80");
-    assert_eq!(namespace.ask("10.77.0.3:90").unwrap(), "port 90");
-    assert_eq!(namespace.ask("10.77.0.3:80").unwrap(), "elsewhere");
-}
-
-#[test]
 fn a_listener_may_have_an_address_that_comes_later() {
     let Some(namespace) = Namespace::new() else { return };
     let listeners = json!([{

@@ -33,7 +33,8 @@ fn warnings(kind: &str, resource: &Resource) -> Result<Vec<Warning>, String> {
 }
 
 /// Filters that are not there yet. A listener with one is refused by the filter's name.
-const MISSING: [&str; 2] = ["envoy.filters.http.ext_authz", "envoy.filters.http.local_ratelimit"];
+const MISSING: [&str; 2] =
+    ["envoy.filters.network.ext_authz", "envoy.filters.http.local_ratelimit"];
 
 /// Every field that is set in any of the resources is honoured, or its effect is missing and a
 /// warning and the page of what is supported say so, or its resource is refused.
