@@ -1,8 +1,8 @@
 //! Which requests and connections are written down, where and how.
 
-use iako_types::Percent;
+use iako_types::{FractionDenominator, Percent};
 
-use crate::HeaderMatch;
+use crate::{HeaderMatch, Keyed};
 
 /// One log. Source: `envoy.config.accesslog.v3.AccessLog`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,17 +49,17 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccessLogFilter {
     /// By response status.
-    Status(LogComparison),
+    Status(Keyed<LogComparison>),
     /// By duration in milliseconds.
-    DurationMs(LogComparison),
+    DurationMs(Keyed<LogComparison>),
     /// Only those with one of these response flags (Envoy's short names); any flag when empty.
     ResponseFlags(Vec<String>),
     /// Only requests that are no health checks.
     NotHealthCheck,
     /// Only those whose header meets a condition.
     Header(HeaderMatch),
-    /// A random share.
-    Sample(Percent),
+    /// A random share. Source: `envoy.config.accesslog.v3.RuntimeFilter`.
+    Sample(LogSample),
     /// Only gRPC responses with one of these status codes, or all others when `exclude`.
     GrpcStatus {
         /// gRPC status codes, 0 to 16.
@@ -71,6 +71,23 @@ pub enum AccessLogFilter {
     And(Vec<Self>),
     /// One of these.
     Or(Vec<Self>),
+}
+
+/// A random share of the requests. Source: `envoy.config.accesslog.v3.RuntimeFilter`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSample {
+    /// The share. A number of the runtime counts parts of the size below.
+    pub share: Keyed<Percent>,
+    /// The size of those parts.
+    pub parts: FractionDenominator,
+}
+
+impl LogSample {
+    /// A share that nothing can change.
+    #[must_use]
+    pub const fn fixed(share: Percent) -> Self {
+        Self { share: Keyed::fixed(share), parts: FractionDenominator::Hundred }
+    }
 }
 
 /// A comparison with a number. Source: `envoy.config.accesslog.v3.ComparisonFilter`.

@@ -32,13 +32,16 @@ mod outlier;
 mod proxy_protocol;
 mod retry;
 mod route;
+mod runtime;
 mod secret;
 mod source;
 mod tcp;
 mod tls;
 mod udp;
 
-pub use access_log::{AccessLog, AccessLogFilter, AccessLogSink, LogComparison, LogFormat};
+pub use access_log::{
+    AccessLog, AccessLogFilter, AccessLogSink, LogComparison, LogFormat, LogSample,
+};
 pub use callout::{
     AskedHeader, GrpcService, HeaderMutationRules, HttpUri, ServiceHeader,
     check::{
@@ -79,7 +82,7 @@ pub use filter::{
     custom_response::{CustomResponse, ResponseDetails, ResponsePolicy},
     ext_authz::{AuthzBody, AuthzFailure, AuthzHttp, AuthzService, ExtAuthz, ExtAuthzRoute},
     ext_proc::{BodyMode, ExtProc, ExtProcRoute, ProcessedFact, ProcessingMode, RouteCacheAction},
-    fault::{Abort, AbortStatus, Delay, Fault, ResponseRate},
+    fault::{Abort, AbortStatus, ClientFault, Delay, Fault, FaultKeys, ResponseRate},
     head::{
         HeaderFact, HeaderFactKind, HeaderFactRule, HeaderFactSource, HeaderMutationFilter,
         HeaderToMetadata, MessageEdits, MetadataEntry, QueryEdit, SetMetadata,
@@ -134,7 +137,7 @@ pub use matcher::{
         MatchPredicate, MatchRule, MatchThen, MatchTree, ResponseInput,
     },
 };
-pub use node::{AdminAddress, Bootstrap, ConnectionLimits, Node};
+pub use node::{AdminAddress, Bootstrap, Node};
 pub use on_demand::{OnDemand, OnDemandClusters};
 pub use origin::RuleOrigin;
 pub use outlier::{Enforcing, FailurePercentage, OutlierDetection, SuccessRate};
@@ -159,6 +162,10 @@ pub use route::{
     },
     rewrite::{HostRewrite, PathRewrite},
     scoped::{Scope, ScopeElement, ScopeFragment, ScopeSource, ScopeTable, ScopedRoutes},
+};
+pub use runtime::{
+    Keyed, LayeredRuntime, RuntimeDirectory, RuntimeLayer, RuntimeResource, RuntimeSource,
+    RuntimeValue, RuntimeValues, RuntimeWritten,
 };
 pub use secret::{Pem, PrivateKey, Secret, SecretKind};
 pub use source::{ConfigOrigin, ConfigSource, FileSource, GrpcSource, RequestRate, SourcedName};

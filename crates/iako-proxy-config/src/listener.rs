@@ -61,7 +61,7 @@ pub struct Listener {
     pub socket: SocketSettings,
     /// Open connections; without limit when absent. An Envoy is told by the runtime key
     /// `envoy.resource_limits.listener.NAME.connection_limit`, which counts as well.
-    pub connections_max: Option<NonZeroU32>,
+    pub connections_max: Option<u32>,
     /// Whether the limit of connections of the whole proxy does not count here. Envoy default: false.
     pub ignores_global_limit: bool,
 }

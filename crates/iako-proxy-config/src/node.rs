@@ -1,10 +1,10 @@
 //! What a proxy starts with.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
 use iako_types::Locality;
 
-use crate::{Cluster, ConfigSource, GrpcSource, Listener, Secret};
+use crate::{Cluster, ConfigSource, GrpcSource, LayeredRuntime, Listener, Secret};
 
 /// Everything that a proxy is told at its start. Source: `envoy.config.bootstrap.v3.Bootstrap`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -33,19 +33,8 @@ pub struct Bootstrap {
     /// Where events of outlier detection are written, one JSON object a line; nowhere when absent.
     /// Source: `cluster_manager.outlier_detection.event_log_path`.
     pub outlier_log: Option<PathBuf>,
-    /// How many connections of clients are taken.
-    pub limits: ConnectionLimits,
-}
-
-/// How many connections of clients are taken. Source: keys of Envoy's runtime.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ConnectionLimits {
-    /// By all listeners together; without limit when absent.
-    /// Source: `overload.global_downstream_max_connections`.
-    pub global: Option<u32>,
-    /// By a listener of this name.
-    /// Source: `envoy.resource_limits.listener.NAME.connection_limit`.
-    pub listeners: BTreeMap<String, u32>,
+    /// What can be changed by name while the proxy runs; nothing when absent.
+    pub runtime: Option<LayeredRuntime>,
 }
 
 /// Where the admin endpoint listens. Source: `envoy.config.bootstrap.v3.Admin.address`.

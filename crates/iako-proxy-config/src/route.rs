@@ -353,6 +353,9 @@ pub struct WeightedCluster {
     pub subset: Vec<(String, String)>,
     /// Its share, relative to its siblings.
     pub weight: Weight,
+    /// The key of the runtime that changes the share; none when absent.
+    /// Source: `WeightedCluster.runtime_key_prefix` and the cluster's name.
+    pub weight_key: Option<Box<str>>,
     /// Header edits for this target only.
     pub headers: HeaderMutations,
     /// Change of the host for this target only.

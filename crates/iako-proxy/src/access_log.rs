@@ -103,11 +103,11 @@ pub(crate) fn takes(
 ) -> bool {
     match filter {
         AccessLogFilter::Status(comparison) => {
-            compare(*comparison, u64::from(record.response_code.unwrap_or(0)))
+            compare(comparison.value, u64::from(record.response_code.unwrap_or(0)))
         }
         AccessLogFilter::DurationMs(comparison) => {
             let took = record.duration.map_or(0, |took| took.as_millis());
-            compare(*comparison, u64::try_from(took).unwrap_or(u64::MAX))
+            compare(comparison.value, u64::try_from(took).unwrap_or(u64::MAX))
         }
         AccessLogFilter::ResponseFlags(wanted) if wanted.is_empty() => !record.flags.is_empty(),
         AccessLogFilter::ResponseFlags(wanted) => {
@@ -125,7 +125,7 @@ pub(crate) fn takes(
                 .collect();
             iako_traffic::response_header_matches(condition, &headers)
         }
-        AccessLogFilter::Sample(share) => share.takes(facts.draw),
+        AccessLogFilter::Sample(sample) => sample.share.value.takes(facts.draw),
         AccessLogFilter::GrpcStatus { statuses, exclude } => {
             facts.grpc_status.is_some_and(|status| statuses.contains(&status)) != *exclude
         }

@@ -3,8 +3,12 @@
 //! The admin endpoint has Envoy's pages under Envoy's names; the health and Prometheus endpoints
 //! show one page of it to others.
 
+mod catalog;
 mod config_dump;
+mod logging;
 mod pages;
+mod runtime;
+mod selection;
 mod text;
 
 pub(crate) use text::timestamp;
@@ -13,11 +17,12 @@ use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc, time::Dur
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use iako_proxy_config::AdminAddress;
 use iako_rt::Scope;
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
@@ -25,12 +30,14 @@ use tokio::{
 };
 
 use crate::{
-    config_task::DrainWish,
+    config_task::{DrainReach, DrainWish},
     proxy::{Control, LogLevelHook, ProxySettings, StartError},
 };
 
 /// Connections to one endpoint at once; further ones wait.
 const CONNECTIONS_MAX: usize = 64;
+/// Bytes of a form that is sent.
+const FORM_BYTES_MAX: usize = 64 * 1024;
 /// Longest time for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -64,6 +71,14 @@ struct Answering {
     surface: Surface,
     control: Control,
     log_level: Option<LogLevelHook>,
+    levels: Mutex<logging::Levels>,
+}
+
+impl Answering {
+    fn new(surface: Surface, settings: &ProxySettings, control: &Control) -> Self {
+        let (control, log_level) = (control.clone(), settings.log_level.clone());
+        Self { surface, control, log_level, levels: Mutex::default() }
+    }
 }
 
 impl Endpoints {
@@ -74,22 +89,14 @@ impl Endpoints {
         control: &Control,
     ) -> Result<Self, StartError> {
         let serve = async |surface, address| {
-            let answering = Answering {
-                surface,
-                control: control.clone(),
-                log_level: settings.log_level.clone(),
-            };
+            let answering = Answering::new(surface, settings, control);
             serve_tcp(scope, Arc::new(answering), address).await
         };
         let admin = match &settings.bootstrap.admin {
             None => None,
             Some(AdminAddress::Socket(address)) => Some(serve(Surface::Admin, *address).await?),
             Some(AdminAddress::Pipe(path)) => {
-                let answering = Answering {
-                    surface: Surface::Admin,
-                    control: control.clone(),
-                    log_level: settings.log_level.clone(),
-                };
+                let answering = Answering::new(Surface::Admin, settings, control);
                 serve_unix(scope, Arc::new(answering), path)?;
                 None
             }
@@ -160,7 +167,7 @@ where
 {
     let service = service_fn(move |request: Request<Incoming>| {
         let answering = Arc::clone(&answering);
-        async move { Ok::<_, Infallible>(answering.answer(&request).await) }
+        async move { Ok::<_, Infallible>(answering.answer(request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -196,19 +203,21 @@ impl Page {
 }
 
 impl Answering {
-    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let page = self.page(request).await;
         let mut response = Response::new(Full::new(Bytes::from(page.body)));
         *response.status_mut() = page.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, http::HeaderValue::from_static(page.content_type));
-        let no_store = http::HeaderValue::from_static("no-cache, max-age=0");
-        headers.insert(http::header::CACHE_CONTROL, no_store);
+        let value = http::HeaderValue::from_static;
+        headers.insert(CONTENT_TYPE, value(page.content_type));
+        headers.insert(http::header::CACHE_CONTROL, value("no-cache, max-age=0"));
+        headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, value("nosniff"));
         response
     }
 
-    async fn page(&self, request: &Request<Incoming>) -> Page {
-        let path = request.uri().path();
+    async fn page(&self, request: Request<Incoming>) -> Page {
+        let path = request.uri().path().to_owned();
+        let path = path.as_str();
         let query = text::Query::parse(request.uri().query().unwrap_or_default());
         match self.surface {
             Surface::Health if matches!(path, "/healthz/ready" | "/ready") => self.ready(),
@@ -217,86 +226,81 @@ impl Answering {
             }
             Surface::Prometheus if path == "/healthz/ready" => self.ready(),
             Surface::Health | Surface::Prometheus => not_found(path),
-            Surface::Admin if request.method() == Method::POST => self.act(path, &query).await,
-            Surface::Admin => self.show(path, &query),
+            Surface::Admin => match catalog::find(path).map(|entry| entry.effect) {
+                Some(catalog::Effect::Changes) if request.method() != Method::POST => {
+                    let method = request.method();
+                    Page::text(format!("Method {method} not allowed, POST required."))
+                        .with(StatusCode::METHOD_NOT_ALLOWED)
+                }
+                Some(catalog::Effect::Changes) if path == "/runtime_modify" => {
+                    let values = values_of(request, &query).await;
+                    runtime::modify(&self.control, values).await
+                }
+                Some(catalog::Effect::Changes) => self.act(path, &query).await,
+                Some(catalog::Effect::Shows) | None => self.show(path, &query),
+            },
         }
     }
 
     fn show(&self, path: &str, query: &text::Query) -> Page {
         let shared = &self.control.shared;
         match path {
-            "/" | "/help" => Page::text(HELP),
+            "/" => {
+                Page { content_type: "text/html; charset=UTF-8", ..Page::text(catalog::index()) }
+            }
+            "/help" => Page::text(catalog::help()),
             "/ready" | "/healthz/ready" => self.ready(),
             "/server_info" => Page::json(&pages::server_info(&self.control)),
             "/stats" => self.stats(query),
             "/stats/prometheus" => self.prometheus(query),
+            "/stats/recentlookups" => {
+                Page::text("names of statistics are looked up once and not recorded\n\ntotal: 0\n")
+            }
             "/stats/services" => Page::json(&pages::services(shared)),
-            "/config_dump" => Page::json(&config_dump::dump(shared, query)),
-            "/clusters" if query.is("format", "json") => Page::json(&pages::clusters_json(shared)),
-            "/clusters" => Page::text(pages::clusters_text(shared)),
+            "/config_dump" => config_dump::page(shared, query),
+            "/clusters" => pages::clusters(shared, query),
             "/listeners" if query.is("format", "json") => {
                 Page::json(&pages::listeners_json(shared))
             }
             "/listeners" => Page::text(pages::listeners_text(shared)),
             "/certs" => Page::json(&pages::certificates(shared)),
-            "/drain_listeners" | "/quitquitquit" | "/healthcheck/fail" | "/healthcheck/ok"
-            | "/logging" | "/reset_counters" => {
-                Page::text(format!("{path} wants POST\n")).with(StatusCode::METHOD_NOT_ALLOWED)
-            }
+            "/contention" => Page::text("waits for locks are not measured\n"),
+            "/hot_restart_version" => Page::text("disabled"),
+            "/init_dump" => Page::json(&pages::unready(shared, query)),
+            "/memory" => Page::json(&pages::memory()),
+            "/runtime" => Page::json(&runtime::show(&shared.runtime.load())),
             _ => not_found(path),
         }
     }
 
     async fn act(&self, path: &str, query: &text::Query) -> Page {
+        let shared = &self.control.shared;
         match path {
-            "/drain_listeners" => {
-                let graceful = query.has("graceful");
-                let wish = if graceful { DrainWish::Graceful } else { DrainWish::StopAccepting };
-                self.control.drain(wish).await;
-                Page::text("OK\n")
+            "/drain_listeners" => self.drain(query).await,
+            "/quitquitquit" => self.control.stop().await,
+            "/healthcheck/fail" => shared.take_out_of_service(),
+            "/healthcheck/ok" => shared.take_back(),
+            "/reset_counters" => shared.stats.reset_counters(),
+            "/reopen_logs" => shared.access_logs.reopen(),
+            "/logging" => {
+                return logging::answer(&self.levels, self.log_level.as_ref(), query.pairs());
             }
-            "/quitquitquit" => {
-                self.control.stop().await;
-                Page::text("OK\n")
-            }
-            "/healthcheck/fail" => {
-                self.control.shared.take_out_of_service();
-                Page::text("OK\n")
-            }
-            "/healthcheck/ok" => {
-                self.control.shared.take_back();
-                Page::text("OK\n")
-            }
-            "/reset_counters" => {
-                self.control.shared.stats.reset_counters();
-                Page::text("OK\n")
-            }
-            "/logging" => self.set_level(query),
-            _ => self.show(path, query),
+            _ => return not_found(path),
         }
+        Page::text("OK\n")
     }
 
-    /// `?level=debug`, or `?<target>=debug` for one part.
-    fn set_level(&self, query: &text::Query) -> Page {
-        let Some(hook) = &self.log_level else {
-            return Page::text("the log level of this process is fixed\n")
-                .with(StatusCode::NOT_IMPLEMENTED);
+    async fn drain(&self, query: &text::Query) {
+        let wish = if query.has("skip_exit") {
+            DrainWish::TellOnly
+        } else if query.has("graceful") {
+            DrainWish::Graceful
+        } else {
+            DrainWish::StopAccepting
         };
-        let wanted = query.pairs().map(|(name, value)| match name {
-            "level" => value.to_owned(),
-            target => format!("{target}={value}"),
-        });
-        let wanted: Vec<String> = wanted.collect();
-        if wanted.is_empty() {
-            return Page::text(
-                "levels: trace, debug, info, warning, error, critical, off\n\
-                 set one with POST /logging?level=debug, of one part with ?PART=debug\n",
-            );
-        }
-        match hook(&wanted.join(",")) {
-            Ok(()) => Page::text("OK\n"),
-            Err(error) => Page::text(format!("{error}\n")).with(StatusCode::BAD_REQUEST),
-        }
+        let inbound = query.has("inboundonly");
+        let reach = if inbound { DrainReach::Inbound } else { DrainReach::All };
+        self.control.drain(wish, reach).await;
     }
 
     fn ready(&self) -> Page {
@@ -338,23 +342,23 @@ impl Answering {
 }
 
 fn not_found(path: &str) -> Page {
-    Page::text(format!("there is no page {path}; / lists them\n")).with(StatusCode::NOT_FOUND)
+    let text = format!("invalid path {path}. {}", catalog::help());
+    Page::text(text).with(StatusCode::NOT_FOUND)
 }
 
-const HELP: &str = "\
-/certs: certificates and roots with their lifetimes
-/clusters: clusters and their endpoints (?format=json)
-/config_dump: everything that the proxy was told (?include_eds)
-/drain_listeners: POST, takes no new connections (?graceful)
-/healthcheck/fail: POST, takes the proxy out of service
-/healthcheck/ok: POST, takes it back
-/listeners: listeners and their addresses (?format=json)
-/logging: POST, ?level=LEVEL of the process's own log
-/quitquitquit: POST, ends the proxy
-/ready: whether the proxy serves
-/reset_counters: POST, counters begin at 0
-/server_info: version, state, age
-/stats: statistics (?filter=REGEX, ?usedonly, ?format=json|prometheus)
-/stats/prometheus: statistics and Istio's metrics for Prometheus
-/stats/services: a summary of each service for people's tools
-";
+/// Names and values of the query, else of a form that is sent.
+async fn values_of(request: Request<Incoming>, query: &text::Query) -> Vec<(String, String)> {
+    let owned = |query: &text::Query| {
+        query.pairs().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    };
+    let kind = request.headers().get(CONTENT_TYPE);
+    let is_form = kind.is_some_and(|kind| kind == "application/x-www-form-urlencoded");
+    if query.pairs().next().is_some() || !is_form {
+        return owned(query);
+    }
+    // A form that is too long or breaks off says nothing.
+    match Limited::new(request.into_body(), FORM_BYTES_MAX).collect().await {
+        Ok(body) => owned(&text::Query::parse(&String::from_utf8_lossy(&body.to_bytes()))),
+        Err(_broken) => Vec::new(),
+    }
+}

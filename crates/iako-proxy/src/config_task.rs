@@ -14,6 +14,7 @@ mod listeners;
 mod metric_rules;
 mod residence;
 mod routes;
+mod runtime;
 mod scopes;
 mod secrets;
 mod source_stats;
@@ -34,6 +35,7 @@ use tokio::sync::{mpsc, watch};
 
 pub(crate) use inventory::{Inventory, Refusal, Told};
 pub(crate) use listeners::BoundAddress;
+pub(crate) use runtime::{RuntimeChange, RuntimeView};
 pub(crate) use source_stats::Reception;
 pub(crate) use update::{ResourceKind, ResourceUpdate, Subscriptions, Wanted, WantedOfOrigin};
 
@@ -104,8 +106,10 @@ pub(crate) enum Event {
     },
     /// A request or connection needs something that nobody asked for yet.
     Need(Need),
+    /// A layer of the runtime changes.
+    Runtime(RuntimeChange),
     /// Connections are asked to go.
-    Drain(DrainWish),
+    Drain(DrainWish, DrainReach),
     /// Everything ends; answered by closing the channel.
     Stop,
 }
@@ -117,8 +121,19 @@ pub(crate) enum DrainWish {
     StopAccepting,
     /// Connections are asked to go, new ones too; sockets close at the end of the drain time.
     Graceful,
+    /// Connections are asked to go, new ones too; sockets stay open.
+    TellOnly,
     /// What is left is cut.
     Close,
+}
+
+/// Which listeners are drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DrainReach {
+    /// All of them.
+    All,
+    /// Those for traffic to the workload.
+    Inbound,
 }
 
 /// The configuration task.
@@ -163,13 +178,14 @@ pub(crate) struct ConfigTask {
     residence: Residence,
     sources: Sources,
     source_stats: OwnSourceStats,
+    runtime: runtime::Layers,
     /// Whether the update that is being taken changed a cluster.
     reloaded: bool,
     versions: Versions,
     initial: Initial,
     accepting: bool,
-    /// When a graceful drain closes the sockets.
-    stop_accepting_at: Option<Instant>,
+    /// When a graceful drain closes the sockets, and which.
+    stop_accepting_at: Option<(Instant, DrainReach)>,
 }
 
 /// What the task is made of at its start.
@@ -207,6 +223,7 @@ impl ConfigTask {
             parts;
         let source_stats = OwnSourceStats::new(&shared);
         shared.needs.open(events.clone());
+        let runtime = runtime::Layers::new(&shared.stats.scope("runtime"));
         Self {
             health: HealthThread::new(events.clone(), Arc::clone(&shared)),
             shared,
@@ -240,6 +257,7 @@ impl ConfigTask {
             residence: Residence::default(),
             sources: Sources::default(),
             source_stats,
+            runtime,
             reloaded: false,
             versions: Versions::default(),
             initial: Initial::default(),
@@ -257,6 +275,7 @@ impl ConfigTask {
             self.secrets.await_identity();
             self.secrets.set_identity(source.current());
         }
+        self.take_layers(bootstrap.runtime).await;
         self.outlier_log = bootstrap.outlier_log;
         self.initial.clusters = bootstrap.cluster_source.is_none();
         self.initial.listeners = bootstrap.listener_source.is_none();
@@ -336,7 +355,8 @@ impl ConfigTask {
             Event::Resolved { cluster, resolution } => self.take_resolved(cluster, resolution),
             Event::Checked { cluster } => self.take_checked(cluster),
             Event::Need(need) => self.take_need(need),
-            Event::Drain(wish) => self.drain(wish),
+            Event::Runtime(change) => self.change_runtime(change),
+            Event::Drain(wish, reach) => self.drain(wish, reach),
             // Handled by the loop.
             Event::Stop => {}
         }
@@ -346,6 +366,7 @@ impl ConfigTask {
     async fn reconcile(&mut self) {
         let now = clock::now();
         self.forget_stale(now);
+        self.settle_runtime(now);
         self.settle_clusters(now);
         self.settle_routes(now);
         self.settle_listeners(now);
@@ -368,8 +389,10 @@ impl ConfigTask {
         let clusters = self.clusters.values().filter_map(ClusterEntry::deadline);
         let listeners = self.listeners.values().filter_map(ListenerEntry::deadline);
         let routes = self.routes.values().filter_map(RouteEntry::deadline);
-        let leaving = self.leaving.iter().map(|(at, _)| *at).chain(self.stop_accepting_at);
+        let leaving =
+            self.leaving.iter().map(|(at, _)| *at).chain(self.stop_accepting_at.map(|(at, _)| at));
         let leaving = leaving.chain(self.stale_at.values().copied());
+        let leaving = leaving.chain(self.runtime.deadline(self.started));
         clusters.chain(listeners).chain(routes).chain(leaving).chain([tick]).min().unwrap_or(tick)
     }
 
@@ -394,25 +417,31 @@ impl ConfigTask {
         }
     }
 
-    fn drain(&mut self, wish: DrainWish) {
+    fn drain(&mut self, wish: DrainWish, reach: DrainReach) {
         let until = clock::now() + self.drain_settings.time;
-        self.shared.server.live.set(0);
-        self.shared.server.state.set(1);
-        match wish {
-            DrainWish::Graceful => self.stop_accepting_at = Some(until),
-            DrainWish::StopAccepting | DrainWish::Close => self.accepting = false,
+        if reach == DrainReach::All && wish != DrainWish::TellOnly {
+            self.shared.server.live.set(0);
+            self.shared.server.state.set(1);
         }
-        for entry in self.listeners.values() {
-            if wish != DrainWish::Graceful {
-                entry.stop_accepting();
+        match (wish, reach) {
+            (DrainWish::Graceful, _) => self.stop_accepting_at = Some((until, reach)),
+            (DrainWish::StopAccepting | DrainWish::Close, DrainReach::All) => {
+                self.accepting = false;
+            }
+            (DrainWish::StopAccepting | DrainWish::Close, DrainReach::Inbound)
+            | (DrainWish::TellOnly, _) => {}
+        }
+        for entry in self.listeners.values_mut().filter(|entry| entry.is_within(reach)) {
+            if matches!(wish, DrainWish::StopAccepting | DrainWish::Close) {
+                entry.stop_for_good();
             }
             for drain in entry.drains() {
                 match wish {
                     DrainWish::Close => drain.advance(DrainPhase::Closing),
                     DrainWish::StopAccepting => drain.advance(DrainPhase::Draining),
-                    DrainWish::Graceful => drain.leave(self.drain_settings),
+                    DrainWish::Graceful | DrainWish::TellOnly => drain.leave(self.drain_settings),
                 }
-                if wish != DrainWish::Close {
+                if matches!(wish, DrainWish::StopAccepting | DrainWish::Graceful) {
                     self.leaving.push((until, drain));
                 }
             }
@@ -425,10 +454,10 @@ impl ConfigTask {
     }
 
     fn cut_what_is_left(&mut self, now: Instant) {
-        if self.stop_accepting_at.is_some_and(|at| at <= now) {
-            self.stop_accepting_at = None;
-            self.accepting = false;
-            self.listeners.values().for_each(ListenerEntry::stop_accepting);
+        if let Some((_, reach)) = self.stop_accepting_at.take_if(|(at, _)| *at <= now) {
+            self.accepting &= reach != DrainReach::All;
+            let entries = self.listeners.values_mut().filter(|entry| entry.is_within(reach));
+            entries.for_each(ListenerEntry::stop_for_good);
         }
         self.leaving.retain(|(at, drain)| {
             let waits = *at > now;
@@ -447,7 +476,7 @@ impl ConfigTask {
     }
 
     async fn stop(mut self) {
-        self.drain(DrainWish::Close);
+        self.drain(DrainWish::Close, DrainReach::All);
         self.scope.stop();
         for worker in self.workers.drain(..) {
             worker.stop().await;

@@ -79,15 +79,23 @@ struct Inner {
     /// Whether the phase is beyond serving: asked for each request, so without the lock of the phase.
     leaves: AtomicBool,
     departure: OnceLock<Departure>,
+    /// Whether an operator took the proxy out of service: peers are told to go as long as that lasts.
+    unwell: Arc<AtomicBool>,
 }
 
 impl Drain {
     /// A signal that says [`DrainPhase::Serving`].
     #[must_use]
     pub(crate) fn new() -> Self {
+        Self::beside(&Arc::default())
+    }
+
+    /// The same, of a proxy that this flag takes out of service.
+    #[must_use]
+    pub(crate) fn beside(unwell: &Arc<AtomicBool>) -> Self {
         let phase = watch::Sender::new(DrainPhase::Serving);
         let (leaves, departure) = (AtomicBool::new(false), OnceLock::new());
-        Self { inner: Arc::new(Inner { phase, leaves, departure }) }
+        Self { inner: Arc::new(Inner { phase, leaves, departure, unwell: Arc::clone(unwell) }) }
     }
 
     /// Moves on to [`DrainPhase::Leaving`]: peers are told over the time of the drain.
@@ -119,7 +127,7 @@ impl Drain {
     #[must_use]
     pub(crate) fn tells(&self, share: impl FnOnce() -> f64) -> bool {
         if !self.leaves() {
-            return false;
+            return self.inner.unwell.load(Relaxed);
         }
         match (self.phase(), self.inner.departure.get()) {
             (DrainPhase::Leaving, Some(departure)) => clock::now() >= departure.told_at(share()),

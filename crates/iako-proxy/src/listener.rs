@@ -300,7 +300,7 @@ fn start_connection(
         return;
     };
     let shared = &worker.shared;
-    let global = shared.limits.global.filter(|_| !settings.config.ignores_global_limit);
+    let global = snapshot.connections_max.filter(|_| !settings.config.ignores_global_limit);
     let global = match global {
         None => None,
         limit => match ConnectionSlot::take(&shared.limited_connections, limit) {

@@ -6,14 +6,14 @@ use iako_identity::IdentitySource;
 use iako_proxy_config::{Bootstrap, ConfigSource};
 use iako_rt::Scope;
 use iako_telemetry::{MetricsSettings, ServiceSummary};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     admin,
     ads::{self, ControlPlane},
     config_task::{
-        BoundAddress, ConfigError, ConfigParts, ConfigTask, DrainWish, EVENTS_MAX, Event,
-        Subscriptions,
+        BoundAddress, ConfigError, ConfigParts, ConfigTask, DrainReach, DrainWish, EVENTS_MAX,
+        Event, RuntimeChange, Subscriptions,
     },
     drain::{DrainSettings, DrainStrategy},
     shared::Shared,
@@ -136,7 +136,7 @@ impl Proxy {
         let node = settings.bootstrap.node.clone();
         let local_cluster = settings.bootstrap.local_cluster.clone();
         let shared = Shared::new((node, local_cluster), concurrency, MetricsSettings::default());
-        let shared = Arc::new(shared.with_limits(settings.bootstrap.limits.clone()));
+        let shared = Arc::new(shared);
         let workers = (0..concurrency).map(|index| WorkerHandle::start(index, &shared));
         let workers = workers.collect::<Result<Vec<_>, _>>().map_err(StartError::Worker)?;
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
@@ -231,9 +231,18 @@ impl Control {
         *self.ready.borrow() && !self.shared.is_failed_by_operator()
     }
 
-    pub(crate) async fn drain(&self, wish: DrainWish) {
+    pub(crate) async fn drain(&self, wish: DrainWish, reach: DrainReach) {
         // A proxy that has stopped has drained.
-        drop(self.events.send(Event::Drain(wish)).await);
+        drop(self.events.send(Event::Drain(wish, reach)).await);
+    }
+
+    /// Sets values of the runtime; says why not where that cannot be.
+    pub(crate) async fn modify_runtime(&self, values: Vec<(String, String)>) -> Result<(), String> {
+        let (verdict, answer) = oneshot::channel();
+        let change = RuntimeChange::Modify { values, verdict };
+        let stopped = |()| "the proxy has stopped".to_owned();
+        self.events.send(Event::Runtime(change)).await.map_err(|_gone| stopped(()))?;
+        answer.await.unwrap_or_else(|_gone| Err(stopped(())))
     }
 
     pub(crate) async fn stop(&self) {
@@ -310,7 +319,7 @@ impl ProxyHandle {
     /// Asks connections to go, and takes no new ones; what is left goes on until the drain time is
     /// over.
     pub async fn drain(&self) {
-        self.control.drain(DrainWish::StopAccepting).await;
+        self.control.drain(DrainWish::StopAccepting, DrainReach::All).await;
     }
 
     /// Takes no new connections, waits until the old ones have ended or the drain time is over,

@@ -5,11 +5,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
-use iako_proxy_config::{ConnectionLimits, Node};
+use iako_proxy_config::Node;
 use iako_rt::{Rng, clock};
 use iako_telemetry::{
     AccessLogs, MeshMetrics, MetricsSettings, StatsRegistry, WorkloadLabels, stats::Counter,
@@ -18,7 +18,7 @@ use iako_telemetry::{
 use iako_traffic::Neighbourhood;
 
 use crate::{
-    config_task::Inventory,
+    config_task::{Inventory, RuntimeView},
     connection::{metadata_exchange, shared_tokens::SharedTokens},
     http2::Http2Stats,
     listener::crew::Crew,
@@ -51,21 +51,23 @@ pub(crate) struct Shared {
     pub(crate) http2: Http2Stats,
     /// When the proxy was started.
     pub(crate) started: Instant,
+    /// The same as a date.
+    pub(crate) started_at: SystemTime,
     /// Tokens that several listeners' filters take from.
     pub(crate) shared_tokens: SharedTokens,
     /// Number of workers.
     pub(crate) concurrency: usize,
     /// Who of them carries what.
     pub(crate) crew: Arc<Crew>,
-    /// How many connections of clients are taken.
-    pub(crate) limits: ConnectionLimits,
+    /// The layers of the runtime, for the admin endpoint.
+    pub(crate) runtime: ArcSwap<RuntimeView>,
     /// Connections of clients that count against the limit of all listeners together. Left alone where
     /// there is none: workers would wait for each other's cache lines.
     pub(crate) limited_connections: Arc<AtomicU32>,
     /// Workers whose thread runs.
     pub(crate) workers_running: AtomicUsize,
     /// Whether an operator took the proxy out of service (`/healthcheck/fail`).
-    failed_by_operator: AtomicBool,
+    pub(crate) failed_by_operator: Arc<AtomicBool>,
     /// Where workers ask for what is not known yet.
     pub(crate) needs: Needs,
 }
@@ -179,31 +181,31 @@ impl Shared {
             server,
             stats,
             started: clock::now(),
+            started_at: clock::wall(),
             shared_tokens: SharedTokens::default(),
             concurrency,
             crew: Crew::new(concurrency),
-            limits: ConnectionLimits::default(),
+            runtime: ArcSwap::from_pointee(RuntimeView::default()),
             limited_connections: Arc::default(),
             workers_running: AtomicUsize::new(0),
-            failed_by_operator: AtomicBool::new(false),
+            failed_by_operator: Arc::default(),
             needs: Needs::default(),
         }
-    }
-
-    /// The same, and only so many connections of clients are taken.
-    #[must_use]
-    pub(crate) fn with_limits(self, limits: ConnectionLimits) -> Self {
-        Self { limits, ..self }
     }
 
     /// Takes the proxy out of service for health checks.
     pub(crate) fn take_out_of_service(&self) {
         self.failed_by_operator.store(true, Ordering::Relaxed);
+        self.server.live.set(0);
+        self.server.state.set(1);
     }
 
     /// Takes it back.
     pub(crate) fn take_back(&self) {
-        self.failed_by_operator.store(false, Ordering::Relaxed);
+        if self.failed_by_operator.swap(false, Ordering::Relaxed) {
+            self.server.live.set(1);
+            self.server.state.set(0);
+        }
     }
 
     /// Whether an operator took the proxy out of service.

@@ -32,6 +32,8 @@ pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 pub(crate) struct ProxySnapshot {
     /// Grows by one with each snapshot.
     pub(crate) version: u64,
+    /// How many connections of clients all listeners together take; without limit when absent.
+    pub(crate) connections_max: Option<u32>,
     pub(crate) listeners: Map<Arc<str>, Arc<ListenerSettings>>,
     pub(crate) chains: Map<ChainId, Arc<Chain>>,
     pub(crate) routes: Map<Arc<str>, Arc<ServedRoutes>>,

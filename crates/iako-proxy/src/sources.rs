@@ -6,6 +6,8 @@
 
 mod file;
 
+pub(crate) use file::watch_moves;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use iako_proxy_config::ConfigOrigin;

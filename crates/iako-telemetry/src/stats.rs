@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use crate::histogram::{AtomicHistogram, DURATION, HistogramSnapshot};
 use crate::shard;
-pub use render::{StatsFormat, StatsQuery};
+pub use render::{StatsFormat, StatsKind, StatsQuery};
 pub use stat::Stat;
 pub use table::STATS;
 

@@ -38,8 +38,8 @@ pub fn cors(policies: &[&CorsPolicy], head: &RequestHead<'_>, draw: u64) -> Cors
     let Some(origin) = head.text("origin").filter(|origin| !origin.is_empty()) else {
         return CorsDecision::Pass.into();
     };
-    let is_enabled = narrowest.enabled.takes(draw);
-    if !is_enabled && !narrowest.shadow_enabled.takes(draw) {
+    let is_enabled = narrowest.enabled.value.takes(draw);
+    if !is_enabled && !narrowest.shadow_enabled.value.takes(draw) {
         return CorsDecision::Pass.into();
     }
     let text = |field: fn(&CorsPolicy) -> &str| {

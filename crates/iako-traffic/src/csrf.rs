@@ -28,8 +28,8 @@ pub fn csrf(
     head: &RequestHead<'_>,
     draw: &mut dyn FnMut() -> u64,
 ) -> CsrfFinding {
-    let refused = policy.enabled.takes(draw());
-    if !refused && !policy.shadow_enabled.takes(draw()) {
+    let refused = policy.enabled.value.takes(draw());
+    if !refused && !policy.shadow_enabled.value.takes(draw()) {
         return CsrfFinding::Spared;
     }
     if !matches!(head.method, "POST" | "PUT" | "DELETE" | "PATCH") {
@@ -78,8 +78,8 @@ mod tests {
             headers: &headers,
         };
         let policy = CsrfPolicy {
-            enabled,
-            shadow_enabled: Percent::HUNDRED,
+            enabled: enabled.into(),
+            shadow_enabled: Percent::HUNDRED.into(),
             additional_origins: vec![StringMatch::suffix(".friend.test")],
         };
         csrf(&policy, &head, &mut || 0)

@@ -30,12 +30,12 @@ pub enum AuthzAsk {
 /// Whether the service is asked about a request. `draw` decides where only a share is.
 #[must_use]
 pub fn authz_ask(settings: &ExtAuthz, facts: &RequestFacts<'_>, draw: u64) -> AuthzAsk {
-    let is_meant = settings.enabled.takes(draw)
+    let is_meant = settings.enabled.value.takes(draw)
         && settings
             .enabled_metadata
             .as_ref()
             .is_none_or(|condition| metadata_matches(condition, facts.metadata));
-    match (is_meant, settings.deny_at_disable) {
+    match (is_meant, settings.deny_at_disable.value) {
         (true, _) => AuthzAsk::Ask,
         (false, false) => AuthzAsk::Pass,
         (false, true) => AuthzAsk::Refuse,

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use iako_proxy_config::{AbortStatus, Fault};
+use iako_proxy_config::{AbortStatus, ClientFault, Fault};
 use iako_types::Percent;
 
 use crate::{RequestHead, header_matches};
@@ -38,22 +38,29 @@ pub fn fault(
     if !is_meant(fault, head, cluster) {
         return FaultDecision::default();
     }
+    let client = of_client(fault, head);
     let delay = fault.delay.as_ref().and_then(|delay| {
         let duration = match delay.fixed {
             Some(fixed) => fixed,
             None => Duration::from_millis(number(head, "x-envoy-fault-delay-request")?),
         };
+        let duration = client.delay.unwrap_or(duration);
         let share = lowered(delay.share, head, "x-envoy-fault-delay-request-percentage");
-        (share.takes(draw()) && !duration.is_zero()).then_some(duration)
+        let takes = takes(share, client.delay_share, draw);
+        (takes && !duration.is_zero()).then_some(duration)
     });
     let abort = fault.abort.as_ref().and_then(|abort| {
         let answer = match abort.status {
-            AbortStatus::Http(status) => FaultAbort::Http(status),
-            AbortStatus::Grpc(status) => FaultAbort::Grpc(status),
+            AbortStatus::Http(status) => {
+                FaultAbort::Http(client.abort_http_status.unwrap_or(status))
+            }
+            AbortStatus::Grpc(status) => {
+                FaultAbort::Grpc(client.abort_grpc_status.unwrap_or(status))
+            }
             AbortStatus::Header => from_header(head)?,
         };
         let share = lowered(abort.share, head, "x-envoy-fault-abort-request-percentage");
-        share.takes(draw()).then_some(answer)
+        takes(share, client.abort_share, draw).then_some(answer)
     });
     FaultDecision { delay, abort }
 }
@@ -82,6 +89,20 @@ fn is_meant(fault: &Fault, head: &RequestHead<'_>, cluster: &str) -> bool {
     (nodes.is_empty() || nodes.contains(&node().into_owned()))
         && (fault.upstream_cluster.is_empty() || fault.upstream_cluster == cluster)
         && fault.headers.iter().all(|rule| header_matches(rule, head))
+}
+
+/// What the runtime says for the cluster of this client.
+fn of_client(fault: &Fault, head: &RequestHead<'_>) -> ClientFault {
+    if fault.by_client.is_empty() {
+        return ClientFault::default();
+    }
+    let cluster = head.text("x-envoy-downstream-service-cluster");
+    cluster.and_then(|cluster| fault.by_client.get(&*cluster).copied()).unwrap_or_default()
+}
+
+/// Whether a request falls into the share of all clients, or into that of its own.
+fn takes(all: Percent, own: Option<Percent>, draw: &mut dyn FnMut() -> u64) -> bool {
+    all.takes(draw()) || own.is_some_and(|own| own.takes(draw()))
 }
 
 fn from_header(head: &RequestHead<'_>) -> Option<FaultAbort> {

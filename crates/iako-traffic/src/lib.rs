@@ -39,6 +39,7 @@ mod rate_limit;
 pub mod rbac;
 mod retry;
 mod route;
+mod runtime;
 mod session;
 mod share;
 mod target;
@@ -102,6 +103,7 @@ pub use route::{
     RequestHash, RouteMatchResult, RouteOutcome, RouteTable, RouteTrace, ScopeIndex, TimeoutRules,
     Timeouts, hash_of_ip, hash_of_request, hash_of_text, https_location,
 };
+pub use runtime::Runtime;
 pub use session::{SessionAsked, SessionMark, session_asked, session_mark};
 pub use share::{ClusterSubset, tcp_cluster};
 pub use target::{NormalizedTarget, host_without_dot, normalize_target, stripped_host};

@@ -63,7 +63,9 @@ pub(crate) fn mismatch_at<'t>(
     if !path_matches(rule, path, head) {
         return Some(Mismatch::Path(&rule.path));
     }
-    if let Some(share) = rule.share.filter(|share| !share.takes(draw)) {
+    if let Some(share) =
+        rule.share.as_ref().map(|share| share.value).filter(|share| !share.takes(draw))
+    {
         return Some(Mismatch::Share(share));
     }
     if rule.grpc_only && !head.is_grpc() {

@@ -544,7 +544,7 @@ fn rule() -> impl Strategy<Value = RouteMatch> {
         RouteMatch {
             case_sensitive,
             headers: header.into_iter().collect(),
-            share,
+            share: share.map(Into::into),
             ..RouteMatch::path(path)
         }
     })

@@ -207,7 +207,7 @@ fn slow_start(warmup: Warmup) -> Option<SlowStart> {
     let is_meant = !warmup.duration.is_zero() && warmup.aggression > 0.0;
     is_meant.then_some(SlowStart {
         window: warmup.duration,
-        aggression: warmup.aggression,
+        aggression: warmup.aggression.into(),
         weight_min: warmup.minimum,
     })
 }

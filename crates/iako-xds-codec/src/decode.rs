@@ -77,7 +77,7 @@ pub(crate) use bootstrap::bootstrap;
 pub(crate) use http_filter::{ALPN_NAMES, PEER_METADATA};
 use iako_proxy_config::{
     Cluster, EndpointSet, HttpFilterKind, Listener, ListenerFilterKind, LoadReport, NetworkFilter,
-    Node, RouteConfiguration, Scope, Secret, VirtualHost,
+    Node, RouteConfiguration, RuntimeResource, RuntimeValue, Scope, Secret, VirtualHost,
 };
 pub(crate) use listener::CHAIN_NAME;
 pub(crate) use listener_socket::{CONNECTIONS_MAX, OWN_METADATA};
@@ -151,6 +151,24 @@ pub fn endpoints(resource: &Any) -> Decoded<EndpointSet> {
         }
         endpoint::endpoint_set(message, endpoint::Names::Refused, at)
     })
+}
+
+/// Reads an `envoy.service.runtime.v3.Runtime`.
+///
+/// # Errors
+/// As [`listener`].
+pub fn runtime(resource: &Any) -> Decoded<RuntimeResource> {
+    let name = |message: &iako_xds_api::envoy::service::runtime::v3::Runtime| message.name.clone();
+    decode(resource, "runtime layer", name, runtime::resource)
+}
+
+/// Reads one value of the runtime as it stands in a file or in the query of `/runtime_modify`: a
+/// number, a switch, a fraction, or any other text, written as YAML.
+///
+/// # Errors
+/// When it is no YAML.
+pub fn runtime_value(written: &str) -> Result<RuntimeValue, String> {
+    runtime::of_text(written)
 }
 
 /// Reads an `envoy.extensions.transport_sockets.tls.v3.Secret`.

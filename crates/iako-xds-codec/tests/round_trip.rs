@@ -196,7 +196,7 @@ fn every_kind_of_discovery_and_balancing_comes_back() {
         LbPolicy::LeastRequest(LeastRequest { choices: some(4), ..LeastRequest::default() }),
         LbPolicy::LeastRequest(LeastRequest {
             full_scan: true,
-            active_request_bias: 0.5,
+            active_request_bias: Keyed::new(0.5, "lb.bias"),
             slow_start: Some(slow_start()),
             ..LeastRequest::default()
         }),
@@ -272,7 +272,7 @@ fn every_kind_of_session_comes_back() {
 
 fn slow_start() -> SlowStart {
     SlowStart {
-        aggression: 2.0,
+        aggression: Keyed::new(2.0, "lb.aggression"),
         weight_min: Percent::from_whole(5).unwrap(),
         ..SlowStart::new(Duration::from_secs(60))
     }
@@ -398,7 +398,7 @@ proptest! {
         let mut action = RouteAction::to(ClusterTarget::Cluster("c".into()));
         action.idle_timeout = Some(Duration::new(seconds, nanos));
         action.mirrors = vec![Mirror {
-            share: Percent::from_f64(f64::from(ppm) / 10_000.0).unwrap(),
+            share: Percent::from_f64(f64::from(ppm) / 10_000.0).unwrap().into(),
             ..Mirror::to("m")
         }];
         let route = Route::new(RouteMatch::any(), Action::Forward(Box::new(action)));

@@ -8,7 +8,7 @@ use std::{
 
 use iako_types::Percent;
 
-use crate::{HashPolicy, HeaderName, HealthStatus};
+use crate::{HashPolicy, HeaderName, HealthStatus, Keyed};
 
 /// How an instance is chosen. Source: `envoy.config.cluster.v3.Cluster.LbPolicy`, and the policies
 /// of `envoy.extensions.load_balancing_policies`.
@@ -71,12 +71,12 @@ impl LbPolicy {
 /// A new instance gets a growing part of its weight. Source: `SlowStartConfig`.
 ///
 /// After the time `t` its weight is multiplied by `max(weight_min, (t / window)^(1 / aggression))`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SlowStart {
     /// How long it takes. More than zero.
     pub window: Duration,
     /// How fast the beginning is: above 1 faster, below slower. More than zero. Envoy default: 1.
-    pub aggression: f64,
+    pub aggression: Keyed<f64>,
     /// The least part of the weight. Envoy default: 10 %.
     pub weight_min: Percent,
 }
@@ -86,12 +86,12 @@ impl SlowStart {
     #[must_use]
     pub fn new(window: Duration) -> Self {
         let weight_min = Percent::from_whole(10).unwrap_or(Percent::ZERO);
-        Self { window, aggression: 1.0, weight_min }
+        Self { window, aggression: Keyed::fixed(1.0), weight_min }
     }
 }
 
 /// Source: `envoy.config.cluster.v3.Cluster.LeastRequestLbConfig`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LeastRequest {
     /// How many instances are compared. At least 2; Envoy default: 2.
     pub choices: NonZeroU32,
@@ -99,7 +99,7 @@ pub struct LeastRequest {
     pub full_scan: bool,
     /// How much open requests count where weights differ: the weight is divided by the number of
     /// open requests and one, to this power. Zero or more; Envoy default: 1.
-    pub active_request_bias: f64,
+    pub active_request_bias: Keyed<f64>,
     /// How new instances begin.
     pub slow_start: Option<SlowStart>,
 }
@@ -109,7 +109,7 @@ impl Default for LeastRequest {
         Self {
             choices: NonZeroU32::MIN.saturating_add(1),
             full_scan: false,
-            active_request_bias: 1.0,
+            active_request_bias: Keyed::fixed(1.0),
             slow_start: None,
         }
     }

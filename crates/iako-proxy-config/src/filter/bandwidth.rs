@@ -3,6 +3,8 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use crate::Keyed;
+
 /// Holds content back. Source: `envoy.extensions.filters.http.bandwidth_limit.v3.BandwidthLimit`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BandwidthLimit {
@@ -16,7 +18,7 @@ pub struct BandwidthLimit {
     /// How often room comes, 20 ms to 1 s. Envoy default: 50 ms.
     pub fill_interval: Duration,
     /// Whether it is on. Envoy default: true.
-    pub enabled: bool,
+    pub enabled: Keyed<bool>,
     /// Whether trailers tell how long content was held back. Envoy default: false.
     pub tells_delays: bool,
     /// What their names begin with, without the hyphen behind it. Envoy default: nothing.

@@ -1,6 +1,6 @@
 //! Content that is compressed, and content that is decompressed.
 
-use crate::StringMatch;
+use crate::{Keyed, StringMatch};
 
 /// Compresses content. Source: `envoy.extensions.filters.http.compressor.v3.Compressor`.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,7 +118,7 @@ impl Compression {
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompressedContent {
     /// Whether any is. Envoy default: yes for responses, no for requests.
-    pub enabled: bool,
+    pub enabled: Keyed<bool>,
     /// Announced content below this many bytes stays as it is. Envoy default: 30.
     pub bytes_min: u32,
     /// Media types that are compressed, in lower case, where there are no rules.
@@ -154,7 +154,7 @@ impl CompressedContent {
 impl Default for CompressedContent {
     fn default() -> Self {
         let types = Self::TYPES.iter().map(|one| (*one).to_owned()).collect();
-        Self { enabled: true, bytes_min: 30, types, type_rules: Vec::new() }
+        Self { enabled: Keyed::fixed(true), bytes_min: 30, types, type_rules: Vec::new() }
     }
 }
 
@@ -208,16 +208,16 @@ pub struct Decompressor {
 }
 
 /// Which content is decompressed. Source: `Decompressor.CommonDirectionConfig`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecompressedContent {
     /// Whether it is. Envoy default: true.
-    pub enabled: bool,
+    pub enabled: Keyed<bool>,
     /// Whether `cache-control: no-transform` is passed over. Envoy default: false.
     pub ignores_no_transform: bool,
 }
 
 impl Default for DecompressedContent {
     fn default() -> Self {
-        Self { enabled: true, ignores_no_transform: false }
+        Self { enabled: Keyed::fixed(true), ignores_no_transform: false }
     }
 }

@@ -2,7 +2,7 @@
 
 use iako_types::Percent;
 
-use crate::StringMatch;
+use crate::{Keyed, StringMatch};
 
 /// Which pages of other origins may use a route.
 /// Source: `envoy.extensions.filters.http.cors.v3.CorsPolicy`.
@@ -25,9 +25,9 @@ pub struct CorsPolicy {
     /// Whether preflights of other origins go on to the upstream; as above, and yes at last.
     pub forward_unmatched_preflights: Option<bool>,
     /// Share of requests to which the policy is applied. Envoy default: 100 %.
-    pub enabled: Percent,
+    pub enabled: Keyed<Percent>,
     /// Share of the other requests that are only counted by it. Envoy default: 0 %.
-    pub shadow_enabled: Percent,
+    pub shadow_enabled: Keyed<Percent>,
 }
 
 impl Default for CorsPolicy {
@@ -41,8 +41,8 @@ impl Default for CorsPolicy {
             allow_credentials: None,
             allow_private_network: None,
             forward_unmatched_preflights: None,
-            enabled: Percent::HUNDRED,
-            shadow_enabled: Percent::ZERO,
+            enabled: Keyed::fixed(Percent::HUNDRED),
+            shadow_enabled: Keyed::fixed(Percent::ZERO),
         }
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use iako_types::Percent;
 
-use crate::{GrpcService, HeaderMutationRules, HeaderName, HttpUri, MetadataMatch, StringMatch};
+use crate::{
+    GrpcService, HeaderMutationRules, HeaderName, HttpUri, Keyed, MetadataMatch, StringMatch,
+};
 
 /// A service decides whether requests pass. Source:
 /// `envoy.extensions.filters.http.ext_authz.v3.ExtAuthz`.
@@ -26,11 +28,11 @@ pub struct ExtAuthz {
     /// What filters left is told of these.
     pub metadata_namespaces: Vec<String>,
     /// Which share of requests is asked about. Envoy default: all.
-    pub enabled: Percent,
+    pub enabled: Keyed<Percent>,
     /// Only requests of which filters left this are asked about; all when absent.
     pub enabled_metadata: Option<MetadataMatch>,
     /// Whether requests that are not asked about are refused. Envoy default: false.
-    pub deny_at_disable: bool,
+    pub deny_at_disable: Keyed<bool>,
     /// Whether the client's certificate is told. Envoy default: false.
     pub include_peer_certificate: bool,
     /// Whether the server name that the client asked for is told. Envoy default: false.

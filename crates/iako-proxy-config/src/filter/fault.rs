@@ -1,5 +1,6 @@
 //! Faults on purpose.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -24,6 +25,47 @@ pub struct Fault {
     pub downstream_nodes: Vec<String>,
     /// Faults at once; without limit when absent.
     pub active_max: Option<u32>,
+    /// Which keys of the runtime change it.
+    pub keys: FaultKeys,
+    /// What the runtime says for requests from these clusters of clients, by
+    /// `x-envoy-downstream-service-cluster`. Nothing until the runtime has been asked.
+    pub by_client: BTreeMap<String, ClientFault>,
+}
+
+/// Keys that change a fault; Envoy's own where they are empty.
+/// Source: the fields `…_runtime` of `HTTPFault`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FaultKeys {
+    /// Envoy default: `fault.http.delay.fixed_delay_percent`.
+    pub delay_percent: String,
+    /// Envoy default: `fault.http.abort.abort_percent`.
+    pub abort_percent: String,
+    /// Milliseconds. Envoy default: `fault.http.delay.fixed_duration_ms`.
+    pub delay_duration: String,
+    /// Envoy default: `fault.http.abort.http_status`.
+    pub abort_http_status: String,
+    /// Envoy default: `fault.http.max_active_faults`.
+    pub active_max: String,
+    /// Envoy default: `fault.http.abort.grpc_status`.
+    pub abort_grpc_status: String,
+    /// Envoy default: `fault.http.rate_limit.response_percent`.
+    pub response_rate_percent: String,
+}
+
+/// What the runtime says of faults for one cluster of clients, under
+/// `fault.http.CLUSTER.delay.…` and `fault.http.CLUSTER.abort.…`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientFault {
+    /// `delay.fixed_delay_percent`.
+    pub delay_share: Option<Percent>,
+    /// `delay.fixed_duration_ms`.
+    pub delay: Option<Duration>,
+    /// `abort.abort_percent`.
+    pub abort_share: Option<Percent>,
+    /// `abort.http_status`.
+    pub abort_http_status: Option<u16>,
+    /// `abort.grpc_status`.
+    pub abort_grpc_status: Option<u32>,
 }
 
 /// Holds requests back. Source: `envoy.extensions.filters.common.fault.v3.FaultDelay`.

@@ -1,5 +1,6 @@
 //! Steps on a connection's way that look at nothing but the connection.
 
+use crate::Keyed;
 use std::{
     num::{NonZeroU32, NonZeroU64},
     time::Duration,
@@ -17,8 +18,8 @@ pub struct ConnectionLimit {
     pub connections_max: NonZeroU64,
     /// How long a connection beyond that stays open, unread. Envoy default: none.
     pub delay: Option<Duration>,
-    /// Whether it counts at all. Source: `runtime_enabled.default_value`. Envoy default: true.
-    pub enabled: bool,
+    /// Whether it counts at all. Source: `runtime_enabled`. Envoy default: true.
+    pub enabled: Keyed<bool>,
 }
 
 /// Bounds how many connections come in a time.
@@ -29,8 +30,8 @@ pub struct ConnectionRateLimit {
     pub stat_prefix: String,
     /// What a connection takes one of; without any left it is closed.
     pub tokens: ConnectionTokens,
-    /// Whether it counts at all. Source: `runtime_enabled.default_value`. Envoy default: true.
-    pub enabled: bool,
+    /// Whether it counts at all. Source: `runtime_enabled`. Envoy default: true.
+    pub enabled: Keyed<bool>,
     /// Filters with the same key and the same tokens share them; empty shares with nobody.
     pub share_key: String,
 }

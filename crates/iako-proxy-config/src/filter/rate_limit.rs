@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use iako_types::Percent;
 
-use crate::{GrpcService, HeaderValueOption, RateLimit};
+use crate::{GrpcService, HeaderValueOption, Keyed, RateLimit};
 
 /// A service counts requests. Source:
 /// `envoy.extensions.filters.http.ratelimit.v3.RateLimit`.
@@ -19,7 +19,7 @@ pub struct GlobalRateLimit {
     /// Which requests are counted. Envoy default: all.
     pub requests: LimitedRequests,
     /// Which share of requests is refused when the service does not answer. Envoy default: none.
-    pub failure_deny: Percent,
+    pub failure_deny: Keyed<Percent>,
     /// What is answered then. Envoy default: 500.
     pub status_on_error: u16,
     /// Whether a gRPC call is told `RESOURCE_EXHAUSTED` in place of `UNAVAILABLE`. Envoy default: false.
@@ -37,9 +37,9 @@ pub struct GlobalRateLimit {
     /// A name of its own in statistics.
     pub stat_prefix: String,
     /// Which share of requests is asked about. Envoy default: all.
-    pub enabled: Percent,
+    pub enabled: Keyed<Percent>,
     /// Which share of refusals counts. Envoy default: all.
-    pub enforced: Percent,
+    pub enforced: Keyed<Percent>,
     /// Limits in place of those of routes; none when empty.
     pub limits: Vec<RateLimit>,
     /// Under which name what the service leaves is kept; the filter's own when empty.

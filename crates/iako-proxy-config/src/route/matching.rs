@@ -2,7 +2,7 @@
 
 use iako_types::{CidrRange, Percent};
 
-use crate::{HeaderMatch, MetadataMatch, Pattern, QueryMatch, StringMatch, UriTemplate};
+use crate::{HeaderMatch, Keyed, MetadataMatch, Pattern, QueryMatch, StringMatch, UriTemplate};
 
 /// Which requests a route takes; all conditions must hold.
 /// Source: `envoy.config.route.v3.RouteMatch`.
@@ -27,7 +27,7 @@ pub struct RouteMatch {
     /// Only gRPC requests. Envoy default: false.
     pub grpc_only: bool,
     /// A random share of the requests; all when absent.
-    pub share: Option<Percent>,
+    pub share: Option<Keyed<Percent>>,
 }
 
 impl RouteMatch {

@@ -2,7 +2,7 @@
 
 use iako_types::Percent;
 
-use crate::{HeaderEdit, HeaderName};
+use crate::{HeaderEdit, HeaderName, Keyed};
 
 /// A copy of requests for somebody else.
 /// Source: `envoy.config.route.v3.RouteAction.RequestMirrorPolicy`.
@@ -11,7 +11,7 @@ pub struct Mirror {
     /// Who gets the copies.
     pub target: MirrorTarget,
     /// Which share of requests is copied.
-    pub share: Percent,
+    pub share: Keyed<Percent>,
     /// Whether the copy's host is left as it is, without `-shadow`. Envoy default: false.
     pub keep_host: bool,
     /// The copy's host in place of the request's; then nothing is appended to it.
@@ -26,7 +26,7 @@ impl Mirror {
     pub fn to(cluster: impl Into<String>) -> Self {
         Self {
             target: MirrorTarget::Cluster(cluster.into()),
-            share: Percent::HUNDRED,
+            share: Keyed::fixed(Percent::HUNDRED),
             keep_host: false,
             host: None,
             edits: Vec::new(),

@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use iako_proxy_config::{EndpointSet, Listener};
+use iako_proxy_config::{EndpointSet, Listener, RouteSource, ScopeSource, Terminal};
 use iako_xds_codec as xds;
 use rustls_pki_types::CertificateDer;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::text::{Query, timestamp};
+use super::{
+    Page, selection,
+    text::{Query, timestamp},
+};
 use crate::{
     config_task::{Inventory, Refusal, ResourceKind, Told},
     shared::Shared,
@@ -18,22 +21,29 @@ use crate::{
 const REDACTED: &str = "W3JlZGFjdGVkXQ==";
 
 /// The answer to `/config_dump`; endpoints with `include_eds`, as Envoy does.
-pub(super) fn dump(shared: &Shared, query: &Query) -> Value {
+pub(super) fn page(shared: &Shared, query: &Query) -> Page {
     let inventory = shared.inventory.load();
-    let mut configs = vec![
-        bootstrap(shared),
-        clusters(&inventory),
+    let mut configs = vec![bootstrap(shared), clusters(&inventory)];
+    if query.has("include_eds") {
+        configs.push(endpoints(shared, &inventory));
+    }
+    configs.extend([
         listeners(&inventory),
+        scopes(&inventory),
         routes(&inventory),
         secrets(&inventory),
-    ];
-    if query.has("include_eds") {
-        configs.push(endpoints(&inventory));
-    }
+    ]);
     for config in &mut configs {
         redact(config);
     }
-    json!({"configs": configs, "refused": refusals(&inventory)})
+    match selection::select(configs, query) {
+        // What was refused is told where nothing in particular is asked for.
+        Ok(configs) if query.value("resource").is_none() && query.value("mask").is_none() => {
+            Page::json(&json!({"configs": configs, "refused": refusals(&inventory)}))
+        }
+        Ok(configs) => Page::json(&json!({"configs": configs})),
+        Err((status, text)) => Page::text(text).with(status),
+    }
 }
 
 /// Takes private keys out, wherever the configuration holds them.
@@ -58,8 +68,16 @@ fn bootstrap(shared: &Shared) -> Value {
     json!({
         "@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump",
         "bootstrap": {"node": {
-            "id": node.id, "cluster": node.cluster, "metadata": node.metadata,
+            "id": node.id,
+            "cluster": node.cluster,
+            "metadata": node.metadata,
+            "locality": {
+                "region": node.locality.region,
+                "zone": node.locality.zone,
+                "sub_zone": node.locality.sub_zone,
+            },
         }},
+        "last_updated": timestamp(shared.started_at),
     })
 }
 
@@ -75,13 +93,15 @@ fn clusters(inventory: &Inventory) -> Value {
     };
     let (fixed, sent): (Vec<_>, Vec<_>) =
         inventory.clusters.iter().partition(|told| told.is_static());
-    json!({
-        "@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump",
-        "version_info": &*inventory.cluster_version,
-        "static_clusters": fixed.into_iter().map(show).collect::<Vec<_>>(),
-        "dynamic_active_clusters": sent.into_iter().map(show).collect::<Vec<_>>(),
-        "dynamic_warming_clusters": inventory.warming_clusters.iter().map(show).collect::<Vec<_>>(),
-    })
+    dump(
+        "ClustersConfigDump",
+        &inventory.cluster_version,
+        [
+            ("static_clusters", fixed.into_iter().map(show).collect()),
+            ("dynamic_active_clusters", sent.into_iter().map(show).collect()),
+            ("dynamic_warming_clusters", inventory.warming_clusters.iter().map(show).collect()),
+        ],
+    )
 }
 
 fn listeners(inventory: &Inventory) -> Value {
@@ -107,12 +127,26 @@ fn listeners(inventory: &Inventory) -> Value {
     for refusal in inventory.refusals.iter().filter(|one| one.kind == ResourceKind::Listener) {
         add(&refusal.name, "error_state", error_state(refusal));
     }
-    json!({
-        "@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump",
-        "version_info": &*inventory.listener_version,
-        "static_listeners": fixed.into_iter().map(show).collect::<Vec<_>>(),
-        "dynamic_listeners": dynamic.into_values().collect::<Vec<_>>(),
-    })
+    dump(
+        "ListenersConfigDump",
+        &inventory.listener_version,
+        [
+            ("static_listeners", fixed.into_iter().map(show).collect()),
+            ("dynamic_listeners", dynamic.into_values().collect()),
+        ],
+    )
+}
+
+/// Tables that are written in listeners.
+fn inline_tables(told: &Told<Listener>) -> Vec<Value> {
+    let chains = told.value.chains.iter().chain(&told.value.default_chain);
+    let tables = chains.filter_map(|chain| {
+        let Terminal::Http(manager) = &chain.terminal else { return None };
+        let RouteSource::Inline(table) = &manager.routes else { return None };
+        let table = xds::to_json(&xds::encode::route_configuration(table));
+        Some(json!({"route_config": table, "last_updated": timestamp(told.updated)}))
+    });
+    tables.collect()
 }
 
 fn routes(inventory: &Inventory) -> Value {
@@ -121,10 +155,52 @@ fn routes(inventory: &Inventory) -> Value {
         let dated = dated(told, "route_config", &json);
         with_error(dated, inventory, ResourceKind::Routes, &told.value.name)
     };
-    json!({
-        "@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump",
-        "dynamic_route_configs": inventory.routes.iter().map(show).collect::<Vec<_>>(),
-    })
+    let listeners = inventory.listeners.iter().map(|(told, _)| told);
+    let fixed: Vec<Value> = listeners.flat_map(inline_tables).collect();
+    dump(
+        "RoutesConfigDump",
+        "",
+        [
+            ("static_route_configs", fixed),
+            ("dynamic_route_configs", inventory.routes.iter().map(show).collect()),
+        ],
+    )
+}
+
+/// Scopes that are written in listeners.
+fn scopes(inventory: &Inventory) -> Value {
+    let mut inline = Vec::new();
+    for (told, _) in &inventory.listeners {
+        for chain in told.value.chains.iter().chain(&told.value.default_chain) {
+            if let Terminal::Http(manager) = &chain.terminal
+                && let RouteSource::Scoped(routes) = &manager.routes
+                && let ScopeSource::Inline(scopes) = &routes.scopes
+            {
+                let show = |scope: &Arc<_>| xds::to_json(&xds::encode::scope(scope));
+                inline.push(json!({
+                    "name": routes.name,
+                    "scoped_route_configs": scopes.iter().map(show).collect::<Vec<_>>(),
+                    "last_updated": timestamp(told.updated),
+                }));
+            }
+        }
+    }
+    dump("ScopedRoutesConfigDump", "", [("inline_scoped_route_configs", inline)])
+}
+
+/// A dump of a kind. What is empty is left out, as Envoy does.
+fn dump<const N: usize>(kind: &str, version: &str, lists: [(&str, Vec<Value>); N]) -> Value {
+    let mut dump = Map::new();
+    dump.insert("@type".to_owned(), json!(format!("type.googleapis.com/envoy.admin.v3.{kind}")));
+    if !version.is_empty() {
+        dump.insert("version_info".to_owned(), json!(version));
+    }
+    for (name, entries) in lists {
+        if !entries.is_empty() {
+            dump.insert(name.to_owned(), Value::Array(entries));
+        }
+    }
+    Value::Object(dump)
 }
 
 /// Adds the newer version of a resource that was refused, if there is one.
@@ -146,12 +222,24 @@ fn error_state(refusal: &Refusal) -> Value {
     })
 }
 
-fn endpoints(inventory: &Inventory) -> Value {
-    let show = |set: &Arc<EndpointSet>| json!({"endpoint_config": xds::to_json(&xds::encode::endpoints(set))});
-    json!({
-        "@type": "type.googleapis.com/envoy.admin.v3.EndpointsConfigDump",
-        "dynamic_endpoint_configs": inventory.endpoints.iter().map(show).collect::<Vec<_>>(),
-    })
+/// Instances: those of clusters of the bootstrap, and those that were sent.
+fn endpoints(shared: &Shared, inventory: &Inventory) -> Value {
+    let show =
+        |set: &EndpointSet| json!({"endpoint_config": xds::to_json(&xds::encode::endpoints(set))});
+    let snapshot = shared.published.load_full();
+    let (mut fixed, mut sent) = (Vec::new(), Vec::new());
+    for told in &inventory.clusters {
+        let cluster = snapshot.cluster(&told.value.name);
+        let Some(set) = cluster.and_then(|cluster| cluster.told_endpoints()) else { continue };
+        let is_sent = cluster.is_some_and(|cluster| cluster.eds_name().is_some());
+        let to = if told.is_static() && !is_sent { &mut fixed } else { &mut sent };
+        to.push(show(&set));
+    }
+    dump(
+        "EndpointsConfigDump",
+        "",
+        [("static_endpoint_configs", fixed), ("dynamic_endpoint_configs", sent)],
+    )
 }
 
 fn secrets(inventory: &Inventory) -> Value {
@@ -178,10 +266,7 @@ fn secrets(inventory: &Inventory) -> Value {
         };
         all.push(json!({"name": name, "secret": secret}));
     }
-    json!({
-        "@type": "type.googleapis.com/envoy.admin.v3.SecretsConfigDump",
-        "dynamic_active_secrets": all,
-    })
+    dump("SecretsConfigDump", "", [("dynamic_active_secrets", all)])
 }
 
 fn refusals(inventory: &Inventory) -> Value {

@@ -1,15 +1,23 @@
 //! The pages that show what the proxy does now.
 
-use std::{fmt::Write as _, sync::atomic::Ordering::Relaxed};
+use std::{
+    fmt::Write as _,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use http::StatusCode;
 
 use iako_identity::describe;
-use iako_proxy_config::{EndpointAddress, HealthStatus, Thresholds};
+use iako_proxy_config::{EndpointAddress, HealthStatus, Pattern, PatternError, Thresholds};
 use iako_rt::clock;
 use iako_traffic::{BalancedEndpoint, HealthFlags};
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
-use super::text::timestamp;
+use super::{
+    Page,
+    text::{Query, timestamp},
+};
 use crate::{
     config_task::{BoundAddress, Told},
     proxy::Control,
@@ -40,7 +48,7 @@ pub(super) fn server_info(control: &Control) -> Value {
         "uptime_current_epoch": format!("{uptime}s"),
         "uptime_all_epochs": format!("{uptime}s"),
         "hot_restart_version": "disabled",
-        "command_line_options": {"concurrency": shared.concurrency},
+        "command_line_options": {"concurrency": shared.concurrency, "mode": "Serve"},
         "node": {
             "id": node.id,
             "cluster": node.cluster,
@@ -95,11 +103,69 @@ fn socket(address: &BoundAddress) -> Value {
     }
 }
 
-/// `name::address::statistic::value`, one a line, as Envoy writes it.
-pub(super) fn clusters_text(shared: &Shared) -> String {
+/// The clusters that serve, as text or JSON, of which names may be chosen by an expression.
+pub(super) fn clusters(shared: &Shared, query: &Query) -> Page {
+    let expression = query.value("filter").filter(|text| !text.is_empty());
+    let Ok(filter) = expression.map(anywhere).transpose() else {
+        return Page::text("filter is no valid expression\n").with(StatusCode::BAD_REQUEST);
+    };
     let snapshot = shared.published.load_full();
-    let mut clusters: Vec<_> = snapshot.clusters().collect();
+    let admits = |cluster: &&Arc<UpstreamCluster>| {
+        filter.as_ref().is_none_or(|filter| filter.is_match(&cluster.name))
+    };
+    let mut clusters: Vec<_> = snapshot.clusters().filter(admits).collect();
     clusters.sort_by(|a, b| a.name.cmp(&b.name));
+    if query.is("format", "json") {
+        return Page::json(&clusters_json(shared, clusters));
+    }
+    Page::text(clusters_text(shared, clusters))
+}
+
+/// An expression that may be met by a part of a text.
+fn anywhere(expression: &str) -> Result<Pattern, PatternError> {
+    Pattern::parse(&format!(".*(?:{expression}).*"))
+}
+
+/// What is not ready, and for whom it keeps the proxy waiting.
+pub(super) fn unready(shared: &Shared, query: &Query) -> Value {
+    let inventory = shared.inventory.load();
+    let mut dumps = Vec::new();
+    if query.value("mask").is_none() && !inventory.warming_clusters.is_empty() {
+        let names =
+            inventory.warming_clusters.iter().map(|told| format!("cluster {}", told.value.name));
+        let names: Vec<String> = names.collect();
+        dumps.push(json!({"name": "init manager Server", "target_names": names}));
+    }
+    for told in &inventory.warming_listeners {
+        let name = &told.value.name;
+        dumps.push(json!({
+            "name": format!("init manager Listener-local-init-manager {name}"),
+            "target_names": [format!("listener {name}")],
+        }));
+    }
+    if dumps.is_empty() { json!({}) } else { json!({"unready_targets_dumps": dumps}) }
+}
+
+/// Bytes that the process holds, under Envoy's names.
+pub(super) fn memory() -> Value {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok());
+        u64::saturating_mul(kibibytes.unwrap_or(0), 1024).to_string()
+    };
+    json!({
+        "allocated": bytes("RssAnon:"),
+        "heap_size": bytes("VmData:"),
+        "pageheap_unmapped": "0",
+        "pageheap_free": "0",
+        "total_thread_cache": "0",
+        "total_physical_bytes": bytes("VmRSS:"),
+    })
+}
+
+/// `name::address::statistic::value`, one a line, as Envoy writes it.
+fn clusters_text(shared: &Shared, clusters: Vec<&Arc<UpstreamCluster>>) -> String {
     let mut out = String::new();
     for cluster in clusters {
         cluster_text(shared, cluster, &mut out);
@@ -139,10 +205,7 @@ fn cluster_text(shared: &Shared, cluster: &UpstreamCluster, out: &mut String) {
     }
 }
 
-pub(super) fn clusters_json(shared: &Shared) -> Value {
-    let snapshot = shared.published.load_full();
-    let mut clusters: Vec<_> = snapshot.clusters().collect();
-    clusters.sort_by(|a, b| a.name.cmp(&b.name));
+fn clusters_json(shared: &Shared, clusters: Vec<&Arc<UpstreamCluster>>) -> Value {
     let statuses = clusters.into_iter().map(|cluster| {
         let thresholds = thresholds(cluster).map(|(priority, limits)| {
             let mut shown = json!({"priority": priority.to_uppercase()});

@@ -19,6 +19,11 @@ impl Query {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// The value of the first pair of this name.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.pairs().find(|(own, _)| *own == name).map(|(_, value)| value)
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(own, _)| own == name)
     }

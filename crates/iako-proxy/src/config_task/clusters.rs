@@ -143,7 +143,8 @@ impl ConfigTask {
         let logs = self
             .health_logs(&told.value)
             .map_err(|error| format!("cluster {name:?}: event log: {error}"))?;
-        let compiled = UpstreamCluster::new(id, Arc::clone(&told.value), &self.shared, state, logs)
+        let config = self.runtime.now().cluster(&told.value);
+        let compiled = UpstreamCluster::new(id, config, &self.shared, state, logs)
             .with_resolver(&self.resolver, &self.shared.stats)
             .continuing(before.as_deref());
         let compiled = Arc::new(compiled);
@@ -179,6 +180,62 @@ impl ConfigTask {
             },
         );
         Ok(())
+    }
+
+    /// Makes a cluster anew that the runtime says something else of now. It serves at once: what it
+    /// needs is there already.
+    pub(super) fn tune_cluster(&mut self, name: &str) -> Result<(), String> {
+        let Some(entry) = self.clusters.get(name) else { return Ok(()) };
+        let runtime = Arc::clone(self.runtime.now());
+        let anew = |told: &Told<Cluster>, old: &Arc<UpstreamCluster>| {
+            let config = runtime.cluster(&told.value);
+            (config != old.config).then(|| (config, Arc::clone(old)))
+        };
+        let active = entry.active.as_ref().and_then(|(told, old)| anew(told, old));
+        let warming = entry.warming.as_ref().and_then(|(told, old, _)| anew(told, old));
+        let active = active.map(|(config, old)| self.remake(config, &old)).transpose()?;
+        let warming = warming.map(|(config, old)| self.remake(config, &old)).transpose()?;
+        let is_newest = warming.is_some();
+        let newest = warming.clone().or_else(|| active.clone());
+        let resolving = newest.and_then(|cluster| self.start_resolving(&cluster));
+        let Some(entry) = self.clusters.get_mut(name) else { return Ok(()) };
+        if is_newest || entry.warming.is_none() {
+            if let Some(before) = resolving.and_then(|task| entry.resolving.replace(task)) {
+                before.abort();
+            }
+        } else if let Some(task) = resolving {
+            task.abort();
+        }
+        if let (Some(new), Some((_, place))) = (active, &mut entry.active) {
+            std::mem::replace(place, new).retire();
+        }
+        if let (Some(new), Some((_, place, _))) = (warming, &mut entry.warming) {
+            std::mem::replace(place, new).retire();
+        }
+        Ok(())
+    }
+
+    /// The same cluster with other settings, and the instances of the old one.
+    fn remake(
+        &mut self,
+        config: Arc<Cluster>,
+        old: &Arc<UpstreamCluster>,
+    ) -> Result<Arc<UpstreamCluster>, String> {
+        let id = self.take_id();
+        let state = Some(Arc::clone(&old.state));
+        let logs = self.health_logs(&config).map_err(|error| format!("event log: {error}"))?;
+        let new = UpstreamCluster::new(id, config, &self.shared, state, logs)
+            .with_resolver(&self.resolver, &self.shared.stats)
+            .continuing(Some(&**old));
+        let new = Arc::new(new);
+        for slot in new.tls_slots() {
+            self.secrets.refresh_client(slot)?;
+        }
+        self.health.watch(&new);
+        if let Some(endpoints) = old.told_endpoints() {
+            new.set_endpoints(&endpoints);
+        }
+        Ok(new)
     }
 
     fn ask_for_endpoints(&self, cluster: &UpstreamCluster) -> Option<SourceStats> {

@@ -37,7 +37,6 @@ pub(super) fn listener(
         let same = same.map(|place| known.swap_remove(place));
         chains.push(Arc::new(compile_chain(chain, same, shared, &mut take_id)?));
     }
-    let configured = listener.connections_max.map(std::num::NonZeroU32::get);
     let pipe = || listener.pipes.first().map(|pipe| pipe.path.display().to_string());
     let first = || listener.addresses.first().map(ToString::to_string).or_else(pipe);
     let prefix = Some(&listener.stat_prefix).filter(|prefix| !prefix.is_empty()).cloned();
@@ -45,7 +44,7 @@ pub(super) fn listener(
     Ok(ListenerSettings {
         table: FilterChainTable::compile(Arc::clone(listener)),
         stats: ListenerStats::new(&shared.stats, &address),
-        connections_max: shared.limits.listeners.get(&listener.name).copied().or(configured),
+        connections_max: listener.connections_max,
         inspectors: InspectorStats::new(&shared.stats, listener),
         access_log: AccessLogger::open_all(&listener.access_log, &shared.access_logs)
             .map_err(|error| with_causes(&error))?,
@@ -135,6 +134,7 @@ fn compile_chain(
         handshake_timeout: chain.handshake_timeout,
         steps: steps.map_err(|error| with_causes(&error))?,
         terminal,
-        drain: same.map_or_else(Drain::new, |same| same.drain.clone()),
+        drain: same
+            .map_or_else(|| Drain::beside(&shared.failed_by_operator), |same| same.drain.clone()),
     })
 }

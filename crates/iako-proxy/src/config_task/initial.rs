@@ -65,6 +65,9 @@ impl ConfigTask {
 
     /// Whether the first word of a source was waited for long enough.
     pub(super) fn is_late(&self, now: Instant, source: Option<&ConfigSource>) -> bool {
+        if !self.runtime.is_settled() {
+            return false;
+        }
         let longest = source.map_or(Some(WARMING_MAX), |source| source.initial_fetch_timeout);
         longest.is_some_and(|longest| now.saturating_duration_since(self.started) >= longest)
     }

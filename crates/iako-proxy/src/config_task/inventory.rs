@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use iako_proxy_config::{Cluster, EndpointSet, Listener, RouteConfiguration};
+use iako_proxy_config::{Cluster, Listener, RouteConfiguration};
 use iako_rt::clock;
 use iako_xds_codec::RawResource;
 
@@ -96,8 +96,6 @@ pub(crate) struct Inventory {
     pub(crate) warming_clusters: Vec<Told<Cluster>>,
     /// Route tables.
     pub(crate) routes: Vec<Told<RouteConfiguration>>,
-    /// Endpoints that the control plane told.
-    pub(crate) endpoints: Vec<Arc<EndpointSet>>,
     /// Secrets that were looked into.
     pub(crate) materials: Arc<Materials>,
     /// What was refused lately.

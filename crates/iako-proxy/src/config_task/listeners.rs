@@ -7,13 +7,13 @@ use std::{
 };
 
 use iako_proxy_config::{
-    Listener, ListenerKind, PipeAddress, RouteConfiguration, RouteSource, Scope, ScopeSource,
-    ScopeTable, ScopedRoutes, SourcedName, TcpTarget, Terminal,
+    Direction, Listener, ListenerKind, PipeAddress, RouteConfiguration, RouteSource, Scope,
+    ScopeSource, ScopeTable, ScopedRoutes, SourcedName, TcpTarget, Terminal,
 };
 use iako_rt::clock;
 
 use super::{
-    ConfigTask, Told, WARMING_MAX, compile, extensions,
+    ConfigTask, DrainReach, Told, WARMING_MAX, compile, extensions,
     routes::{self, ClusterNames},
 };
 use crate::{
@@ -38,6 +38,8 @@ pub(super) struct ListenerEntry {
     sockets: Vec<Bound>,
     /// Open connections at all of its addresses.
     connections: Arc<AtomicU32>,
+    /// Whether an operator closed its sockets.
+    stopped: bool,
     /// Why an address has no socket, and when it is tried again.
     unbound: Option<(BindError, Instant)>,
 }
@@ -118,6 +120,14 @@ impl ListenerEntry {
         self.active().into_iter().chain(self.warming.iter().map(|(_, settings, _)| settings))
     }
 
+    /// Whether what it was told would be compiled to something else now.
+    pub(super) fn is_other_than(&self, now: impl Fn(&Arc<Listener>) -> Arc<Listener>) -> bool {
+        let newest = self.warming.as_ref().map(|(told, settings, _)| (told, settings));
+        let newest =
+            newest.or_else(|| self.active.as_ref().map(|(told, settings)| (told, settings)));
+        newest.is_some_and(|(told, settings)| now(&told.value) != settings.config)
+    }
+
     /// Whether its newest version serves at all of its addresses.
     pub(super) const fn serves(&self) -> bool {
         self.warming.is_none() && self.unbound.is_none()
@@ -129,6 +139,22 @@ impl ListenerEntry {
 
     pub(super) fn bound_addresses(&self) -> Vec<BoundAddress> {
         self.sockets.iter().map(|bound| bound.actual.clone()).collect()
+    }
+
+    /// Whether a drain of that reach is about it.
+    pub(super) fn is_within(&self, reach: DrainReach) -> bool {
+        match reach {
+            DrainReach::All => true,
+            DrainReach::Inbound => {
+                self.newest_told().is_some_and(|told| told.value.direction == Direction::Inbound)
+            }
+        }
+    }
+
+    /// Closes its sockets and opens none again.
+    pub(super) fn stop_for_good(&mut self) {
+        self.stopped = true;
+        self.stop_accepting();
     }
 
     pub(super) fn stop_accepting(&self) {
@@ -317,14 +343,19 @@ impl ConfigTask {
         Ok(())
     }
 
+    /// A listener with what is sent beside it, and with what the runtime says now.
+    pub(super) fn written_now(&self, told: &Arc<Listener>) -> Arc<Listener> {
+        let listener = self.extensions.written_into(&self.scopes.written_into(told));
+        self.runtime.now().listener(&listener)
+    }
+
     fn compile_listener(
         &mut self,
         listener: &Arc<Listener>,
         previous: Option<&ListenerSettings>,
     ) -> Result<ListenerSettings, String> {
         let shared = Arc::clone(&self.shared);
-        let listener = self.scopes.written_into(listener);
-        let listener = self.extensions.written_into(&listener);
+        let listener = self.written_now(listener);
         let settings = compile::listener(&listener, previous, &shared, || self.take_id())?;
         for slot in slots_of(&settings) {
             self.secrets.refresh_server(slot)?;
@@ -400,7 +431,7 @@ impl ConfigTask {
         let workers = self.workers.len();
         let mut commands = Vec::new();
         for (name, entry) in &mut self.listeners {
-            if entry.unbound.as_ref().is_some_and(|(_, at)| *at > now) {
+            if entry.stopped || entry.unbound.as_ref().is_some_and(|(_, at)| *at > now) {
                 continue;
             }
             let Some((told, _)) = &entry.active else { continue };

@@ -12,6 +12,7 @@ use iako_proxy_config::{
 };
 use iako_rt::clock;
 use iako_telemetry::StatsRegistry;
+use iako_traffic::Runtime;
 
 use crate::snapshot::ServedRoutes;
 
@@ -66,6 +67,20 @@ impl RouteEntry {
         }
     }
 
+    /// Puts another table in the place of each that `anew` makes anew.
+    pub(super) fn tune(
+        &mut self,
+        anew: impl Fn(&Arc<RouteConfiguration>, &ServedRoutes) -> Option<Arc<ServedRoutes>>,
+    ) {
+        let waiting = self.waiting.iter_mut().map(|(told, table, _)| (&told.value, table));
+        let active = self.active.iter_mut().map(|(told, table)| (&told.value, table));
+        for (told, table) in waiting.chain(active) {
+            if let Some(new) = anew(told, table) {
+                *table = new;
+            }
+        }
+    }
+
     /// Counts how something was received.
     pub(super) fn note(&self, reception: &Reception) {
         if let Some(asked) = &self.asked {
@@ -90,10 +105,15 @@ impl RouteEntry {
     }
 
     /// Has a table serve once the clusters that it names do.
-    pub(super) fn install(&mut self, told: Told<RouteConfiguration>, stats: &StatsRegistry) {
+    pub(super) fn install(
+        &mut self,
+        told: Told<RouteConfiguration>,
+        runtime: &Runtime,
+        stats: &StatsRegistry,
+    ) {
         let before = self.waiting.as_ref().map(|(_, table, _)| table.as_ref());
         let before = before.or_else(|| self.active().map(Arc::as_ref));
-        let table = Arc::new(ServedRoutes::compile(Arc::clone(&told.value), before, stats));
+        let table = Arc::new(ServedRoutes::compile(runtime.routes(&told.value), before, stats));
         self.waiting = Some((told, table, clock::now()));
         if let Some(asked) = &self.asked {
             asked.stats.reloaded();
@@ -136,7 +156,8 @@ impl ConfigTask {
             let stats = || SourceStats::new(&self.shared.stats.scope(&scope));
             entry.hosts = source.map(|source| Box::new(Hosts::new(source, stats())));
         }
-        entry.install(Told { value, ..told.clone() }, &self.shared.stats);
+        let now = self.runtime.now();
+        entry.install(Told { value, ..told.clone() }, now, &self.shared.stats);
         entry.base = Some(told);
         Ok(())
     }

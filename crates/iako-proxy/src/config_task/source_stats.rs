@@ -74,7 +74,8 @@ impl OwnSourceStats {
             | ResourceKind::Routes
             | ResourceKind::VirtualHost
             | ResourceKind::Secret
-            | ResourceKind::Extension => None,
+            | ResourceKind::Extension
+            | ResourceKind::Runtime => None,
         }
     }
 }
@@ -144,6 +145,7 @@ impl ConfigTask {
                 self.rewrite_scopes(origin);
             }
             ResourceKind::Extension => self.extensions_do_not_come(origin),
+            ResourceKind::Runtime => self.runtime.heard(origin),
             // A file cannot tell virtual hosts.
             ResourceKind::VirtualHost | ResourceKind::Secret => {}
         }
@@ -166,7 +168,8 @@ impl ConfigTask {
             | ResourceKind::Routes
             | ResourceKind::VirtualHost
             | ResourceKind::Secret
-            | ResourceKind::Extension => None,
+            | ResourceKind::Extension
+            | ResourceKind::Runtime => None,
         };
         if source.is_some_and(|source| source.origin == *origin)
             && let Some(stats) = self.source_stats.of(kind)
@@ -187,6 +190,9 @@ impl ConfigTask {
         if kind == ResourceKind::Endpoints {
             let clusters = self.clusters.values().filter(|entry| entry.is_from(origin));
             clusters.for_each(|entry| entry.note(key, reception));
+        }
+        if kind == ResourceKind::Runtime {
+            self.runtime.note(reception);
         }
         if kind == ResourceKind::Routes {
             let routes = self.routes.iter().filter(|(name, _)| key.is_none_or(|key| key == *name));

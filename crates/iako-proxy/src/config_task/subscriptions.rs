@@ -27,7 +27,12 @@ impl ConfigTask {
             (ResourceKind::Listener, &self.sources.listeners),
         ];
         for (kind, source) in sources {
-            source.iter().for_each(|source| wanted.want_all(kind, &source.origin));
+            // Both are compiled with what the runtime says, and wait for its first word.
+            let source = source.iter().filter(|_| self.runtime.is_settled());
+            source.for_each(|source| wanted.want_all(kind, &source.origin));
+        }
+        for layer in self.runtime.discovered() {
+            wanted.want(ResourceKind::Runtime, layer);
         }
         let mut routes = BTreeMap::new();
         let clusters = self.clusters.values().flat_map(ClusterEntry::versions);
@@ -71,6 +76,7 @@ impl ConfigTask {
         let old = self.shared.published.load_full();
         let mut snapshot =
             ProxySnapshot { version: old.version.wrapping_add(1), ..ProxySnapshot::default() };
+        snapshot.connections_max = self.runtime.now().connections_max();
         snapshot.clusters.reserve(self.clusters.len());
         for entry in self.clusters.values() {
             if let Some((_, cluster)) = &entry.active {
@@ -147,7 +153,6 @@ impl ConfigTask {
                 .values()
                 .filter_map(|entry| entry.active.as_ref().map(|(told, _)| told.clone()))
                 .collect(),
-            endpoints: self.endpoints.values().map(Arc::clone).collect(),
             materials: Arc::clone(self.secrets.materials()),
             refusals: self.shared.inventory.load().refusals.clone(),
             listener_version: Arc::clone(&self.versions.listeners),

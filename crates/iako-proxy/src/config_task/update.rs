@@ -29,11 +29,13 @@ pub(crate) enum ResourceKind {
     Secret,
     /// ECDS.
     Extension,
+    /// RTDS.
+    Runtime,
 }
 
 impl ResourceKind {
     /// Every kind.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Cluster,
         Self::Endpoints,
         Self::Listener,
@@ -42,6 +44,7 @@ impl ResourceKind {
         Self::VirtualHost,
         Self::Secret,
         Self::Extension,
+        Self::Runtime,
     ];
 
     /// The type of its resources.
@@ -56,6 +59,7 @@ impl ResourceKind {
             Self::VirtualHost => TypeUrl::VIRTUAL_HOST,
             Self::Secret => TypeUrl::SECRET,
             Self::Extension => TypeUrl::EXTENSION,
+            Self::Runtime => TypeUrl::RUNTIME,
         }
     }
 
@@ -181,6 +185,7 @@ impl ConfigTask {
                 self.scopes.heard(origin);
                 self.rewrite_scopes(origin);
             }
+            ResourceKind::Runtime => self.runtime.heard(origin),
             ResourceKind::Endpoints
             | ResourceKind::Routes
             | ResourceKind::VirtualHost
@@ -240,7 +245,8 @@ impl ConfigTask {
             | ResourceKind::Routes
             | ResourceKind::VirtualHost
             | ResourceKind::Secret
-            | ResourceKind::Extension => return,
+            | ResourceKind::Extension
+            | ResourceKind::Runtime => return,
         }
         self.publish_inventory();
     }
@@ -278,6 +284,11 @@ impl ConfigTask {
                 let taken = self.secrets.set(&key, &secret);
                 taken.map_err(|error| format!("secret {name:?}: {error}"))
             }
+            ResourceKind::Runtime => {
+                let layer = checked(decode::runtime(body))?;
+                self.set_layer(&key, Some(layer));
+                Ok(())
+            }
         }
     }
 
@@ -299,6 +310,7 @@ impl ConfigTask {
             ResourceKind::Secret => {
                 tracing::warn!(name, "the control plane has no such secret; the last one stays");
             }
+            ResourceKind::Runtime => self.set_layer(&key, None),
         }
     }
 }

@@ -223,7 +223,7 @@ impl ConfigTask {
         if hosts.told != told {
             hosts.told = told;
             hosts.stats.reloaded();
-            entry.install(Told { value, ..base }, &self.shared.stats);
+            entry.install(Told { value, ..base }, self.runtime.now(), &self.shared.stats);
         }
         Ok(())
     }

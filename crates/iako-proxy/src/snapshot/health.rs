@@ -188,6 +188,11 @@ impl UpstreamCluster {
         self.board.told.lock().is_some()
     }
 
+    /// What discovery said last.
+    pub(crate) fn told_endpoints(&self) -> Option<Arc<EndpointSet>> {
+        self.board.told.lock().clone()
+    }
+
     /// Waits until its instances change, one is accused, or it is retired.
     pub(crate) async fn changed(&self) {
         self.board.changed.notified().await;

@@ -26,7 +26,7 @@ pub(super) async fn watch(
     events: mpsc::Sender<Event>,
 ) {
     let moved = Arc::new(Notify::new());
-    let watcher = match start_watching(&file, Arc::clone(&moved)) {
+    let watcher = match watch_moves(&file, Arc::clone(&moved)) {
         Ok(watcher) => Some(watcher),
         Err(error) => {
             tracing::error!(path = %file.path.display(), %error, "changes of the file are not noticed");
@@ -56,7 +56,10 @@ pub(super) async fn watch(
 }
 
 /// Watches the directory of the file, or the one that the source names.
-fn start_watching(file: &FileSource, moved: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+pub(crate) fn watch_moves(
+    file: &FileSource,
+    moved: Arc<Notify>,
+) -> notify::Result<RecommendedWatcher> {
     let (directory, only) = match &file.watched_directory {
         Some(directory) => (directory.clone(), None),
         None => (directory_of(&file.path), file.path.file_name().map(ToOwned::to_owned)),

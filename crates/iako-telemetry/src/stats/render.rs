@@ -27,13 +27,30 @@ pub enum StatsFormat {
     Prometheus,
 }
 
+/// A kind of statistic. Source: `type=` of `/stats`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatsKind {
+    /// Numbers that only grow.
+    Counters,
+    /// Numbers that come and go.
+    Gauges,
+    /// Distributions.
+    Histograms,
+    /// Texts; there are none.
+    TextReadouts,
+}
+
 /// What is asked of `/stats`: the query string `filter=…&usedonly&format=…`.
 #[derive(Clone, Debug, Default)]
 pub struct StatsQuery {
     /// Only names in which this pattern is found.
     pub filter: Option<Regex>,
+    /// Whether only the other names are wanted.
+    pub invert_filter: bool,
     /// Only statistics that are not zero.
     pub used_only: bool,
+    /// Only statistics of this kind; all when absent.
+    pub kind: Option<StatsKind>,
     /// The form of the answer.
     pub format: StatsFormat,
 }
@@ -49,6 +66,8 @@ impl StatsQuery {
             match name {
                 "usedonly" => query.used_only = true,
                 "filter" => query.filter = Some(pattern(value)?),
+                "invert_filter" => query.invert_filter = true,
+                "type" => query.kind = stats_kind(value)?,
                 "format" => query.format = format(value)?,
                 _ => {}
             }
@@ -57,8 +76,32 @@ impl StatsQuery {
     }
 
     fn admits(&self, name: &str, entry: &Entry) -> bool {
-        self.filter.as_ref().is_none_or(|filter| filter.is_match(name))
+        let named = |filter: &Regex| filter.is_match(name) != self.invert_filter;
+        self.filter.as_ref().is_none_or(named)
             && !(self.used_only && is_unused(&entry.value))
+            && self.kind.is_none_or(|kind| kind == kind_of(&entry.value))
+    }
+}
+
+const fn kind_of(value: &Value) -> StatsKind {
+    match value {
+        Value::Counter(_) => StatsKind::Counters,
+        Value::Gauge(_) => StatsKind::Gauges,
+        Value::Histogram(_) => StatsKind::Histograms,
+    }
+}
+
+/// A kind; none for all of them.
+fn stats_kind(word: &str) -> Result<Option<StatsKind>, String> {
+    match word {
+        "" | "All" => Ok(None),
+        "Counters" => Ok(Some(StatsKind::Counters)),
+        "Gauges" => Ok(Some(StatsKind::Gauges)),
+        "Histograms" => Ok(Some(StatsKind::Histograms)),
+        "TextReadouts" => Ok(Some(StatsKind::TextReadouts)),
+        other => Err(format!(
+            "type '{other}' is unknown: use All, Counters, Gauges, Histograms or TextReadouts"
+        )),
     }
 }
 

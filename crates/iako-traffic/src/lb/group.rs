@@ -84,7 +84,7 @@ fn weight_now(endpoint: &BalancedEndpoint, policy: &LbPolicy, now: Moment) -> f6
         LbPolicy::ClientWeighted(_) => f64::from(measures.weight().unwrap_or(configured)),
         LbPolicy::LeastRequest(LeastRequest { active_request_bias, .. }) => {
             let open = f64::from(endpoint.state.active_requests()) + 1.0;
-            f64::from(configured) / open.powf(*active_request_bias)
+            f64::from(configured) / open.powf(active_request_bias.value)
         }
         LbPolicy::RoundRobin(_)
         | LbPolicy::Random

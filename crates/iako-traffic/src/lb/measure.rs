@@ -54,7 +54,7 @@ impl Measures {
             return 1.0;
         }
         let part = age.max(Duration::from_millis(1)).as_secs_f64() / slow.window.as_secs_f64();
-        part.powf(1.0 / slow.aggression).max(slow.weight_min.as_f64() / 100.0)
+        part.powf(1.0 / slow.aggression.value).max(slow.weight_min.as_f64() / 100.0)
     }
 
     /// Counts a response time. A rise counts whole and at once, a fall with time: an instance that
@@ -125,6 +125,8 @@ pub(super) fn nanos(duration: Duration) -> u64 {
 mod tests {
     use iako_types::Percent;
 
+    use iako_proxy_config::Keyed;
+
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;
@@ -140,7 +142,7 @@ mod tests {
         assert_eq!((after(30), after(60)), (0.5, 1.0));
         measures.serves(20 * SECOND);
         assert_eq!(after(30), 0.5, "it does not begin twice");
-        let eager = SlowStart { aggression: 2.0, weight_min: Percent::ZERO, ..slow };
+        let eager = SlowStart { aggression: Keyed::fixed(2.0), weight_min: Percent::ZERO, ..slow };
         assert!((measures.slow_factor(&eager, 25 * SECOND) - 0.5).abs() < 1e-9);
     }
 

@@ -264,7 +264,7 @@ impl<'t> RouteMatchResult<'t> {
         let own = self.forward().map_or(&[][..], |action| &action.mirrors);
         let levels = [own, &self.virtual_host.mirrors, &self.configuration.mirrors];
         let mirrors = levels.into_iter().find(|level| !level.is_empty()).unwrap_or_default();
-        mirrors.iter().filter(move |mirror| mirror.share.takes(draw()))
+        mirrors.iter().filter(move |mirror| mirror.share.value.takes(draw()))
     }
 }
 

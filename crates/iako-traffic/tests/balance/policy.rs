@@ -85,8 +85,8 @@ fn weights_do_not_count_by_chance() {
 
 #[test]
 fn open_requests_lower_a_weight() {
-    let policy = |bias| {
-        let policy = LeastRequest { active_request_bias: bias, ..LeastRequest::default() };
+    let policy = |bias: f64| {
+        let policy = LeastRequest { active_request_bias: bias.into(), ..LeastRequest::default() };
         Rig::new(LbPolicy::LeastRequest(policy), vec![weighted(&[2, 1])])
     };
     let shares = |bias| {

@@ -337,7 +337,7 @@ fn route(
     }
     matcher.grpc_only = dice.once_in(20);
     matcher.share =
-        dice.once_in(15).then(|| Percent::from_whole(*dice.pick(&[0, 30, 100])).unwrap());
+        dice.once_in(15).then(|| Percent::from_whole(*dice.pick(&[0, 30, 100])).unwrap().into());
     let answer = DirectResponse::new(200, bytes::Bytes::new());
     Route { name, ..Route::new(matcher, Action::Respond(answer)) }
 }

@@ -203,9 +203,9 @@ fn path(configuration: &RouteConfiguration, request: &Request) -> String {
 fn takes(route: &Route, meaning: Option<Meaning>, path: &str, request: &Request) -> bool {
     let rule = &route.matcher;
     path_holds(rule, meaning, path, request)
-        && rule
-            .share
-            .is_none_or(|share| request.draw % 1_000_000 < u64::from(share.parts_per_million()))
+        && rule.share.as_ref().is_none_or(|share| {
+            request.draw % 1_000_000 < u64::from(share.value.parts_per_million())
+        })
         && (!rule.grpc_only || is_grpc(request))
         && rule.headers.iter().all(|header| header_holds(header, request))
         && rule.query.iter().all(|query| {

@@ -66,7 +66,7 @@ fn forward(
         .mirrors
         .iter()
         .map(|mirror| Mirror {
-            share: mirror.percentage,
+            share: mirror.percentage.into(),
             ..Mirror::to(cluster_of(outlook, place.port, &mirror.destination))
         })
         .collect();

@@ -395,7 +395,7 @@ fn forward(it: &RouteAction) -> String {
     }
     for mirror in &it.mirrors {
         let iako_proxy_config::MirrorTarget::Cluster(cluster) = &mirror.target else { continue };
-        write!(text, " mirror {cluster} of {}", mirror.share).unwrap();
+        write!(text, " mirror {cluster} of {}", mirror.share.value).unwrap();
     }
     for hash in &it.hash {
         write!(text, " hash {:?}", hash.source).unwrap();

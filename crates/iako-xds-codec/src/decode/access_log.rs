@@ -1,5 +1,6 @@
 //! Access logs.
 
+use iako_types::FractionDenominator;
 use iako_xds_api::envoy::config::accesslog::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::access_loggers as loggers;
@@ -10,7 +11,8 @@ use super::{matcher, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
-    AccessLog, AccessLogFilter, AccessLogSink, BodyFormat, LogComparison, LogFormat,
+    AccessLog, AccessLogFilter, AccessLogSink, BodyFormat, Keyed, LogComparison, LogFormat,
+    LogSample,
 };
 
 /// The logs of a listener, connection manager or TCP proxy. A kind of log that we do not have is
@@ -179,13 +181,7 @@ pub(super) fn filter(
             AccessLogFilter::Header(matcher::header(header, &at)?)
         }
         Some(Kind::RuntimeFilter(filter)) => {
-            let at = at.field("runtime_filter");
-            match &filter.percent_sampled {
-                Some(share) => {
-                    AccessLogFilter::Sample(wire::fraction(share, &at.field("percent_sampled"))?)
-                }
-                None => AccessLogFilter::Sample(iako_types::Percent::ZERO),
-            }
+            AccessLogFilter::Sample(sample(filter, &at.field("runtime_filter"))?)
         }
         Some(Kind::GrpcStatusFilter(filter)) => {
             grpc_status(filter, &at.field("grpc_status_filter"))?
@@ -216,19 +212,43 @@ fn any(filters: &[pb::AccessLogFilter], at: &At<'_>) -> Result<Option<AccessLogF
     Ok(checked.map(AccessLogFilter::Or))
 }
 
+/// Keys that stand where an Envoy wants one and nobody sets it.
+pub(crate) const NO_KEYS: [&str; 2] = ["iako.access_log_sample", "iako.access_log_comparison"];
+
+/// A key; empty where it only fills the place.
+fn own_key(key: &str) -> &str {
+    if NO_KEYS.contains(&key) { "" } else { key }
+}
+
+/// A share; none where nothing is said.
+fn sample(filter: &pb::RuntimeFilter, at: &At<'_>) -> Result<LogSample, Fault> {
+    use iako_xds_api::envoy::r#type::v3::{FractionalPercent, fractional_percent::DenominatorType};
+    let none = FractionalPercent::default();
+    let written = filter.percent_sampled.as_ref().unwrap_or(&none);
+    let share = wire::fraction(written, &at.field("percent_sampled"))?;
+    let parts = match written.denominator() {
+        DenominatorType::Hundred => FractionDenominator::Hundred,
+        DenominatorType::TenThousand => FractionDenominator::TenThousand,
+        DenominatorType::Million => FractionDenominator::Million,
+    };
+    Ok(LogSample { share: Keyed::new(share, own_key(&filter.runtime_key)), parts })
+}
+
 fn comparison(
     comparison: Option<&pb::ComparisonFilter>,
     at: &At<'_>,
-) -> Result<LogComparison, Fault> {
+) -> Result<Keyed<LogComparison>, Fault> {
     use pb::comparison_filter::Op;
     let comparison = comparison.ok_or_else(|| at.missing("write `op` and `value`"))?;
+    let key = comparison.value.as_ref().map_or("", |value| own_key(&value.runtime_key));
     let value = comparison.value.as_ref().map_or(0, |value| value.default_value);
-    Ok(match wire::known::<Op>(comparison.op, &at.field("op"))? {
+    let comparison = match wire::known::<Op>(comparison.op, &at.field("op"))? {
         Op::Eq => LogComparison::Equal(value),
         Op::Ge => LogComparison::AtLeast(value),
         Op::Le => LogComparison::AtMost(value),
         Op::Ne => LogComparison::NotEqual(value),
-    })
+    };
+    Ok(Keyed::new(comparison, key))
 }
 
 fn grpc_status(filter: &pb::GrpcStatusFilter, at: &At<'_>) -> Result<AccessLogFilter, Fault> {

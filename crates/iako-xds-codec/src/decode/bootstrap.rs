@@ -18,7 +18,7 @@ pub(crate) fn bootstrap(config: &pb::Bootstrap, at: &At<'_>) -> Result<Bootstrap
         value.local_cluster.clone_from(&manager.local_cluster_name);
     }
     if let Some(layers) = &config.layered_runtime {
-        value.limits = runtime::limits(layers, &at.field("layered_runtime"))?;
+        value.runtime = Some(runtime::layers(layers, &at.field("layered_runtime"))?);
     }
     if let Some(resources) = &config.static_resources {
         let at = at.field("static_resources");

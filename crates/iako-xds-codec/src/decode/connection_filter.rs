@@ -20,7 +20,7 @@ use prost_types::Any;
 use super::{access_log, discovery, wire};
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
-    ConnectionLimit, ConnectionRateLimit, ConnectionTokens, FilterStateValue, LogFormat,
+    ConnectionLimit, ConnectionRateLimit, ConnectionTokens, FilterStateValue, Keyed, LogFormat,
     NetworkFilter, STATE_FACTORIES, SetConnectionState, SharedState, SniForward,
 };
 
@@ -77,8 +77,11 @@ fn stat_prefix(prefix: &str, at: &At<'_>) -> Result<String, Fault> {
     Ok(prefix.to_owned())
 }
 
-fn enabled(flag: Option<&core::RuntimeFeatureFlag>) -> bool {
-    flag.and_then(|flag| flag.default_value).unwrap_or(true)
+/// Envoy: it counts where nothing is said.
+fn enabled(flag: Option<&core::RuntimeFeatureFlag>) -> Keyed<bool> {
+    flag.map_or(Keyed::fixed(true), |flag| {
+        Keyed::new(flag.default_value.unwrap_or(true), &flag.runtime_key)
+    })
 }
 
 fn tokens(bucket: &TokenBucket, at: &At<'_>) -> Result<ConnectionTokens, Fault> {

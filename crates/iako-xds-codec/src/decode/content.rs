@@ -20,7 +20,7 @@ use crate::problem::{At, Fault};
 use iako_proxy_config::{
     BandwidthLimit, BandwidthMode, BrotliMode, Buffer, Coding, CompressedContent,
     CompressedResponse, Compression, Compressor, CompressorLibrary, CompressorOverride, CsrfPolicy,
-    DecompressedContent, Decompressor, FilterOverrides, FilterSettings, HttpFilterKind,
+    DecompressedContent, Decompressor, FilterOverrides, FilterSettings, HttpFilterKind, Keyed,
 };
 
 /// The filter of a message, if it is one of these.
@@ -100,8 +100,9 @@ fn buffer(config: &buffer_pb::Buffer, at: &At<'_>) -> Result<Buffer, Fault> {
 }
 
 /// Envoy: a switch without a value is on.
-fn is_on(flag: Option<&RuntimeFeatureFlag>) -> bool {
-    flag.and_then(|flag| flag.default_value).unwrap_or(true)
+fn switch(flag: Option<&RuntimeFeatureFlag>) -> Keyed<bool> {
+    let on = flag.and_then(|flag| flag.default_value).unwrap_or(true);
+    Keyed::new(on, flag.map_or("", |flag| &flag.runtime_key))
 }
 
 fn compressor(config: &compressor_pb::Compressor, at: &At<'_>) -> Result<Compressor, Fault> {
@@ -161,7 +162,7 @@ fn compressed_content(
     let types: Vec<_> = config.content_type.iter().map(|one| one.to_ascii_lowercase()).collect();
     let at_rules = at.field("content_type_matcher");
     Ok(CompressedContent {
-        enabled: is_on(config.enabled.as_ref()),
+        enabled: switch(config.enabled.as_ref()),
         bytes_min: config.min_content_length.unwrap_or(usual.bytes_min),
         types: if types.is_empty() { usual.types } else { types },
         type_rules: wire::list(&config.content_type_matcher, &at_rules, matcher::text)?,
@@ -307,7 +308,7 @@ fn decompressor(
     };
     let content = |common: Option<&decompressor_pb::decompressor::CommonDirectionConfig>| {
         DecompressedContent {
-            enabled: is_on(common.and_then(|common| common.enabled.as_ref())),
+            enabled: switch(common.and_then(|common| common.enabled.as_ref())),
             ignores_no_transform: common.is_some_and(|common| common.ignore_no_transform_header),
         }
     };
@@ -349,7 +350,7 @@ fn bandwidth(config: &bandwidth_pb::BandwidthLimit, at: &At<'_>) -> Result<Bandw
         mode,
         kib_per_second,
         fill_interval,
-        enabled: is_on(config.runtime_enabled.as_ref()),
+        enabled: switch(config.runtime_enabled.as_ref()),
         tells_delays: config.enable_response_trailers,
         trailer_prefix: config.response_trailer_prefix.clone(),
     })

@@ -55,11 +55,7 @@ pub(super) fn filter(config: &pb::ExtAuthz, at: &At<'_>) -> Result<ExtAuthz, Fau
             &at.field("filter_enabled"),
         )?,
         enabled_metadata: enabled.map(|it| matcher::metadata(it, &at_enabled)).transpose()?,
-        deny_at_disable: config
-            .deny_at_disable
-            .as_ref()
-            .and_then(|flag| flag.default_value)
-            .unwrap_or(false),
+        deny_at_disable: wire::runtime_flag(config.deny_at_disable.as_ref()),
         include_peer_certificate: config.include_peer_certificate,
         include_tls_session: config.include_tls_session,
         labels_key: config.bootstrap_metadata_labels_key.clone(),

@@ -8,7 +8,7 @@ use iako_xds_api::envoy::extensions::filters::http::{cors::v3 as cors_pb, fault:
 
 use super::{matcher, wire};
 use crate::problem::{At, Fault as Refusal};
-use iako_proxy_config::{Abort, AbortStatus, CorsPolicy, Delay, Fault, ResponseRate};
+use iako_proxy_config::{Abort, AbortStatus, CorsPolicy, Delay, Fault, FaultKeys, ResponseRate};
 
 pub(super) fn fault(config: &pb::HttpFault, at: &At<'_>) -> Result<Fault, Refusal> {
     Ok(Fault {
@@ -23,6 +23,16 @@ pub(super) fn fault(config: &pb::HttpFault, at: &At<'_>) -> Result<Fault, Refusa
             .as_ref()
             .map(|config| response_rate(config, &at.field("response_rate_limit")))
             .transpose()?,
+        keys: FaultKeys {
+            delay_percent: config.delay_percent_runtime.clone(),
+            abort_percent: config.abort_percent_runtime.clone(),
+            delay_duration: config.delay_duration_runtime.clone(),
+            abort_http_status: config.abort_http_status_runtime.clone(),
+            active_max: config.max_active_faults_runtime.clone(),
+            response_rate_percent: config.response_rate_limit_percent_runtime.clone(),
+            abort_grpc_status: config.abort_grpc_status_runtime.clone(),
+        },
+        by_client: std::collections::BTreeMap::new(),
     })
 }
 

@@ -11,7 +11,7 @@ use iako_xds_api::envoy::config::core::v3 as core;
 use super::{endpoint, wire};
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
-    Cluster, ConsistentHashing, HashFunction, LbPolicy, LeastRequest, LocalityBalancing,
+    Cluster, ConsistentHashing, HashFunction, Keyed, LbPolicy, LeastRequest, LocalityBalancing,
     MaglevTable, OverrideStatuses, RingHash, SlowStart, SubsetSelection, ZoneAware,
 };
 
@@ -165,7 +165,7 @@ fn bias(
             "write 1.0, or 0 to ignore open requests",
         ));
     }
-    policy.active_request_bias = bias.default_value;
+    policy.active_request_bias = Keyed::new(bias.default_value, &bias.runtime_key);
     Ok(())
 }
 
@@ -194,8 +194,8 @@ fn slow_start(parts: &SlowStartParts<'_>, at: &At<'_>) -> Result<Option<SlowStar
     let Some(window) = window.filter(|window| !window.is_zero()) else { return Ok(None) };
     let mut value = SlowStart::new(window);
     if let Some(aggression) = parts.aggression {
-        value.aggression = aggression.default_value;
-        if !value.aggression.is_finite() || value.aggression <= 0.0 {
+        value.aggression = Keyed::new(aggression.default_value, &aggression.runtime_key);
+        if !aggression.default_value.is_finite() || aggression.default_value <= 0.0 {
             let at = at.field("aggression");
             return Err(at
                 .field("default_value")

@@ -131,7 +131,7 @@ fn socket_option(option: &core::SocketOption, at: &At<'_>) -> Result<SocketOptio
 }
 
 /// The limit of connections that our control plane tells.
-pub(super) fn connections_max(listener: &pb::Listener) -> Option<NonZeroU32> {
+pub(super) fn connections_max(listener: &pb::Listener) -> Option<u32> {
     let section = listener.metadata.as_ref()?.filter_metadata.get(OWN_METADATA)?;
     let Some(Kind::NumberValue(number)) = section.fields.get(CONNECTIONS_MAX)?.kind else {
         return None;

@@ -85,7 +85,13 @@ fn target(
         Some(ClusterSpecifier::WeightedClusters(weighted)) => {
             let at = at.field("weighted_clusters");
             let at_clusters = at.field("clusters");
-            let targets = wire::list(&weighted.clusters, &at_clusters, weighted_cluster)?;
+            let mut targets = wire::list(&weighted.clusters, &at_clusters, weighted_cluster)?;
+            if !weighted.runtime_key_prefix.is_empty() {
+                for (target, config) in targets.iter_mut().zip(&weighted.clusters) {
+                    let key = format!("{}.{}", weighted.runtime_key_prefix, config.name);
+                    target.weight_key = Some(key.into());
+                }
+            }
             if targets.iter().all(|target| target.weight == 0) {
                 let help = "give at least one cluster a weight";
                 return Err(at_clusters.invalid("has no weight above 0", help));
@@ -125,6 +131,7 @@ fn weighted_cluster(
         cluster_header,
         subset: metadata::subsets(config.metadata_match.as_ref()).0,
         weight: config.weight.unwrap_or(0),
+        weight_key: None,
         headers: header::mutations(header::lists!(config), at)?,
         host_rewrite: config
             .host_rewrite_specifier

@@ -10,7 +10,7 @@ use iako_xds_api::envoy::r#type::v3 as kind;
 use prost_types::Any;
 
 use crate::problem::{At, Fault};
-use iako_proxy_config::HeaderName;
+use iako_proxy_config::{HeaderName, Keyed};
 
 /// A value of an enum field that the schema has.
 pub(super) fn known<E: TryFrom<i32>>(value: i32, at: &At<'_>) -> Result<E, Fault> {
@@ -129,16 +129,24 @@ pub(super) const fn exceeds_whole(value: &kind::FractionalPercent) -> bool {
     value.numerator > whole
 }
 
-/// A share that a runtime key could change; there are no runtime keys here.
+/// A share that a runtime key can change.
 pub(super) fn runtime_fraction(
     value: Option<&core::RuntimeFractionalPercent>,
     default: Percent,
     at: &At<'_>,
-) -> Result<Percent, Fault> {
-    match value.and_then(|value| value.default_value.as_ref()) {
-        Some(value) => fraction(value, &at.field("default_value")),
-        None => Ok(default),
-    }
+) -> Result<Keyed<Percent>, Fault> {
+    let Some(value) = value else { return Ok(Keyed::fixed(default)) };
+    let share = match &value.default_value {
+        Some(value) => fraction(value, &at.field("default_value"))?,
+        None => default,
+    };
+    Ok(Keyed::new(share, &value.runtime_key))
+}
+
+/// A switch that a runtime key can change; off when absent.
+pub(super) fn runtime_flag(value: Option<&core::RuntimeFeatureFlag>) -> Keyed<bool> {
+    let on = value.and_then(|value| value.default_value).unwrap_or_default();
+    Keyed::new(on, value.map_or("", |value| &value.runtime_key))
 }
 
 /// An IP address and port.

@@ -1,5 +1,6 @@
 //! Access logs.
 
+use iako_types::FractionDenominator;
 use iako_xds_api::envoy::config::accesslog::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::access_loggers::{file::v3 as file, stream::v3 as stream};
@@ -7,7 +8,8 @@ use prost_types::{Struct, Value, value::Kind};
 
 use super::{matcher, wire};
 use iako_proxy_config::{
-    AccessLog, AccessLogFilter, AccessLogSink, BodyFormat, LogComparison, LogFormat,
+    AccessLog, AccessLogFilter, AccessLogSink, BodyFormat, Keyed, LogComparison, LogFormat,
+    LogSample,
 };
 
 pub(super) fn logs(values: &[AccessLog]) -> Vec<pb::AccessLog> {
@@ -77,11 +79,11 @@ pub(super) fn filter(value: &AccessLogFilter) -> pb::AccessLogFilter {
     let all = |values: &[AccessLogFilter]| values.iter().map(filter).collect();
     let specifier = match value {
         AccessLogFilter::Status(status) => Specifier::StatusCodeFilter(pb::StatusCodeFilter {
-            comparison: Some(comparison(*status)),
+            comparison: Some(comparison(status)),
         }),
-        AccessLogFilter::DurationMs(duration) => Specifier::DurationFilter(pb::DurationFilter {
-            comparison: Some(comparison(*duration)),
-        }),
+        AccessLogFilter::DurationMs(duration) => {
+            Specifier::DurationFilter(pb::DurationFilter { comparison: Some(comparison(duration)) })
+        }
         AccessLogFilter::ResponseFlags(flags) => {
             Specifier::ResponseFlagFilter(pb::ResponseFlagFilter { flags: flags.clone() })
         }
@@ -91,12 +93,7 @@ pub(super) fn filter(value: &AccessLogFilter) -> pb::AccessLogFilter {
         AccessLogFilter::Header(header) => {
             Specifier::HeaderFilter(pb::HeaderFilter { header: Some(matcher::header(header)) })
         }
-        AccessLogFilter::Sample(share) => Specifier::RuntimeFilter(pb::RuntimeFilter {
-            // Envoy wants a key; nobody sets it.
-            runtime_key: "iako.access_log_sample".to_owned(),
-            percent_sampled: Some(wire::fraction(*share)),
-            ..Default::default()
-        }),
+        AccessLogFilter::Sample(sample) => Specifier::RuntimeFilter(self::sample(sample)),
         AccessLogFilter::GrpcStatus { statuses, exclude } => {
             Specifier::GrpcStatusFilter(pb::GrpcStatusFilter {
                 statuses: statuses
@@ -114,16 +111,39 @@ pub(super) fn filter(value: &AccessLogFilter) -> pb::AccessLogFilter {
     pb::AccessLogFilter { filter_specifier: Some(specifier) }
 }
 
-fn comparison(value: LogComparison) -> pb::ComparisonFilter {
+fn sample(value: &LogSample) -> pb::RuntimeFilter {
+    use iako_xds_api::envoy::r#type::v3::{FractionalPercent, fractional_percent::DenominatorType};
+    let denominator = match value.parts {
+        FractionDenominator::Hundred => DenominatorType::Hundred,
+        FractionDenominator::TenThousand => DenominatorType::TenThousand,
+        FractionDenominator::Million => DenominatorType::Million,
+    };
+    let millionths = u64::from(value.share.value.parts_per_million());
+    let numerator = millionths * u64::from(value.parts.parts()) / 1_000_000;
+    pb::RuntimeFilter {
+        runtime_key: key_or(&value.share, "iako.access_log_sample"),
+        percent_sampled: Some(FractionalPercent {
+            numerator: u32::try_from(numerator).unwrap_or(u32::MAX),
+            denominator: denominator.into(),
+        }),
+        ..Default::default()
+    }
+}
+
+/// The key. Envoy wants one where there is none here; nobody sets that.
+fn key_or<T>(value: &Keyed<T>, otherwise: &str) -> String {
+    value.key.as_deref().unwrap_or(otherwise).to_owned()
+}
+
+fn comparison(comparison: &Keyed<LogComparison>) -> pb::ComparisonFilter {
     use pb::comparison_filter::Op;
-    let (op, value) = match value {
+    let (op, value) = match comparison.value {
         LogComparison::Equal(value) => (Op::Eq, value),
         LogComparison::AtLeast(value) => (Op::Ge, value),
         LogComparison::AtMost(value) => (Op::Le, value),
         LogComparison::NotEqual(value) => (Op::Ne, value),
     };
-    // Envoy wants a key; nobody sets it.
-    let runtime_key = "iako.access_log_comparison".to_owned();
+    let runtime_key = key_or(comparison, "iako.access_log_comparison");
     pb::ComparisonFilter {
         op: op.into(),
         value: Some(core::RuntimeUInt32 { default_value: value, runtime_key }),

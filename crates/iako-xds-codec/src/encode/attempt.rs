@@ -127,7 +127,7 @@ pub(super) fn mirror(value: &Mirror) -> inner::RequestMirrorPolicy {
     inner::RequestMirrorPolicy {
         cluster,
         cluster_header,
-        runtime_fraction: Some(wire::runtime_fraction(value.share)),
+        runtime_fraction: Some(wire::runtime_fraction(&value.share)),
         trace_sampled: None,
         disable_shadow_host_suffix_append: value.keep_host,
         request_headers_mutations: value.edits.iter().map(header::edit).collect(),

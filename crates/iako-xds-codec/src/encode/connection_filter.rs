@@ -14,7 +14,7 @@ use iako_xds_api::envoy::r#type::v3::TokenBucket;
 
 use super::{access_log, discovery, wire};
 use iako_proxy_config::{
-    ConnectionLimit, ConnectionRateLimit, FilterStateValue, SetConnectionState, SharedState,
+    ConnectionLimit, ConnectionRateLimit, FilterStateValue, Keyed, SetConnectionState, SharedState,
     SniForward,
 };
 
@@ -23,7 +23,7 @@ pub(super) fn limit(value: &ConnectionLimit) -> LimitMessage {
         stat_prefix: value.stat_prefix.clone(),
         max_connections: Some(value.connections_max.get()),
         delay: value.delay.map(wire::duration),
-        runtime_enabled: (!value.enabled).then(disabled),
+        runtime_enabled: enabled(&value.enabled),
     }
 }
 
@@ -36,15 +36,13 @@ pub(super) fn rate_limit(value: &ConnectionRateLimit) -> RateMessage {
             tokens_per_fill: Some(tokens.per_fill.get()),
             fill_interval: Some(wire::duration(tokens.interval)),
         }),
-        runtime_enabled: (!value.enabled).then(disabled),
+        runtime_enabled: enabled(&value.enabled),
         share_key: value.share_key.clone(),
     }
 }
 
-/// Envoy wants a key beside the value, and finds none of this name.
-fn disabled() -> core::RuntimeFeatureFlag {
-    let runtime_key = "iako.enabled".to_owned();
-    core::RuntimeFeatureFlag { default_value: Some(false), runtime_key }
+fn enabled(value: &Keyed<bool>) -> Option<core::RuntimeFeatureFlag> {
+    (*value != Keyed::fixed(true)).then(|| wire::runtime_flag(value))
 }
 
 pub(super) fn sni_forward(value: &SniForward) -> SniMessage {

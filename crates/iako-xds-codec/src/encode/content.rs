@@ -12,7 +12,7 @@ use super::{matcher, wire};
 use iako_proxy_config::{
     BandwidthLimit, BandwidthMode, BrotliMode, Buffer, Coding, CompressedContent, Compression,
     Compressor, CompressorLibrary, CompressorOverride, CsrfPolicy, DecompressedContent,
-    Decompressor,
+    Decompressor, Keyed,
 };
 
 pub(super) fn buffer_for_route(value: Buffer) -> buffer_pb::BufferPerRoute {
@@ -24,9 +24,8 @@ pub(super) fn buffer(value: Buffer) -> buffer_pb::Buffer {
     buffer_pb::Buffer { max_request_bytes: Some(value.request_bytes_max.get()) }
 }
 
-#[expect(clippy::fn_params_excessive_bools, reason = "the value of a field of a message")]
-fn flag(enabled: bool) -> Option<RuntimeFeatureFlag> {
-    Some(RuntimeFeatureFlag { default_value: Some(enabled), ..Default::default() })
+fn flag(enabled: &Keyed<bool>) -> Option<RuntimeFeatureFlag> {
+    Some(wire::runtime_flag(enabled))
 }
 
 pub(super) fn compressor(value: &Compressor) -> compressor_pb::Compressor {
@@ -34,7 +33,7 @@ pub(super) fn compressor(value: &Compressor) -> compressor_pb::Compressor {
         CommonDirectionConfig, RequestDirectionConfig, ResponseDirectionConfig,
     };
     let common = |content: &CompressedContent| CommonDirectionConfig {
-        enabled: flag(content.enabled),
+        enabled: flag(&content.enabled),
         min_content_length: Some(content.bytes_min),
         content_type: content.types.clone(),
         content_type_matcher: content.type_rules.iter().map(matcher::text).collect(),
@@ -142,8 +141,8 @@ pub(super) fn decompressor(value: &Decompressor) -> decompressor_pb::Decompresso
         Coding::Brotli => wire::any(&Brotli::default()),
         Coding::Zstd => wire::any(&Zstd::default()),
     };
-    let common = |content: DecompressedContent| CommonDirectionConfig {
-        enabled: flag(content.enabled),
+    let common = |content: &DecompressedContent| CommonDirectionConfig {
+        enabled: flag(&content.enabled),
         ignore_no_transform_header: content.ignores_no_transform,
     };
     decompressor_pb::Decompressor {
@@ -152,11 +151,11 @@ pub(super) fn decompressor(value: &Decompressor) -> decompressor_pb::Decompresso
             typed_config: Some(any),
         }),
         request_direction_config: Some(RequestDirectionConfig {
-            common_config: Some(common(value.request)),
+            common_config: Some(common(&value.request)),
             advertise_accept_encoding: Some(value.advertises),
         }),
         response_direction_config: Some(ResponseDirectionConfig {
-            common_config: Some(common(value.response)),
+            common_config: Some(common(&value.response)),
         }),
     }
 }
@@ -174,7 +173,7 @@ pub(super) fn bandwidth(value: &BandwidthLimit) -> bandwidth_pb::BandwidthLimit 
         enable_mode: mode.into(),
         limit_kbps: value.kib_per_second.map(u64::from),
         fill_interval: Some(wire::duration(value.fill_interval)),
-        runtime_enabled: flag(value.enabled),
+        runtime_enabled: flag(&value.enabled),
         enable_response_trailers: value.tells_delays,
         response_trailer_prefix: value.trailer_prefix.clone(),
     }
@@ -182,9 +181,9 @@ pub(super) fn bandwidth(value: &BandwidthLimit) -> bandwidth_pb::BandwidthLimit 
 
 pub(super) fn csrf(value: &CsrfPolicy) -> csrf_pb::CsrfPolicy {
     csrf_pb::CsrfPolicy {
-        filter_enabled: Some(wire::runtime_fraction(value.enabled)),
-        shadow_enabled: (value.shadow_enabled != Percent::ZERO)
-            .then(|| wire::runtime_fraction(value.shadow_enabled)),
+        filter_enabled: Some(wire::runtime_fraction(&value.enabled)),
+        shadow_enabled: (value.shadow_enabled != Keyed::fixed(Percent::ZERO))
+            .then(|| wire::runtime_fraction(&value.shadow_enabled)),
         additional_origins: value.additional_origins.iter().map(matcher::text).collect(),
     }
 }

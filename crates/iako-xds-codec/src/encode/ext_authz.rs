@@ -26,13 +26,11 @@ pub(super) fn filter(value: &ExtAuthz) -> pb::ExtAuthz {
         clear_route_cache: value.clear_route_cache,
         validate_mutations: value.validate_mutations,
         metadata_context_namespaces: value.metadata_namespaces.clone(),
-        filter_enabled: (value.enabled != Percent::HUNDRED)
-            .then(|| wire::runtime_fraction(value.enabled)),
+        filter_enabled: (value.enabled != Percent::HUNDRED.into())
+            .then(|| wire::runtime_fraction(&value.enabled)),
         filter_enabled_metadata: value.enabled_metadata.as_ref().map(matcher::metadata),
-        deny_at_disable: value.deny_at_disable.then(|| core::RuntimeFeatureFlag {
-            default_value: Some(true),
-            runtime_key: String::new(),
-        }),
+        deny_at_disable: (value.deny_at_disable != false.into())
+            .then(|| wire::runtime_flag(&value.deny_at_disable)),
         include_peer_certificate: value.include_peer_certificate,
         include_tls_session: value.include_tls_session,
         bootstrap_metadata_labels_key: value.labels_key.clone(),

@@ -8,16 +8,18 @@ use iako_xds_api::envoy::r#type::v3::HttpStatus;
 
 use super::{callout, header, rate_limit, wire};
 use iako_proxy_config::{
-    GlobalRateLimit, GlobalRateLimitRoute, GrpcService, HostLimits, LimitedRequests,
+    GlobalRateLimit, GlobalRateLimitRoute, GrpcService, HostLimits, Keyed, LimitedRequests,
 };
 
 pub(super) fn filter(value: &GlobalRateLimit) -> pb::RateLimit {
     use pb::rate_limit::XRateLimitHeadersRfcVersion as Headers;
-    let share = |share: Percent| (share != Percent::HUNDRED).then(|| wire::runtime_fraction(share));
+    let share = |share: &Keyed<Percent>| {
+        (*share != Percent::HUNDRED.into()).then(|| wire::runtime_fraction(share))
+    };
     let status =
         |status: u16, default: u16| (status != default).then(|| HttpStatus { code: status.into() });
-    let is_whole = value.failure_deny == Percent::HUNDRED;
-    let is_some = !is_whole && value.failure_deny != Percent::ZERO;
+    let is_whole = value.failure_deny == Percent::HUNDRED.into();
+    let is_some = !is_whole && value.failure_deny != Percent::ZERO.into();
     pb::RateLimit {
         domain: value.domain.clone(),
         stage: value.stage,
@@ -29,7 +31,7 @@ pub(super) fn filter(value: &GlobalRateLimit) -> pb::RateLimit {
         .to_owned(),
         timeout: wire::limit(value.service.timeout),
         failure_mode_deny: is_whole,
-        failure_mode_deny_percent: is_some.then(|| wire::runtime_fraction(value.failure_deny)),
+        failure_mode_deny_percent: is_some.then(|| wire::runtime_fraction(&value.failure_deny)),
         rate_limited_as_resource_exhausted: value.as_resource_exhausted,
         rate_limit_service: Some(service(&value.service)),
         enable_x_ratelimit_headers: if value.headers {
@@ -44,8 +46,8 @@ pub(super) fn filter(value: &GlobalRateLimit) -> pb::RateLimit {
         response_headers_to_add: header::additions(&value.add),
         status_on_error: status(value.status_on_error, 500),
         stat_prefix: value.stat_prefix.clone(),
-        filter_enabled: share(value.enabled),
-        filter_enforced: share(value.enforced),
+        filter_enabled: share(&value.enabled),
+        filter_enforced: share(&value.enforced),
         rate_limits: value.limits.iter().map(rate_limit::rate_limit).collect(),
         metadata_namespace: value.metadata_namespace.clone(),
     }

@@ -18,7 +18,7 @@ use super::{
 use crate::decode::{ALPN_NAMES, PEER_METADATA};
 use iako_proxy_config::{
     AbortStatus, CorsPolicy, Fault, FilterOverrides, FilterSettings, HttpFilter, HttpFilterKind,
-    PeerDiscovery, PeerMetadata, ResponseRate, StatsFilter,
+    Keyed, PeerDiscovery, PeerMetadata, ResponseRate, StatsFilter,
 };
 
 pub(super) fn filter(value: &HttpFilter) -> hcm::HttpFilter {
@@ -170,6 +170,13 @@ fn fault(value: &Fault) -> filters::fault::v3::HttpFault {
         downstream_nodes: value.downstream_nodes.clone(),
         max_active_faults: value.active_max,
         response_rate_limit: value.response_rate.map(response_rate),
+        delay_percent_runtime: value.keys.delay_percent.clone(),
+        abort_percent_runtime: value.keys.abort_percent.clone(),
+        delay_duration_runtime: value.keys.delay_duration.clone(),
+        abort_http_status_runtime: value.keys.abort_http_status.clone(),
+        max_active_faults_runtime: value.keys.active_max.clone(),
+        abort_grpc_status_runtime: value.keys.abort_grpc_status.clone(),
+        response_rate_limit_percent_runtime: value.keys.response_rate_percent.clone(),
         ..Default::default()
     }
 }
@@ -196,10 +203,10 @@ fn cors(value: &CorsPolicy) -> filters::cors::v3::CorsPolicy {
         allow_credentials: value.allow_credentials,
         allow_private_network_access: value.allow_private_network,
         forward_not_matching_preflights: value.forward_unmatched_preflights,
-        filter_enabled: (value.enabled != Percent::HUNDRED)
-            .then(|| wire::runtime_fraction(value.enabled)),
-        shadow_enabled: (value.shadow_enabled != Percent::ZERO)
-            .then(|| wire::runtime_fraction(value.shadow_enabled)),
+        filter_enabled: (value.enabled != Keyed::fixed(Percent::HUNDRED))
+            .then(|| wire::runtime_fraction(&value.enabled)),
+        shadow_enabled: (value.shadow_enabled != Keyed::fixed(Percent::ZERO))
+            .then(|| wire::runtime_fraction(&value.shadow_enabled)),
     }
 }
 

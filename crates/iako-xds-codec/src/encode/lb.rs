@@ -9,7 +9,7 @@ use iako_xds_api::envoy::config::core::v3 as core;
 
 use super::{metadata, wire};
 use iako_proxy_config::{
-    Cluster, ConsistentHashing, HashFunction, HealthStatus, LbPolicy, LeastRequest,
+    Cluster, ConsistentHashing, HashFunction, HealthStatus, Keyed, LbPolicy, LeastRequest,
     LocalityBalancing, OverrideStatuses, SelectorFallback, SlowStart, SubsetFallback,
     SubsetSelection, SubsetSelector, ZoneAware,
 };
@@ -65,7 +65,7 @@ fn lb_policy(value: &LbPolicy, message: &mut pb::Cluster) {
             let config = pb::cluster::RoundRobinLbConfig {
                 slow_start_config: slow.as_ref().map(slow_start),
             };
-            (Kind::RoundRobin, slow.map(|_| LbConfig::RoundRobinLbConfig(config)))
+            (Kind::RoundRobin, slow.as_ref().map(|_| LbConfig::RoundRobinLbConfig(config)))
         }
         LbPolicy::Random => (Kind::Random, None),
         LbPolicy::LeastRequest(policy) => {
@@ -105,22 +105,24 @@ fn lb_policy(value: &LbPolicy, message: &mut pb::Cluster) {
 fn least(value: &LeastRequest) -> pb::cluster::LeastRequestLbConfig {
     pb::cluster::LeastRequestLbConfig {
         choice_count: Some(value.choices.get()).filter(|choices| *choices != 2),
-        active_request_bias: double(value.active_request_bias, 1.0),
+        active_request_bias: double(&value.active_request_bias, 1.0),
         slow_start_config: value.slow_start.as_ref().map(slow_start),
     }
 }
 
 /// A number, unless it is the default.
 #[expect(clippy::float_cmp, reason = "a default is exactly itself")]
-fn double(value: f64, default: f64) -> Option<core::RuntimeDouble> {
-    (value != default)
-        .then(|| core::RuntimeDouble { default_value: value, runtime_key: String::new() })
+fn double(value: &Keyed<f64>, default: f64) -> Option<core::RuntimeDouble> {
+    (value.value != default || value.key.is_some()).then(|| core::RuntimeDouble {
+        default_value: value.value,
+        runtime_key: value.key().to_owned(),
+    })
 }
 
 fn slow_start(value: &SlowStart) -> pb::cluster::SlowStartConfig {
     pb::cluster::SlowStartConfig {
         slow_start_window: Some(wire::duration(value.window)),
-        aggression: double(value.aggression, 1.0),
+        aggression: double(&value.aggression, 1.0),
         min_weight_percent: Some(wire::percent(value.weight_min)),
     }
 }

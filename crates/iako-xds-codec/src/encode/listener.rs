@@ -1,7 +1,5 @@
 //! Listeners and their filter chains.
 
-use std::num::NonZeroU32;
-
 use iako_xds_api::envoy::config::core::v3::{self as core, TrafficDirection};
 use iako_xds_api::envoy::config::listener::v3 as pb;
 use prost::Message as _;
@@ -74,8 +72,8 @@ fn pipe(value: &PipeAddress) -> core::Address {
 }
 
 /// What Envoy's schema has no field for. An Envoy passes over it.
-fn own_metadata(connections_max: NonZeroU32) -> core::Metadata {
-    let number = Value { kind: Some(Kind::NumberValue(f64::from(connections_max.get()))) };
+fn own_metadata(connections_max: u32) -> core::Metadata {
+    let number = Value { kind: Some(Kind::NumberValue(f64::from(connections_max))) };
     let fields = [(CONNECTIONS_MAX.to_owned(), number)].into();
     let section = Struct { fields };
     core::Metadata {

@@ -139,6 +139,6 @@ pub(super) fn route_match(value: &RouteMatch) -> pb::RouteMatch {
         }),
         filter_state: value.filter_state.iter().map(matcher::filter_state).collect(),
         grpc: value.grpc_only.then(GrpcRouteMatchOptions::default),
-        runtime_fraction: value.share.map(wire::runtime_fraction),
+        runtime_fraction: value.share.as_ref().map(wire::runtime_fraction),
     }
 }

@@ -99,10 +99,19 @@ fn target(value: &ClusterTarget, share_by: &ShareBy) -> inner::ClusterSpecifier 
                     }
                     ShareBy::Hash => Some(RandomValueSpecifier::UseHashPolicy(true)),
                 },
+                runtime_key_prefix: key_prefix(targets),
                 ..Default::default()
             })
         }
     }
+}
+
+/// What the keys of all weights begin with.
+fn key_prefix(targets: &[WeightedCluster]) -> String {
+    let prefix = targets.first().and_then(|target| {
+        target.weight_key.as_deref()?.strip_suffix(&*target.cluster)?.strip_suffix('.')
+    });
+    prefix.unwrap_or_default().to_owned()
 }
 
 fn weighted_cluster(value: &WeightedCluster) -> pb::weighted_cluster::ClusterWeight {

@@ -9,7 +9,7 @@ use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::r#type::v3 as kind;
 use prost_types::Any;
 
-use iako_proxy_config::TcpKeepalive;
+use iako_proxy_config::{Keyed, TcpKeepalive};
 
 /// A message as an extension.
 pub(super) fn any<M: prost::Message + prost::Name>(message: &M) -> Any {
@@ -63,10 +63,17 @@ pub(super) fn parts(value: Fraction) -> kind::FractionalPercent {
     kind::FractionalPercent { numerator: value.numerator, denominator: denominator.into() }
 }
 
-pub(super) fn runtime_fraction(value: Percent) -> core::RuntimeFractionalPercent {
+pub(super) fn runtime_fraction(value: &Keyed<Percent>) -> core::RuntimeFractionalPercent {
     core::RuntimeFractionalPercent {
-        default_value: Some(fraction(value)),
-        runtime_key: String::new(),
+        default_value: Some(fraction(value.value)),
+        runtime_key: value.key().to_owned(),
+    }
+}
+
+pub(super) fn runtime_flag(value: &Keyed<bool>) -> core::RuntimeFeatureFlag {
+    core::RuntimeFeatureFlag {
+        default_value: Some(value.value),
+        runtime_key: value.key().to_owned(),
     }
 }
 

@@ -77,6 +77,23 @@ impl Node {
         }))
     }
 
+    /// As JSON; a word without quotes is a number or a switch where it reads as one.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            NodeValue::Scalar { text, style: Style::Plain } => match text.as_str() {
+                "true" => true.into(),
+                "false" => false.into(),
+                "null" | "~" | "" => serde_json::Value::Null,
+                word => word.parse::<serde_json::Number>().map_or_else(|_| word.into(), Into::into),
+            },
+            NodeValue::Scalar { text, style: Style::Quoted } => text.as_str().into(),
+            NodeValue::List(items) => items.iter().map(Self::to_json).collect(),
+            NodeValue::Map(fields) => {
+                fields.iter().map(|(key, value)| (key.name.clone(), value.to_json())).collect()
+            }
+        }
+    }
+
     /// Whether this is YAML's or JSON's null.
     pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, NodeValue::Scalar { text, style: Style::Plain }

@@ -15,7 +15,7 @@ pub(crate) fn buffer() -> Buffer {
 
 fn content() -> CompressedContent {
     CompressedContent {
-        enabled: false,
+        enabled: Keyed::new(false, "k"),
         bytes_min: 7,
         types: vec!["text/x".into()],
         type_rules: vec![StringMatch::prefix("font/")],
@@ -82,9 +82,15 @@ pub(crate) fn decompressor() -> Decompressor {
         name: "gz".into(),
         coding: Coding::Gzip,
         ratio_max: 12,
-        request: DecompressedContent { enabled: false, ignores_no_transform: true },
+        request: DecompressedContent {
+            enabled: Keyed::new(false, "k"),
+            ignores_no_transform: true,
+        },
         advertises: false,
-        response: DecompressedContent { enabled: true, ignores_no_transform: true },
+        response: DecompressedContent {
+            enabled: Keyed::new(true, "k"),
+            ignores_no_transform: true,
+        },
     }
 }
 
@@ -94,7 +100,7 @@ pub(crate) fn bandwidth_limit() -> BandwidthLimit {
         mode: BandwidthMode::Both,
         kib_per_second: NonZeroU64::new(9),
         fill_interval: Duration::from_millis(70),
-        enabled: false,
+        enabled: Keyed::new(false, "k"),
         tells_delays: true,
         trailer_prefix: "p".into(),
     }
@@ -102,8 +108,8 @@ pub(crate) fn bandwidth_limit() -> BandwidthLimit {
 
 pub(crate) fn csrf() -> CsrfPolicy {
     CsrfPolicy {
-        enabled: Percent::from_whole(50).unwrap(),
-        shadow_enabled: Percent::from_whole(10).unwrap(),
+        enabled: Keyed::new(Percent::from_whole(50).unwrap(), "k"),
+        shadow_enabled: Keyed::new(Percent::from_whole(10).unwrap(), "k"),
         additional_origins: vec![StringMatch::suffix(".test")],
     }
 }

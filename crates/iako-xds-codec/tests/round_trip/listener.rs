@@ -313,7 +313,7 @@ pub(crate) fn listener() -> Listener {
             stat_prefix: "limit".into(),
             connections_max: std::num::NonZeroU64::new(7).unwrap(),
             delay: Some(Duration::from_millis(20)),
-            enabled: true,
+            enabled: Keyed::new(true, "limit.enabled"),
         })),
         NetworkFilter::RateLimit(Box::new(ConnectionRateLimit {
             stat_prefix: "rate".into(),
@@ -322,7 +322,7 @@ pub(crate) fn listener() -> Listener {
                 per_fill: some(3),
                 interval: Duration::from_secs(2),
             },
-            enabled: true,
+            enabled: Keyed::new(false, "rate.enabled"),
             share_key: "shared".into(),
         })),
         NetworkFilter::SniCluster,
@@ -399,7 +399,7 @@ pub(crate) fn listener() -> Listener {
                 state: SocketState::Listening,
             }],
         },
-        connections_max: Some(some(1000)),
+        connections_max: Some(1000),
         ignores_global_limit: true,
         ..Listener::new("virtualInbound", address("127.0.0.1:1"))
     }

@@ -137,7 +137,7 @@ pub(crate) fn local_reply() -> LocalReply {
     LocalReply {
         mappers: vec![
             ReplyMapper {
-                filter: Some(AccessLogFilter::Status(LogComparison::Equal(503))),
+                filter: Some(AccessLogFilter::Status(LogComparison::Equal(503).into())),
                 status: Some(599),
                 body: Some(bytes::Bytes::from_static(b"away")),
                 format: Some(body_format()),

@@ -42,7 +42,7 @@ pub(crate) fn retry() -> RetryPolicy {
 fn mirrors() -> Vec<Mirror> {
     vec![
         Mirror {
-            share: Percent::from_f64(12.5).unwrap(),
+            share: Keyed::new(Percent::from_f64(12.5).unwrap(), "mirror.share"),
             keep_host: true,
             edits: vec![
                 HeaderEdit::Remove("x-a".parse().unwrap()),
@@ -142,6 +142,7 @@ pub(crate) fn route_table() -> RouteConfiguration {
             cluster_header: None,
             subset: vec![("stage".into(), "s".into()), ("version".into(), "v1".into())],
             weight: 0,
+            weight_key: Some("w.a".into()),
             headers: mutations(),
             host_rewrite: Some("h".into()),
             overrides: overrides(),
@@ -149,6 +150,7 @@ pub(crate) fn route_table() -> RouteConfiguration {
         WeightedCluster {
             cluster_header: Some("x-cluster".parse().unwrap()),
             weight: 10,
+            weight_key: Some("w.".into()),
             ..WeightedCluster::default()
         },
     ]);
@@ -256,6 +258,6 @@ fn full_match() -> RouteMatch {
     ];
     matcher.metadata = vec![metadata_match()];
     matcher.grpc_only = true;
-    matcher.share = Some(Percent::from_whole(7).unwrap());
+    matcher.share = Some(Keyed::new(Percent::from_whole(7).unwrap(), "route.share"));
     matcher
 }

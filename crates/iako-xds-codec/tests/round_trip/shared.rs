@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::content;
 use iako_proxy_config::*;
-use iako_types::Percent;
+use iako_types::{FractionDenominator, Percent};
 
 use crate::callouts;
 
@@ -122,13 +122,16 @@ pub(crate) fn tls_options(trust: Trust) -> TlsOptions {
 
 pub(crate) fn access_logs() -> Vec<AccessLog> {
     let filter = AccessLogFilter::And(vec![
-        AccessLogFilter::Status(LogComparison::AtLeast(500)),
+        AccessLogFilter::Status(Keyed::new(LogComparison::AtLeast(500), "log.status")),
         AccessLogFilter::Or(vec![
-            AccessLogFilter::DurationMs(LogComparison::AtMost(5)),
+            AccessLogFilter::DurationMs(Keyed::new(LogComparison::AtMost(5), "log.time")),
             AccessLogFilter::ResponseFlags(vec!["UH".into()]),
             AccessLogFilter::NotHealthCheck,
             AccessLogFilter::Header(header_matches().remove(0)),
-            AccessLogFilter::Sample(Percent::from_whole(1).unwrap()),
+            AccessLogFilter::Sample(LogSample {
+                share: Keyed::new(Percent::from_whole(1).unwrap(), "log.sample"),
+                parts: FractionDenominator::TenThousand,
+            }),
             AccessLogFilter::GrpcStatus { statuses: vec![14], exclude: true },
         ]),
     ]);
@@ -160,8 +163,8 @@ pub(crate) fn cors() -> CorsPolicy {
         allow_credentials: Some(true),
         allow_private_network: Some(false),
         forward_unmatched_preflights: Some(false),
-        enabled: Percent::from_whole(50).unwrap(),
-        shadow_enabled: Percent::from_whole(10).unwrap(),
+        enabled: Keyed::new(Percent::from_whole(50).unwrap(), "cors.enabled"),
+        shadow_enabled: Percent::from_whole(10).unwrap().into(),
     }
 }
 
@@ -233,6 +236,16 @@ pub(crate) fn fault() -> Fault {
             kib_per_second: std::num::NonZeroU64::new(9),
             share: Percent::from_whole(20).unwrap(),
         }),
+        keys: FaultKeys {
+            delay_percent: "f.delay".into(),
+            abort_percent: "f.abort".into(),
+            delay_duration: "f.time".into(),
+            abort_http_status: "f.status".into(),
+            active_max: "f.max".into(),
+            abort_grpc_status: "f.grpc".into(),
+            response_rate_percent: "f.rate".into(),
+        },
+        ..Fault::default()
     }
 }
 

@@ -61,7 +61,7 @@ impl Limit {
         let before = self.open.fetch_add(1, Relaxed);
         self.active.inc();
         let place = Place(Arc::clone(self));
-        if !self.config.enabled || before < self.config.connections_max.get() {
+        if !self.config.enabled.value || before < self.config.connections_max.get() {
             return Ok(place);
         }
         drop(place);
@@ -114,7 +114,7 @@ impl Rate {
     }
 
     pub(super) fn admit(&self) -> Result<(), Ending> {
-        if !self.config.enabled || self.tokens.take(1, clock::now()) {
+        if !self.config.enabled.value || self.tokens.take(1, clock::now()) {
             return Ok(());
         }
         self.limited.inc();

@@ -75,7 +75,7 @@ impl Exchange<'_> {
         let Some(route) = matched else { return Ok(Step::Continue) };
         // Only requests of a route to a cluster are counted.
         let Some(cluster) = self.record.cluster.clone() else { return Ok(Step::Continue) };
-        if !settings.enabled.takes(self.connection.draw()) {
+        if !settings.enabled.value.takes(self.connection.draw()) {
             return Ok(Step::Continue);
         }
         let is_counted = {
@@ -123,7 +123,7 @@ impl Exchange<'_> {
             Err(error) => {
                 tracing::debug!(%error, "a service that counts requests did not answer");
                 stats.error.inc();
-                if !settings.failure_deny.takes(self.connection.draw()) {
+                if !settings.failure_deny.value.takes(self.connection.draw()) {
                     stats.failure_mode_allowed.inc();
                     return Ok(Step::Continue);
                 }
@@ -182,7 +182,7 @@ impl Exchange<'_> {
 
     fn one_too_many(&mut self, step: &LimitStep, answer: RateAnswer) -> Step {
         let settings = &step.settings;
-        if !settings.enforced.takes(self.connection.draw()) {
+        if !settings.enforced.value.takes(self.connection.draw()) {
             self.counted(step, &answer);
             if settings.tells {
                 let said = self.said.get_or_insert_default();

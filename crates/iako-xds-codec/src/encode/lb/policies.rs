@@ -95,7 +95,7 @@ fn chooser(value: &Cluster) -> pb::LoadBalancingPolicy {
 fn slow_start(value: &SlowStart) -> shared::SlowStartConfig {
     shared::SlowStartConfig {
         slow_start_window: Some(wire::duration(value.window)),
-        aggression: double(value.aggression, 1.0),
+        aggression: double(&value.aggression, 1.0),
         min_weight_percent: Some(wire::percent(value.weight_min)),
     }
 }
@@ -137,7 +137,7 @@ fn least_request(
         if value.full_scan { SelectionMethod::FullScan } else { SelectionMethod::NChoices };
     list::least_request::v3::LeastRequest {
         choice_count: Some(value.choices.get()),
-        active_request_bias: double(value.active_request_bias, 1.0),
+        active_request_bias: double(&value.active_request_bias, 1.0),
         slow_start_config: value.slow_start.as_ref().map(slow_start),
         locality_lb_config: locality(localities),
         selection_method: method.into(),

@@ -5,11 +5,8 @@ use crate::support::MessageSupport;
 pub(super) const MESSAGES: &[MessageSupport] = &[
     MessageSupport {
         name: "envoy.config.route.v3.WeightedCluster",
-        honoured: &["clusters", "header_name", "use_hash_policy"],
-        warned: &[
-            ("weights are relative to their sum", &["total_weight"]),
-            ("there is no runtime to change it", &["runtime_key_prefix"]),
-        ],
+        honoured: &["clusters", "header_name", "use_hash_policy", "runtime_key_prefix"],
+        warned: &[("weights are relative to their sum", &["total_weight"])],
         refused: &[],
     },
     MessageSupport {

@@ -138,11 +138,32 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.bootstrap.v3.RuntimeLayer",
-        honoured: &["name", "static_layer"],
-        warned: &[(
-            "only what the bootstrap says of the runtime counts",
-            &["disk_layer", "admin_layer", "rtds_layer"],
-        )],
+        honoured: &["name", "static_layer", "disk_layer", "admin_layer", "rtds_layer"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer",
+        honoured: &["symlink_root", "subdirectory", "append_service_cluster"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer",
+        honoured: &[],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer",
+        honoured: &["name", "rtds_config"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.service.runtime.v3.Runtime",
+        honoured: &["name", "layer"],
+        warned: &[],
         refused: &[],
     },
 ];

@@ -240,8 +240,8 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.core.v3.RuntimeFeatureFlag",
-        honoured: &["default_value"],
-        warned: &[("there is no runtime to change it", &["runtime_key"])],
+        honoured: &["default_value", "runtime_key"],
+        warned: &[],
         refused: &[],
     },
     MessageSupport {

@@ -94,8 +94,8 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.core.v3.RuntimeDouble",
-        honoured: &["default_value"],
-        warned: &[("there are no runtime keys", &["runtime_key"])],
+        honoured: &["default_value", "runtime_key"],
+        warned: &[],
         refused: &[],
     },
     MessageSupport {

@@ -71,7 +71,7 @@ impl DirectionStats {
 impl Limit {
     fn compile(settings: &BandwidthLimit, stats: &StatsRegistry) -> Arc<Self> {
         let scope = stats.scope(&format!("{}.http_bandwidth_limit", settings.stat_prefix));
-        let bucket = settings.kib_per_second.filter(|_| settings.enabled);
+        let bucket = settings.kib_per_second.filter(|_| settings.enabled.value);
         Arc::new(Self {
             bucket: bucket.map(|rate| Arc::new(TimedBucket::new(rate, settings.fill_interval))),
             request: DirectionStats::of_requests(&scope),

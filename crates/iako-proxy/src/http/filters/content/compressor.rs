@@ -139,7 +139,7 @@ impl CompressorStep {
         match route {
             Some(route) if route.disabled => false,
             Some(route) if route.responses => true,
-            Some(_) | None => self.settings.response.content.enabled,
+            Some(_) | None => self.settings.response.content.enabled.value,
         }
     }
 
@@ -158,7 +158,7 @@ impl CompressorStep {
         edits: &mut HeaderEdits,
     ) -> Option<Compress> {
         let on = !route.is_some_and(|route| route.disabled);
-        let rules = self.settings.request.as_ref().filter(|rules| rules.enabled && on);
+        let rules = self.settings.request.as_ref().filter(|rules| rules.enabled.value && on);
         let compressed = rules.filter(|rules| {
             message.has_content()
                 && self.request.long_enough(rules, message.length())

@@ -53,12 +53,12 @@ impl DecompressorStep {
         message: Message<'_>,
         edits: &mut HeaderEdits,
     ) -> Option<Decompress> {
-        if self.settings.advertises && self.settings.response.enabled {
+        if self.settings.advertises && self.settings.response.enabled.value {
             let accepted = joined(edits, message.sent, Known::AcceptEncoding).unwrap_or_default();
             let value = accepts_also(&accepted, self.settings.coding.token());
             edits.set(Known::AcceptEncoding, FieldValue::sanitized(value));
         }
-        self.decide(self.settings.request, &self.request, message, edits)
+        self.decide(&self.settings.request, &self.request, message, edits)
     }
 
     /// Decides about a response and changes its head.
@@ -67,12 +67,12 @@ impl DecompressorStep {
         message: Message<'_>,
         edits: &mut HeaderEdits,
     ) -> Option<Decompress> {
-        self.decide(self.settings.response, &self.response, message, edits)
+        self.decide(&self.settings.response, &self.response, message, edits)
     }
 
     fn decide(
         &self,
-        rules: DecompressedContent,
+        rules: &DecompressedContent,
         stats: &DirectionStats,
         message: Message<'_>,
         edits: &mut HeaderEdits,
@@ -89,7 +89,7 @@ impl DecompressorStep {
         let control = joined(edits, message.sent, Known::CacheControl);
         let forbidden = !rules.ignores_no_transform
             && control.is_some_and(|control| forbids_transforms(&control));
-        let wanted = rules.enabled && first.eq_ignore_ascii_case(token) && !forbidden;
+        let wanted = rules.enabled.value && first.eq_ignore_ascii_case(token) && !forbidden;
         let coding = self.settings.coding;
         let step = wanted.then(|| {
             Decompress::new(coding, self.settings.ratio_max, Some(stats.bytes.clone())).ok()
