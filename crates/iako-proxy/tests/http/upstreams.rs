@@ -395,38 +395,3 @@ async fn a_post_that_a_closing_http2_server_may_have_seen_is_not_sent_again() {
     }
     assert_eq!(posts.load(SeqCst), answered, "what was answered arrived once, what was not never");
 }
-
-// Only one connection may be made at a time, and the first attempt is never answered.
-#[tokio::test]
-#[ignore = "its subject is time: two waits of the same length end in an order that is chance"]
-async fn whoever_waits_for_a_connection_has_its_whole_connect_timeout() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut cluster = bench::cluster("be", &[listener.local_addr().unwrap()]);
-    let first = Arc::new(AtomicUsize::new(0));
-    let accepted = Arc::clone(&first);
-    std::thread::spawn(move || {
-        let mut silent = Vec::new();
-        while let Ok((stream, _)) = listener.accept() {
-            // TLS is awaited on the first, and refused on the others.
-            if accepted.fetch_add(1, SeqCst) == 0 {
-                silent.push(stream);
-            }
-        }
-    });
-    cluster["connect_timeout"] = json!("1.5s");
-    cluster["circuit_breakers"] = json!({"thresholds": [{"max_connections": 1}]});
-    cluster["transport_socket"] = json!({"name": "tls", "typed_config": {
-        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-        "sni": "a.test"}});
-    let bench = Bench::with_clusters(json!([to("be")]), json!([cluster]), json!({})).await;
-    let (mut early, mut late) = (bench.connect().await, bench.connect().await);
-    tokio::io::AsyncWriteExt::write_all(&mut early, GET.as_bytes()).await.unwrap();
-    bench.stat_is("cluster.be.upstream_rq_pending_total", 1).await;
-    tokio::io::AsyncWriteExt::write_all(&mut late, GET.as_bytes()).await.unwrap();
-    bench.stat_is("cluster.be.upstream_rq_pending_total", 2).await;
-    let early = crate::Exchange::default().read(&mut early, "GET").await;
-    let late = crate::Exchange::default().read(&mut late, "GET").await;
-    assert!(early.body.ends_with("reset reason: connection timeout"), "{}", early.body);
-    assert!(late.body.ends_with("reset reason: remote connection failure"), "{}", late.body);
-    assert_eq!(first.load(SeqCst), 2, "each had an attempt");
-}

@@ -116,3 +116,30 @@ impl Drop for Ticket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_an_attempt_is_up_only_for_those_that_have_waited_as_long() {
+        let (timeout, start) = (Duration::from_secs(3), clock::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let waiter = |seconds| {
+            Rc::new(Waiter {
+                repeat: Repeat::Safe,
+                since: at(seconds),
+                answer: RefCell::default(),
+                waker: RefCell::default(),
+            })
+        };
+        let queue = Queue(RefCell::new([waiter(0), waiter(1), waiter(2)].into()));
+        let late = |now, most| queue.since(timeout, at(now), most).len();
+        assert_eq!(late(2, usize::MAX), 0, "nobody has waited as long");
+        assert_eq!(late(3, usize::MAX), 1, "the first has");
+        assert_eq!(queue.len(), 2, "the others have an attempt of their own");
+        assert_eq!(late(5, 1), 1, "no more than asked for");
+        assert_eq!(late(5, usize::MAX), 1, "whoever came last has waited as long now");
+        assert!(queue.is_empty());
+    }
+}
