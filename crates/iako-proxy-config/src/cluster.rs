@@ -41,6 +41,10 @@ pub struct Cluster {
     pub subsets: Option<SubsetSelection>,
     /// Below this share of healthy instances all are used; 0 switches that off. Envoy default: 50 %.
     pub panic_threshold: Percent,
+    /// The share of requests that is refused because an operator has the cluster in maintenance.
+    /// Nothing unless the runtime says more (`upstream.maintenance_mode.<cluster>`); nothing that
+    /// is sent names it.
+    pub maintenance: Percent,
     /// How places share traffic.
     pub localities: LocalityBalancing,
     /// Where requests name the instance that they want; nowhere when absent.
@@ -93,6 +97,7 @@ impl Cluster {
             lb: LbPolicy::RoundRobin(None),
             subsets: None,
             panic_threshold: Percent::from_whole(50).unwrap_or(Percent::ZERO),
+            maintenance: Percent::ZERO,
             localities: LocalityBalancing::default(),
             override_host: None,
             override_statuses: OverrideStatuses::default(),

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
+use iako_types::Percent;
+
 use crate::{HeaderMatch, HeaderName};
 
 /// When a failed try is repeated. Source: `envoy.config.route.v3.RetryPolicy`.
@@ -15,6 +17,9 @@ pub struct RetryPolicy {
     pub headers: Vec<HeaderMatch>,
     /// Which requests are tried again at all: those that meet one of these; every one when empty.
     pub request_headers: Vec<HeaderMatch>,
+    /// The share of tries that may be repeated at all. Everything unless the runtime says less
+    /// (`upstream.use_retry`); nothing that is sent names it.
+    pub share: Percent,
     /// How often beyond the first try. Envoy default: 1.
     pub retries_max: u32,
     /// Longest time of one try; the route's timeout when absent.
@@ -47,6 +52,7 @@ impl Default for RetryPolicy {
             status_codes: Vec::new(),
             headers: Vec::new(),
             request_headers: Vec::new(),
+            share: Percent::HUNDRED,
             retries_max: 1,
             per_try_timeout: None,
             per_try_idle_timeout: None,

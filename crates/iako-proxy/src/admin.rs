@@ -336,9 +336,33 @@ impl Answering {
         self.control.shared.measure();
         let mut body = String::new();
         self.control.shared.metrics.render_prometheus(&mut body);
+        if let Some(filter) = query.value("filter") {
+            body = families(&body, filter);
+        }
         body.push_str(&self.control.shared.stats.render(&wanted));
         Page { content_type: "text/plain; version=0.0.4; charset=utf-8", ..Page::text(body) }
     }
+}
+
+/// The families of a page for Prometheus whose name has what an expression is met by.
+fn families(page: &str, expression: &str) -> String {
+    // What is no expression is told by who reads the other statistics.
+    let Ok(wanted) = pages::anywhere(expression) else { return String::new() };
+    let name_of = |line: &str| {
+        let line = line.strip_prefix("# TYPE ").or_else(|| line.strip_prefix("# HELP "))?;
+        line.split(' ').next().map(str::to_owned)
+    };
+    let mut kept = String::new();
+    let mut is_wanted = false;
+    for line in page.split_inclusive('\n') {
+        if let Some(name) = name_of(line) {
+            is_wanted = wanted.is_match(&name);
+        }
+        if is_wanted {
+            kept.push_str(line);
+        }
+    }
+    kept
 }
 
 fn not_found(path: &str) -> Page {

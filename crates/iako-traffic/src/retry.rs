@@ -261,6 +261,9 @@ impl<'p> RetryState<'p> {
         let Ok(guard) = moment.breakers.retry(moment.limits, moment.now) else {
             return RetryDecision::Stop(StopReason::Overflow);
         };
+        if self.policy.is_some_and(|policy| !policy.share.takes(moment.draw)) {
+            return RetryDecision::Stop(StopReason::NotNamed);
+        }
         let asked = match end {
             TryEnd::Response { headers, .. } => self.asked_pause(*headers, moment),
             TryEnd::ConnectFailed

@@ -42,7 +42,7 @@ pub(super) fn page(shared: &Shared, query: &Query) -> Page {
             Page::json(&json!({"configs": configs, "refused": refusals(&inventory)}))
         }
         Ok(configs) => Page::json(&json!({"configs": configs})),
-        Err((status, text)) => Page::text(text).with(status),
+        Err((status, text)) => Page { content_type: "text/plain", ..Page::text(text).with(status) },
     }
 }
 

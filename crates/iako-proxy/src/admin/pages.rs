@@ -122,7 +122,7 @@ pub(super) fn clusters(shared: &Shared, query: &Query) -> Page {
 }
 
 /// An expression that may be met by a part of a text.
-fn anywhere(expression: &str) -> Result<Pattern, PatternError> {
+pub(super) fn anywhere(expression: &str) -> Result<Pattern, PatternError> {
     Pattern::parse(&format!(".*(?:{expression}).*"))
 }
 
@@ -208,7 +208,9 @@ fn cluster_text(shared: &Shared, cluster: &UpstreamCluster, out: &mut String) {
 fn clusters_json(shared: &Shared, clusters: Vec<&Arc<UpstreamCluster>>) -> Value {
     let statuses = clusters.into_iter().map(|cluster| {
         let thresholds = thresholds(cluster).map(|(priority, limits)| {
-            let mut shown = json!({"priority": priority.to_uppercase()});
+            // The first word of an enumeration is not written.
+            let priority = (priority != "default").then(|| priority.to_uppercase());
+            let mut shown = without_defaults(json!({"priority": priority}));
             if let Some(shown) = shown.as_object_mut() {
                 let limits =
                     limits_of(&limits).map(|(limit, value)| (limit.to_owned(), json!(value)));
@@ -216,14 +218,14 @@ fn clusters_json(shared: &Shared, clusters: Vec<&Arc<UpstreamCluster>>) -> Value
             }
             shown
         });
-        json!({
+        without_defaults(json!({
             "name": &*cluster.name,
             "added_via_api": !is_static(shared, &cluster.name),
             "observability_name": cluster.config.stat_name(),
             "circuit_breakers": {"thresholds": thresholds},
             "host_statuses":
                 cluster.balancer().endpoints().iter().map(host_status).collect::<Vec<_>>(),
-        })
+        }))
     });
     json!({"cluster_statuses": statuses.collect::<Vec<_>>()})
 }
@@ -240,8 +242,9 @@ fn host_status(endpoint: &BalancedEndpoint) -> Value {
         }
     };
     let stats = numbers(endpoint).into_iter().map(|(name, value)| {
-        let kind = if name.ends_with("_active") { "GAUGE" } else { "COUNTER" };
-        json!({"name": name, "value": value.to_string(), "type": kind})
+        let value = (value > 0).then(|| value.to_string());
+        let kind = name.ends_with("_active").then_some("GAUGE");
+        without_defaults(json!({"name": name, "value": value, "type": kind}))
     });
     let eds = match endpoint.endpoint.health {
         HealthStatus::Unknown | HealthStatus::Healthy => "HEALTHY",
@@ -250,7 +253,7 @@ fn host_status(endpoint: &BalancedEndpoint) -> Value {
         HealthStatus::Degraded => "DEGRADED",
     };
     let flags = endpoint.state.health();
-    json!({
+    without_defaults(json!({
         "address": address,
         "stats": stats.collect::<Vec<_>>(),
         "health_status": {
@@ -271,7 +274,27 @@ fn host_status(endpoint: &BalancedEndpoint) -> Value {
             "zone": endpoint.locality.zone,
             "sub_zone": endpoint.locality.sub_zone,
         },
-    })
+    }))
+}
+
+/// A message as proto3 JSON writes it: what has its default is left out. Weights, rates and limits
+/// are wrapped and stay.
+fn without_defaults(mut message: Value) -> Value {
+    if let Value::Object(members) = &mut message {
+        members.retain(|name, value| match value {
+            Value::Null => false,
+            Value::Bool(set) => *set,
+            Value::String(text) => !text.is_empty(),
+            Value::Number(number) => name != "priority" || number.as_u64() != Some(0),
+            Value::Array(_) | Value::Object(_) => true,
+        });
+        for value in members.values_mut() {
+            if value.is_object() {
+                *value = without_defaults(value.take());
+            }
+        }
+    }
+    message
 }
 
 fn thresholds(cluster: &UpstreamCluster) -> [(&'static str, Thresholds); 2] {
@@ -288,17 +311,19 @@ const fn limits_of(limits: &Thresholds) -> [(&'static str, u32); 4] {
     ]
 }
 
-fn numbers(endpoint: &BalancedEndpoint) -> [(&'static str, u64); 8] {
+/// The numbers of an instance: what only grows, then what is now.
+fn numbers(endpoint: &BalancedEndpoint) -> [(&'static str, u64); 9] {
     let counters = &endpoint.state.counters;
     [
-        ("cx_active", u64::from(counters.connections_active.load(Relaxed))),
         ("cx_connect_fail", counters.connect_failures.load(Relaxed)),
         ("cx_total", counters.connections.load(Relaxed)),
-        ("rq_active", u64::from(endpoint.state.active_requests())),
         ("rq_error", counters.errors.load(Relaxed)),
         ("rq_success", counters.successes.load(Relaxed)),
         ("rq_timeout", counters.timeouts.load(Relaxed)),
         ("rq_total", counters.requests.load(Relaxed)),
+        ("cx_active", u64::from(counters.connections_active.load(Relaxed))),
+        ("rq_active", u64::from(endpoint.state.active_requests())),
+        ("rq_pending_active", u64::from(counters.pending_active.load(Relaxed))),
     ]
 }
 

@@ -52,6 +52,24 @@ fn entry_type(list: &str) -> &'static str {
     }
 }
 
+/// What entries of lists have, of any kind.
+const ENTRY_FIELDS: Names = &[
+    "name",
+    "version_info",
+    "cluster",
+    "listener",
+    "route_config",
+    "secret",
+    "endpoint_config",
+    "scoped_route_configs",
+    "active_state",
+    "warming_state",
+    "draining_state",
+    "error_state",
+    "client_status",
+    "last_updated",
+];
+
 const TYPES: &str = "type.googleapis.com/envoy.admin.v3.";
 
 /// A dump that was asked for in a way that cannot be answered.
@@ -119,6 +137,14 @@ fn of_resource(configs: &[Value], resource: &str, mask: &[&str]) -> Result<Vec<V
         }
         if !lists.contains(&resource) {
             continue;
+        }
+        let is_known = |path: &&str| {
+            let first = path.split('.').next().unwrap_or_default();
+            ENTRY_FIELDS.contains(&first)
+        };
+        if !mask.iter().all(is_known) {
+            let text = format!("the mask {} does not fit {resource}", mask.join(","));
+            return Err((StatusCode::BAD_REQUEST, text));
         }
         let entries = config.get(resource).and_then(Value::as_array);
         let kind = format!("{TYPES}{}", entry_type(resource));

@@ -33,7 +33,7 @@ impl Query {
     }
 }
 
-/// Percent-decodes; what is no escape stays as it is.
+/// Percent-decodes; what is no escape stays as it is, a plus too: it is a part of expressions.
 fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -46,7 +46,7 @@ fn decode(text: &str) -> String {
                 rest = tail.get(2..).unwrap_or_default();
             }
             None => {
-                bytes.push(if byte == b'+' { b' ' } else { byte });
+                bytes.push(byte);
                 rest = tail;
             }
         }
@@ -88,7 +88,7 @@ mod tests {
     fn a_query_is_decoded() {
         let query = Query::parse("filter=a%5C.b&usedonly&x=1+2&bad=%zz");
         assert!(query.is("filter", "a\\.b") && query.has("usedonly"));
-        assert!(query.is("x", "1 2") && query.is("bad", "%zz"));
+        assert!(query.is("x", "1+2") && query.is("bad", "%zz"));
     }
 
     #[test]

@@ -329,7 +329,7 @@ impl ConfigTask {
 
     /// Lets listeners serve that have what they need, or have waited long enough.
     pub(super) fn settle_listeners(&mut self, now: Instant) {
-        if !self.initial.clusters_warm {
+        if !self.initial.clusters_warm || !self.runtime.is_settled() {
             return;
         }
         let known = |(name, _): (SourcedName, &str)| {

@@ -82,6 +82,9 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
         Failure::SessionGone { status } => nobody(*status),
         Failure::Unresolved(why) => unresolved(*why),
         Failure::Dropped | Failure::AllDropped => dropped(failure),
+        Failure::Maintenance => Reply::new(503, "maintenance_mode")
+            .with_body("maintenance mode")
+            .with_field(Known::XEnvoyOverloaded, FieldValue::from_static("true")),
         Failure::Overflow(_) => {
             let value = FieldValue::from_static("true");
             before_response(503, "overflow", None).with_field(Known::XEnvoyOverloaded, value)

@@ -42,6 +42,9 @@ pub(crate) enum Failure {
     /// The control plane has all of the cluster's requests refused.
     #[error("all of the cluster's requests are refused on purpose")]
     AllDropped,
+    /// An operator has the cluster in maintenance.
+    #[error("the cluster is in maintenance")]
+    Maintenance,
     /// A circuit breaker is full.
     #[error("a circuit breaker of the cluster is full")]
     Overflow(#[from] Overflow),
@@ -161,6 +164,7 @@ impl Failure {
             | Self::Overflow(_)
             | Self::Dropped
             | Self::AllDropped
+            | Self::Maintenance
             | Self::Overtaken
             | Self::StreamIdle
             | Self::MaxDuration
@@ -178,7 +182,7 @@ impl Failure {
             Self::NoCluster { .. } => ResponseFlag::NoClusterFound,
             Self::NoHealthyUpstream | Self::SessionGone { .. } => ResponseFlag::NoHealthyUpstream,
             Self::Unresolved(Unresolved::Failed) => ResponseFlag::DnsResolutionFailed,
-            Self::Overflow(_) => ResponseFlag::UpstreamOverflow,
+            Self::Overflow(_) | Self::Maintenance => ResponseFlag::UpstreamOverflow,
             Self::Dropped => ResponseFlag::DropOverload,
             Self::AllDropped => ResponseFlag::UnconditionalDropOverload,
             Self::Connect(_) => ResponseFlag::UpstreamConnectionFailure,
@@ -220,6 +224,7 @@ impl Failure {
             | Self::Overflow(_)
             | Self::Dropped
             | Self::AllDropped
+            | Self::Maintenance
             | Self::Connect(_)
             | Self::Upstream(_)
             | Self::ResponseTimeout

@@ -13,6 +13,7 @@ use iako_proxy_config::{ClusterTarget, ConnectEnd, RouteAction, Thresholds};
 use iako_traffic::{
     HostChange, RetryState, RouteMatchResult, TimeoutRules, Timeouts, hash_of_request,
 };
+use iako_types::Percent;
 
 use super::attempt::Attempt;
 use super::downstream::h1::content_of;
@@ -107,6 +108,7 @@ impl Exchange<'_> {
         if !self.record.cluster.as_ref().is_some_and(|cluster| cluster.is_aggregate()) {
             self.record.cluster = Some(Arc::clone(&plan.cluster));
         }
+        self.check_maintenance(&plan)?;
         self.check_dropped(&plan)?;
         plan.breakers().note_request(plan.limits(), self.now);
         self.begin_content(route, &plan);
@@ -175,6 +177,16 @@ impl Exchange<'_> {
         {
             plan.counted().stats.retry_or_shadow_abandoned.inc();
         }
+    }
+
+    /// Refuses the share of requests that an operator wants refused.
+    fn check_maintenance(&self, plan: &Plan<'_>) -> Result<(), Failure> {
+        let share = plan.cluster.config.maintenance;
+        if share == Percent::ZERO || !share.takes(self.connection.draw()) {
+            return Ok(());
+        }
+        plan.counted().stats.rq_maintenance_mode.inc();
+        Err(Failure::Maintenance)
     }
 
     /// Refuses the share of requests that the control plane wants refused.

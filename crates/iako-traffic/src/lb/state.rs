@@ -186,6 +186,8 @@ pub struct EndpointCounters {
     pub connect_failures: AtomicU64,
     /// Connections open now. `cx_active`.
     pub connections_active: AtomicU32,
+    /// Requests that wait for a connection now. `rq_pending_active`.
+    pub pending_active: AtomicU32,
     /// Requests sent. `rq_total`.
     pub requests: AtomicU64,
     /// Requests answered below 500. `rq_success`.

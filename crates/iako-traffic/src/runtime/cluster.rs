@@ -21,6 +21,10 @@ impl Tune for Cluster {
             ),
             thresholds(&mut breakers.high, &format!("circuit_breakers.{name}.high."), runtime),
             set(&mut self.panic_threshold, runtime.percent("upstream.healthy_panic_threshold")),
+            set(
+                &mut self.maintenance,
+                runtime.percent(&format!("upstream.maintenance_mode.{name}")),
+            ),
             localities(&mut self.localities, runtime),
             self.lb.tune(runtime),
         ]

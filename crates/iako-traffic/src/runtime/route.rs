@@ -12,6 +12,9 @@ use super::{Runtime, Tune, all, set};
 /// The time between tries of who does not say how long it is.
 const BACK_OFF: &str = "upstream.base_retry_backoff_ms";
 
+/// The share of tries that may be repeated.
+const USE_RETRY: &str = "upstream.use_retry";
+
 impl Tune for RouteConfiguration {
     fn tune(&mut self, runtime: &Runtime) -> bool {
         let changed = [
@@ -97,7 +100,7 @@ fn has_key(mirrors: &[Mirror]) -> bool {
 }
 
 fn retry_may_change(policy: Option<&RetryPolicy>, runtime: &Runtime) -> bool {
-    policy.is_some() && runtime.integer(BACK_OFF).is_some()
+    policy.is_some() && [BACK_OFF, USE_RETRY].iter().any(|key| runtime.integer(key).is_some())
 }
 
 impl Tune for WeightedCluster {
@@ -116,12 +119,14 @@ impl Tune for Mirror {
 
 impl Tune for RetryPolicy {
     fn tune(&mut self, runtime: &Runtime) -> bool {
+        let changed = set(&mut self.share, runtime.percent(USE_RETRY));
         if self.back_off != BackOff::default() {
-            return false;
+            return changed;
         }
         // A time of zero would be a busy loop.
         let base = runtime.millis(BACK_OFF).map(|base| base.max(Duration::from_millis(1)));
-        set(&mut self.back_off, base.map(|base| BackOff { base, max: base.saturating_mul(10) }))
+        let back_off = base.map(|base| BackOff { base, max: base.saturating_mul(10) });
+        set(&mut self.back_off, back_off) || changed
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
 pub(crate) fn retry() -> RetryPolicy {
     RetryPolicy {
         conditions: RetryOn::ALL.into_iter().collect(),
+        share: Percent::HUNDRED,
         status_codes: vec![429, 503],
         headers: header_matches(),
         request_headers: header_matches(),

@@ -194,7 +194,7 @@ pub(crate) struct Request {
     pub(crate) pause_ms: Option<u64>,
     /// An admin page that is read in place of a request.
     pub(crate) admin: Option<String>,
-    /// Words of the page's lines that are compared.
+    /// Words of the page's lines that are compared; all of the page without any.
     #[serde(default)]
     pub(crate) keep: Vec<String>,
     /// How the repetitions are meant to spread.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -85,6 +86,7 @@ impl Ticket {
             waker: RefCell::default(),
         });
         pool.waiting.0.borrow_mut().push_back(Rc::clone(&waiter));
+        pool.state.counters.pending_active.fetch_add(1, Relaxed);
         if let Some(ends) = pool.cluster.known_ends() {
             ends.pending_active.inc();
         }
@@ -106,6 +108,7 @@ impl Future for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        self.pool.state.counters.pending_active.fetch_sub(1, Relaxed);
         if let Some(ends) = self.pool.cluster.known_ends() {
             ends.pending_active.dec();
         }
