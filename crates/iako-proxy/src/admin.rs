@@ -5,6 +5,7 @@
 
 mod catalog;
 mod config_dump;
+mod endpoint;
 mod logging;
 mod pages;
 mod runtime;
@@ -13,7 +14,7 @@ mod text;
 
 pub(crate) use text::timestamp;
 
-use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -23,19 +24,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use iako_proxy_config::AdminAddress;
 use iako_rt::Scope;
 use parking_lot::Mutex;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
-    sync::Semaphore,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     config_task::{DrainReach, DrainWish},
     proxy::{Control, LogLevelHook, ProxySettings, StartError},
+    restart::predecessor::Predecessor,
 };
+use endpoint::{serve_tcp, serve_unix};
 
-/// Connections to one endpoint at once; further ones wait.
-const CONNECTIONS_MAX: usize = 64;
 /// Bytes of a form that is sent.
 const FORM_BYTES_MAX: usize = 64 * 1024;
 /// Longest time for the head of a request.
@@ -85,19 +82,19 @@ impl Endpoints {
     /// Binds and serves every endpoint of the settings.
     pub(crate) async fn start(
         scope: &Scope,
-        settings: &ProxySettings,
+        (settings, before): (&ProxySettings, Option<&Predecessor>),
         control: &Control,
     ) -> Result<Self, StartError> {
         let serve = async |surface, address| {
             let answering = Answering::new(surface, settings, control);
-            serve_tcp(scope, Arc::new(answering), address).await
+            serve_tcp(scope, Arc::new(answering), (address, before)).await
         };
         let admin = match &settings.bootstrap.admin {
             None => None,
             Some(AdminAddress::Socket(address)) => Some(serve(Surface::Admin, *address).await?),
             Some(AdminAddress::Pipe(path)) => {
                 let answering = Answering::new(Surface::Admin, settings, control);
-                serve_unix(scope, Arc::new(answering), path)?;
+                serve_unix(scope, Arc::new(answering), (path, before)).await?;
                 None
             }
         };
@@ -110,55 +107,6 @@ impl Endpoints {
         }
         Ok(Self { admin, health })
     }
-}
-
-async fn serve_tcp(
-    scope: &Scope,
-    answering: Arc<Answering>,
-    address: SocketAddr,
-) -> Result<SocketAddr, StartError> {
-    let what = answering.surface.name();
-    let failed = |source| StartError::Endpoint { what, address: address.to_string(), source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    tracing::info!(endpoint = what, address = %bound, "listening");
-    let connections = scope.clone();
-    scope.spawn("admin", async move {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let Ok((socket, _)) = listener.accept().await else {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            };
-            let answering = Arc::clone(&answering);
-            connections.spawn("admin connection", async move {
-                answer_all(socket, answering).await;
-                drop(place);
-            });
-        }
-    });
-    Ok(bound)
-}
-
-fn serve_unix(scope: &Scope, answering: Arc<Answering>, path: &Path) -> Result<(), StartError> {
-    let failed = |source| StartError::Endpoint {
-        what: "admin",
-        address: path.display().to_string(),
-        source,
-    };
-    // A socket of an earlier process that nobody listens on any more is in the way.
-    if std::os::unix::net::UnixStream::connect(path).is_err() {
-        drop(std::fs::remove_file(path));
-    }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    let connections = scope.clone();
-    scope.spawn("admin", async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            connections.spawn("admin connection", answer_all(socket, Arc::clone(&answering)));
-        }
-    });
-    Ok(())
 }
 
 async fn answer_all<S>(socket: S, answering: Arc<Answering>)
@@ -265,7 +213,7 @@ impl Answering {
             "/listeners" => Page::text(pages::listeners_text(shared)),
             "/certs" => Page::json(&pages::certificates(shared)),
             "/contention" => Page::text("waits for locks are not measured\n"),
-            "/hot_restart_version" => Page::text("disabled"),
+            "/hot_restart_version" => Page::text(pages::restart_version(shared)),
             "/init_dump" => Page::json(&pages::unready(shared, query)),
             "/memory" => Page::json(&pages::memory()),
             "/runtime" => Page::json(&runtime::show(&shared.runtime.load())),

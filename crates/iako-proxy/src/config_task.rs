@@ -7,9 +7,11 @@
 mod clusters;
 mod compile;
 mod demand;
+mod entrance;
 mod extensions;
 mod initial;
 mod inventory;
+mod leaving;
 mod listeners;
 mod metric_rules;
 mod residence;
@@ -31,9 +33,10 @@ use std::{
 use iako_identity::IdentitySource;
 use iako_proxy_config::{Bootstrap, ConfigOrigin, EndpointSet};
 use iako_rt::{Scope, clock};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use inventory::{Inventory, Refusal, Told};
+pub(crate) use leaving::{DrainReach, DrainWish};
 pub(crate) use listeners::BoundAddress;
 pub(crate) use runtime::{RuntimeChange, RuntimeView};
 pub(crate) use source_stats::Reception;
@@ -41,18 +44,20 @@ pub(crate) use update::{ResourceKind, ResourceUpdate, Subscriptions, Wanted, Wan
 
 use crate::{
     dns::{Resolution, Resolver},
-    drain::{Drain, DrainPhase, DrainSettings},
+    drain::DrainSettings,
     health::HealthThread,
     listener::socket::BindError,
     on_demand::Need,
     shared::Shared,
     snapshot::ProxySnapshot,
-    worker::WorkerHandle,
+    worker::{Command, WorkerHandle},
 };
 use clusters::ClusterEntry;
 use demand::Demand;
+pub(crate) use entrance::{Behind, Entrance};
 use extensions::ExtensionStore;
 use initial::{Initial, Sources, Versions};
+use leaving::Departing;
 use listeners::ListenerEntry;
 use residence::Residence;
 use routes::RouteEntry;
@@ -110,30 +115,12 @@ pub(crate) enum Event {
     Runtime(RuntimeChange),
     /// Connections are asked to go.
     Drain(DrainWish, DrainReach),
+    /// Another process takes clients in from now on; told when none is let in here any more.
+    HandOver(oneshot::Sender<()>),
+    /// The process before takes in no clients any more: this one does.
+    Open,
     /// Everything ends; answered by closing the channel.
     Stop,
-}
-
-/// How listeners are drained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DrainWish {
-    /// Sockets close; connections are asked to go.
-    StopAccepting,
-    /// Connections are asked to go, new ones too; sockets close at the end of the drain time.
-    Graceful,
-    /// Connections are asked to go, new ones too; sockets stay open.
-    TellOnly,
-    /// What is left is cut.
-    Close,
-}
-
-/// Which listeners are drained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DrainReach {
-    /// All of them.
-    All,
-    /// Those for traffic to the workload.
-    Inbound,
 }
 
 /// The configuration task.
@@ -162,7 +149,7 @@ pub(crate) struct ConfigTask {
     listeners: BTreeMap<String, ListenerEntry>,
     secrets: SecretStore,
     /// Drains under way, with the time at which what is left is cut.
-    leaving: Vec<(Instant, Drain)>,
+    leaving: Vec<Departing>,
     /// Until when removed listeners drain.
     listeners_leaving: Vec<Instant>,
     /// Numbers that are never used twice: of clusters' versions and of chains.
@@ -184,6 +171,10 @@ pub(crate) struct ConfigTask {
     versions: Versions,
     initial: Initial,
     accepting: bool,
+    /// Whether clients are let in.
+    entrance: Entrance,
+    /// Sockets at which no clients were let in yet, and whose worker each is.
+    unopened: Vec<(usize, Command)>,
     /// When a graceful drain closes the sockets, and which.
     stop_accepting_at: Option<(Instant, DrainReach)>,
 }
@@ -198,6 +189,7 @@ pub(crate) struct ConfigParts {
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) subscriptions: watch::Sender<Subscriptions>,
     pub(crate) ready: watch::Sender<bool>,
+    pub(crate) entrance: Entrance,
 }
 
 /// Why the proxy cannot start with its bootstrap.
@@ -219,8 +211,8 @@ pub enum ConfigError {
 
 impl ConfigTask {
     pub(crate) fn new(parts: ConfigParts) -> Self {
-        let ConfigParts { shared, workers, identity, drain_settings, events, subscriptions, ready } =
-            parts;
+        let ConfigParts { shared, workers, identity, drain_settings, .. } = parts;
+        let ConfigParts { events, subscriptions, ready, entrance, .. } = parts;
         let source_stats = OwnSourceStats::new(&shared);
         shared.needs.open(events.clone());
         let runtime = runtime::Layers::new(&shared.stats.scope("runtime"));
@@ -262,6 +254,8 @@ impl ConfigTask {
             versions: Versions::default(),
             initial: Initial::default(),
             accepting: true,
+            entrance,
+            unopened: Vec::new(),
             stop_accepting_at: None,
         }
     }
@@ -357,6 +351,8 @@ impl ConfigTask {
             Event::Need(need) => self.take_need(need),
             Event::Runtime(change) => self.change_runtime(change),
             Event::Drain(wish, reach) => self.drain(wish, reach),
+            Event::HandOver(done) => self.hand_over(done),
+            Event::Open => self.entrance = Entrance::Open,
             // Handled by the loop.
             Event::Stop => {}
         }
@@ -377,6 +373,7 @@ impl ConfigTask {
         }
         self.answer_needs();
         self.bind_listeners().await;
+        self.let_in().await;
         self.cut_what_is_left(now);
         self.count_draining(now);
         self.publish_subscriptions();
@@ -390,7 +387,7 @@ impl ConfigTask {
         let listeners = self.listeners.values().filter_map(ListenerEntry::deadline);
         let routes = self.routes.values().filter_map(RouteEntry::deadline);
         let leaving =
-            self.leaving.iter().map(|(at, _)| *at).chain(self.stop_accepting_at.map(|(at, _)| at));
+            self.leaving.iter().map(|it| it.at).chain(self.stop_accepting_at.map(|(at, _)| at));
         let leaving = leaving.chain(self.stale_at.values().copied());
         let leaving = leaving.chain(self.runtime.deadline(self.started));
         clusters.chain(listeners).chain(routes).chain(leaving).chain([tick]).min().unwrap_or(tick)
@@ -415,64 +412,6 @@ impl ConfigTask {
         if released {
             iako_rt::memory::let_go_of_program();
         }
-    }
-
-    fn drain(&mut self, wish: DrainWish, reach: DrainReach) {
-        let until = clock::now() + self.drain_settings.time;
-        if reach == DrainReach::All && wish != DrainWish::TellOnly {
-            self.shared.server.live.set(0);
-            self.shared.server.state.set(1);
-        }
-        match (wish, reach) {
-            (DrainWish::Graceful, _) => self.stop_accepting_at = Some((until, reach)),
-            (DrainWish::StopAccepting | DrainWish::Close, DrainReach::All) => {
-                self.accepting = false;
-            }
-            (DrainWish::StopAccepting | DrainWish::Close, DrainReach::Inbound)
-            | (DrainWish::TellOnly, _) => {}
-        }
-        for entry in self.listeners.values_mut().filter(|entry| entry.is_within(reach)) {
-            if matches!(wish, DrainWish::StopAccepting | DrainWish::Close) {
-                entry.stop_for_good();
-            }
-            for drain in entry.drains() {
-                match wish {
-                    DrainWish::Close => drain.advance(DrainPhase::Closing),
-                    DrainWish::StopAccepting => drain.advance(DrainPhase::Draining),
-                    DrainWish::Graceful | DrainWish::TellOnly => drain.leave(self.drain_settings),
-                }
-                if matches!(wish, DrainWish::StopAccepting | DrainWish::Graceful) {
-                    self.leaving.push((until, drain));
-                }
-            }
-        }
-        if wish == DrainWish::Close {
-            for (_, drain) in self.leaving.drain(..) {
-                drain.advance(DrainPhase::Closing);
-            }
-        }
-    }
-
-    fn cut_what_is_left(&mut self, now: Instant) {
-        if let Some((_, reach)) = self.stop_accepting_at.take_if(|(at, _)| *at <= now) {
-            self.accepting &= reach != DrainReach::All;
-            let entries = self.listeners.values_mut().filter(|entry| entry.is_within(reach));
-            entries.for_each(ListenerEntry::stop_for_good);
-        }
-        self.leaving.retain(|(at, drain)| {
-            let waits = *at > now;
-            if !waits {
-                drain.advance(DrainPhase::Closing);
-            }
-            waits
-        });
-    }
-
-    fn count_draining(&mut self, now: Instant) {
-        self.listeners_leaving.retain(|until| *until > now);
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        self.shared.server.total_listeners_draining.set(count(self.listeners_leaving.len()));
-        self.shared.server.total_filter_chains_draining.set(count(self.leaving.len()));
     }
 
     async fn stop(mut self) {

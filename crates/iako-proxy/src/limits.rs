@@ -120,6 +120,13 @@ fn connections() -> Vec<Row> {
             counter: "`listener.<address>.ssl.connection_error`",
         },
         Row {
+            limit: "processes that are about to take over",
+            envoy: "one",
+            default: "1".into(),
+            beyond: "refused; the one that serves goes on",
+            counter: "",
+        },
+        Row {
             limit: "connections that are taken over while a listener closes",
             envoy: "none",
             default: LAST_ACCEPTS_MAX.to_string(),

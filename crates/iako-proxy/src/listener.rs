@@ -10,12 +10,13 @@ use std::{
     rc::Rc,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use iako_proxy_config::ConnectionBalance;
+use iako_rt::panics;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{mpsc::error::TrySendError, watch};
 
@@ -45,8 +46,36 @@ pub(crate) struct ListenerHandle {
     /// Open connections over all workers and addresses.
     connections: Arc<AtomicU32>,
     accepting: watch::Sender<bool>,
+    /// Whether another process takes clients in at its sockets.
+    handed_over: AtomicBool,
     /// Its settings when it was removed, for clients that wait in the queues of its sockets.
     last: OnceLock<Arc<ListenerSettings>>,
+}
+
+/// How many sockets are open at which clients are let in, over all workers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OpenDoors(Arc<AtomicUsize>);
+
+/// One of them; counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenDoor(OpenDoors);
+
+impl OpenDoors {
+    /// One more.
+    pub(crate) fn open(&self) -> OpenDoor {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        OpenDoor(self.clone())
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for OpenDoor {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A socket at which connections are taken.
@@ -111,6 +140,7 @@ impl ListenerHandle {
             balance,
             connections,
             accepting: watch::Sender::new(true),
+            handed_over: AtomicBool::new(false),
             last: OnceLock::new(),
         }
     }
@@ -123,6 +153,17 @@ impl ListenerHandle {
     /// Closes the sockets of every worker; connections live on.
     pub(crate) fn stop_accepting(&self) {
         self.accepting.send_replace(false);
+    }
+
+    /// Leaves the sockets to another process, which takes clients in at the same ones.
+    pub(crate) fn hand_over(&self) {
+        self.handed_over.store(true, Ordering::Relaxed);
+        self.stop_accepting();
+    }
+
+    /// Whether another process takes clients in at its sockets.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::Relaxed)
     }
 
     /// Closes the sockets of a listener that is removed; clients that they let in are still served, by
@@ -167,7 +208,7 @@ impl Drop for ConnectionSlot {
 pub(crate) async fn accept_loop(
     worker: Rc<Worker>,
     listener: Arc<ListenerHandle>,
-    socket: ListeningSocket,
+    (socket, _open): (ListeningSocket, OpenDoor),
 ) {
     let opened = match socket {
         ListeningSocket::Tcp(socket) => TcpListener::from_std(socket).map(Door::Tcp),
@@ -188,7 +229,7 @@ pub(crate) async fn accept_loop(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, remote)) => seat(&worker, &listener, stream, remote),
+            Ok((stream, remote)) => take_in(&worker, &listener, stream, remote),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(listener = %listener.name, %error, "accepting pauses");
@@ -209,10 +250,22 @@ pub(crate) async fn accept_loop(
 fn empty(worker: &Rc<Worker>, listener: &Arc<ListenerHandle>, queue: &ListeningSocket) {
     for _ in 0..LAST_ACCEPTS_MAX {
         match queue.accept() {
-            Ok((stream, remote)) => seat(worker, listener, stream, remote),
+            Ok((stream, remote)) => take_in(worker, listener, stream, remote),
             Err(error) if is_of_one_connection(&error) => {}
             Err(_) => return,
         }
+    }
+}
+
+/// Lets one client in. A panic concerns nobody else: the socket stays open for others.
+fn take_in(
+    worker: &Rc<Worker>,
+    listener: &Arc<ListenerHandle>,
+    stream: TcpStream,
+    remote: SocketAddr,
+) {
+    if panics::contained(|| seat(worker, listener, stream, remote)).is_none() {
+        tracing::error!(listener = %listener.name, %remote, "a connection is lost by a panic");
     }
 }
 

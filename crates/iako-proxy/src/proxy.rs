@@ -12,10 +12,15 @@ use crate::{
     admin,
     ads::{self, ControlPlane},
     config_task::{
-        BoundAddress, ConfigError, ConfigParts, ConfigTask, DrainReach, DrainWish, EVENTS_MAX,
-        Event, RuntimeChange, Subscriptions,
+        Behind, BoundAddress, ConfigError, ConfigParts, ConfigTask, DrainReach, DrainWish,
+        EVENTS_MAX, Entrance, Event, RuntimeChange, Subscriptions,
     },
     drain::{DrainSettings, DrainStrategy},
+    restart::{
+        self, HotRestart, RestartError,
+        predecessor::{self, Beginning},
+        spares::Spares,
+    },
     shared::Shared,
     sources::{self, SourceParts},
     worker::WorkerHandle,
@@ -55,6 +60,8 @@ pub struct ProxySettings {
     pub prometheus: Vec<SocketAddr>,
     /// Changes the level of the process's own log.
     pub log_level: Option<LogLevelHook>,
+    /// How this process takes over from another one, and is taken over from. Default: neither.
+    pub hot_restart: Option<HotRestart>,
 }
 
 impl fmt::Debug for ProxySettings {
@@ -81,6 +88,7 @@ impl ProxySettings {
             health: None,
             prometheus: Vec::new(),
             log_level: None,
+            hot_restart: None,
         }
     }
 
@@ -102,6 +110,9 @@ pub enum StartError {
     /// The system gave no thread or event queue.
     #[error("no worker could be started")]
     Worker(#[source] std::io::Error),
+    /// Another process cannot be taken over from, or what the next one needs cannot be had.
+    #[error(transparent)]
+    Restart(#[from] RestartError),
     /// An endpoint for operators cannot be listened on.
     #[error("the {what} endpoint cannot listen on {address}")]
     Endpoint {
@@ -132,11 +143,13 @@ impl Proxy {
     }
 
     async fn start_all(settings: ProxySettings) -> Result<ProxyHandle, StartError> {
+        let beginning = match &settings.hot_restart {
+            Some(restart) => Some(predecessor::find(restart).await?),
+            None => None,
+        };
         let concurrency = settings.workers();
-        let node = settings.bootstrap.node.clone();
-        let local_cluster = settings.bootstrap.local_cluster.clone();
-        let shared = Shared::new((node, local_cluster), concurrency, MetricsSettings::default());
-        let shared = Arc::new(shared);
+        let shared = Arc::new(new_shared(&settings, beginning.as_ref()));
+        let (entrance, prepared) = entrance_of(beginning.as_ref());
         let workers = (0..concurrency).map(|index| WorkerHandle::start(index, &shared));
         let workers = workers.collect::<Result<Vec<_>, _>>().map_err(StartError::Worker)?;
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
@@ -155,6 +168,7 @@ impl Proxy {
             events: events.clone(),
             subscriptions,
             ready,
+            entrance,
         });
         let scope = Scope::new();
         let mut bootstrap = settings.bootstrap.clone();
@@ -186,9 +200,56 @@ impl Proxy {
                 tracing::warn!(%error, "SIGUSR1 does not reopen access logs");
             }
         });
-        let control = Control { shared, events, ready: is_ready, stopped: has_stopped };
-        let endpoints = admin::Endpoints::start(&scope, &settings, &control).await?;
+        let answers = Answers::from_start(beginning.as_ref());
+        let control = Control { shared, events, ready: is_ready, stopped: has_stopped, answers };
+        let before = beginning.as_ref().and_then(|it| it.predecessor.as_deref());
+        let endpoints = admin::Endpoints::start(&scope, (&settings, before), &control).await?;
+        if let (Some(beginning), Some(restart)) = (beginning, &settings.hot_restart) {
+            let life = restart::live(beginning, control.clone(), prepared, restart.cut);
+            scope.spawn("hot restart", life);
+        }
         Ok(ProxyHandle { control, scope, endpoints, drain_time: settings.drain_time })
+    }
+}
+
+fn new_shared(settings: &ProxySettings, beginning: Option<&Beginning>) -> Shared {
+    let node = settings.bootstrap.node.clone();
+    let local_cluster = settings.bootstrap.local_cluster.clone();
+    let metrics = MetricsSettings::default();
+    let mut shared = Shared::new((node, local_cluster), settings.workers(), metrics);
+    if let Some(beginning) = beginning {
+        shared.spares = Spares::kept();
+        shared.server.hot_restart_epoch.set(u64::from(beginning.epoch));
+    }
+    shared
+}
+
+/// Whether clients are let in at once, and what tells that everything is ready to let them in.
+fn entrance_of(beginning: Option<&Beginning>) -> (Entrance, watch::Receiver<bool>) {
+    let prepared = watch::Sender::new(false);
+    let is_prepared = prepared.subscribe();
+    let predecessor = beginning.and_then(|beginning| beginning.predecessor.as_ref());
+    let entrance = predecessor.map_or(Entrance::Open, |predecessor| {
+        Entrance::Behind(Behind { predecessor: Arc::clone(predecessor), prepared })
+    });
+    (entrance, is_prepared)
+}
+
+/// Which process answers operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    /// The one before this.
+    Before,
+    /// This one.
+    This,
+    /// The one after this.
+    After,
+}
+
+impl Answers {
+    fn from_start(beginning: Option<&Beginning>) -> Arc<watch::Sender<Self>> {
+        let is_second = beginning.is_some_and(|beginning| beginning.predecessor.is_some());
+        Arc::new(watch::Sender::new(if is_second { Self::Before } else { Self::This }))
     }
 }
 
@@ -224,6 +285,7 @@ pub(crate) struct Control {
     events: mpsc::Sender<Event>,
     ready: watch::Receiver<bool>,
     stopped: watch::Receiver<bool>,
+    answers: Arc<watch::Sender<Answers>>,
 }
 
 impl Control {
@@ -247,6 +309,43 @@ impl Control {
 
     pub(crate) async fn stop(&self) {
         drop(self.events.send(Event::Stop).await);
+    }
+
+    /// Leaves clients and operators to another process; returns when no client is let in any more.
+    pub(crate) async fn hand_over(&self) {
+        let (done, is_done) = oneshot::channel();
+        if self.events.send(Event::HandOver(done)).await.is_ok() {
+            // A proxy that stops in this moment lets nobody in either.
+            drop(is_done.await);
+        }
+        self.answers.send_replace(Answers::After);
+    }
+
+    /// Lets clients and operators in: the process before does not any more.
+    pub(crate) async fn open(&self) {
+        drop(self.events.send(Event::Open).await);
+        self.answers.send_replace(Answers::This);
+    }
+
+    /// Cuts every connection that is left.
+    pub(crate) async fn close(&self) {
+        self.drain(DrainWish::Close, DrainReach::All).await;
+    }
+
+    /// Waits until this process answers operators. Cancellation safe.
+    pub(crate) async fn answers_operators(&self) {
+        self.reached(|answers| *answers != Answers::Before).await;
+    }
+
+    /// Waits until another process answers operators. Cancellation safe.
+    pub(crate) async fn left_operators(&self) {
+        self.reached(|answers| *answers == Answers::After).await;
+    }
+
+    async fn reached(&self, is_reached: impl FnMut(&Answers) -> bool) {
+        let mut answers = self.answers.subscribe();
+        // The sender lives in `self`.
+        drop(answers.wait_for(is_reached).await);
     }
 }
 
@@ -326,14 +425,14 @@ impl ProxyHandle {
     /// and stops.
     pub async fn shutdown(&self) {
         self.drain().await;
-        let connections = &self.control.shared.server.total_connections;
+        let shared = &self.control.shared;
         let gone = async {
-            while connections.value() > 0 {
+            while !shared.is_deserted() {
                 tokio::time::sleep(DRAIN_LOOK).await;
             }
         };
         if tokio::time::timeout(self.drain_time, gone).await.is_err() {
-            tracing::info!(connections = connections.value(), "drain time is over");
+            tracing::info!(connections = shared.crew.connections(), "drain time is over");
         }
         self.control.stop().await;
         self.stopped().await;

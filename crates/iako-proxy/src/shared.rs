@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Instant, SystemTime},
 };
@@ -21,8 +21,10 @@ use crate::{
     config_task::{Inventory, RuntimeView},
     connection::{metadata_exchange, shared_tokens::SharedTokens},
     http2::Http2Stats,
+    listener::OpenDoors,
     listener::crew::Crew,
     on_demand::Needs,
+    restart::spares::Spares,
     snapshot::ProxySnapshot,
 };
 
@@ -66,6 +68,12 @@ pub(crate) struct Shared {
     pub(crate) limited_connections: Arc<AtomicU32>,
     /// Workers whose thread runs.
     pub(crate) workers_running: AtomicUsize,
+    /// Panics that the statistics know of.
+    panics_seen: AtomicU64,
+    /// Sockets at which clients are let in.
+    pub(crate) doors: OpenDoors,
+    /// Copies of listening sockets for a process that takes over.
+    pub(crate) spares: Spares,
     /// Whether an operator took the proxy out of service (`/healthcheck/fail`).
     pub(crate) failed_by_operator: Arc<AtomicBool>,
     /// Where workers ask for what is not known yet.
@@ -105,8 +113,16 @@ pub(crate) struct ServerStats {
     pub(crate) state: Gauge,
     /// Connections from clients.
     pub(crate) total_connections: Gauge,
+    /// Of these, those of the process that this one took over from.
+    pub(crate) parent_connections: Gauge,
+    /// Processes that this one took over from, one after the other.
+    pub(crate) hot_restart_epoch: Gauge,
     /// Number of workers. Held here, for a statistic that nobody holds is forgotten.
     workers: Gauge,
+    /// Panics of the whole process.
+    pub(crate) panics: Counter,
+    /// Times that a worker went on after a panic that was not of one connection.
+    pub(crate) worker_recoveries: Counter,
     pub(crate) uptime: Gauge,
     pub(crate) memory_allocated: Gauge,
     pub(crate) days_until_first_cert_expiring: Gauge,
@@ -136,7 +152,11 @@ impl ServerStats {
             live: server.gauge("live"),
             state: server.gauge("state"),
             total_connections: server.gauge("total_connections"),
+            parent_connections: server.gauge("parent_connections"),
+            hot_restart_epoch: server.gauge("hot_restart_epoch"),
             workers: server.gauge("concurrency"),
+            panics: server.counter("panics"),
+            worker_recoveries: server.counter("worker_recoveries"),
             uptime: server.gauge("uptime"),
             memory_allocated: server.gauge("memory_allocated"),
             days_until_first_cert_expiring: server.gauge("days_until_first_cert_expiring"),
@@ -188,6 +208,9 @@ impl Shared {
             runtime: ArcSwap::from_pointee(RuntimeView::default()),
             limited_connections: Arc::default(),
             workers_running: AtomicUsize::new(0),
+            panics_seen: AtomicU64::default(),
+            doors: OpenDoors::default(),
+            spares: Spares::default(),
             failed_by_operator: Arc::default(),
             needs: Needs::default(),
         }
@@ -208,6 +231,11 @@ impl Shared {
         }
     }
 
+    /// Whether no client is left, and none can come.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.doors.count() == 0 && self.crew.connections() == 0
+    }
+
     /// Whether an operator took the proxy out of service.
     pub(crate) fn is_failed_by_operator(&self) -> bool {
         self.failed_by_operator.load(Ordering::Relaxed)
@@ -216,6 +244,10 @@ impl Shared {
     /// Brings the statistics up to date that nobody counts; the bytes that the process holds.
     pub(crate) fn measure(&self) -> Option<u64> {
         let now = clock::now();
+        let panics = iako_rt::panics::count();
+        self.server
+            .panics
+            .add(panics.saturating_sub(self.panics_seen.swap(panics, Ordering::Relaxed)));
         self.published.load().clusters().for_each(|cluster| cluster.show_breakers(now));
         self.server.uptime.set(clock::now().saturating_duration_since(self.started).as_secs());
         let bytes = resident_bytes()?;

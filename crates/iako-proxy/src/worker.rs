@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use iako_rt::{LocalScope, Rng};
+use iako_rt::{LocalScope, Rng, panics};
 use iako_telemetry::{Principal, WorkerMetrics, WorkloadLabels, bind_worker};
 use iako_traffic::JwtMemory;
 use iako_types::Percent;
@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     http::{stream_tasks::StreamTasks, timer::Timer},
-    listener::{ListenerHandle, ListeningSocket, accept_loop, crew::Seat, take_over},
+    listener::{ListenerHandle, ListeningSocket, OpenDoor, accept_loop, crew::Seat, take_over},
     shared::Shared,
     snapshot::ProxySnapshot,
     tcp::RelayMemory,
@@ -41,15 +41,15 @@ pub(crate) enum Command {
     Listen {
         /// The listener.
         listener: Arc<ListenerHandle>,
-        /// This worker's own socket.
-        socket: ListeningSocket,
+        /// This worker's own socket, and its place in the count of open ones.
+        socket: (ListeningSocket, OpenDoor),
     },
     /// Carry datagrams of a listener from this socket, until the listener stops accepting.
     Datagrams {
         /// The listener.
         listener: Arc<ListenerHandle>,
-        /// This worker's own socket.
-        socket: std::net::UdpSocket,
+        /// This worker's own socket, and its place in the count of open ones.
+        socket: (std::net::UdpSocket, OpenDoor),
     },
     /// Carry a connection that another worker accepted.
     Carry {
@@ -218,7 +218,7 @@ impl WorkerHandle {
     }
 }
 
-fn run(index: usize, shared: &Arc<Shared>, commands: mpsc::Receiver<Command>) {
+fn run(index: usize, shared: &Arc<Shared>, mut commands: mpsc::Receiver<Command>) {
     bind_worker(index);
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = match runtime {
@@ -232,26 +232,31 @@ fn run(index: usize, shared: &Arc<Shared>, commands: mpsc::Receiver<Command>) {
     tracing::debug!(index, running = stop.saturating_add(1), "worker started");
     let worker = Rc::new(Worker::new(index, Arc::clone(shared)));
     CURRENT.set(Rc::downgrade(&worker));
-    runtime.block_on(obey(Rc::clone(&worker), commands));
+    // A panic here is one of a command. Whoever the worker carries is not concerned: their tasks are
+    // still there, and go on with the next round.
+    while panics::contained(|| runtime.block_on(obey(&worker, &mut commands))).is_none() {
+        shared.server.worker_recoveries.inc();
+        tracing::error!(index, "a worker goes on after a panic");
+    }
     worker.pools.close();
     worker.scope.stop();
     drop(runtime);
     shared.workers_running.fetch_sub(1, Ordering::Relaxed);
 }
 
-async fn obey(worker: Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
+async fn obey(worker: &Rc<Worker>, commands: &mut mpsc::Receiver<Command>) {
     while let Some(command) = commands.recv().await {
         match command {
             Command::Listen { listener, socket } => {
-                let accepting = accept_loop(Rc::clone(&worker), listener, socket);
+                let accepting = accept_loop(Rc::clone(worker), listener, socket);
                 worker.scope.spawn("listener", accepting);
             }
             Command::Datagrams { listener, socket } => {
-                let carrying = udp::serve(Rc::clone(&worker), listener, socket);
+                let carrying = udp::serve(Rc::clone(worker), listener, socket);
                 worker.scope.spawn("datagrams", carrying);
             }
             Command::Carry { listener, socket, remote, seat } => {
-                take_over(&worker, &listener, socket, (remote, seat));
+                take_over(worker, &listener, socket, (remote, seat));
             }
             Command::Stop => return,
         }
@@ -261,6 +266,40 @@ async fn obey(worker: Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A command that panics in a debug build: the event queue takes no socket that blocks.
+    fn broken_command(listener: &Arc<ListenerHandle>, seat: Seat) -> Command {
+        let door = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let remote = door.local_addr().unwrap();
+        let socket = std::net::TcpStream::connect(remote).unwrap();
+        Command::Carry { listener: Arc::clone(listener), socket, remote, seat }
+    }
+
+    #[tokio::test]
+    async fn a_worker_whose_command_panics_goes_on_with_the_next_one_and_keeps_its_listeners() {
+        let local = (iako_proxy_config::Node::default(), String::new());
+        let shared = Arc::new(Shared::new(local, 1, iako_telemetry::MetricsSettings::default()));
+        let worker = WorkerHandle::start(0, &shared).unwrap();
+        let fair = iako_proxy_config::ConnectionBalance::Fair;
+        let listener = Arc::new(ListenerHandle::new("test".into(), &Arc::default(), fair));
+        let door = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        door.set_nonblocking(true).unwrap();
+        let socket = (ListeningSocket::Tcp(door), shared.doors.open());
+        worker.send(Command::Listen { listener: Arc::clone(&listener), socket }).await;
+        for _ in 0..2 {
+            worker.send(broken_command(&listener, shared.crew.seat(0))).await;
+        }
+        while shared.server.worker_recoveries.value() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(shared.crew.connections(), 0, "what panicked gave its place back");
+        assert_eq!(shared.doors.count(), 1, "the listener is still open");
+        listener.stop_accepting();
+        while shared.doors.count() > 0 {
+            tokio::task::yield_now().await;
+        }
+        worker.stop().await;
+    }
 
     #[test]
     fn what_began_together_ends_at_different_times() {

@@ -8,6 +8,7 @@
 
 pub mod clock;
 pub mod memory;
+pub mod panics;
 mod rng;
 mod scope;
 

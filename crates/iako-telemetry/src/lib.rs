@@ -43,5 +43,5 @@ pub use metrics::{
     TcpSeries, WorkerMetrics, metrics_page,
 };
 pub use shard::bind_worker;
-pub use stats::{Counter, Gauge, Histogram, StatsQuery, StatsRegistry, StatsScope};
+pub use stats::{Counter, Gauge, Histogram, StatisticsNow, StatsQuery, StatsRegistry, StatsScope};
 pub use trace::TraceContext;

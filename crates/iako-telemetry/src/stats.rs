@@ -6,6 +6,7 @@
 //! clusters and listeners that are gone.
 
 pub(crate) mod exposition;
+mod inherit;
 mod render;
 mod stat;
 mod table;
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 
 use crate::histogram::{AtomicHistogram, DURATION, HistogramSnapshot};
 use crate::shard;
+pub use inherit::StatisticsNow;
 pub use render::{StatsFormat, StatsKind, StatsQuery};
 pub use stat::Stat;
 pub use table::STATS;
@@ -231,6 +233,7 @@ struct Entries {
     block: Arc<Block>,
     /// First unused cell of `block`.
     next: usize,
+    inheritance: inherit::Inheritance,
 }
 
 /// All statistics of one process, by name. Copies are the same registry.
@@ -265,7 +268,8 @@ impl StatsRegistry {
     #[must_use]
     pub fn new(workers: usize) -> Self {
         let block = Arc::new(Block::new(workers));
-        let entries = Entries { by_name: BTreeMap::new(), block, next: 0 };
+        let by_name = BTreeMap::new();
+        let entries = Entries { by_name, block, next: 0, inheritance: Default::default() };
         Self { entries: Arc::new(Mutex::new(entries)), workers }
     }
 
@@ -479,6 +483,7 @@ impl StatsScope {
             return present.value.clone();
         }
         let value = made(&mut entries, self.registry.workers);
+        entries.inheritance.give(&name, &value);
         let place = Arc::clone(&self.place);
         let entry = Entry { place, leaf: leaf.to_owned(), value: value.clone() };
         entries.by_name.insert(name, entry);

@@ -56,6 +56,7 @@ pub(crate) fn start_logging(matches: &ArgMatches) {
     if tracing::subscriber::set_global_default(subscriber).is_err() || LEVEL.set(handle).is_err() {
         error("logging was started twice");
     }
+    iako_rt::panics::watch();
 }
 
 /// Changes the level of logging, as in `debug`, or of parts of it, as in `iako_proxy=debug`; parts

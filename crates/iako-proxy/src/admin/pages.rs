@@ -47,8 +47,12 @@ pub(super) fn server_info(control: &Control) -> Value {
         "state": state(control),
         "uptime_current_epoch": format!("{uptime}s"),
         "uptime_all_epochs": format!("{uptime}s"),
-        "hot_restart_version": "disabled",
-        "command_line_options": {"concurrency": shared.concurrency, "mode": "Serve"},
+        "hot_restart_version": restart_version(shared),
+        "command_line_options": {
+            "concurrency": shared.concurrency,
+            "mode": "Serve",
+            "restart_epoch": shared.server.hot_restart_epoch.value(),
+        },
         "node": {
             "id": node.id,
             "cluster": node.cluster,
@@ -61,6 +65,11 @@ pub(super) fn server_info(control: &Control) -> Value {
             "user_agent_name": "iako",
         },
     })
+}
+
+/// What a process must speak that takes over from this one.
+pub(super) fn restart_version(shared: &Shared) -> String {
+    if shared.spares.are_kept() { crate::restart::version() } else { "disabled".to_owned() }
 }
 
 pub(super) fn services(shared: &Shared) -> Value {

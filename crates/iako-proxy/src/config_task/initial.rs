@@ -6,7 +6,8 @@ use iako_proxy_config::ConfigSource;
 use iako_rt::clock;
 
 use super::{
-    ConfigTask, ListenerEntry, ResourceKind, RouteEntry, WARMING_MAX, source_stats::SourceStats,
+    ConfigTask, Entrance, ListenerEntry, ResourceKind, RouteEntry, WARMING_MAX,
+    source_stats::SourceStats,
 };
 
 /// Where everything comes from that others refer to.
@@ -49,6 +50,10 @@ impl ConfigTask {
         let routes_serve = self.routes.values().all(RouteEntry::is_settled);
         let all_serve = told && self.initial.clusters_warm && listeners_serve && routes_serve;
         if all_serve || late {
+            if let Entrance::Behind(behind) = &self.entrance {
+                behind.prepared.send_replace(true);
+                return;
+            }
             let told = [
                 (ResourceKind::Cluster, self.initial.clusters),
                 (ResourceKind::Listener, self.initial.listeners),

@@ -105,18 +105,22 @@ impl ListenerEntry {
     /// Closes its sockets and opens none again.
     pub(super) fn stop_for_good(&mut self) {
         self.stopped = true;
-        self.stop_accepting();
-    }
-
-    pub(super) fn stop_accepting(&self) {
-        for bound in &self.sockets {
+        for bound in &mut self.sockets {
+            bound.spare = None;
             bound.handle.stop_accepting();
         }
     }
 
+    /// Leaves its sockets to another process.
+    pub(super) fn hand_over(&mut self) {
+        self.stopped = true;
+        self.sockets.iter().for_each(|bound| bound.handle.hand_over());
+    }
+
     /// Closes its sockets because it is removed.
-    fn retire(&self) {
-        for bound in &self.sockets {
+    fn retire(mut self) {
+        for mut bound in std::mem::take(&mut self.sockets) {
+            bound.spare = None;
             bound.handle.retire(self.active());
         }
     }

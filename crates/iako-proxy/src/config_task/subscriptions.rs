@@ -9,7 +9,7 @@ use iako_rt::clock;
 
 use super::{
     ConfigTask, Inventory, ResourceKind, Subscriptions, clusters::ClusterEntry, inventory::Refusal,
-    listeners::ListenerEntry, scopes, update::Incoming,
+    leaving::Departing, listeners::ListenerEntry, scopes, update::Incoming,
 };
 use crate::snapshot::ProxySnapshot;
 
@@ -105,7 +105,7 @@ impl ConfigTask {
         gone.sort_by_key(|chain| chain.id);
         for chain in gone {
             chain.drain.leave(self.drain_settings);
-            self.leaving.push((until, chain.drain.clone()));
+            self.leaving.push(Departing::cut(until, chain.drain.clone()));
         }
         // Freed here once no request sees it any more, not by the last of them.
         self.replaced.push(old);

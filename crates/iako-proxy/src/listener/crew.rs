@@ -47,6 +47,11 @@ impl Crew {
         Arc::new(Self { members: (0..workers).map(|_| Member::default()).collect() })
     }
 
+    /// Connections of all workers.
+    pub(crate) fn connections(&self) -> usize {
+        self.members.iter().map(|member| member.connections.load(Relaxed)).sum()
+    }
+
     /// A worker takes commands from now on.
     pub(crate) fn opened(&self, worker: usize, door: mpsc::Sender<Command>) {
         if let Some(member) = self.members.get(worker) {

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
-    os::unix::net::UnixListener,
+    os::{fd::OwnedFd, unix::net::UnixListener},
     path::PathBuf,
 };
 
@@ -156,6 +156,30 @@ pub(crate) fn bind_pipe(
         Ok(sockets)
     };
     open().map_err(|source| BindError::Pipe { path: pipe.path.clone(), source })
+}
+
+/// Sockets that another process listens at, too: copies where there are fewer than workers, so that each
+/// has one.
+///
+/// # Errors
+/// When the system gives no copy.
+pub(crate) fn one_for_each(mut lent: Vec<OwnedFd>, workers: usize) -> io::Result<Vec<OwnedFd>> {
+    let count = lent.len();
+    for index in count..workers {
+        let of = index.checked_rem(count).and_then(|index| lent.get(index));
+        let copy = of.map(OwnedFd::try_clone).transpose()?;
+        lent.extend(copy);
+    }
+    Ok(lent)
+}
+
+/// Gives a socket that listens already the queue that its listener asks for now.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn listen_anew(socket: &TcpListener, listener: &Listener) -> io::Result<()> {
+    let backlog = i32::try_from(listener.backlog.get()).unwrap_or(i32::MAX);
+    socket2::SockRef::from(socket).listen(backlog)
 }
 
 fn remove_abandoned(pipe: &PipeAddress) -> io::Result<()> {

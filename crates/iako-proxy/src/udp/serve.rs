@@ -11,18 +11,21 @@ use std::{
 };
 
 use iako_proxy_config::{RoutePriority, UdpHash};
-use iako_rt::{Rng, clock};
+use iako_rt::{Rng, clock, panics};
 use iako_telemetry::{AccessRecord, ResponseFlag};
 use iako_traffic::{PickRequest, hash_of_ip, hash_of_text};
 use socket2::SockRef;
-use tokio::net::UdpSocket;
+use tokio::{net::UdpSocket, sync::Notify};
 
 use super::{
     UdpService,
     session::{Session, Upstream},
 };
 use crate::{
-    access_log::FilterFacts, listener::ListenerHandle, snapshot::UpstreamCluster, worker::Worker,
+    access_log::FilterFacts,
+    listener::{ListenerHandle, OpenDoor},
+    snapshot::UpstreamCluster,
+    worker::Worker,
 };
 
 /// Bytes of the largest datagram that there is.
@@ -45,12 +48,15 @@ pub(super) struct Door {
     pub(super) socket: UdpSocket,
     local: SocketAddr,
     sessions: RefCell<HashMap<Key, Rc<Session>>>,
+    /// Told when a session ends.
+    ended: Notify,
 }
 
 impl Door {
     /// Forgets a session that has ended.
     pub(super) fn forget(&self, session: &Session) {
         self.sessions.borrow_mut().remove(&session.key);
+        self.ended.notify_one();
     }
 }
 
@@ -59,7 +65,7 @@ impl Door {
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     listener: Arc<ListenerHandle>,
-    socket: std::net::UdpSocket,
+    (socket, _open): (std::net::UdpSocket, OpenDoor),
 ) {
     let (socket, local) = match open(socket) {
         Ok(opened) => opened,
@@ -68,7 +74,8 @@ pub(crate) async fn serve(
             return;
         }
     };
-    let door = Rc::new(Door { worker, socket, local, sessions: RefCell::default() });
+    let door =
+        Rc::new(Door { worker, socket, local, sessions: RefCell::default(), ended: Notify::new() });
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice();
     let mut accepting = listener.subscribe();
     let mut last = None;
@@ -92,7 +99,11 @@ pub(crate) async fn serve(
             match door.socket.try_recv_from(&mut buffer) {
                 Ok((length, client)) => {
                     let datagram = buffer.get(..length).unwrap_or_default();
-                    door.take(&service, cluster.as_ref(), client, datagram);
+                    // A panic concerns nobody else: the socket stays open for others.
+                    let take = || door.take(&service, cluster.as_ref(), client, datagram);
+                    if panics::contained(take).is_none() {
+                        service.stats.rx_dropped.inc();
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => service.stats.rx_errors.inc(),
@@ -100,6 +111,12 @@ pub(crate) async fn serve(
         }
         last = Some(service);
         tokio::task::yield_now().await;
+    }
+    if listener.is_handed_over() {
+        // Datagrams go to another process now; answers that are still to come go through this one.
+        while !door.sessions.borrow().is_empty() {
+            door.ended.notified().await;
+        }
     }
     let sessions = std::mem::take(&mut *door.sessions.borrow_mut());
     drop(sessions);
@@ -266,4 +283,4 @@ impl Door {
 }
 
 /// The socket of a session, as long as it is open.
-pub(super) type OpenDoor = Weak<Door>;
+pub(super) type DoorOfSession = Weak<Door>;

@@ -18,7 +18,7 @@ use tokio::{net::UdpSocket, sync::Notify};
 
 use super::{
     UdpService,
-    serve::{Door, OpenDoor},
+    serve::{Door, DoorOfSession},
 };
 use crate::{snapshot::UpstreamCluster, worker::Worker};
 
@@ -131,7 +131,7 @@ impl Session {
     }
 
     /// Carries datagrams back to the client until nothing has moved for too long.
-    pub(super) async fn carry(self: Rc<Self>, door: OpenDoor) {
+    pub(super) async fn carry(self: Rc<Self>, door: DoorOfSession) {
         let bytes_max = usize::from(self.service.config.reply_bytes_max.get());
         let idle = self.service.config.idle_timeout;
         // One byte more shows what is too large.

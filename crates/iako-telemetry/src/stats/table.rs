@@ -479,10 +479,14 @@ stats! {
     "server" {
         Gauge "live" "1 while the proxy is not draining";
         Gauge "state" "0 live, 1 draining, 2 before start, 3 starting";
+        Counter "panics" "mistakes of the program; each ended one connection or step";
+        Counter "worker_recoveries" "times that a worker went on after one that was not of a connection";
         Gauge "uptime" "seconds since the start";
         Gauge "concurrency" "workers";
         Gauge "memory_allocated" "resident bytes";
-        Gauge "total_connections" "connections from clients";
+        Gauge "total_connections" "connections from clients, those that a process before this one still serves among them";
+        Gauge "parent_connections" "of these, those of the process that this one took over from";
+        Gauge "hot_restart_epoch" "processes that this one took over from, one after the other";
         Gauge "days_until_first_cert_expiring" "days that the first certificate to expire still lives";
     }
     "access_log" {

@@ -1,5 +1,7 @@
 //! `iako proxy`: the data plane alone, from an Envoy v3 bootstrap.
 
+mod restart;
+
 use std::{io::Read as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
@@ -10,6 +12,7 @@ use iako_xds_codec::bootstrap;
 
 use super::{Entry, block_on, parse_duration};
 use crate::output;
+use restart::RestartArguments;
 
 pub(super) const ENTRY: Entry = Entry { command, run };
 
@@ -22,12 +25,18 @@ struct Arguments {
     /// Worker threads [default: the CPUs]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
     concurrency: Option<u16>,
-    /// Longest time that open connections have when it ends, as in 5s
+    /// Longest time that open connections have when it ends, as in 5s; when another process takes over,
+    /// the time in which clients are told to go
     #[arg(long, default_value = "5s", value_parser = parse_duration)]
     drain: Duration,
+    /// The same in seconds, as Envoy's
+    #[arg(long, value_name = "SECONDS", conflicts_with = "drain", hide_short_help = true)]
+    drain_time_s: Option<u32>,
     /// When clients of listeners that are removed are told to go
     #[arg(long, value_enum, default_value = "immediate")]
     drain_strategy: Strategy,
+    #[command(flatten)]
+    restart: RestartArguments,
 }
 
 /// As Envoy's `--drain-strategy`.
@@ -62,8 +71,10 @@ fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     }
     let mut settings = ProxySettings::new(bootstrap);
     settings.concurrency = arguments.concurrency.map(usize::from);
-    settings.drain_time = arguments.drain;
+    let drain = arguments.drain_time_s.map_or(arguments.drain, restart::seconds);
+    settings.drain_time = drain;
     settings.drain_strategy = arguments.drain_strategy.into();
+    settings.hot_restart = arguments.restart.settings(drain);
     settings.log_level = Some(std::sync::Arc::new(output::set_log_level));
     block_on(async move {
         let mut signals = Signals::listen().context("cannot listen for signals")?;

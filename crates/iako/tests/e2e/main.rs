@@ -19,6 +19,7 @@ mod h2spec;
 mod http1;
 mod load;
 mod myapp;
+mod restart;
 mod rig;
 mod static_proxy;
 mod tools;

@@ -1,16 +1,22 @@
 //! The sockets of listeners: bound at every address that is wanted, closed where it no longer is.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
 
 use iako_proxy_config::{Listener, ListenerKind, PipeAddress};
 use iako_rt::clock;
 
 use crate::{
-    config_task::ConfigTask,
+    config_task::{ConfigTask, Entrance},
     listener::{
-        ListenerHandle, ListeningSocket,
+        ListenerHandle, ListeningSocket, OpenDoor,
         socket::{self, BindError},
     },
+    restart::spares::{Spare, Spares},
     worker::Command,
 };
 
@@ -25,6 +31,8 @@ pub(super) struct Bound {
     /// As bound.
     pub(super) actual: BoundAddress,
     pub(super) handle: Arc<ListenerHandle>,
+    /// Copies of them for a next process; gone before they are closed.
+    pub(super) spare: Option<Spare>,
 }
 
 /// Where a listener is told to listen.
@@ -68,56 +76,77 @@ impl ConfigTask {
         if !self.accepting {
             return;
         }
+        let mut opened = false;
+        let names: Vec<String> = self.listeners.keys().cloned().collect();
+        for name in names {
+            for (listener, place) in self.places_to_open(&name) {
+                opened |= self.open(&name, &listener, place).await;
+            }
+        }
+        if opened {
+            self.publish_inventory();
+        }
+    }
+
+    /// The places of a listener that have no sockets yet; those that it no longer has are closed.
+    fn places_to_open(&mut self, name: &str) -> Vec<(Arc<Listener>, Place)> {
         let now = clock::now();
-        let workers = self.workers.len();
-        let mut commands = Vec::new();
-        for (name, entry) in &mut self.listeners {
-            if entry.stopped || entry.unbound.as_ref().is_some_and(|(_, at)| *at > now) {
-                continue;
+        let Some(entry) = self.listeners.get_mut(name) else { return Vec::new() };
+        if entry.stopped || entry.unbound.as_ref().is_some_and(|(_, at)| *at > now) {
+            return Vec::new();
+        }
+        let Some((told, _)) = &entry.active else { return Vec::new() };
+        let listener = Arc::clone(&told.value);
+        let mut wanted = places(&listener);
+        entry.sockets.retain_mut(|bound| {
+            let stays = wanted.contains(&bound.configured);
+            if !stays {
+                bound.spare = None;
+                bound.handle.stop_accepting();
             }
-            let Some((told, _)) = &entry.active else { continue };
-            let listener = Arc::clone(&told.value);
-            let wanted = places(&listener);
-            entry.sockets.retain(|bound| {
-                let stays = wanted.contains(&bound.configured);
-                if !stays {
-                    bound.handle.stop_accepting();
+            stays
+        });
+        entry.unbound = None;
+        wanted.retain(|place| entry.sockets.iter().all(|bound| bound.configured != *place));
+        wanted.into_iter().map(|place| (Arc::clone(&listener), place)).collect()
+    }
+
+    /// Opens the sockets of one place, those of the process before where it has any; whether that
+    /// could be.
+    async fn open(&mut self, name: &str, listener: &Listener, place: Place) -> bool {
+        let asked_by = asked_by(listener, &place);
+        let lent = match &self.entrance {
+            Entrance::Behind(behind) => behind.predecessor.borrow(&asked_by).await,
+            Entrance::Open => Vec::new(),
+        };
+        let Some(entry) = self.listeners.get_mut(name) else { return false };
+        let balance = listener.socket.balance;
+        let handle = Arc::new(ListenerHandle::new(name.into(), &entry.connections, balance));
+        let made = if lent.is_empty() {
+            make(listener, &place, self.workers.len())
+        } else {
+            take(listener, &place, lent, self.workers.len())
+        };
+        match made {
+            Ok((actual, sockets)) => {
+                tracing::info!(listener = %name, address = %actual, "listening");
+                let spare = keep(&self.shared.spares, &asked_by, listener, &sockets);
+                for (index, socket) in sockets.into_iter().enumerate() {
+                    // A worker may have several, where the process before had more workers.
+                    let worker = index.checked_rem(self.workers.len()).unwrap_or(0);
+                    let command = socket.command(&handle, self.shared.doors.open());
+                    self.unopened.push((worker, command));
                 }
-                stays
-            });
-            entry.unbound = None;
-            for place in wanted {
-                if entry.sockets.iter().any(|bound| bound.configured == place) {
-                    continue;
-                }
-                let handle = ListenerHandle::new(
-                    name.as_str().into(),
-                    &entry.connections,
-                    listener.socket.balance,
-                );
-                match bind(&listener, place, workers, Arc::new(handle)) {
-                    Ok((bound, sockets)) => {
-                        tracing::info!(listener = %name, address = %bound.actual, "listening");
-                        commands.extend(sockets.into_iter().enumerate());
-                        entry.sockets.push(bound);
-                    }
-                    Err(error) => {
-                        let cause = std::error::Error::source(&error).map(ToString::to_string);
-                        tracing::error!(listener = %name, %error, cause, "listener cannot serve");
-                        entry.unbound = Some((error, now + BIND_AGAIN));
-                    }
-                }
+                entry.sockets.push(Bound { configured: place, actual, handle, spare });
+                true
+            }
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(listener = %name, %error, cause, "listener cannot serve");
+                entry.unbound = Some((error, clock::now() + BIND_AGAIN));
+                false
             }
         }
-        if commands.is_empty() {
-            return;
-        }
-        for (worker, command) in commands {
-            if let Some(worker) = self.workers.get(worker) {
-                worker.send(command).await;
-            }
-        }
-        self.publish_inventory();
     }
 }
 
@@ -130,33 +159,124 @@ fn places(listener: &Listener) -> Vec<Place> {
     sockets.chain(listener.pipes.iter().cloned().map(Place::Pipe)).collect()
 }
 
-fn bind(
+/// What the sockets of a place are asked for by. A port that the system chooses belongs to one listener.
+fn asked_by(listener: &Listener, place: &Place) -> String {
+    match (place, &listener.kind) {
+        (Place::Socket(address), ListenerKind::Udp(_)) => match address.port() {
+            0 => format!("udp {address} of {}", listener.name),
+            _ => format!("udp {address}"),
+        },
+        (Place::Socket(address), ListenerKind::Stream | ListenerKind::Internal) => {
+            match address.port() {
+                0 => format!("tcp {address} of {}", listener.name),
+                _ => format!("tcp {address}"),
+            }
+        }
+        (Place::Pipe(pipe), _) => format!("pipe {}", pipe.path.display()),
+    }
+}
+
+/// A socket for a worker.
+#[derive(Debug)]
+enum NewSocket {
+    Listening(ListeningSocket),
+    Datagrams(std::net::UdpSocket),
+}
+
+impl NewSocket {
+    fn command(self, listener: &Arc<ListenerHandle>, open: OpenDoor) -> Command {
+        let listener = Arc::clone(listener);
+        match self {
+            Self::Listening(socket) => Command::Listen { listener, socket: (socket, open) },
+            Self::Datagrams(socket) => Command::Datagrams { listener, socket: (socket, open) },
+        }
+    }
+}
+
+impl AsFd for NewSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Listening(ListeningSocket::Tcp(socket)) => socket.as_fd(),
+            Self::Listening(ListeningSocket::Pipe(socket)) => socket.as_fd(),
+            Self::Datagrams(socket) => socket.as_fd(),
+        }
+    }
+}
+
+/// Keeps what a next process needs of these sockets. Those that are one socket for all workers are kept
+/// once.
+fn keep(spares: &Spares, name: &str, listener: &Listener, sockets: &[NewSocket]) -> Option<Spare> {
+    let is_one = match sockets.first()? {
+        NewSocket::Listening(ListeningSocket::Tcp(_)) => !listener.socket.reuse_port,
+        NewSocket::Listening(ListeningSocket::Pipe(_)) => true,
+        NewSocket::Datagrams(_) => false,
+    };
+    let count = if is_one { 1 } else { sockets.len() };
+    spares.keep(name, sockets.iter().take(count))
+}
+
+/// New sockets, one for each worker.
+fn make(
     listener: &Listener,
-    place: Place,
+    place: &Place,
     workers: usize,
-    handle: Arc<ListenerHandle>,
-) -> Result<(Bound, Vec<Command>), BindError> {
-    let of = || Arc::clone(&handle);
-    let listen = |socket| Command::Listen { listener: of(), socket };
-    let (actual, commands) = match (&place, &listener.kind) {
+) -> Result<(BoundAddress, Vec<NewSocket>), BindError> {
+    Ok(match (place, &listener.kind) {
         (Place::Socket(address), ListenerKind::Udp(_)) => {
             let sockets = socket::bind_datagrams(listener, *address, workers)?;
             let first = sockets.first().and_then(|socket| socket.local_addr().ok());
-            let each = |socket| Command::Datagrams { listener: of(), socket };
-            let commands = sockets.into_iter().map(each).collect();
-            (BoundAddress::Socket(first.unwrap_or(*address)), commands)
+            let sockets = sockets.into_iter().map(NewSocket::Datagrams).collect();
+            (BoundAddress::Socket(first.unwrap_or(*address)), sockets)
         }
         (Place::Socket(address), ListenerKind::Stream | ListenerKind::Internal) => {
             let sockets = socket::bind(listener, *address, workers)?;
             let first = sockets.first().and_then(|socket| socket.local_addr().ok());
-            let commands = sockets.into_iter().map(ListeningSocket::Tcp).map(listen).collect();
-            (BoundAddress::Socket(first.unwrap_or(*address)), commands)
+            let sockets = sockets.into_iter().map(ListeningSocket::Tcp);
+            let sockets = sockets.map(NewSocket::Listening).collect();
+            (BoundAddress::Socket(first.unwrap_or(*address)), sockets)
         }
         (Place::Pipe(pipe), _) => {
             let sockets = socket::bind_pipe(listener, pipe, workers)?;
-            let commands = sockets.into_iter().map(ListeningSocket::Pipe).map(listen).collect();
-            (BoundAddress::Pipe(pipe.path.display().to_string()), commands)
+            let sockets = sockets.into_iter().map(ListeningSocket::Pipe);
+            let sockets = sockets.map(NewSocket::Listening).collect();
+            (BoundAddress::Pipe(pipe.path.display().to_string()), sockets)
+        }
+    })
+}
+
+/// The sockets of the process before, at least one for each worker.
+fn take(
+    listener: &Listener,
+    place: &Place,
+    lent: Vec<OwnedFd>,
+    workers: usize,
+) -> Result<(BoundAddress, Vec<NewSocket>), BindError> {
+    let failed = |source| match place {
+        Place::Socket(address) => BindError::Address { address: *address, source },
+        Place::Pipe(pipe) => BindError::Pipe { path: pipe.path.clone(), source },
+    };
+    let lent = socket::one_for_each(lent, workers).map_err(failed)?;
+    let is_udp = matches!(listener.kind, ListenerKind::Udp(_));
+    let sockets: Vec<NewSocket> = lent
+        .into_iter()
+        .map(|socket| match place {
+            Place::Socket(_) if is_udp => NewSocket::Datagrams(socket.into()),
+            Place::Socket(_) => NewSocket::Listening(ListeningSocket::Tcp(socket.into())),
+            Place::Pipe(_) => NewSocket::Listening(ListeningSocket::Pipe(socket.into())),
+        })
+        .collect();
+    let actual = match (place, sockets.first()) {
+        (Place::Pipe(pipe), _) => BoundAddress::Pipe(pipe.path.display().to_string()),
+        (Place::Socket(_), Some(NewSocket::Listening(ListeningSocket::Tcp(socket)))) => {
+            socket::listen_anew(socket, listener).map_err(failed)?;
+            BoundAddress::Socket(socket.local_addr().map_err(failed)?)
+        }
+        (Place::Socket(_), Some(NewSocket::Datagrams(socket))) => {
+            BoundAddress::Socket(socket.local_addr().map_err(failed)?)
+        }
+        (Place::Socket(address), Some(NewSocket::Listening(ListeningSocket::Pipe(_))) | None) => {
+            BoundAddress::Socket(*address)
         }
     };
-    Ok((Bound { configured: place, actual, handle }, commands))
+    Ok((actual, sockets))
 }
