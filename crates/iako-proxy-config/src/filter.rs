@@ -14,6 +14,7 @@ pub(crate) mod ext_proc;
 pub(crate) mod fault;
 pub(crate) mod head;
 pub(crate) mod jwt;
+pub(crate) mod local_limit;
 pub(crate) mod network;
 pub(crate) mod peer_metadata;
 pub(crate) mod rate_limit;
@@ -33,6 +34,7 @@ use ext_proc::{ExtProc, ExtProcRoute};
 use fault::Fault;
 use head::{HeaderMutationFilter, HeaderToMetadata, MessageEdits, SetMetadata};
 use jwt::JwtAuthn;
+use local_limit::LocalRateLimit;
 use network::{ConnectionLimit, ConnectionRateLimit, SetConnectionState, SniForward};
 use peer_metadata::PeerMetadata;
 use rate_limit::{GlobalRateLimit, GlobalRateLimitRoute};
@@ -104,6 +106,8 @@ pub enum HttpFilterKind {
     ExtProc(Box<ExtProc>),
     /// A service counts requests. Settings of a route go over these.
     GlobalRateLimit(Box<GlobalRateLimit>),
+    /// Requests take tokens. Settings of a route replace these.
+    LocalRateLimit(Box<LocalRateLimit>),
     /// Has requests wait for virtual hosts and clusters that are not known yet.
     OnDemand(Box<OnDemand>),
     /// Does what is sent on its own. Source: `HttpFilter.config_discovery`.
@@ -247,6 +251,9 @@ pub enum FilterSettings {
     /// What a service that counts requests is asked.
     /// Source: `envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute`.
     GlobalRateLimit(Box<GlobalRateLimitRoute>),
+    /// Tokens of its own.
+    /// Source: `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`.
+    LocalRateLimit(Box<LocalRateLimit>),
     /// What is asked for when it is needed. Source:
     /// `envoy.extensions.filters.http.on_demand.v3.PerRouteConfig`.
     OnDemand(Box<OnDemand>),
@@ -277,6 +284,12 @@ impl FilterSettings {
     #[must_use]
     pub fn csrf(&self) -> Option<&CsrfPolicy> {
         if let Self::Csrf(own) = self { Some(own) } else { None }
+    }
+
+    /// Tokens that requests take.
+    #[must_use]
+    pub fn local_limit(&self) -> Option<&LocalRateLimit> {
+        if let Self::LocalRateLimit(own) = self { Some(own) } else { None }
     }
 
     /// Responses in place of others.

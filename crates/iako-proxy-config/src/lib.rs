@@ -90,6 +90,7 @@ pub use filter::{
     jwt::{
         ClaimToHeader, FetchRetry, Jwks, JwtAuthn, JwtHeader, JwtProvider, JwtRequirement, JwtRule,
     },
+    local_limit::{DYNAMIC_BUCKETS_MAX, LocalBuckets, LocalDescriptor, LocalRateLimit},
     network::{
         ConnectionLimit, ConnectionRateLimit, ConnectionTokens, FilterStateValue, STATE_FACTORIES,
         SetConnectionState, SharedState, SniForward,
@@ -100,7 +101,7 @@ pub use filter::{
     },
     rbac::{
         Double, MetadataMatch, MetadataValueMatch, Permission, Policy, Principal, Rbac, RbacAction,
-        RbacRules,
+        RbacChoice, RbacMatcher, RbacRules,
     },
     stateful_session::{SessionCookie, SessionState, StatefulSession},
 };

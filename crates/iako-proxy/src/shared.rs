@@ -20,6 +20,7 @@ use iako_traffic::Neighbourhood;
 use crate::{
     config_task::{Inventory, RuntimeView},
     connection::{metadata_exchange, shared_tokens::SharedTokens},
+    http::filters::local_limit::LocalLimits,
     http2::Http2Stats,
     listener::OpenDoors,
     listener::crew::Crew,
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) started_at: SystemTime,
     /// Tokens that several listeners' filters take from.
     pub(crate) shared_tokens: SharedTokens,
+    /// Tokens that requests take.
+    pub(crate) local_limits: LocalLimits,
     /// Number of workers.
     pub(crate) concurrency: usize,
     /// Who of them carries what.
@@ -203,6 +206,7 @@ impl Shared {
             started: clock::now(),
             started_at: clock::wall(),
             shared_tokens: SharedTokens::default(),
+            local_limits: LocalLimits::default(),
             concurrency,
             crew: Crew::new(concurrency),
             runtime: ArcSwap::from_pointee(RuntimeView::default()),

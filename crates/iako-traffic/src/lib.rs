@@ -32,6 +32,7 @@ mod jwt;
 mod lb;
 mod listener_filter;
 mod load_report;
+mod local_limit;
 mod matching;
 mod mutation_rules;
 mod outlier;
@@ -85,6 +86,7 @@ pub use lb::{
 };
 pub use listener_filter::predicate_holds;
 pub use load_report::{ReadMessage, load_report};
+pub use local_limit::{LocalAnswer, LocalBucket, LocalLeft, LocalLimiter, LocalQuestion};
 pub use matching::{
     MatchFacts, Mismatch, ResponseFacts, choose_action, header_matches, metadata_matches, mismatch,
     response_header_matches, state_matches,

@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use iako_proxy_config::{
-    GlobalRateLimit, GlobalRateLimitRoute, HostLimits, LimitedRequests, RateDescriptor, RateLimit,
-    RateLimitAction, RateLimitHits, RateLimitMetadataSource, RateLimitOverride, RateLimitUnit,
-    RateStatus,
+    GlobalRateLimit, GlobalRateLimitRoute, HostLimits, LimitedRequests, LocalRateLimit,
+    RateDescriptor, RateLimit, RateLimitAction, RateLimitHits, RateLimitMetadataSource,
+    RateLimitOverride, RateLimitUnit, RateStatus,
 };
 use serde_json::Value;
 
@@ -37,6 +37,8 @@ pub struct CountedLimits<'l> {
     lists: [&'l [RateLimit]; 2],
     /// Whether the limits are the filter's or typed ones: they say more than those of routes.
     is_typed: bool,
+    /// Whether limits that can be switched off are left out.
+    spares_switched: bool,
 }
 
 impl<'l> CountedLimits<'l> {
@@ -49,24 +51,45 @@ impl<'l> CountedLimits<'l> {
         route: &RouteMatchResult<'l>,
     ) -> Self {
         if let Some(typed) = typed.filter(|typed| !typed.limits.is_empty()) {
-            return Self { lists: [&typed.limits, &[]], is_typed: true };
+            return Self::typed(&typed.limits);
         }
         if !filter.limits.is_empty() {
-            return Self { lists: [&filter.limits, &[]], is_typed: true };
+            return Self::typed(&filter.limits);
         }
+        Self::of_route(route, typed.map_or(HostLimits::Override, |typed| typed.host_limits))
+    }
+
+    /// Which limits count for tokens of this proxy's own: those of their filter, else those of route
+    /// and virtual host. Envoy passes over those that can be switched off there.
+    #[must_use]
+    pub fn local(settings: &'l LocalRateLimit, route: Option<&RouteMatchResult<'l>>) -> Self {
+        if !settings.limits.is_empty() {
+            return Self::typed(&settings.limits);
+        }
+        let route = route.filter(|route| route.forward().is_some());
+        let found = route
+            .map_or_else(|| Self::typed(&[]), |route| Self::of_route(route, settings.host_limits));
+        Self { spares_switched: true, ..found }
+    }
+
+    const fn typed(limits: &'l [RateLimit]) -> Self {
+        Self { lists: [limits, &[]], is_typed: true, spares_switched: false }
+    }
+
+    fn of_route(route: &RouteMatchResult<'l>, option: HostLimits) -> Self {
         let own = route.forward().map_or(&[][..], |action| &action.rate_limits);
         let host = route.virtual_host.rate_limits.as_slice();
         let includes = route.forward().and_then(|action| action.include_host_rate_limits);
         let option = match includes {
             Some(true) => HostLimits::Include,
-            Some(false) | None => typed.map_or(HostLimits::Override, |typed| typed.host_limits),
+            Some(false) | None => option,
         };
         let host = match option {
             HostLimits::Include => host,
             HostLimits::Override if own.is_empty() => host,
             HostLimits::Override | HostLimits::Ignore => &[],
         };
-        Self { lists: [own, host], is_typed: false }
+        Self { lists: [own, host], is_typed: false, spares_switched: false }
     }
 
     /// The descriptors of a stage. `done` wants those that are counted when the request is done.
@@ -81,12 +104,15 @@ impl<'l> CountedLimits<'l> {
         let wanted = limits.filter(|limit| {
             (self.is_typed || limit.stage == stage)
                 && limit.on_stream_done == (moment == CountMoment::Done)
+                && (!self.spares_switched || limit.disable_key.is_empty())
         });
         let mut descriptors = Vec::new();
         for limit in wanted {
             if let Some(mut descriptor) = descriptor(limit, facts) {
-                if self.is_typed {
-                    descriptor.hits = hits(limit.hits.as_ref(), facts);
+                if let Some(wanted) = limit.hits.as_ref().filter(|_| self.is_typed) {
+                    // What should be a number and is none makes no descriptor.
+                    let Some(hits) = hits(wanted, facts) else { continue };
+                    descriptor.hits = Some(hits);
                 }
                 descriptors.push(descriptor);
             }
@@ -114,8 +140,8 @@ pub const fn counts_request(requests: LimitedRequests, facts: &RequestFacts<'_>)
     }
 }
 
-fn hits(hits: Option<&RateLimitHits>, facts: &DescriptorFacts<'_>) -> Option<u64> {
-    match hits? {
+fn hits(hits: &RateLimitHits, facts: &DescriptorFacts<'_>) -> Option<u64> {
+    match hits {
         RateLimitHits::Number(number) => Some(*number),
         RateLimitHits::Format(format) => (facts.format)(format).trim().parse().ok(),
     }
@@ -132,8 +158,9 @@ pub fn descriptor(limit: &RateLimit, facts: &DescriptorFacts<'_>) -> Option<Rate
             Entry::Fails => return None,
         }
     }
+    let headers = limit.headers;
     let limit = limit.limit.as_ref().and_then(|limit| overridden(limit, facts));
-    (!entries.is_empty()).then_some(RateDescriptor { entries, limit, hits: None })
+    (!entries.is_empty()).then_some(RateDescriptor { entries, limit, hits: None, headers })
 }
 
 enum Entry {

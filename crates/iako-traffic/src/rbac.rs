@@ -1,11 +1,15 @@
 //! Who may do what.
 
-use std::net::SocketAddr;
+use std::{borrow::Cow, net::SocketAddr};
 
-use iako_proxy_config::{Permission, Policy, Principal, Rbac, RbacAction, RbacRules, StringMatch};
+use iako_proxy_config::{
+    FilterStateMatch, MatchInput, Permission, Policy, Principal, Rbac, RbacAction, RbacMatcher,
+    RbacRules, StringMatch,
+};
 
 use crate::{
-    ConnectionInfo, Metadata, RequestFacts, header_matches, matching::any_matches, metadata_matches,
+    ConnectionInfo, MatchFacts, Metadata, RequestFacts, choose_action, header_matches,
+    matching::any_matches, metadata_matches, state_matches,
 };
 
 /// Who asks: a request, or a connection before anything is known of requests on it.
@@ -22,15 +26,17 @@ pub enum Subject<'a> {
 pub struct Verdict<'r> {
     /// Whether it passes.
     pub allowed: bool,
-    /// The policy that matched.
-    pub policy: Option<(&'r str, &'r Policy)>,
+    /// The name of the policy or choice that matched.
+    pub policy: Option<&'r str>,
+    /// The policy, where it is one.
+    pub rule: Option<&'r Policy>,
 }
 
 impl Verdict<'_> {
     /// Response code details of a refused request.
     #[must_use]
     pub fn details(&self) -> String {
-        let name = self.policy.map_or("none", |(name, _)| name);
+        let name = self.policy.unwrap_or("none");
         format!("rbac_access_denied_matched_policy[{name}]")
     }
 }
@@ -50,13 +56,51 @@ pub struct Authorization<'r> {
 /// Asks a filter's rules.
 #[must_use]
 pub fn authorize<'r>(rbac: &'r Rbac, subject: &Subject<'_>) -> Authorization<'r> {
-    let open = Verdict { allowed: true, policy: None };
+    let shadow = match (&rbac.shadow_matcher, &rbac.shadow_rules) {
+        (Some(matcher), _) => Some(choose(matcher, subject).0),
+        (None, rules) => rules.as_ref().map(|rules| evaluate(rules, subject)),
+    };
+    if let Some(matcher) = &rbac.matcher {
+        let (verdict, log) = choose(matcher, subject);
+        return Authorization { verdict, shadow, log };
+    }
+    let open = Verdict { allowed: true, policy: None, rule: None };
     let verdict = rbac.rules.as_ref().map_or(open, |rules| evaluate(rules, subject));
     let logs = rbac.rules.as_ref().is_some_and(|rules| rules.action == RbacAction::Log);
-    Authorization {
-        verdict,
-        shadow: rbac.shadow_rules.as_ref().map(|rules| evaluate(rules, subject)),
-        log: logs.then_some(verdict.policy.is_some()),
+    Authorization { verdict, shadow, log: logs.then_some(verdict.policy.is_some()) }
+}
+
+/// Asks a tree, and whether it marks the subject for logs; who it chooses nothing for does not pass,
+/// and is not told whether it is marked.
+/// Source: `envoy.extensions.filters.http.rbac.v3.RBAC.matcher`.
+fn choose<'r>(matcher: &'r RbacMatcher, subject: &Subject<'_>) -> (Verdict<'r>, Option<bool>) {
+    let Some(choice) = choose_action(matcher.tree(), subject) else {
+        return (Verdict { allowed: false, policy: None, rule: None }, None);
+    };
+    let allowed = match choice.action {
+        RbacAction::Allow | RbacAction::Log => true,
+        RbacAction::Deny => false,
+    };
+    let verdict = Verdict { allowed, policy: Some(&choice.name), rule: None };
+    (verdict, matcher.marks().then_some(choice.action == RbacAction::Log))
+}
+
+impl MatchFacts<MatchInput> for Subject<'_> {
+    fn text(&self, input: &MatchInput) -> Option<Cow<'_, str>> {
+        match (self, input) {
+            (Self::Request(facts), input) => facts.text(input),
+            (Self::Connection(info), MatchInput::Connection(input)) => info.text(input),
+            (Self::Connection(_), MatchInput::RequestHeader(_) | MatchInput::QueryParameter(_)) => {
+                None
+            }
+        }
+    }
+
+    fn metadata(&self) -> &Metadata {
+        match self {
+            Self::Request(facts) => facts.metadata,
+            Self::Connection(info) => &info.metadata,
+        }
     }
 }
 
@@ -73,7 +117,7 @@ pub fn evaluate<'r>(rules: &'r RbacRules, subject: &Subject<'_>) -> Verdict<'r> 
         RbacAction::Deny => policy.is_none(),
         RbacAction::Log => true,
     };
-    Verdict { allowed, policy }
+    Verdict { allowed, policy: policy.map(|(name, _)| name), rule: policy.map(|(_, rule)| rule) }
 }
 
 /// Whether some permission and some principal of a policy hold.
@@ -98,8 +142,19 @@ impl<'a> Subject<'a> {
         }
     }
 
-    fn metadata(&self) -> Option<&'a Metadata> {
-        self.request().map(|facts| facts.metadata)
+    const fn metadata(&self) -> &'a Metadata {
+        match self {
+            Self::Connection(connection) => &connection.metadata,
+            Self::Request(facts) => facts.metadata,
+        }
+    }
+
+    /// Whether an object meets a condition that filters keep beside the request or its connection.
+    fn keeps(&self, rule: &FilterStateMatch) -> bool {
+        let of_connection = &self.connection().metadata;
+        let own = self.metadata();
+        let kept = if own.state(&rule.key).is_some() { own } else { of_connection };
+        state_matches(rule, kept)
     }
 
     fn has_path(&self, matches: impl Fn(&str) -> bool) -> bool {
@@ -127,9 +182,7 @@ pub fn permits(permission: &Permission, subject: &Subject<'_>) -> bool {
         Permission::DestinationIp(range) => range.contains(&subject.destination().ip()),
         Permission::DestinationPort(ports) => ports.contains(&subject.destination().port()),
         Permission::ServerName(matcher) => matcher.matches(&subject.connection().server_name),
-        Permission::Metadata(rule) => {
-            subject.metadata().is_some_and(|metadata| metadata_matches(rule, metadata))
-        }
+        Permission::Metadata(rule) => metadata_matches(rule, subject.metadata()),
     }
 }
 
@@ -151,9 +204,8 @@ pub fn is(principal: &Principal, subject: &Subject<'_>) -> bool {
             subject.request().is_some_and(|facts| header_matches(rule, &facts.head))
         }
         Principal::Path(matcher) => subject.has_path(|path| matcher.matches(path)),
-        Principal::Metadata(rule) => {
-            subject.metadata().is_some_and(|metadata| metadata_matches(rule, metadata))
-        }
+        Principal::State(rule) => subject.keeps(rule),
+        Principal::Metadata(rule) => metadata_matches(rule, subject.metadata()),
     }
 }
 

@@ -11,8 +11,10 @@ const ROUNDING: f64 = 1e-6;
 /// A bucket of tokens that all workers take from, without a lock.
 ///
 /// Tokens come back evenly, not in steps, as in Envoy. What is kept is the moment at which the bucket
-/// was, or would have been, empty: the tokens are the time since then times the rate.
+/// was, or would have been, empty: the tokens are the time since then times the rate. Buckets do not
+/// share lines of a cache, so that who takes of one does not slow those who take of another.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct TokenBucket {
     begun: Instant,
     /// Tokens a second.
@@ -35,8 +37,14 @@ impl TokenBucket {
     /// Takes tokens, all or none; whether they were there.
     #[must_use]
     pub fn take(&self, count: u32, now: Instant) -> bool {
-        let now = now.saturating_duration_since(self.begun).as_secs_f64();
-        let taken = f64::from(count) / self.rate;
+        self.take_part(f64::from(count), now)
+    }
+
+    /// The same of a number that need not be whole.
+    #[must_use]
+    pub fn take_part(&self, count: f64, now: Instant) -> bool {
+        let now = self.seconds(now);
+        let taken = count / self.rate;
         let step = |empty_at: u64| {
             // What was left over long ago has flowed over.
             let since = f64::from_bits(empty_at).max(now - self.max / self.rate);
@@ -45,6 +53,29 @@ impl TokenBucket {
             (next <= now + ROUNDING).then(|| next.to_bits())
         };
         self.empty_at.fetch_update(Relaxed, Relaxed, step).is_ok()
+    }
+
+    /// How many tokens there are.
+    #[must_use]
+    pub fn left(&self, now: Instant) -> f64 {
+        let empty_at = f64::from_bits(self.empty_at.load(Relaxed));
+        ((self.seconds(now) - empty_at) * self.rate).clamp(0.0, self.max)
+    }
+
+    /// The most that there are.
+    #[must_use]
+    pub const fn max(&self) -> f64 {
+        self.max
+    }
+
+    /// How many come back in a second.
+    #[must_use]
+    pub const fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    fn seconds(&self, now: Instant) -> f64 {
+        now.saturating_duration_since(self.begun).as_secs_f64()
     }
 }
 

@@ -67,6 +67,8 @@ fn rbac_of_action(
     Some(Rbac {
         rules: enforced,
         shadow_rules: shadow,
+        matcher: None,
+        shadow_matcher: None,
         shadow_prefix,
         stat_prefix,
         counts_policies: false,

@@ -31,6 +31,7 @@ mod jwt;
 mod lb;
 mod listener;
 mod listener_filter;
+mod local_limit;
 mod local_reply;
 mod match_tree;
 mod matcher;

@@ -44,6 +44,7 @@ impl Walk<'_> {
                 | HttpFilterKind::StatefulSession(_)
                 | HttpFilterKind::ExtAuthz(_)
                 | HttpFilterKind::GlobalRateLimit(_)
+                | HttpFilterKind::LocalRateLimit(_)
                 | HttpFilterKind::ExtProc(_)
                 | HttpFilterKind::GrpcStats
                 | HttpFilterKind::DynamicForward(_)
@@ -132,6 +133,23 @@ impl Walk<'_> {
         })
     }
 
+    /// Asks a tree in place of rules.
+    fn ask_tree(&mut self, filter: &Rbac, subject: &Subject<'_>, place: &str) -> Verdict {
+        let verdict = rbac::authorize(filter, subject).verdict;
+        let by = verdict.policy.map_or_else(
+            || "its matcher chooses nothing".to_owned(),
+            |name| format!("its matcher chooses `{name}`"),
+        );
+        if verdict.allowed {
+            let why = format!("the {place} lets it pass, because {by}");
+            self.step("access", Outcome::Passed, None, why);
+            return Verdict::GoOn;
+        }
+        let why = format!("the {place} refuses it, because {by}");
+        self.step("access", Outcome::Refused, None, why);
+        Verdict::Stop
+    }
+
     /// Asks the rules about a request or a connection, and tells what they say.
     pub(super) fn ask_rules(
         &mut self,
@@ -139,9 +157,12 @@ impl Walk<'_> {
         subject: &Subject<'_>,
         place: &str,
     ) -> Verdict {
+        if filter.matcher.is_some() {
+            return self.ask_tree(filter, subject, place);
+        }
         let Some(rules) = &filter.rules else { return Verdict::GoOn };
         let authorization = rbac::authorize(filter, subject);
-        let matched = authorization.verdict.policy.map(|(_, policy)| policy);
+        let matched = authorization.verdict.rule;
         let origin = matched.and_then(|policy| policy.origin.as_ref());
         if authorization.verdict.allowed {
             let why = match (rules.action, matched) {

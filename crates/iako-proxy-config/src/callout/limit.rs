@@ -18,6 +18,8 @@ pub struct RateDescriptor {
     pub limit: Option<(u32, RateLimitUnit)>,
     /// How much the request counts; as the question says when absent.
     pub hits: Option<u64>,
+    /// Whether the response tells what is left of it; as the filter says when absent.
+    pub headers: Option<bool>,
 }
 
 /// The answer. Source: `RateLimitResponse`.

@@ -4,16 +4,20 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use iako_types::CidrRange;
 
-use crate::{HeaderMatch, RuleOrigin, StringMatch, UriTemplate};
+use crate::{FilterStateMatch, HeaderMatch, MatchTree, RuleOrigin, StringMatch, UriTemplate};
 
 /// Lets requests or connections pass or not.
 /// Source: `envoy.extensions.filters.http.rbac.v3.RBAC` and its twin for connections.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rbac {
     /// Rules that count; everything passes when absent.
     pub rules: Option<RbacRules>,
     /// Rules that are only counted and logged (dry run).
     pub shadow_rules: Option<RbacRules>,
+    /// What counts in place of the rules. Of a connection nothing is looked at that only requests have.
+    pub matcher: Option<Box<RbacMatcher>>,
+    /// What is only counted and logged in place of those rules.
+    pub shadow_matcher: Option<Box<RbacMatcher>>,
     /// Prefix of the shadow rules' statistics.
     pub shadow_prefix: String,
     /// Prefix of its statistics.
@@ -23,6 +27,44 @@ pub struct Rbac {
     /// How long a connection that is refused stays open, unread. Source: `delay_deny`. Envoy
     /// default: none.
     pub deny_delay: Option<Duration>,
+}
+
+/// A tree of conditions in place of policies; what it chooses nothing for does not pass.
+/// Source: `envoy.extensions.filters.http.rbac.v3.RBAC.matcher`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RbacMatcher {
+    tree: MatchTree<RbacChoice>,
+    marks: bool,
+}
+
+/// What a tree chooses. Source: `envoy.config.rbac.v3.Action`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RbacChoice {
+    /// Its name, for logs and statistics.
+    pub name: String,
+    /// `Allow` and `Log` let pass, `Deny` does not.
+    pub action: RbacAction,
+}
+
+impl RbacMatcher {
+    /// A matcher by this tree.
+    #[must_use]
+    pub fn new(tree: MatchTree<RbacChoice>) -> Self {
+        let marks = tree.actions().iter().any(|choice| choice.action == RbacAction::Log);
+        Self { tree, marks }
+    }
+
+    /// The tree.
+    #[must_use]
+    pub const fn tree(&self) -> &MatchTree<RbacChoice> {
+        &self.tree
+    }
+
+    /// Whether it marks some for logs, so that all others are told not to be marked.
+    #[must_use]
+    pub const fn marks(&self) -> bool {
+        self.marks
+    }
 }
 
 /// Policies and what a match means. Source: `envoy.config.rbac.v3.RBAC`.
@@ -107,6 +149,8 @@ pub enum Principal {
     Header(HeaderMatch),
     /// By the path, without the query.
     Path(StringMatch),
+    /// By an object that filters keep.
+    State(FilterStateMatch),
     /// By facts that filters left.
     Metadata(MetadataMatch),
 }

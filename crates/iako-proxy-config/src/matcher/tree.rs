@@ -27,6 +27,33 @@ impl<A, I> MatchTree<A, I> {
         found
     }
 
+    /// Everything that it looks at, in no order.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<&I> {
+        let mut found = Vec::new();
+        self.add_inputs(&mut found);
+        found
+    }
+
+    fn add_inputs<'t>(&'t self, found: &mut Vec<&'t I>) {
+        let outcomes: Vec<&MatchOutcome<A, I>> = match &self.node {
+            MatchNode::Never => Vec::new(),
+            MatchNode::List(entries) => {
+                entries.iter().for_each(|(wanted, _)| wanted.add_inputs(found));
+                entries.iter().map(|(_, outcome)| outcome).collect()
+            }
+            MatchNode::Exact { input, outcomes } | MatchNode::Prefix { input, outcomes } => {
+                found.push(input);
+                outcomes.values().collect()
+            }
+        };
+        for outcome in outcomes.into_iter().chain(self.otherwise.as_deref()) {
+            if let MatchThen::Tree(tree) = &outcome.then {
+                tree.add_inputs(found);
+            }
+        }
+    }
+
     fn add_actions<'t>(&'t self, found: &mut Vec<&'t A>) {
         let outcomes: Vec<&MatchOutcome<A, I>> = match &self.node {
             MatchNode::Never => Vec::new(),
@@ -107,6 +134,18 @@ pub enum MatchPredicate<I = MatchInput> {
     All(Vec<Self>),
     /// Not this.
     Not(Box<Self>),
+}
+
+impl<I> MatchPredicate<I> {
+    fn add_inputs<'t>(&'t self, found: &mut Vec<&'t I>) {
+        match self {
+            Self::Single { input, .. } => found.push(input),
+            Self::Any(several) | Self::All(several) => {
+                several.iter().for_each(|one| one.add_inputs(found));
+            }
+            Self::Not(one) => one.add_inputs(found),
+        }
+    }
 }
 
 /// What a text must be.

@@ -4,12 +4,14 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iako_http::FieldValue;
-use iako_proxy_config::{ClientCertDetails, Direction, ForwardClientCert, HttpConnectionManager};
+use iako_proxy_config::{
+    ClientCertDetails, Direction, ForwardClientCert, HttpConnectionManager, LocalBuckets,
+};
 use iako_telemetry::{Principal, ResponseFlag};
-use iako_traffic::{ClientCertHeader, ConnectionInfo};
+use iako_traffic::{ClientCertHeader, ConnectionInfo, LocalLimiter};
 
 use super::service::HttpService;
 use crate::connection::{Downstream, log::HttpNotes};
@@ -44,6 +46,8 @@ pub(crate) struct HttpConnection {
     told: RefCell<Option<Box<Told>>>,
     /// What upstream connections that nobody else may use belong to.
     owner: OnceCell<Rc<Owner>>,
+    /// Tokens of its own, where requests take such.
+    limiter: OnceCell<Box<LocalLimiter>>,
 }
 
 #[derive(Debug)]
@@ -105,6 +109,7 @@ impl HttpConnection {
             seen: Cell::new(u64::MAX),
             told: RefCell::new(None),
             owner: OnceCell::new(),
+            limiter: OnceCell::new(),
             worker,
         }
     }
@@ -163,6 +168,11 @@ impl HttpConnection {
     /// Whose upstream connections are those that only this connection uses.
     pub(crate) fn owner(&self) -> &Rc<Owner> {
         self.owner.get_or_init(|| Rc::new(Owner::new(self.id)))
+    }
+
+    /// The tokens of this connection, as the first who asks for them has them.
+    pub(crate) fn limiter(&self, buckets: &LocalBuckets, now: Instant) -> &LocalLimiter {
+        self.limiter.get_or_init(|| Box::new(LocalLimiter::new(buckets, now)))
     }
 
     /// How old the connection may become.

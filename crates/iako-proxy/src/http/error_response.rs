@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use iako_http::{FieldName, FieldValue, HeaderEdits, Known, ParseError};
+use iako_telemetry::ResponseFlag;
 
 use super::content::ContentError;
 use super::downstream::DownstreamError;
@@ -31,6 +32,8 @@ pub(crate) struct Reply {
     pub(crate) closes: bool,
     /// Whether a gRPC call hears the status of HTTP too, and not 200.
     pub(crate) keeps_status: bool,
+    /// A flag that counts once the reply is written: what changes replies does not see it.
+    pub(crate) late_flag: Option<ResponseFlag>,
 }
 
 impl Reply {
@@ -44,6 +47,7 @@ impl Reply {
             grpc_status: None,
             closes: false,
             keeps_status: false,
+            late_flag: None,
         }
     }
 

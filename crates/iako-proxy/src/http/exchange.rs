@@ -171,6 +171,9 @@ impl Exchange<'_> {
                 FilterKind::Limit(step) => {
                     Box::pin(self.ask_limit(step, matched, downstream)).await?
                 }
+                FilterKind::LocalLimit(step) => {
+                    self.take_tokens(step, matched.as_ref(), overrides.as_ref())
+                }
                 FilterKind::Authz(step) => {
                     Box::pin(self.ask_authz(step, matched, downstream)).await?
                 }
@@ -252,6 +255,7 @@ impl Exchange<'_> {
             | FilterKind::Cors(_)
             | FilterKind::Authz(_)
             | FilterKind::Limit(_)
+            | FilterKind::LocalLimit(_)
             | FilterKind::Process(_)
             | FilterKind::Fault(_)
             | FilterKind::Content(_)

@@ -8,6 +8,7 @@ pub(crate) mod fault;
 pub(crate) mod global_limit;
 pub(crate) mod head;
 pub(crate) mod jwt;
+pub(crate) mod local_limit;
 pub(crate) mod processing;
 pub(crate) mod rbac;
 pub(crate) mod said;
@@ -47,6 +48,7 @@ pub(crate) enum FilterKind {
     Jwt(Arc<jwt::JwtStep>),
     Authz(Box<authz::AuthzStep>),
     Limit(Box<global_limit::LimitStep>),
+    LocalLimit(Box<local_limit::LocalLimitStep>),
     Process(Arc<processing::ProcessStep>),
     Rbac(Box<rbac::RbacStep>),
     Fault(fault::FaultStep),
@@ -120,6 +122,7 @@ impl FilterKind {
             | Self::Jwt(_)
             | Self::Authz(_)
             | Self::Limit(_)
+            | Self::LocalLimit(_)
             | Self::Process(_)
             | Self::Rbac(_)
             | Self::Fault(_)
@@ -144,6 +147,7 @@ impl FilterKind {
             | Self::Rbac(_)
             | Self::Authz(_)
             | Self::Limit(_)
+            | Self::LocalLimit(_)
             | Self::Process(_)
             | Self::Cors(_)
             | Self::StatefulSession(_)
@@ -181,6 +185,11 @@ impl FilterKind {
                 let own = &shared.node.node.cluster;
                 let step = global_limit::LimitStep::compile(&filter.name, settings, own);
                 Self::Limit(Box::new(step))
+            }
+            HttpFilterKind::LocalRateLimit(settings) => {
+                let name = &filter.name;
+                let step = local_limit::LocalLimitStep::compile(name, settings, shared);
+                Self::LocalLimit(Box::new(step))
             }
             HttpFilterKind::PeerMetadata(settings) => {
                 let node = &shared.node.node;

@@ -92,10 +92,13 @@ pub(crate) fn edit_request(
     additions: &[Addition<'_>],
     mutations: &HeaderMutations,
 ) {
-    for addition in additions {
-        edit_one(request, addition);
-    }
+    add_to_request(request, additions);
     remove(&mut request.edits.fields, &mutations.request_remove);
+}
+
+/// Adds headers to a request.
+pub(crate) fn add_to_request(request: &mut Request, additions: &[Addition<'_>]) {
+    additions.iter().for_each(|addition| edit_one(request, addition));
 }
 
 fn edit_one(request: &mut Request, addition: &Addition<'_>) {

@@ -270,6 +270,7 @@ impl Exchange<'_> {
             }
             FilterKind::Authz(_)
             | FilterKind::Limit(_)
+            | FilterKind::LocalLimit(_)
             | FilterKind::Process(_)
             | FilterKind::PeerMetadata(_)
             | FilterKind::Jwt(_)

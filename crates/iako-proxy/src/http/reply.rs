@@ -46,7 +46,16 @@ impl Exchange<'_> {
         route: Option<&RouteMatchResult<'_>>,
         downstream: &mut Downstream<'_>,
     ) -> Result<(), Failure> {
-        let Reply { status, body, mut edits, details, grpc_status, closes, keeps_status } = reply;
+        let Reply {
+            status,
+            body,
+            mut edits,
+            details,
+            grpc_status,
+            closes,
+            keeps_status,
+            late_flag,
+        } = reply;
         self.record.details = details;
         self.deadlines.response = None;
         self.deadlines.request = None;
@@ -59,6 +68,9 @@ impl Exchange<'_> {
             self.edit_response(route, &Fields::default());
         }
         let mut passing = self.written(Written { status, body, grpc_status, keeps_status });
+        if let Some(flag) = late_flag {
+            self.record.flags.insert(flag);
+        }
         if self.service.traits.filters_responses {
             passing = Box::pin(self.filter_response(route, passing)).await?;
         }

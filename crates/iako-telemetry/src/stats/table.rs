@@ -295,6 +295,13 @@ stats! {
         Counter "total_compressed_bytes" "bytes before";
         Counter "total_uncompressed_bytes" "bytes after";
     }
+    "<stat_prefix>.http_local_rate_limit" {
+        Counter "enabled" "requests that took tokens of this proxy's own";
+        Counter "ok" "requests that had their tokens";
+        Counter "rate_limited" "requests without a token";
+        Counter "enforced" "requests that were refused for that";
+        Counter "shadow_mode" "requests that a bucket would have refused that only counts";
+    }
     "<stat_prefix>.http_bandwidth_limit" {
         Counter "request_enabled" "requests that were held to the limit";
         Counter "request_enforced" "times that content of requests had to wait";

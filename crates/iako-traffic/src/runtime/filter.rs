@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use iako_proxy_config::{
     AbortStatus, ClientFault, CorsPolicy, CsrfPolicy, Fault, FilterSettings, GlobalRateLimit,
-    HttpFilter, HttpFilterKind, NetworkFilter, RuntimeValue, Tracing,
+    HttpFilter, HttpFilterKind, LocalRateLimit, NetworkFilter, RuntimeValue, Tracing,
 };
 use iako_types::{Fraction, FractionDenominator, Percent};
 
@@ -36,6 +36,7 @@ impl Tune for HttpFilterKind {
                 changed.contains(&true)
             }
             Self::GlobalRateLimit(limit) => limit.tune(runtime),
+            Self::LocalRateLimit(limit) => limit.tune(runtime),
             Self::Router(_)
             | Self::Cors
             | Self::JwtAuthn(_)
@@ -96,6 +97,13 @@ impl Tune for GlobalRateLimit {
     }
 }
 
+impl Tune for LocalRateLimit {
+    fn tune(&mut self, runtime: &Runtime) -> bool {
+        let changed = [self.enabled.tune(runtime), self.enforced.tune(runtime)];
+        changed.contains(&true)
+    }
+}
+
 impl Tune for CsrfPolicy {
     fn tune(&mut self, runtime: &Runtime) -> bool {
         let changed = [self.enabled.tune(runtime), self.shadow_enabled.tune(runtime)];
@@ -108,6 +116,7 @@ impl Tune for FilterSettings {
         match self {
             Self::BandwidthLimit(limit) => limit.enabled.tune(runtime),
             Self::Csrf(policy) => policy.tune(runtime),
+            Self::LocalRateLimit(limit) => limit.tune(runtime),
             Self::Fault(fault) => fault.tune(runtime),
             Self::Cors(policy) => policy.tune(runtime),
             Self::Buffer(_)

@@ -130,6 +130,7 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
             | HttpFilterKind::StatefulSession(_)
             | HttpFilterKind::ExtAuthz(_)
             | HttpFilterKind::GlobalRateLimit(_)
+            | HttpFilterKind::LocalRateLimit(_)
             | HttpFilterKind::ExtProc(_)
             | HttpFilterKind::GrpcStats
             | HttpFilterKind::DynamicForward(_)
@@ -251,6 +252,7 @@ fn principal(it: &Principal) -> String {
         Principal::RemoteIp(it) => format!("client {it}"),
         Principal::Header(it) => format!("{} {}", it.name, header(&it.check)),
         Principal::Path(it) => format!("path {}", string(it)),
+        Principal::State(it) => format!("state {}", it.key),
         Principal::Metadata(it) => format!("{}={}", it.path.join("."), value(&it.value)),
     }
 }

@@ -84,7 +84,8 @@ fn enabled(flag: Option<&core::RuntimeFeatureFlag>) -> Keyed<bool> {
     })
 }
 
-fn tokens(bucket: &TokenBucket, at: &At<'_>) -> Result<ConnectionTokens, Fault> {
+/// Tokens that come back over time.
+pub(super) fn tokens(bucket: &TokenBucket, at: &At<'_>) -> Result<ConnectionTokens, Fault> {
     let at_interval = at.field("fill_interval");
     let interval = wire::optional(bucket.fill_interval.as_ref(), &at_interval)?
         .ok_or_else(|| at_interval.missing("write the time from one fill to the next"))?;

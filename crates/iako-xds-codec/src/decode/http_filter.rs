@@ -12,8 +12,8 @@ use prost_types::{Any, Struct, Value, value::Kind};
 
 use super::typed_struct::{self, Extension};
 use super::{
-    content, discovered, discovery, ext_authz, ext_proc, fault, global_limit, head, jwt, on_demand,
-    rbac, session, wire,
+    content, discovered, discovery, ext_authz, ext_proc, fault, global_limit, head, jwt, limiting,
+    on_demand, rbac, session, wire,
 };
 use crate::pool;
 use crate::problem::{At, Fault};
@@ -188,6 +188,8 @@ fn kind(extension: &Extension, at: &At<'_>) -> Result<Option<HttpFilterKind>, Fa
             &wire::unpack(any, at)?,
             at,
         )?))
+    } else if let Some(kind) = limiting::kind(name, any, at)? {
+        kind
     } else {
         return content::kind(name, any, at);
     }))
@@ -365,7 +367,9 @@ fn known_override(
         if let Some(own) = session::for_route(&wire::unpack(any, at)?, at)? {
             value.settings.insert(filter.to_owned(), FilterSettings::StatefulSession(own));
         }
-    } else if asks_service(filter, name, any, value, at)? {
+    } else if limiting::settings(filter, name, any, value, at)?
+        || asks_service(filter, name, any, value, at)?
+    {
         return Ok(true);
     } else if name == filters::on_demand::v3::PerRouteConfig::full_name() {
         let own = Box::new(on_demand::for_route(&wire::unpack(any, at)?, at)?);

@@ -6,14 +6,16 @@ use iako_xds_api::envoy::extensions::filters::{
 };
 use iako_xds_api::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
 use iako_xds_api::envoy::r#type::matcher::v3 as matcher_pb;
+use iako_xds_api::xds::r#type::matcher::v3 as xds_pb;
 use prost::Name as _;
+use prost_types::Any;
 
-use super::{matcher, wire};
+use super::{match_tree, matcher, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
-    MetadataMatch, Permission, Policy, Principal, Rbac, RbacAction, RbacRules, RuleOrigin,
-    StringMatch, UriTemplate,
+    ConnectionInput, MatchInput, MatchTree, MetadataMatch, Permission, Policy, Principal, Rbac,
+    RbacAction, RbacChoice, RbacMatcher, RbacRules, RuleOrigin, StringMatch, UriTemplate,
 };
 
 pub(super) fn http(config: &http_pb::Rbac, at: &At<'_>) -> Result<Rbac, Fault> {
@@ -24,6 +26,12 @@ pub(super) fn http(config: &http_pb::Rbac, at: &At<'_>) -> Result<Rbac, Fault> {
             .as_ref()
             .map(|config| rules(config, &at.field("shadow_rules")))
             .transpose()?,
+        matcher: tree(config.matcher.as_ref(), Asked::Request, &at.field("matcher"))?,
+        shadow_matcher: tree(
+            config.shadow_matcher.as_ref(),
+            Asked::Request,
+            &at.field("shadow_matcher"),
+        )?,
         shadow_prefix: config.shadow_rules_stat_prefix.clone(),
         stat_prefix: config.rules_stat_prefix.clone(),
         counts_policies: config.track_per_rule_stats,
@@ -39,6 +47,12 @@ pub(super) fn network(config: &network_pb::Rbac, at: &At<'_>) -> Result<Rbac, Fa
             .as_ref()
             .map(|config| rules(config, &at.field("shadow_rules")))
             .transpose()?,
+        matcher: tree(config.matcher.as_ref(), Asked::Connection, &at.field("matcher"))?,
+        shadow_matcher: tree(
+            config.shadow_matcher.as_ref(),
+            Asked::Connection,
+            &at.field("shadow_matcher"),
+        )?,
         shadow_prefix: config.shadow_rules_stat_prefix.clone(),
         stat_prefix: config.stat_prefix.clone(),
         counts_policies: false,
@@ -46,13 +60,78 @@ pub(super) fn network(config: &network_pb::Rbac, at: &At<'_>) -> Result<Rbac, Fa
     })
 }
 
-fn rules(config: &pb::Rbac, at: &At<'_>) -> Result<RbacRules, Fault> {
+/// Who a tree is asked about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Request,
+    Connection,
+}
+
+fn tree(
+    config: Option<&xds_pb::Matcher>,
+    asked: Asked,
+    at: &At<'_>,
+) -> Result<Option<Box<RbacMatcher>>, Fault> {
+    let Some(config) = config else { return Ok(None) };
+    let tree: MatchTree<RbacChoice> = match_tree::tree(config, at, &choice)?;
+    for input in tree.inputs() {
+        let (name, fits) = match input {
+            MatchInput::RequestHeader(_) => ("a header", asked == Asked::Request),
+            MatchInput::QueryParameter(_) => ("a query parameter", false),
+            MatchInput::Connection(input) => is_looked_at(input),
+        };
+        if !fits {
+            let help = "look at headers of requests, addresses and ports, the server name, or names \
+                        of the client's certificate";
+            return Err(at.invalid(format!("looks at {name}"), help));
+        }
+    }
+    Ok(Some(Box::new(RbacMatcher::new(tree))))
+}
+
+/// Whether Envoy's rules look at something of a connection.
+const fn is_looked_at(input: &ConnectionInput) -> (&'static str, bool) {
+    match input {
+        ConnectionInput::DestinationIp
+        | ConnectionInput::DestinationPort
+        | ConnectionInput::SourceIp
+        | ConnectionInput::SourcePort
+        | ConnectionInput::DirectSourceIp
+        | ConnectionInput::ServerName
+        | ConnectionInput::UriSan
+        | ConnectionInput::DnsSan
+        | ConnectionInput::Subject
+        | ConnectionInput::FilterState(_) => ("", true),
+        ConnectionInput::SourceType => ("the kind of source", false),
+        ConnectionInput::TransportProtocol => ("the transport protocol", false),
+        ConnectionInput::ApplicationProtocol => ("the application protocol", false),
+        ConnectionInput::DynamicMetadata { .. } => ("dynamic metadata", false),
+    }
+}
+
+fn choice(any: &Any, at: &At<'_>) -> Result<RbacChoice, Fault> {
+    if pool::full_name(&any.type_url) != pb::Action::full_name() {
+        let problem = format!("`{}` is not supported", pool::full_name(&any.type_url));
+        return Err(at.invalid(problem, "choose an envoy.config.rbac.v3.Action"));
+    }
+    let config: pb::Action = wire::unpack(any, at)?;
+    if config.name.is_empty() {
+        return Err(at.field("name").missing("name the choice"));
+    }
+    Ok(RbacChoice { name: config.name, action: action(config.action, &at.field("action"))? })
+}
+
+fn action(config: i32, at: &At<'_>) -> Result<RbacAction, Fault> {
     use pb::rbac::Action;
-    let action = match wire::known::<Action>(config.action, &at.field("action"))? {
+    Ok(match wire::known::<Action>(config, at)? {
         Action::Allow => RbacAction::Allow,
         Action::Deny => RbacAction::Deny,
         Action::Log => RbacAction::Log,
-    };
+    })
+}
+
+fn rules(config: &pb::Rbac, at: &At<'_>) -> Result<RbacRules, Fault> {
+    let action = action(config.action, &at.field("action"))?;
     let at = at.field("policies");
     let policies = config
         .policies
@@ -217,10 +296,8 @@ fn principal(config: &pb::Principal, at: &At<'_>) -> Result<Principal, Fault> {
         Some(Identifier::SourcedMetadata(sourced)) => {
             Principal::Metadata(sourced_metadata(sourced, &at.field("sourced_metadata"))?)
         }
-        Some(Identifier::FilterState(_)) => {
-            return Err(at
-                .field("filter_state")
-                .invalid("is not supported", "use another identifier"));
+        Some(Identifier::FilterState(config)) => {
+            Principal::State(matcher::filter_state(config, &at.field("filter_state"))?)
         }
         Some(Identifier::Custom(_)) => {
             return Err(at.field("custom").invalid("is not supported", "use another identifier"));

@@ -14,8 +14,8 @@ use iako_xds_api::envoy::r#type::v3::TokenBucket;
 
 use super::{access_log, discovery, wire};
 use iako_proxy_config::{
-    ConnectionLimit, ConnectionRateLimit, FilterStateValue, Keyed, SetConnectionState, SharedState,
-    SniForward,
+    ConnectionLimit, ConnectionRateLimit, ConnectionTokens, FilterStateValue, Keyed,
+    SetConnectionState, SharedState, SniForward,
 };
 
 pub(super) fn limit(value: &ConnectionLimit) -> LimitMessage {
@@ -28,16 +28,20 @@ pub(super) fn limit(value: &ConnectionLimit) -> LimitMessage {
 }
 
 pub(super) fn rate_limit(value: &ConnectionRateLimit) -> RateMessage {
-    let tokens = &value.tokens;
     RateMessage {
         stat_prefix: value.stat_prefix.clone(),
-        token_bucket: Some(TokenBucket {
-            max_tokens: tokens.max.get(),
-            tokens_per_fill: Some(tokens.per_fill.get()),
-            fill_interval: Some(wire::duration(tokens.interval)),
-        }),
+        token_bucket: Some(tokens(&value.tokens)),
         runtime_enabled: enabled(&value.enabled),
         share_key: value.share_key.clone(),
+    }
+}
+
+/// Tokens that come back over time.
+pub(super) fn tokens(value: &ConnectionTokens) -> TokenBucket {
+    TokenBucket {
+        max_tokens: value.max.get(),
+        tokens_per_fill: Some(value.per_fill.get()),
+        fill_interval: Some(wire::duration(value.interval)),
     }
 }
 

@@ -12,8 +12,8 @@ use iako_xds_api::stats::{MetricConfig, PluginConfig};
 use prost_types::{Any, ListValue, Struct, Value, value::Kind};
 
 use super::{
-    content, discovered, discovery, ext_authz, ext_proc, global_limit, head, jwt, matcher,
-    network_filter, rbac, session, stored, wire,
+    content, discovered, discovery, ext_authz, ext_proc, global_limit, head, jwt, local_limit,
+    matcher, network_filter, rbac, session, stored, wire,
 };
 use crate::decode::{ALPN_NAMES, PEER_METADATA};
 use iako_proxy_config::{
@@ -74,6 +74,7 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
         HttpFilterKind::ExtAuthz(value) => wire::any(&ext_authz::filter(value)),
         HttpFilterKind::ExtProc(value) => wire::any(&ext_proc::filter(value)),
         HttpFilterKind::GlobalRateLimit(value) => wire::any(&global_limit::filter(value)),
+        HttpFilterKind::LocalRateLimit(value) => wire::any(&local_limit::filter(value)),
         HttpFilterKind::OnDemand(value) => wire::any(&discovered::on_demand(value)),
         // It stands beside the settings, not among them; a default is never one itself.
         HttpFilterKind::Discovered(_) => Any::default(),
@@ -256,6 +257,7 @@ fn settings(value: &FilterSettings) -> Any {
         FilterSettings::ExtAuthz(own) => wire::any(&ext_authz::for_route(own)),
         FilterSettings::ExtProc(own) => wire::any(&ext_proc::for_route(own)),
         FilterSettings::GlobalRateLimit(own) => wire::any(&global_limit::for_route(own)),
+        FilterSettings::LocalRateLimit(own) => wire::any(&local_limit::filter(own)),
         FilterSettings::OnDemand(own) => wire::any(&discovered::on_demand_of_route(own)),
         FilterSettings::CustomResponse(own) => wire::any(&stored::custom_response(own)),
     }

@@ -62,6 +62,8 @@ fn step(value: &NetworkFilter) -> Option<pb::Filter> {
                 shadow_rules_stat_prefix: value.shadow_prefix.clone(),
                 stat_prefix: value.stat_prefix.clone(),
                 delay_deny: value.deny_delay.map(wire::duration),
+                matcher: value.matcher.as_deref().map(rbac::tree),
+                shadow_matcher: value.shadow_matcher.as_deref().map(rbac::tree),
                 ..Default::default()
             };
             filter("envoy.filters.network.rbac", wire::any(&config))

@@ -5,11 +5,12 @@ use iako_xds_api::envoy::extensions::filters::http::rbac::v3 as http_pb;
 use iako_xds_api::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
 use iako_xds_api::envoy::r#type::matcher::v3 as matcher_pb;
 use iako_xds_api::envoy::r#type::v3::Int32Range;
+use iako_xds_api::xds::r#type::matcher::v3 as xds_pb;
 
-use super::{matcher, wire};
+use super::{match_tree, matcher, wire};
 use iako_proxy_config::{
-    MetadataMatch, Permission, Policy, Principal, Rbac, RbacAction, RbacRules, StringMatch,
-    UriTemplate,
+    MetadataMatch, Permission, Policy, Principal, Rbac, RbacAction, RbacChoice, RbacMatcher,
+    RbacRules, StringMatch, UriTemplate,
 };
 
 pub(super) fn http(value: &Rbac) -> http_pb::Rbac {
@@ -19,19 +20,30 @@ pub(super) fn http(value: &Rbac) -> http_pb::Rbac {
         track_per_rule_stats: value.counts_policies,
         shadow_rules: value.shadow_rules.as_ref().map(rules),
         shadow_rules_stat_prefix: value.shadow_prefix.clone(),
-        ..Default::default()
+        matcher: value.matcher.as_deref().map(tree),
+        shadow_matcher: value.shadow_matcher.as_deref().map(tree),
+    }
+}
+
+/// What chooses in place of rules.
+pub(super) fn tree(value: &RbacMatcher) -> xds_pb::Matcher {
+    let choice = |choice: &RbacChoice| {
+        wire::any(&pb::Action { name: choice.name.clone(), action: action(choice.action).into() })
+    };
+    match_tree::tree(value.tree(), &choice)
+}
+
+const fn action(value: RbacAction) -> pb::rbac::Action {
+    match value {
+        RbacAction::Allow => pb::rbac::Action::Allow,
+        RbacAction::Deny => pb::rbac::Action::Deny,
+        RbacAction::Log => pb::rbac::Action::Log,
     }
 }
 
 pub(super) fn rules(value: &RbacRules) -> pb::Rbac {
-    use pb::rbac::Action;
-    let action = match value.action {
-        RbacAction::Allow => Action::Allow,
-        RbacAction::Deny => Action::Deny,
-        RbacAction::Log => Action::Log,
-    };
     pb::Rbac {
-        action: action.into(),
+        action: action(value.action).into(),
         policies: value
             .policies
             .iter()
@@ -103,6 +115,7 @@ fn principal(value: &Principal) -> pb::Principal {
         Principal::RemoteIp(range) => Identifier::RemoteIp(wire::cidr(range)),
         Principal::Header(header) => Identifier::Header(matcher::header(header)),
         Principal::Path(value) => Identifier::UrlPath(path(value)),
+        Principal::State(value) => Identifier::FilterState(matcher::filter_state(value)),
         Principal::Metadata(value) => Identifier::SourcedMetadata(sourced_metadata(value)),
     };
     pb::Principal { identifier: Some(identifier) }

@@ -13,6 +13,7 @@ mod health;
 mod http;
 mod http_client;
 mod lb;
+mod limiting;
 mod listener;
 mod matching;
 mod rate_limit;
@@ -35,6 +36,7 @@ pub(crate) const TABLE: &[&[MessageSupport]] = &[
     content::MESSAGES,
     head::MESSAGES,
     callout::MESSAGES,
+    limiting::MESSAGES,
     health::MESSAGES,
     route::MESSAGES,
     rate_limit::MESSAGES,

@@ -167,6 +167,54 @@ pub(crate) fn global_limit() -> GlobalRateLimit {
     }
 }
 
+pub(crate) fn local_limit() -> LocalRateLimit {
+    let count = |count| NonZeroU32::new(count).unwrap();
+    let tokens = |max| ConnectionTokens {
+        max: count(max),
+        per_fill: count(2),
+        interval: Duration::from_millis(500),
+    };
+    let add = |name: &str| HeaderValueOption {
+        name: name.parse().unwrap(),
+        value: "1".into(),
+        action: AppendAction::OverwriteOrAdd,
+        keep_empty: true,
+    };
+    LocalRateLimit {
+        stat_prefix: "mine".into(),
+        status: 503,
+        buckets: std::sync::Arc::new(LocalBuckets {
+            default: Some(tokens(5)),
+            descriptors: vec![LocalDescriptor {
+                entries: vec![("user".into(), "a".into()), ("any".into(), String::new())],
+                tokens: tokens(3),
+                shadow: true,
+            }],
+            always_default: false,
+            dynamic_max: count(7),
+            shared_by_cluster: false,
+        }),
+        enabled: Keyed::new(Percent::from_whole(50).unwrap(), "limit.enabled"),
+        enforced: Keyed::new(Percent::from_whole(60).unwrap(), "limit.enforced"),
+        add_to_request: vec![add("x-over")],
+        add_to_response: vec![add("x-more")],
+        stage: 3,
+        per_connection: true,
+        headers: true,
+        host_limits: HostLimits::Include,
+        as_resource_exhausted: true,
+        limits: vec![limit()],
+    }
+}
+
+/// The same for a route, its tokens shared by a cluster.
+pub(crate) fn local_limit_route() -> LocalRateLimit {
+    let filter = local_limit();
+    let buckets = LocalBuckets { shared_by_cluster: true, ..(*filter.buckets).clone() };
+    let buckets = std::sync::Arc::new(buckets);
+    LocalRateLimit { per_connection: false, buckets, ..filter }
+}
+
 pub(crate) fn global_limit_route() -> GlobalRateLimitRoute {
     GlobalRateLimitRoute {
         host_limits: HostLimits::Include,

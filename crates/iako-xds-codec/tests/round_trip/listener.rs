@@ -39,6 +39,7 @@ pub(crate) fn http_filters() -> Vec<HttpFilter> {
         filter("az", HttpFilterKind::ExtAuthz(Box::new(callouts::authz()))),
         filter("ep", HttpFilterKind::ExtProc(Box::new(callouts::processing()))),
         filter("rl", HttpFilterKind::GlobalRateLimit(Box::new(callouts::global_limit()))),
+        filter("lrl", HttpFilterKind::LocalRateLimit(Box::new(callouts::local_limit()))),
         filter("envoy.filters.http.grpc_web", HttpFilterKind::GrpcWeb),
         filter("envoy.filters.http.grpc_stats", HttpFilterKind::GrpcStats),
         filter("content.buffer", HttpFilterKind::Buffer(content::buffer())),

@@ -207,6 +207,10 @@ pub(crate) fn overrides() -> FilterOverrides {
                 "rl".to_owned(),
                 FilterSettings::GlobalRateLimit(Box::new(callouts::global_limit_route())),
             ),
+            (
+                "lrl".to_owned(),
+                FilterSettings::LocalRateLimit(Box::new(callouts::local_limit_route())),
+            ),
             ("o".to_owned(), FilterSettings::OnDemand(Box::default())),
             ("b".to_owned(), FilterSettings::Buffer(content::buffer())),
             ("co".to_owned(), FilterSettings::Compressor(content::compressor_override())),
@@ -249,6 +253,21 @@ pub(crate) fn fault() -> Fault {
     }
 }
 
+fn rbac_matcher(action: RbacAction) -> RbacMatcher {
+    let choice = |name: &str, action| MatchOutcome {
+        then: MatchThen::Action(RbacChoice { name: name.into(), action }),
+        keep_matching: false,
+    };
+    let input = MatchInput::Connection(ConnectionInput::ServerName);
+    RbacMatcher::new(MatchTree {
+        node: MatchNode::Exact {
+            input,
+            outcomes: BTreeMap::from([("a.test".to_owned(), choice("known", action))]),
+        },
+        otherwise: Some(Box::new(choice("others", RbacAction::Deny))),
+    })
+}
+
 pub(crate) fn rbac() -> Rbac {
     let policy = Policy {
         permissions: vec![
@@ -273,6 +292,10 @@ pub(crate) fn rbac() -> Rbac {
                 Principal::RemoteIp("192.0.2.0/24".parse().unwrap()),
                 Principal::Or(vec![Principal::Any, Principal::Path(StringMatch::exact("/"))]),
                 Principal::Metadata(metadata_match()),
+                Principal::State(FilterStateMatch {
+                    key: "k".into(),
+                    check: FilterStateCheck::Text(StringMatch::exact("v")),
+                }),
             ]),
             Principal::Header(header_matches().remove(1)),
         ],
@@ -290,6 +313,8 @@ pub(crate) fn rbac() -> Rbac {
     Rbac {
         rules: Some(rules.clone()),
         shadow_rules: Some(RbacRules { action: RbacAction::Log, ..rules }),
+        matcher: Some(Box::new(rbac_matcher(RbacAction::Allow))),
+        shadow_matcher: Some(Box::new(rbac_matcher(RbacAction::Log))),
         shadow_prefix: "dry_".into(),
         counts_policies: true,
         stat_prefix: "tcp.".into(),

@@ -68,7 +68,7 @@ impl Access {
             }
             None => {
                 // Rules that there are not allow nothing, as Envoy counts.
-                if self.rbac.rules.is_some() {
+                if self.rbac.rules.is_some() || self.rbac.matcher.is_some() {
                     self.allowed.inc();
                 }
                 Ok(())
@@ -86,8 +86,7 @@ impl Access {
         };
         counter.inc();
         let key = |name: &str| format!("{}{name}", self.rbac.shadow_prefix);
-        let policy = shadow.policy.map(|(name, _)| name.to_owned());
-        let policy = policy.map(|name| (key("shadow_effective_policy_id"), name));
+        let policy = shadow.policy.map(|name| (key("shadow_effective_policy_id"), name.to_owned()));
         let result = Some((key("shadow_engine_result"), word.to_owned()));
         policy.into_iter().chain(result).collect()
     }

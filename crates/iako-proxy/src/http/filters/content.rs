@@ -84,6 +84,7 @@ impl ContentFilter {
             | HttpFilterKind::ExtAuthz(_)
             | HttpFilterKind::ExtProc(_)
             | HttpFilterKind::GlobalRateLimit(_)
+            | HttpFilterKind::LocalRateLimit(_)
             | HttpFilterKind::DynamicForward(_)
             | HttpFilterKind::HeaderMutation(_)
             | HttpFilterKind::HeaderToMetadata(_)

@@ -21,7 +21,7 @@ use crate::http::{mutations, record};
 use crate::worker::Worker;
 
 /// gRPC's status for a limit that was met.
-const RESOURCE_EXHAUSTED: u32 = 8;
+pub(super) const RESOURCE_EXHAUSTED: u32 = 8;
 
 /// A filter that counts requests at a service, compiled.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use iako_proxy_config::{FilterSettings, Rbac, RbacRules};
+use iako_proxy_config::{FilterSettings, Rbac, RbacMatcher, RbacRules};
 use iako_telemetry::{Counter, StatsScope};
 use iako_traffic::Metadata;
 use iako_traffic::rbac::{Authorization, Subject, Verdict, authorize};
@@ -35,17 +35,17 @@ impl RuleStats {
     fn new(
         scope: &StatsScope,
         pair: fn(&StatsScope) -> (Counter, Counter),
-        policies: Option<&RbacRules>,
+        names: Vec<&str>,
     ) -> Self {
         let of_policies = scope.part("policy");
-        let names = policies.into_iter().flat_map(|rules| rules.policies.keys());
-        let policies = names.map(|name| (name.clone(), pair(&of_policies.part(name))));
+        let policies =
+            names.into_iter().map(|name| (name.to_owned(), pair(&of_policies.part(name))));
         let (allowed, denied) = pair(scope);
         Self { allowed, denied, policies: policies.collect() }
     }
 
     fn count(&self, verdict: &Verdict<'_>) {
-        let policy = verdict.policy.and_then(|(name, _)| self.policies.get(name));
+        let policy = verdict.policy.and_then(|name| self.policies.get(name));
         if verdict.allowed {
             self.allowed.inc();
             policy.inspect(|(allowed, _)| allowed.inc());
@@ -56,6 +56,17 @@ impl RuleStats {
     }
 }
 
+/// The names of everything that can match.
+fn names<'n>(rules: &'n Option<RbacRules>, matcher: &'n Option<Box<RbacMatcher>>) -> Vec<&'n str> {
+    match (matcher, rules) {
+        (Some(matcher), _) => {
+            matcher.tree().actions().into_iter().map(|choice| choice.name.as_str()).collect()
+        }
+        (None, Some(rules)) => rules.policies.keys().map(String::as_str).collect(),
+        (None, None) => Vec::new(),
+    }
+}
+
 impl RbacStep {
     pub(super) fn new(own: Box<Rbac>, manager: &StatsScope) -> Self {
         let scope = manager.part("rbac");
@@ -63,14 +74,16 @@ impl RbacStep {
             "" => scope.clone(),
             part => scope.part(part),
         };
-        let counted = |rules: &Option<RbacRules>| rules.clone().filter(|_| own.counts_policies);
+        let counted = |rules, matcher| {
+            if own.counts_policies { names(rules, matcher) } else { Vec::new() }
+        };
         let enforced = |scope: &StatsScope| (scope.counter("allowed"), scope.counter("denied"));
         let dry =
             |scope: &StatsScope| (scope.counter("shadow_allowed"), scope.counter("shadow_denied"));
-        let rules =
-            RuleStats::new(&under(&own.stat_prefix), enforced, counted(&own.rules).as_ref());
-        let shadow =
-            RuleStats::new(&under(&own.shadow_prefix), dry, counted(&own.shadow_rules).as_ref());
+        let counted_rules = counted(&own.rules, &own.matcher);
+        let rules = RuleStats::new(&under(&own.stat_prefix), enforced, counted_rules);
+        let counted_shadow = counted(&own.shadow_rules, &own.shadow_matcher);
+        let shadow = RuleStats::new(&under(&own.shadow_prefix), dry, counted_shadow);
         Self { rules, shadow, own }
     }
 
@@ -87,7 +100,7 @@ impl RbacStep {
             Some(_) | None => &self.own,
         };
         let answer = authorize(rbac, subject);
-        if rbac.rules.is_some() {
+        if rbac.rules.is_some() || rbac.matcher.is_some() {
             self.rules.count(&answer.verdict);
         }
         if let Some(shadow) = &answer.shadow {
@@ -101,7 +114,7 @@ impl RbacStep {
 pub(crate) fn leave(rbac: &Rbac, answer: &Authorization<'_>, metadata: &mut Metadata) {
     if let Some(shadow) = &answer.shadow {
         let prefix = &rbac.shadow_prefix;
-        if let Some((name, _)) = shadow.policy {
+        if let Some(name) = shadow.policy {
             metadata.set(METADATA, &format!("{prefix}shadow_effective_policy_id"), name.into());
         }
         let result = if shadow.allowed { "allowed" } else { "denied" };
@@ -117,6 +130,6 @@ pub(crate) fn refusal(verdict: &Verdict<'_>) -> Result<(), Failure> {
     if verdict.allowed {
         return Ok(());
     }
-    let policy = verdict.policy.map_or("none", |(name, _)| name);
+    let policy = verdict.policy.unwrap_or("none");
     Err(Failure::Denied { policy: policy.replace(char::is_whitespace, "_") })
 }

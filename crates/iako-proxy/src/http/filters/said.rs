@@ -1,11 +1,15 @@
 //! What services said about a response, until there is one.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use iako_http::{FieldName, FieldValue, Fields, HeaderEdits, NameRef};
 use iako_proxy_config::{AppendAction, GrpcService};
+use iako_rt::clock;
+use iako_traffic::LocalBucket;
 
 use super::global_limit::count_done;
+use super::local_limit;
 use super::processing::Processing;
 use crate::http::downstream::Content;
 use crate::worker::Worker;
@@ -24,6 +28,8 @@ pub(crate) struct Said {
     pub(crate) response_content: Option<Content>,
     /// Services that see the exchange, in the order of their filters.
     pub(crate) processing: Vec<Processing>,
+    /// Buckets that the response tells of.
+    pub(super) buckets: Vec<Arc<LocalBucket>>,
     /// Questions that are sent when the request is done.
     later: Vec<(GrpcService, Vec<u8>)>,
 }
@@ -63,6 +69,10 @@ impl Said {
 
     /// Changes the response.
     pub(crate) fn apply(&self, fields: &Fields, edits: &mut HeaderEdits) {
+        // Responses pass the last filter first.
+        for bucket in self.buckets.iter().rev() {
+            local_limit::tell(bucket, clock::now(), edits);
+        }
         self.removed.iter().for_each(|name| edits.remove(name.clone()));
         for (name, value, action) in &self.headers {
             let (name, value) = (name.clone(), value.clone());

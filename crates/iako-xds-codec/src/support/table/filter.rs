@@ -304,9 +304,11 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "shadow_rules",
             "shadow_rules_stat_prefix",
             "track_per_rule_stats",
+            "matcher",
+            "shadow_matcher",
         ],
         warned: &[],
-        refused: &[("this proxy does not have it", &["matcher", "shadow_matcher"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",

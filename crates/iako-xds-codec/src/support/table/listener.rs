@@ -339,12 +339,14 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "shadow_rules_stat_prefix",
             "stat_prefix",
             "delay_deny",
+            "matcher",
+            "shadow_matcher",
         ],
         warned: &[(
             "rules are checked once, at the first byte: nothing that they look at changes later",
             &["enforcement_type"],
         )],
-        refused: &[("this proxy does not have it", &["matcher", "shadow_matcher"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.tcp.metadataexchange.config.MetadataExchange",

@@ -283,6 +283,12 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[],
     },
     MessageSupport {
+        name: "envoy.config.rbac.v3.Action",
+        honoured: &["name", "action"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
         name: "envoy.config.rbac.v3.Policy",
         honoured: &["permissions", "principals"],
         warned: &[],
@@ -332,9 +338,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "metadata",
             "not_id",
             "sourced_metadata",
+            "filter_state",
         ],
         warned: &[],
-        refused: &[("use one of the other identifiers", &["filter_state", "custom"])],
+        refused: &[("use one of the other identifiers", &["custom"])],
     },
     MessageSupport {
         name: "envoy.config.rbac.v3.Principal.Set",
