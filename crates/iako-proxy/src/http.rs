@@ -6,6 +6,7 @@
 mod attempt;
 mod connection;
 pub(crate) mod content;
+mod counted;
 mod deadlines;
 pub(crate) mod downstream;
 mod error_response;
@@ -57,6 +58,7 @@ use crate::connection::Downstream;
 use crate::transport::Stream;
 use crate::worker::Worker;
 use connection::HttpConnection;
+use counted::{Counted, Spoken};
 
 /// How an HTTP/2 client begins (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -67,14 +69,11 @@ pub(crate) async fn serve_connection(
     mut downstream: Downstream,
     service: Arc<HttpService>,
 ) {
-    let stats = &service.stats;
-    stats.cx_total.inc();
-    stats.cx_active.inc();
+    let mut counted = Counted::begin(&service, downstream.info.tls.is_some());
     if downstream.gate.is_some()
         && let Err(denied) = Box::pin(downstream.pass_gate()).await
     {
         downstream.denied(denied.ending, denied.received);
-        stats.cx_active.dec();
         return;
     }
     let connection = Rc::new(HttpConnection::new(worker, &downstream, Arc::clone(&service)));
@@ -96,18 +95,18 @@ pub(crate) async fn serve_connection(
     };
     match opened {
         Some(Opened::Http1(stream, read)) => {
-            stats.cx_http1_total.inc();
+            counted.speaks(Spoken::Http1);
             Box::pin(serve_http1::serve(&connection, stream, read)).await;
             connection.note_protocol("HTTP/1.1");
         }
         Some(Opened::Http2(stream, read)) => {
-            stats.cx_http2_total.inc();
+            counted.speaks(Spoken::Http2);
             Box::pin(serve_http2::serve(&connection, stream, read)).await;
             connection.note_protocol("HTTP/2");
         }
         None => {}
     }
-    stats.cx_active.dec();
+    counted.end(&connection.fate);
 }
 
 /// A connection whose protocol is known.

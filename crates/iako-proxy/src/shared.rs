@@ -13,7 +13,7 @@ use iako_proxy_config::Node;
 use iako_rt::{Rng, clock};
 use iako_telemetry::{
     AccessLogs, MeshMetrics, MetricsSettings, StatsRegistry, WorkloadLabels, stats::Counter,
-    stats::Gauge,
+    stats::Gauge, stats::Histogram,
 };
 use iako_traffic::Neighbourhood;
 
@@ -128,6 +128,17 @@ pub(crate) struct ServerStats {
     pub(crate) worker_recoveries: Counter,
     pub(crate) uptime: Gauge,
     pub(crate) memory_allocated: Gauge,
+    /// What the heap may grow to without asking the system, as far as that is known.
+    memory_heap_size: Gauge,
+    memory_physical_size: Gauge,
+    /// From the start to the first readiness.
+    pub(crate) initialization_time: Histogram,
+    /// 1 once workers serve.
+    pub(crate) workers_started: Gauge,
+    /// Listeners that could not be bound.
+    pub(crate) listener_create_failure: Counter,
+    /// Listeners that an operator or a shutdown stopped.
+    pub(crate) listener_stopped: Counter,
     pub(crate) days_until_first_cert_expiring: Gauge,
     pub(crate) connected_state: Gauge,
     pub(crate) active_clusters: Gauge,
@@ -162,6 +173,12 @@ impl ServerStats {
             worker_recoveries: server.counter("worker_recoveries"),
             uptime: server.gauge("uptime"),
             memory_allocated: server.gauge("memory_allocated"),
+            memory_heap_size: server.gauge("memory_heap_size"),
+            memory_physical_size: server.gauge("memory_physical_size"),
+            initialization_time: server.histogram("initialization_time_ms"),
+            workers_started: listeners.gauge("workers_started"),
+            listener_create_failure: listeners.counter("listener_create_failure"),
+            listener_stopped: listeners.counter("listener_stopped"),
             days_until_first_cert_expiring: server.gauge("days_until_first_cert_expiring"),
             connected_state: stats.scope("control_plane").gauge("connected_state"),
             active_clusters: clusters.gauge("active_clusters"),
@@ -191,6 +208,8 @@ impl Shared {
         let stats = Arc::new(StatsRegistry::new(concurrency));
         let server = ServerStats::new(&stats);
         server.state.set(2);
+        // As long as there is no certificate none expires.
+        server.days_until_first_cert_expiring.set(u64::from(u32::MAX));
         server.workers.set(u64::try_from(concurrency).unwrap_or(u64::MAX));
         Self {
             http2: Http2Stats::new(&stats.scope("http2")),
@@ -254,16 +273,18 @@ impl Shared {
             .add(panics.saturating_sub(self.panics_seen.swap(panics, Ordering::Relaxed)));
         self.published.load().clusters().for_each(|cluster| cluster.show_breakers(now));
         self.server.uptime.set(clock::now().saturating_duration_since(self.started).as_secs());
-        let bytes = resident_bytes()?;
-        self.server.memory_allocated.set(bytes);
-        Some(bytes)
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let resident = bytes_of(&status, "VmRSS:")?;
+        self.server.memory_allocated.set(bytes_of(&status, "RssAnon:").unwrap_or(resident));
+        self.server.memory_heap_size.set(bytes_of(&status, "VmData:").unwrap_or(resident));
+        self.server.memory_physical_size.set(resident);
+        Some(resident)
     }
 }
 
-/// The memory that the process holds, as Linux counts it; none elsewhere.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// The bytes that a line of `/proc/self/status` tells of; none elsewhere than on Linux.
+pub(crate) fn bytes_of(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
 }

@@ -247,7 +247,7 @@ pub fn metrics_page() -> String {
          with the prefix `envoy_`, the variable part as a label.\n\n\
          | statistic | Prometheus name | kind | what it counts |\n|---|---|---|---|\n",
     );
-    for stat in crate::stats::STATS {
+    for stat in crate::stats::stats() {
         page.push_str(&stat.row());
     }
     page

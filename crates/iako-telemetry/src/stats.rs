@@ -24,7 +24,7 @@ use crate::shard;
 pub use inherit::StatisticsNow;
 pub use render::{StatsFormat, StatsKind, StatsQuery};
 pub use stat::Stat;
-pub use table::STATS;
+pub use table::stats;
 
 /// Cells of one worker: together in memory, apart from those of other workers, so that two workers
 /// never write the same cache line.

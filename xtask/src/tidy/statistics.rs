@@ -3,14 +3,15 @@
 use super::Finding;
 use crate::project::Project;
 
-const TABLE: &str = "crates/iako-telemetry/src/stats/table.rs";
+const TABLES: &str = "crates/iako-telemetry/src/stats/table/";
 
 pub(super) fn check(project: &Project) -> Vec<Finding> {
-    let Some(table) = project.file(TABLE) else {
-        return vec![Finding::file("statistics", TABLE, "the table is not where it was")];
-    };
-    let stands =
-        |text: &str| project.rust().any(|file| file.path != TABLE && file.text.contains(text));
+    let (tables, others): (Vec<_>, Vec<_>) =
+        project.rust().partition(|file| file.path.starts_with(TABLES));
+    if tables.is_empty() {
+        return vec![Finding::file("statistics", TABLES, "the tables are not where they were")];
+    }
+    let stands = |text: &str| others.iter().any(|file| file.text.contains(text));
     let is_counted = |name: &str| {
         let name = name.replace("<class>", "2").replace("<code>", "200");
         // Names of one kind may be counted in a scope of their own, or made of two parts.
@@ -23,11 +24,14 @@ pub(super) fn check(project: &Project) -> Vec<Finding> {
             || (leaf != name && stands(&format!("\"{leaf}\"")))
             || leaf.match_indices('_').any(parts)
     };
-    let rows = (1..).zip(table.text.lines()).filter_map(|(line, text)| Some((line, row(text)?)));
-    rows.filter(|(_, name)| !is_counted(name))
-        .map(|(line, name)| {
+    let rows = tables.iter().flat_map(|table| {
+        let lines = (1..).zip(table.text.lines());
+        lines.filter_map(|(line, text)| Some((table.path.as_str(), line, row(text)?)))
+    });
+    rows.filter(|(_, _, name)| !is_counted(name))
+        .map(|(path, line, name)| {
             let message = format!("{name} is documented, but counted nowhere");
-            Finding::line("statistics", TABLE, line, message)
+            Finding::line("statistics", path, line, message)
         })
         .collect()
 }
@@ -52,7 +56,10 @@ mod tests {
         let proxy = "\"rq_2xx\" \"open\" format!(\"seen_by_{who}\") \"all\"";
         let project = Project {
             root: "/".into(),
-            files: vec![file(TABLE, &table), file("crates/iako-proxy/src/a.rs", proxy)],
+            files: vec![
+                file(&format!("{TABLES}http.rs"), &table),
+                file("crates/iako-proxy/src/a.rs", proxy),
+            ],
         };
         let found: Vec<_> = check(&project).iter().map(|f| f.line).collect();
         assert_eq!(found, [2, 5]);

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config_task::{BoundAddress, Told},
     proxy::Control,
-    shared::Shared,
+    shared::{Shared, bytes_of},
     snapshot::UpstreamCluster,
     transport::{connect::name_of, material::Material},
 };
@@ -158,11 +158,7 @@ pub(super) fn unready(shared: &Shared, query: &Query) -> Value {
 /// Bytes that the process holds, under Envoy's names.
 pub(super) fn memory() -> Value {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let bytes = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok());
-        u64::saturating_mul(kibibytes.unwrap_or(0), 1024).to_string()
-    };
+    let bytes = |name: &str| bytes_of(&status, name).unwrap_or(0).to_string();
     json!({
         "allocated": bytes("RssAnon:"),
         "heap_size": bytes("VmData:"),

@@ -62,6 +62,9 @@ impl ConfigTask {
             silent
                 .filter_map(|(kind, _)| self.source_stats.of(*kind))
                 .for_each(SourceStats::gave_up);
+            let took = now.saturating_duration_since(self.shared.started);
+            self.shared.server.initialization_time.record(took);
+            self.shared.server.workers_started.set(1);
             self.shared.server.state.set(0);
             self.shared.server.live.set(1);
             self.ready.send_replace(true);

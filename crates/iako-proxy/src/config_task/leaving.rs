@@ -64,6 +64,7 @@ impl ConfigTask {
         for entry in self.listeners.values_mut().filter(|entry| entry.is_within(reach)) {
             if matches!(wish, DrainWish::StopAccepting | DrainWish::Close) {
                 entry.stop_for_good();
+                self.shared.server.listener_stopped.inc();
             }
             for drain in entry.drains() {
                 match wish {
@@ -87,7 +88,10 @@ impl ConfigTask {
         if let Some((_, reach)) = self.stop_accepting_at.take_if(|(at, _)| *at <= now) {
             self.accepting &= reach != DrainReach::All;
             let entries = self.listeners.values_mut().filter(|entry| entry.is_within(reach));
-            entries.for_each(ListenerEntry::stop_for_good);
+            for entry in entries {
+                entry.stop_for_good();
+                self.shared.server.listener_stopped.inc();
+            }
         }
         self.leaving.retain(|departing| {
             let waits = departing.at > now;

@@ -13,6 +13,7 @@ use iako_proxy_config::{
 use iako_telemetry::{Principal, ResponseFlag};
 use iako_traffic::{ClientCertHeader, ConnectionInfo, LocalLimiter};
 
+use super::counted::Fate;
 use super::service::HttpService;
 use crate::connection::{Downstream, log::HttpNotes};
 use crate::snapshot::{Chain, ProxySnapshot, Terminal};
@@ -36,6 +37,8 @@ pub(crate) struct HttpConnection {
     pub(crate) own_principal: Principal,
     /// Below 1, drawn once: by how much of what may be it becomes older than others.
     age_draw: f64,
+    /// How it ends, for the statistics.
+    pub(super) fate: Fate,
     /// What the listener's log is told, where there is one.
     notes: Option<Rc<HttpNotes>>,
     /// The settings that were present last.
@@ -104,6 +107,7 @@ impl HttpConnection {
             client_principal: Principal::new(client.map_or("", String::as_str)),
             own_principal: Principal::new(own.map_or("", String::as_str)),
             age_draw: worker.with_rng(iako_rt::Rng::unit),
+            fate: Fate::default(),
             notes: accepted.http_notes(),
             service: RefCell::new(service),
             seen: Cell::new(u64::MAX),

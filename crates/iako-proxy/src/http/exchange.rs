@@ -357,6 +357,7 @@ impl Exchange<'_> {
     ) -> Result<Progress, Failure> {
         let route = match outcome {
             RouteOutcome::NoHost | RouteOutcome::NoRoute(_) => {
+                self.service.stats.routed.inc();
                 self.service.stats.no_route.inc();
                 return Err(Failure::NoRoute);
             }
@@ -364,6 +365,7 @@ impl Exchange<'_> {
                 let view = self.request.view();
                 let facts = self.request.facts(&view, &self.connection.info);
                 let location = FieldValue::sanitized(https_location(&facts.head));
+                self.service.stats.count_direct();
                 let reply = Reply::new(301, "direct_response");
                 let reply = reply.with_field(Known::Location, location);
                 self.reply(reply, None, downstream).await?;
@@ -376,7 +378,7 @@ impl Exchange<'_> {
                 return self.forward(&route, action, downstream).await;
             }
             Action::Redirect(redirect) => {
-                self.service.stats.redirect.inc();
+                self.service.stats.count_direct();
                 let view = self.request.view();
                 let facts = self.request.facts(&view, &self.connection.info);
                 let formatted = if let Some(RedirectPath::Format(format)) = &redirect.path {
@@ -390,7 +392,7 @@ impl Exchange<'_> {
                     .with_field(Known::Location, FieldValue::sanitized(location))
             }
             Action::Respond(respond) => {
-                self.service.stats.direct_response.inc();
+                self.service.stats.count_direct();
                 self.direct_response(&route, respond)
             }
         };

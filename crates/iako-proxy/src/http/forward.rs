@@ -100,9 +100,11 @@ impl Exchange<'_> {
         action: &'r RouteAction,
         downstream: &mut Downstream<'_>,
     ) -> Result<Progress, Failure> {
+        // An upgrade that is refused does not come to the router, in Envoy's count.
+        let content = self.content(route)?;
         self.service.stats.routed.inc();
         self.check_strict_headers()?;
-        let mut plan = self.plan(route, action)?;
+        let mut plan = self.plan(route, action, content)?;
         self.begin_tally(route);
         // A cluster that stands for others is what is told of.
         if !self.record.cluster.as_ref().is_some_and(|cluster| cluster.is_aggregate()) {
@@ -237,8 +239,8 @@ impl Exchange<'_> {
         &mut self,
         route: &RouteMatchResult<'r>,
         action: &'r RouteAction,
+        content: Content,
     ) -> Result<Plan<'r>, Failure> {
-        let content = self.content(route)?;
         let view = self.request.view();
         let facts = self.request.facts(&view, &self.connection.info);
         let missing = Failure::NoCluster { status: action.cluster_not_found_status };

@@ -182,6 +182,7 @@ pub(crate) struct Refused<'a> {
 
 /// Writes the log line of a request whose head was no head.
 pub(crate) fn refused(connection: &HttpConnection, service: &HttpService, refused: &Refused<'_>) {
+    service.stats.refused(refused.version, refused.status);
     let mut record = AccessRecord::new(clock::wall());
     record.request_headers = &NoHeaders;
     record.protocol = Some(refused.version.as_str());

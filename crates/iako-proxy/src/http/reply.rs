@@ -249,6 +249,14 @@ impl Exchange<'_> {
             stats.rq_timeout.inc();
         } else if matches!(failure, Failure::StreamIdle) {
             stats.rq_idle_timeout.inc();
+        } else if matches!(failure, Failure::MaxDuration) {
+            stats.rq_max_duration_reached.inc();
+        } else if matches!(failure, Failure::UpgradeRefused) {
+            stats.rq_no_upgrade.inc();
+            // Whoever asked for it does not end its request.
+            stats.rq_rx_reset.inc();
+        } else if matches!(failure, Failure::Path) {
+            stats.rq_failed_path.inc();
         }
         self.record.transport_failure = error_response::transport_reason(&failure);
         if self.response.is_some() {
@@ -256,6 +264,9 @@ impl Exchange<'_> {
                 self.record.details = error_response::broken_off_details(error).into();
             } else if let Some(reply) = error_response::reply(&failure) {
                 self.record.details = reply.details;
+            }
+            if !matches!(failure, Failure::Client(_)) {
+                stats.rq_rx_reset.inc();
             }
             downstream.abort(&failure);
             return;
@@ -286,6 +297,9 @@ impl Exchange<'_> {
 
     fn client_failed(&mut self, error: &DownstreamError) {
         self.service.stats.rq_rx_reset.inc();
+        if matches!(error, DownstreamError::Gone(_)) {
+            self.connection.fate.left();
+        }
         let leaves = matches!(error, DownstreamError::Gone(_) | DownstreamError::Reset);
         if leaves || self.record.details.is_empty() || self.response.is_none() {
             self.record.details = error.details().into();

@@ -15,6 +15,7 @@ use iako_rt::{Rng, clock};
 use iako_telemetry::ResponseFlag;
 
 use super::connection::HttpConnection;
+use super::counted::{Counted, Ended};
 use super::downstream::h1::Http1Downstream;
 use super::downstream::{Content, Downstream, DownstreamError};
 use super::error_response::{self, Reply};
@@ -29,7 +30,8 @@ use crate::transport::Stream;
 /// Serves an HTTP/1 connection until either side ends it.
 pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read: Bytes) {
     let service = connection.last_service();
-    let mut side = Http1Downstream::new(stream, read, service.limits, &service.manager.http1);
+    let side = Http1Downstream::new(stream, read, service.limits, &service.manager.http1);
+    let mut side = side.metered(Counted::meter(&service));
     let mut timer = Timer::default();
     let drain = connection.chain.drain.clone();
     let mut ends = Ends { opened: clock::now(), draining: pin!(drain.draining()), listens: false };
@@ -53,10 +55,12 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
                 break;
             }
             Next::SlowHead => {
+                connection.last_service().stats.rq_header_timeout.inc();
                 Box::pin(refuse(connection, &mut side, header_timeout(), None)).await;
                 break;
             }
-            Next::End => return,
+            Next::Left => return,
+            Next::End(ended) => return connection.fate.end(ended),
         };
         if let Some(settings) = h2c::settings(connection, &head) {
             side.switch_to_http2();
@@ -72,6 +76,7 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
         let worn = manager.requests_per_connection_max.is_some_and(|max| served >= max.get());
         let share = || connection.worker.with_rng(Rng::unit);
         if worn || connection.chain.drain.tells(share) {
+            connection.fate.end(if worn { Ended::Served } else { Ended::Drained });
             side.close_after_response();
         }
         if !manager.proxy_100_continue {
@@ -85,6 +90,7 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
             break;
         }
     }
+    connection.fate.end(Ended::Otherwise);
     Box::pin(close(connection, side)).await;
 }
 
@@ -107,8 +113,10 @@ enum Next {
     Broken(ParseError),
     /// The head took too long.
     SlowHead,
-    /// The client is gone, or has to go.
-    End,
+    /// The client is gone.
+    Left,
+    /// The client has to go.
+    End(Ended),
 }
 
 async fn next_head(
@@ -129,7 +137,7 @@ async fn next_head(
             Poll::Ready(Err(DownstreamError::Protocol(error))) => {
                 return Poll::Ready(Next::Broken(error));
             }
-            Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(Next::End),
+            Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(Next::Left),
             Poll::Pending => {}
         }
         if side.is_inside_head() {
@@ -141,11 +149,13 @@ async fn next_head(
         } else if !std::mem::replace(&mut ends.listens, true) || connection.chain.drain.leaves() {
             // Asked again on the way out: each phase wakes who waits for the next one.
             if ends.draining.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Next::End);
+                return Poll::Ready(Next::End(Ended::Drained));
             }
         }
         timer.set(earliest(idle, aged));
-        timer.poll(context).map(|()| Next::End)
+        let ended =
+            if idle.is_some() && idle <= earliest(idle, aged) { Ended::Idle } else { Ended::Aged };
+        timer.poll(context).map(|()| Next::End(ended))
     })
     .await
 }

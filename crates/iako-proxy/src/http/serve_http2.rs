@@ -16,6 +16,7 @@ use iako_rt::{Rng, clock};
 use iako_telemetry::ResponseFlag;
 
 use super::connection::HttpConnection;
+use super::counted::{Counted, Ended};
 use super::downstream::h2::Http2Downstream;
 use super::record::{self, Refused};
 use super::service::HttpService;
@@ -31,7 +32,9 @@ const END_TIME_MAX: Duration = Duration::from_secs(5);
 pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read: Bytes) {
     let service = connection.last_service();
     let link = Link::new(Connection::server(limits::server(&service)));
-    run(connection, &link, Driver::new(stream, read, rests_after(&service))).await;
+    let mut driver = Driver::new(stream, read, rests_after(&service));
+    driver.measure_as(Counted::meter(&service));
+    run(connection, &link, driver).await;
 }
 
 /// A request that was read in HTTP/1 and is answered in HTTP/2 (RFC 7540 §3.2).
@@ -80,12 +83,19 @@ async fn run(connection: &Rc<HttpConnection>, link: &Rc<Link>, mut driver: Drive
                 return Poll::Ready(Ending::Cut);
             }
             if !serving.is_ending && told.as_mut().poll(context).is_ready() {
+                connection.fate.end(Ended::Drained);
                 serving.end_gracefully(link);
             }
         }
         serving.poll_times(context, link, &driver)
     })
     .await;
+    if matches!(ending, Ending::Refused(_) | Ending::Cut) || serving.is_ending {
+        connection.fate.end(Ended::Otherwise);
+    }
+    if link.open() > 0 {
+        connection.fate.cut_off();
+    }
     link.end(ending);
     if let Ending::Refused(error) = ending {
         note(connection, &service, error);
@@ -221,8 +231,15 @@ impl<'c> Serving<'c> {
             self.timer.set(Some(due));
             ready!(self.timer.poll(context));
             match end {
-                Due::Idle | Due::Drained => self.end_finally(link, ErrorCode::NO_ERROR),
-                Due::Age => self.end_gracefully(link),
+                Due::Drained => self.end_finally(link, ErrorCode::NO_ERROR),
+                Due::Idle => {
+                    self.connection.fate.end(Ended::Idle);
+                    self.end_finally(link, ErrorCode::NO_ERROR);
+                }
+                Due::Age => {
+                    self.connection.fate.end(Ended::Aged);
+                    self.end_gracefully(link);
+                }
                 Due::Slow => self.end_slow(link),
                 Due::Stuck => return Poll::Ready(Ending::Cut),
             }
@@ -293,6 +310,7 @@ impl Listen for Serving<'_> {
                 start(self.connection, link, stream, *head, ends);
                 let served_max = self.service.manager.requests_per_connection_max;
                 if served_max.is_some_and(|max| self.served >= max.get()) {
+                    self.connection.fate.end(Ended::Served);
                     self.end_gracefully(link);
                 }
             }

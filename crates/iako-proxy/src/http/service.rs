@@ -231,6 +231,23 @@ handles! {
     cx_active: Gauge = gauge "downstream_cx_active",
     cx_http1_total: Counter = counter "downstream_cx_http1_total",
     cx_http2_total: Counter = counter "downstream_cx_http2_total",
+    cx_http1_active: Gauge = gauge "downstream_cx_http1_active",
+    cx_http2_active: Gauge = gauge "downstream_cx_http2_active",
+    cx_ssl_total: Counter = counter "downstream_cx_ssl_total",
+    cx_ssl_active: Gauge = gauge "downstream_cx_ssl_active",
+    cx_destroy: Counter = counter "downstream_cx_destroy",
+    cx_destroy_local: Counter = counter "downstream_cx_destroy_local",
+    cx_destroy_remote: Counter = counter "downstream_cx_destroy_remote",
+    cx_destroy_active_rq: Counter = counter "downstream_cx_destroy_active_rq",
+    cx_destroy_local_active_rq: Counter = counter "downstream_cx_destroy_local_active_rq",
+    cx_destroy_remote_active_rq: Counter = counter "downstream_cx_destroy_remote_active_rq",
+    cx_idle_timeout: Counter = counter "downstream_cx_idle_timeout",
+    cx_max_duration_reached: Counter = counter "downstream_cx_max_duration_reached",
+    cx_max_requests_reached: Counter = counter "downstream_cx_max_requests_reached",
+    cx_drain_close: Counter = counter "downstream_cx_drain_close",
+    cx_rx_bytes: Counter = counter "downstream_cx_rx_bytes_total",
+    cx_tx_bytes: Counter = counter "downstream_cx_tx_bytes_total",
+    cx_length: Histogram = histogram "downstream_cx_length_ms",
     cx_protocol_error: Counter = counter "downstream_cx_protocol_error",
     rq_total: Counter = counter "downstream_rq_total",
     rq_http1_total: Counter = counter "downstream_rq_http1_total",
@@ -245,6 +262,10 @@ handles! {
     rq_rx_reset: Counter = counter "downstream_rq_rx_reset",
     rq_timeout: Counter = counter "downstream_rq_timeout",
     rq_idle_timeout: Counter = counter "downstream_rq_idle_timeout",
+    rq_header_timeout: Counter = counter "downstream_rq_header_timeout",
+    rq_max_duration_reached: Counter = counter "downstream_rq_max_duration_reached",
+    rq_failed_path: Counter = counter "downstream_rq_failed_path_normalization",
+    rq_no_upgrade: Counter = counter "downstream_rq_ws_on_non_ws_route",
     rq_time: Histogram = histogram "downstream_rq_time",
     no_route: Counter = counter "no_route",
     redirect_bad_location: Counter = counter "passthrough_internal_redirect_bad_location",
@@ -254,7 +275,8 @@ handles! {
     redirect_predicate: Counter = counter "passthrough_internal_redirect_predicate",
     no_cluster: Counter = counter "no_cluster",
     direct_response: Counter = counter "rq_direct_response",
-    redirect: Counter = counter "rq_redirect",
+    // Always 0, as in Envoy, where redirects are direct responses.
+    _redirect: Counter = counter "rq_redirect",
     routed: Counter = counter "rq_total",
     rq_too_large: Counter = counter "downstream_rq_too_large",
 }
@@ -263,9 +285,32 @@ impl HttpStats {
     /// Counts a finished exchange.
     pub(crate) fn completed(&self, status: Option<u16>, duration: Duration) {
         self.rq_active.dec();
-        self.rq_completed.inc();
         self.rq_time.record(duration);
-        let class = match status.unwrap_or(0) {
+        self.answered(status);
+    }
+
+    /// Counts a request that is answered by its route; redirects are among them, as in Envoy.
+    pub(crate) fn count_direct(&self) {
+        self.routed.inc();
+        self.direct_response.inc();
+    }
+
+    /// Counts a request that was refused before it was whole.
+    pub(crate) fn refused(&self, version: Version, status: Option<u16>) {
+        self.rq_total.inc();
+        match version {
+            Version::Http2 => self.rq_http2_total.inc(),
+            Version::Http10 | Version::Http11 => self.rq_http1_total.inc(),
+        }
+        self.rq_rx_reset.inc();
+        self.answered(status);
+    }
+
+    /// Counts an answer; none is no completed request.
+    fn answered(&self, status: Option<u16>) {
+        let Some(status) = status else { return };
+        self.rq_completed.inc();
+        let class = match status {
             100..=199 => &self.rq_1xx,
             200..=299 => &self.rq_2xx,
             300..=399 => &self.rq_3xx,

@@ -66,11 +66,11 @@ pub(crate) struct Wire {
     pub(crate) input: BytesMut,
     /// Queued and not yet written.
     pub(crate) output: Output,
-    /// Counts what comes and goes, towards servers.
+    /// Counts what comes and goes.
     meter: Option<Meter>,
 }
 
-/// Counts the bytes of a connection among those of its cluster.
+/// Counts the bytes of a connection among those of its cluster or HTTP connection manager.
 #[derive(Debug)]
 pub(crate) struct Meter {
     read: Counter,
@@ -79,7 +79,11 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn of(stats: &ClusterStats) -> Self {
-        Self { read: stats.cx_rx_bytes.clone(), written: stats.cx_tx_bytes.clone() }
+        Self::new(&stats.cx_rx_bytes, &stats.cx_tx_bytes)
+    }
+
+    pub(crate) fn new(read: &Counter, written: &Counter) -> Self {
+        Self { read: read.clone(), written: written.clone() }
     }
 
     pub(crate) fn read(&self, bytes: usize) {
@@ -102,6 +106,7 @@ impl Wire {
 
     /// Counts what comes and goes from now on.
     pub(crate) fn measure(&mut self, meter: Meter) {
+        meter.read(self.input.len());
         self.meter = Some(meter);
     }
 

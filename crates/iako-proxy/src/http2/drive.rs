@@ -55,8 +55,8 @@ pub(crate) struct Driver {
     /// Whether the windows were made small.
     pressed: bool,
     queued: pressure::Queued,
-    /// Counts what comes and goes, towards servers.
-    pub(crate) meter: Option<Meter>,
+    /// Counts what comes and goes.
+    meter: Option<Meter>,
     rest: Rest,
 }
 
@@ -254,6 +254,12 @@ impl Driver {
         self.flows = count >= wire::READ_BYTES / 8;
         self.measure(count);
         Poll::Ready(Ok(count))
+    }
+
+    /// Counts what comes and goes from now on, and what was read already.
+    pub(crate) fn measure_as(&mut self, meter: Meter) {
+        meter.read(self.input.len());
+        self.meter = Some(meter);
     }
 
     fn measure(&self, read: usize) {

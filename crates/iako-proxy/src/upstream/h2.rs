@@ -195,7 +195,7 @@ impl Listen for Hearing {
 
 async fn drive(link: Rc<Link>, stream: Stream, mut hearing: Hearing) -> Farewell {
     let mut driver = Driver::new(stream, Bytes::new(), REST_AFTER);
-    driver.meter = Some(Meter::of(&hearing.server.cluster.stats));
+    driver.measure_as(Meter::of(&hearing.server.cluster.stats));
     let ending = poll_fn(|context| {
         if let Poll::Ready(ending) = driver.poll_turn(context, &link, &mut hearing) {
             return Poll::Ready(ending);

@@ -143,6 +143,7 @@ impl ConfigTask {
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(listener = %name, %error, cause, "listener cannot serve");
+                self.shared.server.listener_create_failure.inc();
                 entry.unbound = Some((error, clock::now() + BIND_AGAIN));
                 false
             }

@@ -12,7 +12,7 @@ use iako_http::{
 use iako_proxy_config::{HeaderCase, Http1Options};
 
 use super::{Content, DownstreamError};
-use crate::http::wire::{QUEUE_BYTES_MAX, Wire};
+use crate::http::wire::{Meter, QUEUE_BYTES_MAX, Wire};
 use crate::transport::Stream;
 
 /// The server's half of an HTTP/1 connection.
@@ -61,6 +61,12 @@ impl Http1Downstream {
             wants_tunnel: false,
             tunnel: Tunnel::No,
         }
+    }
+
+    /// The same, with its bytes counted.
+    pub(crate) fn metered(mut self, meter: Meter) -> Self {
+        self.wire.measure(meter);
+        self
     }
 
     /// Reads the next head. `None`: the client closed between two requests.
