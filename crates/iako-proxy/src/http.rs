@@ -69,7 +69,7 @@ pub(crate) async fn serve_connection(
     mut downstream: Downstream,
     service: Arc<HttpService>,
 ) {
-    let mut counted = Counted::begin(&service, downstream.info.tls.is_some());
+    let mut counted = Counted::begin(&service, &downstream.info);
     if downstream.gate.is_some()
         && let Err(denied) = Box::pin(downstream.pass_gate()).await
     {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use iako_rt::clock;
 use tokio::sync::oneshot;
 
-use super::{ConfigTask, listeners::ListenerEntry};
+use super::ConfigTask;
 use crate::drain::{Drain, DrainPhase};
 
 /// How listeners are drained.

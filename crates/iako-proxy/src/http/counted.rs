@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use iako_rt::clock;
+use iako_traffic::ConnectionInfo;
 
 use super::service::HttpService;
 use super::wire::Meter;
@@ -71,7 +72,8 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    pub(super) fn begin(service: &Arc<HttpService>, is_tls: bool) -> Self {
+    pub(super) fn begin(service: &Arc<HttpService>, client: &ConnectionInfo) -> Self {
+        let is_tls = client.tls.is_some();
         let stats = &service.stats;
         stats.cx_total.inc();
         stats.cx_active.inc();
