@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod limit;
+pub(crate) mod load;
 pub(crate) mod processing;
 
 use std::{num::NonZeroU32, time::Duration};

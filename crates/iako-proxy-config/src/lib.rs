@@ -49,6 +49,7 @@ pub use callout::{
         CheckedRequest,
     },
     limit::{RateAnswer, RateCurrent, RateDescriptor, RateStatus},
+    load::{ClusterLoad, EndpointLoad, LoadDetail, LoadWish, LocalityLoad, WishedClusters},
     processing::{
         ImmediateReply, PartReply, ProcessAnswer, ProcessPart, ProcessQuestion, ProcessReply,
     },
@@ -122,8 +123,8 @@ pub use http::{
 pub use listener::{
     Direction, FilterChain, FilterChainMatch, Listener, ListenerKind, SourceType, Terminal,
     filter::{
-        ConnectionPredicate, ListenerFilter, ListenerFilterKind, PassThroughTlvs, ProxyProtocol,
-        TlsInspector, TlvEncoding, TlvRule,
+        ConnectionPredicate, ListenerFilter, ListenerFilterKind, OriginalSrc, PassThroughTlvs,
+        ProxyProtocol, TlsInspector, TlvEncoding, TlvRule,
     },
     socket::{
         ConnectionBalance, PipeAddress, SocketOption, SocketOptionValue, SocketSettings,

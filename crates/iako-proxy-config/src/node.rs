@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use iako_types::Locality;
 
-use crate::{Cluster, ConfigSource, GrpcSource, LayeredRuntime, Listener, Secret};
+use crate::{Cluster, ConfigSource, GrpcService, GrpcSource, LayeredRuntime, Listener, Secret};
 
 /// Everything that a proxy is told at its start. Source: `envoy.config.bootstrap.v3.Bootstrap`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -33,6 +33,9 @@ pub struct Bootstrap {
     /// Where events of outlier detection are written, one JSON object a line; nowhere when absent.
     /// Source: `cluster_manager.outlier_detection.event_log_path`.
     pub outlier_log: Option<PathBuf>,
+    /// The service that hears of the load on clusters; nobody when absent.
+    /// Source: `cluster_manager.load_stats_config`.
+    pub load_reporting: Option<GrpcService>,
     /// What can be changed by name while the proxy runs; nothing when absent.
     pub runtime: Option<LayeredRuntime>,
 }

@@ -284,6 +284,7 @@ impl ConfigTask {
             }
         }
         let refused = |error: String| ConfigError::Refused(error);
+        let load_reporting = bootstrap.load_reporting;
         for secret in bootstrap.secrets {
             self.secrets.set_static(&secret).map_err(refused)?;
         }
@@ -298,6 +299,9 @@ impl ConfigTask {
             if let Some(source) = entry.take_bind_error() {
                 return Err(ConfigError::Bind { name: name.clone(), source });
             }
+        }
+        if let (Some(service), Some(worker)) = (load_reporting, self.workers.first()) {
+            worker.send(Command::ReportLoad(Arc::new(service))).await;
         }
         Ok(())
     }

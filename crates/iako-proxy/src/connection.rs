@@ -141,6 +141,10 @@ impl Place {
     ) -> Self {
         settings.stats.cx_total.inc();
         settings.stats.cx_active.inc();
+        if let Some(own) = settings.workers.get(worker.index) {
+            own.cx_total.inc();
+            own.cx_active.inc();
+        }
         worker.shared.server.total_connections.inc();
         Self { _slots: slots, _seat: seat, settings, worker, log: None }
     }
@@ -152,6 +156,9 @@ impl Drop for Place {
             log.write();
         }
         self.settings.stats.cx_active.dec();
+        if let Some(own) = self.settings.workers.get(self.worker.index) {
+            own.cx_active.dec();
+        }
         self.settings.stats.cx_destroy.inc();
         self.worker.shared.server.total_connections.dec();
     }

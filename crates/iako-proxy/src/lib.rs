@@ -31,6 +31,7 @@ mod http;
 mod http2;
 mod limits;
 mod listener;
+mod load_report;
 mod on_demand;
 mod proxy;
 mod restart;

@@ -19,7 +19,7 @@ pub(crate) use responses::{
     ClosedBy, ConnectionEnd, ConnectionEnds, Fate, RequestOrigin, ResponseStats,
 };
 pub(crate) use routes::ServedRoutes;
-pub(crate) use stats::{ClusterStats, LbStats, ListenerStats, Security};
+pub(crate) use stats::{ClusterStats, LbStats, ListenerStats, ListenerWorkerStats, Security};
 
 /// Found by name for each request; names come from configuration.
 pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use iako_proxy_config::GrpcService;
 use iako_rt::{LocalScope, Rng, panics};
 use iako_telemetry::{Principal, WorkerMetrics, WorkloadLabels, bind_worker};
 use iako_traffic::JwtMemory;
@@ -22,6 +23,7 @@ use tokio::{
 use crate::{
     http::{stream_tasks::StreamTasks, timer::Timer},
     listener::{ListenerHandle, ListeningSocket, OpenDoor, accept_loop, crew::Seat, take_over},
+    load_report,
     shared::Shared,
     snapshot::ProxySnapshot,
     tcp::RelayMemory,
@@ -62,6 +64,8 @@ pub(crate) enum Command {
         /// Its place in the count of this worker.
         seat: Seat,
     },
+    /// Tell a service of the load on clusters, for as long as the worker runs.
+    ReportLoad(Arc<GrpcService>),
     /// End every task, then the thread.
     Stop,
 }
@@ -257,6 +261,10 @@ async fn obey(worker: &Rc<Worker>, commands: &mut mpsc::Receiver<Command>) {
             }
             Command::Carry { listener, socket, remote, seat } => {
                 take_over(worker, &listener, socket, (remote, seat));
+            }
+            Command::ReportLoad(service) => {
+                let telling = load_report::tell(Rc::clone(worker), service);
+                worker.scope.spawn("load report", telling);
             }
             Command::Stop => return,
         }

@@ -7,6 +7,7 @@
 
 pub(crate) mod exposition;
 mod inherit;
+mod part;
 mod render;
 mod stat;
 mod table;
@@ -403,30 +404,6 @@ pub struct StatsScope {
 }
 
 impl StatsScope {
-    /// A part of this one: `http2` of `cluster.cart.` is `cluster.cart.http2.`, with the same label.
-    #[must_use]
-    pub fn part(&self, name: &str) -> Self {
-        let place = Place {
-            plain: format!("{}{name}.", self.place.plain),
-            prometheus: format!("{}{}_", self.place.prometheus, exposition::metric_name(name)),
-            labels: self.place.labels.clone(),
-        };
-        Self { registry: self.registry.clone(), place: Arc::new(place) }
-    }
-
-    /// A part of this one with a name of its own: `vcluster` `all` of `vhost.a.` is
-    /// `vhost.a.vcluster.all.`, with a further label.
-    #[must_use]
-    pub fn named_part(&self, kind: &str, label: &'static str, name: &str) -> Self {
-        let own = (label, name.to_owned());
-        let place = Place {
-            plain: format!("{}{kind}.{name}.", self.place.plain),
-            prometheus: format!("{}{kind}_", self.place.prometheus),
-            labels: self.place.labels.iter().cloned().chain([own]).collect(),
-        };
-        Self { registry: self.registry.clone(), place: Arc::new(place) }
-    }
-
     /// The counter of this name, made when it is new. A name that is a gauge or histogram already
     /// gives a counter that nobody sees; names are constants of the code, so a test finds it.
     #[must_use]

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     sync::Arc,
 };
 
@@ -34,6 +35,18 @@ pub struct ConnectionInfo {
     /// Values of the PROXY protocol header that the client's proxy sent and that go on to upstreams,
     /// in the header's order.
     pub proxy_tlvs: Arc<[ProxyTlv]>,
+    /// From where connections to upstreams come for this client; from an address of the system's choice
+    /// when absent.
+    pub source: Option<SourceBinding>,
+}
+
+/// The address from which connections to upstreams come, which need not be one of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceBinding {
+    /// The address; its port is chosen by the system where it is 0.
+    pub address: SocketAddr,
+    /// The mark of the packets.
+    pub mark: Option<NonZeroU32>,
 }
 
 /// A type-length-value of a PROXY protocol header of version 2. Source: PROXY protocol §2.2.
@@ -60,6 +73,7 @@ impl ConnectionInfo {
             tls: None,
             metadata: Metadata::default(),
             proxy_tlvs: Arc::default(),
+            source: None,
         }
     }
 

@@ -31,6 +31,7 @@ mod health;
 mod jwt;
 mod lb;
 mod listener_filter;
+mod load_memory;
 mod load_report;
 mod local_limit;
 mod matching;
@@ -66,7 +67,7 @@ pub use ext_authz::{
 };
 pub use facts::{
     ConnectionInfo, HeaderList, Headers, Metadata, PeerCertificate, ProxyTlv, RequestFacts,
-    RequestHead, TlsFacts, is_grpc_content_type,
+    RequestHead, SourceBinding, TlsFacts, is_grpc_content_type,
 };
 pub use fault::{FaultAbort, FaultDecision, fault, response_rate};
 pub use filter_chain::FilterChainTable;
@@ -85,6 +86,7 @@ pub use lb::{
     Setting, Wants, member,
 };
 pub use listener_filter::predicate_holds;
+pub use load_memory::{ClusterCounts, LoadMemory};
 pub use load_report::{ReadMessage, load_report};
 pub use local_limit::{LocalAnswer, LocalBucket, LocalLeft, LocalLimiter, LocalQuestion};
 pub use matching::{

@@ -60,7 +60,8 @@ use prost_types::Any;
 
 use super::text;
 use iako_proxy_config::{
-    Cluster, EndpointSet, Listener, Node, RouteConfiguration, Scope, Secret, SecretKind,
+    Cluster, EndpointAddress, EndpointSet, Listener, Node, RouteConfiguration, Scope, Secret,
+    SecretKind,
 };
 
 /// An `envoy.config.listener.v3.Listener`.
@@ -86,6 +87,11 @@ pub fn cluster(value: &Cluster) -> Any {
 /// An `envoy.config.endpoint.v3.ClusterLoadAssignment`.
 pub fn endpoints(value: &EndpointSet) -> Any {
     wire::any(&endpoint::endpoint_set(value))
+}
+
+/// Where an instance listens.
+pub(crate) fn endpoint_address(value: &EndpointAddress) -> core::Address {
+    endpoint::address(value)
 }
 
 /// Who a proxy says it is, for the first message of a stream.

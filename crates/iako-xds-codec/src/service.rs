@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod limit;
+pub mod load;
 pub mod processing;
 mod value;
 

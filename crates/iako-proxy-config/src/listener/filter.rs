@@ -1,5 +1,7 @@
 //! What is found out about a connection before a filter chain is chosen.
 
+use std::num::NonZeroU32;
+
 use crate::Discovered;
 
 /// One look at a connection, or one change of what is known of it; they run in order.
@@ -24,6 +26,8 @@ pub enum ListenerFilterKind {
     Http,
     /// Takes the client's address from a PROXY protocol header.
     ProxyProtocol(Box<ProxyProtocol>),
+    /// Has connections to upstreams come from the client's address.
+    OriginalSrc(OriginalSrc),
     /// Does what is sent on its own. Source: `ListenerFilter.config_discovery`.
     Discovered(Box<Discovered<Self>>),
 }
@@ -58,6 +62,16 @@ impl ListenerFilter {
     pub fn proxy_protocol() -> Self {
         Self::new(ListenerFilterKind::ProxyProtocol(Box::default()))
     }
+}
+
+/// Source: `envoy.extensions.filters.listener.original_src.v3.OriginalSrc`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OriginalSrc {
+    /// Whether they come from the client's port too. Envoy default: false.
+    pub bind_port: bool,
+    /// The mark of their packets, by which the system's routes tell them apart; none when absent.
+    /// Source: `mark`, where 0 stands for none.
+    pub mark: Option<NonZeroU32>,
 }
 
 /// Source: `envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector`.

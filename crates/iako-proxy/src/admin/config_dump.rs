@@ -24,6 +24,7 @@ const REDACTED: &str = "W3JlZGFjdGVkXQ==";
 pub(super) fn page(shared: &Shared, query: &Query) -> Page {
     let inventory = shared.inventory.load();
     let mut configs = vec![bootstrap(shared), clusters(&inventory)];
+    configs.extend(extensions(&inventory));
     if query.has("include_eds") {
         configs.push(endpoints(shared, &inventory));
     }
@@ -102,6 +103,14 @@ fn clusters(inventory: &Inventory) -> Value {
             ("dynamic_warming_clusters", inventory.warming_clusters.iter().map(show).collect()),
         ],
     )
+}
+
+/// Settings of filters that were sent on their own; nothing where there are none.
+fn extensions(inventory: &Inventory) -> Option<Value> {
+    let show =
+        |told: &Told<xds::RawResource>| dated(told, "ecds_filter", &xds::to_json(&told.value));
+    let all: Vec<Value> = inventory.extensions.iter().map(show).collect();
+    (!all.is_empty()).then(|| dump("EcdsConfigDump", "", [("ecds_filters", all)]))
 }
 
 fn listeners(inventory: &Inventory) -> Value {

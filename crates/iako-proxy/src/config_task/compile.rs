@@ -14,7 +14,8 @@ use crate::{
     listener::ListenerHandle,
     shared::Shared,
     snapshot::{
-        Chain, ChainId, ChainTransport, InspectorStats, ListenerSettings, ListenerStats, Terminal,
+        Chain, ChainId, ChainTransport, InspectorStats, ListenerSettings, ListenerStats,
+        ListenerWorkerStats, Terminal,
     },
     tcp::TcpService,
     transport::server::ServerTlsSlot,
@@ -44,6 +45,7 @@ pub(super) fn listener(
     Ok(ListenerSettings {
         table: FilterChainTable::compile(Arc::clone(listener)),
         stats: ListenerStats::new(&shared.stats, &address),
+        workers: ListenerWorkerStats::of_all(&shared.stats, &address, shared.crew.len()),
         connections_max: listener.connections_max,
         inspectors: InspectorStats::new(&shared.stats, listener),
         access_log: AccessLogger::open_all(&listener.access_log, &shared.access_logs)

@@ -14,7 +14,7 @@ use iako_telemetry::Counter;
 use iako_xds_codec::{RawResource, decode};
 
 use super::{
-    ConfigTask, ResourceKind, Subscriptions,
+    ConfigTask, ResourceKind, Subscriptions, Told,
     source_stats::{Reception, SourceStats},
     update::checked,
 };
@@ -24,7 +24,7 @@ use crate::shared::Shared;
 #[derive(Debug, Default)]
 pub(super) struct ExtensionStore {
     /// By the keys of their names.
-    told: BTreeMap<String, RawResource>,
+    told: BTreeMap<String, Told<RawResource>>,
     /// Keys of what does not exist, or did not come in time.
     absent: BTreeSet<String>,
     asked: BTreeMap<(Place, String), Asked>,
@@ -179,6 +179,7 @@ fn uses(listener: &Listener) -> impl Iterator<Item = Use<'_>> {
     let inspectors = listener.inspectors.iter().filter_map(|filter| match &filter.kind {
         ListenerFilterKind::Discovered(found) => Some(Use::Listener(found)),
         ListenerFilterKind::OriginalDst
+        | ListenerFilterKind::OriginalSrc(_)
         | ListenerFilterKind::Tls(_)
         | ListenerFilterKind::Http
         | ListenerFilterKind::ProxyProtocol(_) => None,
@@ -215,6 +216,11 @@ impl ExtensionStore {
     pub(super) fn has_all_of(&self, listener: &Listener) -> bool {
         let known = |key: &str| self.told.contains_key(key) || self.absent.contains(key);
         awaited(listener).all(|name| known(name.key()))
+    }
+
+    /// What was sent, in the order of its names.
+    pub(super) fn all(&self) -> Vec<Told<RawResource>> {
+        self.told.values().cloned().collect()
     }
 
     /// A listener goes on without what did not come.
@@ -281,7 +287,7 @@ impl ExtensionStore {
         otherwise: impl FnOnce() -> Kind,
     ) -> Kind {
         let key = found.name.key();
-        match self.told.get(key).map(read) {
+        match self.told.get(key).map(|told| read(&told.value)) {
             Some(Ok(kind)) => return kind,
             Some(Err(error)) => {
                 // It was sent for an older version of the listener.
@@ -337,18 +343,23 @@ impl ConfigTask {
     }
 
     /// Takes settings of a filter, for every listener that asks for them or for none.
-    pub(super) fn set_extension(&mut self, key: &str, body: &RawResource) -> Result<(), String> {
-        if self.extensions.told.get(key) == Some(body) {
+    pub(super) fn set_extension(
+        &mut self,
+        key: &str,
+        told: Told<RawResource>,
+    ) -> Result<(), String> {
+        if self.extensions.told.get(key).is_some_and(|before| before.value == told.value) {
             return Ok(());
         }
+        let body = &told.value;
         for entry in self.listeners.values() {
-            let told = entry.told().into_iter().chain(entry.warming_told());
-            let uses = told.flat_map(|told| uses(&told.value));
+            let listeners = entry.told().into_iter().chain(entry.warming_told());
+            let uses = listeners.flat_map(|told| uses(&told.value));
             for one in uses.filter(|one| one.name().key() == key) {
                 one.check(body)?;
             }
         }
-        let before = self.extensions.told.insert(key.to_owned(), body.clone());
+        let before = self.extensions.told.insert(key.to_owned(), told);
         if let Err(error) = self.rewrite_extensions(key) {
             match before {
                 Some(before) => drop(self.extensions.told.insert(key.to_owned(), before)),

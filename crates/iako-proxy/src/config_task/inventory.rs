@@ -96,6 +96,8 @@ pub(crate) struct Inventory {
     pub(crate) warming_clusters: Vec<Told<Cluster>>,
     /// Route tables.
     pub(crate) routes: Vec<Told<RouteConfiguration>>,
+    /// Settings of filters that were sent on their own.
+    pub(crate) extensions: Vec<Told<RawResource>>,
     /// Secrets that were looked into.
     pub(crate) materials: Arc<Materials>,
     /// What was refused lately.

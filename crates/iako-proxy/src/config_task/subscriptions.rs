@@ -154,6 +154,7 @@ impl ConfigTask {
                 .filter_map(|entry| entry.active.as_ref().map(|(told, _)| told.clone()))
                 .collect(),
             materials: Arc::clone(self.secrets.materials()),
+            extensions: self.extensions.all(),
             refusals: self.shared.inventory.load().refusals.clone(),
             listener_version: Arc::clone(&self.versions.listeners),
             cluster_version: Arc::clone(&self.versions.clusters),

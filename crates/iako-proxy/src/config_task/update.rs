@@ -278,7 +278,9 @@ impl ConfigTask {
             }
             // They are taken together.
             ResourceKind::VirtualHost => Ok(()),
-            ResourceKind::Extension => self.set_extension(&key, body),
+            ResourceKind::Extension => {
+                self.set_extension(&key, Told::of_control_plane(body.clone(), version))
+            }
             ResourceKind::Secret => {
                 let secret = checked(decode::secret(body))?;
                 let taken = self.secrets.set(&key, &secret);

@@ -3,8 +3,8 @@
 use std::{io, ops::ControlFlow, time::Duration};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use iako_proxy_config::{Listener, ListenerFilterKind, ProxyProtocol, TlsInspector};
-use iako_traffic::{ConnectionInfo, predicate_holds};
+use iako_proxy_config::{Listener, ListenerFilterKind, OriginalSrc, ProxyProtocol, TlsInspector};
+use iako_traffic::{ConnectionInfo, SourceBinding, predicate_holds};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
 use super::{
@@ -113,6 +113,7 @@ impl<'a> Inspection<'a> {
                 ListenerFilterKind::OriginalDst => self.original_dst(listener),
                 ListenerFilterKind::Tls(settings) => self.tls(settings, stats).await?,
                 ListenerFilterKind::Http => self.http(stats).await?,
+                ListenerFilterKind::OriginalSrc(settings) => self.original_src(*settings),
                 ListenerFilterKind::Discovered(_) => return Err(InspectError::NoFilterConfig),
                 ListenerFilterKind::ProxyProtocol(settings) => {
                     self.proxy_protocol(settings, &stats.proxy).await?;
@@ -129,6 +130,19 @@ impl<'a> Inspection<'a> {
             self.info.original_destination = destination;
             self.found.destination = true;
         }
+    }
+
+    fn original_src(&mut self, settings: OriginalSrc) {
+        if self.socket.peer_addr().is_err() {
+            // Who comes from within this machine has no address.
+            return;
+        }
+        let OriginalSrc { bind_port, mark } = settings;
+        let mut address = self.info.remote;
+        if !bind_port {
+            address.set_port(0);
+        }
+        self.info.source = Some(SourceBinding { address, mark });
     }
 
     async fn proxy_protocol(

@@ -228,8 +228,11 @@ impl Exchange<'_> {
     ) -> Result<(Lease, ResponseHead), (TryFailure, Option<Lease>)> {
         let host = plan.cluster.sends_hosts().then(|| self.server_name(plan));
         let host = host.unwrap_or_default();
-        let tells = plan.cluster.tells_clients() || plan.connect_end.is_some();
-        let client = tells.then(|| Proxied::of(&self.connection.info));
+        let info = &self.connection.info;
+        let client = match plan.connect_end {
+            None => Proxied::towards(&plan.cluster, info),
+            Some(_) => Some(Proxied::of(info)),
+        };
         let want = Want {
             cluster: &plan.cluster,
             endpoint,

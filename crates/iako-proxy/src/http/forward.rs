@@ -194,13 +194,15 @@ impl Exchange<'_> {
     /// Refuses the share of requests that the control plane wants refused.
     fn check_dropped(&self, plan: &Plan<'_>) -> Result<(), Failure> {
         // A cluster that stands for others takes no such word from them, as in Envoy.
-        match plan.cluster.dropped() {
-            0 => Ok(()),
-            _ if plan.aggregate.is_some() => Ok(()),
-            1_000_000.. => Err(Failure::AllDropped),
-            share if self.connection.draw() % 1_000_000 < u64::from(share) => Err(Failure::Dropped),
-            _ => Ok(()),
-        }
+        let failure = match plan.cluster.dropped() {
+            0 => return Ok(()),
+            _ if plan.aggregate.is_some() => return Ok(()),
+            1_000_000.. => Failure::AllDropped,
+            share if self.connection.draw() % 1_000_000 < u64::from(share) => Failure::Dropped,
+            _ => return Ok(()),
+        };
+        plan.cluster.count_dropped();
+        Err(failure)
     }
 
     /// Refuses requests whose headers are not what the router insists on.

@@ -52,6 +52,11 @@ impl Crew {
         self.members.iter().map(|member| member.connections.load(Relaxed)).sum()
     }
 
+    /// How many workers there are.
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
     /// A worker takes commands from now on.
     pub(crate) fn opened(&self, worker: usize, door: mpsc::Sender<Command>) {
         if let Some(member) = self.members.get(worker) {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use iako_proxy_config::{FilterChainMatch, Listener};
 use iako_traffic::FilterChainTable;
 
-use super::{InspectorStats, ListenerStats};
+use super::{InspectorStats, ListenerStats, ListenerWorkerStats};
 use crate::{
     access_log::AccessLogger, connection::steps::NetworkStep, drain::Drain, http::HttpService,
     listener::ListenerHandle, tcp::TcpService, transport::server::ServerTlsSlot, udp::UdpService,
@@ -28,6 +28,8 @@ pub(crate) struct ListenerSettings {
     pub(crate) chains: Vec<Arc<Chain>>,
     /// Statistics of its first address.
     pub(crate) stats: ListenerStats,
+    /// The same of each worker, by its number.
+    pub(crate) workers: Box<[ListenerWorkerStats]>,
     /// Open connections; without limit when absent.
     pub(crate) connections_max: Option<u32>,
     /// What its filters count.

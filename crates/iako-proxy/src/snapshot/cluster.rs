@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicU32, Ordering::Relaxed},
+    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use arc_swap::ArcSwap;
@@ -83,6 +83,8 @@ pub(crate) struct UpstreamCluster {
     tells_clients: bool,
     /// Requests that are refused because the control plane says so, in millionths of all.
     dropped: AtomicU32,
+    /// How many were refused for that reason.
+    dropped_count: AtomicU64,
     /// What is full, for routes of default and of high priority.
     breakers: [BreakerStats; 2],
 }
@@ -183,6 +185,7 @@ impl UpstreamCluster {
             sends_hosts,
             tells_clients,
             dropped: AtomicU32::new(0),
+            dropped_count: AtomicU64::new(0),
             breakers,
             id,
             name: config.name.as_str().into(),
@@ -308,6 +311,16 @@ impl UpstreamCluster {
     /// Source: `ClusterLoadAssignment.Policy.drop_overloads`.
     pub(crate) fn dropped(&self) -> u32 {
         self.dropped.load(Relaxed)
+    }
+
+    /// Counts a request that is refused for this reason.
+    pub(crate) fn count_dropped(&self) {
+        self.dropped_count.fetch_add(1, Relaxed);
+    }
+
+    /// How many requests were refused for this reason by this version of the cluster.
+    pub(crate) fn dropped_count(&self) -> u64 {
+        self.dropped_count.load(Relaxed)
     }
 
     /// Counts what led to a choice.

@@ -44,6 +44,7 @@ impl InspectorStats {
         let prefix = listener.inspectors.iter().find_map(|filter| match &filter.kind {
             ListenerFilterKind::ProxyProtocol(settings) => Some(settings.stat_prefix.as_str()),
             ListenerFilterKind::OriginalDst
+            | ListenerFilterKind::OriginalSrc(_)
             | ListenerFilterKind::Tls(_)
             | ListenerFilterKind::Http
             | ListenerFilterKind::Discovered(_) => None,

@@ -243,3 +243,20 @@ impl ListenerStats {
         Self::of(&stats.listener(address))
     }
 }
+
+handles! {
+    /// `listener.<address>.worker_<number>.…`: how connections spread over workers.
+    ListenerWorkerStats {
+        cx_total: Counter = counter "downstream_cx_total",
+        cx_active: Gauge = gauge "downstream_cx_active",
+    }
+}
+
+impl ListenerWorkerStats {
+    /// Those of a listener, one for each worker.
+    pub(crate) fn of_all(stats: &StatsRegistry, address: &str, workers: usize) -> Box<[Self]> {
+        let listener = stats.listener(address);
+        let of = |worker| Self::of(&listener.numbered_part("worker", "envoy_worker_id", worker));
+        (0..workers).map(of).collect()
+    }
+}

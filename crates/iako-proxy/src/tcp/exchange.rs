@@ -216,7 +216,7 @@ async fn reach(
 ) -> Result<Reached, Unreached> {
     let Target { cluster, subset } = target;
     let place = place(service, cluster)?;
-    let client = cluster.tells_clients().then(|| Proxied::of(&downstream.info));
+    let client = Proxied::towards(cluster, &downstream.info);
     if let Discovery::OriginalDst { port_override, .. } = cluster.config.discovery {
         let (connected, endpoint) = reach_original(downstream, cluster, port_override).await?;
         record.attempts = 1;
@@ -375,7 +375,7 @@ async fn reach_endpoint(
     cluster: &UpstreamCluster,
     endpoint: Endpoint,
 ) -> Result<(Onward, Endpoint), Unreached> {
-    let client = cluster.tells_clients().then(|| Proxied::of(info));
+    let client = Proxied::towards(cluster, info);
     let options = ConnectOptions { client: client.as_ref(), ..ConnectOptions::default() };
     match connect(cluster, &endpoint, options).await {
         Ok(connected) => Ok((Onward::direct(connected), endpoint)),

@@ -218,7 +218,9 @@ async fn attempt(
         EndpointAddress::Host { name, .. } => Err(ConnectError::Unresolved { name: name.clone() }),
         EndpointAddress::Socket(address) => {
             let others = &endpoint.additional_addresses;
-            let mut socket = dial(*address, others, &cluster.config).await.map_err(failed)?;
+            let from = options.client.and_then(|client| client.binding);
+            let dialled = dial(*address, others, &cluster.config, from);
+            let mut socket = dialled.await.map_err(failed)?;
             let local = socket.local_addr().ok();
             let remote = socket.peer_addr().ok();
             if let Some(header) = header {

@@ -4,9 +4,10 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use iako_proxy_config::{AddressOrder, Cluster, FirstFamily};
+use iako_traffic::SourceBinding;
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::socket::set_keepalive;
+use super::socket::{set_keepalive, set_option};
 
 /// Silence of one address after which the next is tried, too. RFC 8305 §5 recommends it; Envoy waits
 /// 300 ms.
@@ -18,20 +19,24 @@ pub(crate) const ADDRESSES_MAX: usize = 16;
 /// failure makes room for the next at once, and silence soon does (RFC 8305).
 ///
 /// The caller bounds the time of them all.
+///
+/// # Errors
+/// When no address can be reached, or not from `source`.
 pub(super) async fn dial(
     first: SocketAddr,
     others: &[SocketAddr],
     cluster: &Cluster,
+    source: Option<SourceBinding>,
 ) -> io::Result<TcpStream> {
     if others.is_empty() {
-        return connect(first, cluster).await;
+        return connect(first, cluster, source).await;
     }
     let mut left = in_turns(first, others, cluster.connecting.addresses).into_iter();
     let mut attempts = FuturesUnordered::new();
     let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
     loop {
         match left.next() {
-            Some(address) => attempts.push(Box::pin(connect(address, cluster))),
+            Some(address) => attempts.push(Box::pin(connect(address, cluster, source))),
             None if attempts.is_empty() => return Err(failed),
             None => {}
         }
@@ -71,11 +76,17 @@ fn in_turns(first: SocketAddr, others: &[SocketAddr], wanted: AddressOrder) -> V
     }
 }
 
-async fn connect(address: SocketAddr, cluster: &Cluster) -> io::Result<TcpStream> {
+async fn connect(
+    address: SocketAddr,
+    cluster: &Cluster,
+    source: Option<SourceBinding>,
+) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_nodelay(true)?;
     let own = cluster.bind_address.iter().chain(&cluster.bind_others);
-    if let Some(local) = own.copied().find(|local| local.is_ipv4() == address.is_ipv4()) {
+    if let Some(source) = source {
+        bind_to(&socket, source)?;
+    } else if let Some(local) = own.copied().find(|local| local.is_ipv4() == address.is_ipv4()) {
         socket.set_reuseaddr(true)?;
         socket.bind(local)?;
     }
@@ -83,6 +94,30 @@ async fn connect(address: SocketAddr, cluster: &Cluster) -> io::Result<TcpStream
         set_keepalive(&socket, keepalive)?;
     }
     socket.connect(address).await
+}
+
+/// Has a connection come from an address that need not be ours.
+///
+/// # Errors
+/// When the process may not do that.
+fn bind_to(socket: &TcpSocket, source: SourceBinding) -> io::Result<()> {
+    let SourceBinding { address, mark } = source;
+    let yes = 1_i32.to_ne_bytes();
+    if address.is_ipv4() {
+        set_option(socket, libc::SOL_IP, libc::IP_TRANSPARENT, &yes)?;
+    } else {
+        set_option(socket, libc::SOL_IPV6, libc::IPV6_TRANSPARENT, &yes)?;
+    }
+    if let Some(mark) = mark {
+        set_option(socket, libc::SOL_SOCKET, libc::SO_MARK, &mark.get().to_ne_bytes())?;
+    }
+    if address.port() == 0 {
+        // The port is chosen when the other end is known: as many connections as there are ports go
+        // to each address, not in all.
+        set_option(socket, libc::SOL_IP, libc::IP_BIND_ADDRESS_NO_PORT, &yes)?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)
 }
 
 #[cfg(test)]
@@ -122,9 +157,9 @@ mod tests {
         let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let alive = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = alive.local_addr().unwrap();
-        let socket = dial(dead, &[address], &cluster()).await.unwrap();
+        let socket = dial(dead, &[address], &cluster(), None).await.unwrap();
         assert_eq!(socket.peer_addr().unwrap(), address);
-        let error = dial(dead, &[dead], &cluster()).await.unwrap_err();
+        let error = dial(dead, &[dead], &cluster(), None).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 
@@ -139,7 +174,7 @@ mod tests {
         let _queued = std::net::TcpStream::connect(silent).unwrap();
         let alive = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = alive.local_addr().unwrap();
-        let socket = dial(silent, &[address], &cluster()).await.unwrap();
+        let socket = dial(silent, &[address], &cluster(), None).await.unwrap();
         assert_eq!(socket.peer_addr().unwrap(), address);
     }
 }

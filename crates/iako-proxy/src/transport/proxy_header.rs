@@ -6,7 +6,9 @@ use std::{
 };
 
 use iako_proxy_config::{PassedTlvs, ProxyProtocolHeader, ProxyProtocolVersion};
-use iako_traffic::{ConnectionInfo, ProxyTlv};
+use iako_traffic::{ConnectionInfo, ProxyTlv, SourceBinding};
+
+use crate::snapshot::UpstreamCluster;
 
 /// First bytes of version 2. Source: PROXY protocol §2.2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -25,13 +27,33 @@ pub(crate) struct Proxied {
     pub(crate) destination: SocketAddr,
     /// Further values of the header by which we were told of it.
     pub(crate) tlvs: Arc<[ProxyTlv]>,
+    /// From where the connection comes, where that is not left to the system.
+    pub(crate) binding: Option<SourceBinding>,
 }
 
 impl Proxied {
     /// The client of a connection.
     pub(crate) fn of(info: &ConnectionInfo) -> Self {
-        let (source, destination) = (info.remote, info.original_destination);
-        Self { source, destination, tlvs: Arc::clone(&info.proxy_tlvs) }
+        Self {
+            source: info.remote,
+            destination: info.original_destination,
+            tlvs: Arc::clone(&info.proxy_tlvs),
+            binding: info.source,
+        }
+    }
+
+    /// The client of a connection, as far as connections to a cluster differ by it.
+    pub(crate) fn towards(cluster: &UpstreamCluster, info: &ConnectionInfo) -> Option<Self> {
+        if cluster.tells_clients() {
+            return Some(Self::of(info));
+        }
+        // Nothing else of the client, so that those with the same address share connections.
+        info.source.map(|binding| Self {
+            source: binding.address,
+            destination: binding.address,
+            tlvs: Arc::default(),
+            binding: Some(binding),
+        })
     }
 }
 
@@ -123,7 +145,12 @@ mod tests {
     fn client(source: &str, destination: &str) -> Proxied {
         let tlv = |kind, value: &[u8]| ProxyTlv { kind, value: value.to_vec() };
         let tlvs = Arc::from([tlv(0xe0, b"z"), tlv(2, b"host")]);
-        Proxied { source: source.parse().unwrap(), destination: destination.parse().unwrap(), tlvs }
+        Proxied {
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            tlvs,
+            binding: None,
+        }
     }
 
     fn ends() -> (SocketAddr, SocketAddr) {

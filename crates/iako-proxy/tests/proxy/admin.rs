@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::support::{Root, any_port, ask, bootstrap, cluster, echo, settings, tcp_listener};
 
-async fn fetch(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
+pub(crate) async fn fetch(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();

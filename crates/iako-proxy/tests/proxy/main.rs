@@ -4,7 +4,9 @@
 
 mod admin;
 mod ads;
+mod load;
 mod sources;
+mod spread;
 mod support;
 mod tcp;
 mod tls;

@@ -1,6 +1,12 @@
 //! TLS, terminated and originated.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use iako_identity::{
     ClientTls, Identity, IdentitySource, PeerNames, Svid, TrustBundle, TrustBundles,
@@ -8,11 +14,12 @@ use iako_identity::{
 use iako_proxy::Proxy;
 use iako_proxy_config::{
     CertificateSource, DownstreamTls, DownstreamTransport, FilterChainMatch, ListenerFilter,
-    SanMatch, SessionTickets, TicketKey, TlsOptions, Trust, UpstreamTls, UpstreamTransport,
-    Validation,
+    SanMatch, SessionTickets, TicketKey, TlsKeyLog, TlsOptions, TlsVersion, Trust, UpstreamTls,
+    UpstreamTransport, Validation,
 };
 use iako_rt::Scope;
 use iako_types::TrustDomain;
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -240,4 +247,120 @@ async fn a_handshake_that_never_comes_is_given_up() {
     let mut client = TcpStream::connect(proxy.listener_address("in").unwrap()).await.unwrap();
     assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
     proxy.shutdown().await;
+}
+
+/// What an end of a connection derived, as the lines of a key log.
+#[derive(Debug, Default)]
+struct Derived(Mutex<BTreeSet<String>>);
+
+impl rustls::KeyLog for Derived {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        self.0.lock().insert(format!("{label} {} {}", hex(client_random), hex(secret)));
+    }
+}
+
+fn lines(path: &Path) -> BTreeSet<String> {
+    std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn labels(lines: &BTreeSet<String>) -> Vec<&str> {
+    lines.iter().filter_map(|line| line.split(' ').next()).collect()
+}
+
+/// A log of keys of connections with these ends.
+fn key_log(path: &Path, local: &[&str], remote: &[&str]) -> TlsKeyLog {
+    let ranges = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    TlsKeyLog { path: path.to_owned(), local_ranges: ranges(local), remote_ranges: ranges(remote) }
+}
+
+#[tokio::test]
+async fn keys_are_logged_of_the_connections_that_were_asked_for_and_of_no_others() {
+    let (scope, root) = (Scope::new(), Root::new());
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| -> PathBuf { folder.path().join(name) };
+    let cases = [
+        ("all", Some(key_log(&file("all"), &[], &[])), true),
+        ("near", Some(key_log(&file("near"), &["127.0.0.0/8"], &["127.0.0.1/32"])), true),
+        ("other-end", Some(key_log(&file("other-end"), &[], &["10.0.0.0/8"])), false),
+        ("own-end", Some(key_log(&file("own-end"), &["10.0.0.0/8"], &["127.0.0.1/32"])), false),
+        ("none", None, false),
+    ];
+    let listeners = cases.clone().map(|(name, log, _)| {
+        let mut listener = tcp_listener(name, "app");
+        let mut transport = downstream(root.source("a.test"), Trust::Unverified);
+        if let DownstreamTransport::Tls(tls) = &mut transport {
+            tls.options.key_log = log;
+        }
+        listener.chains[0].transport = transport;
+        listener
+    });
+    let proxy = start(listeners.into(), vec![cluster("app", &[echo(&scope, "app").await])]).await;
+    for (name, _, is_logged) in cases {
+        let derived = Arc::<Derived>::default();
+        let bundle = TrustBundle::from_pem(&root.pem().0).unwrap();
+        let trust = iako_identity::Trust::Roots { bundle, names: PeerNames::ServerName };
+        let told = Arc::clone(&derived);
+        let client = ClientTls { key_log: Some(told), ..ClientTls::believing(trust) };
+        let client = client.build().unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(client.logging_config()));
+        let socket = TcpStream::connect(proxy.listener_address(name).unwrap()).await.unwrap();
+        let mut stream = connector.connect("a.test".try_into().unwrap(), socket).await.unwrap();
+        assert_eq!(ask(&mut stream, "x", 5).await, "app:x");
+        let derived = derived.0.lock().clone();
+        assert!(labels(&derived).contains(&"CLIENT_TRAFFIC_SECRET_0"), "{derived:?}");
+        if is_logged {
+            // With what its client derived itself, a recording of the connection can be read.
+            assert_eq!(lines(&file(name)), derived, "{name}");
+        } else if file(name).exists() {
+            assert_eq!(lines(&file(name)), BTreeSet::new(), "{name}");
+        }
+    }
+    assert!(!file("none").exists());
+    proxy.shutdown().await;
+}
+
+#[tokio::test]
+async fn both_ends_of_a_connection_between_proxies_log_the_same_keys() {
+    let (scope, root) = (Scope::new(), Root::new());
+    let folder = tempfile::tempdir().unwrap();
+    let application = echo(&scope, "app").await;
+    let cases = [
+        (TlsVersion::V1_2, vec!["CLIENT_RANDOM"]),
+        (
+            TlsVersion::V1_3,
+            vec![
+                "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
+                "CLIENT_TRAFFIC_SECRET_0",
+                "EXPORTER_SECRET",
+                "SERVER_HANDSHAKE_TRAFFIC_SECRET",
+                "SERVER_TRAFFIC_SECRET_0",
+            ],
+        ),
+    ];
+    for (version, expected) in cases {
+        let (here, there) =
+            (folder.path().join("client"), folder.path().join(format!("server{version:?}")));
+        let mut inbound = tcp_listener("in", "app");
+        let mut transport = downstream(root.source(CART), Trust::Inline(root.pem()));
+        if let DownstreamTransport::Tls(tls) = &mut transport {
+            tls.options.key_log = Some(key_log(&there, &[], &[]));
+        }
+        inbound.chains[0].transport = transport;
+        let server = start(vec![inbound], vec![cluster("app", &[application])]).await;
+        let mut out = cluster("out", &[server.listener_address("in").unwrap()]);
+        out.transport = upstream(root.source(WEB), Trust::Inline(root.pem()), CART);
+        if let UpstreamTransport::Tls(tls) = &mut out.transport {
+            tls.options.key_log = Some(key_log(&here, &[], &["127.0.0.1/32"]));
+            tls.options.maximum = Some(version);
+        }
+        let client = start(vec![tcp_listener("out", "out")], vec![out]).await;
+        assert!(is_served(client.listener_address("out").unwrap()).await);
+        let told = lines(&there);
+        assert_eq!(labels(&told), expected);
+        assert_eq!(lines(&here), told);
+        std::fs::remove_file(&here).unwrap();
+        client.shutdown().await;
+        server.shutdown().await;
+    }
 }

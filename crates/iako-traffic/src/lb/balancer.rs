@@ -177,6 +177,12 @@ impl Balancer {
         &self.state
     }
 
+    /// Why the control plane wants requests refused; empty where it does not.
+    #[must_use]
+    pub fn drop_category(&self) -> &str {
+        self.set.drop.as_ref().map_or("", |drop| &drop.category)
+    }
+
     /// All instances, whatever their health.
     #[must_use]
     pub fn endpoints(&self) -> &[BalancedEndpoint] {

@@ -3,10 +3,10 @@
 use iako_xds_api::envoy::config::bootstrap::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
 
-use super::{cluster, endpoint, listener, runtime, secret, source, wire};
+use super::{callout, cluster, endpoint, listener, runtime, secret, source, wire};
 use crate::problem::{At, Fault};
 use crate::text;
-use iako_proxy_config::{AdminAddress, Bootstrap, ConfigOrigin, GrpcSource, Node};
+use iako_proxy_config::{AdminAddress, Bootstrap, ConfigOrigin, GrpcService, GrpcSource, Node};
 
 pub(crate) fn bootstrap(config: &pb::Bootstrap, at: &At<'_>) -> Result<Bootstrap, Fault> {
     let mut value = Bootstrap::default();
@@ -44,10 +44,30 @@ pub(crate) fn bootstrap(config: &pb::Bootstrap, at: &At<'_>) -> Result<Bootstrap
         dynamic(resources, &mut value, &at.field("dynamic_resources"))?;
     }
     let manager = config.cluster_manager.as_ref();
+    if let Some(source) = manager.and_then(|manager| manager.load_stats_config.as_ref()) {
+        let at = at.field("cluster_manager");
+        value.load_reporting =
+            Some(load_reporting(source, &value, &at.field("load_stats_config"))?);
+    }
     let outliers = manager.and_then(|manager| manager.outlier_detection.as_ref());
     let path = outliers.map(|outliers| outliers.event_log_path.as_str());
     value.outlier_log = path.filter(|path| !path.is_empty()).map(std::path::PathBuf::from);
     Ok(value)
+}
+
+/// Who hears of load: one service, by gRPC.
+fn load_reporting(
+    source: &core::ApiConfigSource,
+    bootstrap: &Bootstrap,
+    at: &At<'_>,
+) -> Result<GrpcService, Fault> {
+    let checked = source::grpc_source(source, at)?;
+    let at_services = at.field("grpc_services");
+    let [service] = &*source.grpc_services else {
+        return Err(at_services.invalid("has more than one service", "write one"));
+    };
+    known_clusters(Some(&checked), bootstrap, at)?;
+    callout::grpc(service, None, &at_services.index(0))
 }
 
 fn names_stand_once(names: &[&str], at: &At<'_>) -> Result<(), Fault> {

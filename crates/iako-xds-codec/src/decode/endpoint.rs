@@ -1,5 +1,6 @@
 //! Where the instances of a service are.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use iako_types::{Locality, Percent};
@@ -21,13 +22,22 @@ pub(super) enum Names {
     Refused,
 }
 
+/// What counts for every instance of a set.
+#[derive(Debug, Clone, Copy)]
+struct Surroundings<'a> {
+    names: Names,
+    /// Instances that are written once and referred to by name.
+    named: &'a BTreeMap<String, pb::Endpoint>,
+}
+
 pub(super) fn endpoint_set(
     assignment: &pb::ClusterLoadAssignment,
     names: Names,
     at: &At<'_>,
 ) -> Result<EndpointSet, Fault> {
+    let around = Surroundings { names, named: &assignment.named_endpoints };
     let localities = wire::list(&assignment.endpoints, &at.field("endpoints"), |place, at| {
-        locality(place, names, at)
+        locality(place, around, at)
     })?;
     priorities_have_no_gap(&localities, at)?;
     let mut set = EndpointSet::new(assignment.cluster_name.clone(), localities);
@@ -86,9 +96,27 @@ fn priorities_have_no_gap(localities: &[LocalityEndpoints], at: &At<'_>) -> Resu
 
 fn locality(
     place: &pb::LocalityLbEndpoints,
-    names: Names,
+    around: Surroundings<'_>,
     at: &At<'_>,
 ) -> Result<LocalityEndpoints, Fault> {
+    use pb::locality_lb_endpoints::LbConfig;
+    let read = |one: &_, at: &At<'_>| endpoint(one, around, at);
+    let endpoints = match &place.lb_config {
+        // The list in its newer place; a set has one or the other.
+        Some(LbConfig::LoadBalancerEndpoints(list)) if place.lb_endpoints.is_empty() => {
+            let at = at.field("load_balancer_endpoints");
+            wire::list(&list.lb_endpoints, &at.field("lb_endpoints"), read)?
+        }
+        Some(LbConfig::LoadBalancerEndpoints(_)) => {
+            let help = "write the instances in one of the two";
+            return Err(at.field("load_balancer_endpoints").invalid("is not the only list", help));
+        }
+        Some(LbConfig::LedsClusterLocalityConfig(_)) => {
+            let help = "send the instances with the set";
+            return Err(at.field("leds_cluster_locality_config").invalid("is not supported", help));
+        }
+        None => wire::list(&place.lb_endpoints, &at.field("lb_endpoints"), read)?,
+    };
     let at_weight = at.field("load_balancing_weight");
     Ok(LocalityEndpoints {
         locality: place.locality.as_ref().map(locality_name).unwrap_or_default(),
@@ -99,9 +127,7 @@ fn locality(
             .filter(|weight| *weight > 0)
             .map(|weight| wire::non_zero(weight, &at_weight))
             .transpose()?,
-        endpoints: wire::list(&place.lb_endpoints, &at.field("lb_endpoints"), |one, at| {
-            endpoint(one, names, at)
-        })?,
+        endpoints,
     })
 }
 
@@ -113,21 +139,24 @@ pub(super) fn locality_name(locality: &core::Locality) -> Locality {
     }
 }
 
-fn endpoint(one: &pb::LbEndpoint, names: Names, at: &At<'_>) -> Result<Endpoint, Fault> {
+fn endpoint(
+    one: &pb::LbEndpoint,
+    around: Surroundings<'_>,
+    at: &At<'_>,
+) -> Result<Endpoint, Fault> {
     use pb::lb_endpoint::HostIdentifier;
     let endpoint = match &one.host_identifier {
         Some(HostIdentifier::Endpoint(endpoint)) => endpoint,
-        Some(HostIdentifier::EndpointName(_)) => {
-            return Err(at
-                .field("endpoint_name")
-                .invalid("is not supported", "write an `endpoint`"));
-        }
+        Some(HostIdentifier::EndpointName(name)) => around.named.get(name).ok_or_else(|| {
+            let problem = format!("`{name}` is not among named_endpoints");
+            at.field("endpoint_name").invalid(problem, "add it there, or write an `endpoint`")
+        })?,
         None => return Err(at.field("endpoint").missing("write an endpoint with its address")),
     };
     let at_endpoint = at.field("endpoint");
     let weight = one.load_balancing_weight.unwrap_or(1);
     Ok(Endpoint {
-        address: address(endpoint.address.as_ref(), names, &at_endpoint.field("address"))?,
+        address: address(endpoint.address.as_ref(), around.names, &at_endpoint.field("address"))?,
         additional_addresses: wire::list(
             &endpoint.additional_addresses,
             &at_endpoint.field("additional_addresses"),

@@ -73,7 +73,11 @@ fn routes(config: &pb::HttpConnectionManager, at: &At<'_>) -> Result<RouteSource
             Ok(RouteSource::Rds(source::sourced_name(name, from, places)?))
         }
         Some(RouteSpecifier::RouteConfig(config)) => {
-            let table = route::route_configuration(config, &at.field("route_config"))?;
+            let at = at.field("route_config");
+            let mut table = route::route_configuration(config, &at)?;
+            if table.virtual_host_source.take().is_some() {
+                at.field("vhds").warn("has no effect: only tables that RDS sends ask for more");
+            }
             Ok(RouteSource::Inline(Arc::new(table)))
         }
         Some(RouteSpecifier::ScopedRoutes(config)) => {

@@ -1,5 +1,7 @@
 //! Listener filters.
 
+use std::num::NonZeroU32;
+
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::config::listener::v3 as pb;
 use iako_xds_api::envoy::extensions::filters::listener as inspectors;
@@ -9,8 +11,8 @@ use super::{discovered, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
-    ConnectionPredicate, ListenerFilter, ListenerFilterKind, PassThroughTlvs, ProxyProtocol,
-    TlsInspector, TlvEncoding, TlvRule,
+    ConnectionPredicate, ListenerFilter, ListenerFilterKind, OriginalSrc, PassThroughTlvs,
+    ProxyProtocol, TlsInspector, TlvEncoding, TlvRule,
 };
 
 /// Envoy's name of the metadata in which a rule without a namespace keeps its value.
@@ -51,7 +53,8 @@ pub(super) fn settings(any: &prost_types::Any, at: &At<'_>) -> Result<ListenerFi
 fn kind(name: &str, any: &prost_types::Any, at: &At<'_>) -> Result<ListenerFilterKind, Fault> {
     use inspectors::{
         http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst,
-        proxy_protocol::v3::ProxyProtocol as ProxyPb, tls_inspector::v3::TlsInspector as TlsPb,
+        original_src::v3::OriginalSrc as SourcePb, proxy_protocol::v3::ProxyProtocol as ProxyPb,
+        tls_inspector::v3::TlsInspector as TlsPb,
     };
     let kind = pool::full_name(&any.type_url);
     if kind == OriginalDst::full_name() {
@@ -67,8 +70,13 @@ fn kind(name: &str, any: &prost_types::Any, at: &At<'_>) -> Result<ListenerFilte
         let filter = proxy_protocol(&wire::unpack(any, at)?, at)?;
         return Ok(ListenerFilterKind::ProxyProtocol(Box::new(filter)));
     }
+    if kind == SourcePb::full_name() {
+        let SourcePb { bind_port, mark } = wire::unpack(any, at)?;
+        let mark = NonZeroU32::new(mark);
+        return Ok(ListenerFilterKind::OriginalSrc(OriginalSrc { bind_port, mark }));
+    }
     let problem = format!("the listener filter `{name}` ({kind}) is not supported");
-    let help = "use original_dst, tls_inspector, http_inspector or proxy_protocol";
+    let help = "use original_dst, original_src, tls_inspector, http_inspector or proxy_protocol";
     Err(at.invalid(problem, help))
 }
 

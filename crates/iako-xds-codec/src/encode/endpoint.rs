@@ -86,7 +86,7 @@ fn endpoint(value: &Endpoint) -> pb::LbEndpoint {
     }
 }
 
-fn address(value: &EndpointAddress) -> core::Address {
+pub(super) fn address(value: &EndpointAddress) -> core::Address {
     match value {
         EndpointAddress::Socket(address) => wire::address(*address),
         EndpointAddress::Pipe(path) => wire::pipe(path),

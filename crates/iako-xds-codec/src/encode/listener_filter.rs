@@ -1,5 +1,7 @@
 //! Listener filters.
 
+use std::num::NonZeroU32;
+
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::config::listener::v3 as pb;
 use iako_xds_api::envoy::extensions::filters::listener as inspectors;
@@ -35,13 +37,20 @@ fn filter(value: &ListenerFilter) -> pb::ListenerFilter {
 
 /// What a filter is called, and what it says of itself.
 fn settings(value: &ListenerFilterKind) -> (&'static str, Any) {
-    use inspectors::{http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst};
+    use inspectors::{
+        http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst,
+        original_src::v3::OriginalSrc,
+    };
     match value {
         ListenerFilterKind::OriginalDst => ("original_dst", wire::any(&OriginalDst::default())),
         ListenerFilterKind::Tls(settings) => ("tls_inspector", wire::any(&tls(settings))),
         ListenerFilterKind::Http => ("http_inspector", wire::any(&HttpInspector::default())),
         ListenerFilterKind::ProxyProtocol(settings) => {
             ("proxy_protocol", wire::any(&proxy_protocol(settings)))
+        }
+        ListenerFilterKind::OriginalSrc(settings) => {
+            let mark = settings.mark.map_or(0, NonZeroU32::get);
+            ("original_src", wire::any(&OriginalSrc { bind_port: settings.bind_port, mark }))
         }
         // It stands beside the settings, not among them; a default is never one itself.
         ListenerFilterKind::Discovered(_) => ("", Any::default()),

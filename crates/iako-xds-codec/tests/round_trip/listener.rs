@@ -1,6 +1,7 @@
 //! A listener with everything.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,12 @@ use crate::content;
 use crate::matching::{client_cert_rules, early_headers, local_reply};
 use crate::route::route_table;
 use crate::shared::*;
+
+/// A table in its place: only one that is sent asks for more of itself.
+fn inline_table() -> RouteSource {
+    let table = RouteConfiguration { virtual_host_source: None, ..route_table() };
+    RouteSource::Inline(Arc::new(table))
+}
 
 #[expect(clippy::too_many_lines, reason = "one entry for each kind of filter")]
 pub(crate) fn http_filters() -> Vec<HttpFilter> {
@@ -205,6 +212,10 @@ fn inspectors() -> Vec<ListenerFilter> {
             closes_on_error: true,
         })),
         ListenerFilter::new(ListenerFilterKind::ProxyProtocol(Box::new(proxy))),
+        ListenerFilter::new(ListenerFilterKind::OriginalSrc(OriginalSrc {
+            bind_port: true,
+            mark: NonZeroU32::new(7),
+        })),
         ListenerFilter::new(ListenerFilterKind::Discovered(Box::new(discovered(
             "listener.apart",
             "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
@@ -269,10 +280,7 @@ pub(crate) fn listener() -> Listener {
         filters: Vec::new(),
         terminal,
     };
-    let mut tls = chain(
-        "tls",
-        Terminal::Http(Arc::new(manager(RouteSource::Inline(Arc::new(route_table()))))),
-    );
+    let mut tls = chain("tls", Terminal::Http(Arc::new(manager(inline_table()))));
     tls.matcher = FilterChainMatch {
         destination_port: Some(8080),
         destination_ranges: vec!["127.15.0.0/16".parse().unwrap()],

@@ -24,6 +24,10 @@ stats! {
         Counter "ssl.no_certificate" "handshakes without a client certificate";
         Counter "ssl.session_reused" "handshakes that took up an earlier session";
     }
+    "listener.<address>.worker_<number>" {
+        Counter "downstream_cx_total" "connections that this worker carried";
+        Gauge "downstream_cx_active" "of these, open";
+    }
     "tcp.<stat_prefix>" {
         Counter "downstream_cx_total" "connections relayed";
         Counter "downstream_cx_rx_bytes_total" "bytes received from clients";
@@ -162,6 +166,12 @@ stats! {
     }
     "control_plane" {
         Gauge "connected_state" "1 while the proxy is connected to its control plane";
+    }
+    "load_reporter" {
+        Counter "requests" "wishes of the service that hears of load";
+        Counter "responses" "messages to it";
+        Counter "errors" "calls that ended";
+        Counter "retries" "calls after the first";
     }
     "server" {
         Gauge "live" "1 while the proxy is not draining";

@@ -74,10 +74,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.bootstrap.v3.ClusterManager",
-        honoured: &["local_cluster_name", "outlier_detection"],
+        honoured: &["local_cluster_name", "load_stats_config", "outlier_detection"],
         warned: &[
             ("clusters bind themselves", &["upstream_bind_config"]),
-            ("load is not reported", &["load_stats_config"]),
             ("clusters are made at once", &["enable_deferred_cluster_creation"]),
         ],
         refused: &[],

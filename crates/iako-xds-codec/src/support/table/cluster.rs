@@ -206,9 +206,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.endpoint.v3.ClusterLoadAssignment",
-        honoured: &["cluster_name", "endpoints", "policy"],
+        honoured: &["cluster_name", "endpoints", "named_endpoints", "policy"],
         warned: &[],
-        refused: &[("this proxy does not have it", &["named_endpoints"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy",
@@ -244,15 +244,24 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.endpoint.v3.LocalityLbEndpoints",
-        honoured: &["locality", "lb_endpoints", "load_balancing_weight", "priority"],
+        honoured: &[
+            "locality",
+            "lb_endpoints",
+            "load_balancer_endpoints",
+            "load_balancing_weight",
+            "priority",
+        ],
         warned: &[
             ("informational", &["metadata"]),
             ("places share traffic by priority and weight", &["proximity"]),
         ],
-        refused: &[(
-            "this proxy does not have it",
-            &["load_balancer_endpoints", "leds_cluster_locality_config"],
-        )],
+        refused: &[("send the instances with the set", &["leds_cluster_locality_config"])],
+    },
+    MessageSupport {
+        name: "envoy.config.endpoint.v3.LocalityLbEndpoints.LbEndpointList",
+        honoured: &["lb_endpoints"],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.core.v3.Locality",
@@ -262,9 +271,15 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.endpoint.v3.LbEndpoint",
-        honoured: &["endpoint", "health_status", "metadata", "load_balancing_weight"],
+        honoured: &[
+            "endpoint",
+            "endpoint_name",
+            "health_status",
+            "metadata",
+            "load_balancing_weight",
+        ],
         warned: &[],
-        refused: &[("write an endpoint", &["endpoint_name"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.endpoint.v3.Endpoint.AdditionalAddress",

@@ -146,6 +146,12 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[],
     },
     MessageSupport {
+        name: "envoy.extensions.filters.listener.original_src.v3.OriginalSrc",
+        honoured: &["bind_port", "mark"],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
         name: "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
         honoured: &[],
         warned: &[],
