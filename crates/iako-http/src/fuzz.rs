@@ -3,12 +3,14 @@
 //!
 //! The targets in `fuzz/` call these; an ordinary test calls them with every input that is kept there.
 
+mod edits;
 mod frames;
 mod hpack;
 mod http1;
 mod section;
 mod translation;
 
+pub use edits::fuzz_edits;
 pub use frames::fuzz_frames;
 pub use hpack::{fuzz_hpack_decode, fuzz_hpack_round_trip};
 pub use http1::{fuzz_request, fuzz_response};

@@ -1,20 +1,6 @@
 //! Replays what the fuzzers have kept: each input once found something, or covers what nothing else does.
 
-#![expect(clippy::expect_used, reason = "tests may be blunt")]
-
-use std::fs;
-use std::path::Path;
-
-fn replay(target: &str, run: fn(&[u8])) {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
-    let mut inputs = 0;
-    for entry in fs::read_dir(&corpus).expect("the corpus is part of the repository") {
-        let path = entry.expect("a directory entry").path();
-        run(&fs::read(&path).expect("a file of the corpus"));
-        inputs += 1;
-    }
-    assert!(inputs > 0, "{} is empty", corpus.display());
-}
+use iako_testkit::corpus::replay;
 
 #[test]
 fn http1_requests() {
@@ -44,4 +30,9 @@ fn http2_sections() {
 #[test]
 fn http2_frames() {
     replay("http2_frames", iako_http::fuzz::fuzz_frames);
+}
+
+#[test]
+fn header_edits() {
+    replay("header_edits", iako_http::fuzz::fuzz_edits);
 }

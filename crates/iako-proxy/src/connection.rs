@@ -2,6 +2,7 @@
 //! carries it.
 
 pub(crate) mod client_hello;
+pub mod fuzz;
 pub(crate) mod http_sniff;
 mod inspect;
 pub(crate) mod log;

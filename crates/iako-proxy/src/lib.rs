@@ -46,6 +46,7 @@ mod worker;
 
 pub use ads::{ControlPlane, Dialling};
 pub use config_task::ConfigError;
+pub use connection::fuzz;
 pub use drain::DrainStrategy;
 pub use limits::limits_page;
 pub use listener::socket::BindError;

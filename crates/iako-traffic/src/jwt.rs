@@ -2,6 +2,7 @@
 
 mod accept;
 mod base64url;
+pub mod fuzz;
 mod keys;
 mod place;
 mod reject;

@@ -76,6 +76,7 @@ pub use health::{
     CheckEvent, CheckFailure, CheckHistory, CheckResult, CheckVerdict, Condition, HealthFlags,
     Traffic, Transition, contains_in_order, first_check, next_check,
 };
+pub use jwt::fuzz;
 pub use jwt::{
     JWT_METADATA, JwksError, JwtChanges, JwtDecision, JwtMemory, JwtRefusal, JwtRejection,
     JwtVerifier, NoRequirement, WantedJwks,

@@ -11,6 +11,7 @@ pub mod bootstrap;
 pub mod decode;
 mod discovery_file;
 pub mod encode;
+pub mod fuzz;
 mod json;
 mod pool;
 mod problem;

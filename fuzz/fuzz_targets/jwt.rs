@@ -1,0 +1,4 @@
+//! See `iako_traffic::fuzz::fuzz_jwt`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| iako_traffic::fuzz::fuzz_jwt(input));
