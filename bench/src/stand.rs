@@ -211,10 +211,18 @@ fn values(
         | Work::Start => CURVES,
     };
     values.push(("CURVES", curves.to_owned()));
+    values.push(("POLICIES", policies(ground, scenario, role)?));
     if matches!(scenario.work, Work::Routes) {
         values.extend(routes::values(&ground.folder)?);
     }
     Ok(values)
+}
+
+/// What a scenario puts into the configuration of a role.
+fn policies(ground: &Ground, scenario: &Scenario, role: &Role) -> Result<String> {
+    let Some(stem) = scenario.policies else { return Ok(String::new()) };
+    let path = ground.configs.join(format!("{stem}-{}.part.yaml", role.name));
+    fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
 pub(crate) fn address(port: u16) -> Result<SocketAddr> {
