@@ -342,7 +342,12 @@ impl Exchange<'_> {
         .await;
         self.now = clock::now();
         match acquired {
-            Err(failure) => Err(TryFailure::Final(failure)),
+            Err(failure) => {
+                if matches!(failure, Failure::ResponseTimeout) {
+                    self.count_late(plan);
+                }
+                Err(TryFailure::Final(failure))
+            }
             Ok(Ok(lease)) => Ok(lease),
             Ok(Err(error)) => Err(self.no_connection(error)),
         }

@@ -44,6 +44,7 @@ handles! {
         rq_active: Gauge = gauge "upstream_rq_active",
         rq_pending_total: Counter = counter "upstream_rq_pending_total",
         rq_pending_overflow: Counter = counter "upstream_rq_pending_overflow",
+        rq_cancelled: Counter = counter "upstream_rq_cancelled",
         rq_maintenance_mode: Counter = counter "upstream_rq_maintenance_mode",
         rq_timeout: Counter = counter "upstream_rq_timeout",
         rq_per_try_timeout: Counter = counter "upstream_rq_per_try_timeout",

@@ -34,14 +34,19 @@ impl Exchange<'_> {
                 TryFailure::Repeatable { failure, end: End::Timeout, written }
             }
             Expired::Response => {
-                // Every try that is under way has taken too long.
-                let late = 1 + self.rivals.len() as u64;
-                stats.rq_timeout.add(late);
-                self.record.tally.add(late, |stats| &stats.timeout);
+                self.count_late(plan);
                 TryFailure::Final(failure)
             }
             Expired::Idle | Expired::Stream | Expired::Request => TryFailure::Final(failure),
         }
+    }
+
+    /// Counts that every try that is under way has taken too long, one that waits for its connection
+    /// among them.
+    pub(super) fn count_late(&self, plan: &Plan<'_>) {
+        let late = 1 + self.rivals.len() as u64;
+        plan.counted().stats.rq_timeout.add(late);
+        self.record.tally.add(late, |stats| &stats.timeout);
     }
 
     /// Counts the head of a response that is passed on.

@@ -115,7 +115,10 @@ impl Drop for Ticket {
         match self.waiter.answer.take() {
             Some(Ok(lease)) => lease.give_back_unused(),
             Some(Err(_)) => {}
-            None => self.pool.waiting.leave(&self.waiter),
+            None => {
+                self.pool.waiting.leave(&self.waiter);
+                self.pool.cluster.stats.rq_cancelled.inc();
+            }
         }
     }
 }

@@ -42,6 +42,7 @@ stats! {
         Counter "upstream_rq_pending_failure_eject" "requests whose connection could not be made";
         Counter "upstream_rq_pending_total" "requests that had to wait for a connection";
         Counter "upstream_rq_pending_overflow" "requests refused because too many wait";
+        Counter "upstream_rq_cancelled" "requests given up while they waited for a connection";
         Counter "upstream_rq_maintenance_mode" "requests refused because an operator has the cluster in maintenance";
         Counter "upstream_rq_timeout" "requests without an answer in time";
         Counter "upstream_rq_per_try_timeout" "attempts without an answer in time";
