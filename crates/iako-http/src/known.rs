@@ -108,6 +108,7 @@ known! {
     XEnvoyRetryGrpcOn = "x-envoy-retry-grpc-on",
     XEnvoyRetryOn = "x-envoy-retry-on",
     XEnvoyUpstreamAltStatName = "x-envoy-upstream-alt-stat-name",
+    XEnvoyUpstreamHealthCheckedCluster = "x-envoy-upstream-healthchecked-cluster",
     XEnvoyUpstreamRequestPerTryTimeout = "x-envoy-upstream-rq-per-try-timeout-ms",
     XEnvoyUpstreamRequestTimeout = "x-envoy-upstream-rq-timeout-ms",
     XEnvoyUpstreamRequestTimeoutAltResponse = "x-envoy-upstream-rq-timeout-alt-response",

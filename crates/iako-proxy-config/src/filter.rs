@@ -12,13 +12,18 @@ pub(crate) mod custom_response;
 pub(crate) mod ext_authz;
 pub(crate) mod ext_proc;
 pub(crate) mod fault;
+pub(crate) mod grpc_stats;
 pub(crate) mod head;
+pub(crate) mod health_check;
+pub(crate) mod ip_tagging;
+pub(crate) mod json_to_metadata;
 pub(crate) mod jwt;
 pub(crate) mod local_limit;
 pub(crate) mod network;
 pub(crate) mod peer_metadata;
 pub(crate) mod rate_limit;
 pub(crate) mod rbac;
+pub(crate) mod request_state;
 pub(crate) mod stateful_session;
 
 use crate::{Discovered, DnsCache, DnsOptions, OnDemand};
@@ -32,13 +37,18 @@ use custom_response::CustomResponse;
 use ext_authz::{ExtAuthz, ExtAuthzRoute};
 use ext_proc::{ExtProc, ExtProcRoute};
 use fault::Fault;
+use grpc_stats::GrpcStats;
 use head::{HeaderMutationFilter, HeaderToMetadata, MessageEdits, SetMetadata};
+use health_check::HealthAnswers;
+use ip_tagging::IpTagging;
+use json_to_metadata::JsonToMetadata;
 use jwt::JwtAuthn;
 use local_limit::LocalRateLimit;
 use network::{ConnectionLimit, ConnectionRateLimit, SetConnectionState, SniForward};
 use peer_metadata::PeerMetadata;
 use rate_limit::{GlobalRateLimit, GlobalRateLimitRoute};
 use rbac::Rbac;
+use request_state::SetRequestState;
 use stateful_session::StatefulSession;
 
 /// A named step on every request's way.
@@ -76,8 +86,8 @@ pub enum HttpFilterKind {
     /// Lets browsers speak gRPC: trailers travel as the last part of the content, and the whole
     /// content in base64 when the browser asks for it. Source: `envoy.filters.http.grpc_web`.
     GrpcWeb,
-    /// Counts gRPC messages. Source: `envoy.filters.http.grpc_stats`.
-    GrpcStats,
+    /// Counts gRPC calls and their messages.
+    GrpcStats(Box<GrpcStats>),
     /// Keeps sessions with their instances. Settings of a route replace these.
     StatefulSession(Box<StatefulSession>),
     /// Names that requests bring are resolved, for a cluster that forwards to them. The cluster does
@@ -116,6 +126,14 @@ pub enum HttpFilterKind {
     CustomResponse(Box<CustomResponse>),
     /// Answers with responses that were kept.
     Cache(Box<Cache>),
+    /// Leaves values of JSON content for other filters. Settings of a route replace these.
+    JsonToMetadata(Box<JsonToMetadata>),
+    /// Keeps objects beside requests. Those of a route come after these.
+    SetState(Box<SetRequestState>),
+    /// Answers health checks, or passes them on.
+    HealthCheck(Box<HealthAnswers>),
+    /// Tags requests by the addresses of their clients.
+    IpTagging(Box<IpTagging>),
     /// An optional filter that this proxy does not have; passed over.
     Unsupported(UnsupportedFilter),
 }
@@ -259,6 +277,10 @@ pub enum FilterSettings {
     OnDemand(Box<OnDemand>),
     /// Other responses. Source: `envoy.extensions.filters.http.custom_response.v3.CustomResponse`.
     CustomResponse(Box<CustomResponse>),
+    /// Other rules. Source: `envoy.extensions.filters.http.json_to_metadata.v3.JsonToMetadata`.
+    JsonToMetadata(Box<JsonToMetadata>),
+    /// Further objects. Source: `envoy.extensions.filters.http.set_filter_state.v3.Config`.
+    SetState(Box<SetRequestState>),
 }
 
 impl FilterSettings {
@@ -290,6 +312,18 @@ impl FilterSettings {
     #[must_use]
     pub fn local_limit(&self) -> Option<&LocalRateLimit> {
         if let Self::LocalRateLimit(own) = self { Some(own) } else { None }
+    }
+
+    /// Rules for JSON content.
+    #[must_use]
+    pub fn json_to_metadata(&self) -> Option<&JsonToMetadata> {
+        if let Self::JsonToMetadata(own) = self { Some(own) } else { None }
+    }
+
+    /// Objects that are kept beside a request.
+    #[must_use]
+    pub fn request_state(&self) -> Option<&SetRequestState> {
+        if let Self::SetState(own) = self { Some(own) } else { None }
     }
 
     /// Responses in place of others.

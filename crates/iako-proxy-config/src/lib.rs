@@ -84,9 +84,15 @@ pub use filter::{
     ext_authz::{AuthzBody, AuthzFailure, AuthzHttp, AuthzService, ExtAuthz, ExtAuthzRoute},
     ext_proc::{BodyMode, ExtProc, ExtProcRoute, ProcessedFact, ProcessingMode, RouteCacheAction},
     fault::{Abort, AbortStatus, ClientFault, Delay, Fault, FaultKeys, ResponseRate},
+    grpc_stats::{CountedMethods, GRPC_STATS_STATE, GrpcServiceMethods, GrpcStats},
     head::{
         HeaderFact, HeaderFactKind, HeaderFactRule, HeaderFactSource, HeaderMutationFilter,
         HeaderToMetadata, MessageEdits, MetadataEntry, QueryEdit, SetMetadata,
+    },
+    health_check::{HealthAnswers, HealthMode},
+    ip_tagging::{IpTag, IpTagHeader, IpTagging, TaggedRequests},
+    json_to_metadata::{
+        JSON_MEDIA_TYPE, JSON_METADATA, JsonFact, JsonFactKind, JsonRule, JsonRules, JsonToMetadata,
     },
     jwt::{
         ClaimToHeader, FetchRetry, Jwks, JwtAuthn, JwtHeader, JwtProvider, JwtRequirement, JwtRule,
@@ -104,6 +110,7 @@ pub use filter::{
         Double, MetadataMatch, MetadataValueMatch, Permission, Policy, Principal, Rbac, RbacAction,
         RbacChoice, RbacMatcher, RbacRules,
     },
+    request_state::SetRequestState,
     stateful_session::{SessionCookie, SessionState, StatefulSession},
 };
 pub use header::{

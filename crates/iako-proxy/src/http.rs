@@ -52,6 +52,7 @@ pub(crate) mod cache_limits {
     pub(crate) use super::filters::content::cache::{KEPT_CONTENT_BYTES_MAX, STORE_BYTES_MAX};
 }
 
+pub(crate) use filters::content::grpc_stats::METHODS_MAX;
 pub(crate) use service::HttpService;
 
 use crate::connection::Downstream;

@@ -233,7 +233,16 @@ pub fn is_grpc_content_type(value: &[u8]) -> bool {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metadata {
     facts: Vec<(String, serde_json::Map<String, Value>)>,
-    states: Vec<(String, String)>,
+    states: Vec<(String, StateObject)>,
+}
+
+/// An object that a filter keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateObject {
+    /// What it prints as.
+    pub text: String,
+    /// Whether it is an address, and may be compared as one.
+    pub is_address: bool,
 }
 
 impl Metadata {
@@ -259,6 +268,11 @@ impl Metadata {
 
     /// Keeps an object under `key`, in place of an older one, as the text that it prints as.
     pub fn set_state(&mut self, key: &str, value: String) {
+        self.set_object(key, StateObject { text: value, is_address: false });
+    }
+
+    /// Keeps an object under `key`, in place of an older one.
+    pub fn set_object(&mut self, key: &str, value: StateObject) {
         if let Some((_, kept)) = self.states.iter_mut().find(|(name, _)| name == key) {
             *kept = value;
         } else {
@@ -268,8 +282,14 @@ impl Metadata {
 
     /// The object that is kept under `key`.
     #[must_use]
+    pub fn object(&self, key: &str) -> Option<&StateObject> {
+        self.states.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    /// The object that is kept under `key`, as it prints.
+    #[must_use]
     pub fn state(&self, key: &str) -> Option<&str> {
-        self.states.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+        self.object(key).map(|object| object.text.as_str())
     }
 
     /// The value under `path`, from the outside in, of what `filter` left.
@@ -305,6 +325,15 @@ pub struct RequestFacts<'a> {
     pub client: IpAddr,
     /// Whether the client counts as internal; see [`crate::ClientAddress`].
     pub internal: bool,
+}
+
+impl RequestFacts<'_> {
+    /// Where the object `key` is kept: beside the connection, else beside the request.
+    #[must_use]
+    pub fn states(&self, key: &str) -> &Metadata {
+        let of_connection = &self.connection.metadata;
+        if of_connection.state(key).is_some() { of_connection } else { self.metadata }
+    }
 }
 
 #[cfg(test)]

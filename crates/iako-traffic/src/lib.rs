@@ -26,8 +26,12 @@ mod ext_authz;
 mod facts;
 mod fault;
 mod filter_chain;
+mod grpc_call;
 mod head_facts;
 mod health;
+mod health_answer;
+mod ip_tags;
+mod json_facts;
 mod jwt;
 mod lb;
 mod listener_filter;
@@ -44,6 +48,7 @@ mod route;
 mod runtime;
 mod session;
 mod share;
+mod state_object;
 mod target;
 mod text;
 mod token_bucket;
@@ -67,15 +72,19 @@ pub use ext_authz::{
 };
 pub use facts::{
     ConnectionInfo, HeaderList, Headers, Metadata, PeerCertificate, ProxyTlv, RequestFacts,
-    RequestHead, SourceBinding, TlsFacts, is_grpc_content_type,
+    RequestHead, SourceBinding, StateObject, TlsFacts, is_grpc_content_type,
 };
 pub use fault::{FaultAbort, FaultDecision, fault, response_rate};
 pub use filter_chain::FilterChainTable;
+pub use grpc_call::{CountedCall, CountedCalls, is_framed_content_type};
 pub use head_facts::{HeadOf, HeaderFacts, edit_query, header_facts, set_facts};
 pub use health::{
     CheckEvent, CheckFailure, CheckHistory, CheckResult, CheckVerdict, Condition, HealthFlags,
     Traffic, Transition, contains_in_order, first_check, next_check,
 };
+pub use health_answer::{HealthAnswer, Members, health_of_clusters};
+pub use ip_tags::IpTags;
+pub use json_facts::{JsonFinding, json_facts, json_is_read, json_unread};
 pub use jwt::fuzz;
 pub use jwt::{
     JWT_METADATA, JwksError, JwtChanges, JwtDecision, JwtMemory, JwtRefusal, JwtRejection,
@@ -111,5 +120,6 @@ pub use route::{
 pub use runtime::Runtime;
 pub use session::{SessionAsked, SessionMark, session_asked, session_mark};
 pub use share::{ClusterSubset, tcp_cluster};
+pub use state_object::state_object;
 pub use target::{NormalizedTarget, host_without_dot, normalize_target, stripped_host};
 pub use token_bucket::TokenBucket;

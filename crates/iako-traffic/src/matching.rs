@@ -3,6 +3,7 @@
 mod tree;
 
 use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 
 use iako_proxy_config::{
     CookieMatch, FilterStateCheck, FilterStateMatch, HeaderCheck, HeaderMatch, MetadataMatch,
@@ -91,7 +92,8 @@ pub(crate) fn mismatch_at<'t>(
     if let Some(failed) = rule.metadata.iter().find(claims) {
         return Some(Mismatch::Metadata(failed));
     }
-    let kept = |condition: &&FilterStateMatch| !state_matches(condition, facts.metadata);
+    let kept =
+        |condition: &&FilterStateMatch| !state_matches(condition, facts.states(&condition.key));
     rule.filter_state.iter().find(kept).map(Mismatch::FilterState)
 }
 
@@ -112,13 +114,16 @@ fn tls_matches(wanted: TlsContextMatch, facts: &RequestFacts<'_>) -> bool {
 /// Whether an object that filters keep meets a condition. A missing one never does.
 #[must_use]
 pub fn state_matches(rule: &FilterStateMatch, metadata: &Metadata) -> bool {
-    let Some(kept) = metadata.state(&rule.key) else { return false };
+    let Some(kept) = metadata.object(&rule.key) else { return false };
     match &rule.check {
-        FilterStateCheck::Text(matcher) => matcher.matches(kept),
+        FilterStateCheck::Text(matcher) => matcher.matches(&kept.text),
         FilterStateCheck::Address { ranges, invert } => {
-            let address = kept.parse::<std::net::IpAddr>();
-            address
-                .is_ok_and(|address| ranges.iter().any(|range| range.contains(&address)) != *invert)
+            let socket = kept.text.parse::<SocketAddr>().map(|address| address.ip());
+            let address = socket.or_else(|_none| kept.text.parse::<IpAddr>());
+            kept.is_address
+                && address.is_ok_and(|address| {
+                    ranges.iter().any(|range| range.contains(&address)) != *invert
+                })
         }
     }
 }

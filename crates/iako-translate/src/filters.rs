@@ -82,7 +82,7 @@ fn http_filters(outlook: &Outlook<'_>, side: Side) -> Vec<HttpFilter> {
             }),
         );
     }
-    filters.push(filter("istio.grpc_stats", HttpFilterKind::GrpcStats));
+    filters.push(filter("istio.grpc_stats", HttpFilterKind::GrpcStats(Box::default())));
     if side != Side::Inbound {
         filters.push(filter("istio.alpn", HttpFilterKind::Alpn));
     }

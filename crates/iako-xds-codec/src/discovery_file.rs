@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use iako_xds_api::envoy::service::discovery::v3::DiscoveryResponse;
-use prost::{Message as _, Name as _};
 
 use super::pool::{self, pool};
 use super::text::document::Node;
@@ -15,14 +14,25 @@ use super::text::typed;
 /// # Errors
 /// What is wrong, and where in the file.
 pub fn discovery_response(path: &Path, content: &[u8]) -> Result<DiscoveryResponse, String> {
+    message(path, content)
+}
+
+/// Reads a file that holds a message, in the same forms.
+///
+/// # Errors
+/// What is wrong, and where in the file.
+pub(crate) fn message<M: prost::Message + prost::Name + Default>(
+    path: &Path,
+    content: &[u8],
+) -> Result<M, String> {
     let extension = path.extension().and_then(|it| it.to_str()).unwrap_or_default();
     if extension == "pb" {
-        return DiscoveryResponse::decode(content).map_err(|error| error.to_string());
+        return M::decode(content).map_err(|error| error.to_string());
     }
     let text = std::str::from_utf8(content).map_err(|error| format!("is no text: {error}"))?;
     // The descriptors are a constant of the program, and a test reads a file.
     let unknown = "the built-in descriptors have no response";
-    let name = DiscoveryResponse::full_name();
+    let name = M::full_name();
     let message = if extension == "pb_text" {
         // The reader looks for the types of resources by itself.
         let descriptor = pool().get_message_by_name(&name).ok_or(unknown)?;
@@ -42,6 +52,8 @@ pub fn discovery_response(path: &Path, content: &[u8]) -> Result<DiscoveryRespon
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
 
     const JSON: &str = r#"{"version_info": "1", "resources": [{

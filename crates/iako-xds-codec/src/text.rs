@@ -45,7 +45,8 @@ pub(crate) fn struct_to_json(fields: &Struct) -> serde_json::Map<String, serde_j
     fields.fields.iter().map(|(name, value)| (name.clone(), value_to_json(value))).collect()
 }
 
-fn value_to_json(value: &Value) -> serde_json::Value {
+/// A value as JSON.
+pub(crate) fn value_to_json(value: &Value) -> serde_json::Value {
     use serde_json::Value as Json;
     match &value.kind {
         None | Some(Kind::NullValue(_)) => Json::Null,
@@ -76,7 +77,8 @@ pub(crate) fn struct_from_json(object: &serde_json::Map<String, serde_json::Valu
     }
 }
 
-fn value_from_json(value: &serde_json::Value) -> Value {
+/// JSON as a value.
+pub(crate) fn value_from_json(value: &serde_json::Value) -> Value {
     use serde_json::Value as Json;
     let kind = match value {
         Json::Null => Kind::NullValue(0),

@@ -17,6 +17,8 @@ mod matching;
 mod route;
 #[path = "round_trip/shared.rs"]
 mod shared;
+#[path = "round_trip/steps.rs"]
+mod steps;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;

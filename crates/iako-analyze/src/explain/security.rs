@@ -46,7 +46,7 @@ impl Walk<'_> {
                 | HttpFilterKind::GlobalRateLimit(_)
                 | HttpFilterKind::LocalRateLimit(_)
                 | HttpFilterKind::ExtProc(_)
-                | HttpFilterKind::GrpcStats
+                | HttpFilterKind::GrpcStats(_)
                 | HttpFilterKind::DynamicForward(_)
                 | HttpFilterKind::Buffer(_)
                 | HttpFilterKind::Compressor(_)
@@ -60,6 +60,10 @@ impl Walk<'_> {
                 | HttpFilterKind::Discovered(_)
                 | HttpFilterKind::CustomResponse(_)
                 | HttpFilterKind::Cache(_)
+                | HttpFilterKind::JsonToMetadata(_)
+                | HttpFilterKind::SetState(_)
+                | HttpFilterKind::HealthCheck(_)
+                | HttpFilterKind::IpTagging(_)
                 | HttpFilterKind::Unsupported(_) => Verdict::GoOn,
             };
             if verdict == Verdict::Stop {

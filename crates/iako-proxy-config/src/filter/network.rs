@@ -105,10 +105,13 @@ pub enum SharedState {
 
 /// What makes objects of texts, by name, as Envoy knows them.
 pub const STATE_FACTORIES: &[&str] = &[
+    "envoy.bool",
     "envoy.filters.listener.original_dst.local_ip",
     "envoy.filters.listener.original_dst.remote_ip",
     "envoy.hashable_string",
     "envoy.network.application_protocols",
+    "envoy.network.ip",
+    "envoy.network.network_namespace",
     "envoy.network.transport_socket.original_dst_address",
     "envoy.network.upstream_server_name",
     "envoy.network.upstream_subject_alt_names",

@@ -15,6 +15,7 @@ use iako_telemetry::ResponseFlag;
 
 pub(crate) use gate::{Denied, Gate};
 pub(crate) use limit::Place as LimitPlace;
+pub(crate) use state::State;
 
 use super::{Downstream, metadata_exchange};
 use crate::{access_log::LogError, shared::Shared, worker::Worker};

@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use iako_http::{BodyEvent, Fields};
 
 use super::filters::content::cache::Keep;
+use super::filters::content::grpc_stats::CountMessages;
 use super::grpc_web::{self, Coding as WebCoding};
 pub(crate) use compress::{Compress, CompressedBytes};
 pub(crate) use decompress::{Decompress, DecompressedBytes};
@@ -52,6 +53,8 @@ pub(crate) enum ContentStep {
     Throttle(Box<Throttle>),
     /// Keeps a copy for the next request.
     Keep(Box<Keep>, Option<BodyEvent>),
+    /// Counts messages of gRPC.
+    CountMessages(Box<CountMessages>),
 }
 
 impl ContentStep {
@@ -68,6 +71,7 @@ impl ContentStep {
                 step.note(&event);
                 *next = Some(event);
             }
+            Self::CountMessages(step) => step.give(event),
         }
         Ok(())
     }
@@ -85,6 +89,7 @@ impl ContentStep {
             Self::Decompress(step) => step.take()?,
             Self::Throttle(step) => return step.poll_take(context).map(Ok),
             Self::Keep(_, next) => next.take(),
+            Self::CountMessages(step) => step.take(),
         }))
     }
 }

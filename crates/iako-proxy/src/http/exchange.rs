@@ -154,10 +154,7 @@ impl Exchange<'_> {
                     }
                     self.end_fault(plan)?
                 }
-                FilterKind::Head(head) => {
-                    self.head_step(head, &filter.name, overrides.as_ref());
-                    Step::Continue
-                }
+                FilterKind::Head(head) => self.head_step(head, &filter.name, overrides.as_ref()),
                 FilterKind::Cors(stats) => self.ask_cors(stats, &filter.name, matched.as_ref()),
                 FilterKind::Content(content) => {
                     let at =
@@ -432,6 +429,9 @@ impl Exchange<'_> {
     pub(super) fn finish(&mut self, now: Instant) {
         if let Some(said) = &mut self.said {
             said.done(&self.connection.worker);
+        }
+        if self.remembered.is_some() {
+            self.finish_calls();
         }
         let finished = Finished {
             request: &self.request,

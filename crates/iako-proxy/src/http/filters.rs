@@ -88,7 +88,7 @@ impl Filter {
         let filters = manager.filters.iter();
         filters
             .map(|filter| {
-                let content = ContentFilter::compile(&filter.kind, scope, &shared.stats);
+                let content = ContentFilter::compile(&filter.kind, scope, shared);
                 let head = head::HeadFilter::compile(&filter.kind, scope);
                 let kind = match (content, head) {
                     (Some(content), _) => FilterKind::Content(Box::new(content)),
@@ -206,7 +206,7 @@ impl FilterKind {
             HttpFilterKind::Discovered(_) => Self::Missing,
             HttpFilterKind::Alpn => Self::Alpn,
             HttpFilterKind::Stats(_) => Self::Stats,
-            HttpFilterKind::GrpcStats
+            HttpFilterKind::GrpcStats(_)
             | HttpFilterKind::DynamicForward(_)
             | HttpFilterKind::Buffer(_)
             | HttpFilterKind::Compressor(_)
@@ -218,6 +218,10 @@ impl FilterKind {
             | HttpFilterKind::SetMetadata(_)
             | HttpFilterKind::CustomResponse(_)
             | HttpFilterKind::Cache(_)
+            | HttpFilterKind::JsonToMetadata(_)
+            | HttpFilterKind::SetState(_)
+            | HttpFilterKind::HealthCheck(_)
+            | HttpFilterKind::IpTagging(_)
             | HttpFilterKind::Unsupported(_) => Self::Other,
         }
     }

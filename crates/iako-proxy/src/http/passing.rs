@@ -2,6 +2,7 @@
 //! one first, to a response before the client has it.
 
 mod instead;
+mod observe;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -24,6 +25,8 @@ use super::filters::content::{ContentFilter, buffered_max};
 use super::filters::{Filter, FilterKind};
 use super::grpc_web::Coding;
 use super::pump::{PumpError, UploadLength};
+
+pub(super) use observe::Ends;
 
 /// How often a response that a fault holds back is looked at.
 const FAULT_INTERVAL: Duration = Duration::from_millis(50);
@@ -111,6 +114,11 @@ impl Exchange<'_> {
             ContentFilter::Cache(step) => {
                 return self.look_in_cache(step, at.place, route, downstream).await;
             }
+            ContentFilter::Json(step) => return self.read_json(step, at, route, downstream).await,
+            ContentFilter::GrpcStats(step) => self.count_call(step, at.place),
+            ContentFilter::Health(step) => {
+                return self.answer_check(step, at.place, downstream).await;
+            }
             ContentFilter::CustomResponse(_) => {}
         }
         Ok(Step::Continue)
@@ -184,12 +192,12 @@ impl Exchange<'_> {
     }
 
     /// Runs a response through the chain, the last filter first. What goes on then.
-    #[expect(clippy::unused_async, reason = "filters that ask somebody wait here")]
     pub(super) async fn filter_response(
         &mut self,
-        route: Option<&RouteMatchResult<'_>>,
         mut passing: Passing,
+        ends: &mut Ends<'_, '_, '_>,
     ) -> Result<Passing, Failure> {
+        let route = ends.route;
         let overrides = route.map(RouteMatchResult::overrides);
         let overrides = overrides.as_ref();
         let service = self.service;
@@ -210,6 +218,23 @@ impl Exchange<'_> {
                     }
                     ContentFilter::Cache(step) => {
                         self.note_response(step, place, &mut passing);
+                        continue;
+                    }
+                    ContentFilter::Json(step) => {
+                        let read = self.read_json_response(step, &at, &mut passing, ends);
+                        if read.await? == Gathered::Beyond {
+                            return Ok(passing);
+                        }
+                        continue;
+                    }
+                    ContentFilter::GrpcStats(_) => {
+                        if let Some(step) = self.count_answer(place, &passing) {
+                            self.download.push_step(step);
+                        }
+                        continue;
+                    }
+                    ContentFilter::Health(step) => {
+                        self.tell_health(step, place, &passing);
                         continue;
                     }
                     ContentFilter::Buffer(_)
@@ -262,7 +287,10 @@ impl Exchange<'_> {
                 ContentFilter::Buffer(_)
                 | ContentFilter::Csrf(_)
                 | ContentFilter::CustomResponse(_)
-                | ContentFilter::Cache(_) => None,
+                | ContentFilter::Cache(_)
+                | ContentFilter::Json(_)
+                | ContentFilter::GrpcStats(_)
+                | ContentFilter::Health(_) => None,
             },
             FilterKind::Head(filter) => {
                 self.head_response_step(filter, at.name, at.overrides, head);

@@ -66,6 +66,8 @@ pub(crate) struct Record {
     pub(crate) reply_bytes: u64,
     /// Where it is counted apart from the rest of its cluster.
     pub(crate) tally: Tally,
+    /// Whether it is a health check, which is not counted among requests.
+    pub(crate) is_health_check: bool,
 }
 
 impl Record {
@@ -91,6 +93,7 @@ impl Record {
             destination: None,
             reply_bytes: 0,
             tally: Tally::default(),
+            is_health_check: false,
         }
     }
 }
@@ -131,7 +134,8 @@ pub(crate) fn finish(
     now: Instant,
 ) {
     let duration = now.saturating_duration_since(record.start);
-    service.stats.completed(finished.status(), duration);
+    let counted = finished.status().filter(|_| !record.is_health_check);
+    service.stats.completed(counted, duration);
     if let Some(status) = finished.status() {
         let upstream = record.response_at.and(record.request_at);
         record.tally.answered(status, upstream.map(|at| now.saturating_duration_since(at)));
@@ -159,7 +163,7 @@ pub(crate) fn finish(
     access.response_tx_duration = record.response_at.map(|at| now.saturating_duration_since(at));
     let facts = FilterFacts {
         draw: connection.worker.with_rng(iako_rt::Rng::next_u64),
-        health_check: false,
+        health_check: record.is_health_check,
         grpc_status: finished.grpc_status().map(u32::from),
     };
     for log in &service.access_log {

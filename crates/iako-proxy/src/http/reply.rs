@@ -17,7 +17,7 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::headers::finish_response;
 use super::local_reply::{BodyWriter, LocalReplies};
-use super::passing::Passing;
+use super::passing::{Ends, Passing};
 use super::{grpc, mutations, record};
 use crate::access_log::FilterFacts;
 
@@ -72,7 +72,8 @@ impl Exchange<'_> {
             self.record.flags.insert(flag);
         }
         if self.service.traits.filters_responses {
-            passing = Box::pin(self.filter_response(route, passing)).await?;
+            let mut ends = Ends { route, upstream: None, downstream };
+            passing = Box::pin(self.filter_response(passing, &mut ends)).await?;
         }
         if closes {
             downstream.close_after_response();

@@ -13,7 +13,7 @@ use super::failure::{Failure, Side};
 use super::filters::FilterKind;
 use super::headers::finish_response;
 use super::mutations;
-use super::passing::Passing;
+use super::passing::{Ends, Passing};
 use super::pump::{PumpError, Repeatable, Upload};
 use crate::upstream::Upstream;
 use crate::upstream::pool::Lease;
@@ -74,11 +74,11 @@ impl Exchange<'_> {
         let mut content = if is_tunnel { Content::Tunnel } else { self.response_content(&head) };
         if self.service.traits.filters_responses && !is_tunnel && !is_misunderstood {
             let passing = Passing { head, content, own: None };
-            let passed = Box::pin(self.filter_response(Some(route), passing)).await?;
+            let upstream = Some(&mut lease.upstream);
+            let mut ends = Ends { route: Some(route), upstream, downstream };
+            let passed = Box::pin(self.filter_response(passing, &mut ends)).await?;
             if passed.own.is_some() {
-                if let Upstream::Http2(stream) = &mut lease.upstream {
-                    stream.cancel();
-                }
+                cancel(lease);
                 return Box::pin(self.deliver(passed, downstream)).await;
             }
             Passing { head, content, .. } = passed;
@@ -105,18 +105,14 @@ impl Exchange<'_> {
             if let Failure::BrokenOff(error) = &failure {
                 lease.note_end(error);
             }
-            if let Upstream::Http2(stream) = &mut lease.upstream {
-                stream.cancel();
-            }
+            cancel(lease);
             return Err(failure);
         }
         if is_tunnel {
             self.note_tunnel_end(relay.ended_by, lease, downstream);
         }
-        if !self.upload.is_told_whole()
-            && let Upstream::Http2(stream) = &mut lease.upstream
-        {
-            stream.cancel();
+        if !self.upload.is_told_whole() {
+            cancel(lease);
         }
         Ok(())
     }
@@ -304,6 +300,13 @@ impl Exchange<'_> {
             return downstream.poll_gone(context).map(|error| Err(Failure::Client(error)));
         }
         Poll::Pending
+    }
+}
+
+/// Gives up the stream of a response that nobody reads further.
+fn cancel(lease: &mut Lease) {
+    if let Upstream::Http2(stream) = &mut lease.upstream {
+        stream.cancel();
     }
 }
 

@@ -279,6 +279,7 @@ handles! {
     _redirect: Counter = counter "rq_redirect",
     routed: Counter = counter "rq_total",
     rq_too_large: Counter = counter "downstream_rq_too_large",
+    rs_too_large: Counter = counter "rs_too_large",
 }
 
 impl HttpStats {

@@ -4,6 +4,7 @@ use iako_proxy_config::{Cluster, Discovery, EndpointSet, Thresholds};
 
 use super::{Row, bytes, time};
 use crate::callout;
+use crate::http::METHODS_MAX;
 use crate::http::{filters::authz, pump};
 use crate::on_demand;
 use crate::transport::dial;
@@ -27,11 +28,18 @@ pub(super) fn services() -> Vec<Row> {
             counter: "`http.<prefix>.ext_authz.error`",
         },
         Row {
-            limit: "content of a request or response that a service sees as a whole",
+            limit: "content of a request or response that a service or a JSON filter sees as a whole",
             envoy: "`per_connection_buffer_limit_bytes`, 1 MiB",
             default: bytes(pump::KEPT_BYTES_MAX),
             beyond: "413 for requests, 500 for responses; a part is shown in mode BUFFERED_PARTIAL",
-            counter: "",
+            counter: "`http.<prefix>.downstream_rq_too_large`, `http.<prefix>.rs_too_large`",
+        },
+        Row {
+            limit: "gRPC methods that one filter counts apart",
+            envoy: "none",
+            default: METHODS_MAX.to_string(),
+            beyond: "calls are counted with those of all other methods",
+            counter: "`cluster.<name>.grpc.total`",
         },
     ]
 }

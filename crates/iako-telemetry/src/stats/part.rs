@@ -28,6 +28,15 @@ impl StatsScope {
         self.told_apart(&format!("{kind}_{number}."), kind, (label, number.to_string()))
     }
 
+    /// A part of this one with nothing before its own name, which is a further label.
+    #[must_use]
+    pub fn labelled_part(&self, label: &'static str, name: &str) -> Self {
+        let mut place = Place::clone(&self.place);
+        place.plain.push_str(&format!("{name}."));
+        place.labels.push((label, name.to_owned()));
+        Self { registry: self.registry.clone(), place: Arc::new(place) }
+    }
+
     fn told_apart(&self, plain: &str, kind: &str, own: (&'static str, String)) -> Self {
         let place = Place {
             plain: format!("{}{plain}", self.place.plain),

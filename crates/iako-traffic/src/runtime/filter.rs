@@ -45,7 +45,7 @@ impl Tune for HttpFilterKind {
             | Self::Alpn
             | Self::Stats(_)
             | Self::GrpcWeb
-            | Self::GrpcStats
+            | Self::GrpcStats(_)
             | Self::StatefulSession(_)
             | Self::DynamicForward(_)
             | Self::Buffer(_)
@@ -57,6 +57,10 @@ impl Tune for HttpFilterKind {
             | Self::Discovered(_)
             | Self::CustomResponse(_)
             | Self::Cache(_)
+            | Self::JsonToMetadata(_)
+            | Self::SetState(_)
+            | Self::HealthCheck(_)
+            | Self::IpTagging(_)
             | Self::Unsupported(_) => false,
         }
     }
@@ -130,6 +134,8 @@ impl Tune for FilterSettings {
             | Self::GlobalRateLimit(_)
             | Self::OnDemand(_)
             | Self::CustomResponse(_)
+            | Self::JsonToMetadata(_)
+            | Self::SetState(_)
             | Self::JwtRequirement(_) => false,
         }
     }

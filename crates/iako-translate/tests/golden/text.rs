@@ -132,7 +132,7 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
             | HttpFilterKind::GlobalRateLimit(_)
             | HttpFilterKind::LocalRateLimit(_)
             | HttpFilterKind::ExtProc(_)
-            | HttpFilterKind::GrpcStats
+            | HttpFilterKind::GrpcStats(_)
             | HttpFilterKind::DynamicForward(_)
             | HttpFilterKind::Buffer(_)
             | HttpFilterKind::Compressor(_)
@@ -146,6 +146,10 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
             | HttpFilterKind::Discovered(_)
             | HttpFilterKind::CustomResponse(_)
             | HttpFilterKind::Cache(_)
+            | HttpFilterKind::JsonToMetadata(_)
+            | HttpFilterKind::SetState(_)
+            | HttpFilterKind::HealthCheck(_)
+            | HttpFilterKind::IpTagging(_)
             | HttpFilterKind::Unsupported(_) => {
                 line(out, &format!("    {}", filter.name));
             }

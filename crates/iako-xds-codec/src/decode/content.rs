@@ -14,7 +14,7 @@ use iako_xds_api::envoy::extensions::filters::http::{
 use prost::Name as _;
 use prost_types::Any;
 
-use super::{matcher, stored, wire};
+use super::{matcher, request_step, stored, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
@@ -41,7 +41,7 @@ pub(super) fn kind(name: &str, any: &Any, at: &At<'_>) -> Result<Option<HttpFilt
     } else if name == cache_pb::CacheConfig::full_name() {
         HttpFilterKind::Cache(Box::new(stored::cache(&wire::unpack(any, at)?, at)?))
     } else {
-        return Ok(None);
+        return request_step::kind(name, any, at);
     }))
 }
 
@@ -85,7 +85,7 @@ pub(super) fn settings(
         let config = wire::unpack(any, at)?;
         FilterSettings::CustomResponse(Box::new(stored::custom_response(&config, at)?))
     } else {
-        return Ok(false);
+        return request_step::settings(filter, name, any, value, at);
     };
     value.settings.insert(filter.to_owned(), own);
     Ok(true)

@@ -157,8 +157,6 @@ fn kind(extension: &Extension, at: &At<'_>) -> Result<Option<HttpFilterKind>, Fa
         HttpFilterKind::Stats(stats(&wire::unpack(any, at)?))
     } else if name == filters::grpc_web::v3::GrpcWeb::full_name() {
         HttpFilterKind::GrpcWeb
-    } else if name == filters::grpc_stats::v3::FilterConfig::full_name() {
-        HttpFilterKind::GrpcStats
     } else if name == filters::stateful_session::v3::StatefulSession::full_name() {
         let config = wire::unpack(any, at)?;
         HttpFilterKind::StatefulSession(Box::new(session::session(&config, at)?))

@@ -12,8 +12,8 @@ use iako_xds_api::stats::{MetricConfig, PluginConfig};
 use prost_types::{Any, ListValue, Struct, Value, value::Kind};
 
 use super::{
-    content, discovered, discovery, ext_authz, ext_proc, global_limit, head, jwt, local_limit,
-    matcher, network_filter, rbac, session, stored, wire,
+    content, discovered, discovery, ext_authz, ext_proc, global_limit, head, json_facts, jwt,
+    local_limit, matcher, network_filter, rbac, request_step, session, stored, wire,
 };
 use crate::decode::{ALPN_NAMES, PEER_METADATA};
 use iako_proxy_config::{
@@ -63,7 +63,11 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
         HttpFilterKind::Alpn => wire::any(&alpn_config()),
         HttpFilterKind::Stats(value) => stats(value),
         HttpFilterKind::GrpcWeb => wire::any(&filters::grpc_web::v3::GrpcWeb {}),
-        HttpFilterKind::GrpcStats => wire::any(&filters::grpc_stats::v3::FilterConfig::default()),
+        HttpFilterKind::JsonToMetadata(value) => wire::any(&json_facts::filter(value)),
+        HttpFilterKind::SetState(value) => wire::any(&request_step::states(value)),
+        HttpFilterKind::GrpcStats(value) => wire::any(&request_step::grpc_stats(value)),
+        HttpFilterKind::HealthCheck(value) => wire::any(&request_step::health_check(value)),
+        HttpFilterKind::IpTagging(value) => wire::any(&request_step::ip_tagging(value)),
         HttpFilterKind::StatefulSession(value) => wire::any(&session::session(value)),
         HttpFilterKind::DynamicForward(value) => wire::any(&discovery::forward_filter(value)),
         HttpFilterKind::Buffer(value) => wire::any(&content::buffer(*value)),
@@ -260,6 +264,8 @@ fn settings(value: &FilterSettings) -> Any {
         FilterSettings::LocalRateLimit(own) => wire::any(&local_limit::filter(own)),
         FilterSettings::OnDemand(own) => wire::any(&discovered::on_demand_of_route(own)),
         FilterSettings::CustomResponse(own) => wire::any(&stored::custom_response(own)),
+        FilterSettings::JsonToMetadata(own) => wire::any(&json_facts::filter(own)),
+        FilterSettings::SetState(own) => wire::any(&request_step::states(own)),
     }
 }
 

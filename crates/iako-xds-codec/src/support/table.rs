@@ -17,6 +17,7 @@ mod limiting;
 mod listener;
 mod matching;
 mod rate_limit;
+mod request_step;
 mod route;
 mod shared;
 mod tcp;
@@ -35,6 +36,7 @@ pub(crate) const TABLE: &[&[MessageSupport]] = &[
     filter::MESSAGES,
     content::MESSAGES,
     head::MESSAGES,
+    request_step::MESSAGES,
     callout::MESSAGES,
     limiting::MESSAGES,
     health::MESSAGES,

@@ -13,6 +13,7 @@ use crate::content;
 use crate::matching::{client_cert_rules, early_headers, local_reply};
 use crate::route::route_table;
 use crate::shared::*;
+use crate::steps;
 
 /// A table in its place: only one that is sent asks for more of itself.
 fn inline_table() -> RouteSource {
@@ -30,6 +31,7 @@ pub(crate) fn http_filters() -> Vec<HttpFilter> {
         upstream_propagation: true,
         skip_external: true,
     };
+    let [answers, passes] = steps::health_checks();
     vec![
         filter("istio.peer_metadata", HttpFilterKind::PeerMetadata(peer)),
         filter("envoy.filters.http.jwt_authn", HttpFilterKind::JwtAuthn(Box::new(jwt_authn()))),
@@ -48,7 +50,10 @@ pub(crate) fn http_filters() -> Vec<HttpFilter> {
         filter("rl", HttpFilterKind::GlobalRateLimit(Box::new(callouts::global_limit()))),
         filter("lrl", HttpFilterKind::LocalRateLimit(Box::new(callouts::local_limit()))),
         filter("envoy.filters.http.grpc_web", HttpFilterKind::GrpcWeb),
-        filter("envoy.filters.http.grpc_stats", HttpFilterKind::GrpcStats),
+        filter(
+            "envoy.filters.http.grpc_stats",
+            HttpFilterKind::GrpcStats(Box::new(steps::grpc_stats())),
+        ),
         filter("content.buffer", HttpFilterKind::Buffer(content::buffer())),
         filter("content.gzip", HttpFilterKind::Compressor(Box::new(content::compressor()))),
         filter("content.old", HttpFilterKind::Compressor(Box::new(content::old_compressor()))),
@@ -62,6 +67,11 @@ pub(crate) fn http_filters() -> Vec<HttpFilter> {
             "content.instead",
             HttpFilterKind::CustomResponse(Box::new(content::custom_response())),
         ),
+        filter("steps.json", HttpFilterKind::JsonToMetadata(Box::new(steps::json_to_metadata()))),
+        filter("steps.state", HttpFilterKind::SetState(Box::new(steps::set_state()))),
+        filter("steps.health", HttpFilterKind::HealthCheck(Box::new(answers))),
+        filter("steps.cached", HttpFilterKind::HealthCheck(Box::new(passes))),
+        filter("steps.tags", HttpFilterKind::IpTagging(Box::new(steps::ip_tagging()))),
         filter("content.cache", HttpFilterKind::Cache(Box::new(content::cache()))),
         filter(
             "envoy.filters.http.on_demand",

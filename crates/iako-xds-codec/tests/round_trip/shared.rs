@@ -10,6 +10,7 @@ use iako_proxy_config::*;
 use iako_types::{FractionDenominator, Percent};
 
 use crate::callouts;
+use crate::steps;
 
 pub(crate) fn some(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap()
@@ -216,6 +217,8 @@ pub(crate) fn overrides() -> FilterOverrides {
             ("co".to_owned(), FilterSettings::Compressor(content::compressor_override())),
             ("bw".to_owned(), FilterSettings::BandwidthLimit(Box::new(content::bandwidth_limit()))),
             ("cs".to_owned(), FilterSettings::Csrf(Box::new(content::csrf()))),
+            ("js".to_owned(), FilterSettings::JsonToMetadata(Box::new(steps::json_to_metadata()))),
+            ("st".to_owned(), FilterSettings::SetState(Box::new(steps::set_state()))),
             ("cr".to_owned(), FilterSettings::CustomResponse(Box::new(content::custom_response()))),
         ]),
         disabled: BTreeSet::from(["r".to_owned(), "other".to_owned()]),

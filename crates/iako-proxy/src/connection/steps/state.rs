@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use iako_proxy_config::{FilterStateValue, SetConnectionState};
 use iako_telemetry::{AccessLogFormat, AccessRecord};
-use iako_traffic::ConnectionInfo;
+use iako_traffic::{ConnectionInfo, StateObject, state_object};
 
 use crate::{
     access_log::{self, LogError},
@@ -19,9 +19,11 @@ pub(crate) struct States {
     on_bytes: Vec<State>,
 }
 
+/// An object of a connection or request, compiled.
 #[derive(Debug)]
-struct State {
+pub(crate) struct State {
     key: String,
+    factory: String,
     text: AccessLogFormat,
     skips_empty: bool,
 }
@@ -61,12 +63,29 @@ impl States {
 }
 
 impl State {
-    fn compile(value: &FilterStateValue) -> Result<Self, LogError> {
+    /// Compiles an object.
+    ///
+    /// # Errors
+    /// When its format cannot be read.
+    pub(crate) fn compile(value: &FilterStateValue) -> Result<Self, LogError> {
+        let factory = if value.factory.is_empty() { &value.key } else { &value.factory };
         Ok(Self {
             key: value.key.clone(),
+            factory: factory.clone(),
             text: access_log::compile(&value.value)?,
             skips_empty: value.skips_empty,
         })
+    }
+
+    /// Its name, and what it is; none when there is nothing to keep.
+    pub(crate) fn object(&self, record: &AccessRecord<'_>) -> Option<(&str, StateObject)> {
+        let mut text = Vec::new();
+        self.text.render(record, &mut text);
+        let text = String::from_utf8_lossy(&text);
+        if self.skips_empty && text.is_empty() {
+            return None;
+        }
+        Some((self.key.as_str(), state_object(&self.factory, &text)?))
     }
 }
 
@@ -76,13 +95,11 @@ fn keep(
     (tls_version, started): (&'static str, SystemTime),
 ) {
     for state in states {
-        let mut text = Vec::new();
         let mut record = AccessRecord::new(started);
         log::tell(info, tls_version, &mut record);
-        state.text.render(&record, &mut text);
-        let text = String::from_utf8_lossy(&text).into_owned();
-        if !(state.skips_empty && text.is_empty()) {
-            info.metadata.set_state(&state.key, text);
+        let made = state.object(&record);
+        if let Some((key, object)) = made {
+            info.metadata.set_object(key, object);
         }
     }
 }

@@ -51,6 +51,9 @@ impl Exchange<'_> {
 
     /// Counts the head of a response that is passed on.
     pub(in crate::http) fn count_response(&self, plan: &Plan<'_>, head: &ResponseHead) {
+        if self.record.is_health_check {
+            return;
+        }
         plan.counted().count_response(head.status(), self.request.origin());
     }
 

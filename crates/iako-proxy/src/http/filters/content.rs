@@ -5,19 +5,26 @@ pub(crate) mod cache;
 pub(crate) mod compressor;
 pub(crate) mod custom_response;
 pub(crate) mod decompressor;
+pub(crate) mod grpc_stats;
+pub(crate) mod health;
+pub(crate) mod json;
 
 use std::num::NonZeroU64;
 
 use iako_proxy_config::{Buffer, CsrfPolicy, CustomResponse, FilterSettings, HttpFilterKind};
-use iako_telemetry::{Counter, StatsRegistry, StatsScope};
+use iako_telemetry::{Counter, StatsScope};
 use iako_traffic::{CsrfFinding, EffectiveOverrides, RequestFacts, csrf};
 
 use bandwidth::BandwidthStep;
 use cache::{CacheMark, CacheStep};
 use compressor::CompressorStep;
 use decompressor::DecompressorStep;
+use grpc_stats::{CountedExchange, GrpcStatsStep};
+use health::HealthStep;
+use json::JsonStep;
 
 use crate::http::failure::Failure;
+use crate::shared::Shared;
 
 /// A filter that looks at content or changes it.
 #[derive(Debug)]
@@ -29,6 +36,9 @@ pub(crate) enum ContentFilter {
     Csrf(Box<CsrfStep>),
     CustomResponse(Box<CustomResponse>),
     Cache(Box<CacheStep>),
+    Json(Box<JsonStep>),
+    GrpcStats(Box<GrpcStatsStep>),
+    Health(Box<HealthStep>),
 }
 
 /// What filters remember of a request for its response. Most chains have nobody who does, and no room
@@ -47,6 +57,10 @@ pub(crate) struct Remembered {
     pub(crate) cache: Option<(usize, CacheMark)>,
     /// How long the content of the request was held back.
     pub(crate) delays: std::rc::Rc<std::cell::Cell<crate::http::content::Delays>>,
+    /// gRPC calls that are counted; one for each filter that counts.
+    pub(crate) calls: Vec<CountedExchange>,
+    /// Places of filters to which the request is a health check.
+    pub(crate) checks: Vec<usize>,
 }
 
 impl ContentFilter {
@@ -54,7 +68,7 @@ impl ContentFilter {
     pub(crate) fn compile(
         kind: &HttpFilterKind,
         http: &StatsScope,
-        stats: &StatsRegistry,
+        shared: &Shared,
     ) -> Option<Self> {
         Some(match kind {
             HttpFilterKind::Buffer(settings) => Self::Buffer(*settings),
@@ -65,11 +79,20 @@ impl ContentFilter {
                 Self::Decompressor(Box::new(DecompressorStep::compile(settings, http)))
             }
             HttpFilterKind::BandwidthLimit(settings) => {
-                Self::Bandwidth(Box::new(BandwidthStep::compile(settings, stats)))
+                Self::Bandwidth(Box::new(BandwidthStep::compile(settings, &shared.stats)))
             }
             HttpFilterKind::Csrf(policy) => Self::Csrf(Box::new(CsrfStep::compile(policy, http))),
             HttpFilterKind::CustomResponse(settings) => Self::CustomResponse(settings.clone()),
             HttpFilterKind::Cache(settings) => Self::Cache(Box::new(CacheStep::compile(settings))),
+            HttpFilterKind::JsonToMetadata(settings) => {
+                Self::Json(Box::new(JsonStep::compile(settings, &shared.stats)))
+            }
+            HttpFilterKind::GrpcStats(settings) => {
+                Self::GrpcStats(Box::new(GrpcStatsStep::compile(settings, &shared.stats)))
+            }
+            HttpFilterKind::HealthCheck(settings) => {
+                Self::Health(Box::new(HealthStep::compile(settings, shared)))
+            }
             HttpFilterKind::Router(_)
             | HttpFilterKind::Fault(_)
             | HttpFilterKind::Cors
@@ -79,7 +102,6 @@ impl ContentFilter {
             | HttpFilterKind::Alpn
             | HttpFilterKind::Stats(_)
             | HttpFilterKind::GrpcWeb
-            | HttpFilterKind::GrpcStats
             | HttpFilterKind::StatefulSession(_)
             | HttpFilterKind::ExtAuthz(_)
             | HttpFilterKind::ExtProc(_)
@@ -91,6 +113,8 @@ impl ContentFilter {
             | HttpFilterKind::SetMetadata(_)
             | HttpFilterKind::OnDemand(_)
             | HttpFilterKind::Discovered(_)
+            | HttpFilterKind::SetState(_)
+            | HttpFilterKind::IpTagging(_)
             | HttpFilterKind::Unsupported(_) => return None,
         })
     }
@@ -107,7 +131,10 @@ impl ContentFilter {
             | Self::Decompressor(_)
             | Self::Bandwidth(_)
             | Self::CustomResponse(_)
-            | Self::Cache(_) => true,
+            | Self::Cache(_)
+            | Self::Json(_)
+            | Self::GrpcStats(_)
+            | Self::Health(_) => true,
             Self::Buffer(_) | Self::Csrf(_) => false,
         }
     }

@@ -1,5 +1,8 @@
 //! Filters that look at heads and change them, or leave facts for others.
 
+mod state;
+mod tags;
+
 use iako_http::{FieldValue, ResponseHead};
 use iako_proxy_config::{
     FilterSettings, HeaderEdit, HeaderMutationFilter, HeaderToMetadata, HttpFilterKind,
@@ -8,10 +11,12 @@ use iako_proxy_config::{
 use iako_telemetry::{Counter, StatsScope};
 use iako_traffic::{EffectiveOverrides, HeadOf, edit_query, header_facts, set_facts};
 
-use crate::http::exchange::Exchange;
+use crate::http::exchange::{Exchange, Step};
 use crate::http::mutations::{self, Absent};
 use crate::http::record;
 use crate::http::request::ResponseView;
+use state::StateStep;
+use tags::TagStep;
 
 /// A filter that looks at heads.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ pub(crate) enum HeadFilter {
         /// `http.<prefix>.set_metadata.overwrite_denied`.
         overwrite_denied: Counter,
     },
+    SetState(StateStep),
+    Tags(TagStep),
 }
 
 impl HeadFilter {
@@ -35,6 +42,10 @@ impl HeadFilter {
         } else if let HttpFilterKind::SetMetadata(facts) = kind {
             let overwrite_denied = manager.part("set_metadata").counter("overwrite_denied");
             Some(Self::SetMetadata { facts: facts.clone(), overwrite_denied })
+        } else if let HttpFilterKind::SetState(settings) = kind {
+            Some(Self::SetState(StateStep::compile(settings)))
+        } else if let HttpFilterKind::IpTagging(settings) = kind {
+            Some(Self::Tags(TagStep::compile(settings, manager)))
         } else {
             None
         }
@@ -44,7 +55,7 @@ impl HeadFilter {
     pub(super) const fn responds(&self) -> bool {
         match self {
             Self::HeaderMutation(_) | Self::HeaderToMetadata(_) => true,
-            Self::SetMetadata { .. } => false,
+            Self::SetMetadata { .. } | Self::SetState(_) | Self::Tags(_) => false,
         }
     }
 }
@@ -85,7 +96,7 @@ impl Exchange<'_> {
         filter: &HeadFilter,
         name: &str,
         overrides: Option<&EffectiveOverrides<'_>>,
-    ) {
+    ) -> Step {
         match filter {
             HeadFilter::HeaderMutation(own) => {
                 for edits in edits(own, name, overrides) {
@@ -95,7 +106,7 @@ impl Exchange<'_> {
             HeadFilter::HeaderToMetadata(own) => {
                 let rules = &rules(own, name, overrides).request;
                 if rules.is_empty() {
-                    return;
+                    return Step::Continue;
                 }
                 let found = {
                     let view = self.request.view();
@@ -112,7 +123,42 @@ impl Exchange<'_> {
                     overwrite_denied.inc();
                 }
             }
+            HeadFilter::SetState(step) => return self.keep_states(step, name, overrides),
+            HeadFilter::Tags(step) => {
+                if step.tag(&mut self.request) {
+                    return Step::Reroute;
+                }
+            }
         }
+        Step::Continue
+    }
+
+    /// Keeps objects beside the request.
+    fn keep_states(
+        &mut self,
+        step: &StateStep,
+        name: &str,
+        overrides: Option<&EffectiveOverrides<'_>>,
+    ) -> Step {
+        for states in step.levels(name, overrides) {
+            for state in &states.values {
+                let made = {
+                    let view = self.request.view();
+                    let request = &self.request;
+                    let record =
+                        record::access_record(self.connection, &self.record, request, &view);
+                    state.object(&record)
+                };
+                // What the connection keeps stays, as in Envoy.
+                let of_connection = &self.connection.info.metadata;
+                if let Some((key, object)) =
+                    made.filter(|(key, _)| of_connection.object(key).is_none())
+                {
+                    self.request.metadata.set_object(key, object);
+                }
+            }
+        }
+        if step.clears_route { Step::Reroute } else { Step::Continue }
     }
 
     fn edit_request_head(&mut self, edits: &MessageEdits) {
@@ -173,7 +219,7 @@ impl Exchange<'_> {
                 }
                 mutations::remove(&mut self.response_edits.fields, &found.remove);
             }
-            HeadFilter::SetMetadata { .. } => {}
+            HeadFilter::SetMetadata { .. } | HeadFilter::SetState(_) | HeadFilter::Tags(_) => {}
         }
     }
 }

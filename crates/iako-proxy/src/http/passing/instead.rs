@@ -11,7 +11,7 @@ use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
 use iako_traffic::{CachedPart, ResponseFacts, RouteMatchResult, cached_part, choose_action};
 
-use super::{ChainPlace, Passing};
+use super::{ChainPlace, Ends, Passing};
 use crate::http::content::ContentStep;
 use crate::http::downstream::{Content, Downstream};
 use crate::http::error_response::Reply;
@@ -99,7 +99,8 @@ impl Exchange<'_> {
             }
             Lookup::Fresh(kept, age) => {
                 let mut passing = self.kept_response(&kept, Some(age));
-                passing = Box::pin(self.filter_response(route, passing)).await?;
+                let mut ends = Ends { route, upstream: None, downstream };
+                passing = Box::pin(self.filter_response(passing, &mut ends)).await?;
                 Box::pin(self.deliver(passing, downstream)).await?;
                 return Ok(Step::Answered);
             }

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use iako_http::{BodyEvent, Fields, HeaderEdits};
 
 use super::PumpError;
-use crate::http::content::{ContentStep, Source, Steps};
+use crate::http::content::{ContentStep, Gathered, Source, Steps};
 use crate::http::downstream::{Downstream, DownstreamError};
 use crate::http::grpc::MessageCounter;
 use crate::http::wire::queue_bytes_max;
@@ -49,6 +50,30 @@ impl Download {
     /// Whether the content is not what came.
     pub(crate) fn has_steps(&self) -> bool {
         self.steps.is_some()
+    }
+
+    /// Reads content and keeps it in the last step, until it is whole or there is more of it than
+    /// `bytes_max`.
+    pub(crate) fn poll_gather(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes_max: u64,
+        source: &mut Source<'_, PumpError>,
+    ) -> Poll<Result<Gathered, PumpError>> {
+        let Self { steps: Some(own), trailers, messages, .. } = self else {
+            return Poll::Ready(Ok(Gathered::Whole));
+        };
+        let mut noted = |context: &mut Context<'_>| {
+            let event = source(context);
+            note(&event, messages, trailers);
+            event
+        };
+        own.steps.poll_gather(context, bytes_max, &mut noted)
+    }
+
+    /// The content that the last step keeps.
+    pub(crate) fn held(&self) -> Bytes {
+        self.steps.as_ref().map(|own| own.steps.held()).unwrap_or_default()
     }
 
     /// Whether all of it waits for the client, or is on its way.
@@ -122,11 +147,7 @@ impl Download {
         };
         own.steps.poll_next(context, &mut |context| {
             let event = source(context);
-            match &event {
-                Poll::Ready(Ok(BodyEvent::Data(data))) => messages.count(data),
-                Poll::Ready(Ok(BodyEvent::Trailers(came))) => *trailers = Some(came.clone()),
-                Poll::Ready(Ok(BodyEvent::End) | Err(_)) | Poll::Pending => {}
-            }
+            note(&event, messages, trailers);
             event
         })
     }
@@ -163,5 +184,18 @@ impl Download {
                 downstream.send_end(trailers.map(|trailers| (trailers, &edits)))
             }
         }
+    }
+}
+
+/// Notes what came, before steps change it.
+fn note(
+    event: &Poll<Result<BodyEvent, PumpError>>,
+    messages: &mut MessageCounter,
+    trailers: &mut Option<Box<Fields>>,
+) {
+    match event {
+        Poll::Ready(Ok(BodyEvent::Data(data))) => messages.count(data),
+        Poll::Ready(Ok(BodyEvent::Trailers(came))) => *trailers = Some(came.clone()),
+        Poll::Ready(Ok(BodyEvent::End) | Err(_)) | Poll::Pending => {}
     }
 }

@@ -32,6 +32,12 @@ stats! {
         Counter "assignment_timeout_received" "sets of endpoints that have to be sent again in time";
         Counter "assignment_stale" "of these, forgotten because they were not";
         Counter "upstream_rq_total" "requests sent, every attempt counted";
+        Counter "grpc.<service>.<method>.success" "gRPC calls that ended with status 0; where methods are counted together, no names stand before";
+        Counter "grpc.<service>.<method>.failure" "gRPC calls that ended with another status";
+        Counter "grpc.<service>.<method>.total" "gRPC calls that ended; each status has a counter of its own, too";
+        Counter "grpc.<service>.<method>.request_message_count" "messages of gRPC requests";
+        Counter "grpc.<service>.<method>.response_message_count" "messages of gRPC responses";
+        Histogram "grpc.<service>.<method>.upstream_rq_time" "time that servers took for gRPC calls";
         Gauge "upstream_rq_active" "requests without a complete answer";
         Counter "upstream_rq_completed" "requests with a complete answer";
         Counter "upstream_rq_<class>xx" "answers of the class 1xx to 5xx; each status has one of its own, too";

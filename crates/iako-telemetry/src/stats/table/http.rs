@@ -52,6 +52,10 @@ stats! {
         Counter "fault.delays_injected" "requests that a fault delayed";
         Counter "fault.response_rl_injected" "responses whose content a fault held back";
         Counter "downstream_rq_too_large" "requests with more content than a filter gathers";
+        Counter "rs_too_large" "responses with more content than a filter gathers";
+        Counter "ip_tagging.total" "requests whose client's address was looked up";
+        Counter "ip_tagging.no_hit" "of these, those without a tag";
+        Counter "ip_tagging.<tag>.hit" "of these, those with this tag";
         Counter "csrf.request_valid" "requests of the host's own pages, or of those that may";
         Counter "csrf.request_invalid" "requests of pages of other origins";
         Counter "csrf.missing_source_origin" "of these, requests that do not say of which";
@@ -117,6 +121,16 @@ stats! {
         Counter "rate_limited" "requests without a token";
         Counter "enforced" "requests that were refused for that";
         Counter "shadow_mode" "requests that a bucket would have refused that only counts";
+    }
+    "json_to_metadata" {
+        Counter "rq.success" "requests whose JSON was read";
+        Counter "rq.mismatched_content_type" "requests that were not read for their media type";
+        Counter "rq.no_body" "requests without content";
+        Counter "rq.invalid_json_body" "requests whose content is no JSON";
+        Counter "resp.success" "responses whose JSON was read";
+        Counter "resp.mismatched_content_type" "responses that were not read for their media type";
+        Counter "resp.no_body" "responses without content";
+        Counter "resp.invalid_json_body" "responses whose content is no JSON";
     }
     "<stat_prefix>.http_bandwidth_limit" {
         Counter "request_enabled" "requests that were held to the limit";

@@ -323,21 +323,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[],
     },
     MessageSupport {
-        name: "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
-        honoured: &[],
-        warned: &[(
-            "statistics only",
-            &[
-                "emit_filter_state",
-                "individual_method_stats_allowlist",
-                "stats_for_all_methods",
-                "enable_upstream_stats",
-                "replace_dots_in_grpc_service_name",
-            ],
-        )],
-        refused: &[],
-    },
-    MessageSupport {
         name: "stats.PluginConfig",
         honoured: &["disable_host_header_fallback", "metrics"],
         warned: &[
