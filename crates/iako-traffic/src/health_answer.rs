@@ -80,9 +80,12 @@ pub fn health_of_clusters(
 mod tests {
     use super::*;
 
+    /// All members of a cluster and those that work, and the share that has to.
+    type Told = (Option<(u64, u64)>, u32);
+
     #[test]
     fn the_first_cluster_that_is_not_well_decides() {
-        let of = |clusters: &[(Option<(u64, u64)>, u32)]| {
+        let of = |clusters: &[Told]| {
             health_of_clusters(clusters.iter().map(|(members, least)| {
                 let members = members.map(|(all, usable)| Members { all, usable });
                 (members, Percent::from_whole(*least).unwrap())
