@@ -92,6 +92,7 @@ known! {
     XEnvoyDownstreamServiceNode = "x-envoy-downstream-service-node",
     XEnvoyExpectedRequestTimeout = "x-envoy-expected-rq-timeout-ms",
     XEnvoyExternalAddress = "x-envoy-external-address",
+    XEnvoyForceTrace = "x-envoy-force-trace",
     XEnvoyHedgeOnPerTryTimeout = "x-envoy-hedge-on-per-try-timeout",
     XEnvoyImmediateHealthCheckFail = "x-envoy-immediate-health-check-fail",
     XEnvoyInternal = "x-envoy-internal",

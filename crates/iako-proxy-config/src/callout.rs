@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod limit;
 pub(crate) mod load;
 pub(crate) mod processing;
+pub(crate) mod span;
 
 use std::{num::NonZeroU32, time::Duration};
 

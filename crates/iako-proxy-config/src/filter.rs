@@ -165,6 +165,8 @@ pub struct Router {
     /// Whether `x-envoy-expected-rq-timeout-ms` of a request is its time-out and stays as it is: an
     /// Envoy before us has decided. Envoy default: false.
     pub respect_expected_timeout: bool,
+    /// Whether each try of a traced request is a span of its own. Envoy default: false.
+    pub child_spans: bool,
 }
 
 /// A header whose value can be checked. Source: `Router.strict_check_headers`.

@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 use iako_types::{CidrRange, Percent};
 
 use crate::{
-    AccessLog, HeaderEdit, HttpFilter, MatchTree, RouteConfiguration, ScopedRoutes, SourcedName,
+    AccessLog, HeaderEdit, HttpFilter, MatchTree, RequestIdTraces, RouteConfiguration,
+    ScopedRoutes, SourcedName, Tracing,
 };
 use client::{ForwardClientCertRule, IpDetection, SchemeChange};
 use local_reply::LocalReply;
@@ -83,6 +84,8 @@ pub struct HttpConnectionManager {
     pub preserve_external_request_id: bool,
     /// Whether responses carry the request's id. Envoy default: false.
     pub request_id_in_response: bool,
+    /// What the id has to do with traces. Source: `request_id_extension`.
+    pub request_id_traces: RequestIdTraces,
     /// Longest silence of a stream; none when absent. Envoy default: 5 min; Istio: none.
     pub stream_idle_timeout: Option<Duration>,
     /// Longest time for a whole request to arrive; none when absent.
@@ -162,6 +165,7 @@ impl HttpConnectionManager {
             generate_request_id: true,
             preserve_external_request_id: false,
             request_id_in_response: false,
+            request_id_traces: RequestIdTraces::default(),
             stream_idle_timeout: Some(Duration::from_secs(300)),
             request_timeout: None,
             request_headers_timeout: None,
@@ -400,14 +404,4 @@ pub struct UpgradeConfig {
     pub protocol: String,
     /// Whether it is passed on. Envoy default: true.
     pub enabled: bool,
-}
-
-/// Which requests are traced. Source: `HttpConnectionManager.Tracing`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tracing {
-    /// Share of requests without a decision of their own that are traced. Envoy default: 100 %;
-    /// Istio: 1 %.
-    pub random_sampling: Percent,
-    /// Share of requests that may be traced at all. Envoy default: 100 %.
-    pub overall_sampling: Percent,
 }

@@ -37,6 +37,7 @@ mod secret;
 mod source;
 mod tcp;
 mod tls;
+mod tracing;
 mod udp;
 
 pub use access_log::{
@@ -53,6 +54,7 @@ pub use callout::{
     processing::{
         ImmediateReply, PartReply, ProcessAnswer, ProcessPart, ProcessQuestion, ProcessReply,
     },
+    span::{Span, SpanKind, SpanOrigin},
 };
 pub use cluster::{
     AddressOrder, CircuitBreakers, ClientWeighted, Cluster, ClusterHttp, ClusterMetadata,
@@ -123,7 +125,7 @@ pub use health::{
 pub use http::{
     ClientCertDetails, CodecType, EscapedSlashes, ForwardClientCert, ForwardedScheme, HeaderCase,
     Http1Options, Http2Floods, Http2Options, HttpConnectionManager, RouteSource, ServerHeader,
-    StripPort, Tracing, UnderscoreHeaders, UpgradeConfig,
+    StripPort, UnderscoreHeaders, UpgradeConfig,
     client::{ForwardClientCertRule, IpDetection, SchemeChange},
     local_reply::{LocalReply, ReplyMapper},
 };
@@ -183,5 +185,13 @@ pub use tls::{
     CertificateSource, Curve, DownstreamTls, DownstreamTransport, SessionResumption,
     SessionTickets, TicketKey, TlsKeyLog, TlsOptions, TlsVersion, UpstreamTls, UpstreamTransport,
     validation::{PeerChainRules, SanKind, SanMatch, Trust, Validation},
+};
+pub use tracing::{
+    CustomTag, Decorator, RequestIdTraces, RouteTracing, TagMetadata, TagValue, TraceSampling,
+    Tracing,
+    provider::{
+        DatadogTracer, OpenTelemetryTracer, OtlpExporter, ResourceDetector, SpanCollector,
+        SpanFlush, TraceSampler, TracingProvider, ZipkinFormat, ZipkinTracer,
+    },
 };
 pub use udp::{UdpHash, UdpProxy};

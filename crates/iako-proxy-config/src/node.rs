@@ -1,10 +1,13 @@
 //! What a proxy starts with.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use iako_types::Locality;
 
-use crate::{Cluster, ConfigSource, GrpcService, GrpcSource, LayeredRuntime, Listener, Secret};
+use crate::{
+    Cluster, ConfigSource, GrpcService, GrpcSource, LayeredRuntime, Listener, Secret,
+    TracingProvider,
+};
 
 /// Everything that a proxy is told at its start. Source: `envoy.config.bootstrap.v3.Bootstrap`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,6 +41,8 @@ pub struct Bootstrap {
     pub load_reporting: Option<GrpcService>,
     /// What can be changed by name while the proxy runs; nothing when absent.
     pub runtime: Option<LayeredRuntime>,
+    /// Who gets spans where a listener does not say. Source: `tracing.http`.
+    pub tracing: Option<Arc<TracingProvider>>,
 }
 
 /// Where the admin endpoint listens. Source: `envoy.config.bootstrap.v3.Admin.address`.

@@ -16,8 +16,8 @@ use std::{sync::Arc, time::Duration};
 use iako_types::Weight;
 
 use crate::{
-    ConfigSource, CorsPolicy, FilterOverrides, HeaderMutations, HeaderName, HedgePolicy, MatchTree,
-    ProxyProtocolHeader, RetryPolicy, RuleOrigin, UpgradeConfig,
+    ConfigSource, CorsPolicy, Decorator, FilterOverrides, HeaderMutations, HeaderName, HedgePolicy,
+    MatchTree, ProxyProtocolHeader, RetryPolicy, RouteTracing, RuleOrigin, UpgradeConfig,
 };
 use answer::{DirectResponse, Redirect};
 use domain::Domain;
@@ -162,8 +162,10 @@ pub struct Route {
     pub headers: HeaderMutations,
     /// Settings of filters for this route.
     pub overrides: FilterOverrides,
-    /// The operation name in traces. Source: `Decorator.operation`.
-    pub operation: String,
+    /// What its requests are called in traces; nothing of their own when absent.
+    pub decorator: Option<Decorator>,
+    /// What it changes of tracing. Shared with the requests that it takes.
+    pub tracing: Option<Arc<RouteTracing>>,
     /// How much of a request is kept for another try, an internal redirect or a mirror, in bytes;
     /// beyond it there is none of them. The virtual host's when absent, else 1 MiB.
     /// Source: `request_body_buffer_limit`, `per_request_buffer_limit_bytes`.
@@ -185,7 +187,8 @@ impl Route {
             action,
             headers: HeaderMutations::default(),
             overrides: FilterOverrides::default(),
-            operation: String::new(),
+            decorator: None,
+            tracing: None,
             body_bytes_kept_max: None,
             stat_prefix: String::new(),
             origin: None,

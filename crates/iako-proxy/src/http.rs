@@ -36,6 +36,7 @@ mod steering;
 pub(crate) mod stream_tasks;
 pub(crate) mod target;
 pub(crate) mod timer;
+pub(crate) mod trace;
 mod tunnel;
 pub(crate) mod wire;
 

@@ -149,6 +149,9 @@ impl Proxy {
         };
         let concurrency = settings.workers();
         let shared = Arc::new(new_shared(&settings, beginning.as_ref()));
+        if let Some(provider) = &settings.bootstrap.tracing {
+            shared.tracers.set_general(Arc::clone(provider));
+        }
         let (entrance, prepared) = entrance_of(beginning.as_ref());
         let workers = (0..concurrency).map(|index| WorkerHandle::start(index, &shared));
         let workers = workers.collect::<Result<Vec<_>, _>>().map_err(StartError::Worker)?;

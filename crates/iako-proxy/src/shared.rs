@@ -27,6 +27,7 @@ use crate::{
     on_demand::Needs,
     restart::spares::Spares,
     snapshot::ProxySnapshot,
+    spans::Tracers,
 };
 
 /// What all parts of one proxy share. Written by the configuration task only, read by everybody.
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<StatsRegistry>,
     /// Istio's standard metrics.
     pub(crate) metrics: Arc<MeshMetrics>,
+    /// Who is told of spans.
+    pub(crate) tracers: Tracers,
     /// Access logs, one sink a target.
     pub(crate) access_logs: Arc<AccessLogs>,
     /// What the proxy was told, for the admin endpoint.
@@ -214,6 +217,7 @@ impl Shared {
         Self {
             http2: Http2Stats::new(&stats.scope("http2")),
             published: ArcSwap::from_pointee(ProxySnapshot::default()),
+            tracers: Tracers::default(),
             metrics: MeshMetrics::new(metrics),
             local_cluster,
             neighbourhood: Neighbourhood::new(node.locality.clone(), Rng::from_system().next_u64()),

@@ -26,6 +26,7 @@ use crate::{
     load_report,
     shared::Shared,
     snapshot::ProxySnapshot,
+    spans::Outboxes,
     tcp::RelayMemory,
     udp,
     upstream::{Pools, originals::Originals},
@@ -104,6 +105,8 @@ pub(crate) struct Worker {
     timers: RefCell<Vec<Timer>>,
     /// Tasks that serve streams of HTTP/2 clients.
     pub(crate) streams: StreamTasks,
+    /// Spans that wait to be sent.
+    pub(crate) outboxes: Outboxes,
     /// What relays carry bytes in.
     pub(crate) relay_memory: RelayMemory,
 }
@@ -131,6 +134,7 @@ impl Worker {
             tokens: RefCell::default(),
             timers: RefCell::default(),
             streams: StreamTasks::default(),
+            outboxes: Outboxes::default(),
             relay_memory: RelayMemory::default(),
             shared,
         }

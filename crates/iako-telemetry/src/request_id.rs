@@ -3,7 +3,7 @@
 //! Source: Envoy `HttpConnectionManager` (`generate_request_id`, `preserve_external_request_id`)
 //! and its UUID extension, which marks the reason for tracing in one digit of the id.
 
-use crate::trace::{ALL, TraceReason};
+use crate::trace::TraceReason;
 
 /// What to do with the header of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,13 +107,16 @@ pub fn trace_reason(id: &str) -> TraceReason {
     }
 }
 
+/// How many points there are; see [`sampling_point`].
+const POINTS: u32 = 10_000;
+
 /// A number below 10,000 out of the id's first eight digits: the same for every proxy on the way,
 /// so that all of them sample the same requests. `None` when the id is no UUID.
 #[must_use]
 pub fn sampling_point(id: &str) -> Option<u16> {
     let digits = id.get(..8).filter(|_| id.len() == 36)?;
     let number = u32::from_str_radix(digits, 16).ok()?;
-    u16::try_from(number % u32::from(ALL)).ok()
+    u16::try_from(number % POINTS).ok()
 }
 
 #[cfg(test)]

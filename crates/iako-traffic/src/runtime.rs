@@ -8,6 +8,7 @@ mod cluster;
 mod filter;
 mod log;
 mod route;
+mod tracing;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -274,7 +275,7 @@ impl Tune for HttpConnectionManager {
             self.filters.tune(runtime),
             self.access_log.tune(runtime),
             self.local_reply.tune(runtime),
-            filter::tracing(&mut self.tracing, runtime),
+            self.tracing.tune(runtime),
         ];
         changed.contains(&true)
     }

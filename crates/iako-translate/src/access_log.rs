@@ -1,13 +1,14 @@
 //! What a proxy writes down and counts, as Telemetry objects and the mesh's settings say.
 
 use iako_proxy_config::{
-    AccessLog, AccessLogFilter, AccessLogSink, LogFormat, StatsFilter, StatsMetricOverride, Tracing,
+    AccessLog, AccessLogFilter, AccessLogSink, LogFormat, StatsFilter, StatsMetricOverride,
+    TraceSampling, Tracing,
 };
 use iako_resources::istio::{
     mesh_config::{AccessLogEncoding, AccessLogFile, AccessLogFormat, ExtensionProviderKind},
     telemetry::{MetricSelector, TelemetryMode},
 };
-use iako_types::Percent;
+use iako_types::{Fraction, FractionDenominator};
 
 use crate::outlook::Outlook;
 
@@ -215,9 +216,14 @@ pub(crate) fn tracing(outlook: &Outlook<'_>, side: Side) -> Option<Tracing> {
     let tracing = &outlook.telemetry().tracing;
     let mesh = outlook.mesh();
     let wanted = !tracing.providers.is_empty() || !mesh.default_providers.tracing.is_empty();
-    (wanted && side.is_in(tracing.mode)).then(|| Tracing {
-        random_sampling: tracing.random_sampling.unwrap_or(mesh.trace_sampling),
-        overall_sampling: Percent::HUNDRED,
+    (wanted && side.is_in(tracing.mode)).then(|| {
+        let share = tracing.random_sampling.unwrap_or(mesh.trace_sampling);
+        let random = Fraction {
+            numerator: share.parts_per_million() / 100,
+            denominator: FractionDenominator::TenThousand,
+        };
+        let sampling = TraceSampling { random, ..TraceSampling::default() };
+        Tracing { sampling, ..Tracing::default() }
     })
 }
 

@@ -5,7 +5,8 @@ mod matches;
 mod policy;
 
 use iako_proxy_config::{
-    Action, ClusterTarget, HeaderMutations, PathMatch, Route, RouteAction, RouteMatch, RuleOrigin,
+    Action, ClusterTarget, Decorator, HeaderMutations, PathMatch, Route, RouteAction, RouteMatch,
+    RuleOrigin,
 };
 use iako_registry::{Service, ServicePort};
 use iako_resources::{
@@ -112,9 +113,14 @@ fn route(
     route.name = route_name(rule, matcher);
     route.headers = policy::header_mutations(&rule.headers);
     route.overrides = policy::overrides(rule);
-    route.operation = operation;
+    route.decorator = Some(decorator(operation));
     route.origin = Some(rule_origin(Kind::VirtualService, object, line));
     route
+}
+
+/// What spans call an operation. Told to nobody but the collector: both sides are planned here.
+pub(crate) const fn decorator(operation: String) -> Decorator {
+    Decorator { operation, propagates: true }
 }
 
 fn route_name(rule: &HttpRoute, matcher: Option<&HttpMatch>) -> String {
@@ -146,7 +152,7 @@ pub(crate) fn service_route(outlook: &Outlook<'_>, service: &Service, port: &Ser
     action.hash = hash;
     let mut route = Route::new(RouteMatch::any(), Action::Forward(Box::new(action)));
     DEFAULT_ROUTE.clone_into(&mut route.name);
-    route.operation = format!("{host}:{}/*", port.number);
+    route.decorator = Some(decorator(format!("{host}:{}/*", port.number)));
     route.origin = Some(service_origin(service));
     route
 }

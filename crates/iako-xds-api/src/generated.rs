@@ -857,6 +857,20 @@ pub mod envoy {
                 }
             }
         }
+        pub mod tracers {
+            pub mod opentelemetry {
+                pub mod resource_detectors {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.tracers.opentelemetry.resource_detectors.v3.rs");
+                    }
+                }
+                pub mod samplers {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.tracers.opentelemetry.samplers.v3.rs");
+                    }
+                }
+            }
+        }
         pub mod transport_sockets {
             pub mod http_11_proxy {
                 pub mod v3 {
@@ -1038,9 +1052,26 @@ pub mod istio {
 }
 pub mod opentelemetry {
     pub mod proto {
+        pub mod collector {
+            pub mod trace {
+                pub mod v1 {
+                    include!("generated/opentelemetry.proto.collector.trace.v1.rs");
+                }
+            }
+        }
         pub mod common {
             pub mod v1 {
                 include!("generated/opentelemetry.proto.common.v1.rs");
+            }
+        }
+        pub mod resource {
+            pub mod v1 {
+                include!("generated/opentelemetry.proto.resource.v1.rs");
+            }
+        }
+        pub mod trace {
+            pub mod v1 {
+                include!("generated/opentelemetry.proto.trace.v1.rs");
             }
         }
     }
@@ -1084,5 +1115,10 @@ pub mod xds {
                 include!("generated/xds.service.orca.v3.rs");
             }
         }
+    }
+}
+pub mod zipkin {
+    pub mod proto3 {
+        include!("generated/zipkin.proto3.rs");
     }
 }

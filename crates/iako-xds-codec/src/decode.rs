@@ -61,6 +61,7 @@ mod shared;
 mod source;
 mod stored;
 mod tcp_proxy;
+mod tracing;
 mod transport;
 pub(super) mod typed_struct;
 mod udp_proxy;

@@ -49,6 +49,7 @@ mod session;
 mod source;
 mod stored;
 mod tcp_proxy;
+mod tracing;
 mod transport;
 mod udp_proxy;
 mod wire;

@@ -5,6 +5,7 @@ pub mod check;
 pub mod limit;
 pub mod load;
 pub mod processing;
+pub mod span;
 mod value;
 
 use iako_proxy_config::{AppendAction, ServiceHeader};

@@ -19,6 +19,8 @@ mod route;
 mod shared;
 #[path = "round_trip/steps.rs"]
 mod steps;
+#[path = "round_trip/tracing.rs"]
+mod tracing;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -108,15 +110,34 @@ fn versions_of_a_table_share_what_did_not_change() {
 #[test]
 fn a_warning_about_an_unchanged_route_is_said_each_time() {
     use iako_xds_api::envoy::config::route::v3 as pb;
+    let typed_metadata = || iako_xds_api::envoy::config::core::v3::Metadata {
+        typed_filter_metadata: [("a".to_owned(), prost_types::Any::default())].into(),
+        ..Default::default()
+    };
     let mut any = encode::route_configuration(&route_table());
     let mut message: pb::RouteConfiguration = prost::Message::decode(any.value.as_slice()).unwrap();
-    message.virtual_hosts[0].routes[1].tracing = Some(pb::Tracing::default());
+    message.virtual_hosts[0].routes[1].metadata = Some(typed_metadata());
     any.value = prost::Message::encode_to_vec(&message);
     let warned = || decode::route_configuration(&any).unwrap().1;
     let first = warned();
     assert_eq!(first.len(), 1);
     assert!(first[0].path.to_string().contains("virtual_hosts[0].routes[1]"), "{first:?}");
     assert_eq!(warned(), first);
+}
+
+#[test]
+fn every_provider_of_spans_comes_back() {
+    for provider in tracing::providers() {
+        let mut traced = tracing::tracing();
+        traced.provider = Some(Arc::new(provider));
+        let routes = RouteSource::Inline(Arc::new(route_table()));
+        let manager = HttpConnectionManager { tracing: Some(traced), ..listener::manager(routes) };
+        let mut value = listener();
+        let chain = value.default_chain.iter_mut().chain(&mut value.chains).next();
+        chain.unwrap().terminal = Terminal::Http(Arc::new(manager));
+        let (back, warnings) = decode::listener(&encode::listener(&value)).unwrap();
+        assert_eq!((back, warnings), (value, vec![]));
+    }
 }
 
 #[test]

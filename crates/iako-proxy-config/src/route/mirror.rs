@@ -16,6 +16,9 @@ pub struct Mirror {
     pub keep_host: bool,
     /// The copy's host in place of the request's; then nothing is appended to it.
     pub host: Option<String>,
+    /// Whether the copy's span is kept, whatever the request's is; as that when absent.
+    /// Source: `trace_sampled`.
+    pub traced: Option<bool>,
     /// Changes of the copy's headers, in order.
     pub edits: Vec<HeaderEdit>,
 }
@@ -29,6 +32,7 @@ impl Mirror {
             share: Keyed::fixed(Percent::HUNDRED),
             keep_host: false,
             host: None,
+            traced: None,
             edits: Vec::new(),
         }
     }

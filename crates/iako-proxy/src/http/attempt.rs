@@ -152,6 +152,9 @@ impl Exchange<'_> {
         if plan.endpoint_host && !endpoint.hostname.is_empty() {
             self.set_host(endpoint.hostname.as_str().into(), plan.action);
         }
+        if self.record.trace.is_some() {
+            self.trace_try(plan);
+        }
         let open = target.state.begin();
         let began = self.now;
         let ended = self.send(plan, &target, endpoint, downstream).await;

@@ -107,6 +107,9 @@ impl Exchange<'_> {
         let draw = self.connection.draw();
         let mut outcome = self.route(table, draw);
         self.note_route(outcome);
+        if service.traced.is_some() {
+            self.begin_trace(&outcome);
+        }
         let way = Way { service, table, draw };
         let mut ended = self.follow(&way, &mut outcome, downstream).await;
         while matches!(ended, Ok(Progress::Redirected | Progress::Renewed)) {
@@ -432,6 +435,9 @@ impl Exchange<'_> {
         }
         if self.remembered.is_some() {
             self.finish_calls();
+        }
+        if self.record.trace.is_some() {
+            self.end_trace(now);
         }
         let finished = Finished {
             request: &self.request,

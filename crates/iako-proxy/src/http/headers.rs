@@ -10,7 +10,10 @@ use iako_proxy_config::{
     ForwardClientCert, ForwardedScheme, HttpConnectionManager, SchemeChange, ServerHeader,
 };
 use iako_rt::clock;
-use iako_telemetry::request_id::{Origin, RequestId, RequestIdRule, decide};
+use iako_telemetry::request_id::{
+    Origin, RequestId, RequestIdRule, decide, trace_reason, with_trace_reason,
+};
+use iako_telemetry::trace::TraceReason;
 use iako_traffic::{
     ClientAddress, Metadata, NormalizedTarget, choose_action, host_without_dot, normalize_target,
     stripped_host,
@@ -36,6 +39,7 @@ const INTERNAL_ONLY: &[Known] = &[
     Known::XEnvoyUpstreamRequestPerTryTimeout,
     Known::XEnvoyUpstreamRequestTimeoutAltResponse,
     Known::XEnvoyExpectedRequestTimeout,
+    Known::XEnvoyForceTrace,
     Known::XEnvoyHedgeOnPerTryTimeout,
     Known::XEnvoyIpTags,
     Known::XEnvoyOriginalPath,
@@ -302,7 +306,15 @@ fn set_request_id(
     let origin = if address.edge { Origin::Edge } else { Origin::Internal };
     let random = u128::from(connection.draw()) << 64 | u128::from(connection.draw());
     match decide(rule, origin, request.get(Known::XRequestId), random) {
-        RequestId::Keep => {}
+        RequestId::Keep => {
+            // What an outside client's id says of traces is not for it to say.
+            let claims = |id: &&str| trace_reason(id) != TraceReason::None;
+            let kept = request.text(Known::XRequestId).filter(|_| address.edge).filter(claims);
+            let kept = kept.and_then(|id| with_trace_reason(id, TraceReason::None));
+            if let Some(id) = kept.filter(|_| manager.request_id_traces.packs_reason) {
+                request.edits.fields.set(Known::XRequestId, FieldValue::sanitized(id));
+            }
+        }
         RequestId::Set(id) => {
             request.edits.fields.set(Known::XRequestId, FieldValue::sanitized(id));
         }
@@ -372,7 +384,8 @@ pub(crate) fn finish_response(
     if !manager.via.is_empty() {
         edits.fields.append(Known::Via, FieldValue::sanitized(manager.via.clone()));
     }
-    if manager.request_id_in_response
+    let is_forced = request.get(Known::XEnvoyForceTrace).is_some();
+    if (manager.request_id_in_response || is_forced)
         && let Some(id) = request.text(Known::XRequestId)
     {
         edits.fields.set(Known::XRequestId, FieldValue::sanitized(id.to_owned()));

@@ -5,14 +5,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iako_http::{BodyEvent, FieldName, Fields, HeaderEdits, RequestEdits, RequestHead};
-use iako_proxy_config::{HeaderEdit, Mirror, MirrorTarget, RoutePriority};
+use iako_http::{BodyEvent, FieldName, Fields, HeaderEdits, RequestEdits, RequestHead, Version};
+use iako_proxy_config::{EndpointAddress, HeaderEdit, Mirror, MirrorTarget, RoutePriority};
 use iako_rt::clock;
 use iako_traffic::{Headers as _, PickRequest};
 use tokio::sync::mpsc;
 
 use super::downstream::Content;
 use super::exchange::Exchange;
+use super::trace::CopyFacts;
 use super::{mutations, record};
 use crate::snapshot::UpstreamCluster;
 use crate::upstream::Upstream;
@@ -40,6 +41,10 @@ pub(super) fn start(exchange: &mut Exchange<'_>, policy: &Mirror, content: Conte
     if !policy.edits.is_empty() {
         change(exchange, policy, &mut edits);
     }
+    let traced = exchange.mirror_context(policy.traced);
+    if let (Some((tracer, span)), true) = (&traced, exchange.propagates()) {
+        span.inject(tracer, &mut edits);
+    }
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
     let copy = Copy {
         worker: Rc::clone(&exchange.connection.worker),
@@ -53,8 +58,22 @@ pub(super) fn start(exchange: &mut Exchange<'_>, policy: &Mirror, content: Conte
     }
     let worker = Rc::clone(&exchange.connection.worker);
     worker.scope.spawn("mirror", async move {
-        if tokio::time::timeout(COPY_TIME_MAX, copy.send(pieces)).await.is_err() {
+        let mut seen = Seen::default();
+        let sending = copy.send(pieces, &mut seen);
+        if tokio::time::timeout(COPY_TIME_MAX, sending).await.is_err() {
             tracing::debug!("a mirror took too long");
+        }
+        if let Some((tracer, span)) = traced {
+            let facts = CopyFacts {
+                cluster: &copy.cluster,
+                host: seen.host.as_ref(),
+                version: seen.version,
+                status: seen.status,
+                now: clock::now(),
+            };
+            if let Some(span) = span.end(&facts) {
+                tracer.report(&copy.worker, span);
+            }
         }
     });
 }
@@ -118,6 +137,14 @@ fn shadow(authority: &str) -> String {
     }
 }
 
+/// What was seen of a copy, for its span.
+#[derive(Debug, Default)]
+struct Seen {
+    host: Option<EndpointAddress>,
+    version: Option<Version>,
+    status: Option<u16>,
+}
+
 struct Copy {
     worker: Rc<Worker>,
     cluster: Arc<UpstreamCluster>,
@@ -127,13 +154,17 @@ struct Copy {
 }
 
 impl Copy {
-    async fn send(self, pieces: mpsc::Receiver<BodyEvent>) {
-        if let Err(problem) = self.try_send(pieces).await {
+    async fn send(&self, pieces: mpsc::Receiver<BodyEvent>, seen: &mut Seen) {
+        if let Err(problem) = self.try_send(pieces, seen).await {
             tracing::debug!(cluster = %self.cluster.name, problem, "a mirror failed");
         }
     }
 
-    async fn try_send(&self, mut pieces: mpsc::Receiver<BodyEvent>) -> Result<(), String> {
+    async fn try_send(
+        &self,
+        mut pieces: mpsc::Receiver<BodyEvent>,
+        seen: &mut Seen,
+    ) -> Result<(), String> {
         let balancer = self.cluster.balancer();
         let mut draw = || self.worker.with_rng(iako_rt::Rng::next_u64);
         let pick = balancer.pick(&PickRequest::default(), clock::now(), &mut draw);
@@ -150,9 +181,11 @@ impl Copy {
             owner: None,
             repeat: Repeat::Unsafe,
         };
+        seen.host = Some(pick.endpoint.endpoint.address.clone());
         let text = |error: &dyn std::error::Error| error.to_string();
         let mut lease = Pools::acquire(&self.worker, &want).await.map_err(|e| text(&e))?;
         let upstream = &mut lease.upstream;
+        seen.version = Some(upstream.version());
         upstream.send_head(&self.head, &self.edits, self.content).map_err(|e| text(&e))?;
         poll_fn(|context| upstream.poll_flush(context)).await.map_err(|e| text(&e))?;
         let trailers =
@@ -161,7 +194,8 @@ impl Copy {
         let trailers = trailers.as_deref().map(|fields| (fields, &edits));
         upstream.send_end(trailers).map_err(|e| text(&e))?;
         poll_fn(|context| upstream.poll_flush(context)).await.map_err(|e| text(&e))?;
-        poll_fn(|context| upstream.poll_final_head(context)).await.map_err(|e| text(&e))?;
+        let head = poll_fn(|context| upstream.poll_final_head(context)).await;
+        seen.status = Some(head.map_err(|e| text(&e))?.status());
         loop {
             match poll_fn(|context| upstream.poll_body(context)).await.map_err(|e| text(&e))? {
                 BodyEvent::End => break,

@@ -24,6 +24,7 @@ use super::grpc;
 use super::pump::{Download, Upload};
 use super::request::{Request, ResponseView, TrailersView};
 use super::service::HttpService;
+use super::trace::ActiveTrace;
 use crate::access_log::FilterFacts;
 use crate::snapshot::{Tally, UpstreamCluster};
 use crate::upstream::pool::ConnectionFacts;
@@ -68,6 +69,8 @@ pub(crate) struct Record {
     pub(crate) tally: Tally,
     /// Whether it is a health check, which is not counted among requests.
     pub(crate) is_health_check: bool,
+    /// The trace that it is a part of; none for most.
+    pub(crate) trace: Option<Box<ActiveTrace>>,
 }
 
 impl Record {
@@ -94,6 +97,7 @@ impl Record {
             reply_bytes: 0,
             tally: Tally::default(),
             is_health_check: false,
+            trace: None,
         }
     }
 }
@@ -234,6 +238,7 @@ pub(crate) fn access_record<'a>(
     access.response_duration = since(record.response_at);
     access.route_name = some(&record.route);
     access.virtual_cluster = record.tally.virtual_cluster();
+    access.trace_id = record.trace.as_ref().map(|trace| trace.id());
     let info = &connection.info;
     let down = &mut access.downstream;
     down.local_address = Some(info.original_destination);

@@ -15,7 +15,6 @@ use super::downstream::{Content, Downstream, DownstreamError};
 use super::error_response::{self, Reply};
 use super::exchange::Exchange;
 use super::failure::Failure;
-use super::headers::finish_response;
 use super::local_reply::{BodyWriter, LocalReplies};
 use super::passing::{Ends, Passing};
 use super::{grpc, mutations, record};
@@ -135,7 +134,7 @@ impl Exchange<'_> {
         downstream: &mut Downstream<'_>,
     ) -> Result<(), Failure> {
         let Passing { head, content, own } = passing;
-        finish_response(self.service, &self.request, &head, &mut self.response_edits);
+        self.finish_head(&head);
         let sent = downstream.send_head(&head, &self.response_edits, content);
         self.response = Some(head);
         sent.map_err(Failure::Client)?;

@@ -83,7 +83,7 @@ impl Exchange<'_> {
             }
             Passing { head, content, .. } = passed;
         }
-        finish_response(self.service, &self.request, &head, &mut self.response_edits);
+        self.finish_head(&head);
         if is_misunderstood {
             if switches || self.looks_accepted(&head) {
                 self.response_edits.status = Some(502);
@@ -115,6 +115,14 @@ impl Exchange<'_> {
             cancel(lease);
         }
         Ok(())
+    }
+
+    /// Puts a head in order, whoever made it.
+    pub(super) fn finish_head(&mut self, head: &ResponseHead) {
+        finish_response(self.service, &self.request, head, &mut self.response_edits);
+        if self.service.traced.is_some() {
+            self.decorate_response(head);
+        }
     }
 
     /// Sends a head, and nothing of what the server has sent behind it.

@@ -15,6 +15,7 @@ use iako_traffic::{RequestHead, ScopeIndex};
 use super::filters::{Filter, FilterKind};
 use super::local_reply::LocalReplies;
 use super::request::Request;
+use super::trace::Traced;
 use crate::access_log::{AccessLogger, LogError};
 use crate::shared::Shared;
 use crate::snapshot::{ProxySnapshot, ServedRoutes};
@@ -36,6 +37,8 @@ pub(crate) struct HttpService {
     pub(crate) router: Router,
     /// Value of `server`.
     pub(crate) server: FieldValue,
+    /// How requests are traced; none when they are not.
+    pub(crate) traced: Option<Box<Traced>>,
     /// Changes to answers of the proxy itself; none when there are none.
     pub(crate) local_replies: Option<LocalReplies>,
     /// Where the routes come from, compiled.
@@ -154,6 +157,11 @@ impl HttpService {
         });
         let router = router.unwrap_or_default();
         Ok(Self {
+            traced: manager.tracing.as_ref().map(|tracing| {
+                let provider = tracing.provider.as_deref();
+                let tracer = shared.tracers.of(provider, &shared.node, &shared.stats);
+                Box::new(Traced::new(tracer, &scope))
+            }),
             traits: Traits::of(&filters, &router),
             router,
             filters,

@@ -7,6 +7,7 @@ use crate::callout;
 use crate::http::METHODS_MAX;
 use crate::http::{filters::authz, pump};
 use crate::on_demand;
+use crate::spans::SPANS_MAX;
 use crate::transport::dial;
 use crate::upstream::pool::table::HOST_POOLS_MAX;
 
@@ -26,6 +27,13 @@ pub(super) fn services() -> Vec<Row> {
             default: bytes(authz::ANSWER_BYTES_MAX),
             beyond: "the service counts as failed",
             counter: "`http.<prefix>.ext_authz.error`",
+        },
+        Row {
+            limit: "spans of one collector that wait in a worker",
+            envoy: "`max_cache_size` of OpenTelemetry, 1024",
+            default: SPANS_MAX.to_string(),
+            beyond: "further ones are dropped",
+            counter: "`tracing.<provider>.spans_dropped`",
         },
         Row {
             limit: "content of a request or response that a service or a JSON filter sees as a whole",

@@ -1,12 +1,11 @@
-//! HTTP filters and tracing.
+//! HTTP filters.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use iako_proxy_config::{
     AbortStatus, ClientFault, CorsPolicy, CsrfPolicy, Fault, FilterSettings, GlobalRateLimit,
-    HttpFilter, HttpFilterKind, LocalRateLimit, NetworkFilter, RuntimeValue, Tracing,
+    HttpFilter, HttpFilterKind, LocalRateLimit, NetworkFilter, RuntimeValue,
 };
-use iako_types::{Fraction, FractionDenominator, Percent};
 
 use super::{Runtime, Tune, set};
 
@@ -223,18 +222,4 @@ fn take(fault: &mut ClientFault, word: &str, value: &RuntimeValue) {
             fault.abort_grpc_status = status;
         }
     }
-}
-
-/// Which requests are traced.
-pub(super) fn tracing(tracing: &mut Option<Tracing>, runtime: &Runtime) -> bool {
-    let Some(tracing) = tracing else { return false };
-    // Sampling is counted in hundredths of a percent.
-    let random = runtime.small("tracing.random_sampling").map(|numerator| {
-        let denominator = FractionDenominator::TenThousand;
-        Percent::from_fraction(Fraction { numerator, denominator })
-    });
-    let overall = runtime.share("tracing.global_enabled");
-    let changed =
-        [set(&mut tracing.random_sampling, random), set(&mut tracing.overall_sampling, overall)];
-    changed.contains(&true)
 }

@@ -61,7 +61,12 @@ impl Tune for Route {
             Action::Forward(action) => action.tune(runtime),
             Action::Redirect(_) | Action::Respond(_) => false,
         };
-        let changed = [action, self.matcher.share.tune(runtime), self.overrides.tune(runtime)];
+        let changed = [
+            action,
+            self.matcher.share.tune(runtime),
+            self.overrides.tune(runtime),
+            self.tracing.tune(runtime),
+        ];
         changed.contains(&true)
     }
 

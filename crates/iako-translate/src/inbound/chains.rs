@@ -230,7 +230,9 @@ fn routes(target: &LocalTarget) -> RouteConfiguration {
     }
     let mut route = Route::new(RouteMatch::any(), Action::Forward(Box::new(action)));
     crate::route::DEFAULT_ROUTE.clone_into(&mut route.name);
-    route.operation.clone_from(&target.operation);
+    if !target.operation.is_empty() {
+        route.decorator = Some(crate::route::decorator(target.operation.clone()));
+    }
     route.origin.clone_from(&target.origin);
     let host = VirtualHost {
         name: format!("{} http", target.name),

@@ -10,6 +10,7 @@ use iako_proxy_config::{
     StringMatch, TcpTarget, Terminal, TlsOptions, Trust, UpstreamTransport, VirtualHost,
 };
 use iako_translate::Plan;
+use iako_types::Percent;
 
 pub(crate) fn render(plan: &Plan) -> String {
     let mut out = String::new();
@@ -93,7 +94,8 @@ fn chain(out: &mut String, chain: &FilterChain, word: &str) {
 fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
     http.access_log.iter().for_each(|it| access_log(out, it));
     if let Some(tracing) = &http.tracing {
-        line(out, &format!("    traces {}", tracing.random_sampling));
+        let share = Percent::from_fraction(tracing.sampling.random);
+        line(out, &format!("    traces {share}"));
     }
     for filter in &http.filters {
         match &filter.kind {

@@ -34,6 +34,7 @@ const SERVICES: &[&str] = &[
     "AccessLogService",
     "OpenRcaService",
     "Health",
+    "TraceService",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

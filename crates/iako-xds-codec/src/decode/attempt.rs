@@ -114,6 +114,7 @@ fn mirror(config: &inner::RequestMirrorPolicy, at: &At<'_>) -> Result<Mirror, Fa
         keep_host: config.disable_shadow_host_suffix_append,
         host: (!config.host_rewrite_literal.is_empty())
             .then(|| config.host_rewrite_literal.clone()),
+        traced: config.trace_sampled,
         edits: wire::list(
             &config.request_headers_mutations,
             &at.field("request_headers_mutations"),

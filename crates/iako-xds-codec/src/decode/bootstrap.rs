@@ -3,7 +3,7 @@
 use iako_xds_api::envoy::config::bootstrap::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
 
-use super::{callout, cluster, endpoint, listener, runtime, secret, source, wire};
+use super::{callout, cluster, endpoint, listener, runtime, secret, source, tracing, wire};
 use crate::problem::{At, Fault};
 use crate::text;
 use iako_proxy_config::{AdminAddress, Bootstrap, ConfigOrigin, GrpcService, GrpcSource, Node};
@@ -43,6 +43,7 @@ pub(crate) fn bootstrap(config: &pb::Bootstrap, at: &At<'_>) -> Result<Bootstrap
     if let Some(resources) = &config.dynamic_resources {
         dynamic(resources, &mut value, &at.field("dynamic_resources"))?;
     }
+    value.tracing = tracing::of_bootstrap(config.tracing.as_ref(), at)?;
     let manager = config.cluster_manager.as_ref();
     if let Some(source) = manager.and_then(|manager| manager.load_stats_config.as_ref()) {
         let at = at.field("cluster_manager");

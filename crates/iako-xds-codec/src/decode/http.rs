@@ -5,18 +5,18 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iako_types::Percent;
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 use pb::http_connection_manager as inner;
 
 use super::{
-    access_log, http_client, http_filter, local_reply, protocol, route, scoped, source, wire,
+    access_log, http_client, http_filter, local_reply, protocol, route, scoped, source, tracing,
+    wire,
 };
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
     CodecType, EscapedSlashes, ForwardedScheme, HttpConnectionManager, RouteSource, StripPort,
-    Tracing, UnderscoreHeaders, UpgradeConfig,
+    UnderscoreHeaders, UpgradeConfig,
 };
 
 pub(super) fn manager(
@@ -55,8 +55,10 @@ pub(super) fn manager(
         value.http2 = protocol::http2(options, &at.field("http2_protocol_options"))?;
     }
     let at_tracing = at.field("tracing");
-    value.tracing =
-        config.tracing.as_ref().map(|tracing| sampling(tracing, &at_tracing)).transpose()?;
+    let traced = config.tracing.as_ref();
+    value.tracing = traced.map(|config| tracing::tracing(config, &at_tracing)).transpose()?;
+    let at_id = at.field("request_id_extension");
+    value.request_id_traces = tracing::request_id(config.request_id_extension.as_ref(), &at_id)?;
     Ok(value)
 }
 
@@ -205,16 +207,6 @@ fn upgrade(config: &inner::UpgradeConfig, at: &At<'_>) -> Result<UpgradeConfig, 
     Ok(UpgradeConfig {
         protocol: config.upgrade_type.to_ascii_lowercase(),
         enabled: config.enabled.unwrap_or(true),
-    })
-}
-
-fn sampling(tracing: &inner::Tracing, at: &At<'_>) -> Result<Tracing, Fault> {
-    let share = |value: Option<&iako_xds_api::envoy::r#type::v3::Percent>, field: &'static str| {
-        value.map_or(Ok(Percent::HUNDRED), |value| wire::percent(value.value, &at.field(field)))
-    };
-    Ok(Tracing {
-        random_sampling: share(tracing.random_sampling.as_ref(), "random_sampling")?,
-        overall_sampling: share(tracing.overall_sampling.as_ref(), "overall_sampling")?,
     })
 }
 

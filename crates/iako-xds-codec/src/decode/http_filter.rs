@@ -125,6 +125,7 @@ fn router(config: &filters::router::v3::Router, at: &At<'_>) -> Result<Router, F
     })?;
     Ok(Router {
         suppress_envoy_headers: config.suppress_envoy_headers,
+        child_spans: config.start_child_span,
         strict_headers: strict,
         respect_expected_timeout: config.respect_expected_rq_timeout,
     })

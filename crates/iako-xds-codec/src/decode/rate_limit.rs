@@ -80,7 +80,7 @@ fn overridden(config: &inner::Override, at: &At<'_>) -> Result<Option<RateLimitO
     })
 }
 
-fn path(config: Option<&MetadataKey>, at: &At<'_>) -> Result<MetadataPlace, Fault> {
+pub(super) fn path(config: Option<&MetadataKey>, at: &At<'_>) -> Result<MetadataPlace, Fault> {
     use metadata_key::path_segment::Segment;
     let config = config.ok_or_else(|| at.missing("write where the value stands"))?;
     let path = wire::list(&config.path, &at.field("path"), |segment, at| match &segment.segment {

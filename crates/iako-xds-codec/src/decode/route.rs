@@ -9,7 +9,7 @@ use prost::Name as _;
 use super::cluster_specifier::Specifiers;
 use super::{
     answer, attempt, fault, header, http_filter, match_tree, matcher, metadata, rate_limit, retry,
-    route_action, route_match, shared, source, wire,
+    route_action, route_match, shared, source, tracing, wire,
 };
 use crate::pool;
 use crate::problem::{At, Fault};
@@ -234,17 +234,22 @@ pub(super) fn route(config: &pb::Route, table: Table<'_>, at: &At<'_>) -> Result
     let matcher = route_match::route_match(matcher, &at_match)?;
     let action = action(config, table, at)?;
     rewrite_fits(&matcher, &action, at)?;
+    let (traced, at_tracing) = (config.tracing.as_ref(), at.field("tracing"));
     Ok(Route {
         name: config.name.clone(),
         matcher,
         action,
         headers: header::mutations(header::lists!(config), at)?,
         overrides: http_filter::overrides(&config.typed_per_filter_config, at)?,
-        operation: config
+        decorator: config
             .decorator
             .as_ref()
-            .map(|decorator| decorator.operation.clone())
-            .unwrap_or_default(),
+            .map(|config| tracing::decorator(config, &at.field("decorator")))
+            .transpose()?,
+        tracing: traced
+            .map(|config| tracing::of_route(config, &at_tracing))
+            .transpose()?
+            .map(Arc::new),
         body_bytes_kept_max: attempt::body_bytes_kept_max(
             config.request_body_buffer_limit,
             config.per_request_buffer_limit_bytes,

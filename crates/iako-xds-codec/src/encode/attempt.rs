@@ -128,7 +128,7 @@ pub(super) fn mirror(value: &Mirror) -> inner::RequestMirrorPolicy {
         cluster,
         cluster_header,
         runtime_fraction: Some(wire::runtime_fraction(&value.share)),
-        trace_sampled: None,
+        trace_sampled: value.traced,
         disable_shadow_host_suffix_append: value.keep_host,
         request_headers_mutations: value.edits.iter().map(header::edit).collect(),
         host_rewrite_literal: value.host.clone().unwrap_or_default(),

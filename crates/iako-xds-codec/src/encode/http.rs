@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use iako_types::Percent;
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 use pb::http_connection_manager as inner;
 
 use super::{
-    access_log, cluster_http, http_client, http_filter, local_reply, route, scoped, source, wire,
+    access_log, cluster_http, http_client, http_filter, local_reply, route, scoped, source,
+    tracing, wire,
 };
 use iako_proxy_config::{
     CodecType, EscapedSlashes, ForwardedScheme, HttpConnectionManager, RouteSource, StripPort,
-    Tracing, UnderscoreHeaders, UpgradeConfig,
+    UnderscoreHeaders, UpgradeConfig,
 };
 
 pub(super) fn manager(value: &HttpConnectionManager) -> pb::HttpConnectionManager {
@@ -27,7 +27,8 @@ pub(super) fn manager(value: &HttpConnectionManager) -> pb::HttpConnectionManage
         stat_prefix: value.stat_prefix.clone(),
         route_specifier: Some(routes(&value.routes)),
         http_filters: value.filters.iter().map(http_filter::filter).collect(),
-        tracing: value.tracing.map(sampling),
+        tracing: value.tracing.as_ref().map(tracing::tracing),
+        request_id_extension: tracing::request_id(value.request_id_traces),
         http_protocol_options: cluster_http::http1(&value.http1),
         http2_protocol_options: cluster_http::http2(&value.http2),
         access_log: access_log::logs(&value.access_log),
@@ -109,15 +110,6 @@ fn upgrade(value: &UpgradeConfig) -> inner::UpgradeConfig {
     inner::UpgradeConfig {
         upgrade_type: value.protocol.clone(),
         enabled: (!value.enabled).then_some(false),
-        ..Default::default()
-    }
-}
-
-fn sampling(value: Tracing) -> inner::Tracing {
-    let unless_all = |share: Percent| (share != Percent::HUNDRED).then(|| wire::percent(share));
-    inner::Tracing {
-        random_sampling: unless_all(value.random_sampling),
-        overall_sampling: unless_all(value.overall_sampling),
         ..Default::default()
     }
 }

@@ -42,6 +42,7 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
     let any = match value {
         HttpFilterKind::Router(router) => wire::any(&filters::router::v3::Router {
             suppress_envoy_headers: router.suppress_envoy_headers,
+            start_child_span: router.child_spans,
             strict_check_headers: router
                 .strict_headers
                 .iter()

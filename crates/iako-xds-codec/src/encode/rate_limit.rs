@@ -59,7 +59,7 @@ fn overridden(value: &RateLimitOverride) -> inner::Override {
     inner::Override { override_specifier: Some(specifier) }
 }
 
-fn path(value: &MetadataPlace) -> MetadataKey {
+pub(super) fn path(value: &MetadataPlace) -> MetadataKey {
     use metadata_key::{PathSegment, path_segment::Segment};
     let segment = |key: &String| PathSegment { segment: Some(Segment::Key(key.clone())) };
     MetadataKey { key: value.key.clone(), path: value.path.iter().map(segment).collect() }

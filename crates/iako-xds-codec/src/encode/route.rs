@@ -6,7 +6,7 @@ use prost_types::Any;
 
 use super::{
     answer, attempt, header, http_filter, match_tree, matcher, metadata, rate_limit, rbac,
-    route_action, source, wire,
+    route_action, source, tracing, wire,
 };
 use iako_proxy_config::{
     Action, PathMatch, Route, RouteConfiguration, RouteList, RouteMatch, TlsRequirement,
@@ -94,13 +94,13 @@ fn route(value: &Route) -> pb::Route {
         Action::Redirect(value) => pb::route::Action::Redirect(answer::redirect(value)),
         Action::Respond(value) => pb::route::Action::DirectResponse(answer::direct_response(value)),
     };
-    let decorator = || pb::Decorator { operation: value.operation.clone(), ..Default::default() };
     pb::Route {
         name: value.name.clone(),
         r#match: Some(route_match(&value.matcher)),
         action: Some(action),
         metadata: metadata::of_origin(value.origin.as_ref()),
-        decorator: (!value.operation.is_empty()).then(decorator),
+        decorator: value.decorator.as_ref().map(tracing::decorator),
+        tracing: value.tracing.as_deref().map(tracing::of_route),
         typed_per_filter_config: http_filter::overrides(&value.overrides),
         request_headers_to_add: header::additions(&value.headers.request_add),
         request_headers_to_remove: header::removals(&value.headers.request_remove),

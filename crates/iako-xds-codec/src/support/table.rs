@@ -22,6 +22,7 @@ mod route;
 mod shared;
 mod tcp;
 mod tls;
+mod tracing;
 
 use super::MessageSupport;
 
@@ -48,5 +49,6 @@ pub(crate) const TABLE: &[&[MessageSupport]] = &[
     lb::MESSAGES,
     tcp::MESSAGES,
     tls::MESSAGES,
+    tracing::MESSAGES,
     shared::MESSAGES,
 ];

@@ -14,6 +14,7 @@ use crate::matching::{client_cert_rules, early_headers, local_reply};
 use crate::route::route_table;
 use crate::shared::*;
 use crate::steps;
+use crate::tracing;
 
 /// A table in its place: only one that is sent asks for more of itself.
 fn inline_table() -> RouteSource {
@@ -102,6 +103,7 @@ pub(crate) fn http_filters() -> Vec<HttpFilter> {
                 suppress_envoy_headers: true,
                 strict_headers: StrictHeader::ALL.to_vec(),
                 respect_expected_timeout: true,
+                child_spans: true,
             }),
         ),
     ]
@@ -181,10 +183,8 @@ pub(crate) fn manager(routes: RouteSource) -> HttpConnectionManager {
             (443, ForwardedScheme::Https),
         ]),
         access_log: access_logs(),
-        tracing: Some(Tracing {
-            random_sampling: Percent::from_whole(1).unwrap(),
-            overall_sampling: Percent::HUNDRED,
-        }),
+        request_id_traces: RequestIdTraces { packs_reason: false, decides: false },
+        tracing: Some(tracing::tracing()),
         ..HttpConnectionManager::new("in", routes)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::{sync::Arc, time::Duration};
 
 use iako_proxy_config::*;
-use iako_types::Percent;
+use iako_types::{Fraction, FractionDenominator, Percent};
 
 use crate::{
     matching::{chosen_by_tree, rate_limits, rewriting, specified},
@@ -162,7 +162,16 @@ pub(crate) fn route_table() -> RouteConfiguration {
         action: Action::Forward(Box::new(route_action(weighted))),
         headers: mutations(),
         overrides: overrides(),
-        operation: "op".into(),
+        decorator: Some(Decorator { operation: "op".into(), propagates: false }),
+        tracing: Some(Arc::new(RouteTracing {
+            sampling: TraceSampling {
+                client: Fraction { numerator: 5, denominator: FractionDenominator::Million },
+                ..TraceSampling::default()
+            },
+            tags: vec![CustomTag { name: "t".into(), value: TagValue::Literal("v".into()) }],
+            operation: "%REQ(x)%".into(),
+            upstream_operation: "up".into(),
+        })),
         body_bytes_kept_max: Some(1 << 33),
         origin: Some(origin()),
     };

@@ -36,6 +36,9 @@ pub(crate) struct Case {
     /// Names of statistics that are compared.
     #[serde(default)]
     pub(crate) stats: Vec<String>,
+    /// Upstreams are told of traces, and collectors of spans.
+    #[serde(default)]
+    pub(crate) traced: bool,
     /// Fields of the access log that are not compared, each with the reason.
     #[serde(default)]
     pub(crate) log_ignored: BTreeMap<String, String>,

@@ -3,6 +3,8 @@
 //! Identifiers, times and addresses that differ from run to run are replaced by marks; header
 //! fields are ordered by name, and in their own order within a name.
 
+mod spans;
+
 use std::net::{Ipv4Addr, UdpSocket};
 
 use serde_json::{Map, Value, json};
@@ -94,11 +96,14 @@ fn without_hash(value: &str) -> String {
 
 /// Requests as upstreams saw them, with marks.
 pub(crate) fn requests(mut seen: Vec<Value>, case: &Case) -> Value {
+    if case.traced {
+        spans::gather(&mut seen);
+    }
     // Which of two upstreams is first is chance.
     seen.sort_by_key(|request| request["backend"].as_u64());
     for request in &mut seen {
         for part in ["headers", "trailers"] {
-            if let Some(fields) = request.get_mut(part) {
+            if let Some(fields) = request.get_mut(part).filter(|fields| !fields.is_null()) {
                 let mut list: Vec<Field> = serde_json::from_value(fields.clone()).unwrap();
                 list.retain(|(name, _)| !case.upstream_ignored.contains_key(name));
                 *fields = headers(&list);

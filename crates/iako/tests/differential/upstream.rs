@@ -4,6 +4,7 @@ mod bytes;
 mod grpc;
 mod http1;
 mod http2;
+mod spans;
 
 use std::{
     collections::BTreeMap,

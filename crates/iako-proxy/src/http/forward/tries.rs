@@ -45,6 +45,9 @@ impl Exchange<'_> {
             self.record.attempts += 1;
             self.tell_attempt(route, plan);
             let tried = self.attempt(plan, &avoid, downstream).await;
+            if self.record.trace.is_some() {
+                self.trace_tried(&tried);
+            }
             drop(place.take());
             if let Some(winner) = self.winner.take() {
                 return Ok(*winner);
@@ -66,6 +69,9 @@ impl Exchange<'_> {
                 plan.counted().responses.count_retried(attempt.head.status());
             }
             self.give_up(tried);
+            if self.record.trace.is_some() {
+                self.trace_given_up();
+            }
             place = Some(pause.place);
             self.count_retry(pause.pace, plan);
             self.rewind(plan);

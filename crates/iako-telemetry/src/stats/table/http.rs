@@ -79,6 +79,11 @@ stats! {
         Counter "ext_authz.disabled" "requests about which it was not meant to be asked";
         Counter "ext_authz.failure_mode_allowed" "of the errors, requests that passed nevertheless";
         Counter "ext_authz.invalid" "requests that it wanted to change in a way that cannot be";
+        Counter "tracing.client_enabled" "requests traced because the client asked";
+        Counter "tracing.service_forced" "requests traced because an internal service asked";
+        Counter "tracing.random_sampling" "requests traced by chance";
+        Counter "tracing.not_traceable" "requests not traced";
+        Counter "tracing.health_check" "health checks that were not traced";
         Counter "ext_proc.streams_started" "calls to a service that sees requests and responses";
         Counter "ext_proc.streams_closed" "calls that ended";
         Counter "ext_proc.streams_failed" "calls that the service failed";

@@ -173,6 +173,15 @@ stats! {
         Counter "errors" "calls that ended";
         Counter "retries" "calls after the first";
     }
+    "tracing.<provider>" {
+        Counter "spans_sent" "spans that were sent to a collector";
+        Counter "spans_dropped" "spans dropped because too many waited";
+        Counter "timer_flushed" "batches that were sent because it was time, not because there were enough";
+        Counter "reports_sent" "batches that a collector took";
+        Counter "reports_dropped" "batches that it did not take";
+        Counter "reports_failed" "batches without an answer";
+        Counter "reports_skipped_no_cluster" "batches that nobody got because the collector's cluster does not exist";
+    }
     "server" {
         Gauge "live" "1 while the proxy is not draining";
         Gauge "state" "0 live, 1 draining, 2 before start, 3 starting";

@@ -35,8 +35,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "disable_shadow_host_suffix_append",
             "request_headers_mutations",
             "host_rewrite_literal",
+            "trace_sampled",
         ],
-        warned: &[("copies are traced as their request is", &["trace_sampled"])],
+        warned: &[],
         refused: &[],
     },
     MessageSupport {

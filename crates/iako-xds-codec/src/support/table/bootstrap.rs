@@ -12,6 +12,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "admin",
             "cluster_manager",
             "layered_runtime",
+            "tracing",
         ],
         warned: &[
             (
@@ -42,7 +43,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
                 ],
             ),
             ("there is no runtime to change it", &["flags_path"]),
-            ("spans are not sent", &["tracing"]),
             (
                 "names are resolved by the proxy itself",
                 &["use_tcp_for_dns_lookups", "dns_resolution_config", "typed_dns_resolver_config"],

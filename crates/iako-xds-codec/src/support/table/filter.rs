@@ -75,10 +75,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "suppress_envoy_headers",
             "strict_check_headers",
             "respect_expected_rq_timeout",
+            "start_child_span",
         ],
         warned: &[
             ("statistics only", &["dynamic_stats", "suppress_grpc_request_failure_code_stats"]),
-            ("spans are not sent", &["start_child_span"]),
             ("upstream requests are not logged apart", &["upstream_log", "upstream_log_options"]),
             ("early data is never used", &["reject_connect_request_early_data"]),
         ],

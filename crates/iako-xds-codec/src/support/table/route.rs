@@ -75,6 +75,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "direct_response",
             "metadata",
             "decorator",
+            "tracing",
             "typed_per_filter_config",
             "request_headers_to_add",
             "request_headers_to_remove",
@@ -84,7 +85,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "request_body_buffer_limit",
             "stat_prefix",
         ],
-        warned: &[("sampling is decided by the connection manager", &["tracing"])],
+        warned: &[],
         refused: &[
             ("use route, redirect or direct_response", &["filter_action", "non_forwarding_action"]),
             ("this proxy does not have it", &["route_specifiers"]),
@@ -112,12 +113,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         name: "envoy.extensions.router.cluster_specifiers.matcher.v3.ClusterAction",
         honoured: &["cluster"],
         warned: &[],
-        refused: &[],
-    },
-    MessageSupport {
-        name: "envoy.config.route.v3.Decorator",
-        honoured: &["operation"],
-        warned: &[("spans are not sent", &["propagate"])],
         refused: &[],
     },
     MessageSupport {

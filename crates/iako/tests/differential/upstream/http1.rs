@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Shared, echo, told};
+use super::{Shared, echo, spans, told};
 use crate::{
     case::Reply,
     wire::http1::{Connection, Content, Message},
@@ -55,7 +55,9 @@ fn answer(
         return false;
     }
     let content = content(connection, head);
-    if !content.bytes.is_empty() {
+    if let Some(spans) = spans::told(head.word(1), &content.bytes) {
+        shared.add(place, "spans", spans);
+    } else if !content.bytes.is_empty() {
         shared.add(place, "body", told(&content.bytes));
     }
     if !content.trailers.is_empty() {
@@ -103,6 +105,10 @@ fn tunnel(connection: &mut Connection, place: usize, shared: &Shared) {
 fn reflect(connection: &mut Connection, head: &Message, port: u16, shared: &Shared) -> bool {
     let (method, target) = (head.word(0), head.word(1));
     let mut status = "200 OK".to_owned();
+    if target.starts_with("/api/v2/spans") {
+        // What Zipkin answers, and what proxies count as taken.
+        "202 Accepted".clone_into(&mut status);
+    }
     if let Some(rest) = target.strip_prefix("/status/") {
         let code: String = rest.chars().take_while(char::is_ascii_digit).collect();
         status = format!("{code} X");
