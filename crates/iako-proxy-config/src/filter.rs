@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) mod admission;
 pub(crate) mod bandwidth;
 pub(crate) mod buffer;
 pub(crate) mod cache;
+pub(crate) mod composite;
 pub(crate) mod compression;
+pub(crate) mod concurrency;
 pub(crate) mod cors;
 pub(crate) mod csrf;
 pub(crate) mod custom_response;
@@ -27,10 +30,13 @@ pub(crate) mod request_state;
 pub(crate) mod stateful_session;
 
 use crate::{Discovered, DnsCache, DnsOptions, OnDemand};
+use admission::AdmissionControl;
 use bandwidth::BandwidthLimit;
 use buffer::Buffer;
 use cache::Cache;
+use composite::Composite;
 use compression::{Compressor, CompressorOverride, Decompressor};
+use concurrency::AdaptiveConcurrency;
 use cors::CorsPolicy;
 use csrf::CsrfPolicy;
 use custom_response::CustomResponse;
@@ -118,6 +124,12 @@ pub enum HttpFilterKind {
     GlobalRateLimit(Box<GlobalRateLimit>),
     /// Requests take tokens. Settings of a route replace these.
     LocalRateLimit(Box<LocalRateLimit>),
+    /// Does what requests choose.
+    Composite(Box<Composite>),
+    /// Turns requests away while many fail.
+    AdmissionControl(Box<AdmissionControl>),
+    /// Bounds how many requests are under way.
+    AdaptiveConcurrency(Box<AdaptiveConcurrency>),
     /// Has requests wait for virtual hosts and clusters that are not known yet.
     OnDemand(Box<OnDemand>),
     /// Does what is sent on its own. Source: `HttpFilter.config_discovery`.

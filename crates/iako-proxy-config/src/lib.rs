@@ -73,13 +73,16 @@ pub use endpoint::{
 pub use filter::{
     DynamicForward, FilterOverrides, FilterSettings, HttpFilter, HttpFilterKind, NetworkFilter,
     Router, StatsFilter, StatsMetricOverride, StrictHeader, UnsupportedFilter,
+    admission::{AdmissionControl, SuccessCriteria},
     bandwidth::{BandwidthLimit, BandwidthMode},
     buffer::Buffer,
     cache::{Cache, CacheKey},
+    composite::{ChosenFilters, Composite},
     compression::{
         BrotliMode, Coding, CompressedContent, CompressedResponse, Compression, Compressor,
         CompressorLibrary, CompressorOverride, DecompressedContent, Decompressor,
     },
+    concurrency::{AdaptiveConcurrency, ConcurrencyGradient, LeastTime},
     cors::CorsPolicy,
     csrf::CsrfPolicy,
     custom_response::{CustomResponse, ResponseDetails, ResponsePolicy},
@@ -98,6 +101,7 @@ pub use filter::{
     },
     jwt::{
         ClaimToHeader, FetchRetry, Jwks, JwtAuthn, JwtHeader, JwtProvider, JwtRequirement, JwtRule,
+        JwtStateRules,
     },
     local_limit::{DYNAMIC_BUCKETS_MAX, LocalBuckets, LocalDescriptor, LocalRateLimit},
     network::{

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use iako_http::h2::H2Limits;
 use iako_http::{Limits, NameCase};
-use iako_proxy_config::{HttpConnectionManager, RouteSource};
+use iako_proxy_config::{DYNAMIC_BUCKETS_MAX, HttpConnectionManager, RouteSource};
 
 use crate::connection::{HANDSHAKE_TIMEOUT, client_hello, http_sniff, proxy_protocol};
 use crate::http::cache_limits::{KEPT_CONTENT_BYTES_MAX, STORE_BYTES_MAX};
@@ -367,6 +367,7 @@ fn times() -> Vec<Row> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn memory() -> Vec<Row> {
     let (stream, connection) = pressure::SHORT_WINDOWS;
     let short = if stream == 64 << 10 && connection == 256 << 10 {
@@ -388,6 +389,13 @@ fn memory() -> Vec<Row> {
             envoy: "the same",
             default: bytes(pressure::QUEUED_BYTES_MAX),
             beyond: "a stream queues 4 KiB and sockets are read in steps of 8 KiB until half of it is left",
+            counter: "",
+        },
+        Row {
+            limit: "buckets of tokens that one descriptor without all values makes",
+            envoy: "`max_dynamic_descriptors`",
+            default: DYNAMIC_BUCKETS_MAX.to_string(),
+            beyond: "the bucket that was used longest ago makes room",
             counter: "",
         },
         Row {

@@ -172,7 +172,7 @@ impl JwtVerifier {
             None => {
                 let mut rules = self.settings.rules.iter();
                 let rule = rules.find(|rule| mismatch(&rule.matcher, facts, 0).is_none());
-                rule.map_or(&None, |rule| &rule.requirement)
+                rule.map_or_else(|| self.by_state(facts), |rule| &rule.requirement)
             }
         };
         let Some(requirement) = requirement else {
@@ -185,6 +185,14 @@ impl JwtVerifier {
             Ok(()) => JwtDecision::Pass(check.changes),
             Err(rejection) => JwtDecision::Refuse(Box::new(JwtRefusal::new(check, rejection))),
         }
+    }
+
+    /// What is asked of a request that no rule matches.
+    fn by_state(&self, facts: &RequestFacts<'_>) -> &Option<JwtRequirement> {
+        let Some(rules) = &self.settings.state_rules else { return &None };
+        let kept = facts.metadata.state(&rules.name);
+        let kept = kept.or_else(|| facts.connection.metadata.state(&rules.name));
+        kept.and_then(|kept| rules.requirements.get(kept)).unwrap_or(&None)
     }
 
     fn unnamed(&self, name: &str) -> NoRequirement {

@@ -14,12 +14,14 @@
 //!
 //! Tests check each rule by what Envoy was seen to do, and by properties over random input.
 
+mod admission;
 mod bandwidth;
 mod base64;
 mod breaker;
 mod cache;
 mod client;
 mod compression;
+mod concurrency;
 mod cors;
 mod csrf;
 mod ext_authz;
@@ -53,6 +55,7 @@ mod target;
 mod text;
 mod token_bucket;
 
+pub use admission::{AdmissionOutcome, AdmissionWindow, is_grpc_success, is_http_success};
 pub use bandwidth::BandwidthBucket;
 pub use breaker::{BreakerCounts, BreakerGuard, Breakers, Overflow};
 pub use cache::{
@@ -63,6 +66,7 @@ pub use client::{ClientAddress, ClientCertHeader};
 pub use compression::{
     CodingChoice, Offer, choose_coding, forbids_transforms, type_is_compressed, varies_also,
 };
+pub use concurrency::{ConcurrencyController, ConcurrencyFound, ConcurrencyVerdict};
 pub use cors::{CorsAnswer, CorsDecision, cors};
 pub use csrf::{CsrfFinding, csrf};
 pub use ext_authz::{

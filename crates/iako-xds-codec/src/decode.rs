@@ -5,6 +5,7 @@
 //! then refused, and whoever holds the last good one keeps it.
 
 mod access_log;
+mod admission;
 mod answer;
 mod attempt;
 mod bootstrap;
@@ -14,6 +15,8 @@ mod cluster_connecting;
 mod cluster_http;
 mod cluster_limits;
 mod cluster_specifier;
+mod composite;
+mod concurrency;
 mod connection_filter;
 mod content;
 mod discovered;

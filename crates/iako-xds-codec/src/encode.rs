@@ -7,12 +7,15 @@
 //! The same value always gives the same bytes, so that a version can be a hash of them.
 
 mod access_log;
+mod admission;
 mod answer;
 mod attempt;
 mod callout;
 mod cluster;
 mod cluster_connecting;
 mod cluster_http;
+mod composite;
+mod concurrency;
 mod connection_filter;
 mod content;
 mod discovered;

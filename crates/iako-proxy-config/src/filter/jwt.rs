@@ -16,6 +16,8 @@ pub struct JwtAuthn {
     pub bypass_cors_preflight: bool,
     /// Requirements that routes may name in place of the rules; what asks for nothing is none.
     pub requirements: BTreeMap<String, Option<JwtRequirement>>,
+    /// What is asked of requests that no rule matches, by an object that filters keep.
+    pub state_rules: Option<JwtStateRules>,
     /// Whether who is refused is told nothing but the status. Envoy default: false.
     pub strip_failure_response: bool,
     /// Stands between `jwt_authn.` and the names of statistics; may be empty.
@@ -29,6 +31,16 @@ pub struct JwtRule {
     pub matcher: RouteMatch,
     /// What is asked; nothing when absent.
     pub requirement: Option<JwtRequirement>,
+}
+
+/// What is asked by the text of an object that filters keep; nothing for a text that is not there.
+/// Source: `envoy.extensions.filters.http.jwt_authn.v3.FilterStateRule`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JwtStateRules {
+    /// The object's name.
+    pub name: String,
+    /// What is asked, by its text; what asks for nothing is none.
+    pub requirements: BTreeMap<String, Option<JwtRequirement>>,
 }
 
 /// What is asked of a request. Providers are named in [`JwtAuthn::providers`].

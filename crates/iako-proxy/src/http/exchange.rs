@@ -113,6 +113,9 @@ impl Exchange<'_> {
         let way = Way { service, table, draw };
         let mut ended = self.follow(&way, &mut outcome, downstream).await;
         while matches!(ended, Ok(Progress::Redirected | Progress::Renewed)) {
+            if let Some(remembered) = &mut self.remembered {
+                remembered.chosen.clear();
+            }
             let service = self.service;
             let table = service.routes(self.snapshot, &self.request);
             outcome = self.route(table, draw);
@@ -140,6 +143,11 @@ impl Exchange<'_> {
             let matched = matched(*outcome);
             let overrides = matched.map(|route| route.overrides());
             if filter.is_off(overrides.as_ref()) {
+                continue;
+            }
+            if let Some(condition) = &filter.condition
+                && !self.is_chosen(condition)
+            {
                 continue;
             }
             let step = match &filter.kind {
@@ -171,6 +179,8 @@ impl Exchange<'_> {
                 FilterKind::Limit(step) => {
                     Box::pin(self.ask_limit(step, matched, downstream)).await?
                 }
+                FilterKind::Admission(step) => self.admit(step),
+                FilterKind::Concurrency(step) => self.bound_concurrency(step),
                 FilterKind::LocalLimit(step) => {
                     self.take_tokens(step, matched.as_ref(), overrides.as_ref())
                 }
@@ -256,6 +266,8 @@ impl Exchange<'_> {
             | FilterKind::Authz(_)
             | FilterKind::Limit(_)
             | FilterKind::LocalLimit(_)
+            | FilterKind::Admission(_)
+            | FilterKind::Concurrency(_)
             | FilterKind::Process(_)
             | FilterKind::Fault(_)
             | FilterKind::Content(_)
@@ -445,6 +457,9 @@ impl Exchange<'_> {
             upload: &self.upload,
             download: &self.download,
         };
+        if let Some(said) = self.said.as_mut().filter(|said| said.awaits_outcome()) {
+            said.tell_outcome(&finished.outcome(), now, self.connection.draw());
+        }
         record::finish(self.connection, self.service, &self.record, &finished, now);
     }
 }

@@ -1,7 +1,10 @@
 //! The steps on every request's way, compiled, and what each of them does.
 
+pub(crate) mod admission;
 pub(crate) mod authz;
 mod callouts;
+pub(crate) mod choice;
+pub(crate) mod concurrency;
 pub(crate) mod content;
 pub(crate) mod cors;
 pub(crate) mod fault;
@@ -38,6 +41,8 @@ pub(crate) struct Filter {
     pub(crate) acts: bool,
     /// Whether it does something when a response comes.
     pub(crate) responds: bool,
+    /// What a request has to choose so that it is there; always there without.
+    pub(crate) condition: Option<Box<choice::Condition>>,
     pub(crate) kind: FilterKind,
 }
 
@@ -49,6 +54,8 @@ pub(crate) enum FilterKind {
     Authz(Box<authz::AuthzStep>),
     Limit(Box<global_limit::LimitStep>),
     LocalLimit(Box<local_limit::LocalLimitStep>),
+    Admission(Box<admission::AdmissionStep>),
+    Concurrency(Box<concurrency::ConcurrencyStep>),
     Process(Arc<processing::ProcessStep>),
     Rbac(Box<rbac::RbacStep>),
     Fault(fault::FaultStep),
@@ -85,20 +92,43 @@ impl Filter {
         scope: &StatsScope,
         shared: &Shared,
     ) -> Vec<Self> {
-        let filters = manager.filters.iter();
+        let mut filters = Vec::with_capacity(manager.filters.len());
+        for filter in &manager.filters {
+            let HttpFilterKind::Composite(composite) = &filter.kind else {
+                filters.push(Self::compile(filter, None, scope, shared));
+                continue;
+            };
+            for (condition, chosen) in choice::Condition::all(composite, scope) {
+                // Routes know them by the name of the filter that they are chosen through.
+                let inner = |kind| HttpFilter { kind, ..filter.clone() };
+                let made = |kind| Self::compile(&inner(kind), Some(&condition), scope, shared);
+                filters.extend(chosen.into_iter().map(made));
+            }
+        }
         filters
-            .map(|filter| {
-                let content = ContentFilter::compile(&filter.kind, scope, shared);
-                let head = head::HeadFilter::compile(&filter.kind, scope);
-                let kind = match (content, head) {
-                    (Some(content), _) => FilterKind::Content(Box::new(content)),
-                    (None, Some(head)) => FilterKind::Head(Box::new(head)),
-                    (None, None) => FilterKind::compile(filter, scope, shared),
-                };
-                let (name, disabled) = (filter.name.clone(), filter.disabled);
-                Self { name, disabled, acts: kind.acts(), responds: kind.responds(), kind }
-            })
-            .collect()
+    }
+
+    fn compile(
+        filter: &HttpFilter,
+        condition: Option<&choice::Condition>,
+        scope: &StatsScope,
+        shared: &Shared,
+    ) -> Self {
+        let content = ContentFilter::compile(&filter.kind, scope, shared);
+        let head = head::HeadFilter::compile(&filter.kind, scope);
+        let kind = match (content, head) {
+            (Some(content), _) => FilterKind::Content(Box::new(content)),
+            (None, Some(head)) => FilterKind::Head(Box::new(head)),
+            (None, None) => FilterKind::compile(filter, scope, shared),
+        };
+        Self {
+            name: filter.name.clone(),
+            disabled: filter.disabled,
+            acts: kind.acts(),
+            responds: kind.responds(),
+            condition: condition.map(|condition| Box::new(condition.clone())),
+            kind,
+        }
     }
 
     /// Whether exchanges are counted in Istio's standard metrics.
@@ -123,6 +153,8 @@ impl FilterKind {
             | Self::Authz(_)
             | Self::Limit(_)
             | Self::LocalLimit(_)
+            | Self::Admission(_)
+            | Self::Concurrency(_)
             | Self::Process(_)
             | Self::Rbac(_)
             | Self::Fault(_)
@@ -148,6 +180,8 @@ impl FilterKind {
             | Self::Authz(_)
             | Self::Limit(_)
             | Self::LocalLimit(_)
+            | Self::Admission(_)
+            | Self::Concurrency(_)
             | Self::Process(_)
             | Self::Cors(_)
             | Self::StatefulSession(_)
@@ -186,6 +220,13 @@ impl FilterKind {
                 let step = global_limit::LimitStep::compile(&filter.name, settings, own);
                 Self::Limit(Box::new(step))
             }
+            HttpFilterKind::AdmissionControl(settings) => {
+                Self::Admission(Box::new(admission::AdmissionStep::compile(settings, scope)))
+            }
+            HttpFilterKind::AdaptiveConcurrency(settings) => {
+                let step = concurrency::ConcurrencyStep::compile(settings, scope);
+                Self::Concurrency(Box::new(step))
+            }
             HttpFilterKind::LocalRateLimit(settings) => {
                 let name = &filter.name;
                 let step = local_limit::LocalLimitStep::compile(name, settings, shared);
@@ -207,6 +248,7 @@ impl FilterKind {
             HttpFilterKind::Alpn => Self::Alpn,
             HttpFilterKind::Stats(_) => Self::Stats,
             HttpFilterKind::GrpcStats(_)
+            | HttpFilterKind::Composite(_)
             | HttpFilterKind::DynamicForward(_)
             | HttpFilterKind::Buffer(_)
             | HttpFilterKind::Compressor(_)

@@ -203,7 +203,7 @@ impl Exchange<'_> {
         let service = self.service;
         let chain = service.filters.iter().enumerate().rev();
         for (place, filter) in chain.filter(|(_, filter)| filter.responds) {
-            if filter.is_off(overrides) {
+            if filter.is_off(overrides) || !self.was_chosen(filter) {
                 continue;
             }
             let at = ChainPlace { place, name: &filter.name, overrides };
@@ -299,6 +299,8 @@ impl Exchange<'_> {
             FilterKind::Authz(_)
             | FilterKind::Limit(_)
             | FilterKind::LocalLimit(_)
+            | FilterKind::Admission(_)
+            | FilterKind::Concurrency(_)
             | FilterKind::Process(_)
             | FilterKind::PeerMetadata(_)
             | FilterKind::Jwt(_)

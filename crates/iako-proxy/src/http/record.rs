@@ -102,6 +102,19 @@ impl Record {
     }
 }
 
+/// What became of a request, as filters judge it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// There was no answer.
+    None,
+    /// An answer of HTTP.
+    Status(u16),
+    /// An answer of gRPC.
+    Grpc(u32),
+    /// An answer of gRPC that did not say how it went.
+    Untold,
+}
+
 /// The messages of a finished exchange.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Finished<'a> {
@@ -114,6 +127,26 @@ pub(crate) struct Finished<'a> {
 impl Finished<'_> {
     fn status(&self) -> Option<u16> {
         self.response.map(|(head, edits)| edits.status(head))
+    }
+
+    /// What became of the request, for filters that judge by it.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let Some((head, edits)) = self.response else { return Outcome::None };
+        let fields = head.fields();
+        let told = |name| edits.fields.get(fields, name);
+        let of_head = told(iako_http::Known::GrpcStatus)
+            .and_then(|value| std::str::from_utf8(value).ok()?.trim().parse::<u32>().ok());
+        let is_grpc =
+            told(iako_http::Known::ContentType).is_some_and(iako_traffic::is_grpc_content_type);
+        if is_grpc && let Some(status) = of_head {
+            return Outcome::Grpc(status);
+        }
+        if !is_grpc || edits.status(head) != 200 {
+            return Outcome::Status(edits.status(head));
+        }
+        let Some(trailers) = self.download.trailers.as_deref() else { return Outcome::Untold };
+        // What has no status there is no success.
+        Outcome::Grpc(grpc::status(trailers).map_or(u32::MAX, u32::from))
     }
 
     fn grpc_status(&self) -> Option<u16> {

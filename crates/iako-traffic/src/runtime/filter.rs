@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use iako_proxy_config::{
-    AbortStatus, ClientFault, CorsPolicy, CsrfPolicy, Fault, FilterSettings, GlobalRateLimit,
-    HttpFilter, HttpFilterKind, LocalRateLimit, NetworkFilter, RuntimeValue,
+    AbortStatus, AdmissionControl, ChosenFilters, ClientFault, CorsPolicy, CsrfPolicy, Fault,
+    FilterSettings, GlobalRateLimit, HttpFilter, HttpFilterKind, LocalRateLimit, NetworkFilter,
+    RuntimeValue,
 };
 
 use super::{Runtime, Tune, set};
@@ -36,6 +37,9 @@ impl Tune for HttpFilterKind {
             }
             Self::GlobalRateLimit(limit) => limit.tune(runtime),
             Self::LocalRateLimit(limit) => limit.tune(runtime),
+            Self::AdmissionControl(control) => control.tune(runtime),
+            Self::Composite(composite) => composite.tree.tune(runtime),
+            Self::AdaptiveConcurrency(bound) => bound.enabled.tune(runtime),
             Self::Router(_)
             | Self::Cors
             | Self::JwtAuthn(_)
@@ -95,6 +99,29 @@ impl Tune for GlobalRateLimit {
             self.enabled.tune(runtime),
             self.enforced.tune(runtime),
             self.failure_deny.tune(runtime),
+        ];
+        changed.contains(&true)
+    }
+}
+
+impl Tune for ChosenFilters {
+    fn tune(&mut self, runtime: &Runtime) -> bool {
+        let mut changed = self.share.tune(runtime);
+        for (_, kind) in &mut self.filters {
+            changed |= kind.tune(runtime);
+        }
+        changed
+    }
+}
+
+impl Tune for AdmissionControl {
+    fn tune(&mut self, runtime: &Runtime) -> bool {
+        let changed = [
+            self.enabled.tune(runtime),
+            self.aggression.tune(runtime),
+            self.success_threshold.tune(runtime),
+            self.rate_threshold.tune(runtime),
+            self.rejected_max.tune(runtime),
         ];
         changed.contains(&true)
     }

@@ -9,6 +9,7 @@ use super::{matcher, route_match, wire};
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
     ClaimToHeader, FetchRetry, Jwks, JwtAuthn, JwtHeader, JwtProvider, JwtRequirement, JwtRule,
+    JwtStateRules,
 };
 
 /// Where bad tokens are told of when no header is named.
@@ -34,10 +35,32 @@ pub(super) fn authn(config: &pb::JwtAuthentication, at: &At<'_>) -> Result<JwtAu
         rules,
         bypass_cors_preflight: config.bypass_cors_preflight,
         requirements,
+        state_rules: config
+            .filter_state_rules
+            .as_ref()
+            .map(|config| state_rules(config, context, &at.field("filter_state_rules")))
+            .transpose()?,
         strip_failure_response: config.strip_failure_response,
         stat_prefix: config.stat_prefix.clone(),
         providers,
     })
+}
+
+fn state_rules(
+    config: &pb::FilterStateRule,
+    names: Names<'_>,
+    at: &At<'_>,
+) -> Result<JwtStateRules, Fault> {
+    if config.name.is_empty() {
+        return Err(at.field("name").missing("name the object"));
+    }
+    let at = at.field("requires");
+    let requirements = config
+        .requires
+        .iter()
+        .map(|(text, config)| Ok((text.clone(), requirement(config, names, &at.key(text))?)));
+    let requirements = requirements.collect::<Result<_, Fault>>()?;
+    Ok(JwtStateRules { name: config.name.clone(), requirements })
 }
 
 /// What requirements may refer to.

@@ -1,10 +1,15 @@
-//! HTTP filters of this proxy's own that hold requests back by how many there are.
+//! HTTP filters of this proxy's own that hold requests back by how many there are, and those that
+//! requests choose.
 
-use iako_xds_api::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
+use iako_xds_api::envoy::extensions::common::matching::v3::ExtensionWithMatcher;
+use iako_xds_api::envoy::extensions::filters::http::{
+    adaptive_concurrency::v3::AdaptiveConcurrency, admission_control::v3::AdmissionControl,
+    local_ratelimit::v3::LocalRateLimit,
+};
 use prost::Name as _;
 use prost_types::Any;
 
-use super::{local_limit, wire};
+use super::{admission, composite, concurrency, local_limit, wire};
 use crate::problem::{At, Fault};
 use iako_proxy_config::{FilterOverrides, FilterSettings, HttpFilterKind};
 
@@ -13,6 +18,15 @@ pub(super) fn kind(name: &str, any: &Any, at: &At<'_>) -> Result<Option<HttpFilt
     Ok(Some(if name == LocalRateLimit::full_name() {
         let limit = local_limit::filter(&wire::unpack(any, at)?, at)?;
         HttpFilterKind::LocalRateLimit(Box::new(limit))
+    } else if name == ExtensionWithMatcher::full_name() {
+        let composite = composite::filter(&wire::unpack(any, at)?, at)?;
+        HttpFilterKind::Composite(Box::new(composite))
+    } else if name == AdmissionControl::full_name() {
+        let control = admission::filter(&wire::unpack(any, at)?, at)?;
+        HttpFilterKind::AdmissionControl(Box::new(control))
+    } else if name == AdaptiveConcurrency::full_name() {
+        let bound = concurrency::filter(&wire::unpack(any, at)?, at)?;
+        HttpFilterKind::AdaptiveConcurrency(Box::new(bound))
     } else {
         return Ok(None);
     }))

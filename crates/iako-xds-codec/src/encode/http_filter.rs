@@ -12,8 +12,9 @@ use iako_xds_api::stats::{MetricConfig, PluginConfig};
 use prost_types::{Any, ListValue, Struct, Value, value::Kind};
 
 use super::{
-    content, discovered, discovery, ext_authz, ext_proc, global_limit, head, json_facts, jwt,
-    local_limit, matcher, network_filter, rbac, request_step, session, stored, wire,
+    admission, composite, concurrency, content, discovered, discovery, ext_authz, ext_proc,
+    global_limit, head, json_facts, jwt, local_limit, matcher, network_filter, rbac, request_step,
+    session, stored, wire,
 };
 use crate::decode::{ALPN_NAMES, PEER_METADATA};
 use iako_proxy_config::{
@@ -80,6 +81,11 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
         HttpFilterKind::ExtProc(value) => wire::any(&ext_proc::filter(value)),
         HttpFilterKind::GlobalRateLimit(value) => wire::any(&global_limit::filter(value)),
         HttpFilterKind::LocalRateLimit(value) => wire::any(&local_limit::filter(value)),
+        HttpFilterKind::Composite(value) => {
+            wire::any(&composite::filter(value, &|inner| kind(inner).0))
+        }
+        HttpFilterKind::AdmissionControl(value) => wire::any(&admission::filter(value)),
+        HttpFilterKind::AdaptiveConcurrency(value) => wire::any(&concurrency::filter(value)),
         HttpFilterKind::OnDemand(value) => wire::any(&discovered::on_demand(value)),
         // It stands beside the settings, not among them; a default is never one itself.
         HttpFilterKind::Discovered(_) => Any::default(),

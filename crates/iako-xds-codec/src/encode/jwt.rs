@@ -1,5 +1,7 @@
 //! Checking of JSON web tokens.
 
+use std::collections::BTreeMap;
+
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::filters::http::jwt_authn::v3 as pb;
 
@@ -17,17 +19,22 @@ pub(super) fn authn(value: &JwtAuthn) -> pb::JwtAuthentication {
             .collect(),
         rules: value.rules.iter().map(rule).collect(),
         bypass_cors_preflight: value.bypass_cors_preflight,
-        requirement_map: value
-            .requirements
-            .iter()
-            .map(|(name, value)| {
-                (name.clone(), value.as_ref().map(requirement).unwrap_or_default())
-            })
-            .collect(),
+        requirement_map: requirements(&value.requirements),
+        filter_state_rules: value.state_rules.as_ref().map(|rules| pb::FilterStateRule {
+            name: rules.name.clone(),
+            requires: requirements(&rules.requirements),
+        }),
         strip_failure_response: value.strip_failure_response,
         stat_prefix: value.stat_prefix.clone(),
-        ..Default::default()
     }
+}
+
+fn requirements(
+    values: &BTreeMap<String, Option<JwtRequirement>>,
+) -> BTreeMap<String, pb::JwtRequirement> {
+    let required =
+        |value: &Option<JwtRequirement>| value.as_ref().map(requirement).unwrap_or_default();
+    values.iter().map(|(name, value)| (name.clone(), required(value))).collect()
 }
 
 fn rule(value: &JwtRule) -> pb::RequirementRule {

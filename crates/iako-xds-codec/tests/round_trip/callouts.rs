@@ -167,6 +167,68 @@ pub(crate) fn global_limit() -> GlobalRateLimit {
     }
 }
 
+pub(crate) fn composite() -> Composite {
+    let buffer = |bytes| {
+        HttpFilterKind::Buffer(Buffer { request_bytes_max: NonZeroU32::new(bytes).unwrap() })
+    };
+    let chosen = |filters: Vec<(String, HttpFilterKind)>, share| MatchOutcome {
+        then: MatchThen::Action(ChosenFilters { filters, share }),
+        keep_matching: false,
+    };
+    let share = Keyed::new(Percent::from_whole(40).unwrap(), "chosen.share");
+    let one = chosen(vec![("one".into(), buffer(1))], share);
+    let several = vec![("one".into(), buffer(1)), ("two".into(), HttpFilterKind::Cors)];
+    let several = chosen(several, Keyed::fixed(Percent::HUNDRED));
+    let input = MatchInput::RequestHeader("x-kind".parse().unwrap());
+    Composite {
+        tree: MatchTree {
+            node: MatchNode::Exact { input, outcomes: BTreeMap::from([("a".to_owned(), one)]) },
+            otherwise: Some(Box::new(several)),
+        },
+    }
+}
+
+pub(crate) fn admission() -> AdmissionControl {
+    let percent = |percent| Percent::from_whole(percent).unwrap();
+    AdmissionControl {
+        enabled: Keyed::new(false, "a.on"),
+        criteria: std::sync::Arc::new(SuccessCriteria {
+            http: Some(vec![(100, 400), (404, 405)]),
+            grpc: Some(vec![0, 5]),
+        }),
+        window: Duration::from_secs(120),
+        aggression: Keyed::new(1.5, "a.aggression"),
+        success_threshold: Keyed::new(percent(70), "a.threshold"),
+        rate_threshold: Keyed::new(9, "a.rate"),
+        rejected_max: Keyed::new(percent(60), "a.most"),
+    }
+}
+
+pub(crate) fn measured() -> LeastTime {
+    LeastTime::Measured {
+        interval: Duration::from_secs(30),
+        jitter: Percent::from_whole(10).unwrap(),
+        requests: NonZeroU32::new(20).unwrap(),
+    }
+}
+
+pub(crate) fn concurrency(least: LeastTime) -> AdaptiveConcurrency {
+    let count = |count| NonZeroU32::new(count).unwrap();
+    let percent = |percent| Percent::from_whole(percent).unwrap();
+    AdaptiveConcurrency {
+        enabled: Keyed::new(false, "c.on"),
+        status: 429,
+        gradient: ConcurrencyGradient {
+            percentile: percent(90),
+            limit_max: count(50),
+            limit_min: count(7),
+            update_interval: Duration::from_millis(300),
+            least,
+            buffer: percent(15),
+        },
+    }
+}
+
 pub(crate) fn local_limit() -> LocalRateLimit {
     let count = |count| NonZeroU32::new(count).unwrap();
     let tokens = |max| ConnectionTokens {

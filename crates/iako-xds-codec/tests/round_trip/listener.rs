@@ -50,6 +50,20 @@ pub(crate) fn http_filters() -> Vec<HttpFilter> {
         filter("ep", HttpFilterKind::ExtProc(Box::new(callouts::processing()))),
         filter("rl", HttpFilterKind::GlobalRateLimit(Box::new(callouts::global_limit()))),
         filter("lrl", HttpFilterKind::LocalRateLimit(Box::new(callouts::local_limit()))),
+        filter("chosen", HttpFilterKind::Composite(Box::new(callouts::composite()))),
+        filter("adm", HttpFilterKind::AdmissionControl(Box::new(callouts::admission()))),
+        filter(
+            "cc",
+            HttpFilterKind::AdaptiveConcurrency(Box::new(callouts::concurrency(
+                callouts::measured(),
+            ))),
+        ),
+        filter(
+            "cf",
+            HttpFilterKind::AdaptiveConcurrency(Box::new(callouts::concurrency(LeastTime::Fixed(
+                Duration::from_millis(12),
+            )))),
+        ),
         filter("envoy.filters.http.grpc_web", HttpFilterKind::GrpcWeb),
         filter(
             "envoy.filters.http.grpc_stats",
@@ -486,6 +500,16 @@ fn set_metadata() -> SetMetadata {
     SetMetadata { entries: vec![entry.clone(), MetadataEntry { joins: false, ..entry }] }
 }
 
+fn jwt_state_rules() -> JwtStateRules {
+    JwtStateRules {
+        name: "who".into(),
+        requirements: BTreeMap::from([
+            ("a".to_owned(), Some(JwtRequirement::AllowMissing)),
+            ("b".to_owned(), None),
+        ]),
+    }
+}
+
 fn jwt_authn() -> JwtAuthn {
     let mut provider = JwtProvider::new(
         "https://issuer",
@@ -521,6 +545,7 @@ fn jwt_authn() -> JwtAuthn {
     provider.space_delimited_claims = vec!["scope".into()];
     provider.clear_route_cache = true;
     JwtAuthn {
+        state_rules: Some(jwt_state_rules()),
         providers: BTreeMap::from([
             ("p".to_owned(), provider),
             ("q".to_owned(), JwtProvider::new("", Jwks::Inline("{}".into()))),

@@ -53,6 +53,8 @@ pub(crate) struct Remembered {
     pub(crate) response_rate: Option<NonZeroU64>,
     /// The fault is under way as long as its response.
     pub(crate) fault: Option<super::fault::ActiveFault>,
+    /// What the request chose of filters that are chosen.
+    pub(crate) chosen: Vec<super::choice::Chosen>,
     /// What a cache has to do with the response, by the cache's place.
     pub(crate) cache: Option<(usize, CacheMark)>,
     /// How long the content of the request was held back.
@@ -107,6 +109,9 @@ impl ContentFilter {
             | HttpFilterKind::ExtProc(_)
             | HttpFilterKind::GlobalRateLimit(_)
             | HttpFilterKind::LocalRateLimit(_)
+            | HttpFilterKind::Composite(_)
+            | HttpFilterKind::AdmissionControl(_)
+            | HttpFilterKind::AdaptiveConcurrency(_)
             | HttpFilterKind::DynamicForward(_)
             | HttpFilterKind::HeaderMutation(_)
             | HttpFilterKind::HeaderToMetadata(_)

@@ -2,16 +2,20 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use iako_http::{FieldName, FieldValue, Fields, HeaderEdits, NameRef};
 use iako_proxy_config::{AppendAction, GrpcService};
 use iako_rt::clock;
 use iako_traffic::LocalBucket;
 
+use super::admission::Admitted;
+use super::concurrency::UnderWay;
 use super::global_limit::count_done;
 use super::local_limit;
 use super::processing::Processing;
 use crate::http::downstream::Content;
+use crate::http::record::Outcome;
 use crate::worker::Worker;
 
 /// What services said about a response.
@@ -30,6 +34,10 @@ pub(crate) struct Said {
     pub(crate) processing: Vec<Processing>,
     /// Buckets that the response tells of.
     pub(super) buckets: Vec<Arc<LocalBucket>>,
+    /// What became of the request is told to these.
+    pub(super) admitted: Vec<Admitted>,
+    /// It counts as under way here.
+    pub(super) under_way: Vec<UnderWay>,
     /// Questions that are sent when the request is done.
     later: Vec<(GrpcService, Vec<u8>)>,
 }
@@ -64,6 +72,20 @@ impl Said {
         self.processing.iter_mut().for_each(|one| one.close());
         for (service, message) in self.later.drain(..) {
             count_done(worker, service, message);
+        }
+    }
+
+    /// Whether somebody wants to know what became of the request.
+    pub(crate) const fn awaits_outcome(&self) -> bool {
+        !self.admitted.is_empty() || !self.under_way.is_empty()
+    }
+
+    /// Tells what became of the request.
+    pub(crate) fn tell_outcome(&mut self, outcome: &Outcome, now: Instant, draw: u64) {
+        self.admitted.drain(..).for_each(|one| one.tell(*outcome, now));
+        // Requests without an answer tell nothing, and are not under way any more either.
+        for one in self.under_way.drain(..).filter(|_| *outcome != Outcome::None) {
+            one.answered(now, draw);
         }
     }
 

@@ -120,6 +120,24 @@ stats! {
         Counter "total_compressed_bytes" "bytes before";
         Counter "total_uncompressed_bytes" "bytes after";
     }
+    "http.<stat_prefix>.admission_control" {
+        Counter "rq_rejected" "requests that were turned away because others failed";
+        Counter "rq_success" "requests that count as successes";
+        Counter "rq_failure" "requests that count as failures";
+    }
+    "http.<stat_prefix>.adaptive_concurrency.gradient_controller" {
+        Counter "rq_blocked" "requests that were turned away because too many were under way";
+        Gauge "concurrency_limit" "requests that may be under way";
+        Gauge "gradient" "thousandfold of how the bound changed last";
+        Gauge "burst_queue_size" "what was added to it for bursts";
+        Gauge "min_rtt_calculation_active" "1 while the least time of requests is measured";
+        Gauge "min_rtt_msecs" "the least time, in milliseconds";
+        Gauge "sample_rtt_msecs" "the time that stood for all lately, in milliseconds";
+    }
+    "http.<stat_prefix>.composite" {
+        Counter "filter_delegation_success" "requests that chose what is done for them";
+        Counter "filter_delegation_error" "requests that chose what could not be done: none";
+    }
     "<stat_prefix>.http_local_rate_limit" {
         Counter "enabled" "requests that took tokens of this proxy's own";
         Counter "ok" "requests that had their tokens";

@@ -164,9 +164,16 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "requirement_map",
             "strip_failure_response",
             "stat_prefix",
+            "filter_state_rules",
         ],
         warned: &[],
-        refused: &[("this proxy does not have it", &["filter_state_rules"])],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.http.jwt_authn.v3.FilterStateRule",
+        honoured: &["name", "requires"],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.jwt_authn.v3.JwtProvider",
