@@ -156,7 +156,11 @@ pub(crate) fn secret(name: &str, mesh: &MeshSnapshot, namespace: &Namespace) -> 
     } else {
         let chain = text(["tls.crt", "cert", "tls.crt"])?;
         let key = text(["tls.key", "key", "tls.key"])?;
-        SecretKind::Certificate { chain: Pem(chain.into()), key: PrivateKey::new(key) }
+        SecretKind::Certificate {
+            chain: Pem(chain.into()),
+            key: PrivateKey::new(key),
+            staple: None,
+        }
     };
     Some(Secret { name: name.to_owned(), kind })
 }

@@ -17,7 +17,10 @@ use x509_parser::{
     x509::X509Name,
 };
 
-use crate::tls::provider;
+use crate::{
+    ocsp::{self, OcspError, Until},
+    tls::provider,
+};
 
 /// Why certificates or a key are of no use.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -195,6 +198,9 @@ impl CertificateFacts {
 #[derive(Clone)]
 pub struct TlsCertificate {
     certified: Arc<CertifiedKey>,
+    /// The same with what its authority says of it.
+    stapled: Option<(Arc<CertifiedKey>, Until)>,
+    must_be_stapled: bool,
     facts: CertificateFacts,
 }
 
@@ -219,7 +225,9 @@ impl TlsCertificate {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, CertificateError> {
-        let facts = CertificateFacts::read(chain.first().ok_or(CertificateError::Empty)?)?;
+        let leaf = chain.first().ok_or(CertificateError::Empty)?;
+        let facts = CertificateFacts::read(leaf)?;
+        let must_be_stapled = ocsp::must_be_stapled(leaf);
         let key = provider().key_provider.load_private_key(key).map_err(CertificateError::Key)?;
         let certified = CertifiedKey::new(chain, key);
         certified.keys_match().map_err(|error| {
@@ -229,7 +237,32 @@ impl TlsCertificate {
                 CertificateError::Key(error)
             }
         })?;
-        Ok(Self { certified: Arc::new(certified), facts })
+        Ok(Self { certified: Arc::new(certified), stapled: None, must_be_stapled, facts })
+    }
+
+    /// The same with an OCSP response in DER that servers may hand on.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is about another certificate.
+    pub fn with_staple(mut self, response: &[u8]) -> Result<Self, OcspError> {
+        let leaf = self.certified.cert.first().ok_or(OcspError::Malformed)?;
+        let until = ocsp::read(response, leaf)?;
+        let mut stapled = CertifiedKey::clone(&self.certified);
+        stapled.ocsp = Some(response.to_vec());
+        self.stapled = Some((Arc::new(stapled), until));
+        Ok(self)
+    }
+
+    /// Whether it is only good with an OCSP response (RFC 7633).
+    #[must_use]
+    pub const fn must_be_stapled(&self) -> bool {
+        self.must_be_stapled
+    }
+
+    /// Whether there is an OCSP response with it.
+    #[must_use]
+    pub const fn has_staple(&self) -> bool {
+        self.stapled.is_some()
     }
 
     /// The chain, leaf first.
@@ -242,6 +275,11 @@ impl TlsCertificate {
     #[must_use]
     pub const fn facts(&self) -> &CertificateFacts {
         &self.facts
+    }
+
+    /// The form that rustls presents with the OCSP response, and until when that counts.
+    pub(crate) const fn stapled(&self) -> Option<&(Arc<CertifiedKey>, Until)> {
+        self.stapled.as_ref()
     }
 
     /// The form that rustls presents.
@@ -431,7 +469,7 @@ fn escaped(value: &str) -> String {
 }
 
 /// The moment `seconds` after the Unix epoch; moments before it count as the epoch.
-fn at(seconds: i64) -> SystemTime {
+pub(crate) fn at(seconds: i64) -> SystemTime {
     let since = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }

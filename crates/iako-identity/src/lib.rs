@@ -24,6 +24,7 @@ mod bundle;
 mod certificate;
 mod known;
 mod matcher;
+mod ocsp;
 mod peer;
 mod renewal;
 mod request;
@@ -38,6 +39,7 @@ pub use certificate::{
     TlsCertificate, certificates_from_pem, certificates_to_pem, describe,
 };
 pub use matcher::{NameExpression, SanKind, SanMatcher, TextMatcher};
+pub use ocsp::{OcspError, Stapling};
 pub use peer::{PeerError, PeerIdentity};
 pub use renewal::{RenewalSettings, keep_renewed, renew_at, retry_after};
 pub use request::{RequestError, SigningRequest};

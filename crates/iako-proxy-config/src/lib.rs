@@ -182,11 +182,11 @@ pub use runtime::{
     Keyed, LayeredRuntime, RuntimeDirectory, RuntimeLayer, RuntimeResource, RuntimeSource,
     RuntimeValue, RuntimeValues, RuntimeWritten,
 };
-pub use secret::{Pem, PrivateKey, Secret, SecretKind};
+pub use secret::{OcspResponse, Pem, PrivateKey, Secret, SecretKind};
 pub use source::{ConfigOrigin, ConfigSource, FileSource, GrpcSource, RequestRate, SourcedName};
 pub use tcp::{TcpLogTimes, TcpProxy, TcpTarget, TcpTunnel, TunnelMethod, WeightedTcpCluster};
 pub use tls::{
-    CertificateSource, Curve, DownstreamTls, DownstreamTransport, SessionResumption,
+    CertificateSource, Curve, DownstreamTls, DownstreamTransport, OcspPolicy, SessionResumption,
     SessionTickets, TicketKey, TlsKeyLog, TlsOptions, TlsVersion, UpstreamTls, UpstreamTransport,
     validation::{PeerChainRules, SanKind, SanMatch, Trust, Validation},
 };

@@ -22,6 +22,8 @@ pub enum SecretKind {
         chain: Pem,
         /// The leaf's key.
         key: PrivateKey,
+        /// What its authority says of it, for servers that hand it on.
+        staple: Option<OcspResponse>,
     },
     /// Whom to trust, and what else peers are checked for. Source: `CertificateValidationContext`.
     Trust(Box<Validation>),
@@ -32,6 +34,16 @@ pub enum SecretKind {
 /// Certificates in PEM; not yet looked into.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pem(pub Arc<str>);
+
+/// An OCSP response in DER (RFC 6960); not yet looked into. Source: `TlsCertificate.ocsp_staple`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OcspResponse(pub Arc<[u8]>);
+
+impl fmt::Debug for OcspResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OcspResponse({} bytes)", self.0.len())
+    }
+}
 
 /// A private key in PEM. Never printed.
 #[derive(Clone, PartialEq, Eq)]

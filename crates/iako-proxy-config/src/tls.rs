@@ -6,7 +6,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use iako_types::CidrRange;
 
-use crate::{Pem, PrivateKey, SourcedName};
+use crate::{OcspResponse, Pem, PrivateKey, SourcedName};
 use validation::Validation;
 
 /// How bytes of an accepted connection are read. Source: `FilterChain.transport_socket`.
@@ -48,6 +48,23 @@ pub struct DownstreamTls {
     /// Whether all certificates are looked through for a client whose server name none of them
     /// carries; else the first is shown. Envoy default: false.
     pub scan_certificates: bool,
+    /// What becomes of OCSP responses beside certificates.
+    pub stapling: OcspPolicy,
+}
+
+/// When a server hands on what an authority says of its certificate. A certificate that says of itself
+/// that it must be stapled (RFC 7633) is always treated as with [`Self::Must`].
+///
+/// Source: `DownstreamTlsContext.OcspStaplePolicy`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OcspPolicy {
+    /// While it counts. Envoy default.
+    #[default]
+    Lenient,
+    /// The same; clients are turned away when it counts no longer.
+    Strict,
+    /// The same; there has to be one.
+    Must,
 }
 
 /// Whether and how clients take up sessions again.
@@ -223,5 +240,7 @@ pub enum CertificateSource {
         chain: Pem,
         /// The leaf's key.
         key: PrivateKey,
+        /// What its authority says of it, for servers that hand it on.
+        staple: Option<OcspResponse>,
     },
 }

@@ -115,8 +115,8 @@ pub fn node(value: &Node) -> core::Node {
 pub fn secret(value: &Secret) -> Any {
     use tls_pb::secret::Type;
     let kind = match &value.kind {
-        SecretKind::Certificate { chain, key } => {
-            Type::TlsCertificate(transport::certificate_pair(chain, key))
+        SecretKind::Certificate { chain, key, staple } => {
+            Type::TlsCertificate(transport::certificate_pair(chain, key, staple.as_ref()))
         }
         SecretKind::Trust(validation) => {
             Type::ValidationContext(transport::validation_context(validation))

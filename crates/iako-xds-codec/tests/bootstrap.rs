@@ -59,6 +59,43 @@ fn a_bootstrap_in_yaml_is_read() {
     assert_eq!(value.listeners[0].name, "web");
 }
 
+#[test]
+fn instances_may_be_written_once_and_referred_to_by_name() {
+    let plain = "      endpoints:
+      - lb_endpoints:
+        - endpoint:
+            address: {socket_address: {address: istiod, port_value: 15010}}
+";
+    let named = |name: &str| {
+        let address = "{address: {socket_address: {address: istiod, port_value: 15010}}}";
+        let places = format!("[{{load_balancer_endpoints: {{lb_endpoints: [{name}]}}}}]");
+        let named =
+            format!("      named_endpoints: {{one: {address}}}\n      endpoints: {places}\n");
+        let file = FILE.replacen(plain, &named, 1);
+        assert_ne!(file, FILE);
+        bootstrap::parse("b.yaml", &file)
+    };
+    let expected = bootstrap::parse("b.yaml", FILE).unwrap().0.clusters;
+    assert_eq!(named("{endpoint_name: one}").unwrap().0.clusters, expected);
+    let error = named("{endpoint_name: two}").unwrap_err().to_string();
+    assert!(error.contains("endpoint_name: `two` is not among named_endpoints"), "{error}");
+}
+
+#[test]
+fn load_is_reported_to_a_service_that_is_there() {
+    let with = |cluster: &str| {
+        let service = format!("{{envoy_grpc: {{cluster_name: {cluster}}}}}");
+        let source =
+            format!("{{api_type: GRPC, transport_api_version: V3, grpc_services: [{service}]}}");
+        let manager = format!("cluster_manager: {{load_stats_config: {source}}}\nadmin:\n");
+        bootstrap::parse("b.yaml", &FILE.replacen("admin:\n", &manager, 1))
+    };
+    let service = with("xds").unwrap().0.load_reporting.unwrap();
+    assert_eq!(service.cluster, "xds");
+    let error = with("lrs").unwrap_err().to_string();
+    assert!(error.contains("names the cluster `lrs`"), "{error}");
+}
+
 fn check_refused(from: &str, to: &str, expected: &Expect) {
     let file = FILE.replacen(from, to, 1);
     assert_ne!(file, FILE);

@@ -358,7 +358,11 @@ fn endpoints_and_secrets_come_back() {
     let set = endpoint_set("c");
     assert_eq!(decode::endpoints(&encode::endpoints(&set)).unwrap(), (set, vec![]));
     let kinds = [
-        SecretKind::Certificate { chain: Pem("chain".into()), key: PrivateKey::new("key") },
+        SecretKind::Certificate {
+            chain: Pem("chain".into()),
+            key: PrivateKey::new("key"),
+            staple: Some(OcspResponse([0x30, 0xff].into())),
+        },
         SecretKind::Trust(Box::new(
             tls_options(Trust::Spiffe(vec![("a.test".parse().unwrap(), Pem("roots".into()))]))
                 .validation,
@@ -375,7 +379,8 @@ fn endpoints_and_secrets_come_back() {
 fn a_private_key_is_never_printed() {
     let json = to_json(&encode::listener(&listener())).to_string();
     assert!(json.contains(r#""private_key":{"inline_string":"[redacted]"}"#), "{json}");
-    let kind = SecretKind::Certificate { chain: Pem("c".into()), key: PrivateKey::new("clear") };
+    let (chain, key) = (Pem("c".into()), PrivateKey::new("clear"));
+    let kind = SecretKind::Certificate { chain, key, staple: None };
     let json = to_json(&encode::secret(&Secret { name: "s".into(), kind })).to_string();
     assert!(!json.contains("clear"), "{json}");
     let kind = SecretKind::TicketKeys(vec![TicketKey::new([0; 80])]);

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use iako_rt::clock;
 use rustls::{
     HandshakeKind, KeyLog, ServerConfig, ServerConnection, SignatureAlgorithm,
     server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier},
@@ -15,6 +16,7 @@ use super::{
 use crate::{
     certificate::TlsCertificate,
     matcher::dns_covers,
+    ocsp::{StapleAction, Stapling},
     peer::{PeerError, PeerIdentity},
     verifier::{PeerRules, PeerVerifier, Presence, SessionOrigin, Trust},
 };
@@ -34,6 +36,9 @@ pub struct ServerTls {
     pub certificates: Vec<Arc<TlsCertificate>>,
     /// Which certificate is shown to clients whose server name none carries. Default: the first.
     pub unnamed: UnnamedCertificate,
+    /// What becomes of OCSP responses. A certificate that says that it must be stapled is only shown
+    /// with a response that counts. Default: they are handed on while they count.
+    pub stapling: Stapling,
     /// Whether and how clients are identified. Default: not.
     pub client_certificate: ClientCertificate,
     /// What clients must be besides believed. Default: nothing more.
@@ -120,6 +125,7 @@ impl ServerTls {
             alpn: Vec::new(),
             certificates: vec![certificate],
             unnamed: UnnamedCertificate::default(),
+            stapling: Stapling::default(),
             client_certificate: ClientCertificate::NotRequested,
             rules: PeerRules::default(),
             cipher_suites: CipherSuites::default(),
@@ -162,8 +168,11 @@ impl ServerTls {
             }
             None => builder.with_client_cert_verifier(WebPkiClientVerifier::no_client_auth()),
         };
-        let resolver =
-            CertificatesByName { certificates: self.certificates, unnamed: self.unnamed };
+        let resolver = CertificatesByName {
+            certificates: self.certificates,
+            unnamed: self.unnamed,
+            stapling: self.stapling,
+        };
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = self.alpn;
         config.ignore_client_order = self.preference == Preference::Server;
@@ -236,6 +245,7 @@ impl TlsServer {
 struct CertificatesByName {
     certificates: Vec<Arc<TlsCertificate>>,
     unnamed: UnnamedCertificate,
+    stapling: Stapling,
 }
 
 /// How well a certificate fits a server name; less is better.
@@ -281,13 +291,25 @@ fn fit(certificate: &TlsCertificate, name: &str) -> Option<Fit> {
     fits.min()
 }
 
+impl CertificatesByName {
+    /// What becomes of the OCSP response of a certificate.
+    fn stapling(&self, one: &TlsCertificate, now: SystemTime) -> StapleAction {
+        let policy = if one.must_be_stapled() { Stapling::Must } else { self.stapling };
+        policy.action(one.stapled().map(|(_, until)| *until), now)
+    }
+}
+
 impl ResolvesServerCert for CertificatesByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let schemes = hello.signature_schemes();
-        let understood =
-            |one: &TlsCertificate| one.certified().key.choose_scheme(schemes).is_some();
-        let chosen = self.choose(hello.server_name(), understood);
-        chosen.map(|one| Arc::clone(one.certified()))
+        let now = clock::wall();
+        let understood = |one: &TlsCertificate| {
+            one.certified().key.choose_scheme(schemes).is_some()
+                && self.stapling(one, now) != StapleAction::Refuse
+        };
+        let one = self.choose(hello.server_name(), understood)?;
+        let stapled = one.stapled().filter(|_| self.stapling(one, now) == StapleAction::Staple);
+        Some(Arc::clone(stapled.map_or_else(|| one.certified(), |(stapled, _)| stapled)))
     }
 }
 
@@ -315,7 +337,11 @@ mod tests {
             certificate(&["a.b.test"], long),
             certificate(&["a.b.test"], short),
         ];
-        let mut by_name = CertificatesByName { certificates, unnamed: UnnamedCertificate::First };
+        let mut by_name = CertificatesByName {
+            certificates,
+            unnamed: UnnamedCertificate::First,
+            stapling: Stapling::default(),
+        };
         let chosen =
             |by_name: &CertificatesByName, name, understood: fn(&TlsCertificate) -> bool| {
                 let chosen = by_name.choose(name, understood).unwrap();

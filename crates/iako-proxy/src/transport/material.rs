@@ -8,9 +8,9 @@ use std::{
 };
 
 use iako_identity::{
-    BundleError, CertificateError, CipherSuites, Identity, KeyExchange, NameExpression, PeerNames,
-    PeerRules, RevocationLists, SanKind, SanMatcher, TextMatcher, TlsCertificate, TlsError,
-    TlsVersion, TlsVersions, TrustBundle, TrustBundles,
+    BundleError, CertificateError, CipherSuites, Identity, KeyExchange, NameExpression, OcspError,
+    PeerNames, PeerRules, RevocationLists, SanKind, SanMatcher, TextMatcher, TlsCertificate,
+    TlsError, TlsVersion, TlsVersions, TrustBundle, TrustBundles,
 };
 use iako_proxy_config::{
     self as config, CertificateSource, Curve, Secret, SecretKind, SourcedName, StringMatch,
@@ -69,6 +69,9 @@ pub(crate) enum MaterialError {
         /// The expression.
         expression: String,
     },
+    /// What the authority says of a certificate cannot be handed on.
+    #[error("the OCSP response of a certificate cannot be used")]
+    Ocsp(#[from] OcspError),
     /// The parts do not fit together.
     #[error("the TLS settings do not fit together")]
     Tls(#[from] TlsError),
@@ -107,8 +110,8 @@ impl Material {
     /// When it is unreadable, or its key does not belong to its certificate.
     pub(crate) fn read(secret: &Secret) -> Result<Self, MaterialError> {
         match &secret.kind {
-            SecretKind::Certificate { chain, key } => {
-                Ok(Self::Certificate(Arc::new(TlsCertificate::from_pem(&chain.0, key.expose())?)))
+            SecretKind::Certificate { chain, key, staple } => {
+                Ok(Self::Certificate(Arc::new(certificate(chain, key, staple.as_ref())?)))
             }
             SecretKind::Trust(validation) => {
                 let trust = PeerTrust::read(&validation.trust)?;
@@ -188,8 +191,8 @@ impl Materials {
         source: &CertificateSource,
     ) -> Result<Arc<TlsCertificate>, MaterialError> {
         let name = match source {
-            CertificateSource::Inline { chain, key } => {
-                return Ok(Arc::new(TlsCertificate::from_pem(&chain.0, key.expose())?));
+            CertificateSource::Inline { chain, key, staple } => {
+                return Ok(Arc::new(certificate(chain, key, staple.as_ref())?));
             }
             CertificateSource::Sds(name) => name,
         };
@@ -297,6 +300,18 @@ fn rules(validation: &Validation) -> Result<PeerRules, MaterialError> {
         spki_pins: validation.spki_pins.clone(),
         certificate_hashes: validation.certificate_hashes.clone(),
     })
+}
+
+fn certificate(
+    chain: &config::Pem,
+    key: &config::PrivateKey,
+    staple: Option<&config::OcspResponse>,
+) -> Result<TlsCertificate, MaterialError> {
+    let certificate = TlsCertificate::from_pem(&chain.0, key.expose())?;
+    match staple {
+        Some(response) => Ok(certificate.with_staple(&response.0)?),
+        None => Ok(certificate),
+    }
 }
 
 fn revocation(validation: &Validation) -> Result<Option<RevocationLists>, MaterialError> {

@@ -4,10 +4,10 @@ use std::{io, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use iako_identity::{
-    ClientCertificate, PeerError, PeerIdentity, Preference, ServerSessions, ServerTls,
-    TicketSource, TlsCertificate, TlsServer, Trust, UnnamedCertificate,
+    ClientCertificate, OcspError, PeerError, PeerIdentity, Preference, ServerSessions, ServerTls,
+    Stapling, TicketSource, TlsCertificate, TlsServer, Trust, UnnamedCertificate,
 };
-use iako_proxy_config::{DownstreamTls, SessionTickets, SourcedName, TicketKey};
+use iako_proxy_config::{DownstreamTls, OcspPolicy, SessionTickets, SourcedName, TicketKey};
 use iako_rt::clock;
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
@@ -125,6 +125,18 @@ impl ServerTlsSlot {
             .iter()
             .map(|source| materials.certificate(source))
             .collect::<Result<Vec<Arc<TlsCertificate>>, _>>()?;
+        let stapling = match self.settings.stapling {
+            OcspPolicy::Lenient => Stapling::Lenient,
+            OcspPolicy::Strict => Stapling::Strict,
+            OcspPolicy::Must => Stapling::Must,
+        };
+        let lacks = |one: &Arc<TlsCertificate>| {
+            let must = stapling == Stapling::Must || one.must_be_stapled();
+            must && !one.has_staple()
+        };
+        if certificates.iter().any(lacks) {
+            return Err(OcspError::Missing.into());
+        }
         let own_uris = certificates.first().map(|one| one.facts().uri_sans.clone());
         let (trust, rules) = materials.peers(&options.validation, NameCheck::Listed)?;
         let client_certificate = match (trust, self.settings.require_client_certificate) {
@@ -149,6 +161,7 @@ impl ServerTlsSlot {
             alpn: alpn(&options.alpn),
             certificates,
             unnamed,
+            stapling,
             client_certificate,
             rules,
             cipher_suites: cipher_suites(options),

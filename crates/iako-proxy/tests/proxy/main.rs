@@ -7,6 +7,7 @@ mod ads;
 mod load;
 mod sources;
 mod spread;
+mod stapling;
 mod support;
 mod tcp;
 mod tls;

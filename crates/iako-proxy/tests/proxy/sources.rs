@@ -128,7 +128,8 @@ async fn a_listener_waits_for_a_certificate_that_comes_late() {
     eventually("the other listener serves", async || TcpStream::connect(other).await.is_ok()).await;
     assert!(TcpStream::connect(address).await.is_err(), "it has no certificate");
     let (chain, key) = root.issue("a.test");
-    let secret = Secret { name: "late".to_owned(), kind: SecretKind::Certificate { chain, key } };
+    let kind = SecretKind::Certificate { chain, key, staple: None };
+    let secret = Secret { name: "late".to_owned(), kind };
     let secrets = set([("late".to_owned(), encode::secret(&secret))]);
     plane.cache.publish(NODE, told.with(TypeUrl::SECRET, secrets));
     eventually("it serves with it", async || connect(address, "a.test", &root).await.is_ok()).await;

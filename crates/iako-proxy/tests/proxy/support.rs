@@ -161,6 +161,6 @@ impl Root {
 
     pub(crate) fn source(&self, name: &str) -> CertificateSource {
         let (chain, key) = self.issue(name);
-        CertificateSource::Inline { chain, key }
+        CertificateSource::Inline { chain, key, staple: None }
     }
 }

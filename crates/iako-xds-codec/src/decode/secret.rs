@@ -13,9 +13,9 @@ pub(super) fn secret(secret: &pb::Secret, at: &At<'_>) -> Result<Secret, Fault> 
     }
     let kind = match &secret.r#type {
         Some(Type::TlsCertificate(certificate)) => {
-            let (chain, key) =
-                transport::certificate_pair(certificate, &at.field("tls_certificate"))?;
-            SecretKind::Certificate { chain, key }
+            let at = at.field("tls_certificate");
+            let (chain, key) = transport::certificate_pair(certificate, &at)?;
+            SecretKind::Certificate { chain, key, staple: transport::staple(certificate, &at)? }
         }
         Some(Type::ValidationContext(context)) => {
             let at = at.field("validation_context");

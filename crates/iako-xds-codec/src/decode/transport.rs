@@ -8,9 +8,9 @@ use super::{source, validation, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
-    CertificateSource, Curve, DownstreamTls, DownstreamTransport, Pem, PrivateKey,
-    SessionResumption, SessionTickets, SourcedName, TicketKey, TlsKeyLog, TlsOptions, TlsVersion,
-    Trust, UpstreamTls, UpstreamTransport,
+    CertificateSource, Curve, DownstreamTls, DownstreamTransport, OcspPolicy, OcspResponse, Pem,
+    PrivateKey, SessionResumption, SessionTickets, SourcedName, TicketKey, TlsKeyLog, TlsOptions,
+    TlsVersion, Trust, UpstreamTls, UpstreamTransport,
 };
 
 const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
@@ -63,7 +63,17 @@ pub(super) fn downstream(
         resumption: resumption(&context, &at)?,
         prefer_client_ciphers: context.prefer_client_ciphers,
         scan_certificates: context.full_scan_certs_on_sni_mismatch.unwrap_or(false),
+        stapling: ocsp_policy(&context, &at)?,
     })))
+}
+
+fn ocsp_policy(context: &pb::DownstreamTlsContext, at: &At<'_>) -> Result<OcspPolicy, Fault> {
+    use pb::downstream_tls_context::OcspStaplePolicy as Policy;
+    Ok(match wire::known(context.ocsp_staple_policy, &at.field("ocsp_staple_policy"))? {
+        Policy::LenientStapling => OcspPolicy::Lenient,
+        Policy::StrictStapling => OcspPolicy::Strict,
+        Policy::MustStaple => OcspPolicy::Must,
+    })
 }
 
 fn resumption(context: &pb::DownstreamTlsContext, at: &At<'_>) -> Result<SessionResumption, Fault> {
@@ -292,7 +302,8 @@ fn certificates(
     let mut sources =
         wire::list(&common.tls_certificates, &at.field("tls_certificates"), |certificate, at| {
             let (chain, key) = certificate_pair(certificate, at)?;
-            Ok(CertificateSource::Inline { chain, key })
+            let staple = staple(certificate, at)?;
+            Ok(CertificateSource::Inline { chain, key, staple })
         })?;
     let at = at.field("tls_certificate_sds_secret_configs");
     sources.extend(wire::list(&common.tls_certificate_sds_secret_configs, &at, |config, at| {
@@ -315,6 +326,20 @@ pub(super) fn certificate_pair(
     let key = certificate.private_key.as_ref().ok_or_else(|| at_key.missing("write a PEM key"))?;
     let key = wire::text_source(key, &at_key)?;
     Ok((Pem(wire::text_source(chain, &at_chain)?.into()), PrivateKey::new(key)))
+}
+
+/// What the authority says of a certificate.
+pub(super) fn staple(
+    certificate: &pb::TlsCertificate,
+    at: &At<'_>,
+) -> Result<Option<OcspResponse>, Fault> {
+    let Some(source) = &certificate.ocsp_staple else { return Ok(None) };
+    let at = at.field("ocsp_staple");
+    let response = wire::data_source(source, &at)?;
+    if matches!(source.specifier, Some(core::data_source::Specifier::InlineString(_))) {
+        return Err(at.field("inline_string").invalid("is no DER", "write inline_bytes or a file"));
+    }
+    Ok(Some(OcspResponse(response.into())))
 }
 
 pub(super) fn secret_name(config: &pb::SdsSecretConfig, at: &At<'_>) -> Result<SourcedName, Fault> {

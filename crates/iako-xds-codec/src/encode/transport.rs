@@ -9,8 +9,9 @@ use iako_xds_api::envoy::extensions::transport_sockets::{
 use super::{matcher, source, wire};
 use crate::decode::SYSTEM_ROOTS;
 use iako_proxy_config::{
-    CertificateSource, DownstreamTransport, Pem, PrivateKey, SanKind, SanMatch, SessionTickets,
-    SourcedName, TicketKey, TlsOptions, TlsVersion, Trust, UpstreamTransport, Validation,
+    CertificateSource, DownstreamTransport, OcspPolicy, OcspResponse, Pem, PrivateKey, SanKind,
+    SanMatch, SessionTickets, SourcedName, TicketKey, TlsOptions, TlsVersion, Trust,
+    UpstreamTransport, Validation,
 };
 
 /// A socket's extension.
@@ -26,6 +27,7 @@ pub(super) fn socket<M: prost::Message + prost::Name>(
 
 /// No socket at all means plain bytes.
 pub(super) fn downstream(value: &DownstreamTransport) -> Option<core::TransportSocket> {
+    use pb::downstream_tls_context::OcspStaplePolicy as Policy;
     let DownstreamTransport::Tls(tls) = value else { return None };
     let context = pb::DownstreamTlsContext {
         common_tls_context: Some(options(&tls.options)),
@@ -36,6 +38,12 @@ pub(super) fn downstream(value: &DownstreamTransport) -> Option<core::TransportS
         session_ticket_keys_type: tickets(&tls.resumption.tickets),
         prefer_client_ciphers: tls.prefer_client_ciphers,
         full_scan_certs_on_sni_mismatch: tls.scan_certificates.then_some(true),
+        ocsp_staple_policy: match tls.stapling {
+            OcspPolicy::Lenient => Policy::LenientStapling,
+            OcspPolicy::Strict => Policy::StrictStapling,
+            OcspPolicy::Must => Policy::MustStaple,
+        }
+        .into(),
         ..Default::default()
     };
     Some(socket("envoy.transport_sockets.tls", &context))
@@ -83,7 +91,9 @@ fn options(value: &TlsOptions) -> pb::CommonTlsContext {
     let (mut inline, mut named) = (Vec::new(), Vec::new());
     for source in &value.certificates {
         match source {
-            CertificateSource::Inline { chain, key } => inline.push(certificate_pair(chain, key)),
+            CertificateSource::Inline { chain, key, staple } => {
+                inline.push(certificate_pair(chain, key, staple.as_ref()));
+            }
             CertificateSource::Sds(name) => named.push(secret(name)),
         }
     }
@@ -118,8 +128,18 @@ fn parameters(value: &TlsOptions) -> pb::TlsParameters {
 }
 
 /// A certificate with its key, in clear.
-pub(super) fn certificate_pair(chain: &Pem, key: &PrivateKey) -> pb::TlsCertificate {
+pub(super) fn certificate_pair(
+    chain: &Pem,
+    key: &PrivateKey,
+    staple: Option<&OcspResponse>,
+) -> pb::TlsCertificate {
+    use core::data_source::Specifier;
+    let bytes = |response: &OcspResponse| core::DataSource {
+        specifier: Some(Specifier::InlineBytes(response.0.to_vec().into())),
+        ..Default::default()
+    };
     pb::TlsCertificate {
+        ocsp_staple: staple.map(bytes),
         certificate_chain: Some(wire::text_source(&chain.0)),
         private_key: Some(wire::text_source(key.expose())),
         ..Default::default()

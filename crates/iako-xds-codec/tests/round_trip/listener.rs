@@ -327,6 +327,7 @@ pub(crate) fn listener() -> Listener {
         },
         prefer_client_ciphers: true,
         scan_certificates: true,
+        stapling: OcspPolicy::Strict,
     }));
     tls.handshake_timeout = Some(Duration::from_secs(15));
     tls.filters = vec![

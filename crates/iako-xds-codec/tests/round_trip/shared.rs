@@ -89,7 +89,11 @@ pub(crate) fn tls_options(trust: Trust) -> TlsOptions {
         curves: vec![Curve::X25519MlKem768, Curve::P256],
         alpn: vec!["istio".into(), "h2".into()],
         certificates: vec![
-            CertificateSource::Inline { chain: Pem("chain".into()), key: PrivateKey::new("key") },
+            CertificateSource::Inline {
+                chain: Pem("chain".into()),
+                key: PrivateKey::new("key"),
+                staple: Some(OcspResponse([0x30, 0xff].into())),
+            },
             CertificateSource::Sds("default".into()),
         ],
         validation: Validation {

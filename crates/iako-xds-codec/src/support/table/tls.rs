@@ -20,10 +20,11 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "disable_stateless_session_resumption",
             "disable_stateful_session_resumption",
             "session_timeout",
+            "ocsp_staple_policy",
             "prefer_client_ciphers",
             "full_scan_certs_on_sni_mismatch",
         ],
-        warned: &[("certificates are not stapled", &["ocsp_staple_policy"])],
+        warned: &[],
         refused: &[],
     },
     MessageSupport {
@@ -120,10 +121,10 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.extensions.transport_sockets.tls.v3.TlsCertificate",
-        honoured: &["certificate_chain", "private_key"],
+        honoured: &["certificate_chain", "private_key", "ocsp_staple"],
         warned: &[
             ("files are read when the resource arrives", &["watched_directory"]),
-            ("certificates are not stapled", &["ocsp_staple", "signed_certificate_timestamp"]),
+            ("no Envoy shows them either", &["signed_certificate_timestamp"]),
         ],
         refused: &[
             ("the TLS library reads PEM: write certificate_chain and private_key", &["pkcs12"]),
