@@ -149,9 +149,6 @@ impl Proxy {
         };
         let concurrency = settings.workers();
         let shared = Arc::new(new_shared(&settings, beginning.as_ref()));
-        if let Some(provider) = &settings.bootstrap.tracing {
-            shared.tracers.set_general(Arc::clone(provider));
-        }
         let (entrance, prepared) = entrance_of(beginning.as_ref());
         let workers = (0..concurrency).map(|index| WorkerHandle::start(index, &shared));
         let workers = workers.collect::<Result<Vec<_>, _>>().map_err(StartError::Worker)?;
@@ -220,6 +217,9 @@ fn new_shared(settings: &ProxySettings, beginning: Option<&Beginning>) -> Shared
     let local_cluster = settings.bootstrap.local_cluster.clone();
     let metrics = MetricsSettings::default();
     let mut shared = Shared::new((node, local_cluster), settings.workers(), metrics);
+    if let Some(provider) = &settings.bootstrap.tracing {
+        shared.tracers.set_general(Arc::clone(provider));
+    }
     if let Some(beginning) = beginning {
         shared.spares = Spares::kept();
         shared.server.hot_restart_epoch.set(u64::from(beginning.epoch));
