@@ -13,8 +13,7 @@ use iako_http::ResponseHead;
 use iako_proxy_config::{Discovery, Endpoint, EndpointAddress};
 use iako_rt::clock;
 use iako_traffic::{
-    ActiveRequest, Avoid, Balancer, EndpointState, Overflow, PickRequest, TryEnd, Wants,
-    load_report,
+    ActiveRequest, Avoid, Balancer, EndpointState, PickRequest, TryEnd, Wants, load_report,
 };
 use iako_xds_codec::decode;
 
@@ -31,7 +30,7 @@ use crate::transport::Proxied;
 use crate::upstream::pool::{AcquireError, Lease, Pools, Repeat, Want};
 use crate::upstream::{Upstream, UpstreamError};
 pub(super) use hedge::Rival;
-use outcome::{connect_failed, lost};
+use outcome::lost;
 
 /// How often a request is sent again within one try, because its connection lost it.
 const REPEATS_MAX: u32 = 2;
@@ -353,22 +352,6 @@ impl Exchange<'_> {
             }
             Ok(Ok(lease)) => Ok(lease),
             Ok(Err(error)) => Err(self.no_connection(error)),
-        }
-    }
-
-    fn no_connection(&mut self, error: AcquireError) -> TryFailure {
-        match error {
-            AcquireError::Overflow => TryFailure::Final(Failure::Overflow(Overflow::Requests)),
-            AcquireError::Pending => {
-                // No endpoint was asked.
-                self.record.host = None;
-                TryFailure::Final(Failure::Overflow(Overflow::Pending))
-            }
-            AcquireError::Pools => {
-                self.record.host = None;
-                TryFailure::Final(Failure::NoHealthyUpstream)
-            }
-            AcquireError::Connect(error) => connect_failed(Failure::Connect(error)),
         }
     }
 

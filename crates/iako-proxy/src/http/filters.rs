@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use iako_http::{FieldValue, HeaderEdits, Known};
 use iako_proxy_config::{
-    ClusterMetadata, HttpConnectionManager, HttpFilter, HttpFilterKind, OnDemand, PeerDiscovery,
-    PeerMetadata, StatefulSession,
+    ClusterMetadata, HttpConnectionManager, HttpFilter, HttpFilterKind, Node, OnDemand,
+    PeerDiscovery, PeerMetadata, StatefulSession,
 };
 use iako_telemetry::peer::{PeerCache, header_value};
 use iako_telemetry::{StatsScope, WorkloadLabels};
@@ -233,13 +233,7 @@ impl FilterKind {
                 Self::LocalLimit(Box::new(step))
             }
             HttpFilterKind::PeerMetadata(settings) => {
-                let node = &shared.node.node;
-                let metadata = serde_json::Value::Object(node.metadata.clone());
-                Self::PeerMetadata(PeerStep {
-                    settings: settings.clone(),
-                    own: FieldValue::sanitized(header_value(&metadata)),
-                    own_id: FieldValue::sanitized(node.id.clone()),
-                })
+                Self::PeerMetadata(PeerStep::of(settings, &shared.node.node))
             }
             HttpFilterKind::GrpcWeb => Self::GrpcWeb,
             HttpFilterKind::StatefulSession(session) => Self::StatefulSession(session.clone()),
@@ -278,6 +272,15 @@ fn peer_labels(header: &[u8]) -> Arc<WorkloadLabels> {
 }
 
 impl PeerStep {
+    fn of(settings: &PeerMetadata, node: &Node) -> Self {
+        let metadata = serde_json::Value::Object(node.metadata.clone());
+        Self {
+            settings: settings.clone(),
+            own: FieldValue::sanitized(header_value(&metadata)),
+            own_id: FieldValue::sanitized(node.id.clone()),
+        }
+    }
+
     /// Who the client says it is; what it said is taken off the request.
     pub(crate) fn client(
         &self,

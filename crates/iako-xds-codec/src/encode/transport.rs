@@ -44,7 +44,6 @@ pub(super) fn downstream(value: &DownstreamTransport) -> Option<core::TransportS
             OcspPolicy::Must => Policy::MustStaple,
         }
         .into(),
-        ..Default::default()
     };
     Some(socket("envoy.transport_sockets.tls", &context))
 }

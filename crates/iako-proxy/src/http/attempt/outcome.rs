@@ -1,13 +1,14 @@
 //! How a try ended: for the client, for outlier detection, for statistics.
 
 use iako_http::{Known, ResponseHead, Version};
-use iako_traffic::Outcome;
+use iako_traffic::{Outcome, Overflow};
 
 use super::{End, Target, TryFailure};
 use crate::http::deadlines::Expired;
 use crate::http::exchange::Exchange;
 use crate::http::failure::Failure;
 use crate::http::forward::Plan;
+use crate::upstream::pool::AcquireError;
 use crate::upstream::{Upstream, UpstreamError};
 
 impl Exchange<'_> {
@@ -38,6 +39,23 @@ impl Exchange<'_> {
                 TryFailure::Final(failure)
             }
             Expired::Idle | Expired::Stream | Expired::Request => TryFailure::Final(failure),
+        }
+    }
+
+    /// What it means for a try that it got no connection.
+    pub(super) fn no_connection(&mut self, error: AcquireError) -> TryFailure {
+        match error {
+            AcquireError::Overflow => TryFailure::Final(Failure::Overflow(Overflow::Requests)),
+            AcquireError::Pending => {
+                // No endpoint was asked.
+                self.record.host = None;
+                TryFailure::Final(Failure::Overflow(Overflow::Pending))
+            }
+            AcquireError::Pools => {
+                self.record.host = None;
+                TryFailure::Final(Failure::NoHealthyUpstream)
+            }
+            AcquireError::Connect(error) => connect_failed(Failure::Connect(error)),
         }
     }
 
