@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use iako_proxy_config::{
     AccessLog, Action, Cluster, ClusterTarget, Discovery, DownstreamTransport, Endpoint,
     EndpointSet, FilterChain, FilterSettings, HeaderCheck, HttpConnectionManager, HttpFilterKind,
-    Listener, LogFormat, MetadataValueMatch, NetworkFilter, PathMatch, PathRewrite, Permission,
-    Principal, Rbac, Route, RouteAction, RouteConfiguration, RouteMatch, RouteSource, RuleOrigin,
-    StringMatch, TcpTarget, Terminal, TlsOptions, Trust, UpstreamTransport, VirtualHost,
+    JwtAuthn, Listener, LogFormat, MetadataValueMatch, NetworkFilter, PathMatch, PathRewrite,
+    Permission, Principal, Rbac, Route, RouteAction, RouteConfiguration, RouteMatch, RouteSource,
+    RuleOrigin, StringMatch, TcpTarget, Terminal, TlsOptions, Trust, UpstreamTransport,
+    VirtualHost,
 };
 use iako_translate::Plan;
 use iako_types::Percent;
@@ -100,20 +101,7 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
     for filter in &http.filters {
         match &filter.kind {
             HttpFilterKind::Rbac(rules) => rbac(out, rules),
-            HttpFilterKind::JwtAuthn(jwt) => {
-                for (name, it) in &jwt.providers {
-                    line(
-                        out,
-                        &format!(
-                            "    jwt {name} issuer {} audiences {:?}",
-                            it.issuer, it.audiences
-                        ),
-                    );
-                }
-                for rule in &jwt.rules {
-                    line(out, &format!("    jwt requires {:?}", rule.requirement));
-                }
-            }
+            HttpFilterKind::JwtAuthn(settings) => jwt(out, settings),
             HttpFilterKind::Stats(stats) => {
                 line(out, &format!("    {}", filter.name));
                 for it in &stats.overrides {
@@ -164,6 +152,16 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
         RouteSource::Rds(name) => line(out, &format!("    http -> routes {}", name.name())),
         RouteSource::Inline(it) => table(out, it, "    "),
         RouteSource::Scoped(it) => line(out, &format!("    http -> scopes {}", it.name)),
+    }
+}
+
+fn jwt(out: &mut String, jwt: &JwtAuthn) {
+    for (name, it) in &jwt.providers {
+        let text = format!("    jwt {name} issuer {} audiences {:?}", it.issuer, it.audiences);
+        line(out, &text);
+    }
+    for rule in &jwt.rules {
+        line(out, &format!("    jwt requires {:?}", rule.requirement));
     }
 }
 
