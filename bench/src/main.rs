@@ -22,6 +22,7 @@ mod results;
 mod routes;
 mod run;
 mod scenario;
+mod soak;
 mod stand;
 mod syscalls;
 mod upstream;
@@ -47,6 +48,8 @@ enum Command {
     All(run::Options),
     /// Keep one contender busy with one scenario, to look at it with a profiler.
     Hold(hold::Options),
+    /// Send twice what Iako can carry, and say whether it holds.
+    Soak(soak::Options),
     /// List what is measured.
     List,
     /// The server behind the proxies; `all` starts it by itself.
@@ -68,6 +71,7 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::All(options) => run::all(&options),
         Command::Hold(options) => hold::hold(&options),
+        Command::Soak(options) => soak::soak(&options),
         Command::List => run::list(),
         Command::Upstream { bulk, http, body } => {
             // Nobody stops it when the benchmark is killed.

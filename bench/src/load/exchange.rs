@@ -25,11 +25,22 @@ pub(crate) struct Outcome {
     pub(crate) answered: u64,
     /// Other answers, and requests that never had one.
     pub(crate) failed: u64,
+    /// Of these, requests that were due and found no connection that was free.
+    pub(crate) unsent: u64,
     /// Nanoseconds from the first request to the last answer.
     pub(crate) took: u64,
     /// Nanoseconds from when each request was due, answered well, to its last byte; sorted. Only
     /// of runs at a fixed rate.
     pub(crate) latencies: Vec<u64>,
+}
+
+/// From when the time of a request counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// From when it was due, whether or not there was room for it.
+    Due,
+    /// From when it was sent.
+    Sent,
 }
 
 /// Open connections to one address.
@@ -39,6 +50,8 @@ pub(crate) struct Load {
     scratch: Vec<u8>,
     answers: Answers,
     ready: Vec<Ready>,
+    /// How runs at a fixed rate count.
+    pub(crate) since: Since,
 }
 
 #[derive(Debug)]
@@ -65,7 +78,8 @@ impl Load {
         }
         let scratch = vec![0; SCRATCH_BYTES];
         let (answers, ready) = (Answers::default(), Vec::new());
-        let mut load = Self { reactor, connections, scratch, answers, ready };
+        let since = Since::Due;
+        let mut load = Self { reactor, connections, scratch, answers, ready, since };
         let end = now() + nanos(SETTLE);
         while !load.connections.iter().all(|connection| connection.codec.is_settled()) {
             if now() > end {
@@ -141,7 +155,8 @@ impl Load {
             }
             self.ready = ready;
         }
-        outcome.failed += total - next;
+        outcome.unsent = total - next;
+        outcome.failed += outcome.unsent;
         self.drain_timed(&mut outcome)?;
         outcome.took = now() - began;
         outcome.latencies.sort_unstable();
@@ -162,7 +177,8 @@ impl Load {
             let Some(Connection { socket, codec }) = self.connections.get_mut(token) else {
                 continue;
             };
-            codec.request(due(*next), &mut socket.out);
+            let from = if self.since == Since::Due { due(*next) } else { time };
+            codec.request(from, &mut socket.out);
             socket.flush(&self.reactor, token)?;
             *next += 1;
             if codec.has_room() {

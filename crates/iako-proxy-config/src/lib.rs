@@ -29,6 +29,7 @@ mod node;
 mod on_demand;
 mod origin;
 mod outlier;
+mod overload;
 mod proxy_protocol;
 mod retry;
 mod route;
@@ -156,6 +157,10 @@ pub use node::{AdminAddress, Bootstrap, Node};
 pub use on_demand::{OnDemand, OnDemandClusters};
 pub use origin::RuleOrigin;
 pub use outlier::{Enforcing, FailurePercentage, OutlierDetection, SuccessRate};
+pub use overload::{
+    Deed, Least, LoadShedPoint, Measure, OverloadAction, OverloadManager, OverloadTrigger,
+    ResourceMonitor, ScaledTimer, ShedPlace, Timer, TriggerRule,
+};
 pub use proxy_protocol::{PassedTlvs, ProxyProtocolHeader, ProxyProtocolTlv, ProxyProtocolVersion};
 pub use retry::{
     BackOff, HedgePolicy, RateLimitedBackOff, ResetFormat, ResetHeader, RetryConditions, RetryOn,

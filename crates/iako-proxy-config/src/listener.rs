@@ -64,6 +64,9 @@ pub struct Listener {
     pub connections_max: Option<u32>,
     /// Whether the limit of connections of the whole proxy does not count here. Envoy default: false.
     pub ignores_global_limit: bool,
+    /// Whether its connections are let in whatever the proxy runs short of. Source:
+    /// `bypass_overload_manager`.
+    pub ignores_overload: bool,
 }
 
 impl Listener {
@@ -92,6 +95,7 @@ impl Listener {
             socket: SocketSettings::default(),
             connections_max: None,
             ignores_global_limit: false,
+            ignores_overload: false,
         }
     }
 

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use iako_types::Locality;
 
 use crate::{
-    Cluster, ConfigSource, GrpcService, GrpcSource, LayeredRuntime, Listener, Secret,
-    TracingProvider,
+    Cluster, ConfigSource, GrpcService, GrpcSource, LayeredRuntime, Listener, OverloadManager,
+    Secret, TracingProvider,
 };
 
 /// Everything that a proxy is told at its start. Source: `envoy.config.bootstrap.v3.Bootstrap`.
@@ -43,6 +43,8 @@ pub struct Bootstrap {
     pub runtime: Option<LayeredRuntime>,
     /// Who gets spans where a listener does not say. Source: `tracing.http`.
     pub tracing: Option<Arc<TracingProvider>>,
+    /// What is done when the proxy runs short of something; nothing when absent.
+    pub overload: Option<OverloadManager>,
 }
 
 /// Where the admin endpoint listens. Source: `envoy.config.bootstrap.v3.Admin.address`.

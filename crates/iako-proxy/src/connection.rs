@@ -21,7 +21,7 @@ use std::{
 
 use bytes::Bytes;
 use iako_identity::{PeerError, PeerIdentity};
-use iako_proxy_config::Direction;
+use iako_proxy_config::{Direction, Timer};
 use iako_rt::clock;
 use iako_telemetry::{AccessRecord, ResponseFlag, WorkloadLabels};
 use iako_traffic::{ConnectionInfo, PeerCertificate, TlsFacts};
@@ -302,9 +302,11 @@ async fn secure(mut downstream: Downstream, settings: &ListenerSettings) -> Opti
     };
     let Stream::Tcp(socket) = downstream.stream else { return None };
     let limit = downstream.chain.handshake_timeout.unwrap_or(HANDSHAKE_TIMEOUT);
+    let overload = &downstream.place.worker.shared.overload;
+    let limit = overload.time(Timer::Handshake, Some(limit));
     let is_logged = downstream.place.log.is_some();
     let first = if is_logged { Bytes::copy_from_slice(socket.prefix()) } else { Bytes::new() };
-    let accepted = match tls.accept(socket, Some(limit)).await {
+    let accepted = match tls.accept(socket, limit).await {
         Ok(accepted) => accepted,
         Err(error) => {
             count_failure(settings, &error);

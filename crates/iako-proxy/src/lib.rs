@@ -34,6 +34,7 @@ mod limits;
 mod listener;
 mod load_report;
 mod on_demand;
+mod overload;
 mod proxy;
 mod restart;
 mod shared;

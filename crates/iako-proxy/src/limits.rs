@@ -92,6 +92,20 @@ fn time(time: Option<Duration>) -> String {
 fn connections() -> Vec<Row> {
     vec![
         Row {
+            limit: "connections of all listeners together",
+            envoy: "`envoy.resource_monitors.global_downstream_max_connections`",
+            default: "none".into(),
+            beyond: "closed",
+            counter: "`listener.<address>.downstream_global_cx_overflow`",
+        },
+        Row {
+            limit: "memory of the process, and whatever else the overload manager watches",
+            envoy: "`overload_manager`",
+            default: "none".into(),
+            beyond: "what its actions say",
+            counter: "`overload.<action>.active`",
+        },
+        Row {
             limit: "first bytes that are looked at for a protocol",
             envoy: "of `http_inspector`, 64 KiB",
             default: bytes(http_sniff::LINE_BYTES_MAX),

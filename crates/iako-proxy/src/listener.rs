@@ -16,7 +16,7 @@ use std::{
 };
 
 use iako_proxy_config::ConnectionBalance;
-use iako_rt::panics;
+use iako_rt::{Rng, panics};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{mpsc::error::TrySendError, watch};
 
@@ -176,6 +176,12 @@ impl ListenerHandle {
         self.stop_accepting();
     }
 
+    /// Whether its clients are let in whatever the proxy runs short of.
+    fn ignores_overload(&self, worker: &Worker) -> bool {
+        let snapshot = worker.snapshot();
+        self.settings(&snapshot).is_some_and(|settings| settings.config.ignores_overload)
+    }
+
     /// Its settings, the last ones when it is removed.
     fn settings<'s>(&'s self, snapshot: &'s ProxySnapshot) -> Option<&'s Arc<ListenerSettings>> {
         self.last.get().or_else(|| snapshot.listener(&self.name))
@@ -222,11 +228,17 @@ pub(crate) async fn accept_loop(
         }
     };
     let mut accepting = listener.accepting.subscribe();
+    let mut rests = worker.shared.overload.subscribe();
     loop {
+        let let_in = async {
+            // The sender lives as long as the worker.
+            drop(rests.wait_for(|rests| !rests || listener.ignores_overload(&worker)).await);
+            socket.accept().await
+        };
         let accepted = tokio::select! {
             biased;
             _ = accepting.wait_for(|accepting| !accepting) => break,
-            accepted = socket.accept() => accepted,
+            accepted = let_in => accepted,
         };
         match accepted {
             Ok((stream, remote)) => take_in(&worker, &listener, stream, remote),
@@ -353,6 +365,11 @@ fn start_connection(
         return;
     };
     let shared = &worker.shared;
+    let draw = || worker.with_rng(Rng::unit);
+    if !settings.config.ignores_overload && shared.overload.rejects_connection(draw) {
+        settings.stats.overload_reject.inc();
+        return;
+    }
     let global = snapshot.connections_max.filter(|_| !settings.config.ignores_global_limit);
     let global = match global {
         None => None,

@@ -16,6 +16,7 @@ use crate::{
         EVENTS_MAX, Entrance, Event, RuntimeChange, Subscriptions,
     },
     drain::{DrainSettings, DrainStrategy},
+    overload,
     restart::{
         self, HotRestart, RestartError,
         predecessor::{self, Beginning},
@@ -171,6 +172,7 @@ impl Proxy {
             entrance,
         });
         let scope = Scope::new();
+        overload::start(&scope, &shared, settings.bootstrap.overload.as_ref());
         let mut bootstrap = settings.bootstrap.clone();
         let control_plane = choose_control_plane(&settings, &shared, &mut bootstrap);
         if let Err(error) = task.take_bootstrap(bootstrap).await {

@@ -25,6 +25,7 @@ use crate::{
     listener::OpenDoors,
     listener::crew::Crew,
     on_demand::Needs,
+    overload::Overload,
     restart::spares::Spares,
     snapshot::ProxySnapshot,
     spans::Tracers,
@@ -74,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) limited_connections: Arc<AtomicU32>,
     /// Workers whose thread runs.
     pub(crate) workers_running: AtomicUsize,
+    /// What is done because something is short.
+    pub(crate) overload: Overload,
     /// Panics that the statistics know of.
     panics_seen: AtomicU64,
     /// Sockets at which clients are let in.
@@ -235,6 +238,7 @@ impl Shared {
             runtime: ArcSwap::from_pointee(RuntimeView::default()),
             limited_connections: Arc::default(),
             workers_running: AtomicUsize::new(0),
+            overload: Overload::default(),
             panics_seen: AtomicU64::default(),
             doors: OpenDoors::default(),
             spares: Spares::default(),

@@ -43,6 +43,7 @@ mod local_limit;
 mod matching;
 mod mutation_rules;
 mod outlier;
+mod overload;
 mod rate_limit;
 pub mod rbac;
 mod retry;
@@ -109,6 +110,7 @@ pub use matching::{
 };
 pub use mutation_rules::{MutationKind, MutationVerdict, may_mutate};
 pub use outlier::{Ejection, EjectionCause, EjectionEffect, Look, Outcome, RateFacts, Return};
+pub use overload::{overload_level, shortened};
 pub use rate_limit::{
     CountMoment, CountedLimits, DescriptorFacts, counts_request, descriptor, rate_limit_headers,
 };

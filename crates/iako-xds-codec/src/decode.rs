@@ -47,6 +47,7 @@ mod metadata;
 mod network_filter;
 mod on_demand;
 mod overlap;
+mod overload;
 mod protocol;
 mod proxy_protocol;
 mod rate_limit;

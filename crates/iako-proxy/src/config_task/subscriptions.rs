@@ -76,7 +76,8 @@ impl ConfigTask {
         let old = self.shared.published.load_full();
         let mut snapshot =
             ProxySnapshot { version: old.version.wrapping_add(1), ..ProxySnapshot::default() };
-        snapshot.connections_max = self.runtime.now().connections_max();
+        let by_runtime = || self.runtime.now().connections_max();
+        snapshot.connections_max = self.shared.overload.connections_max().or_else(by_runtime);
         snapshot.clusters.reserve(self.clusters.len());
         for entry in self.clusters.values() {
             if let Some((_, cluster)) = &entry.active {

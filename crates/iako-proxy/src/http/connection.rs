@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use iako_http::FieldValue;
 use iako_proxy_config::{
-    ClientCertDetails, Direction, ForwardClientCert, HttpConnectionManager, LocalBuckets,
+    ClientCertDetails, Direction, ForwardClientCert, HttpConnectionManager, LocalBuckets, Timer,
 };
 use iako_telemetry::{Principal, ResponseFlag};
 use iako_traffic::{ClientCertHeader, ConnectionInfo, LocalLimiter};
@@ -181,7 +181,8 @@ impl HttpConnection {
 
     /// How old the connection may become.
     pub(crate) fn duration_max(&self, manager: &HttpConnectionManager) -> Option<Duration> {
-        let limit = manager.connection_duration_max?;
+        let limit = manager.connection_duration_max;
+        let limit = self.worker.shared.overload.time(Timer::ConnectionAge, limit)?;
         Some(spread(limit, manager.connection_duration_jitter, self.age_draw))
     }
 

@@ -3,14 +3,14 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
 use iako_http::{
     BodyLength, Fields, ParseError, RequestHead, ResponseEdits, ResponseHead, Version,
 };
-use iako_proxy_config::CodecType;
+use iako_proxy_config::{CodecType, ShedPlace, Timer as Timeout};
 use iako_rt::{Rng, clock};
 use iako_telemetry::ResponseFlag;
 
@@ -75,8 +75,16 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
         let manager = &connection.last_service().manager;
         let worn = manager.requests_per_connection_max.is_some_and(|max| served >= max.get());
         let share = || connection.worker.with_rng(Rng::unit);
+        let overload = &connection.worker.shared.overload;
+        if overload.sheds(ShedPlace::Http1Bytes, share) {
+            Box::pin(turn_away(connection, &mut side)).await;
+            break;
+        }
         if worn || connection.chain.drain.tells(share) {
             connection.fate.end(if worn { Ended::Served } else { Ended::Drained });
+            side.close_after_response();
+        } else if overload.ends_keepalive(share) {
+            connection.last_service().stats.cx_overload_disable_keepalive.inc();
             side.close_after_response();
         }
         if !manager.proxy_100_continue {
@@ -128,7 +136,7 @@ async fn next_head(
 ) -> Next {
     let service = connection.last_service();
     let manager = &service.manager;
-    let idle = manager.idle_timeout.map(|limit| now + limit);
+    let overload = &connection.worker.shared.overload;
     let aged = connection.duration_max(manager).map(|limit| ends.opened + limit);
     let mut slow = None;
     poll_fn(|context| {
@@ -152,10 +160,19 @@ async fn next_head(
                 return Poll::Ready(Next::End(Ended::Drained));
             }
         }
-        timer.set(earliest(idle, aged));
-        let ended =
-            if idle.is_some() && idle <= earliest(idle, aged) { Ended::Idle } else { Ended::Aged };
-        timer.poll(context).map(|()| Next::End(ended))
+        loop {
+            let idle = overload.time(Timeout::ConnectionIdle, manager.idle_timeout);
+            let idle = idle.map(|limit| now + limit);
+            let end = earliest(idle, aged);
+            // A time that gets shorter is looked at again and again.
+            let look = overload.looks_again(Timeout::ConnectionIdle);
+            timer.set(earliest(end, look.map(|time| clock::now() + time)));
+            ready!(timer.poll(context));
+            if look.is_none() || end.is_some_and(|end| end <= clock::now()) {
+                let ended = if idle.is_some() && idle <= end { Ended::Idle } else { Ended::Aged };
+                return Poll::Ready(Next::End(ended));
+            }
+        }
     })
     .await
 }
@@ -169,6 +186,13 @@ fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 
 fn header_timeout() -> Reply {
     Reply::new(408, "request_header_timeout").with_body("request header timeout")
+}
+
+/// Answers in place of looking at a request, as Envoy's codec does when it is overloaded.
+async fn turn_away(connection: &HttpConnection, side: &mut Http1Downstream) {
+    connection.last_service().stats.rq_overload_close.inc();
+    let reply = Reply::new(500, "overload").with_body("Internal Server Error");
+    refuse(connection, side, reply, Some(ResponseFlag::DownstreamProtocolError)).await;
 }
 
 /// Answers what is no whole request, and writes it down: nothing is known of the request itself.

@@ -12,6 +12,7 @@ use iako_http::h2::{
     Connection, ConnectionError, Ends, ErrorCode, Event, Shutdown, StreamId, Violation,
 };
 use iako_http::{RequestHead, Version};
+use iako_proxy_config::{ShedPlace, Timer as Timeout};
 use iako_rt::{Rng, clock};
 use iako_telemetry::ResponseFlag;
 
@@ -179,6 +180,20 @@ impl<'c> Serving<'c> {
         }
     }
 
+    /// Whether the client is told to go because the proxy is overloaded.
+    fn is_unwelcome(&self) -> bool {
+        let worker = &self.connection.worker;
+        let (overload, draw) = (&worker.shared.overload, || worker.with_rng(Rng::unit));
+        if self.is_ending {
+            return false;
+        }
+        let ends = overload.ends_keepalive(draw);
+        if ends {
+            self.service.stats.cx_overload_disable_keepalive.inc();
+        }
+        ends || overload.sheds(ShedPlace::Http2GoAway, draw)
+    }
+
     /// Tells the client that nothing more is served.
     fn end_finally(&mut self, link: &Link, code: ErrorCode) {
         self.is_ending = true;
@@ -241,6 +256,8 @@ impl<'c> Serving<'c> {
                     self.end_gracefully(link);
                 }
                 Due::Slow => self.end_slow(link),
+                // A time that gets shorter is looked at again and again.
+                Due::Look => {}
                 Due::Stuck => return Poll::Ready(Ending::Cut),
             }
         }
@@ -266,6 +283,8 @@ impl<'c> Serving<'c> {
     /// What is due next.
     fn next(&self) -> Option<(Instant, Due)> {
         let manager = &self.service.manager;
+        let overload = &self.connection.worker.shared.overload;
+        let look = overload.looks_again(Timeout::ConnectionIdle);
         let after = |since: Option<Instant>, limit: Option<Duration>| Some(since? + limit?);
         let idle = self.idle_since.filter(|_| !self.is_ending);
         let opened = Some(self.opened).filter(|_| !self.is_ending);
@@ -276,7 +295,8 @@ impl<'c> Serving<'c> {
         // A head that does not come to its end; Envoy has the same time for it.
         let slow_max = manager.request_headers_timeout.or(manager.stream_idle_timeout);
         [
-            (after(idle, manager.idle_timeout), Due::Idle),
+            (after(idle, overload.time(Timeout::ConnectionIdle, manager.idle_timeout)), Due::Idle),
+            (after(idle.map(|_| clock::now()), look), Due::Look),
             (after(opened, self.connection.duration_max(manager)), Due::Age),
             (after(told, Some(manager.drain_timeout)), Due::Drained),
             (after(last_told, Some(manager.delayed_close_timeout)), Due::Stuck),
@@ -292,6 +312,8 @@ impl<'c> Serving<'c> {
 enum Due {
     /// No stream for too long. `idle_timeout`.
     Idle,
+    /// It is looked whether it became too long.
+    Look,
     /// The connection is too old. `max_connection_duration`.
     Age,
     /// The client had its time to hear that it has to go. `drain_timeout`.
@@ -308,6 +330,9 @@ impl Listen for Serving<'_> {
             Event::Request { stream, head, ends } => {
                 self.served = self.served.saturating_add(1);
                 start(self.connection, link, stream, *head, ends);
+                if self.is_unwelcome() {
+                    self.end_gracefully(link);
+                }
                 let served_max = self.service.manager.requests_per_connection_max;
                 if served_max.is_some_and(|max| self.served >= max.get()) {
                     self.connection.fate.end(Ended::Served);

@@ -221,6 +221,7 @@ handles! {
         cx_destroy: Counter = counter "downstream_cx_destroy",
         overflow: Counter = counter "downstream_cx_overflow",
         global_overflow: Counter = counter "downstream_global_cx_overflow",
+        overload_reject: Counter = counter "downstream_cx_overload_reject",
         pre_cx_timeout: Counter = counter "downstream_pre_cx_timeout",
         filter_error: Counter = counter "downstream_listener_filter_error",
         filter_remote_close: Counter = counter "downstream_listener_filter_remote_close",

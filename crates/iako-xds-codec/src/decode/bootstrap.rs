@@ -3,7 +3,9 @@
 use iako_xds_api::envoy::config::bootstrap::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
 
-use super::{callout, cluster, endpoint, listener, runtime, secret, source, tracing, wire};
+use super::{
+    callout, cluster, endpoint, listener, overload, runtime, secret, source, tracing, wire,
+};
 use crate::problem::{At, Fault};
 use crate::text;
 use iako_proxy_config::{AdminAddress, Bootstrap, ConfigOrigin, GrpcService, GrpcSource, Node};
@@ -19,6 +21,10 @@ pub(crate) fn bootstrap(config: &pb::Bootstrap, at: &At<'_>) -> Result<Bootstrap
     }
     if let Some(layers) = &config.layered_runtime {
         value.runtime = Some(runtime::layers(layers, &at.field("layered_runtime"))?);
+    }
+    if let Some(manager) = &config.overload_manager {
+        let at = at.field("overload_manager");
+        value.overload = Some(overload::overload_manager(manager, &at)?);
     }
     if let Some(resources) = &config.static_resources {
         let at = at.field("static_resources");

@@ -54,6 +54,7 @@ pub(super) fn listener(listener: &pb::Listener, at: &At<'_>) -> Result<Listener,
     value.socket = listener_socket::settings(listener, at)?;
     value.connections_max = listener_socket::connections_max(listener);
     value.ignores_global_limit = listener.ignore_global_conn_limit;
+    value.ignores_overload = listener.bypass_overload_manager;
     value.access_log = access_log::logs(&listener.access_log, &at.field("access_log"))?;
     chains(listener, &mut value, at)?;
     add_inspectors(&mut value);

@@ -49,6 +49,7 @@ pub(super) fn listener(value: &Listener) -> pb::Listener {
         tcp_backlog_size: Some(value.backlog.get()).filter(|backlog| *backlog != BACKLOG),
         bind_to_port: (!value.bind).then_some(false),
         ignore_global_conn_limit: value.ignores_global_limit,
+        bypass_overload_manager: value.ignores_overload,
         metadata: value.connections_max.map(own_metadata),
         ..Default::default()
     };

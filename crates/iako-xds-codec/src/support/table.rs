@@ -16,6 +16,7 @@ mod lb;
 mod limiting;
 mod listener;
 mod matching;
+mod overload;
 mod rate_limit;
 mod request_step;
 mod route;
@@ -29,6 +30,7 @@ use super::MessageSupport;
 /// What happens to every field of every message that we read.
 pub(crate) const TABLE: &[&[MessageSupport]] = &[
     bootstrap::MESSAGES,
+    overload::MESSAGES,
     listener::MESSAGES,
     connection::MESSAGES,
     http::MESSAGES,

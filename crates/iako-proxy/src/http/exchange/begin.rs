@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use iako_http::{RequestHead, ResponseEdits};
-use iako_rt::clock;
+use iako_proxy_config::Timer as Timeout;
+use iako_rt::{Rng, clock};
 use iako_traffic::RedirectHistory;
 
 use super::Exchange;
@@ -72,6 +73,15 @@ impl Begun<'_> {
     }
 }
 
+/// What is answered because the proxy is overloaded; nothing as a rule.
+fn shed(connection: &HttpConnection, service: &HttpService) -> Option<Box<Early>> {
+    let draw = || connection.worker.with_rng(Rng::unit);
+    connection.worker.shared.overload.sheds_request(draw).then(|| {
+        service.stats.rq_overload_close.inc();
+        Box::new(Ok(Reply::new(503, "overload").with_body("envoy overloaded")))
+    })
+}
+
 /// Counts a request and puts its head in order.
 pub(crate) fn begin<'e>(
     connection: &'e HttpConnection,
@@ -83,12 +93,13 @@ pub(crate) fn begin<'e>(
     service.count_request(head.version());
     let now = clock::now();
     let (request, early) = match prepare(connection, service, head) {
-        Prepared::Request(request) => (request, None),
+        Prepared::Request(request) => (request, shed(connection, service)),
         Prepared::Reply(request, reply) => (request, Some(Box::new(Ok(reply)))),
         Prepared::Refused(request, failure) => (request, Some(Box::new(Err(failure)))),
     };
     let mut deadlines = Deadlines::new(timer, now);
-    deadlines.idle = service.manager.stream_idle_timeout;
+    let idle = service.manager.stream_idle_timeout;
+    deadlines.idle = connection.worker.shared.overload.time(Timeout::StreamIdle, idle);
     deadlines.request = service.manager.request_timeout.map(|limit| now + limit);
     deadlines.stream = service.manager.stream_duration_max.map(|limit| now + limit);
     let exchange = Exchange {

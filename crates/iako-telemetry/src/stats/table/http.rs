@@ -37,6 +37,8 @@ stats! {
         Counter "downstream_rq_failed_path_normalization" "requests refused for their path";
         Counter "downstream_rq_ws_on_non_ws_route" "upgrades that no route allows";
         Counter "downstream_rq_idle_timeout" "requests on which nothing moved for too long";
+        Counter "downstream_rq_overload_close" "requests turned away because the proxy is overloaded";
+        Counter "downstream_cx_overload_disable_keepalive" "connections ended after a response because of that";
         Histogram "downstream_rq_time" "time from the request to the complete answer";
         Counter "passthrough_internal_redirect_bad_location" "redirects passed on: their location is no URL";
         Counter "passthrough_internal_redirect_unsafe_scheme" "redirects passed on: to another scheme";

@@ -8,6 +8,7 @@ stats! {
         Counter "downstream_cx_destroy" "connections closed";
         Counter "downstream_cx_overflow" "connections refused at a limit";
         Counter "downstream_global_cx_overflow" "connections refused at the limit of the whole proxy";
+        Counter "downstream_cx_overload_reject" "connections closed at once because the proxy is overloaded";
         Counter "downstream_cx_transport_socket_connect_timeout" "TLS handshakes that took too long";
         Counter "downstream_pre_cx_timeout" "connections of which too little was found out in time";
         Counter "downstream_listener_filter_error" "connections closed by a listener filter";
@@ -181,6 +182,20 @@ stats! {
         Counter "reports_dropped" "batches that it did not take";
         Counter "reports_failed" "batches without an answer";
         Counter "reports_skipped_no_cluster" "batches that nobody got because the collector's cluster does not exist";
+    }
+    "overload" {
+        Histogram "refresh_interval_delay" "time between two looks at the resources";
+    }
+    "overload.<resource>" {
+        Gauge "pressure" "percent of the resource that are used";
+        Counter "failed_updates" "looks that brought no number";
+        Counter "skipped_updates" "looks that came too early, always 0";
+    }
+    "overload.<action>" {
+        Gauge "active" "1 while the action is taken in full";
+        Gauge "scale_percent" "how much of it is taken; of places of load shedding too";
+        Counter "shed_load_count" "times that work was turned away at this place";
+        Counter "shrink_count" "times that memory was given back";
     }
     "server" {
         Gauge "live" "1 while the proxy is not draining";

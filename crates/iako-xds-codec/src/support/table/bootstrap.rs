@@ -13,6 +13,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "cluster_manager",
             "layered_runtime",
             "tracing",
+            "overload_manager",
         ],
         warned: &[
             (
@@ -34,7 +35,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
                     "watchdog",
                     "watchdogs",
                     "fatal_actions",
-                    "overload_manager",
                     "perf_tracing_file_path",
                     "application_log_config",
                     "grpc_async_client_manager_config",
