@@ -255,7 +255,7 @@ mod tests {
     fn a_certificate_may_say_that_it_must_be_stapled() {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
-        assert!(!must_be_stapled(params.clone().self_signed(&key).unwrap().der()));
+        assert!(!must_be_stapled(params.self_signed(&key).unwrap().der()));
         let feature = [SEQUENCE, 3, INTEGER, 1, 5].to_vec();
         let oid = &[1, 3, 6, 1, 5, 5, 7, 1, 24];
         params.custom_extensions = vec![rcgen::CustomExtension::from_oid_content(oid, feature)];

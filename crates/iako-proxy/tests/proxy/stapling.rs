@@ -108,7 +108,7 @@ fn listener(
     let serial = {
         let certificates = iako_identity::certificates_from_pem(&chain.0).unwrap();
         let serial = iako_identity::CertificateFacts::read(&certificates[0]).unwrap().serial;
-        let digit = |at: usize| u8::from_str_radix(&serial[at..at + 2], 16).unwrap();
+        let digit = |at: usize| u8::from_str_radix(serial.get(at..at + 2).unwrap(), 16).unwrap();
         let bytes: Vec<u8> = (0..serial.len()).step_by(2).map(digit).collect();
         [&[0], &bytes[..]].concat()
     };
