@@ -33,6 +33,8 @@ mod svid;
 mod tls;
 mod verifier;
 
+pub mod fingerprint;
+
 pub use bundle::{BundleError, TrustBundle, TrustBundles};
 pub use certificate::{
     CertificateDescription, CertificateError, CertificateFacts, ExtendedKeyUsage, KeyUsage,

@@ -1,8 +1,13 @@
 //! Which requests and connections are written down, where and how.
 
-use iako_types::{FractionDenominator, Percent};
+mod service;
 
-use crate::{HeaderMatch, Keyed};
+use iako_types::{FractionDenominator, Percent};
+use serde_json::{Map, Value};
+
+use crate::{HeaderMatch, Keyed, MetadataMatch};
+
+pub use service::{GrpcLog, GrpcLogFields, GrpcLogKind, LogStreamSettings};
 
 /// One log. Source: `envoy.config.accesslog.v3.AccessLog`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +30,8 @@ pub enum AccessLogSink {
     /// A file, appended to; `/dev/stdout` and `/dev/stderr` become the variants above.
     /// Source: `envoy.extensions.access_loggers.file.v3.FileAccessLog`.
     File(String),
+    /// A gRPC service, which gets entries in place of lines.
+    Grpc(Box<GrpcLog>),
 }
 
 /// What a log line holds. Source: `envoy.config.core.v3.SubstitutionFormatString`.
@@ -35,14 +42,32 @@ pub enum LogFormat {
     Default,
     /// Text with `%OPERATOR%`s; its line end is part of the text.
     Text(String),
-    /// One JSON object a line; each value is a text with `%OPERATOR%`s, and a value that is one
+    /// The same, where an operator without a value shows nothing in place of `-`. Source:
+    /// `omit_empty_values`.
+    TextOmittingEmpty(String),
+    /// One JSON object a line; each text in it may hold `%OPERATOR%`s, and a value that is one
     /// operator alone keeps the operator's type.
-    Json {
-        /// Keys in the order in which they are written, with their formats.
-        fields: Vec<(String, String)>,
-        /// Whether a key without a value is left out. Envoy default: false, `null` is written.
-        omit_empty: bool,
-    },
+    Json(JsonFormat),
+}
+
+impl LogFormat {
+    /// JSON of one level, with texts.
+    #[must_use]
+    pub fn json(fields: impl IntoIterator<Item = (String, String)>) -> Self {
+        let fields = fields.into_iter().map(|(name, text)| (name, Value::from(text)));
+        Self::Json(JsonFormat { fields: fields.collect(), ..JsonFormat::default() })
+    }
+}
+
+/// A line of JSON. Source: `envoy.config.core.v3.SubstitutionFormatString.json_format`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JsonFormat {
+    /// Names and their formats: texts with operators, nested objects and lists, and constants.
+    pub fields: Map<String, Value>,
+    /// Whether a name without a value is left out. Envoy default: false, `null` is written.
+    pub omit_empty: bool,
+    /// Whether names are sorted in every object. Envoy default: false.
+    pub sort: bool,
 }
 
 /// Which requests are written. Source: `envoy.config.accesslog.v3.AccessLogFilter`.
@@ -58,8 +83,26 @@ pub enum AccessLogFilter {
     NotHealthCheck,
     /// Only those whose header meets a condition.
     Header(HeaderMatch),
+    /// Only requests that a service forces to be traced.
+    /// Source: `envoy.config.accesslog.v3.TraceableFilter`.
+    Traceable,
     /// A random share. Source: `envoy.config.accesslog.v3.RuntimeFilter`.
     Sample(LogSample),
+    /// Only those for which filters left something. Source: `envoy.config.accesslog.v3.MetadataFilter`.
+    Metadata {
+        /// What it must be; nothing that is there meets no condition.
+        condition: Option<MetadataMatch>,
+        /// Whether requests pass for which nothing was left there. Envoy default: true.
+        pass_absent: bool,
+    },
+    /// Only lines that are written for one of these reasons, or for all others when `exclude`.
+    /// Source: `envoy.config.accesslog.v3.LogTypeFilter`.
+    LogType {
+        /// Numbers of `envoy.data.accesslog.v3.AccessLogType`.
+        types: Vec<i32>,
+        /// Whether the list names what is left out.
+        exclude: bool,
+    },
     /// Only gRPC responses with one of these status codes, or all others when `exclude`.
     GrpcStatus {
         /// gRPC status codes, 0 to 16.
@@ -80,13 +123,30 @@ pub struct LogSample {
     pub share: Keyed<Percent>,
     /// The size of those parts.
     pub parts: FractionDenominator,
+    /// What decides.
+    pub draw: LogDraw,
+}
+
+/// What decides whether a request is in a random share.
+/// Source: `envoy.config.accesslog.v3.RuntimeFilter.use_independent_randomness`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogDraw {
+    /// The request id, so that all logs and proxies that see it decide alike; chance without one.
+    #[default]
+    RequestId,
+    /// Chance alone.
+    Independent,
 }
 
 impl LogSample {
     /// A share that nothing can change.
     #[must_use]
     pub const fn fixed(share: Percent) -> Self {
-        Self { share: Keyed::fixed(share), parts: FractionDenominator::Hundred }
+        Self {
+            share: Keyed::fixed(share),
+            parts: FractionDenominator::Hundred,
+            draw: LogDraw::RequestId,
+        }
     }
 }
 

@@ -42,7 +42,8 @@ mod tracing;
 mod udp;
 
 pub use access_log::{
-    AccessLog, AccessLogFilter, AccessLogSink, LogComparison, LogFormat, LogSample,
+    AccessLog, AccessLogFilter, AccessLogSink, GrpcLog, GrpcLogFields, GrpcLogKind, JsonFormat,
+    LogComparison, LogDraw, LogFormat, LogSample, LogStreamSettings,
 };
 pub use callout::{
     AskedHeader, GrpcService, HeaderMutationRules, HttpUri, ServiceHeader,

@@ -1,13 +1,31 @@
 //! Access logs as the configuration asks for them, compiled for the path.
 
+mod client;
+mod entry;
+mod stream;
+
+use std::cell::RefCell;
 use std::sync::Arc;
 
-use iako_proxy_config::{self as config, AccessLogFilter, LogComparison, LogFormat};
-use iako_telemetry::{
-    AccessLogFormat, AccessLogSink, AccessLogs, AccessRecord, LogTarget,
-    access_log::{ENVOY_TEXT, FormatError},
+use iako_proxy_config::{
+    self as config, AccessLogFilter, GrpcLogFields, LogComparison, LogDraw, LogFormat, LogSample,
+    LogStreamSettings,
 };
+use iako_rt::Rng;
+use iako_telemetry::{
+    AccessLogFormat, AccessLogSink, AccessRecord, Counter, LogTarget,
+    access_log::{ENVOY_TEXT, FormatError, further::MetadataOf, grpc_code},
+    request_id,
+    trace::TraceReason,
+};
+use iako_traffic::value_matches;
 use serde_json::Value;
+
+use crate::shared::Shared;
+use crate::worker;
+
+pub(crate) use client::ClientSide;
+pub(crate) use stream::LogStreams;
 
 /// Why a log cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +47,31 @@ pub(crate) enum LogError {
 /// One log, ready to be written to.
 #[derive(Debug)]
 pub(crate) struct AccessLogger {
-    format: AccessLogFormat,
-    sink: Arc<AccessLogSink>,
+    target: Target,
     filter: Option<AccessLogFilter>,
+}
+
+/// Where what is written goes.
+#[derive(Debug)]
+enum Target {
+    /// Lines, to a file.
+    Lines(AccessLogFormat, Arc<AccessLogSink>),
+    /// Entries, to a service.
+    Entries(Box<Entries>),
+}
+
+#[derive(Debug)]
+struct Entries {
+    stream: Arc<LogStreamSettings>,
+    fields: GrpcLogFields,
+    counters: LogCounters,
+}
+
+/// What is counted of all entries to services.
+#[derive(Clone, Debug)]
+pub(crate) struct LogCounters {
+    pub(crate) written: Counter,
+    pub(crate) dropped: Counter,
 }
 
 /// What filters look at besides the record.
@@ -41,8 +81,8 @@ pub(crate) struct FilterFacts {
     pub(crate) draw: u64,
     /// Whether the request is a health check.
     pub(crate) health_check: bool,
-    /// `grpc-status` of the response, when the request was gRPC.
-    pub(crate) grpc_status: Option<u32>,
+    /// Whether requests are traced here.
+    pub(crate) traced: bool,
 }
 
 impl AccessLogger {
@@ -52,29 +92,64 @@ impl AccessLogger {
     /// When a format or file is not usable.
     pub(crate) fn open_all(
         logs: &[config::AccessLog],
-        sinks: &AccessLogs,
+        shared: &Shared,
     ) -> Result<Vec<Self>, LogError> {
-        logs.iter().map(|log| Self::open(log, sinks)).collect()
+        logs.iter().map(|log| Self::open(log, shared)).collect()
     }
 
-    fn open(log: &config::AccessLog, sinks: &AccessLogs) -> Result<Self, LogError> {
+    fn open(log: &config::AccessLog, shared: &Shared) -> Result<Self, LogError> {
         let target = match &log.sink {
             config::AccessLogSink::Stdout => LogTarget::Stdout,
             config::AccessLogSink::Stderr => LogTarget::Stderr,
             config::AccessLogSink::File(path) => LogTarget::from_path(path),
+            config::AccessLogSink::Grpc(grpc) => {
+                let scope = shared.stats.scope("access_logs.grpc_access_log");
+                let entries = Entries {
+                    stream: Arc::new(grpc.stream.clone()),
+                    fields: grpc.fields.clone(),
+                    counters: LogCounters {
+                        written: scope.counter("logs_written"),
+                        dropped: scope.counter("logs_dropped"),
+                    },
+                };
+                let target = Target::Entries(Box::new(entries));
+                return Ok(Self { target, filter: log.filter.clone() });
+            }
         };
-        let sink = sinks
+        let sink = shared
+            .access_logs
             .open(&target)
             .map_err(|source| LogError::Open { path: format!("{target:?}"), source })?;
         let format = compile(&log.format)?;
-        Ok(Self { format, sink, filter: log.filter.clone() })
+        Ok(Self { target: Target::Lines(format, sink), filter: log.filter.clone() })
+    }
+
+    /// Whether it tells every endpoint that was tried.
+    pub(crate) const fn tells_tries(&self) -> bool {
+        match &self.target {
+            Target::Lines(format, _) => format.tells_tries(),
+            Target::Entries(_) => false,
+        }
     }
 
     /// Writes a line when the log's filter takes the record. Never waits.
     pub(crate) fn log(&self, record: &AccessRecord<'_>, facts: FilterFacts) {
-        if self.filter.as_ref().is_none_or(|filter| takes(filter, record, facts)) {
-            self.sink.log(&self.format, record);
+        if !self.filter.as_ref().is_none_or(|filter| takes(filter, record, facts)) {
+            return;
         }
+        match &self.target {
+            Target::Lines(format, sink) => sink.log(format, record),
+            Target::Entries(entries) => entries.leave(record),
+        }
+    }
+}
+
+impl Entries {
+    /// Leaves an entry with this thread's worker.
+    fn leave(&self, record: &AccessRecord<'_>) {
+        let Some(worker) = worker::current() else { return self.counters.dropped.inc() };
+        let bytes = entry::encode(record, self.stream.kind, &self.fields);
+        worker.log_streams.push(&worker, &self.stream, &self.counters, bytes);
     }
 }
 
@@ -86,13 +161,26 @@ pub(crate) fn compile(format: &LogFormat) -> Result<AccessLogFormat, FormatError
     match format {
         LogFormat::Default => AccessLogFormat::text(ENVOY_TEXT),
         LogFormat::Text(text) => AccessLogFormat::text(text),
-        LogFormat::Json { fields, omit_empty } => {
-            let pairs =
-                fields.iter().map(|(key, format)| (key.clone(), Value::from(format.as_str())));
-            let format = AccessLogFormat::json(&Value::Object(pairs.collect()))?;
-            Ok(if *omit_empty { format.omitting_empty() } else { format })
+        LogFormat::TextOmittingEmpty(text) => {
+            AccessLogFormat::text(text).map(AccessLogFormat::omitting_empty)
+        }
+        LogFormat::Json(json) => {
+            let fields = Value::Object(json.fields.clone());
+            let format = AccessLogFormat::json(&fields)?;
+            Ok(if json.omit_empty { format.omitting_empty() } else { format })
         }
     }
+}
+
+/// A name that nothing else has.
+pub(crate) fn unique_id() -> String {
+    thread_local! {
+        static RNG: RefCell<Rng> = RefCell::new(Rng::from_system());
+    }
+    RNG.with_borrow_mut(|rng| {
+        let halves = [rng.next_u64(), rng.next_u64()].map(u128::from);
+        request_id::uuid(halves[0] << 64 | halves[1])
+    })
 }
 
 /// Whether a filter takes a record.
@@ -125,13 +213,47 @@ pub(crate) fn takes(
                 .collect();
             iako_traffic::response_header_matches(condition, &headers)
         }
-        AccessLogFilter::Sample(sample) => sample.share.value.takes(facts.draw),
+        AccessLogFilter::Traceable => {
+            facts.traced
+                && request_id_of(record).map(request_id::trace_reason) == Some(TraceReason::Forced)
+        }
+        AccessLogFilter::Metadata { condition, pass_absent } => {
+            let Some(condition) = condition else { return *pass_absent };
+            let found = record.further.metadata(MetadataOf::Dynamic, &condition.filter);
+            let mut path = condition.path.iter();
+            let value = found.as_deref().zip(path.next()).and_then(|(found, first)| {
+                path.try_fold(found.get(first)?, |value, key| value.get(key))
+            });
+            value.map_or(*pass_absent, |value| value_matches(&condition.value, Some(value)))
+        }
+        AccessLogFilter::LogType { types, exclude } => {
+            types.contains(&record.log_type.number()) != *exclude
+        }
+        AccessLogFilter::Sample(sample) => is_sampled(sample, record, facts.draw),
         AccessLogFilter::GrpcStatus { statuses, exclude } => {
-            facts.grpc_status.is_some_and(|status| statuses.contains(&status)) != *exclude
+            // What is unknown counts as `Unknown`.
+            let status = grpc_code(record).unwrap_or(2);
+            statuses.iter().any(|one| u64::from(*one) == status) != *exclude
         }
         AccessLogFilter::And(all) => all.iter().all(|filter| takes(filter, record, facts)),
         AccessLogFilter::Or(any) => any.iter().any(|filter| takes(filter, record, facts)),
     }
+}
+
+fn request_id_of<'a>(record: &'a AccessRecord<'_>) -> Option<&'a str> {
+    std::str::from_utf8(record.request_headers.first_value("x-request-id")?).ok()
+}
+
+/// Source: Envoy `RuntimeFilter::evaluate`: the first eight digits of the request id, by modulo.
+fn is_sampled(sample: &LogSample, record: &AccessRecord<'_>, draw: u64) -> bool {
+    let of_id = || u64::from_str_radix(request_id_of(record)?.get(..8)?, 16).ok();
+    let draw = match sample.draw {
+        LogDraw::Independent => draw,
+        LogDraw::RequestId => of_id().unwrap_or(draw),
+    };
+    let parts = u64::from(sample.parts.parts());
+    let taken = u64::from(sample.share.value.parts_per_million()).saturating_mul(parts) / 1_000_000;
+    draw % parts.max(1) < taken
 }
 
 fn compare(comparison: LogComparison, value: u64) -> bool {

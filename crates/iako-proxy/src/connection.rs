@@ -15,7 +15,10 @@ pub(crate) mod steps;
 use std::{
     net::SocketAddr,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -33,7 +36,9 @@ use crate::{
     listener::{ConnectionSlot, crew::Seat},
     snapshot::{Chain, ChainTransport, ListenerSettings, ProxySnapshot, Terminal},
     tcp,
-    transport::{Count, Prefixed, Stream, certificate_error, failure, server::AcceptError},
+    transport::{
+        Count, Prefixed, Stream, TlsDetails, certificate_error, failure, server::AcceptError,
+    },
     worker::Worker,
 };
 use inspect::{InspectError, Inspection, turn_away};
@@ -55,10 +60,10 @@ pub(crate) struct Downstream {
     pub(crate) peer: Option<Arc<PeerIdentity>>,
     /// Who the client says it is, from the metadata exchange ahead of TCP bytes.
     pub(crate) peer_workload: Option<Arc<WorkloadLabels>>,
-    /// The version of TLS, such as `TLSv1.3`; empty without TLS.
-    pub(crate) tls_version: &'static str,
-    /// The cipher suite's name; empty without TLS.
-    pub(crate) tls_cipher: String,
+    /// What was agreed on in the TLS handshake.
+    pub(crate) tls: Option<Arc<TlsDetails>>,
+    /// Its number in this process.
+    pub(crate) id: u64,
     /// The chain as it was when the connection was accepted.
     pub(crate) chain: Arc<Chain>,
     /// Towards or from the local workload.
@@ -120,6 +125,12 @@ impl Downstream {
             }
         });
     }
+}
+
+/// The number of a connection in this process, of either side.
+pub(crate) fn next_number() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed).saturating_add(1)
 }
 
 /// What is given back when a connection ends, however it ends.
@@ -235,15 +246,18 @@ async fn prepare(
         return None;
     };
     let mut place = Place::new(slots, seat, Arc::clone(&settings), Rc::clone(&worker));
-    place.log = log;
     let chain = Arc::clone(chain);
+    place.log = log;
+    if let Some(log) = &mut place.log {
+        log.chain = Arc::clone(&chain.name);
+    }
     let downstream = Downstream {
         stream: Stream::Tcp(Prefixed::new(socket, prefix)),
         info,
         peer: None,
         peer_workload: None,
-        tls_version: "",
-        tls_cipher: String::new(),
+        tls: None,
+        id: next_number(),
         direction: settings.config.direction,
         chain,
         accepted,
@@ -343,11 +357,10 @@ async fn secure(mut downstream: Downstream, settings: &ListenerSettings) -> Opti
         local_uris: tls.own_uris(),
     });
     downstream.peer = accepted.peer;
-    downstream.tls_version = accepted.version;
-    downstream.tls_cipher = accepted.cipher;
+    downstream.tls = Some(Arc::clone(&accepted.details));
     downstream.stream = accepted.stream;
     let info = Arc::clone(&downstream.info);
-    downstream.note(|log| (log.info, log.tls_version) = (info, accepted.version));
+    downstream.note(|log| (log.info, log.tls) = (info, Some(accepted.details)));
     Some(downstream)
 }
 

@@ -25,7 +25,7 @@ pub(crate) mod mutations;
 mod on_demand;
 mod passing;
 pub(crate) mod pump;
-mod record;
+pub(crate) mod record;
 mod reply;
 mod request;
 mod respond;

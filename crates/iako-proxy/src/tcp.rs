@@ -3,6 +3,7 @@
 mod buffers;
 pub(crate) mod exchange;
 mod far;
+mod onward;
 mod pipes;
 mod record;
 mod relay;
@@ -59,7 +60,7 @@ impl TcpService {
     pub(crate) fn compile(config: Arc<TcpProxy>, shared: &Shared) -> Result<Self, LogError> {
         let scope = shared.stats.tcp(&config.stat_prefix);
         Ok(Self {
-            access_log: AccessLogger::open_all(&config.access_log, &shared.access_logs)?,
+            access_log: AccessLogger::open_all(&config.access_log, shared)?,
             stats: TcpStats {
                 cx_total: scope.counter("downstream_cx_total"),
                 rx_bytes: scope.counter("downstream_cx_rx_bytes_total"),

@@ -41,6 +41,7 @@ macro_rules! write_through {
 pub(crate) mod client;
 pub(crate) mod connect;
 mod counted;
+mod details;
 pub(crate) mod dial;
 pub(crate) mod failure;
 mod key_log;
@@ -65,6 +66,7 @@ use tokio::{
 
 pub(crate) use connect::{ConnectError, ConnectOptions, Connected, connect};
 pub(crate) use counted::{Count, Counted};
+pub(crate) use details::TlsDetails;
 pub(crate) use prefixed::Prefixed;
 pub(crate) use proxy_header::Proxied;
 pub(crate) use read_ahead::ReadAhead;

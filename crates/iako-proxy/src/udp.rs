@@ -61,7 +61,7 @@ impl UdpService {
         let scope = shared.stats.udp(&config.stat_prefix);
         let upstream = shared.stats.cluster(&config.cluster);
         let listener = shared.stats.listener(address);
-        let logs = &shared.access_logs;
+        let logs = shared;
         Ok(Self {
             access_log: AccessLogger::open_all(&config.access_log, logs)?,
             proxy_access_log: AccessLogger::open_all(&config.proxy_access_log, logs)?,

@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use crate::{
+    access_log::LogStreams,
     http::{stream_tasks::StreamTasks, timer::Timer},
     listener::{ListenerHandle, ListeningSocket, OpenDoor, accept_loop, crew::Seat, take_over},
     load_report,
@@ -109,6 +110,8 @@ pub(crate) struct Worker {
     pub(crate) outboxes: Outboxes,
     /// What relays carry bytes in.
     pub(crate) relay_memory: RelayMemory,
+    /// Log entries on their way to services.
+    pub(crate) log_streams: LogStreams,
 }
 
 /// Labels of whoever is not known.
@@ -136,6 +139,7 @@ impl Worker {
             streams: StreamTasks::default(),
             outboxes: Outboxes::default(),
             relay_memory: RelayMemory::default(),
+            log_streams: LogStreams::default(),
             shared,
         }
     }
@@ -246,6 +250,7 @@ fn run(index: usize, shared: &Arc<Shared>, mut commands: mpsc::Receiver<Command>
         shared.server.worker_recoveries.inc();
         tracing::error!(index, "a worker goes on after a panic");
     }
+    runtime.block_on(worker.log_streams.finish(&worker));
     worker.pools.close();
     worker.scope.stop();
     drop(runtime);

@@ -4,15 +4,23 @@
 //! facts ([`AccessRecord`]), and the line is rendered into the buffer of a sink
 //! ([`AccessLogSink`]), which a thread of its own writes out in batches.
 
+mod command;
+mod environment;
+mod fact;
 mod format;
+pub mod further;
+mod grpc;
 mod operator;
 mod record;
 mod render;
 mod sink;
+mod target;
 mod time;
+mod zone;
 
 pub use format::{AccessLogFormat, FormatError};
-pub use record::{AccessRecord, DownstreamFacts, UpstreamFacts};
+pub use grpc::code as grpc_code;
+pub use record::{AccessRecord, DownstreamFacts, LogType, UpstreamFacts};
 pub use sink::{AccessLogSink, AccessLogs, LogTarget};
 
 /// Istio's text format, the default of a mesh that logs text.

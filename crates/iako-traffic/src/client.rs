@@ -234,7 +234,9 @@ fn element(local_uris: &[String], peer: &PeerCertificate, details: ClientCertDet
     parts.join(";")
 }
 
-pub(crate) fn percent_encoded(text: &str) -> String {
+/// A text as it stands in a URL: all but letters, digits and `-._~` in hexadecimal.
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -300,6 +300,12 @@ impl Metadata {
         rest.iter().try_fold(facts.get(first)?, |value, key| value.get(key))
     }
 
+    /// Everything that `filter` left.
+    #[must_use]
+    pub fn all(&self, filter: &str) -> Option<&serde_json::Map<String, Value>> {
+        self.facts.iter().find(|(name, _)| name == filter).map(|(_, facts)| facts)
+    }
+
     /// Whether no filter left anything.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

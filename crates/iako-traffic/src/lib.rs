@@ -63,7 +63,7 @@ pub use cache::{
     CacheControl, CacheLookup, CachedHead, CachedPart, cache_key, cache_lookup, cached_part,
     seconds_of_date,
 };
-pub use client::{ClientAddress, ClientCertHeader};
+pub use client::{ClientAddress, ClientCertHeader, percent_encoded};
 pub use compression::{
     CodingChoice, Offer, choose_coding, forbids_transforms, type_is_compressed, varies_also,
 };
@@ -106,7 +106,7 @@ pub use load_report::{ReadMessage, load_report};
 pub use local_limit::{LocalAnswer, LocalBucket, LocalLeft, LocalLimiter, LocalQuestion};
 pub use matching::{
     MatchFacts, Mismatch, ResponseFacts, choose_action, header_matches, metadata_matches, mismatch,
-    response_header_matches, state_matches,
+    response_header_matches, state_matches, value_matches,
 };
 pub use mutation_rules::{MutationKind, MutationVerdict, may_mutate};
 pub use outlier::{Ejection, EjectionCause, EjectionEffect, Look, Outcome, RateFacts, Return};

@@ -207,14 +207,16 @@ pub(crate) fn query_matches(rule: &QueryMatch, query: &str) -> bool {
 #[must_use]
 pub fn metadata_matches(rule: &MetadataMatch, metadata: &Metadata) -> bool {
     let value = metadata.find(&rule.filter, &rule.path);
-    json_matches(&rule.value, value) != rule.invert
+    value_matches(&rule.value, value) != rule.invert
 }
 
-fn json_matches(rule: &MetadataValueMatch, value: Option<&Value>) -> bool {
+/// Whether a fact, which may be missing, meets a condition.
+#[must_use]
+pub fn value_matches(rule: &MetadataValueMatch, value: Option<&Value>) -> bool {
     match (rule, value) {
         (MetadataValueMatch::Present(wanted), value) => value.is_some() == *wanted,
         (MetadataValueMatch::Or(rules), value) => {
-            rules.iter().any(|rule| json_matches(rule, value))
+            rules.iter().any(|rule| value_matches(rule, value))
         }
         (_, None) => false,
         (MetadataValueMatch::Null, Some(value)) => value.is_null(),
@@ -230,7 +232,7 @@ fn json_matches(rule: &MetadataValueMatch, value: Option<&Value>) -> bool {
         }
         (MetadataValueMatch::ListContains(rule), Some(value)) => value
             .as_array()
-            .is_some_and(|items| items.iter().any(|item| json_matches(rule, Some(item)))),
+            .is_some_and(|items| items.iter().any(|item| value_matches(rule, Some(item)))),
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a proxy writes down and counts, as Telemetry objects and the mesh's settings say.
 
 use iako_proxy_config::{
-    AccessLog, AccessLogFilter, AccessLogSink, LogFormat, StatsFilter, StatsMetricOverride,
-    TraceSampling, Tracing,
+    AccessLog, AccessLogFilter, AccessLogSink, JsonFormat, LogFormat, StatsFilter,
+    StatsMetricOverride, TraceSampling, Tracing,
 };
 use iako_resources::istio::{
     mesh_config::{AccessLogEncoding, AccessLogFile, AccessLogFormat, ExtensionProviderKind},
@@ -113,9 +113,7 @@ fn provider_log(outlook: &Outlook<'_>, name: &str) -> Option<AccessLog> {
                 None => istio_text(),
                 Some(AccessLogFormat::Text(text)) => LogFormat::Text(text.clone()),
                 Some(AccessLogFormat::Json(fields)) if fields.is_empty() => istio_json(),
-                Some(AccessLogFormat::Json(fields)) => {
-                    LogFormat::Json { fields: fields.clone(), omit_empty: false }
-                }
+                Some(AccessLogFormat::Json(fields)) => LogFormat::json(fields.iter().cloned()),
             };
             Some(AccessLog { sink: sink(path), format, filter: None })
         }
@@ -136,14 +134,7 @@ fn file_log(file: &AccessLogFile) -> AccessLog {
 /// `accessLogFormat` with JSON encoding is a JSON object of texts.
 fn json_format(text: &str) -> Option<LogFormat> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
-    let fields = object
-        .iter()
-        .map(|(key, value)| {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            (key.clone(), text)
-        })
-        .collect();
-    Some(LogFormat::Json { fields, omit_empty: false })
+    Some(LogFormat::Json(JsonFormat { fields: object, ..JsonFormat::default() }))
 }
 
 fn sink(path: &str) -> AccessLogSink {
@@ -173,7 +164,7 @@ fn istio_text() -> LogFormat {
 
 fn istio_json() -> LogFormat {
     let fields = ISTIO_JSON.iter().map(|&(key, format)| (key.to_owned(), format.to_owned()));
-    LogFormat::Json { fields: fields.collect(), omit_empty: false }
+    LogFormat::json(fields)
 }
 
 /// Settings of Istio's standard metrics on one side; none when no provider wants them.

@@ -55,7 +55,7 @@ mod tcp_proxy;
 mod tracing;
 mod transport;
 mod udp_proxy;
-mod wire;
+pub(crate) mod wire;
 
 pub(crate) use ext_proc::mode as processing_mode;
 pub(crate) use wire::address as socket;

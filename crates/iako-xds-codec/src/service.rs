@@ -4,6 +4,7 @@
 pub mod check;
 pub mod limit;
 pub mod load;
+pub mod log;
 pub mod processing;
 pub mod span;
 mod value;

@@ -48,7 +48,7 @@ pub(super) fn listener(
         workers: ListenerWorkerStats::of_all(&shared.stats, &address, shared.crew.len()),
         connections_max: listener.connections_max,
         inspectors: InspectorStats::new(&shared.stats, listener),
-        access_log: AccessLogger::open_all(&listener.access_log, &shared.access_logs)
+        access_log: AccessLogger::open_all(&listener.access_log, shared)
             .map_err(|error| with_causes(&error))?,
         chains,
         datagrams: datagrams(listener, &address, shared)?,

@@ -13,7 +13,10 @@ use iako_traffic::ConnectionInfo;
 
 use super::steps::Ending;
 use crate::{
-    access_log::FilterFacts, snapshot::ListenerSettings, transport::Count, worker::Worker,
+    access_log::{ClientSide, FilterFacts},
+    snapshot::ListenerSettings,
+    transport::{Count, TlsDetails},
+    worker::Worker,
 };
 
 /// What is told of a connection by the listener that took it. Only where the listener has a log.
@@ -25,8 +28,10 @@ pub(crate) struct ConnectionLog {
     started_wall: SystemTime,
     /// What is known of it.
     pub(crate) info: Arc<ConnectionInfo>,
-    /// The version of TLS; empty without.
-    pub(crate) tls_version: &'static str,
+    /// What was agreed on in the TLS handshake.
+    pub(crate) tls: Option<Arc<TlsDetails>>,
+    /// The name of its filter chain; empty while none is chosen.
+    pub(crate) chain: Arc<str>,
     /// Why a filter or this proxy ended it.
     pub(crate) ending: Ending,
     /// What became of it, where somebody answered in place of a server.
@@ -63,7 +68,8 @@ impl ConnectionLog {
                 started,
                 started_wall,
                 info: Arc::clone(info),
-                tls_version: "",
+                tls: None,
+                chain: "".into(),
                 ending: Ending::default(),
                 details: None,
                 failure: None,
@@ -76,7 +82,13 @@ impl ConnectionLog {
     /// Writes the line, by what is known here.
     pub(crate) fn write(&self) {
         let mut record = AccessRecord::new(self.started_wall);
-        tell(&self.info, self.tls_version, &mut record);
+        let client = ClientSide {
+            info: &self.info,
+            tls: self.tls.as_deref(),
+            chain: &self.chain,
+            accepted: Some(self.started),
+        };
+        tell(&client, &mut record);
         record.duration = Some(clock::now().saturating_duration_since(self.started));
         record.connection_termination_details = self.ending.details.as_deref();
         record.response_code_details = self.details;
@@ -101,21 +113,13 @@ impl ConnectionLog {
 }
 
 /// Fills in what is known of a client's connection.
-pub(crate) fn tell<'a>(
-    info: &'a ConnectionInfo,
-    tls_version: &'static str,
-    record: &mut AccessRecord<'a>,
-) {
-    let some = |text: &'a str| (!text.is_empty()).then_some(text);
+pub(crate) fn tell<'a>(client: &'a ClientSide<'a>, record: &mut AccessRecord<'a>) {
+    let info = client.info;
     let downstream = &mut record.downstream;
     downstream.local_address = Some(info.original_destination);
+    downstream.direct_local_address = Some(info.local);
     downstream.remote_address = Some(info.remote);
     downstream.direct_remote_address = Some(info.direct_remote);
-    downstream.server_name = some(&info.server_name);
-    downstream.tls_version = some(tls_version);
-    let peer = info.peer();
-    downstream.peer_uri_san = peer.and_then(|peer| peer.uris.first()).map(String::as_str);
-    downstream.peer_subject = peer.and_then(|peer| some(&peer.subject));
-    let own = info.tls.as_ref().and_then(|tls| tls.local_uris.first());
-    downstream.local_uri_san = own.map(String::as_str);
+    downstream.server_name = Some(&*info.server_name).filter(|name| !name.is_empty());
+    record.further = client;
 }

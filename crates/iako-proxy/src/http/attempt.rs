@@ -368,6 +368,10 @@ impl Exchange<'_> {
         }
         self.record.upstream = Some(std::rc::Rc::clone(lease.facts()));
         self.record.upstream_version = Some(version);
+        self.record.sent_at = Some(self.now);
+        if self.service.traits.tells_tries {
+            self.note_try(&lease);
+        }
         if let Some(method) = self.tunnel_method(plan.content, version) {
             self.request.edits.method = Some(method);
             self.ask_for_websocket();

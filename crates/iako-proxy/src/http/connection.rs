@@ -3,7 +3,6 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use iako_http::FieldValue;
@@ -17,6 +16,7 @@ use super::counted::Fate;
 use super::service::HttpService;
 use crate::connection::{Downstream, log::HttpNotes};
 use crate::snapshot::{Chain, ProxySnapshot, Terminal};
+use crate::transport::TlsDetails;
 use crate::upstream::pool::Owner;
 use crate::worker::{Worker, spread};
 
@@ -25,8 +25,10 @@ use crate::worker::{Worker, spread};
 pub(crate) struct HttpConnection {
     pub(crate) worker: Rc<Worker>,
     pub(crate) info: Arc<ConnectionInfo>,
-    pub(crate) tls_version: &'static str,
-    pub(crate) tls_cipher: String,
+    /// What was agreed on in the TLS handshake.
+    pub(crate) tls: Option<Arc<TlsDetails>>,
+    /// When it was accepted.
+    pub(crate) accepted: Instant,
     pub(crate) chain: Arc<Chain>,
     pub(crate) direction: Direction,
     /// Its number in this process.
@@ -84,8 +86,6 @@ impl ToldClientCert {
     }
 }
 
-static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
-
 impl HttpConnection {
     /// Takes over what is known of a connection.
     pub(crate) fn new(
@@ -99,11 +99,11 @@ impl HttpConnection {
         let own = own.and_then(|tls| tls.local_uris.first());
         Self {
             info: Arc::clone(info),
-            tls_version: accepted.tls_version,
-            tls_cipher: accepted.tls_cipher.clone(),
+            tls: accepted.tls.clone(),
+            accepted: accepted.accepted,
             chain: Arc::clone(&accepted.chain),
             direction: accepted.direction,
-            id: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
+            id: accepted.id,
             client_principal: Principal::new(client.map_or("", String::as_str)),
             own_principal: Principal::new(own.map_or("", String::as_str)),
             age_draw: worker.with_rng(iako_rt::Rng::unit),

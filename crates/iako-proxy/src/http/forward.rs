@@ -381,8 +381,9 @@ impl Exchange<'_> {
             }
             let additions = {
                 let view = self.request.view();
-                let facts =
-                    record::access_record(self.connection, &self.record, &self.request, &view);
+                let further =
+                    record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+                let facts = record::access_record(&further, &view);
                 mutations::rendered(&level.request_add, &facts)
             };
             mutations::edit_request(&mut self.request, &additions, level);

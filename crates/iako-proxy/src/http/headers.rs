@@ -188,7 +188,8 @@ fn edit_early(connection: &HttpConnection, manager: &HttpConnectionManager, requ
     let rendered = {
         let record = Record::new(clock::now(), clock::wall());
         let view = request.view();
-        let facts = record::access_record(connection, &record, request, &view);
+        let further = record::ExchangeFacts::of(connection, &record, request);
+        let facts = record::access_record(&further, &view);
         mutations::rendered_early(&manager.early_headers, &facts)
     };
     mutations::edit_early(request, &manager.early_headers, &rendered);

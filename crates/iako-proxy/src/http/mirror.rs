@@ -101,7 +101,8 @@ fn target<'e>(exchange: &Exchange<'e>, policy: &Mirror) -> Option<&'e Arc<Upstre
 fn change(exchange: &Exchange<'_>, policy: &Mirror, edits: &mut RequestEdits) {
     let request = &exchange.request;
     let view = request.view();
-    let record = record::access_record(exchange.connection, &exchange.record, request, &view);
+    let further = record::ExchangeFacts::of(exchange.connection, &exchange.record, request);
+    let record = record::access_record(&further, &view);
     for edit in &policy.edits {
         match edit {
             HeaderEdit::Add(option) => {

@@ -1,5 +1,7 @@
 //! What is remembered of an exchange for its log line and its metrics.
 
+mod further;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use iako_http::{ResponseEdits, ResponseHead, Version};
 use iako_proxy_config::{Direction, EndpointAddress, WorkloadLabel};
 use iako_rt::clock;
+use iako_telemetry::access_log::LogType;
 use iako_telemetry::headers::NoHeaders;
 use iako_telemetry::labels::UNKNOWN;
 use iako_telemetry::{
@@ -25,9 +28,12 @@ use super::pump::{Download, Upload};
 use super::request::{Request, ResponseView, TrailersView};
 use super::service::HttpService;
 use super::trace::ActiveTrace;
-use crate::access_log::FilterFacts;
+use crate::access_log::{ClientSide, FilterFacts};
+use crate::connection::log::tell;
 use crate::snapshot::{Tally, UpstreamCluster};
 use crate::upstream::pool::ConnectionFacts;
+
+pub(crate) use further::{ExchangeFacts, Tried, shown};
 
 /// Everything that is known of an exchange besides its messages.
 #[derive(Debug)]
@@ -71,6 +77,10 @@ pub(crate) struct Record {
     pub(crate) is_health_check: bool,
     /// The trace that it is a part of; none for most.
     pub(crate) trace: Option<Box<ActiveTrace>>,
+    /// When the head of the last try was sent.
+    pub(crate) sent_at: Option<Instant>,
+    /// Endpoints that were tried, where a log tells them.
+    pub(crate) tried: Vec<Tried>,
 }
 
 impl Record {
@@ -98,6 +108,8 @@ impl Record {
             tally: Tally::default(),
             is_health_check: false,
             trace: None,
+            sent_at: None,
+            tried: Vec::new(),
         }
     }
 }
@@ -113,6 +125,17 @@ pub(crate) enum Outcome {
     Grpc(u32),
     /// An answer of gRPC that did not say how it went.
     Untold,
+}
+
+impl Record {
+    /// The name of the endpoint; empty where it has none.
+    pub(crate) fn hostname(&self) -> String {
+        let name = self.endpoint.as_ref().and_then(|(balancer, place)| {
+            let endpoint = balancer.endpoints().get(usize::try_from(*place).ok()?)?;
+            Some(endpoint.endpoint.hostname.clone())
+        });
+        name.unwrap_or_default()
+    }
 }
 
 /// The messages of a finished exchange.
@@ -147,6 +170,11 @@ impl Finished<'_> {
         let Some(trailers) = self.download.trailers.as_deref() else { return Outcome::Untold };
         // What has no status there is no success.
         Outcome::Grpc(grpc::status(trailers).map_or(u32::MAX, u32::from))
+    }
+
+    /// Whether the client was told everything.
+    fn is_told(&self, record: &Record) -> bool {
+        self.download.is_told_whole() || (record.response_at.is_none() && self.response.is_some())
     }
 
     fn grpc_status(&self) -> Option<u16> {
@@ -186,7 +214,12 @@ pub(crate) fn finish(
     let request_view = finished.request.view();
     let response_view = finished.response.map(|(head, edits)| ResponseView { head, edits });
     let trailers_view = finished.download.trailers.as_deref().map(TrailersView);
-    let mut access = access_record(connection, record, finished.request, &request_view);
+    let further = ExchangeFacts {
+        finished: Some(finished),
+        now: Some(now),
+        ..ExchangeFacts::of(connection, record, finished.request)
+    };
+    let mut access = access_record(&further, &request_view);
     if let Some(view) = &response_view {
         access.response_headers = view;
     }
@@ -197,11 +230,13 @@ pub(crate) fn finish(
     access.response_code = finished.status();
     access.bytes_received = finished.upload.bytes;
     access.bytes_sent = finished.download.bytes + record.reply_bytes;
-    access.response_tx_duration = record.response_at.map(|at| now.saturating_duration_since(at));
+    let told = record.response_at.filter(|_| finished.is_told(record));
+    access.response_tx_duration = told.map(|at| now.saturating_duration_since(at));
+    access.log_type = LogType::DownstreamEnd;
     let facts = FilterFacts {
         draw: connection.worker.with_rng(iako_rt::Rng::next_u64),
         health_check: record.is_health_check,
-        grpc_status: finished.grpc_status().map(u32::from),
+        traced: service.manager.tracing.is_some(),
     };
     for log in &service.access_log {
         log.log(&access, facts);
@@ -234,9 +269,14 @@ pub(crate) fn refused(connection: &HttpConnection, service: &HttpService, refuse
     }
     record.bytes_sent = refused.bytes;
     record.duration = Some(Duration::ZERO);
-    record.downstream.local_address = Some(connection.info.original_destination);
-    record.downstream.remote_address = Some(connection.info.remote);
-    record.downstream.direct_remote_address = Some(connection.info.direct_remote);
+    let client = ClientSide {
+        info: &connection.info,
+        tls: connection.tls.as_deref(),
+        chain: &connection.chain.name,
+        accepted: Some(connection.accepted),
+    };
+    tell(&client, &mut record);
+    record.log_type = LogType::DownstreamEnd;
     record.downstream.connection_id = Some(connection.id);
     let facts = FilterFacts { draw: connection.draw(), ..FilterFacts::default() };
     for log in &service.access_log {
@@ -252,16 +292,15 @@ static HOSTNAME: LazyLock<String> = LazyLock::new(|| {
 
 /// The facts of an exchange as log formats and header formats read them.
 pub(crate) fn access_record<'a>(
-    connection: &'a HttpConnection,
-    record: &'a Record,
-    request: &'a Request,
+    further: &'a ExchangeFacts<'a>,
     request_headers: &'a dyn HeaderLookup,
 ) -> AccessRecord<'a> {
+    let ExchangeFacts { connection, record, request, .. } = *further;
     let mut access = AccessRecord::new(record.start_wall);
     let since = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(record.start));
     let some = |text: &'a str| (!text.is_empty()).then_some(text);
     access.request_headers = request_headers;
-    access.response_headers = &NoHeaders;
+    access.further = further;
     access.protocol = Some(request.head.version().as_str());
     access.hostname = some(&HOSTNAME);
     access.response_code = record.status;
@@ -269,27 +308,21 @@ pub(crate) fn access_record<'a>(
     access.flags = record.flags;
     access.request_duration = since(record.request_at);
     access.response_duration = since(record.response_at);
+    access.request_tx_duration =
+        since(record.sent_at.zip(record.request_at).map(|(sent, whole)| sent.max(whole)));
     access.route_name = some(&record.route);
     access.virtual_cluster = record.tally.virtual_cluster();
     access.trace_id = record.trace.as_ref().map(|trace| trace.id());
     let info = &connection.info;
     let down = &mut access.downstream;
     down.local_address = Some(info.original_destination);
+    down.direct_local_address = Some(info.local);
     // Of a client that only a header tells, nobody knows the port.
     let port = if request.client == info.remote.ip() { info.remote.port() } else { 0 };
     down.remote_address = Some(SocketAddr::new(request.client, port));
     down.direct_remote_address = Some(info.direct_remote);
     down.server_name = some(&info.server_name);
-    down.tls_version = some(connection.tls_version);
-    down.tls_cipher = some(&connection.tls_cipher);
     down.connection_id = Some(connection.id);
-    if let Some(tls) = &info.tls {
-        down.local_uri_san = tls.local_uris.first().map(String::as_str);
-    }
-    if let Some(peer) = info.peer() {
-        down.peer_uri_san = peer.uris.first().map(String::as_str);
-        down.peer_subject = some(&peer.subject);
-    }
     let up = &mut access.upstream;
     up.attempts = record.attempts;
     up.transport_failure_reason = some(&record.transport_failure);
@@ -304,9 +337,7 @@ pub(crate) fn access_record<'a>(
     }
     if let Some(facts) = &record.upstream {
         up.local_address = facts.local;
-        up.tls_version = some(facts.tls_version);
-        up.peer_uri_san =
-            facts.peer.as_ref().and_then(|peer| peer.facts.uri_sans.first()).map(String::as_str);
+        up.remote = facts.remote;
     }
     up.protocol = record.upstream_version.map(Version::as_str);
     access

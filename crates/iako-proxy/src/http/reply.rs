@@ -165,7 +165,8 @@ impl Exchange<'_> {
         let facts = FilterFacts { draw: self.connection.draw(), ..FilterFacts::default() };
         let (mapper, writer) = {
             let view = self.request.view();
-            let record = record::access_record(self.connection, &self.record, &self.request, &view);
+            let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+            let record = record::access_record(&further, &view);
             replies.choose(&record, facts)
         };
         let status = mapper.and_then(|mapper| mapper.status).unwrap_or(status);
@@ -190,7 +191,8 @@ impl Exchange<'_> {
     pub(super) fn written_body(&self, writer: &BodyWriter, status: u16, body: &Bytes) -> Bytes {
         let text = String::from_utf8_lossy(body);
         let view = self.request.view();
-        let mut record = record::access_record(self.connection, &self.record, &self.request, &view);
+        let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+        let mut record = record::access_record(&further, &view);
         record.local_reply_body = Some(&text);
         record.response_code = Some(status);
         writer.write(&record)

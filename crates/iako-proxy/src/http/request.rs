@@ -1,6 +1,7 @@
 //! A request on its way: the head as it came, and what has been changed since.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use iako_http::{
     FieldName, FieldValue, Known, Method, NameRef, RequestEdits, RequestHead, ResponseEdits,
@@ -253,8 +254,18 @@ impl Headers for ResponseView<'_> {
 
 impl HeaderLookup for ResponseView<'_> {
     fn first_value(&self, name: &str) -> Option<&[u8]> {
+        if name == ":status" {
+            return status_text(self.edits.status(self.head));
+        }
         self.value(name, 0)
     }
+}
+
+/// The digits of a status.
+fn status_text(status: u16) -> Option<&'static [u8]> {
+    static TEXTS: LazyLock<Vec<String>> =
+        LazyLock::new(|| (0..1_000_u16).map(|status| status.to_string()).collect());
+    TEXTS.get(usize::from(status)).map(String::as_bytes)
 }
 
 /// Trailers, for those who look names up.

@@ -113,10 +113,12 @@ pub(crate) struct Traits {
     pub(crate) counts_in_metrics: bool,
     /// Whether a filter does something when a response comes.
     pub(crate) filters_responses: bool,
+    /// Whether a log tells every endpoint that was tried.
+    pub(crate) tells_tries: bool,
 }
 
 impl Traits {
-    fn of(filters: &[Filter], router: &Router) -> Self {
+    fn of(filters: &[Filter], router: &Router, logs: &[AccessLogger]) -> Self {
         let any = |wanted: fn(&Filter) -> bool| filters.iter().any(wanted);
         Self {
             suppresses_envoy_headers: router.suppress_envoy_headers,
@@ -125,6 +127,7 @@ impl Traits {
             }),
             counts_in_metrics: any(Filter::is_stats),
             filters_responses: any(|filter| filter.responds),
+            tells_tries: logs.iter().any(AccessLogger::tells_tries),
         }
     }
 }
@@ -156,16 +159,17 @@ impl HttpService {
             if let HttpFilterKind::Router(router) = kind { Some(router.clone()) } else { None }
         });
         let router = router.unwrap_or_default();
+        let access_log = AccessLogger::open_all(&manager.access_log, shared)?;
         Ok(Self {
             traced: manager.tracing.as_ref().map(|tracing| {
                 let provider = tracing.provider.as_deref();
                 let tracer = shared.tracers.of(provider, &shared.node, &shared.stats);
                 Box::new(Traced::new(tracer, &scope))
             }),
-            traits: Traits::of(&filters, &router),
+            traits: Traits::of(&filters, &router, &access_log),
             router,
             filters,
-            access_log: AccessLogger::open_all(&manager.access_log, &shared.access_logs)?,
+            access_log,
             stats,
             limits: limits(&manager),
             server: FieldValue::sanitized(manager.server_name.clone()),

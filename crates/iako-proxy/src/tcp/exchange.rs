@@ -1,12 +1,11 @@
 //! One TCP connection: cluster, instance, connection, relay, record.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use iako_http::Scheme;
-use iako_identity::PeerIdentity;
 use iako_proxy_config::{Discovery, Endpoint, OnDemandClusters, RoutePriority, SourcedName};
 use iako_rt::{Rng, clock};
-use iako_telemetry::ResponseFlag;
+use iako_telemetry::{ResponseFlag, access_log::LogType};
 use iako_traffic::{
     ActiveRequest, Balancer, BreakerGuard, ConnectionInfo, Outcome, Pick, PickRequest, hash_of_ip,
     tcp_cluster,
@@ -14,7 +13,7 @@ use iako_traffic::{
 
 use super::{
     TcpService,
-    far::Far,
+    onward::Onward,
     record::{Record, logging},
     relay::{End, Limits, Moved, relay},
     tunnel::{self, TunnelStream},
@@ -28,7 +27,7 @@ use crate::{
     http::target::member_of,
     on_demand::{Found, Needed},
     snapshot::{Failing, UpstreamCluster},
-    transport::{ConnectOptions, Connected, Proxied, connect},
+    transport::{ConnectOptions, Proxied, connect},
     worker::Worker,
 };
 
@@ -38,45 +37,6 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 const IDLE_STATE: &str = "envoy.tcp_proxy.per_connection_idle_timeout_ms";
 /// Longest time that a peer may take for its part of the metadata exchange.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A connection to an instance, and what is known of it.
-pub(super) struct Onward {
-    pub(super) stream: Far,
-    pub(super) local: Option<SocketAddr>,
-    pub(super) tls_version: &'static str,
-    /// The first URI of the server's certificate.
-    pub(super) peer_uri: Option<String>,
-    /// Whether the proxies tell each other of their workloads first.
-    exchanges_metadata: bool,
-}
-
-impl Onward {
-    fn direct(connected: Connected) -> Self {
-        let exchange = metadata_exchange::PROTOCOL.as_bytes();
-        Self {
-            local: connected.local,
-            tls_version: connected.tls_version,
-            peer_uri: first_uri(connected.peer.as_deref()),
-            exchanges_metadata: connected.alpn.as_deref() == Some(exchange),
-            stream: Far::Direct(connected.stream),
-        }
-    }
-
-    pub(super) fn tunnel(stream: TunnelStream) -> Self {
-        let facts = stream.facts();
-        Self {
-            local: facts.local,
-            tls_version: facts.tls_version,
-            peer_uri: first_uri(facts.peer.as_deref()),
-            exchanges_metadata: false,
-            stream: Far::Tunnel(Box::new(stream)),
-        }
-    }
-}
-
-fn first_uri(peer: Option<&PeerIdentity>) -> Option<String> {
-    peer.and_then(|peer| peer.facts.uri_sans.first()).cloned()
-}
 
 /// An instance that was reached.
 struct Reached {
@@ -106,7 +66,7 @@ pub(crate) async fn serve(
     service.stats.cx_total.inc();
     let mut record = Record::new(&worker, &downstream);
     if service.config.access_log_times.on_start {
-        record.write(&service);
+        record.write(&service, LogType::TcpConnectionStart);
     }
     let mut snapshot = worker.snapshot();
     let draw = worker.with_rng(Rng::next_u64);
@@ -178,7 +138,7 @@ pub(crate) fn log_unserved(
 ) {
     let mut record = Record::new(worker, downstream);
     record.ending = ending.clone();
-    record.write(service);
+    record.write(service, LogType::TcpConnectionEnd);
 }
 
 /// Asks for a cluster that is not known, and waits for it.
@@ -412,7 +372,7 @@ async fn carry(
     }
     let times = service.config.access_log_times;
     if times.on_connected {
-        record.write(service);
+        record.write(service, LogType::TcpUpstreamConnected);
     }
     let limits = Limits {
         idle: idle_timeout(service, &downstream.info),
@@ -437,7 +397,9 @@ async fn carry(
     let relaying = unless_failed(relaying, failing);
     let end = match times.interval {
         None => relaying.await,
-        Some(interval) => logging(relaying, interval, || record.write(service)).await,
+        Some(interval) => {
+            logging(relaying, interval, || record.write(service, LogType::TcpPeriodic)).await
+        }
     };
     match end {
         End::Done => {}

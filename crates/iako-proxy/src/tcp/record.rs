@@ -1,6 +1,7 @@
 //! What is told of a TCP connection: log lines and Istio's metrics.
 
 use std::{
+    borrow::Cow,
     cell::Cell,
     net::SocketAddr,
     pin::pin,
@@ -11,21 +12,28 @@ use std::{
 
 use iako_proxy_config::{Direction, Endpoint, EndpointAddress};
 use iako_rt::{Rng, clock};
+use iako_telemetry::access_log::{
+    LogType,
+    further::{FurtherFacts, MetadataOf, NumberFact, Side, TextFact, TimePoint, Validity, Way},
+};
 use iako_telemetry::{
     AccessRecord, Labels, Principal, Reporter, RequestProtocol, ResponseFlag, ResponseFlags,
     SecurityPolicy, ServiceLabels, TcpSeries, WorkloadLabels, labels::WorkloadFacts,
 };
 use iako_traffic::ConnectionInfo;
+use serde_json::{Map, Value};
 
 use super::{
     TcpService,
-    exchange::Onward,
+    onward::Onward,
     relay::{End, Moved},
 };
 use crate::{
-    access_log::FilterFacts,
+    access_log::{ClientSide, FilterFacts},
     connection::{Downstream, log::tell, steps::Ending},
+    http::record::shown,
     snapshot::UpstreamCluster,
+    transport::TlsDetails,
     worker::Worker,
 };
 
@@ -35,7 +43,9 @@ pub(super) struct Record {
     info: Arc<ConnectionInfo>,
     started: Instant,
     started_wall: SystemTime,
-    tls_version: &'static str,
+    tls: Option<Arc<TlsDetails>>,
+    chain: Arc<str>,
+    id: u64,
     pub(super) cluster: Option<Arc<UpstreamCluster>>,
     pub(super) endpoint: Option<Endpoint>,
     pub(super) attempts: u32,
@@ -45,9 +55,8 @@ pub(super) struct Record {
     pub(super) failure: Option<String>,
     flags: ResponseFlags,
     moved: Cell<Moved>,
-    local: Option<SocketAddr>,
+    upstream: Option<Far>,
     upstream_uri: Option<String>,
-    upstream_tls: &'static str,
     /// Who the server says it is, from the metadata exchange.
     pub(super) upstream_workload: Option<WorkloadLabels>,
 }
@@ -59,7 +68,9 @@ impl Record {
             info: Arc::clone(&downstream.info),
             started: downstream.accepted,
             started_wall: downstream.accepted_wall,
-            tls_version: downstream.tls_version,
+            tls: downstream.tls.clone(),
+            chain: Arc::clone(&downstream.chain.name),
+            id: downstream.id,
             cluster: None,
             endpoint: None,
             attempts: 0,
@@ -68,9 +79,8 @@ impl Record {
             failure: None,
             flags: ResponseFlags::NONE,
             moved: Cell::default(),
-            local: None,
+            upstream: None,
             upstream_uri: None,
-            upstream_tls: "",
             upstream_workload: None,
         }
     }
@@ -83,8 +93,13 @@ impl Record {
 
     pub(super) fn connected(&mut self, onward: &Onward, endpoint: Endpoint) {
         self.endpoint = Some(endpoint);
-        self.local = onward.local;
-        self.upstream_tls = onward.tls_version;
+        self.upstream = Some(Far {
+            local: onward.local,
+            remote: onward.remote,
+            tls: onward.tls.clone(),
+            times: onward.times,
+            id: onward.id,
+        });
         self.upstream_uri.clone_from(&onward.peer_uri);
     }
 
@@ -143,12 +158,13 @@ impl Record {
     }
 
     /// Writes the log lines.
-    pub(super) fn write(&self, service: &TcpService) {
+    pub(super) fn write(&self, service: &TcpService, log_type: LogType) {
         if service.access_log.is_empty() {
             return;
         }
         let draw = self.worker.with_rng(Rng::next_u64);
         self.with_record(|record| {
+            let record = &AccessRecord { log_type, ..*record };
             for log in &service.access_log {
                 log.log(record, FilterFacts { draw, ..FilterFacts::default() });
             }
@@ -157,7 +173,7 @@ impl Record {
 
     /// Writes the last lines, that of the listener too.
     pub(super) fn end(&self, service: &TcpService, downstream: &mut Downstream) {
-        self.write(service);
+        self.write(service, LogType::TcpConnectionEnd);
         downstream.log_as(|write| self.with_record(|record| write(record)));
     }
 
@@ -170,7 +186,16 @@ impl Record {
     pub(super) fn with_record<T>(&self, look: impl FnOnce(&AccessRecord<'_>) -> T) -> T {
         let mut record = AccessRecord::new(self.started_wall);
         record.duration = Some(clock::now().saturating_duration_since(self.started));
-        tell(&self.info, self.tls_version, &mut record);
+        let client = ClientSide {
+            info: &self.info,
+            tls: self.tls.as_deref(),
+            chain: &self.chain,
+            accepted: Some(self.started),
+        };
+        tell(&client, &mut record);
+        let facts = ConnectionFacts { client, record: self };
+        record.further = &facts;
+        record.downstream.connection_id = Some(self.id);
         record.connection_termination_details = self.ending.details.as_deref().or(self.details);
         record.downstream.local_close_reason = self.ending.reason;
         record.flags = self.ending.flag.map_or(self.flags, |flag| self.flags.with(flag));
@@ -181,12 +206,91 @@ impl Record {
         record.upstream.cluster = cluster.map(|cluster| &*cluster.name);
         record.upstream.cluster_alias =
             cluster.and_then(|cluster| some(&cluster.config.alt_stat_name));
-        record.upstream.local_address = self.local;
+        record.upstream.local_address = self.upstream.as_ref().and_then(|far| far.local);
+        record.upstream.remote = self.upstream.as_ref().and_then(|far| far.remote);
         record.upstream.transport_failure_reason = self.failure.as_deref();
         record.upstream.attempts = self.attempts;
-        record.upstream.peer_uri_san = self.upstream_uri.as_deref();
-        record.upstream.tls_version = some(self.upstream_tls);
+        record.upstream.host_name =
+            self.endpoint.as_ref().and_then(|endpoint| some(&endpoint.hostname));
         look(&record)
+    }
+}
+
+/// A connection to a server, as logs see it.
+struct Far {
+    local: Option<SocketAddr>,
+    remote: Option<SocketAddr>,
+    tls: Option<Arc<TlsDetails>>,
+    times: [Instant; 2],
+    id: u64,
+}
+
+/// Both sides, for formats that ask.
+struct ConnectionFacts<'a> {
+    client: ClientSide<'a>,
+    record: &'a Record,
+}
+
+impl FurtherFacts for ConnectionFacts<'_> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the client's side knows the rest")]
+    fn text(&self, fact: TextFact) -> Option<Cow<'_, str>> {
+        let tls = || self.record.upstream.as_ref()?.tls.as_deref();
+        let host = || Some(shown(&self.record.endpoint.as_ref()?.address));
+        match fact {
+            TextFact::Certificate(Side::Upstream, holder, fact) => tls()?.certificate(holder, fact),
+            TextFact::Tls(Side::Upstream, fact) => tls()?.agreed(fact),
+            TextFact::UpstreamHost => host().map(Cow::Owned),
+            TextFact::CloseType(Side::Upstream) => {
+                self.record.upstream.as_ref().map(|_| Cow::Borrowed("Normal"))
+            }
+            other => self.client.text(other),
+        }
+    }
+
+    fn number(&self, fact: NumberFact) -> u64 {
+        let moved = self.record.moved.get();
+        match fact {
+            NumberFact::UpstreamConnection => self.record.upstream.as_ref().map_or(0, |far| far.id),
+            NumberFact::Wire(Side::Downstream, Way::Received)
+            | NumberFact::Wire(Side::Upstream, Way::Sent) => moved.received,
+            NumberFact::Wire(Side::Downstream, Way::Sent)
+            | NumberFact::Wire(Side::Upstream, Way::Received) => moved.sent,
+            NumberFact::RequestHeaders
+            | NumberFact::ResponseHeaders
+            | NumberFact::ResponseTrailers
+            | NumberFact::Headers(..)
+            | NumberFact::PlainHeaders(..) => 0,
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the client's side knows the rest")]
+    fn time_point(&self, point: TimePoint) -> Option<Instant> {
+        let far = || self.record.upstream.as_ref();
+        match point {
+            TimePoint::ConnectBegin => far().map(|far| far.times[0]),
+            TimePoint::ConnectEnd => far().map(|far| far.times[1]),
+            TimePoint::HandshakeEnd => far()?.tls.as_ref().map(|tls| tls.done),
+            other => self.client.time_point(other),
+        }
+    }
+
+    fn validity(&self, side: Side, end: Validity) -> Option<SystemTime> {
+        match side {
+            Side::Downstream => self.client.validity(side, end),
+            Side::Upstream => self.record.upstream.as_ref()?.tls.as_ref()?.validity(end),
+        }
+    }
+
+    fn metadata(&self, of: MetadataOf, namespace: &str) -> Option<Cow<'_, Map<String, Value>>> {
+        self.client.metadata(of, namespace)
+    }
+
+    fn dynamic_metadata(&self) -> Vec<(String, Map<String, Value>)> {
+        self.client.dynamic_metadata()
+    }
+
+    fn state(&self, side: Side, key: &str) -> Option<Cow<'_, str>> {
+        self.client.state(side, key)
     }
 }
 

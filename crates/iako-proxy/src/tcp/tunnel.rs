@@ -19,7 +19,7 @@ use iako_telemetry::{AccessRecord, ResponseFlag};
 use iako_traffic::EndpointState;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::exchange::Onward;
+use super::onward::Onward;
 use crate::{
     http::{downstream::Content, mutations::render, wire::QUEUE_BYTES_MAX},
     snapshot::UpstreamCluster,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use iako_identity::{ClientTls, TlsClient};
+use iako_identity::{ClientTls, TlsCertificate, TlsClient};
 use iako_proxy_config::{SourcedName, UpstreamTls};
 use parking_lot::Mutex;
 
@@ -95,6 +95,11 @@ impl ClientTlsSlot {
             others: Mutex::new(Vec::new()),
         })));
         Ok(())
+    }
+
+    /// The certificate that is shown.
+    pub(super) fn own(&self) -> Option<Arc<TlsCertificate>> {
+        self.built.load().as_ref().and_then(|built| built.template.certificate.clone())
     }
 
     /// The settings for a handshake that offers `alpn`, or the configured protocols.

@@ -4,7 +4,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use iako_identity::{PeerError, PeerIdentity, TlsClient, TlsError};
@@ -17,8 +17,9 @@ use tokio::{
 };
 
 use super::{
-    Proxied, ReadAhead, Stream, TLS_WRITE_BYTES,
+    Proxied, ReadAhead, Stream, TLS_WRITE_BYTES, TlsDetails,
     client::ClientTlsSlot,
+    details::{cipher_name, group_name},
     dial::dial,
     material::{MaterialError, is_logged},
     proxy_header,
@@ -58,8 +59,12 @@ pub(crate) struct Connected {
     pub(crate) local: Option<SocketAddr>,
     /// The server's address, one of those of the endpoint; none on a Unix socket.
     pub(crate) remote: Option<SocketAddr>,
-    /// The version of TLS, such as `TLSv1.3`; empty without.
-    pub(crate) tls_version: &'static str,
+    /// What was agreed on in the TLS handshake.
+    pub(crate) tls: Option<Arc<TlsDetails>>,
+    /// When it was begun.
+    pub(crate) began: Instant,
+    /// When the server accepted the connection.
+    pub(crate) accepted: Instant,
 }
 
 /// Why a connection could not be made. Nothing of a request was sent then.
@@ -217,6 +222,7 @@ async fn attempt(
     match &endpoint.address {
         EndpointAddress::Host { name, .. } => Err(ConnectError::Unresolved { name: name.clone() }),
         EndpointAddress::Socket(address) => {
+            let began = clock::now();
             let others = &endpoint.additional_addresses;
             let from = options.client.and_then(|client| client.binding);
             let dialled = dial(*address, others, &cluster.config, from);
@@ -229,7 +235,7 @@ async fn attempt(
                 socket.write_all(&header).await.map_err(failed)?;
             }
             let connected = through(socket, transport, endpoint, options).await?;
-            Ok(Connected { local, remote, ..connected })
+            Ok(Connected { local, remote, began, ..connected })
         }
         EndpointAddress::Internal { listener, .. } => {
             let client = options.client.map(|client| client.source);
@@ -275,8 +281,18 @@ async fn through(
     }
 }
 
-const fn plain(stream: Stream) -> Connected {
-    Connected { stream, alpn: None, peer: None, local: None, remote: None, tls_version: "" }
+fn plain(stream: Stream) -> Connected {
+    let now = clock::now();
+    Connected {
+        stream,
+        alpn: None,
+        peer: None,
+        local: None,
+        remote: None,
+        tls: None,
+        began: now,
+        accepted: now,
+    }
 }
 
 async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
@@ -286,6 +302,7 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     options: ConnectOptions<'_>,
     wrap: impl FnOnce(tokio_rustls::client::TlsStream<S>) -> Stream,
 ) -> Result<Connected, ConnectError> {
+    let accepted = clock::now();
     let name = || name_of(&endpoint.address);
     let client = tls.client(options.alpn)?;
     let address = match &endpoint.address {
@@ -311,8 +328,16 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         .peer(connection, clock::wall())
         .map_err(|source| ConnectError::Peer { endpoint: name(), source })?;
     let alpn = connection.alpn_protocol().map(<[u8]>::to_vec);
-    let tls_version = version_name(connection.protocol_version());
-    Ok(Connected { alpn, peer, tls_version, ..plain(wrap(stream)) })
+    let details = TlsDetails {
+        version: version_name(connection.protocol_version()),
+        cipher: cipher_name(connection.negotiated_cipher_suite()),
+        group: group_name(connection.negotiated_key_exchange_group()),
+        peer: peer.clone(),
+        own: tls.own(),
+        server_name: name_to_send.unwrap_or_default().to_owned(),
+        done: clock::now(),
+    };
+    Ok(Connected { alpn, peer, tls: Some(Arc::new(details)), accepted, ..plain(wrap(stream)) })
 }
 
 /// A host without its port; an IPv6 address without its brackets.

@@ -13,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
-    Prefixed, ReadAhead, Stream, TLS_WRITE_BYTES,
+    Prefixed, ReadAhead, Stream, TLS_WRITE_BYTES, TlsDetails,
+    details::{cipher_name, group_name},
     material::{
         MaterialError, Materials, NameCheck, alpn, cipher_suites, is_logged, key_exchanges,
         key_log, secret_names, versions,
@@ -32,7 +33,7 @@ pub(crate) struct ServerTlsSlot {
 #[derive(Debug)]
 struct Built {
     server: TlsServer,
-    own_uris: Vec<String>,
+    own: Option<Arc<TlsCertificate>>,
 }
 
 /// Why a TLS connection was not accepted.
@@ -69,10 +70,8 @@ pub(crate) struct Accepted {
     pub(crate) peer: Option<Arc<PeerIdentity>>,
     /// Whether it took up an earlier session.
     pub(crate) is_resumed: bool,
-    /// The version, such as `TLSv1.3`.
-    pub(crate) version: &'static str,
-    /// The cipher suite's IANA name.
-    pub(crate) cipher: String,
+    /// What was agreed on, for logs.
+    pub(crate) details: Arc<TlsDetails>,
 }
 
 impl ServerTlsSlot {
@@ -115,7 +114,9 @@ impl ServerTlsSlot {
     /// The URIs of the certificate that is shown.
     #[must_use]
     pub(crate) fn own_uris(&self) -> Vec<String> {
-        self.built.load().as_ref().map(|built| built.own_uris.clone()).unwrap_or_default()
+        let built = self.built.load();
+        let own = built.as_ref().and_then(|built| built.own.as_ref());
+        own.map(|own| own.facts().uri_sans.clone()).unwrap_or_default()
     }
 
     fn build(&self, materials: &Materials) -> Result<Built, MaterialError> {
@@ -137,7 +138,7 @@ impl ServerTlsSlot {
         if certificates.iter().any(lacks) {
             return Err(OcspError::Missing.into());
         }
-        let own_uris = certificates.first().map(|one| one.facts().uri_sans.clone());
+        let own = certificates.first().cloned();
         let (trust, rules) = materials.peers(&options.validation, NameCheck::Listed)?;
         let client_certificate = match (trust, self.settings.require_client_certificate) {
             (Trust::Unverified, false) if !rules.has_pins() => ClientCertificate::NotRequested,
@@ -170,7 +171,7 @@ impl ServerTlsSlot {
             sessions: self.sessions(materials)?,
             key_log: key_log(options)?,
         };
-        Ok(Built { server: server.build()?, own_uris: own_uris.unwrap_or_default() })
+        Ok(Built { server: server.build()?, own })
     }
 
     fn sessions(&self, materials: &Materials) -> Result<ServerSessions, MaterialError> {
@@ -225,8 +226,15 @@ impl ServerTlsSlot {
         }
         Ok(Accepted {
             alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
-            version: version_name(connection.protocol_version()),
-            cipher: cipher_name(connection.negotiated_cipher_suite()),
+            details: Arc::new(TlsDetails {
+                version: version_name(connection.protocol_version()),
+                cipher: cipher_name(connection.negotiated_cipher_suite()),
+                group: group_name(connection.negotiated_key_exchange_group()),
+                peer: peer.clone(),
+                own: built.own.clone(),
+                server_name: String::new(),
+                done: clock::now(),
+            }),
             server_name,
             is_resumed: connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
             peer,
@@ -242,10 +250,4 @@ pub(super) fn version_name(version: Option<rustls::ProtocolVersion>) -> &'static
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         Some(_) | None => "",
     }
-}
-
-fn cipher_name(suite: Option<rustls::SupportedCipherSuite>) -> String {
-    let name = suite.and_then(|suite| suite.suite().as_str().map(str::to_owned));
-    // rustls writes TLS 1.3 suites as TLS13_…; operators know them as TLS_….
-    name.unwrap_or_default().replacen("TLS13_", "TLS_", 1)
 }

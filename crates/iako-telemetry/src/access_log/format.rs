@@ -2,33 +2,51 @@
 
 use serde_json::Value as Json;
 
-use super::operator::{Fact, GrpcForm, HeaderNames, Operator};
-use super::render;
-use super::time::TimeFormat;
-use super::{AccessRecord, ISTIO_JSON};
+use super::operator::Operator;
+use super::{AccessRecord, ISTIO_JSON, command, render};
 
-/// Why a format was refused.
+/// Why a format was refused. Positions count bytes from the beginning of the text that holds the
+/// operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// An operator that this proxy does not know.
-    #[error("the operator %{name}% is not known")]
+    #[error("the operator %{name}% at position {position} is not known")]
     UnknownOperator {
         /// The name between the percent signs, without its argument.
         name: String,
+        /// Where it stands.
+        position: usize,
     },
     /// An operator without the argument that it needs, or with one that it does not understand.
-    #[error("the operator %{name}% does not accept the argument '{argument}'")]
+    #[error(
+        "the operator %{name}% at position {position} does not accept the argument '{argument}'"
+    )]
     Argument {
         /// The operator.
         name: String,
         /// What stands between the parentheses.
         argument: String,
+        /// Where it stands.
+        position: usize,
+    },
+    /// An operator that shows nothing that could be shortened.
+    #[error("the operator %{name}% at position {position} does not accept a length")]
+    Length {
+        /// The operator.
+        name: String,
+        /// Where it stands.
+        position: usize,
     },
     /// A percent sign that begins no operator; a literal one is written `%%`.
-    #[error("the operator that begins with '{text}' has no end; write %% for a percent sign")]
+    #[error(
+        "the operator that begins with '{text}' at position {position} has no end; \
+         write %% for a percent sign"
+    )]
     Unterminated {
         /// The text from the percent sign on, at most 20 characters.
         text: String,
+        /// Where it stands.
+        position: usize,
     },
     /// The JSON format is no object.
     #[error("a JSON format is an object of names and formats")]
@@ -78,6 +96,7 @@ pub(super) enum Shape {
 pub struct AccessLogFormat {
     pub(super) shape: Shape,
     pub(super) omit_empty: bool,
+    tells_tries: bool,
 }
 
 impl AccessLogFormat {
@@ -86,7 +105,9 @@ impl AccessLogFormat {
     /// # Errors
     /// The first operator that is unknown or malformed.
     pub fn text(format: &str) -> Result<Self, FormatError> {
-        Ok(Self { shape: Shape::Text(template(format)?), omit_empty: false })
+        let template = template(format)?;
+        let tells_tries = template.tells_tries();
+        Ok(Self { shape: Shape::Text(template), omit_empty: false, tells_tries })
     }
 
     /// Compiles a JSON format: an object whose strings hold operators, nested as one likes. Each
@@ -98,7 +119,9 @@ impl AccessLogFormat {
         if !format.is_object() {
             return Err(FormatError::NoObject);
         }
-        Ok(Self { shape: Shape::Json(node(format)?), omit_empty: false })
+        let node = node(format)?;
+        let tells_tries = node.tells_tries();
+        Ok(Self { shape: Shape::Json(node), omit_empty: false, tells_tries })
     }
 
     /// Istio's JSON format: the 24 facts of [`ISTIO_JSON`].
@@ -118,9 +141,45 @@ impl AccessLogFormat {
         self
     }
 
+    /// Whether a line tells every endpoint that was tried, which has to be remembered for it.
+    #[must_use]
+    pub const fn tells_tries(&self) -> bool {
+        self.tells_tries
+    }
+
     /// Appends the line for `record` to `out`.
     pub fn render(&self, record: &AccessRecord<'_>, out: &mut Vec<u8>) {
         render::render(self, record, out);
+    }
+}
+
+impl Command {
+    fn tells_tries(&self) -> bool {
+        if let Operator::First(commands) = &self.operator {
+            return commands.iter().any(Self::tells_tries);
+        }
+        matches!(&self.operator, Operator::Fact(fact) if fact.is_of_tries())
+    }
+}
+
+impl Template {
+    fn tells_tries(&self) -> bool {
+        self.0.iter().any(|piece| match piece {
+            Piece::Literal(_) => false,
+            Piece::Operator(command) => command.tells_tries(),
+        })
+    }
+}
+
+impl Node {
+    fn tells_tries(&self) -> bool {
+        match self {
+            Self::Object(members) => members.iter().any(|(_, node)| node.tells_tries()),
+            Self::List(items) => items.iter().any(Self::tells_tries),
+            Self::Command(command) => command.tells_tries(),
+            Self::Template(template) => template.tells_tries(),
+            Self::Constant(_) => false,
+        }
     }
 }
 
@@ -158,7 +217,8 @@ fn template(format: &str) -> Result<Template, FormatError> {
         if !literal.is_empty() {
             pieces.push(Piece::Literal(std::mem::take(&mut literal)));
         }
-        let (command, after) = command(after)?;
+        let position = format.len().saturating_sub(after.len()).saturating_sub(1);
+        let (command, after) = command::read(after, position)?;
         pieces.push(Piece::Operator(command));
         rest = after;
     }
@@ -167,83 +227,4 @@ fn template(format: &str) -> Result<Template, FormatError> {
         pieces.push(Piece::Literal(literal));
     }
     Ok(Template(pieces))
-}
-
-/// Reads `NAME`, `NAME(argument)` or `NAME(argument):length` up to the closing percent sign.
-fn command(text: &str) -> Result<(Command, &str), FormatError> {
-    let unterminated = || FormatError::Unterminated {
-        text: std::iter::once('%').chain(text.chars().take(19)).collect(),
-    };
-    let name_end = text
-        .find(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))
-        .ok_or_else(unterminated)?;
-    let (name, rest) = text.split_at_checked(name_end).ok_or_else(unterminated)?;
-    let (argument, rest) = match rest.strip_prefix('(') {
-        Some(rest) => {
-            let (argument, rest) = rest.split_once(')').ok_or_else(unterminated)?;
-            (Some(argument), rest)
-        }
-        None => (None, rest),
-    };
-    let (length, rest) = rest.split_once('%').ok_or_else(unterminated)?;
-    let bytes_max = match length.strip_prefix(':').map(str::parse) {
-        Some(Ok(length)) => Some(length),
-        None if length.is_empty() => None,
-        Some(Err(_)) | None => return Err(unterminated()),
-    };
-    Ok((Command { operator: operator(name, argument)?, bytes_max }, rest))
-}
-
-fn operator(name: &str, argument: Option<&str>) -> Result<Operator, FormatError> {
-    let refused = || FormatError::Argument {
-        name: name.to_owned(),
-        argument: argument.unwrap_or_default().to_owned(),
-    };
-    let headers = || header_names(argument.unwrap_or_default()).ok_or_else(refused);
-    match name {
-        "REQ" => Ok(Operator::Request(headers()?)),
-        "REQ_WITHOUT_QUERY" => Ok(Operator::RequestWithoutQuery(headers()?)),
-        "RESP" => Ok(Operator::Response(headers()?)),
-        "TRAILER" => Ok(Operator::Trailer(headers()?)),
-        "START_TIME" => match argument {
-            None | Some("") => Ok(Operator::StartTime(TimeFormat::iso())),
-            Some(format) => {
-                let parsed = TimeFormat::parse(format);
-                parsed
-                    .map(Operator::StartTime)
-                    .map_err(|argument| FormatError::Argument { name: name.to_owned(), argument })
-            }
-        },
-        "GRPC_STATUS" => match argument {
-            None | Some("" | "CAMEL_STRING") => Ok(Operator::GrpcStatus(GrpcForm::Camel)),
-            Some("SNAKE_STRING") => Ok(Operator::GrpcStatus(GrpcForm::Snake)),
-            Some("NUMBER") => Ok(Operator::GrpcStatus(GrpcForm::Number)),
-            Some(_) => Err(refused()),
-        },
-        "GRPC_STATUS_NUMBER" => Ok(Operator::GrpcStatus(GrpcForm::Number)),
-        _ => {
-            let unknown = || FormatError::UnknownOperator { name: name.to_owned() };
-            let fact = Fact::from_name(name).ok_or_else(unknown)?;
-            if argument.is_some_and(|argument| !argument.is_empty()) {
-                return Err(refused());
-            }
-            Ok(Operator::Fact(fact))
-        }
-    }
-}
-
-/// `A` or `A?B`.
-fn header_names(argument: &str) -> Option<HeaderNames> {
-    let (first, otherwise) = match argument.split_once('?') {
-        Some((first, otherwise)) => (first, Some(otherwise)),
-        None => (argument, None),
-    };
-    let valid = |name: &str| !name.is_empty() && !name.contains(char::is_whitespace);
-    if !valid(first) || otherwise.is_some_and(|name| !valid(name)) {
-        return None;
-    }
-    Some(HeaderNames {
-        first: first.to_ascii_lowercase(),
-        otherwise: otherwise.map(str::to_ascii_lowercase),
-    })
 }

@@ -1,11 +1,20 @@
-//! The command operators of Envoy's formats: their names, and the fact that each stands for.
+//! The command operators of Envoy's formats: what each stands for.
 //!
-//! Source: Envoy "access log usage", command operators.
+//! Source: Envoy "substitution formatter", command operators.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use serde_json::Value as Json;
+
+use super::fact::Fact;
+use super::format::Command;
+use super::further::{MetadataOf, Side, TimePoint, Validity};
+use super::grpc::{self, GrpcForm};
 use super::record::AccessRecord;
+use super::render;
+use super::target::{self, HostSource, NameOrder, PathSource, Query, QueryForm};
 use super::time::TimeFormat;
 use crate::flags::ResponseFlags;
 use crate::headers::HeaderLookup;
@@ -15,6 +24,10 @@ use crate::headers::HeaderLookup;
 pub(super) enum Operator {
     Fact(Fact),
     StartTime(TimeFormat),
+    /// `%EMIT_TIME%`: when the line is written.
+    EmitTime(TimeFormat),
+    Validity(Side, Validity, TimeFormat),
+    Duration(Option<[TimePoint; 2]>, Precision),
     /// `%REQ(A?B)%`: the first header, else the second.
     Request(HeaderNames),
     /// `%REQ_WITHOUT_QUERY(A?B)%`.
@@ -22,6 +35,57 @@ pub(super) enum Operator {
     Response(HeaderNames),
     Trailer(HeaderNames),
     GrpcStatus(GrpcForm),
+    /// `%RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%`.
+    DetailsAsTheyAre,
+    /// An address without its port, as the network of so many bits.
+    Network(Fact, u8),
+    ServerName(NameOrder, HostSource),
+    Path(Query, PathSource),
+    QueryParameter(String),
+    Query(QueryForm),
+    /// `%ENVIRONMENT(X)%`: known when the format is compiled.
+    Constant(String),
+    Metadata(MetadataOf, Vec<String>),
+    State(Side, StateForm),
+    /// The first of these that has a value.
+    First(Vec<Command>),
+}
+
+/// What is shown of an object of filters.
+#[derive(Clone, Debug)]
+pub(super) struct StateForm {
+    pub(super) key: String,
+    pub(super) form: StateText,
+}
+
+/// Source: Envoy `FILTER_STATE(KEY:F)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StateText {
+    /// As it prints.
+    Plain,
+    /// As JSON: a string in quotes.
+    Typed,
+    /// A field of it; the objects that are kept here have none.
+    Field,
+}
+
+/// The unit of a duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Precision {
+    Milliseconds,
+    Microseconds,
+    Nanoseconds,
+}
+
+impl Precision {
+    fn count(self, duration: Duration) -> u64 {
+        let number = match self {
+            Self::Milliseconds => duration.as_millis(),
+            Self::Microseconds => duration.as_micros(),
+            Self::Nanoseconds => duration.as_nanos(),
+        };
+        u64::try_from(number).unwrap_or(u64::MAX)
+    }
 }
 
 /// A header and the one to use when it is absent, lower case.
@@ -38,136 +102,86 @@ impl HeaderNames {
     }
 }
 
-/// How a gRPC status is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GrpcForm {
-    Camel,
-    Snake,
-    Number,
-}
-
 /// What an operator found; nothing at all is `None`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Value<'a> {
     /// From the wire: any byte may be in it.
     Bytes(&'a [u8]),
-    Text(&'a str),
+    Text(Cow<'a, str>),
     Number(u64),
     Address(SocketAddr),
     Ip(IpAddr),
+    /// An address and how many of its bits count.
+    Network(IpAddr, u8),
     Flags(ResponseFlags),
     LongFlags(ResponseFlags),
     Time(SystemTime, &'a TimeFormat),
+    /// A value with a type of its own.
+    Json(Cow<'a, Json>),
 }
 
 impl<'a> Value<'a> {
-    fn text(text: Option<&'a str>) -> Option<Self> {
+    pub(super) fn text(text: Option<&'a str>) -> Option<Self> {
+        text.filter(|text| !text.is_empty()).map(|text| Self::Text(Cow::Borrowed(text)))
+    }
+
+    pub(super) fn told(text: Option<Cow<'a, str>>) -> Option<Self> {
         text.filter(|text| !text.is_empty()).map(Self::Text)
     }
 
-    fn millis(duration: Option<Duration>) -> Option<Self> {
-        duration.map(|d| Self::Number(u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
+    /// A text without white space: each becomes an underscore.
+    pub(super) fn joined(text: Option<&'a str>) -> Option<Self> {
+        let text = text.filter(|text| !text.is_empty())?;
+        let has_space = text.bytes().any(|byte| byte.is_ascii_whitespace());
+        Some(Self::Text(if has_space {
+            Cow::Owned(text.replace(|c: char| c.is_ascii_whitespace(), "_"))
+        } else {
+            Cow::Borrowed(text)
+        }))
     }
 
-    fn ip(address: Option<SocketAddr>) -> Option<Self> {
+    pub(super) fn millis(duration: Option<Duration>) -> Option<Self> {
+        duration.map(|duration| Self::Number(Precision::Milliseconds.count(duration)))
+    }
+
+    pub(super) fn ip(address: Option<SocketAddr>) -> Option<Self> {
         address.map(|address| Self::Ip(address.ip()))
     }
 
-    fn port(address: Option<SocketAddr>) -> Option<Self> {
+    pub(super) fn port(address: Option<SocketAddr>) -> Option<Self> {
         address.map(|address| Self::Number(u64::from(address.port())))
     }
-}
 
-macro_rules! facts {
-    ($($name:literal $variant:ident |$record:pat_param| $value:expr;)*) => {
-        /// An operator without an argument.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum Fact { $($variant,)* }
-
-        impl Fact {
-            /// The operator of this name, without its percent signs.
-            pub(super) fn from_name(name: &str) -> Option<Self> {
-                match name {
-                    $($name => Some(Self::$variant),)*
-                    _ => None,
-                }
-            }
-
-            fn value<'a>(self, record: &'a AccessRecord<'_>) -> Option<Value<'a>> {
-                match self {
-                    $(Self::$variant => { let $record = record; $value })*
-                }
-            }
+    /// At most so many bytes of a text; other values stay whole.
+    fn cut(self, most: usize) -> Self {
+        match self {
+            Self::Bytes(bytes) => Self::Bytes(bytes.get(..most).unwrap_or(bytes)),
+            Self::Text(text) => Self::Text(render::cut(&text, most).to_owned().into()),
+            other @ (Self::Number(_)
+            | Self::Address(_)
+            | Self::Ip(_)
+            | Self::Network(..)
+            | Self::Flags(_)
+            | Self::LongFlags(_)
+            | Self::Time(..)
+            | Self::Json(_)) => other,
         }
-    };
-}
+    }
 
-facts! {
-    "PROTOCOL" Protocol |r| Value::text(r.protocol);
-    "RESPONSE_CODE" ResponseCode |r| Some(Value::Number(r.response_code.map_or(0, u64::from)));
-    "RESPONSE_CODE_DETAILS" ResponseCodeDetails |r| Value::text(r.response_code_details);
-    "CONNECTION_TERMINATION_DETAILS" TerminationDetails
-        |r| Value::text(r.connection_termination_details);
-    "RESPONSE_FLAGS" Flags |r| Some(Value::Flags(r.flags));
-    "RESPONSE_FLAGS_LONG" FlagsLong |r| Some(Value::LongFlags(r.flags));
-    "BYTES_RECEIVED" BytesReceived |r| Some(Value::Number(r.bytes_received));
-    "BYTES_SENT" BytesSent |r| Some(Value::Number(r.bytes_sent));
-    "DURATION" Duration |r| Value::millis(r.duration);
-    "REQUEST_DURATION" RequestDuration |r| Value::millis(r.request_duration);
-    "REQUEST_TX_DURATION" RequestTxDuration |r| Value::millis(r.request_tx_duration);
-    "RESPONSE_DURATION" ResponseDuration |r| Value::millis(r.response_duration);
-    "RESPONSE_TX_DURATION" ResponseTxDuration |r| Value::millis(r.response_tx_duration);
-    "ROUTE_NAME" RouteName |r| Value::text(r.route_name);
-    "VIRTUAL_CLUSTER_NAME" VirtualCluster |r| Value::text(r.virtual_cluster);
-    "TRACE_ID" TraceId |r| Value::text(r.trace_id);
-    "STREAM_ID" StreamId |r| r.stream_id.map(Value::Number);
-    "HOSTNAME" Hostname |r| Value::text(r.hostname);
-    "LOCAL_REPLY_BODY" LocalReplyBody |r| r.local_reply_body.map(Value::Text);
-    "UPSTREAM_HOST" UpstreamHost |r| r.upstream.host.map(Value::Address);
-    "UPSTREAM_HOST_NAME" UpstreamHostName
-        |r| r.upstream.host_name.map(Value::Text).or_else(|| r.upstream.host.map(Value::Address));
-    "UPSTREAM_REMOTE_ADDRESS" UpstreamRemote |r| r.upstream.host.map(Value::Address);
-    "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" UpstreamRemoteIp |r| Value::ip(r.upstream.host);
-    "UPSTREAM_REMOTE_PORT" UpstreamRemotePort |r| Value::port(r.upstream.host);
-    "UPSTREAM_CLUSTER" UpstreamCluster
-        |r| Value::text(r.upstream.cluster_alias.or(r.upstream.cluster));
-    "UPSTREAM_CLUSTER_RAW" UpstreamClusterRaw |r| Value::text(r.upstream.cluster);
-    "UPSTREAM_LOCAL_ADDRESS" UpstreamLocal |r| r.upstream.local_address.map(Value::Address);
-    "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" UpstreamLocalIp
-        |r| Value::ip(r.upstream.local_address);
-    "UPSTREAM_LOCAL_PORT" UpstreamLocalPort |r| Value::port(r.upstream.local_address);
-    "UPSTREAM_TRANSPORT_FAILURE_REASON" UpstreamFailure
-        |r| Value::text(r.upstream.transport_failure_reason);
-    "UPSTREAM_REQUEST_ATTEMPT_COUNT" UpstreamAttempts
-        |r| Some(Value::Number(u64::from(r.upstream.attempts)));
-    "UPSTREAM_PROTOCOL" UpstreamProtocol |r| Value::text(r.upstream.protocol);
-    "UPSTREAM_PEER_URI_SAN" UpstreamPeerUri |r| Value::text(r.upstream.peer_uri_san);
-    "UPSTREAM_TLS_VERSION" UpstreamTls |r| Value::text(r.upstream.tls_version);
-    "DOWNSTREAM_LOCAL_ADDRESS" DownstreamLocal |r| r.downstream.local_address.map(Value::Address);
-    "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" DownstreamLocalIp
-        |r| Value::ip(r.downstream.local_address);
-    "DOWNSTREAM_LOCAL_PORT" DownstreamLocalPort |r| Value::port(r.downstream.local_address);
-    "DOWNSTREAM_REMOTE_ADDRESS" DownstreamRemote |r| r.downstream.remote_address.map(Value::Address);
-    "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" DownstreamRemoteIp
-        |r| Value::ip(r.downstream.remote_address);
-    "DOWNSTREAM_REMOTE_PORT" DownstreamRemotePort |r| Value::port(r.downstream.remote_address);
-    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" DownstreamDirect
-        |r| r.downstream.direct_remote_address.map(Value::Address);
-    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" DownstreamDirectIp
-        |r| Value::ip(r.downstream.direct_remote_address);
-    "DOWNSTREAM_DIRECT_REMOTE_PORT" DownstreamDirectPort
-        |r| Value::port(r.downstream.direct_remote_address);
-    "REQUESTED_SERVER_NAME" ServerName |r| Value::text(r.downstream.server_name);
-    "DOWNSTREAM_PEER_URI_SAN" PeerUri |r| Value::text(r.downstream.peer_uri_san);
-    "DOWNSTREAM_LOCAL_URI_SAN" LocalUri |r| Value::text(r.downstream.local_uri_san);
-    "DOWNSTREAM_PEER_SUBJECT" PeerSubject |r| Value::text(r.downstream.peer_subject);
-    "DOWNSTREAM_TLS_VERSION" TlsVersion |r| Value::text(r.downstream.tls_version);
-    "DOWNSTREAM_TLS_CIPHER" TlsCipher |r| Value::text(r.downstream.tls_cipher);
-    "DOWNSTREAM_TRANSPORT_FAILURE_REASON" DownstreamFailure
-        |r| Value::text(r.downstream.transport_failure_reason);
-    "DOWNSTREAM_LOCAL_CLOSE_REASON" LocalCloseReason
-        |r| Value::text(r.downstream.local_close_reason);
-    "CONNECTION_ID" ConnectionId |r| r.downstream.connection_id.map(Value::Number);
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Bytes(bytes) => bytes.is_empty(),
+            Self::Text(text) => text.is_empty(),
+            Self::Number(_)
+            | Self::Address(_)
+            | Self::Ip(_)
+            | Self::Network(..)
+            | Self::Flags(_)
+            | Self::LongFlags(_)
+            | Self::Time(..)
+            | Self::Json(_) => false,
+        }
+    }
 }
 
 impl Operator {
@@ -175,6 +189,18 @@ impl Operator {
         match self {
             Self::Fact(fact) => fact.value(record),
             Self::StartTime(format) => Some(Value::Time(record.start_time, format)),
+            Self::EmitTime(format) => {
+                let now = record.start_time + record.duration.unwrap_or_default();
+                Some(Value::Time(now, format))
+            }
+            Self::Validity(side, end, format) => {
+                record.further.validity(*side, *end).map(|time| Value::Time(time, format))
+            }
+            Self::Duration(points, precision) => {
+                let [from, to] = (*points)?.map(|point| record.further.time_point(point));
+                let took = to?.checked_duration_since(from?)?;
+                Some(Value::Number(precision.count(took)))
+            }
             Self::Request(names) => names.find(record.request_headers).map(Value::Bytes),
             Self::RequestWithoutQuery(names) => {
                 let path = names.find(record.request_headers)?;
@@ -182,41 +208,65 @@ impl Operator {
             }
             Self::Response(names) => names.find(record.response_headers).map(Value::Bytes),
             Self::Trailer(names) => names.find(record.response_trailers).map(Value::Bytes),
-            Self::GrpcStatus(form) => grpc_status(record, *form),
+            Self::GrpcStatus(form) => grpc::status(record, *form),
+            Self::DetailsAsTheyAre => Value::text(record.response_code_details),
+            Self::Network(fact, bits) => {
+                let value = fact.value(record)?;
+                let Value::Ip(ip) = value else { return Some(value) };
+                Some(Value::Network(ip, *bits))
+            }
+            Self::ServerName(order, source) => target::server_name(record, *order, *source),
+            Self::Path(query, source) => target::path(record, *query, *source),
+            Self::QueryParameter(name) => target::query_parameter(record, name),
+            Self::Query(form) => target::query(record, *form),
+            Self::Constant(text) => Some(Value::Text(Cow::Borrowed(text))),
+            Self::Metadata(of, path) => metadata(record, *of, path),
+            Self::State(side, state) => state_text(record, *side, state),
+            Self::First(commands) => {
+                let values = commands.iter().filter_map(|one| {
+                    let value = one.operator.value(record)?;
+                    Some(match one.bytes_max {
+                        Some(most) => value.cut(most),
+                        None => value,
+                    })
+                });
+                { values }.find(|value| !value.is_empty())
+            }
         }
     }
 }
 
-const GRPC_NAMES: [(&str, &str); 17] = [
-    ("OK", "OK"),
-    ("Canceled", "CANCELLED"),
-    ("Unknown", "UNKNOWN"),
-    ("InvalidArgument", "INVALID_ARGUMENT"),
-    ("DeadlineExceeded", "DEADLINE_EXCEEDED"),
-    ("NotFound", "NOT_FOUND"),
-    ("AlreadyExists", "ALREADY_EXISTS"),
-    ("PermissionDenied", "PERMISSION_DENIED"),
-    ("ResourceExhausted", "RESOURCE_EXHAUSTED"),
-    ("FailedPrecondition", "FAILED_PRECONDITION"),
-    ("Aborted", "ABORTED"),
-    ("OutOfRange", "OUT_OF_RANGE"),
-    ("Unimplemented", "UNIMPLEMENTED"),
-    ("Internal", "INTERNAL"),
-    ("Unavailable", "UNAVAILABLE"),
-    ("DataLoss", "DATA_LOSS"),
-    ("Unauthenticated", "UNAUTHENTICATED"),
-];
+/// The value at a path, the namespace first; all of the namespace without more.
+fn metadata<'a>(
+    record: &'a AccessRecord<'_>,
+    of: MetadataOf,
+    path: &[String],
+) -> Option<Value<'a>> {
+    let (namespace, keys) = path.split_first()?;
+    let found = record.further.metadata(of, namespace)?;
+    let Some((first, rest)) = keys.split_first() else {
+        return Some(Value::Json(Cow::Owned(Json::Object(found.into_owned()))));
+    };
+    let value = match found {
+        Cow::Borrowed(map) => Cow::Borrowed(follow(map.get(first)?, rest)?),
+        Cow::Owned(map) => Cow::Owned(follow(map.get(first)?, rest)?.clone()),
+    };
+    (!value.is_null()).then_some(Value::Json(value))
+}
 
-/// The status in the trailers, or in the head of a response that has no trailers.
-fn grpc_status<'a>(record: &'a AccessRecord<'_>, form: GrpcForm) -> Option<Value<'a>> {
-    let in_trailers = record.response_trailers.first_value("grpc-status");
-    let bytes = in_trailers.or_else(|| record.response_headers.first_value("grpc-status"))?;
-    let number = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<u64>().ok());
-    let Some(number) = number else { return Some(Value::Bytes(bytes)) };
-    let names = usize::try_from(number).ok().and_then(|index| GRPC_NAMES.get(index));
-    Some(match (form, names) {
-        (GrpcForm::Camel, Some((camel, _))) => Value::Text(camel),
-        (GrpcForm::Snake, Some((_, snake))) => Value::Text(snake),
-        (GrpcForm::Number, _) | (_, None) => Value::Number(number),
-    })
+fn follow<'j>(value: &'j Json, keys: &[String]) -> Option<&'j Json> {
+    keys.iter().try_fold(value, |value, key| value.get(key))
+}
+
+fn state_text<'a>(
+    record: &'a AccessRecord<'_>,
+    side: Side,
+    state: &StateForm,
+) -> Option<Value<'a>> {
+    let text = record.further.state(side, &state.key)?;
+    match state.form {
+        StateText::Plain => Some(Value::Text(text)),
+        StateText::Typed => Some(Value::Json(Cow::Owned(Json::from(text.into_owned())))),
+        StateText::Field => None,
+    }
 }

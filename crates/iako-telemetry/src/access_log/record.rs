@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
+use super::further::{FurtherFacts, NothingFurther};
 use crate::flags::ResponseFlags;
 use crate::headers::{HeaderLookup, NoHeaders};
 
@@ -48,8 +49,6 @@ pub struct AccessRecord<'a> {
     pub virtual_cluster: Option<&'a str>,
     /// Trace id of the request, 32 hexadecimal digits.
     pub trace_id: Option<&'a str>,
-    /// Number of the stream on its connection, for HTTP/2.
-    pub stream_id: Option<u64>,
     /// Body of a response that this proxy made up itself.
     pub local_reply_body: Option<&'a str>,
     /// Name of the machine.
@@ -58,6 +57,114 @@ pub struct AccessRecord<'a> {
     pub downstream: DownstreamFacts<'a>,
     /// The upstream's side.
     pub upstream: UpstreamFacts<'a>,
+    /// Why the line is written now.
+    pub log_type: LogType,
+    /// Where more is known, for formats that ask.
+    pub further: &'a dyn FurtherFacts,
+}
+
+/// Why a line is written. Source: `envoy.data.accesslog.v3.AccessLogType`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogType {
+    /// Nobody said.
+    #[default]
+    NotSet,
+    /// A TCP proxy has its connection to the server.
+    TcpUpstreamConnected,
+    /// A TCP connection goes on.
+    TcpPeriodic,
+    /// A TCP connection ended.
+    TcpConnectionEnd,
+    /// A request arrived.
+    DownstreamStart,
+    /// A request goes on.
+    DownstreamPeriodic,
+    /// A request ended.
+    DownstreamEnd,
+    /// A try has its connection.
+    UpstreamPoolReady,
+    /// A try goes on.
+    UpstreamPeriodic,
+    /// A try ended.
+    UpstreamEnd,
+    /// A tunnel was made for a client.
+    TunnelEstablished,
+    /// Datagrams have their tunnel.
+    UdpTunnelConnected,
+    /// A session of datagrams goes on.
+    UdpPeriodic,
+    /// A session of datagrams ended.
+    UdpSessionEnd,
+    /// A TCP proxy took a connection.
+    TcpConnectionStart,
+}
+
+impl LogType {
+    /// Its name in Envoy.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotSet => "NotSet",
+            Self::TcpUpstreamConnected => "TcpUpstreamConnected",
+            Self::TcpPeriodic => "TcpPeriodic",
+            Self::TcpConnectionEnd => "TcpConnectionEnd",
+            Self::DownstreamStart => "DownstreamStart",
+            Self::DownstreamPeriodic => "DownstreamPeriodic",
+            Self::DownstreamEnd => "DownstreamEnd",
+            Self::UpstreamPoolReady => "UpstreamPoolReady",
+            Self::UpstreamPeriodic => "UpstreamPeriodic",
+            Self::UpstreamEnd => "UpstreamEnd",
+            Self::TunnelEstablished => "DownstreamTunnelSuccessfullyEstablished",
+            Self::UdpTunnelConnected => "UdpTunnelUpstreamConnected",
+            Self::UdpPeriodic => "UdpPeriodic",
+            Self::UdpSessionEnd => "UdpSessionEnd",
+            Self::TcpConnectionStart => "TcpConnectionStart",
+        }
+    }
+
+    /// Whether nothing follows of what the line is about.
+    #[must_use]
+    pub const fn is_last(self) -> bool {
+        match self {
+            Self::TcpUpstreamConnected
+            | Self::TcpPeriodic
+            | Self::TcpConnectionStart
+            | Self::DownstreamStart
+            | Self::DownstreamPeriodic
+            | Self::UpstreamPoolReady
+            | Self::UpstreamPeriodic
+            | Self::TunnelEstablished
+            | Self::UdpTunnelConnected
+            | Self::UdpPeriodic => false,
+            Self::NotSet
+            | Self::TcpConnectionEnd
+            | Self::DownstreamEnd
+            | Self::UpstreamEnd
+            | Self::UdpSessionEnd => true,
+        }
+    }
+
+    /// Its number in Envoy.
+    #[must_use]
+    pub const fn number(self) -> i32 {
+        match self {
+            Self::NotSet => 0,
+            Self::TcpUpstreamConnected => 1,
+            Self::TcpPeriodic => 2,
+            Self::TcpConnectionEnd => 3,
+            Self::DownstreamStart => 4,
+            Self::DownstreamPeriodic => 5,
+            Self::DownstreamEnd => 6,
+            Self::UpstreamPoolReady => 7,
+            Self::UpstreamPeriodic => 8,
+            Self::UpstreamEnd => 9,
+            Self::TunnelEstablished => 10,
+            Self::UdpTunnelConnected => 11,
+            Self::UdpPeriodic => 12,
+            Self::UdpSessionEnd => 13,
+            Self::TcpConnectionStart => 14,
+        }
+    }
 }
 
 /// What is known about the connection to the client.
@@ -65,22 +172,14 @@ pub struct AccessRecord<'a> {
 pub struct DownstreamFacts<'a> {
     /// Address that the client connected to; behind a redirect, the original destination.
     pub local_address: Option<SocketAddr>,
+    /// Address of this end of the connection.
+    pub direct_local_address: Option<SocketAddr>,
     /// Address of the client, from trusted forwarding headers where there are such.
     pub remote_address: Option<SocketAddr>,
     /// Address of the other end of the connection.
     pub direct_remote_address: Option<SocketAddr>,
     /// Server name of the TLS hello.
     pub server_name: Option<&'a str>,
-    /// SPIFFE id, or other URI, of the client's certificate.
-    pub peer_uri_san: Option<&'a str>,
-    /// The same of this proxy's certificate.
-    pub local_uri_san: Option<&'a str>,
-    /// Subject of the client's certificate.
-    pub peer_subject: Option<&'a str>,
-    /// `TLSv1.3` or `TLSv1.2`.
-    pub tls_version: Option<&'a str>,
-    /// Cipher suite by its OpenSSL name.
-    pub tls_cipher: Option<&'a str>,
     /// Number of the connection in this process.
     pub connection_id: Option<u64>,
     /// Why TLS with the client failed.
@@ -94,6 +193,8 @@ pub struct DownstreamFacts<'a> {
 pub struct UpstreamFacts<'a> {
     /// The endpoint that was picked.
     pub host: Option<SocketAddr>,
+    /// The address that was connected to, once there is a connection.
+    pub remote: Option<SocketAddr>,
     /// Its name, when it was given by name.
     pub host_name: Option<&'a str>,
     /// The cluster.
@@ -108,10 +209,6 @@ pub struct UpstreamFacts<'a> {
     pub attempts: u32,
     /// Protocol spoken to the upstream.
     pub protocol: Option<&'a str>,
-    /// SPIFFE id, or other URI, of the upstream's certificate.
-    pub peer_uri_san: Option<&'a str>,
-    /// `TLSv1.3` or `TLSv1.2`.
-    pub tls_version: Option<&'a str>,
 }
 
 impl AccessRecord<'_> {
@@ -138,11 +235,12 @@ impl AccessRecord<'_> {
             route_name: None,
             virtual_cluster: None,
             trace_id: None,
-            stream_id: None,
             local_reply_body: None,
             hostname: None,
             downstream: DownstreamFacts::default(),
             upstream: UpstreamFacts::default(),
+            log_type: LogType::NotSet,
+            further: &NothingFurther,
         }
     }
 }

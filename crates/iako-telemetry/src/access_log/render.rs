@@ -1,7 +1,10 @@
 //! Rendering a record into a buffer, without allocating for what the record already holds.
 
+use std::borrow::Cow;
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde_json::Value as Json;
 
 use super::AccessRecord;
 use super::format::{AccessLogFormat, Command, Node, Piece, Shape, Template};
@@ -42,7 +45,7 @@ impl Scribe<'_> {
                 }
                 Piece::Literal(text) => write_text(text, escape, out),
                 Piece::Operator(command) => match command.operator.value(self.record) {
-                    Some(value) => write_value(value, command.bytes_max, escape, out),
+                    Some(value) => write_value(&value, command.bytes_max, escape, out),
                     None if self.omit_empty => {}
                     None => out.push(b'-'),
                 },
@@ -55,8 +58,12 @@ impl Scribe<'_> {
             Node::Object(members) => self.object(members, out),
             Node::List(items) => {
                 out.push(b'[');
-                for (position, item) in items.iter().enumerate() {
-                    if position > 0 {
+                let mut is_first = true;
+                for item in items {
+                    if self.omit_empty && self.is_absent(item) {
+                        continue;
+                    }
+                    if !std::mem::take(&mut is_first) {
                         out.push(b',');
                     }
                     self.node(item, out);
@@ -91,26 +98,36 @@ impl Scribe<'_> {
     }
 
     fn is_absent(&self, node: &Node) -> bool {
-        matches!(node, Node::Command(command)
-            if command.operator.value(self.record).is_none())
+        match node {
+            Node::Command(command) => command.operator.value(self.record).is_none(),
+            Node::Object(members) => members.iter().all(|(_, member)| self.is_absent(member)),
+            Node::Constant(text) => text == "null",
+            Node::List(_) | Node::Template(_) => false,
+        }
     }
 
     fn command(&self, command: &Command, out: &mut Vec<u8>) {
         match command.operator.value(self.record) {
             None => out.extend_from_slice(b"null"),
-            Some(Value::Number(number)) => {
-                write_value(Value::Number(number), None, Escape::Json, out);
-            }
+            Some(value @ Value::Number(_)) => write_value(&value, None, Escape::Json, out),
+            Some(Value::Json(value)) => match (&*value, command.bytes_max) {
+                (Json::String(text), Some(most)) => {
+                    out.push(b'"');
+                    write_text(cut(text, most), Escape::Json, out);
+                    out.push(b'"');
+                }
+                (value, _) => write_json(value, out),
+            },
             Some(value) => {
                 out.push(b'"');
-                write_value(value, command.bytes_max, Escape::Json, out);
+                write_value(&value, command.bytes_max, Escape::Json, out);
                 out.push(b'"');
             }
         }
     }
 }
 
-fn write_value(value: Value<'_>, bytes_max: Option<usize>, escape: Escape, out: &mut Vec<u8>) {
+fn write_value(value: &Value<'_>, bytes_max: Option<usize>, escape: Escape, out: &mut Vec<u8>) {
     let limit = |length: usize| bytes_max.map_or(length, |most| most.min(length));
     let begin = out.len();
     match value {
@@ -126,20 +143,92 @@ fn write_value(value: Value<'_>, bytes_max: Option<usize>, escape: Escape, out: 
             return;
         }
         Value::Text(text) => return write_text(cut(text, limit(text.len())), escape, out),
-        Value::Number(number) => write_decimal(number, out),
+        Value::Json(value) => {
+            let text = value.as_str().map_or_else(
+                || {
+                    let mut text = Vec::new();
+                    write_json(value, &mut text);
+                    Cow::Owned(String::from_utf8_lossy(&text).into_owned())
+                },
+                Cow::Borrowed,
+            );
+            return write_text(cut(&text, limit(text.len())), escape, out);
+        }
+        Value::Number(number) => write_decimal(*number, out),
         Value::Address(address) => {
             write_ip(address.ip(), IpForm::BeforePort, out);
             out.push(b':');
             write_decimal(u64::from(address.port()), out);
         }
-        Value::Ip(ip) => write_ip(ip, IpForm::Alone, out),
+        Value::Ip(ip) => write_ip(*ip, IpForm::Alone, out),
+        Value::Network(ip, bits) => write_network(*ip, *bits, out),
         Value::Flags(flags) if flags.is_empty() => out.push(b'-'),
         Value::Flags(flags) => write_shown(flags, out),
         Value::LongFlags(flags) => write_shown(flags.long_names(), out),
-        Value::Time(time, format) => format.write(time, out),
+        Value::Time(time, format) => format.write(*time, out),
     }
     // What was written here is ASCII, so it can be cut anywhere.
     out.truncate(begin.saturating_add(limit(out.len().saturating_sub(begin))));
+}
+
+/// Source: RFC 8259; the order of names is the one in which they are kept.
+fn write_json(value: &Json, out: &mut Vec<u8>) {
+    match value {
+        // Envoy keeps numbers as floating point, and shows whole ones without a point.
+        Json::Number(number) => match number.as_f64() {
+            Some(number) if number.fract() == 0.0 && number.abs() < 1e15 => {
+                write_shown(format_args!("{number:.0}"), out);
+            }
+            Some(_) | None => write_shown(number, out),
+        },
+        Json::String(text) => {
+            out.push(b'"');
+            write_text(text, Escape::Json, out);
+            out.push(b'"');
+        }
+        Json::Array(items) => {
+            out.push(b'[');
+            for (position, item) in items.iter().enumerate() {
+                if position > 0 {
+                    out.push(b',');
+                }
+                write_json(item, out);
+            }
+            out.push(b']');
+        }
+        Json::Object(fields) => {
+            out.push(b'{');
+            for (position, (name, value)) in fields.iter().enumerate() {
+                if position > 0 {
+                    out.push(b',');
+                }
+                out.push(b'"');
+                write_text(name, Escape::Json, out);
+                out.extend_from_slice(b"\":");
+                write_json(value, out);
+            }
+            out.push(b'}');
+        }
+        Json::Null | Json::Bool(_) => write_shown(value, out),
+    }
+}
+
+/// The network of an address, of so many bits; of all where it has not so many.
+fn write_network(ip: IpAddr, bits: u8, out: &mut Vec<u8>) {
+    match ip {
+        IpAddr::V4(ip) => {
+            let bits = u32::from(bits.min(32));
+            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+            let masked = Ipv4Addr::from_bits(ip.to_bits() & mask);
+            write_shown(format_args!("{masked}/{bits}"), out);
+        }
+        IpAddr::V6(ip) => {
+            let bits = u32::from(bits.min(128));
+            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            let masked = Ipv6Addr::from_bits(ip.to_bits() & mask);
+            write_shown(format_args!("{masked}/{bits}"), out);
+        }
+    }
 }
 
 fn write_shown(value: impl std::fmt::Display, out: &mut Vec<u8>) {
@@ -170,7 +259,7 @@ fn write_ip(ip: IpAddr, form: IpForm, out: &mut Vec<u8>) {
 }
 
 /// At most so many bytes, cut between characters.
-fn cut(text: &str, bytes: usize) -> &str {
+pub(super) fn cut(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text.get(..end.unwrap_or(0)).unwrap_or_default()
 }

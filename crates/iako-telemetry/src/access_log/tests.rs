@@ -93,7 +93,7 @@ fn json_formats_nest_mix_text_and_leave_out_what_is_empty() {
         "trace": "%TRACE_ID%",
     }));
     expect![[r#"
-        {"http":{"code":503,"line":"GET \"HTTP/1.1\""},"version":2,"tags":["default",null]}
+        {"http":{"code":503,"line":"GET \"HTTP/1.1\""},"version":2,"tags":["default"]}
     "#]]
     .assert_eq(&line(&format.unwrap().omitting_empty(), &record()));
 }
@@ -101,7 +101,9 @@ fn json_formats_nest_mix_text_and_leave_out_what_is_empty() {
 #[test]
 fn a_grpc_status_is_shown_by_name_or_number() {
     let trailers = [("grpc-status", "14")];
-    let record = AccessRecord { response_trailers: &trailers, ..record() };
+    let request = [("content-type", "application/grpc+proto")];
+    let record =
+        AccessRecord { request_headers: &request, response_trailers: &trailers, ..record() };
     let format = "%GRPC_STATUS% %GRPC_STATUS(SNAKE_STRING)% %GRPC_STATUS_NUMBER%";
     let shown = line(&AccessLogFormat::text(format).unwrap(), &record);
     assert_eq!(shown, "Unavailable UNAVAILABLE 14");
@@ -121,15 +123,26 @@ fn a_header_cannot_forge_a_line() {
 #[test]
 fn a_format_that_cannot_work_is_refused_by_name() {
     let refusal = |format: &str| AccessLogFormat::text(format).unwrap_err().to_string();
-    assert_eq!(refusal("%DURATION% %FILTER_STATE(x)%"), "the operator %FILTER_STATE% is not known");
-    assert_eq!(refusal("%REQ%"), "the operator %REQ% does not accept the argument ''");
     assert_eq!(
-        refusal("%START_TIME(%Q)%"),
-        "the operator %START_TIME% does not accept the argument '%Q'"
+        refusal("%DURATION% %FILTER_STATES(x)%"),
+        "the operator %FILTER_STATES% at position 11 is not known"
+    );
+    assert_eq!(
+        refusal("%REQ%"),
+        "the operator %REQ% at position 0 does not accept the argument ''"
+    );
+    assert_eq!(
+        refusal("a %START_TIME(%n)%"),
+        "the operator %START_TIME% at position 2 does not accept the argument '%n'"
+    );
+    assert_eq!(
+        refusal("%PROTOCOL:3%"),
+        "the operator %PROTOCOL% at position 0 does not accept a length"
     );
     assert_eq!(
         refusal("50% off"),
-        "the operator that begins with '% off' has no end; write %% for a percent sign"
+        "the operator that begins with '% off' at position 2 has no end; write %% for a percent \
+         sign"
     );
     assert_eq!(AccessLogFormat::json(&json!("x")).unwrap_err(), FormatError::NoObject);
 }
@@ -181,4 +194,23 @@ proptest! {
             prop_assert!(!forged);
         }
     }
+}
+
+#[test]
+fn paths_queries_and_tries_are_shown_as_envoy_does() {
+    check(
+        "%PATH% %PATH(NQ)% %PATH(WQ:ORIG)% %PATH:4% %QUERY_PARAM(card)% %QUERY_PARAM(none)% \
+         %QUERY_PARAMS% %COALESCE({\"operators\":[\"TRACE_ID\",{\"command\":\"REQ\",\
+         \"param\":\":authority\",\"max_length\":3}]})%",
+        &expect![[r#"/charge?card=1 /charge - /cha 1 - card=1 pay"#]],
+    );
+}
+
+#[test]
+fn addresses_are_shown_as_networks() {
+    check(
+        "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT(8)% %DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT(0)% \
+         %DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT(200)%",
+        &expect![[r#"127.0.0.0/8 0.0.0.0/0 127.15.1.2/32"#]],
+    );
 }

@@ -33,6 +33,9 @@ impl Tune for AccessLogFilter {
             Self::And(filters) | Self::Or(filters) => filters.tune(runtime),
             Self::ResponseFlags(_)
             | Self::NotHealthCheck
+            | Self::Traceable
+            | Self::Metadata { .. }
+            | Self::LogType { .. }
             | Self::Header(_)
             | Self::GrpcStatus { .. } => false,
         }

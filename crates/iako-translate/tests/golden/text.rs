@@ -168,10 +168,12 @@ fn jwt(out: &mut String, jwt: &JwtAuthn) {
 fn access_log(out: &mut String, log: &AccessLog) {
     let format = match &log.format {
         LogFormat::Default => "default".to_owned(),
-        LogFormat::Text(text) => format!("text {:?}", text.chars().take(24).collect::<String>()),
-        LogFormat::Json { fields, .. } => {
-            let keys: Vec<_> = fields.iter().take(3).map(|(key, _)| key.as_str()).collect();
-            format!("json {} of {} keys", keys.join(","), fields.len())
+        LogFormat::Text(text) | LogFormat::TextOmittingEmpty(text) => {
+            format!("text {:?}", text.chars().take(24).collect::<String>())
+        }
+        LogFormat::Json(json) => {
+            let keys: Vec<_> = json.fields.keys().take(3).map(String::as_str).collect();
+            format!("json {} of {} keys", keys.join(","), json.fields.len())
         }
     };
     line(out, &format!("    log to {:?} {format}", log.sink));

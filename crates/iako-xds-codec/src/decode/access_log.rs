@@ -1,18 +1,22 @@
 //! Access logs.
 
+mod service;
+
 use iako_types::FractionDenominator;
 use iako_xds_api::envoy::config::accesslog::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
+use iako_xds_api::envoy::data::accesslog::v3::AccessLogType;
 use iako_xds_api::envoy::extensions::access_loggers as loggers;
 use prost::Name as _;
-use prost_types::{Struct, Value, value::Kind};
+use prost_types::Struct;
+use serde_json::{Map, Value as Json};
 
 use super::{matcher, wire};
-use crate::pool;
 use crate::problem::{At, Fault};
+use crate::{pool, text};
 use iako_proxy_config::{
-    AccessLog, AccessLogFilter, AccessLogSink, BodyFormat, Keyed, LogComparison, LogFormat,
-    LogSample,
+    AccessLog, AccessLogFilter, AccessLogSink, BodyFormat, JsonFormat, Keyed, LogComparison,
+    LogDraw, LogFormat, LogSample,
 };
 
 /// The logs of a listener, connection manager or TCP proxy. A kind of log that we do not have is
@@ -23,7 +27,9 @@ pub(super) fn logs(logs: &[pb::AccessLog], at: &At<'_>) -> Result<Vec<AccessLog>
 
 fn log(log: &pb::AccessLog, at: &At<'_>) -> Result<Option<AccessLog>, Fault> {
     use loggers::{
-        file::v3::FileAccessLog, stream::v3::StderrAccessLog, stream::v3::StdoutAccessLog,
+        file::v3::FileAccessLog,
+        grpc::v3::{HttpGrpcAccessLogConfig, TcpGrpcAccessLogConfig},
+        stream::v3::{StderrAccessLog, StdoutAccessLog},
     };
     let at_config = at.field("typed_config");
     let Some(pb::access_log::ConfigType::TypedConfig(any)) = &log.config_type else {
@@ -42,6 +48,12 @@ fn log(log: &pb::AccessLog, at: &At<'_>) -> Result<Option<AccessLog>, Fault> {
         let config: StderrAccessLog = wire::unpack(any, &at_config)?;
         let written = config.access_log_format.as_ref().map(|Written(format)| format);
         (AccessLogSink::Stderr, log_format(written, &at_config.field("log_format"))?)
+    } else if name == HttpGrpcAccessLogConfig::full_name() {
+        let config: HttpGrpcAccessLogConfig = wire::unpack(any, &at_config)?;
+        (AccessLogSink::Grpc(Box::new(service::http(&config, &at_config)?)), LogFormat::Default)
+    } else if name == TcpGrpcAccessLogConfig::full_name() {
+        let config: TcpGrpcAccessLogConfig = wire::unpack(any, &at_config)?;
+        (AccessLogSink::Grpc(Box::new(service::tcp(&config, &at_config)?)), LogFormat::Default)
     } else {
         at_config
             .warn(format!("the access log `{name}` is not supported; nothing is written there"));
@@ -69,13 +81,9 @@ fn file(
         None => LogFormat::Default,
         Some(AccessLogFormat::Format(text)) if text.is_empty() => LogFormat::Default,
         Some(AccessLogFormat::Format(text)) => LogFormat::Text(text.clone()),
-        Some(AccessLogFormat::JsonFormat(fields)) => {
-            LogFormat::Json { fields: json(fields, &at.field("json_format")), omit_empty: false }
+        Some(AccessLogFormat::JsonFormat(fields) | AccessLogFormat::TypedJsonFormat(fields)) => {
+            LogFormat::Json(JsonFormat { fields: json(fields), ..JsonFormat::default() })
         }
-        Some(AccessLogFormat::TypedJsonFormat(fields)) => LogFormat::Json {
-            fields: json(fields, &at.field("typed_json_format")),
-            omit_empty: false,
-        },
         Some(AccessLogFormat::LogFormat(format)) => {
             log_format(Some(format), &at.field("log_format"))?
         }
@@ -89,17 +97,45 @@ pub(super) fn log_format(
 ) -> Result<LogFormat, Fault> {
     use core::substitution_format_string::Format;
     let Some(written) = format else { return Ok(LogFormat::Default) };
+    wire::list(&written.formatters, &at.field("formatters"), formatter)?;
     Ok(match &written.format {
         None => LogFormat::Default,
-        Some(Format::TextFormat(text)) => LogFormat::Text(text.clone()),
+        Some(Format::TextFormat(text)) => text_format(text.clone(), written),
         Some(Format::TextFormatSource(source)) => {
-            LogFormat::Text(wire::text_source(source, &at.field("text_format_source"))?)
+            let text = wire::text_source(source, &at.field("text_format_source"))?;
+            text_format(text, written)
         }
-        Some(Format::JsonFormat(fields)) => LogFormat::Json {
-            fields: json(fields, &at.field("json_format")),
+        Some(Format::JsonFormat(fields)) => LogFormat::Json(JsonFormat {
+            fields: json(fields),
             omit_empty: written.omit_empty_values,
-        },
+            sort: written.json_format_options.is_some_and(|options| options.sort_properties),
+        }),
     })
+}
+
+fn text_format(text: String, written: &core::SubstitutionFormatString) -> LogFormat {
+    if written.omit_empty_values {
+        LogFormat::TextOmittingEmpty(text)
+    } else {
+        LogFormat::Text(text)
+    }
+}
+
+/// A set of commands that a format names. Those that there are need no naming here.
+fn formatter(extension: &core::TypedExtensionConfig, at: &At<'_>) -> Result<(), Fault> {
+    use iako_xds_api::envoy::extensions::formatter;
+    let any = extension.typed_config.as_ref();
+    let name = any.map_or("", |any| pool::full_name(&any.type_url));
+    let known = [
+        formatter::cel::v3::Cel::full_name(),
+        formatter::metadata::v3::Metadata::full_name(),
+        formatter::req_without_query::v3::ReqWithoutQuery::full_name(),
+    ];
+    if known.iter().any(|one| one == name) {
+        return Ok(());
+    }
+    let problem = format!("the formatter `{name}` is not supported");
+    Err(at.field("typed_config").invalid(problem, "use only metadata, cel or req_without_query"))
 }
 
 /// How a body of ours is written; none when nothing is said.
@@ -110,36 +146,15 @@ pub(super) fn body_format(
     let Some(written) = format else { return Ok(None) };
     Ok(match log_format(format, at)? {
         LogFormat::Default => None,
-        format @ (LogFormat::Text(_) | LogFormat::Json { .. }) => {
+        format @ (LogFormat::Text(_) | LogFormat::TextOmittingEmpty(_) | LogFormat::Json(_)) => {
             Some(BodyFormat { format, content_type: written.content_type.clone() })
         }
     })
 }
 
-/// One text a key; what is nested gets dots in its key. The schema keeps no order, so that keys
-/// stand in the order of their names.
-fn json(fields: &Struct, at: &At<'_>) -> Vec<(String, String)> {
-    let mut out = Vec::new();
-    for (key, value) in &fields.fields {
-        flatten(key.clone(), value, &mut out, &at.key(key));
-    }
-    out
-}
-
-fn flatten(key: String, value: &Value, out: &mut Vec<(String, String)>, at: &At<'_>) {
-    match &value.kind {
-        Some(Kind::StringValue(text)) => out.push((key, text.clone())),
-        Some(Kind::NumberValue(number)) => out.push((key, number.to_string())),
-        Some(Kind::BoolValue(value)) => out.push((key, value.to_string())),
-        Some(Kind::StructValue(inner)) => {
-            at.warn("is written with dots in its keys, not as an object");
-            for (name, value) in &inner.fields {
-                flatten(format!("{key}.{name}"), value, out, at);
-            }
-        }
-        Some(Kind::ListValue(_)) => at.warn("lists are not supported; the key is left out"),
-        Some(Kind::NullValue(_)) | None => {}
-    }
+/// The schema keeps no order, so that names stand in their own order.
+fn json(fields: &Struct) -> Map<String, Json> {
+    text::struct_to_json(fields)
 }
 
 /// A filter, or nothing where everything passes. A condition that we cannot check passes, with a
@@ -171,7 +186,8 @@ pub(super) fn filter(
             )?)
         }
         Some(Kind::ResponseFlagFilter(filter)) => {
-            AccessLogFilter::ResponseFlags(filter.flags.clone())
+            let at = at.field("response_flag_filter");
+            AccessLogFilter::ResponseFlags(wire::list(&filter.flags, &at.field("flags"), flag)?)
         }
         Some(Kind::NotHealthCheckFilter(_)) => AccessLogFilter::NotHealthCheck,
         Some(Kind::HeaderFilter(filter)) => {
@@ -188,10 +204,28 @@ pub(super) fn filter(
         }
         Some(Kind::AndFilter(filter)) => return all(&filter.filters, &at.field("and_filter")),
         Some(Kind::OrFilter(filter)) => return any(&filter.filters, &at.field("or_filter")),
-        Some(Kind::TraceableFilter(_)) => return unsupported("traceable_filter"),
+        Some(Kind::TraceableFilter(_)) => AccessLogFilter::Traceable,
         Some(Kind::ExtensionFilter(_)) => return unsupported("extension_filter"),
-        Some(Kind::MetadataFilter(_)) => return unsupported("metadata_filter"),
-        Some(Kind::LogTypeFilter(_)) => return unsupported("log_type_filter"),
+        Some(Kind::MetadataFilter(filter)) => {
+            let at = at.field("metadata_filter");
+            let condition = filter.matcher.as_ref();
+            let condition =
+                condition.map(|matcher| matcher::metadata(matcher, &at.field("matcher")));
+            AccessLogFilter::Metadata {
+                condition: condition.transpose()?,
+                pass_absent: filter.match_if_key_not_found.unwrap_or(true),
+            }
+        }
+        Some(Kind::LogTypeFilter(filter)) => {
+            let at = at.field("log_type_filter");
+            let kind = |number: &i32, at: &At<'_>| {
+                wire::known::<AccessLogType>(*number, at).map(|_known| *number)
+            };
+            AccessLogFilter::LogType {
+                types: wire::list(&filter.types, &at.field("types"), kind)?,
+                exclude: filter.exclude,
+            }
+        }
     };
     Ok(Some(value))
 }
@@ -231,7 +265,22 @@ fn sample(filter: &pb::RuntimeFilter, at: &At<'_>) -> Result<LogSample, Fault> {
         DenominatorType::TenThousand => FractionDenominator::TenThousand,
         DenominatorType::Million => FractionDenominator::Million,
     };
-    Ok(LogSample { share: Keyed::new(share, own_key(&filter.runtime_key)), parts })
+    let draw =
+        if filter.use_independent_randomness { LogDraw::Independent } else { LogDraw::RequestId };
+    Ok(LogSample { share: Keyed::new(share, own_key(&filter.runtime_key)), parts, draw })
+}
+
+/// Flags that Envoy knows by these names.
+const FLAGS: [&str; 29] = [
+    "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "DC",
+    "URX", "SI", "IH", "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DO", "DR",
+];
+
+fn flag(flag: &String, at: &At<'_>) -> Result<String, Fault> {
+    if FLAGS.contains(&flag.as_str()) || flag == "UDO" {
+        return Ok(flag.clone());
+    }
+    Err(at.invalid(format!("`{flag}` is no response flag"), "use short names such as UF"))
 }
 
 fn comparison(

@@ -3,13 +3,15 @@
 use iako_types::FractionDenominator;
 use iako_xds_api::envoy::config::accesslog::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
-use iako_xds_api::envoy::extensions::access_loggers::{file::v3 as file, stream::v3 as stream};
-use prost_types::{Struct, Value, value::Kind};
+use iako_xds_api::envoy::extensions::access_loggers::{
+    file::v3 as file, grpc::v3 as grpc, stream::v3 as stream,
+};
 
-use super::{matcher, wire};
+use super::{callout, matcher, wire};
+use crate::text;
 use iako_proxy_config::{
-    AccessLog, AccessLogFilter, AccessLogSink, BodyFormat, Keyed, LogComparison, LogFormat,
-    LogSample,
+    AccessLog, AccessLogFilter, AccessLogSink, BodyFormat, GrpcLog, GrpcLogKind, Keyed,
+    LogComparison, LogDraw, LogFormat, LogSample,
 };
 
 pub(super) fn logs(values: &[AccessLog]) -> Vec<pb::AccessLog> {
@@ -40,11 +42,45 @@ fn log(value: &AccessLog) -> pb::AccessLog {
             let config = file::FileAccessLog { path: path.clone(), access_log_format };
             ("envoy.access_loggers.file", wire::any(&config))
         }
+        AccessLogSink::Grpc(log) => grpc_log(log),
     };
     pb::AccessLog {
         name: name.to_owned(),
         filter: value.filter.as_ref().map(filter),
         config_type: Some(pb::access_log::ConfigType::TypedConfig(any)),
+    }
+}
+
+fn grpc_log(value: &GrpcLog) -> (&'static str, prost_types::Any) {
+    let stream = &value.stream;
+    let fields = &value.fields;
+    let common_config = Some(grpc::CommonGrpcAccessLogConfig {
+        log_name: stream.name.clone(),
+        grpc_service: Some(callout::grpc(&stream.service)),
+        transport_api_version: core::ApiVersion::V3.into(),
+        buffer_flush_interval: Some(wire::duration(stream.flush_interval)),
+        buffer_size_bytes: Some(stream.buffer_bytes),
+        filter_state_objects_to_log: fields.states.clone(),
+        grpc_stream_retry_policy: (stream.retries > 0).then(|| core::RetryPolicy {
+            num_retries: Some(stream.retries),
+            ..core::RetryPolicy::default()
+        }),
+        custom_tags: Vec::new(),
+    });
+    match stream.kind {
+        GrpcLogKind::Http => (
+            "envoy.access_loggers.http_grpc",
+            wire::any(&grpc::HttpGrpcAccessLogConfig {
+                common_config,
+                additional_request_headers_to_log: fields.request_headers.clone(),
+                additional_response_headers_to_log: fields.response_headers.clone(),
+                additional_response_trailers_to_log: fields.response_trailers.clone(),
+            }),
+        ),
+        GrpcLogKind::Tcp => (
+            "envoy.access_loggers.tcp_grpc",
+            wire::any(&grpc::TcpGrpcAccessLogConfig { common_config }),
+        ),
     }
 }
 
@@ -61,15 +97,18 @@ pub(super) fn log_format(value: &LogFormat) -> Option<core::SubstitutionFormatSt
     let (format, omit_empty_values) = match value {
         LogFormat::Default => return None,
         LogFormat::Text(text) => (Format::TextFormatSource(wire::text_source(text)), false),
-        LogFormat::Json { fields, omit_empty } => {
-            let text = |text: &String| Value { kind: Some(Kind::StringValue(text.clone())) };
-            let fields = fields.iter().map(|(key, value)| (key.clone(), text(value))).collect();
-            (Format::JsonFormat(Struct { fields }), *omit_empty)
+        LogFormat::TextOmittingEmpty(text) => {
+            (Format::TextFormatSource(wire::text_source(text)), true)
+        }
+        LogFormat::Json(json) => {
+            (Format::JsonFormat(text::struct_from_json(&json.fields)), json.omit_empty)
         }
     };
+    let sorts = matches!(value, LogFormat::Json(json) if json.sort);
     Some(core::SubstitutionFormatString {
         format: Some(format),
         omit_empty_values,
+        json_format_options: sorts.then_some(core::JsonFormatOptions { sort_properties: true }),
         ..Default::default()
     })
 }
@@ -92,6 +131,16 @@ pub(super) fn filter(value: &AccessLogFilter) -> pb::AccessLogFilter {
         }
         AccessLogFilter::Header(header) => {
             Specifier::HeaderFilter(pb::HeaderFilter { header: Some(matcher::header(header)) })
+        }
+        AccessLogFilter::Traceable => Specifier::TraceableFilter(pb::TraceableFilter {}),
+        AccessLogFilter::Metadata { condition, pass_absent } => {
+            Specifier::MetadataFilter(pb::MetadataFilter {
+                matcher: condition.as_ref().map(matcher::metadata),
+                match_if_key_not_found: Some(*pass_absent),
+            })
+        }
+        AccessLogFilter::LogType { types, exclude } => {
+            Specifier::LogTypeFilter(pb::LogTypeFilter { types: types.clone(), exclude: *exclude })
         }
         AccessLogFilter::Sample(sample) => Specifier::RuntimeFilter(self::sample(sample)),
         AccessLogFilter::GrpcStatus { statuses, exclude } => {
@@ -126,7 +175,7 @@ fn sample(value: &LogSample) -> pb::RuntimeFilter {
             numerator: u32::try_from(numerator).unwrap_or(u32::MAX),
             denominator: denominator.into(),
         }),
-        ..Default::default()
+        use_independent_randomness: value.draw == LogDraw::Independent,
     }
 }
 

@@ -15,6 +15,7 @@ mod http_client;
 mod lb;
 mod limiting;
 mod listener;
+mod log;
 mod matching;
 mod overload;
 mod rate_limit;
@@ -32,6 +33,7 @@ pub(crate) const TABLE: &[&[MessageSupport]] = &[
     bootstrap::MESSAGES,
     overload::MESSAGES,
     listener::MESSAGES,
+    log::MESSAGES,
     connection::MESSAGES,
     http::MESSAGES,
     http_client::MESSAGES,

@@ -11,6 +11,7 @@ use iako_types::{FractionDenominator, Percent};
 
 use crate::callouts;
 use crate::steps;
+use serde_json::{Map, json};
 
 pub(crate) fn some(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap()
@@ -136,7 +137,11 @@ pub(crate) fn access_logs() -> Vec<AccessLog> {
             AccessLogFilter::Sample(LogSample {
                 share: Keyed::new(Percent::from_whole(1).unwrap(), "log.sample"),
                 parts: FractionDenominator::TenThousand,
+                draw: LogDraw::Independent,
             }),
+            AccessLogFilter::Traceable,
+            AccessLogFilter::Metadata { condition: None, pass_absent: false },
+            AccessLogFilter::LogType { types: vec![6], exclude: true },
             AccessLogFilter::GrpcStatus { statuses: vec![14], exclude: true },
         ]),
     ]);
@@ -144,10 +149,34 @@ pub(crate) fn access_logs() -> Vec<AccessLog> {
         AccessLog { sink: AccessLogSink::Stdout, format: LogFormat::Default, filter: Some(filter) },
         AccessLog {
             sink: AccessLogSink::File("/tmp/log".into()),
-            format: LogFormat::Json {
-                fields: vec![("a".into(), "%PROTOCOL%".into()), ("b".into(), "x".into())],
+            format: LogFormat::Json(JsonFormat {
+                fields: Map::from_iter([
+                    ("a".into(), "%PROTOCOL%".into()),
+                    ("b".into(), json!({"c": ["x", 1.5, true], "d": {"e": "%PATH%"}})),
+                ]),
                 omit_empty: true,
-            },
+                sort: true,
+            }),
+            filter: None,
+        },
+        AccessLog {
+            sink: AccessLogSink::Grpc(Box::new(GrpcLog {
+                stream: LogStreamSettings {
+                    name: "log".into(),
+                    kind: GrpcLogKind::Http,
+                    service: GrpcService { cluster: "logs".into(), ..GrpcService::default() },
+                    flush_interval: Duration::from_millis(1_500),
+                    buffer_bytes: 99,
+                    retries: 2,
+                },
+                fields: GrpcLogFields {
+                    request_headers: vec!["x-a".into()],
+                    response_headers: vec!["x-b".into()],
+                    response_trailers: vec!["x-c".into()],
+                    states: vec!["key".into()],
+                },
+            })),
+            format: LogFormat::Default,
             filter: None,
         },
         AccessLog {

@@ -123,13 +123,17 @@ fn marked(value: &mut Value, case: &Case) {
             for (name, field) in fields.iter_mut() {
                 if let Some(text) = field.as_str() {
                     let mark = match name.as_str() {
-                        "time" => Some("<time>".to_owned()),
+                        "time" | "start_time" | "duration" => Some("<time>".to_owned()),
+                        name if name.starts_with("time_to_") => Some("<time>".to_owned()),
+                        "request_id" | "stream_id" if is_uuid(text) => Some("<uuid>".to_owned()),
                         "id" if text.len() > 15 => Some("<id>".to_owned()),
                         name => mark_of(name, text),
                     };
                     if let Some(mark) = mark {
                         *field = Value::from(mark);
                     }
+                } else if name == "node" {
+                    *field = Value::from("<node>");
                 } else if name == "port_value"
                     && field.as_u64().is_some_and(|port| !(22_000..22_200).contains(&port))
                 {

@@ -12,7 +12,11 @@ use iako_traffic::ConnectionInfo;
 use tokio::time::Sleep;
 
 use super::{Ending, NetworkStep};
-use crate::{connection::Downstream, snapshot::Chain, transport::Stream};
+use crate::{
+    connection::Downstream,
+    snapshot::Chain,
+    transport::{Stream, TlsDetails},
+};
 
 /// The filters of a connection that look at it once its client has said something, or ended.
 #[derive(Debug)]
@@ -36,8 +40,8 @@ pub(crate) struct Passing<'a> {
     pub(crate) stream: &'a mut Stream,
     /// What is known of it.
     pub(crate) info: &'a mut Arc<ConnectionInfo>,
-    /// The version of TLS.
-    pub(crate) tls_version: &'static str,
+    /// What was agreed on in the TLS handshake.
+    pub(crate) tls: Option<&'a TlsDetails>,
     /// When it was accepted.
     pub(crate) accepted: SystemTime,
 }
@@ -78,7 +82,7 @@ impl Gate {
                     access.ask(info).map_err(|ending| (ending, access.delay()))?;
                 }
                 NetworkStep::States(states) => {
-                    let of = (passing.tls_version, passing.accepted);
+                    let of = (passing.tls, passing.accepted);
                     states.at_bytes(Arc::make_mut(passing.info), of);
                 }
                 NetworkStep::MetadataExchange { .. }
@@ -114,7 +118,7 @@ impl Downstream {
         Passing {
             stream: &mut self.stream,
             info: &mut self.info,
-            tls_version: self.tls_version,
+            tls: self.tls.as_deref(),
             accepted: self.accepted_wall,
         }
     }

@@ -7,8 +7,9 @@ use iako_telemetry::{AccessLogFormat, AccessRecord};
 use iako_traffic::{ConnectionInfo, StateObject, state_object};
 
 use crate::{
-    access_log::{self, LogError},
+    access_log::{self, ClientSide, LogError},
     connection::{Downstream, log},
+    transport::TlsDetails,
 };
 
 /// Objects, compiled.
@@ -47,17 +48,21 @@ impl States {
 
     /// Keeps what is kept when the connection is there, its handshake done.
     pub(super) fn at_connection(&self, downstream: &mut Downstream) {
-        let tls_version = downstream.tls_version;
         let started = downstream.accepted_wall;
+        let tls = downstream.tls.clone();
         let info = Arc::make_mut(&mut downstream.info);
-        keep(&self.on_connection, info, ("", started));
+        keep(&self.on_connection, info, (None, started));
         if info.tls.is_some() {
-            keep(&self.on_handshake, info, (tls_version, started));
+            keep(&self.on_handshake, info, (tls.as_deref(), started));
         }
     }
 
     /// Keeps what is kept at the first bytes.
-    pub(super) fn at_bytes(&self, info: &mut ConnectionInfo, of: (&'static str, SystemTime)) {
+    pub(super) fn at_bytes(
+        &self,
+        info: &mut ConnectionInfo,
+        of: (Option<&TlsDetails>, SystemTime),
+    ) {
         keep(&self.on_bytes, info, of);
     }
 }
@@ -92,11 +97,12 @@ impl State {
 fn keep(
     states: &[State],
     info: &mut ConnectionInfo,
-    (tls_version, started): (&'static str, SystemTime),
+    (tls, started): (Option<&TlsDetails>, SystemTime),
 ) {
     for state in states {
         let mut record = AccessRecord::new(started);
-        log::tell(info, tls_version, &mut record);
+        let client = ClientSide { info, tls, chain: "", accepted: None };
+        log::tell(&client, &mut record);
         let made = state.object(&record);
         if let Some((key, object)) = made {
             info.metadata.set_object(key, object);

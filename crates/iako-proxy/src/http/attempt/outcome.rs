@@ -8,10 +8,25 @@ use crate::http::deadlines::Expired;
 use crate::http::exchange::Exchange;
 use crate::http::failure::Failure;
 use crate::http::forward::Plan;
-use crate::upstream::pool::AcquireError;
+use crate::http::record::Tried;
+use crate::upstream::pool::{AcquireError, Lease};
 use crate::upstream::{Upstream, UpstreamError};
 
+/// Endpoints that a log tells of one request at most.
+const TRIES_MAX: usize = 64;
+
 impl Exchange<'_> {
+    /// Remembers an endpoint for logs that tell all of them.
+    pub(super) fn note_try(&mut self, lease: &Lease) {
+        let Some(address) = self.record.host.clone() else { return };
+        let hostname = self.record.hostname();
+        let connection = Some(lease.facts().id);
+        let tried = &mut self.record.tried;
+        if tried.len() < TRIES_MAX {
+            tried.push(Tried { address, hostname, connection });
+        }
+    }
+
     /// A time is over while a response is waited for.
     pub(super) fn too_late(
         &self,

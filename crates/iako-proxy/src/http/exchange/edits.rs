@@ -10,7 +10,8 @@ impl Exchange<'_> {
     /// A text with operators that a route writes into the target.
     pub(in crate::http) fn formatted(&self, format: &str, absent: mutations::Absent) -> String {
         let view = self.request.view();
-        let record = record::access_record(self.connection, &self.record, &self.request, &view);
+        let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+        let record = record::access_record(&further, &view);
         let text = mutations::render_with(format, &record, absent);
         String::from_utf8_lossy(text.as_bytes()).into_owned()
     }
@@ -32,7 +33,8 @@ impl Exchange<'_> {
             return;
         }
         let view = self.request.view();
-        let record = record::access_record(self.connection, &self.record, &self.request, &view);
+        let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+        let record = record::access_record(&further, &view);
         let additions = mutations::rendered(&level.response_add, &record);
         mutations::edit_response(fields, &mut self.response_edits.fields, &additions, level);
     }

@@ -213,7 +213,8 @@ impl Exchange<'_> {
         }
         let more = {
             let view = self.request.view();
-            let record = record::access_record(self.connection, &self.record, &self.request, &view);
+            let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+            let record = record::access_record(&further, &view);
             mutations::rendered(&settings.add, &record)
         };
         mutations::add_all(&mut reply.edits, &more);

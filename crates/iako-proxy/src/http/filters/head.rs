@@ -145,8 +145,8 @@ impl Exchange<'_> {
                 let made = {
                     let view = self.request.view();
                     let request = &self.request;
-                    let record =
-                        record::access_record(self.connection, &self.record, request, &view);
+                    let further = record::ExchangeFacts::of(self.connection, &self.record, request);
+                    let record = record::access_record(&further, &view);
                     state.object(&record)
                 };
                 // What the connection keeps stays, as in Envoy.
@@ -178,7 +178,8 @@ impl Exchange<'_> {
     /// The value of an edit that has one.
     fn value_of(&self, edit: &HeaderEdit) -> Option<FieldValue> {
         let view = self.request.view();
-        let record = record::access_record(self.connection, &self.record, &self.request, &view);
+        let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+        let record = record::access_record(&further, &view);
         mutations::rendered_early(std::slice::from_ref(edit), &record).pop()
     }
 
@@ -186,7 +187,8 @@ impl Exchange<'_> {
     fn response_value_of(&self, edit: &HeaderEdit, head: &ResponseHead) -> Option<FieldValue> {
         let view = self.request.view();
         let response = ResponseView { head, edits: &self.response_edits };
-        let mut record = record::access_record(self.connection, &self.record, &self.request, &view);
+        let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+        let mut record = record::access_record(&further, &view);
         record.response_headers = &response;
         mutations::rendered_early(std::slice::from_ref(edit), &record).pop()
     }

@@ -18,7 +18,7 @@ use super::Repeat;
 use super::endpoint::EndpointPool;
 use crate::shared::LocalNode;
 use crate::snapshot::{Fate, UpstreamCluster};
-use crate::transport::Connected;
+use crate::transport::{Connected, TlsDetails};
 use crate::upstream::h1::Http1Upstream;
 use crate::upstream::h2::{Farewell, Http2Connection};
 use crate::upstream::tcp::TcpUpstream;
@@ -33,8 +33,16 @@ pub(crate) struct ConnectionFacts {
     pub(crate) local: Option<SocketAddr>,
     /// The server's address, where it is not the endpoint's first.
     pub(crate) other_address: Option<SocketAddr>,
-    /// The version of TLS; empty without.
-    pub(crate) tls_version: &'static str,
+    /// Its number in this process.
+    pub(crate) id: u64,
+    /// What was agreed on in the TLS handshake.
+    pub(crate) tls: Option<Arc<TlsDetails>>,
+    /// The server's address.
+    pub(crate) remote: Option<SocketAddr>,
+    /// When it was begun.
+    pub(crate) began: Instant,
+    /// When the server accepted it.
+    pub(crate) accepted: Instant,
     /// As whom the server proved itself.
     pub(crate) server_principal: Principal,
     /// As whom we proved ourselves to it.
@@ -55,7 +63,11 @@ impl ConnectionFacts {
             peer: connected.peer.clone(),
             local: connected.local,
             other_address: connected.remote.filter(is_other),
-            tls_version: connected.tls_version,
+            id: crate::connection::next_number(),
+            tls: connected.tls.clone(),
+            remote: connected.remote,
+            began: connected.began,
+            accepted: connected.accepted,
             server_principal: Principal::new(server.map_or("", |server| server.as_str())),
             own_principal: Principal::new(own.as_deref().unwrap_or_default()),
         }

@@ -213,6 +213,10 @@ stats! {
         Gauge "hot_restart_epoch" "processes that this one took over from, one after the other";
         Gauge "days_until_first_cert_expiring" "days that the first certificate to expire still lives";
     }
+    "access_logs.grpc_access_log" {
+        Counter "logs_dropped" "entries that found no room, or that their service did not take";
+        Counter "logs_written" "entries kept to be sent";
+    }
     "access_log" {
         Counter "dropped" "lines dropped because the buffer was full or the sink could not be written";
         Counter "written_bytes" "bytes written";

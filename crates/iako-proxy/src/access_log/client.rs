@@ -1,0 +1,106 @@
+//! What logs ask about a client's connection.
+
+use std::borrow::Cow;
+use std::time::{Instant, SystemTime};
+
+use iako_rt::clock;
+use iako_telemetry::access_log::further::{
+    FurtherFacts, MetadataOf, Side, TextFact, TimePoint, Validity,
+};
+use iako_traffic::ConnectionInfo;
+use serde_json::{Map, Value};
+
+use crate::transport::TlsDetails;
+
+/// A client's connection, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientSide<'a> {
+    /// What decisions look at.
+    pub(crate) info: &'a ConnectionInfo,
+    /// What its handshake established.
+    pub(crate) tls: Option<&'a TlsDetails>,
+    /// The name of its filter chain; empty without one.
+    pub(crate) chain: &'a str,
+    /// When it was accepted.
+    pub(crate) accepted: Option<Instant>,
+}
+
+impl FurtherFacts for ClientSide<'_> {
+    fn text(&self, fact: TextFact) -> Option<Cow<'_, str>> {
+        match fact {
+            TextFact::Certificate(Side::Downstream, holder, fact) => {
+                self.tls?.certificate(holder, fact)
+            }
+            TextFact::Tls(Side::Downstream, fact) => self.tls?.agreed(fact),
+            TextFact::FilterChain => Some(Cow::Borrowed(self.chain)),
+            TextFact::CloseType(_) => Some(Cow::Borrowed("Normal")),
+            TextFact::UniqueId => Some(Cow::Owned(super::unique_id())),
+            TextFact::Certificate(Side::Upstream, ..)
+            | TextFact::Tls(Side::Upstream, _)
+            | TextFact::UpstreamHost
+            | TextFact::HostsAttempted
+            | TextFact::HostIpsAttempted
+            | TextFact::HostNamesAttempted
+            | TextFact::HostNamesAttemptedWithoutPort
+            | TextFact::ConnectionIdsAttempted
+            | TextFact::EndpointId(_)
+            | TextFact::UpstreamLocalCloseReason
+            | TextFact::Ja3
+            | TextFact::Ja4
+            | TextFact::StreamId
+            | TextFact::SpanId
+            | TextFact::CustomFlags => None,
+        }
+    }
+
+    fn time_point(&self, point: TimePoint) -> Option<Instant> {
+        match point {
+            TimePoint::DownstreamReceiveBegin | TimePoint::ConnectionBegin => self.accepted,
+            TimePoint::ConnectionEnd => Some(clock::now()),
+            TimePoint::DownstreamHandshakeEnd => self.tls.map(|tls| tls.done),
+            TimePoint::DownstreamReceiveEnd
+            | TimePoint::ConnectBegin
+            | TimePoint::ConnectEnd
+            | TimePoint::HandshakeEnd
+            | TimePoint::UpstreamSendBegin
+            | TimePoint::UpstreamSendEnd
+            | TimePoint::UpstreamReceiveBegin
+            | TimePoint::UpstreamContentBegin
+            | TimePoint::UpstreamReceiveEnd
+            | TimePoint::DownstreamSendBegin
+            | TimePoint::DownstreamSendEnd
+            | TimePoint::TryBegin => None,
+        }
+    }
+
+    fn validity(&self, side: Side, end: Validity) -> Option<SystemTime> {
+        match side {
+            Side::Downstream => self.tls?.validity(end),
+            Side::Upstream => None,
+        }
+    }
+
+    fn metadata(&self, of: MetadataOf, namespace: &str) -> Option<Cow<'_, Map<String, Value>>> {
+        match of {
+            MetadataOf::Dynamic => self.info.metadata.all(namespace).map(Cow::Borrowed),
+            MetadataOf::Cluster
+            | MetadataOf::Route
+            | MetadataOf::Endpoint
+            | MetadataOf::Listener
+            | MetadataOf::FilterChain
+            | MetadataOf::VirtualHost => None,
+        }
+    }
+
+    fn dynamic_metadata(&self) -> Vec<(String, Map<String, Value>)> {
+        let left = self.info.metadata.iter();
+        left.map(|(name, facts)| (name.to_owned(), facts.clone())).collect()
+    }
+
+    fn state(&self, side: Side, key: &str) -> Option<Cow<'_, str>> {
+        match side {
+            Side::Downstream => self.info.metadata.state(key).map(Cow::Borrowed),
+            Side::Upstream => None,
+        }
+    }
+}
