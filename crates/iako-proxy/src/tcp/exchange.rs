@@ -16,7 +16,7 @@ use super::{
     onward::Onward,
     record::{Record, logging},
     relay::{End, Limits, Moved, relay},
-    tunnel::{self, TunnelStream},
+    tunnel,
 };
 use crate::{
     connection::{
