@@ -226,8 +226,9 @@ fn customs(
     let view: RequestView<'_> = exchange.request.view();
     let response = exchange.response.as_ref();
     let response = response.map(|head| ResponseView { head, edits: &exchange.response_edits });
-    let mut facts: AccessRecord<'_> =
-        record::access_record(exchange.connection, &exchange.record, &exchange.request, &view);
+    let further =
+        record::ExchangeFacts::of(exchange.connection, &exchange.record, &exchange.request);
+    let mut facts: AccessRecord<'_> = record::access_record(&further, &view);
     if let Some(response) = &response {
         facts.response_headers = response;
     }
