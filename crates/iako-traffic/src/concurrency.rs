@@ -314,7 +314,9 @@ mod tests {
         let (taken, gradient, burst) = found.update.unwrap();
         assert_eq!((taken.as_millis(), gradient / 100, burst), (10, 10, 1));
         assert_eq!(found.limit, 4);
-        (0..20).for_each(|_| drop(clock.serve(10, 10)));
+        for _ in 0..20 {
+            clock.serve(10, 10);
+        }
         let before = clock.controller.known().limit;
         assert!(before > 20);
         let found = clock.serve(1, 200).unwrap();
@@ -326,7 +328,9 @@ mod tests {
     fn the_least_time_is_measured_again_with_the_least_bound() {
         let mut clock = Clock::new(measured());
         clock.serve(5, 10);
-        (0..20).for_each(|_| drop(clock.serve(10, 10)));
+        for _ in 0..20 {
+            clock.serve(10, 10);
+        }
         let before = clock.controller.known().limit;
         clock.now += Duration::from_secs(61);
         let found = clock.controller.turn(clock.now, 0).unwrap();
@@ -348,7 +352,9 @@ mod tests {
         let mut clock = Clock::new(LeastTime::Fixed(Duration::from_millis(10)));
         assert!(!clock.controller.known().measuring);
         assert_eq!(clock.serve(10, 10).unwrap().limit, 4);
-        (0..9).for_each(|_| drop(clock.serve(1, 150)));
+        for _ in 0..9 {
+            clock.serve(1, 150);
+        }
         assert!(!clock.controller.known().measuring);
     }
 }

@@ -120,6 +120,7 @@ fn samples_of_logs_count_in_their_own_parts() {
     let mut sample = AccessLogFilter::Sample(LogSample {
         share: Keyed::new(Percent::ZERO, "s"),
         parts: FractionDenominator::TenThousand,
+        draw: iako_proxy_config::LogDraw::default(),
     });
     assert!(sample.tune(&runtime(&[("s", 5_000.0)])));
     let AccessLogFilter::Sample(sample) = sample else { panic!("it stays a sample") };
