@@ -34,7 +34,7 @@ impl FurtherFacts for ClientSide<'_> {
             TextFact::Tls(Side::Downstream, fact) => self.tls?.agreed(fact),
             TextFact::FilterChain => Some(Cow::Borrowed(self.chain)),
             TextFact::CloseType(_) => Some(Cow::Borrowed("Normal")),
-            TextFact::UniqueId => Some(Cow::Owned(super::unique_id())),
+            TextFact::UniqueId | TextFact::StreamId => Some(Cow::Owned(super::unique_id())),
             TextFact::Certificate(Side::Upstream, ..)
             | TextFact::Tls(Side::Upstream, _)
             | TextFact::UpstreamHost
@@ -47,7 +47,6 @@ impl FurtherFacts for ClientSide<'_> {
             | TextFact::UpstreamLocalCloseReason
             | TextFact::Ja3
             | TextFact::Ja4
-            | TextFact::StreamId
             | TextFact::SpanId
             | TextFact::CustomFlags => None,
         }

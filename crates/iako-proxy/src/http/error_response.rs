@@ -94,7 +94,8 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
             before_response(503, "overflow", None).with_field(Known::XEnvoyOverloaded, value)
         }
         Failure::Connect(error) => {
-            before_response(503, error.reset_reason(), Some(&transport_reason(failure)))
+            let more = transport_reason(failure).replace(' ', "_");
+            before_response(503, error.reset_reason(), Some(&more))
         }
         Failure::Upstream(error) => upstream(error),
         Failure::ResponseTimeout => {

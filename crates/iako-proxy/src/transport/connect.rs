@@ -149,16 +149,11 @@ impl ConnectError {
     pub(crate) fn transport_reason(&self) -> String {
         let Some(source) = std::error::Error::source(self) else { return String::new() };
         let text = source.to_string();
-        let text = if self.is_tls() {
-            format!("TLS_error:|{text}")
-        } else {
-            // Without the number that Rust adds to what the system said.
-            format!(
-                "delayed_connect_error:_{}",
-                text.split(" (os error").next().unwrap_or_default()
-            )
-        };
-        text.replace(' ', "_")
+        if self.is_tls() {
+            return format!("TLS_error:|{text}");
+        }
+        // Without the number that Rust adds to what the system said.
+        format!("delayed connect error: {}", text.split(" (os error").next().unwrap_or_default())
     }
 
     /// Whether TLS failed, not the connection beneath it.

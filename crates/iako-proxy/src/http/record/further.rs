@@ -251,7 +251,10 @@ impl FurtherFacts for ExchangeFacts<'_> {
             NumberFact::ResponseHeaders => response.map_or(0, |(head, edits)| {
                 // `:status` and its three digits.
                 let fields = summed(&ResponseView { head, edits }, 0);
-                fields.saturating_add(10).saturating_add(framing(head, edits, 0))
+                // That there is nothing is said by who writes the head.
+                let is_empty = head.length() == BodyLength::Exact(0);
+                let framing = if is_empty { 0 } else { framing(head, edits, 0) };
+                fields.saturating_add(10).saturating_add(framing)
             }),
             NumberFact::ResponseTrailers => {
                 let trailers = self.finished.and_then(|it| it.download.trailers.as_deref());
@@ -275,13 +278,18 @@ impl FurtherFacts for ExchangeFacts<'_> {
         let came = self.finished.is_some_and(|it| it.download.is_told_whole());
         match point {
             TimePoint::DownstreamReceiveBegin => Some(record.start),
-            TimePoint::DownstreamReceiveEnd => record.request_at,
+            TimePoint::DownstreamReceiveEnd => {
+                // What has no content was read with its head.
+                let length = self.request.head.length();
+                let at_once = matches!(length, BodyLength::Empty | BodyLength::Exact(0));
+                record.request_at.or_else(|| at_once.then_some(record.start))
+            }
             TimePoint::TryBegin => record.sent_at.map(|_| record.start),
             TimePoint::ConnectBegin => upstream.map(|facts| facts.began),
             TimePoint::ConnectEnd => upstream.map(|facts| facts.accepted),
             TimePoint::HandshakeEnd => upstream?.tls.as_ref().map(|tls| tls.done),
             TimePoint::UpstreamSendBegin => record.sent_at,
-            TimePoint::UpstreamSendEnd => record.sent_at.max(record.request_at?.into()),
+            TimePoint::UpstreamSendEnd => record.sent_at?.max(record.request_at?).into(),
             TimePoint::UpstreamReceiveBegin => record.response_at,
             TimePoint::UpstreamContentBegin => {
                 record.response_at.filter(|_| self.finished.is_some_and(|it| it.download.bytes > 0))
