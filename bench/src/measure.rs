@@ -210,7 +210,8 @@ impl Measurement<'_, '_> {
     fn idle(&mut self, counts: &[usize]) -> Result<()> {
         // What the first connections cost once is not what each costs.
         let mut held = vec![idle::ask(self.stand.entry, "/")?];
-        pause(Duration::from_millis(300));
+        // Nor is what a proxy lets go of a moment after its start.
+        pause(Duration::from_secs(3));
         let before = self.stand.memory()?;
         for connections in counts {
             while held.len() <= *connections {

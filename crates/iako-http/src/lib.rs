@@ -14,7 +14,8 @@
 //!
 //! Invariants:
 //! - A head is one shared buffer and an index of it; reading one of up to sixteen fields allocates
-//!   nothing. Content is split off the read buffer, never copied, never gathered.
+//!   nothing. Content is split off the read buffer and not gathered; only small pieces are copied
+//!   where they are written, to go out together.
 //! - What is ambiguous is refused with a typed [`ParseError`] that knows its status and Envoy's details.
 //! - Names are lower case (as Envoy sends them) unless [`NameCase::Preserve`] is asked for.
 //!
