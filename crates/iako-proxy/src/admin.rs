@@ -224,10 +224,6 @@ impl Answering {
     async fn act(&self, path: &str, query: &text::Query) -> Page {
         let shared = &self.control.shared;
         match path {
-            "/drain_listeners" if query.has("skip_exit") && !query.has("graceful") => {
-                let text = "skip_exit requires graceful\n";
-                return Page::text(text).with(StatusCode::BAD_REQUEST);
-            }
             "/drain_listeners" => self.drain(query).await,
             "/quitquitquit" => self.control.stop().await,
             "/healthcheck/fail" => shared.take_out_of_service(),
