@@ -210,7 +210,7 @@ impl<'a> RequestHead<'a> {
     /// The first value of a header as text, bad bytes replaced.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.value(name, 0).map(String::from_utf8_lossy)
+        self.value(name, 0).map(crate::text::lossy)
     }
 
     /// Whether this is a gRPC request. Source: gRPC over HTTP/2, `content-type`.

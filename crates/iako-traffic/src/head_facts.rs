@@ -76,7 +76,7 @@ pub fn header_facts(rules: &[HeaderFactRule], whose: &HeadOf<'_>) -> HeaderFacts
 /// All values of a header with commas between; none when there is none.
 fn joined(whose: &HeadOf<'_>, name: &str) -> Option<String> {
     let values = (0..).map_while(|nth| whose.value(name, nth));
-    let texts: Vec<Cow<'_, str>> = values.map(String::from_utf8_lossy).collect();
+    let texts: Vec<Cow<'_, str>> = values.map(crate::text::lossy).collect();
     (!texts.is_empty()).then(|| texts.join(","))
 }
 

@@ -20,7 +20,7 @@ pub use reject::JwtRejection;
 use crate::{RequestFacts, RequestHead, mismatch};
 use keys::KeySet;
 use place::Found;
-use token::{MustEnd, Token};
+use token::MustEnd;
 
 /// Under which name payloads are kept for other filters.
 pub const JWT_METADATA: &str = "envoy.filters.http.jwt_authn";
@@ -277,7 +277,8 @@ impl Check<'_> {
         let Some((provider, keys)) = verifier.provider(name) else {
             return Err(JwtRejection::UnknownIssuer);
         };
-        let found = place::find(provider, self.head);
+        let head = self.head;
+        let found = place::find(provider, head);
         if found.is_empty() {
             self.changes.reject(provider, JwtRejection::Missing);
             return Err(JwtRejection::Missing);
@@ -291,8 +292,9 @@ impl Check<'_> {
         let verifier = self.verifier;
         let mut rejected = Vec::new();
         let mut accepted = Vec::new();
+        let head = self.head;
         for (provider, keys) in verifier.settings.providers.values().zip(&verifier.keys) {
-            for found in place::find(provider, self.head) {
+            for found in place::find(provider, head) {
                 match self.verify(&found, provider, keys, &provider.audiences) {
                     Ok(()) => accepted.push(found.token),
                     Err(rejection) => rejected.push((found.token, rejection)),
@@ -332,7 +334,7 @@ impl Check<'_> {
         keys: &ArcSwap<KeySet>,
         audiences: &[String],
     ) -> Result<(), JwtRejection> {
-        let token = Token::parse(&found.token)?;
+        let token = self.memory.read(&found.token)?;
         if !provider.issuer.is_empty() && provider.issuer != token.issuer() {
             return Err(JwtRejection::UnknownIssuer);
         }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     Headers, Metadata, RequestFacts, RequestHead,
-    text::{cookie_value, query_pairs, query_value},
+    text::{cookie_value, lossy, query_pairs, query_value},
 };
 
 pub use tree::{MatchFacts, ResponseFacts, choose_action};
@@ -182,7 +182,7 @@ fn values_match<'h>(rule: &HeaderMatch, value: &dyn Fn(usize) -> Option<&'h [u8]
 }
 
 fn value_meets(check: &HeaderCheck, value: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(value);
+    let text = lossy(value);
     match check {
         HeaderCheck::Present(wanted) => *wanted,
         HeaderCheck::Text(matcher) => matcher.matches(&text),
@@ -246,7 +246,7 @@ pub(crate) fn header_texts<'h>(
     head: &RequestHead<'h>,
     name: &str,
 ) -> impl Iterator<Item = Cow<'h, str>> {
-    (0..).map_while(|nth| head.value(name, nth)).map(String::from_utf8_lossy)
+    (0..).map_while(|nth| head.value(name, nth)).map(lossy)
 }
 
 #[cfg(test)]

@@ -325,7 +325,7 @@ impl Exchange<'_> {
         };
         let view = self.request.view();
         let facts = self.request.facts(&view, &self.connection.info);
-        let (changes, checked) = step.check(&facts, named, &self.connection.worker);
+        let (mut changes, checked) = step.check(&facts, named, &self.connection.worker);
         changes.keep(&mut self.request.metadata);
         checked?;
         let edits = &mut self.request.edits;

@@ -201,13 +201,14 @@ async fn interim_responses_have_one_bound_whatever_the_upstream_speaks() {
     }
 }
 
-/// A server of HTTP/2 that answers, and closes without a word what nobody uses for so long.
+/// A server of HTTP/2 that answers, and closes without a word what nobody uses for so long; only its
+/// first two connections, so that the last one is avoided for what was learned and for nothing else.
 fn closing_idle(limit: Duration) -> (Arc<Visits>, Value) {
     let visits = Arc::new(Visits::default());
     let seen = Arc::clone(&visits);
     let (_, cluster) = http2(move |number, stream| {
         seen.opened.fetch_add(1, SeqCst);
-        stream.set_read_timeout(Some(limit)).unwrap();
+        stream.set_read_timeout((number < 2).then_some(limit)).unwrap();
         while let Ok(id) = next_request(stream) {
             seen.last.store(number, SeqCst);
             drop(stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, id, OK)));
@@ -228,7 +229,7 @@ struct Visits {
 
 #[tokio::test]
 async fn the_idle_time_of_an_http2_server_is_learned_too() {
-    let limit = Duration::from_millis(200);
+    let limit = Duration::from_millis(300);
     let (visits, cluster) = closing_idle(limit);
     let bench = Bench::with_clusters(json!([to("be")]), json!([cluster]), json!({})).await;
     let mut client = bench.connect().await;
@@ -239,9 +240,9 @@ async fn the_idle_time_of_an_http2_server_is_learned_too() {
         }
         bench.stat_is("cluster.be.upstream_cx_active", 0).await;
     }
-    // A connection near that age gets no request any more, though the server has not closed it.
+    // A connection of that age gets no request any more, though the server has not closed it.
     assert_eq!(request(&mut client, GET).await.status, 200);
-    bench::age(limit * 95 / 100).await;
+    bench::age(limit * 3 / 2).await;
     assert_eq!(request(&mut client, POST).await.status, 200);
     assert_eq!((visits.last.load(SeqCst), visits.opened.load(SeqCst)), (3, 4));
 }

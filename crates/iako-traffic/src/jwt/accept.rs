@@ -35,9 +35,9 @@ pub struct JwtChanges {
 
 impl JwtChanges {
     /// Leaves payloads and reasons where other filters look for them.
-    pub fn keep(&self, metadata: &mut Metadata) {
-        for (key, value) in &self.kept {
-            metadata.set(JWT_METADATA, key, value.clone());
+    pub fn keep(&mut self, metadata: &mut Metadata) {
+        for (key, value) in self.kept.drain(..) {
+            metadata.set(JWT_METADATA, &key, value);
         }
     }
 
@@ -69,7 +69,7 @@ impl JwtChanges {
         &mut self,
         provider: &JwtProvider,
         found: &Found<'_>,
-        token: &Token<'_>,
+        token: &Token,
         head: &RequestHead<'_>,
     ) {
         self.accepted = self.accepted.saturating_add(1);
@@ -86,7 +86,7 @@ impl JwtChanges {
             }
         }
         if let Some(header) = &provider.payload_header {
-            let mut payload = token.payload_text.trim_end_matches('=').to_owned();
+            let mut payload = token.payload_text().trim_end_matches('=').to_owned();
             while provider.pad_payload_header && !payload.len().is_multiple_of(4) {
                 payload.push('=');
             }

@@ -2,6 +2,7 @@
 //!
 //! The targets in `fuzz/` call these; an ordinary test calls them with every input that is kept there.
 
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use super::{
@@ -20,7 +21,7 @@ pub fn fuzz_jwks(input: &[u8]) {
 pub fn fuzz_jwt(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let (token, keys) = text.split_once('\n').unwrap_or((text, ""));
-    let Ok(token) = Token::parse(token) else { return };
+    let Ok(token) = Token::parse(token).map(Rc::new) else { return };
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     // Whoever allows more accepts no less.
     let timely = |skew| token.check_time(now, Duration::from_secs(skew)).is_ok();
@@ -34,4 +35,5 @@ pub fn fuzz_jwt(input: &[u8]) {
     let first = keys.verify(&token, &mut memory);
     let again = keys.verify(&token, &mut memory);
     debug_assert!(first.is_ok() == again.is_ok(), "what is remembered differs");
+    debug_assert!(memory.read(token.text()).is_ok(), "what was read can be read again");
 }

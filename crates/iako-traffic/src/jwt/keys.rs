@@ -1,6 +1,7 @@
 //! The keys of an issuer.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jsonwebtoken::{DecodingKey, jwk::Jwk};
@@ -9,7 +10,8 @@ use serde_json::Value;
 use super::{reject::JwtRejection, token::Token};
 
 /// Tokens with a good signature that a worker remembers, in each of two generations. Bounds memory:
-/// tokens have a few hundred bytes, and a header at most some KiB.
+/// tokens have a few hundred bytes, and a header at most some KiB; what was read of them is about
+/// four times as much.
 const REMEMBERED_MAX: usize = 512;
 
 /// Public keys of an issuer. Source: RFC 7517.
@@ -26,30 +28,53 @@ impl Default for KeySet {
     }
 }
 
-/// Tokens with a good signature, and the keys that made it. Clients send the same token with every
-/// request, and checking a signature costs more than all the rest of a request.
+/// Tokens with a good signature as they were read, and the keys that made it. Clients send the same
+/// token with every request, and reading and checking it costs more than all the rest of a request.
 ///
 /// Belongs to one worker, so that none waits for another.
 #[derive(Debug, Default)]
 pub struct JwtMemory {
-    newer: HashMap<Box<str>, u64>,
-    older: HashMap<Box<str>, u64>,
+    newer: HashMap<Box<str>, Remembered>,
+    older: HashMap<Box<str>, Remembered>,
+}
+
+/// A token whose signature was checked.
+#[derive(Debug, Clone)]
+struct Remembered {
+    token: Rc<Token>,
+    /// The set of keys that it was checked with.
+    keys: u64,
 }
 
 impl JwtMemory {
     /// Most tokens that are remembered.
     pub const TOKENS_MAX: usize = REMEMBERED_MAX * 2;
 
-    fn knows(&self, keys: u64, token: &str) -> bool {
-        let known = self.newer.get(token).or_else(|| self.older.get(token));
-        known == Some(&keys)
+    /// Reads a token, or remembers what was read. It is not to be believed yet: the keys may have
+    /// changed.
+    ///
+    /// # Errors
+    /// When the text is no token.
+    pub(super) fn read(&self, text: &str) -> Result<Rc<Token>, JwtRejection> {
+        match self.find(text) {
+            Some(known) => Ok(Rc::clone(&known.token)),
+            None => Token::parse(text).map(Rc::new),
+        }
     }
 
-    fn add(&mut self, keys: u64, token: &str) {
+    fn find(&self, text: &str) -> Option<&Remembered> {
+        self.newer.get(text).or_else(|| self.older.get(text))
+    }
+
+    fn knows(&self, keys: u64, token: &str) -> bool {
+        self.find(token).is_some_and(|known| known.keys == keys)
+    }
+
+    fn add(&mut self, keys: u64, token: &Rc<Token>) {
         if self.newer.len() >= REMEMBERED_MAX {
             self.older = std::mem::take(&mut self.newer);
         }
-        self.newer.insert(token.into(), keys);
+        self.newer.insert(token.text().into(), Remembered { token: Rc::clone(token), keys });
     }
 }
 
@@ -96,18 +121,18 @@ impl KeySet {
     /// Whether one of the keys made the signature.
     pub(super) fn verify(
         &self,
-        token: &Token<'_>,
+        token: &Rc<Token>,
         memory: &mut JwtMemory,
     ) -> Result<(), JwtRejection> {
-        if memory.knows(self.id, token.text) {
+        if memory.knows(self.id, token.text()) {
             return Ok(());
         }
         self.verify_anew(token)?;
-        memory.add(self.id, token.text);
+        memory.add(self.id, token);
         Ok(())
     }
 
-    fn verify_anew(&self, token: &Token<'_>) -> Result<(), JwtRejection> {
+    fn verify_anew(&self, token: &Token) -> Result<(), JwtRejection> {
         if self.keys.is_empty() {
             return Err(JwtRejection::NoKeys);
         }
@@ -117,9 +142,9 @@ impl KeySet {
             if key.key.family() != token.algorithm.family() {
                 continue;
             }
-            let signed = token.signed.as_bytes();
+            let signed = token.signed().as_bytes();
             let verified =
-                jsonwebtoken::crypto::verify(token.signature, signed, &key.key, token.algorithm);
+                jsonwebtoken::crypto::verify(token.signature(), signed, &key.key, token.algorithm);
             if verified.is_ok_and(|good| good) {
                 return Ok(());
             }
@@ -141,7 +166,7 @@ impl Key {
         Some(Self { id: text("kid"), algorithm: text("alg"), key })
     }
 
-    fn fits(&self, token: &Token<'_>) -> bool {
+    fn fits(&self, token: &Token) -> bool {
         let named = self.id.is_empty() || token.key_id.is_empty() || self.id == token.key_id;
         let meant = self.algorithm.is_empty() || self.algorithm == token.algorithm_name;
         named && meant

@@ -1,5 +1,7 @@
 //! Where tokens are looked for in a request, and how they are taken away.
 
+use std::borrow::Cow;
+
 use iako_proxy_config::JwtProvider;
 
 use crate::{
@@ -22,12 +24,12 @@ pub(super) enum Place<'p> {
 /// A token and where it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found<'p> {
-    pub(super) token: String,
+    pub(super) token: Cow<'p, str>,
     pub(super) place: Place<'p>,
 }
 
 /// All tokens that a provider's places hold.
-pub(super) fn find<'p>(provider: &'p JwtProvider, head: &RequestHead<'_>) -> Vec<Found<'p>> {
+pub(super) fn find<'p>(provider: &'p JwtProvider, head: &RequestHead<'p>) -> Vec<Found<'p>> {
     let mut found = Vec::new();
     let configured = !(provider.from_headers.is_empty()
         && provider.from_params.is_empty()
@@ -35,7 +37,10 @@ pub(super) fn find<'p>(provider: &'p JwtProvider, head: &RequestHead<'_>) -> Vec
     let mut from_header = |name: &'p str, prefix: &str| {
         // Every one has to be good: nobody knows which of them the server reads.
         found.extend(header_texts(head, name).filter_map(|text| {
-            let token = after_prefix(&text, prefix)?.to_owned();
+            let token = match text {
+                Cow::Borrowed(text) => after_prefix(text, prefix)?.into(),
+                Cow::Owned(text) => after_prefix(&text, prefix)?.to_owned().into(),
+            };
             Some(Found { token, place: Place::Header(name) })
         }));
     };
@@ -50,13 +55,13 @@ pub(super) fn find<'p>(provider: &'p JwtProvider, head: &RequestHead<'_>) -> Vec
         let mut pairs = query_pairs(head.query());
         if let Some((_, value)) = pairs.find(|(own, _)| decode_parameter(own) == name) {
             let place = Place::Parameter(name);
-            found.push(Found { token: decode_parameter(value), place });
+            found.push(Found { token: decode_parameter(value).into(), place });
         }
     }
     for name in &provider.from_cookies {
         let mut headers = header_texts(head, "cookie");
         let token = headers.find_map(|text| cookie_value(&text, name).map(str::to_owned));
-        found.extend(token.map(|token| Found { token, place: Place::Cookie }));
+        found.extend(token.map(|token| Found { token: token.into(), place: Place::Cookie }));
     }
     found
 }

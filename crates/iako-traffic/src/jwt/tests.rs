@@ -225,7 +225,7 @@ fn an_accepted_token_leaves_its_facts_and_goes() {
     let claims = json!({"iss": "me", "sub": "ann", "realm": {"role": 7}, "scope": "read write"});
     let token = token(&claims);
     let target = format!("/x?a=1&access_token={token}&b");
-    let changes = passed(ask(&verifier, &target, &[("x-sub", "forged"), ("x-role", "admin")]));
+    let mut changes = passed(ask(&verifier, &target, &[("x-sub", "forged"), ("x-role", "admin")]));
     assert_eq!(changes.path_and_query.as_deref(), Some("/x?a=1&b"));
     assert_eq!(changes.remove_headers, ["x-sub", "x-role"]);
     let payload = token.split('.').nth(1).unwrap();

@@ -18,15 +18,13 @@ const SECONDS_MAX: f64 = 18_446_744_073_709_551_615.0;
 
 /// The parts of a JSON Web Token. Source: RFC 7515, RFC 7519.
 #[derive(Debug)]
-pub(super) struct Token<'t> {
+pub(super) struct Token {
     /// All of it as it was sent.
-    pub(super) text: &'t str,
-    /// What the signature covers: header and payload as they were sent.
-    pub(super) signed: &'t str,
-    /// The payload as it was sent, base64url.
-    pub(super) payload_text: &'t str,
-    /// The signature, base64url without padding.
-    pub(super) signature: &'t str,
+    text: Box<str>,
+    /// Where its header ends in the text.
+    header_end: usize,
+    /// Where its payload ends in the text.
+    payload_end: usize,
     pub(super) algorithm: Algorithm,
     /// The algorithm's name in the header.
     pub(super) algorithm_name: String,
@@ -36,9 +34,9 @@ pub(super) struct Token<'t> {
     pub(super) payload: Map<String, Value>,
 }
 
-impl<'t> Token<'t> {
+impl Token {
     /// Reads a token. Errors come in the order in which Envoy's reader finds them.
-    pub(super) fn parse(text: &'t str) -> Result<Self, JwtRejection> {
+    pub(super) fn parse(text: &str) -> Result<Self, JwtRejection> {
         let mut parts = text.split('.');
         let (Some(header), Some(payload_text), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -48,8 +46,8 @@ impl<'t> Token<'t> {
         if [header, payload_text, signature].contains(&"") {
             return Err(JwtRejection::BadFormat);
         }
-        let signed_length = text.len().saturating_sub(signature.len()).saturating_sub(1);
-        let signed = text.get(..signed_length).ok_or(JwtRejection::BadFormat)?;
+        let header_end = header.len();
+        let payload_end = text.len().saturating_sub(signature.len()).saturating_sub(1);
         let bytes = base64url::decode(header).ok_or(JwtRejection::HeaderBase64)?;
         let header: Map<String, Value> = unambiguous(&bytes).ok_or(JwtRejection::HeaderJson)?;
         let algorithm_name = header.get("alg").and_then(Value::as_str);
@@ -64,10 +62,9 @@ impl<'t> Token<'t> {
         let bytes = base64url::decode(payload_text).ok_or(JwtRejection::PayloadBase64)?;
         let payload: Map<String, Value> = unambiguous(&bytes).ok_or(JwtRejection::PayloadJson)?;
         let token = Self {
-            text,
-            signed,
-            payload_text,
-            signature: signature.trim_end_matches('='),
+            text: text.into(),
+            header_end,
+            payload_end,
             algorithm,
             algorithm_name,
             key_id,
@@ -79,6 +76,27 @@ impl<'t> Token<'t> {
             return Err(JwtRejection::SignatureBase64);
         }
         Ok(token)
+    }
+
+    /// All of it as it was sent.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What the signature covers: header and payload as they were sent.
+    pub(super) fn signed(&self) -> &str {
+        self.text.get(..self.payload_end).unwrap_or_default()
+    }
+
+    /// The payload as it was sent, base64url.
+    pub(super) fn payload_text(&self) -> &str {
+        self.signed().get(self.header_end..).map_or("", |rest| rest.trim_start_matches('.'))
+    }
+
+    /// The signature, base64url without padding.
+    pub(super) fn signature(&self) -> &str {
+        let rest = self.text.get(self.payload_end..).unwrap_or_default();
+        rest.trim_start_matches('.').trim_end_matches('=')
     }
 
     /// The claim `iss`; empty when it is missing.

@@ -70,7 +70,7 @@ impl MatchFacts<ResponseInput> for ResponseFacts<'_> {
             }
             ResponseInput::Header(name) => {
                 let values = (0..).map_while(|nth| self.headers.value(name.as_str(), nth));
-                let values: Vec<_> = values.map(String::from_utf8_lossy).collect();
+                let values: Vec<_> = values.map(crate::text::lossy).collect();
                 (!values.is_empty()).then(|| Cow::Owned(values.join(",")))
             }
             ResponseInput::Request(input) => self.request.text(input),
