@@ -9,18 +9,20 @@ const EDGES: &[(&str, &[&str])] = &[
     ("iako-types", &[]),
     ("iako-rt", &[]),
     ("iako-xds-api", &[]),
+    ("iako-cel", &[]),
     ("iako-http", &[]),
-    ("iako-proxy-config", &["iako-types"]),
-    ("iako-xds-codec", &["iako-types", "iako-xds-api", "iako-proxy-config"]),
-    ("iako-traffic", &["iako-types", "iako-proxy-config"]),
+    ("iako-proxy-config", &["iako-types", "iako-cel"]),
+    ("iako-xds-codec", &["iako-types", "iako-cel", "iako-xds-api", "iako-proxy-config"]),
+    ("iako-traffic", &["iako-types", "iako-cel", "iako-proxy-config"]),
     ("iako-identity", &["iako-types", "iako-rt"]),
-    ("iako-telemetry", &["iako-types", "iako-rt"]),
+    ("iako-telemetry", &["iako-types", "iako-cel", "iako-rt"]),
     ("iako-xds", &["iako-xds-api", "iako-rt"]),
     (
         "iako-proxy",
         &[
             "iako-types",
             "iako-rt",
+            "iako-cel",
             "iako-http",
             "iako-proxy-config",
             "iako-xds-codec",
@@ -78,6 +80,7 @@ const TEST_KIT: &str = "iako-testkit";
 /// Crates that decide and plan; an event loop has no place there.
 const WITHOUT_RUNTIME: &[&str] = &[
     "iako-types",
+    "iako-cel",
     "iako-http",
     "iako-proxy-config",
     "iako-xds-codec",

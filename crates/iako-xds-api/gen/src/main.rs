@@ -35,6 +35,7 @@ const SERVICES: &[&str] = &[
     "OpenRcaService",
     "Health",
     "TraceService",
+    "LogsService",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -16,3 +16,57 @@ impl ::prost::Name for TypedStruct {
         "type.googleapis.com/xds.type.v3.TypedStruct".into()
     }
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CelExpression {
+    #[prost(message, optional, tag = "3")]
+    pub cel_expr_parsed: ::core::option::Option<
+        super::super::super::cel::expr::ParsedExpr,
+    >,
+    #[prost(message, optional, tag = "4")]
+    pub cel_expr_checked: ::core::option::Option<
+        super::super::super::cel::expr::CheckedExpr,
+    >,
+    #[prost(string, tag = "5")]
+    pub cel_expr_string: ::prost::alloc::string::String,
+    #[prost(oneof = "cel_expression::ExprSpecifier", tags = "1, 2")]
+    pub expr_specifier: ::core::option::Option<cel_expression::ExprSpecifier>,
+}
+/// Nested message and enum types in `CelExpression`.
+pub mod cel_expression {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum ExprSpecifier {
+        #[prost(message, tag = "1")]
+        ParsedExpr(super::super::super::super::google::api::expr::v1alpha1::ParsedExpr),
+        #[prost(message, tag = "2")]
+        CheckedExpr(
+            super::super::super::super::google::api::expr::v1alpha1::CheckedExpr,
+        ),
+    }
+}
+impl ::prost::Name for CelExpression {
+    const NAME: &'static str = "CelExpression";
+    const PACKAGE: &'static str = "xds.type.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "xds.type.v3.CelExpression".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/xds.type.v3.CelExpression".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CelExtractString {
+    #[prost(message, optional, tag = "1")]
+    pub expr_extract: ::core::option::Option<CelExpression>,
+    #[prost(message, optional, tag = "2")]
+    pub default_value: ::core::option::Option<::prost::alloc::string::String>,
+}
+impl ::prost::Name for CelExtractString {
+    const NAME: &'static str = "CelExtractString";
+    const PACKAGE: &'static str = "xds.type.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "xds.type.v3.CelExtractString".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/xds.type.v3.CelExtractString".into()
+    }
+}
