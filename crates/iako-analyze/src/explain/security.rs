@@ -86,7 +86,7 @@ impl Walk<'_> {
         let verifier = JwtVerifier::compile(Arc::new(jwt.clone()));
         let (now, mut memory) = (self.request.now, JwtMemory::default());
         match hop.ask(settings, |facts| verifier.decide(facts, None, now, &mut memory)) {
-            JwtDecision::Pass(changes) => {
+            JwtDecision::Pass(mut changes) => {
                 let why = if changes.accepted == 0 {
                     format!("the {place} finds no token; a missing one passes here")
                 } else {
