@@ -10,6 +10,7 @@ pub(crate) mod composite;
 pub(crate) mod compression;
 pub(crate) mod concurrency;
 pub(crate) mod cors;
+pub(crate) mod credential_injector;
 pub(crate) mod csrf;
 pub(crate) mod custom_response;
 pub(crate) mod ext_authz;
@@ -29,7 +30,7 @@ pub(crate) mod rbac;
 pub(crate) mod request_state;
 pub(crate) mod stateful_session;
 
-use crate::{Discovered, DnsCache, DnsOptions, OnDemand};
+use crate::{Discovered, DnsCache, DnsOptions, OnDemand, SourcedName};
 use admission::AdmissionControl;
 use bandwidth::BandwidthLimit;
 use buffer::Buffer;
@@ -38,6 +39,7 @@ use composite::Composite;
 use compression::{Compressor, CompressorOverride, Decompressor};
 use concurrency::AdaptiveConcurrency;
 use cors::CorsPolicy;
+use credential_injector::CredentialInjector;
 use csrf::CsrfPolicy;
 use custom_response::CustomResponse;
 use ext_authz::{ExtAuthz, ExtAuthzRoute};
@@ -144,10 +146,27 @@ pub enum HttpFilterKind {
     SetState(Box<SetRequestState>),
     /// Answers health checks, or passes them on.
     HealthCheck(Box<HealthAnswers>),
+    /// Writes a credential into requests.
+    CredentialInjector(Box<CredentialInjector>),
     /// Tags requests by the addresses of their clients.
     IpTagging(Box<IpTagging>),
     /// An optional filter that this proxy does not have; passed over.
     Unsupported(UnsupportedFilter),
+}
+
+impl HttpFilterKind {
+    /// The secrets that it shows to others or signs with, those of filters that may be chosen included.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<&SourcedName> {
+        if let Self::CredentialInjector(injector) = self {
+            vec![injector.source.secret()]
+        } else if let Self::Composite(composite) = self {
+            let chosen = composite.tree.actions().into_iter().flat_map(|chosen| &chosen.filters);
+            chosen.flat_map(|(_, kind)| kind.secrets()).collect()
+        } else {
+            Vec::new()
+        }
+    }
 }
 
 /// The cache of a filter that resolves names. Source:

@@ -86,6 +86,7 @@ pub use filter::{
     },
     concurrency::{AdaptiveConcurrency, ConcurrencyGradient, LeastTime},
     cors::CorsPolicy,
+    credential_injector::{ClientCredentials, CredentialInjector, CredentialSource, SecretShown},
     csrf::CsrfPolicy,
     custom_response::{CustomResponse, ResponseDetails, ResponsePolicy},
     ext_authz::{AuthzBody, AuthzFailure, AuthzHttp, AuthzService, ExtAuthz, ExtAuthzRoute},
@@ -188,7 +189,7 @@ pub use runtime::{
     Keyed, LayeredRuntime, RuntimeDirectory, RuntimeLayer, RuntimeResource, RuntimeSource,
     RuntimeValue, RuntimeValues, RuntimeWritten,
 };
-pub use secret::{OcspResponse, Pem, PrivateKey, Secret, SecretKind};
+pub use secret::{OcspResponse, Pem, PrivateKey, Secret, SecretBytes, SecretKind};
 pub use source::{ConfigOrigin, ConfigSource, FileSource, GrpcSource, RequestRate, SourcedName};
 pub use tcp::{TcpLogTimes, TcpProxy, TcpTarget, TcpTunnel, TunnelMethod, WeightedTcpCluster};
 pub use tls::{

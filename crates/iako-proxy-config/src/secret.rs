@@ -29,6 +29,8 @@ pub enum SecretKind {
     Trust(Box<Validation>),
     /// Keys of session tickets; at least one. Source: `TlsSessionTicketKeys`.
     TicketKeys(Vec<TicketKey>),
+    /// What filters show or sign with. Source: `GenericSecret.secret`.
+    Generic(SecretBytes),
 }
 
 /// Certificates in PEM; not yet looked into.
@@ -60,6 +62,36 @@ impl PrivateKey {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+/// Bytes that only two parties know: a password, a token, the key of a signature. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretBytes(Arc<[u8]>);
+
+impl SecretBytes {
+    /// Wraps them.
+    #[must_use]
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// Whether it is the very same one, not only an equal one.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The bytes, for whoever shows them to the other party or signs with them.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretBytes(hidden)")
     }
 }
 

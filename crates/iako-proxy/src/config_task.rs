@@ -381,7 +381,18 @@ impl ConfigTask {
         self.cut_what_is_left(now);
         self.count_draining(now);
         self.publish_subscriptions();
+        self.keep_tokens().await;
         self.note_ready();
+    }
+
+    /// Has tokens fetched that nobody keeps yet, once it is known what is shown for them.
+    async fn keep_tokens(&self) {
+        let Some(worker) = self.workers.first() else { return };
+        for keeper in self.shared.tokens.idle() {
+            if self.secrets.has_generic(keeper.secret()) && keeper.begin() {
+                worker.send(Command::KeepToken(keeper)).await;
+            }
+        }
     }
 
     /// When something changes by itself next.

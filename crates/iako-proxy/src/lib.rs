@@ -42,6 +42,7 @@ mod snapshot;
 mod sources;
 mod spans;
 mod tcp;
+mod token;
 mod transport;
 mod udp;
 mod upstream;

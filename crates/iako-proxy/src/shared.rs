@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use iako_proxy_config::Node;
+use iako_proxy_config::{Node, SecretBytes, SourcedName};
 use iako_rt::{Rng, clock};
 use iako_telemetry::{
     AccessLogs, MeshMetrics, MetricsSettings, StatsRegistry, WorkloadLabels, stats::Counter,
@@ -29,6 +29,7 @@ use crate::{
     restart::spares::Spares,
     snapshot::ProxySnapshot,
     spans::Tracers,
+    token::TokenKeepers,
 };
 
 /// What all parts of one proxy share. Written by the configuration task only, read by everybody.
@@ -85,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) spares: Spares,
     /// Whether an operator took the proxy out of service (`/healthcheck/fail`).
     pub(crate) failed_by_operator: Arc<AtomicBool>,
+    /// Tokens of this proxy's own.
+    pub(crate) tokens: TokenKeepers,
     /// Where workers ask for what is not known yet.
     pub(crate) needs: Needs,
 }
@@ -243,6 +246,7 @@ impl Shared {
             doors: OpenDoors::default(),
             spares: Spares::default(),
             failed_by_operator: Arc::default(),
+            tokens: TokenKeepers::default(),
             needs: Needs::default(),
         }
     }
@@ -265,6 +269,11 @@ impl Shared {
     /// Whether no client is left, and none can come.
     pub(crate) fn is_deserted(&self) -> bool {
         self.doors.count() == 0 && self.crew.connections() == 0
+    }
+
+    /// The bytes of a secret that filters show or sign with; none while it is not there.
+    pub(crate) fn generic_secret(&self, name: &SourcedName) -> Option<SecretBytes> {
+        self.inventory.load().materials.generic(name).cloned()
     }
 
     /// Whether an operator took the proxy out of service.

@@ -29,6 +29,7 @@ use crate::{
     snapshot::ProxySnapshot,
     spans::Outboxes,
     tcp::RelayMemory,
+    token::{self, TokenKeeper},
     udp,
     upstream::{Pools, originals::Originals},
 };
@@ -68,6 +69,8 @@ pub(crate) enum Command {
     },
     /// Tell a service of the load on clusters, for as long as the worker runs.
     ReportLoad(Arc<GrpcService>),
+    /// Keep a token fresh, for as long as a filter shows it.
+    KeepToken(Arc<TokenKeeper>),
     /// End every task, then the thread.
     Stop,
 }
@@ -274,6 +277,9 @@ async fn obey(worker: &Rc<Worker>, commands: &mut mpsc::Receiver<Command>) {
             Command::ReportLoad(service) => {
                 let telling = load_report::tell(Rc::clone(worker), service);
                 worker.scope.spawn("load report", telling);
+            }
+            Command::KeepToken(keeper) => {
+                worker.scope.spawn("token", token::keep(Rc::clone(worker), keeper));
             }
             Command::Stop => return,
         }

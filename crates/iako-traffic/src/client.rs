@@ -236,9 +236,10 @@ fn element(local_uris: &[String], peer: &PeerCertificate, details: ClientCertDet
 
 /// A text as it stands in a URL: all but letters, digits and `-._~` in hexadecimal.
 #[must_use]
-pub fn percent_encoded(text: &str) -> String {
+pub fn percent_encoded(text: impl AsRef<[u8]>) -> String {
+    let text = text.as_ref();
     let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
+    for &byte in text {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {

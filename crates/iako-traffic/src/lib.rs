@@ -20,6 +20,7 @@ mod base64;
 mod breaker;
 mod cache;
 mod client;
+mod client_token;
 mod compression;
 mod concurrency;
 mod cors;
@@ -64,6 +65,7 @@ pub use cache::{
     seconds_of_date,
 };
 pub use client::{ClientAddress, ClientCertHeader, percent_encoded};
+pub use client_token::{TokenAnswer, TokenProblem, client_credentials_form};
 pub use compression::{
     CodingChoice, Offer, choose_coding, forbids_transforms, type_is_compressed, varies_also,
 };

@@ -19,6 +19,7 @@ mod composite;
 mod concurrency;
 mod connection_filter;
 mod content;
+mod credential;
 mod discovered;
 mod discovery;
 mod endpoint;

@@ -18,6 +18,7 @@ mod composite;
 mod concurrency;
 mod connection_filter;
 mod content;
+mod credential;
 mod discovered;
 mod discovery;
 mod endpoint;
@@ -122,6 +123,10 @@ pub fn secret(value: &Secret) -> Any {
             Type::ValidationContext(transport::validation_context(validation))
         }
         SecretKind::TicketKeys(keys) => Type::SessionTicketKeys(transport::ticket_keys(keys)),
+        SecretKind::Generic(secret) => Type::GenericSecret(tls_pb::GenericSecret {
+            secret: Some(wire::bytes_source(&bytes::Bytes::copy_from_slice(secret.expose()))),
+            ..Default::default()
+        }),
     };
     wire::any(&tls_pb::Secret { name: value.name.clone(), r#type: Some(kind) })
 }

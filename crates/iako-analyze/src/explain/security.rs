@@ -66,6 +66,7 @@ impl Walk<'_> {
                 | HttpFilterKind::JsonToMetadata(_)
                 | HttpFilterKind::SetState(_)
                 | HttpFilterKind::HealthCheck(_)
+                | HttpFilterKind::CredentialInjector(_)
                 | HttpFilterKind::IpTagging(_)
                 | HttpFilterKind::Unsupported(_) => Verdict::GoOn,
             };

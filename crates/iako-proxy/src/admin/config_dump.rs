@@ -272,6 +272,9 @@ fn secrets(inventory: &Inventory) -> Value {
             Material::TicketKeys(_) => {
                 json!({"name": name, "session_ticket_keys": {"keys": [{"inline_bytes": REDACTED}]}})
             }
+            Material::Generic(_) => {
+                json!({"name": name, "generic_secret": {"secret": {"inline_bytes": REDACTED}}})
+            }
         };
         all.push(json!({"name": name, "secret": secret}));
     }

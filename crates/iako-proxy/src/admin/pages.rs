@@ -386,7 +386,7 @@ pub(super) fn certificates(shared: &Shared) -> Value {
             Material::Validation(_) => {
                 json!({"name": name, "ca_cert": show_all(&material.roots()), "cert_chain": []})
             }
-            Material::TicketKeys(_) => continue,
+            Material::TicketKeys(_) | Material::Generic(_) => continue,
         });
     }
     json!({"certificates": all})

@@ -135,6 +135,11 @@ impl ListenerEntry {
         self.versions().flat_map(|settings| slots_of(settings))
     }
 
+    /// The secrets that its filters show or sign with.
+    pub(super) fn filter_secrets(&self) -> impl Iterator<Item = &SourcedName> {
+        self.versions().flat_map(|settings| secrets_of(&settings.config))
+    }
+
     /// The tables that it needs.
     pub(super) fn routes_named(&self) -> impl Iterator<Item = (SourcedName, &str)> {
         self.versions().flat_map(|settings| routes_of(&settings.config))
@@ -179,6 +184,16 @@ fn slots_of(settings: &ListenerSettings) -> impl Iterator<Item = &Arc<ServerTlsS
     })
 }
 
+/// The secrets that HTTP filters show or sign with.
+fn secrets_of(listener: &Listener) -> impl Iterator<Item = &SourcedName> {
+    let chains = listener.chains.iter().chain(&listener.default_chain);
+    let filters = chains.flat_map(|chain| match &chain.terminal {
+        Terminal::Http(http) => http.filters.as_slice(),
+        Terminal::Tcp(_) | Terminal::Direct(_) | Terminal::Echo => &[],
+    });
+    filters.flat_map(|filter| filter.kind.secrets())
+}
+
 /// Tables that it asks for, each with the prefix of the statistics of who does.
 fn routes_of(listener: &Listener) -> impl Iterator<Item = (SourcedName, &str)> {
     let chains = listener.chains.iter().chain(&listener.default_chain);
@@ -203,6 +218,7 @@ fn routes_of(listener: &Listener) -> impl Iterator<Item = (SourcedName, &str)> {
 /// How long a listener waits for what it needs; for ever when absent.
 fn warming_max(told: &Listener, settings: &ListenerSettings) -> Option<Duration> {
     let secrets = slots_of(settings).flat_map(|slot| slot.secrets());
+    let secrets = secrets.chain(secrets_of(&settings.config));
     let others = secrets.chain(extensions::awaited(told)).cloned();
     let mut names = routes_of(&settings.config).map(|(name, _)| name).chain(others);
     let longest = names.try_fold(Duration::ZERO, |longest, name| {
@@ -343,7 +359,8 @@ impl ConfigTask {
             let Some((told, settings, since)) = &entry.warming else { continue };
             let has_routes =
                 self.scopes.has_all_of(&told.value) && routes_of(&settings.config).all(known);
-            let has_secrets = slots_of(settings).all(|slot| slot.is_ready());
+            let has_secrets = slots_of(settings).all(|slot| slot.is_ready())
+                && secrets_of(&settings.config).all(|name| self.secrets.has_generic(name));
             let has_extensions = self.extensions.has_all_of(&told.value);
             let waited = now.saturating_duration_since(*since);
             let late = warming_max(&told.value, settings).is_some_and(|longest| waited >= longest);

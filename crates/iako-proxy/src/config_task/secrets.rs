@@ -60,6 +60,11 @@ impl SecretStore {
         self.of_bootstrap.contains(name.key()) || (by_identity && self.has_identity)
     }
 
+    /// Whether a secret is there that filters show or sign with.
+    pub(super) fn has_generic(&self, name: &SourcedName) -> bool {
+        self.materials.generic(name).is_some()
+    }
+
     /// Builds TLS settings towards clients; waiting for a secret is no failure.
     pub(super) fn refresh_server(&self, slot: &ServerTlsSlot) -> Result<(), String> {
         unless_missing(slot.refresh(&self.materials))
@@ -75,7 +80,7 @@ impl SecretStore {
         let own = self.materials.identity.iter().map(|identity| identity.svid.not_after());
         let others = self.materials.secrets.values().filter_map(|material| match material {
             Material::Certificate(certificate) => Some(certificate.facts().not_after),
-            Material::Validation(_) | Material::TicketKeys(_) => None,
+            Material::Validation(_) | Material::TicketKeys(_) | Material::Generic(_) => None,
         });
         let first = own.chain(others).min()?;
         Some(first.duration_since(now).map_or(0, |left| left.as_secs() / 86_400))

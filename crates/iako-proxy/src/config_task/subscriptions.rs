@@ -53,6 +53,7 @@ impl ConfigTask {
                 routes.entry(name.key().to_owned()).or_insert_with(asked);
             }
             let names = listener.tls_slots().flat_map(|slot| slot.secrets());
+            let names = names.chain(listener.filter_secrets());
             let names = names.filter(|name| !self.secrets.is_own(name));
             names.for_each(|name| wanted.want(ResourceKind::Secret, name));
         }

@@ -181,6 +181,7 @@ impl Exchange<'_> {
                 }
                 FilterKind::Admission(step) => self.admit(step),
                 FilterKind::Concurrency(step) => self.bound_concurrency(step),
+                FilterKind::Credential(step) => self.inject_credential(step),
                 FilterKind::LocalLimit(step) => {
                     self.take_tokens(step, matched.as_ref(), overrides.as_ref())
                 }
@@ -268,6 +269,7 @@ impl Exchange<'_> {
             | FilterKind::LocalLimit(_)
             | FilterKind::Admission(_)
             | FilterKind::Concurrency(_)
+            | FilterKind::Credential(_)
             | FilterKind::Process(_)
             | FilterKind::Fault(_)
             | FilterKind::Content(_)

@@ -7,6 +7,7 @@ pub(crate) mod choice;
 pub(crate) mod concurrency;
 pub(crate) mod content;
 pub(crate) mod cors;
+pub(crate) mod credential;
 pub(crate) mod fault;
 pub(crate) mod global_limit;
 pub(crate) mod head;
@@ -56,6 +57,7 @@ pub(crate) enum FilterKind {
     LocalLimit(Box<local_limit::LocalLimitStep>),
     Admission(Box<admission::AdmissionStep>),
     Concurrency(Box<concurrency::ConcurrencyStep>),
+    Credential(Box<credential::CredentialStep>),
     Process(Arc<processing::ProcessStep>),
     Rbac(Box<rbac::RbacStep>),
     Fault(fault::FaultStep),
@@ -155,6 +157,7 @@ impl FilterKind {
             | Self::LocalLimit(_)
             | Self::Admission(_)
             | Self::Concurrency(_)
+            | Self::Credential(_)
             | Self::Process(_)
             | Self::Rbac(_)
             | Self::Fault(_)
@@ -182,6 +185,7 @@ impl FilterKind {
             | Self::LocalLimit(_)
             | Self::Admission(_)
             | Self::Concurrency(_)
+            | Self::Credential(_)
             | Self::Process(_)
             | Self::Cors(_)
             | Self::StatefulSession(_)
@@ -226,6 +230,10 @@ impl FilterKind {
             HttpFilterKind::AdaptiveConcurrency(settings) => {
                 let step = concurrency::ConcurrencyStep::compile(settings, scope);
                 Self::Concurrency(Box::new(step))
+            }
+            HttpFilterKind::CredentialInjector(settings) => {
+                let step = credential::CredentialStep::compile(settings, scope, shared);
+                Self::Credential(Box::new(step))
             }
             HttpFilterKind::LocalRateLimit(settings) => {
                 let name = &filter.name;

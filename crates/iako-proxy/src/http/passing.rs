@@ -301,6 +301,7 @@ impl Exchange<'_> {
             | FilterKind::LocalLimit(_)
             | FilterKind::Admission(_)
             | FilterKind::Concurrency(_)
+            | FilterKind::Credential(_)
             | FilterKind::Process(_)
             | FilterKind::PeerMetadata(_)
             | FilterKind::Jwt(_)

@@ -113,7 +113,7 @@ fn chain(peer: &PeerIdentity, fact: CertificateFact) -> Option<String> {
         }
         CertificateFact::IssuerSerial => issuer.map(serial),
         CertificateFact::IssuerSha256 => issuer.map(|issuer| fingerprint::sha256(issuer)),
-        CertificateFact::Pem => Some(iako_traffic::percent_encoded(&peer.leaf_pem())),
+        CertificateFact::Pem => Some(iako_traffic::percent_encoded(peer.leaf_pem())),
         CertificateFact::Uris
         | CertificateFact::Dns
         | CertificateFact::Emails

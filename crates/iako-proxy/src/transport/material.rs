@@ -13,8 +13,8 @@ use iako_identity::{
     TlsError, TlsVersion, TlsVersions, TrustBundle, TrustBundles,
 };
 use iako_proxy_config::{
-    self as config, CertificateSource, Curve, Secret, SecretKind, SourcedName, StringMatch,
-    TicketKey, TlsOptions, Validation,
+    self as config, CertificateSource, Curve, Secret, SecretBytes, SecretKind, SourcedName,
+    StringMatch, TicketKey, TlsOptions, Validation,
 };
 use iako_types::{CidrRange, TrustDomain};
 use rustls_pki_types::CertificateDer;
@@ -86,6 +86,8 @@ pub(crate) enum Material {
     Validation(Arc<PeerMaterial>),
     /// Keys of session tickets.
     TicketKeys(Arc<[TicketKey]>),
+    /// What filters show or sign with.
+    Generic(SecretBytes),
 }
 
 /// What peers must be, as far as a secret says it.
@@ -123,6 +125,7 @@ impl Material {
                 })))
             }
             SecretKind::TicketKeys(keys) => Ok(Self::TicketKeys(keys.as_slice().into())),
+            SecretKind::Generic(secret) => Ok(Self::Generic(secret.clone())),
         }
     }
 
@@ -199,7 +202,7 @@ impl Materials {
         let missing = || MaterialError::Missing { name: name.name().to_owned() };
         match self.secrets.get(name.key()) {
             Some(Material::Certificate(certificate)) => Ok(Arc::clone(certificate)),
-            Some(Material::Validation(_) | Material::TicketKeys(_)) => {
+            Some(Material::Validation(_) | Material::TicketKeys(_) | Material::Generic(_)) => {
                 let name = name.name().to_owned();
                 Err(MaterialError::Kind { name, expected: "a certificate" })
             }
@@ -231,7 +234,7 @@ impl Materials {
                 let trust = peers.trust.clone();
                 Ok((trust.with_names(san_matchers(&merged)?, names), rules(&merged)?))
             }
-            Some(Material::Certificate(_) | Material::TicketKeys(_)) => {
+            Some(Material::Certificate(_) | Material::TicketKeys(_) | Material::Generic(_)) => {
                 let name = name.name().to_owned();
                 Err(MaterialError::Kind { name, expected: "roots" })
             }
@@ -250,10 +253,19 @@ impl Materials {
         let told = || name.name().to_owned();
         match self.secrets.get(name.key()) {
             Some(Material::TicketKeys(keys)) => Ok(Arc::clone(keys)),
-            Some(Material::Certificate(_) | Material::Validation(_)) => {
+            Some(Material::Certificate(_) | Material::Validation(_) | Material::Generic(_)) => {
                 Err(MaterialError::Kind { name: told(), expected: "keys of session tickets" })
             }
             None => Err(MaterialError::Missing { name: told() }),
+        }
+    }
+
+    /// The bytes of a secret that filters show or sign with; none when there is no such secret, or it is
+    /// another kind of one.
+    pub(crate) fn generic(&self, name: &SourcedName) -> Option<&SecretBytes> {
+        match self.secrets.get(name.key())? {
+            Material::Generic(secret) => Some(secret),
+            Material::Certificate(_) | Material::Validation(_) | Material::TicketKeys(_) => None,
         }
     }
 

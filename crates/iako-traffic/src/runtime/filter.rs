@@ -63,6 +63,7 @@ impl Tune for HttpFilterKind {
             | Self::JsonToMetadata(_)
             | Self::SetState(_)
             | Self::HealthCheck(_)
+            | Self::CredentialInjector(_)
             | Self::IpTagging(_)
             | Self::Unsupported(_) => false,
         }

@@ -1,15 +1,15 @@
-//! HTTP filters of this proxy's own that hold requests back by how many there are, and those that
-//! requests choose.
+//! HTTP filters of this proxy's own that hold requests back by how many there are, those that requests
+//! choose, and those that deal with credentials.
 
 use iako_xds_api::envoy::extensions::common::matching::v3::ExtensionWithMatcher;
 use iako_xds_api::envoy::extensions::filters::http::{
     adaptive_concurrency::v3::AdaptiveConcurrency, admission_control::v3::AdmissionControl,
-    local_ratelimit::v3::LocalRateLimit,
+    credential_injector::v3::CredentialInjector, local_ratelimit::v3::LocalRateLimit,
 };
 use prost::Name as _;
 use prost_types::Any;
 
-use super::{admission, composite, concurrency, local_limit, wire};
+use super::{admission, composite, concurrency, credential, local_limit, wire};
 use crate::problem::{At, Fault};
 use iako_proxy_config::{FilterOverrides, FilterSettings, HttpFilterKind};
 
@@ -27,6 +27,9 @@ pub(super) fn kind(name: &str, any: &Any, at: &At<'_>) -> Result<Option<HttpFilt
     } else if name == AdaptiveConcurrency::full_name() {
         let bound = concurrency::filter(&wire::unpack(any, at)?, at)?;
         HttpFilterKind::AdaptiveConcurrency(Box::new(bound))
+    } else if name == CredentialInjector::full_name() {
+        let injector = credential::filter(&wire::unpack(any, at)?, at)?;
+        HttpFilterKind::CredentialInjector(Box::new(injector))
     } else {
         return Ok(None);
     }))

@@ -2,14 +2,14 @@
 
 use iako_xds_api::envoy::extensions::transport_sockets::tls::v3 as pb;
 
-use super::{transport, validation};
+use super::{transport, validation, wire};
 use crate::problem::{At, Fault};
-use iako_proxy_config::{Secret, SecretKind};
+use iako_proxy_config::{Secret, SecretBytes, SecretKind};
 
 pub(super) fn secret(secret: &pb::Secret, at: &At<'_>) -> Result<Secret, Fault> {
     use pb::secret::Type;
     if secret.name.is_empty() {
-        return Err(at.field("name").missing("write the name that TLS settings refer to"));
+        return Err(at.field("name").missing("write the name that settings refer to"));
     }
     let kind = match &secret.r#type {
         Some(Type::TlsCertificate(certificate)) => {
@@ -25,11 +25,17 @@ pub(super) fn secret(secret: &pb::Secret, at: &At<'_>) -> Result<Secret, Fault> 
             let at = at.field("session_ticket_keys");
             SecretKind::TicketKeys(transport::ticket_keys(keys, &at)?)
         }
-        Some(Type::GenericSecret(_)) => {
-            let help = "only certificates and trusted roots are secrets here";
-            return Err(at.field("generic_secret").invalid("is not supported", help));
+        Some(Type::GenericSecret(generic)) => {
+            let at = at.field("generic_secret");
+            let at = at.field("secret");
+            let source = generic.secret.as_ref();
+            let source = source.ok_or_else(|| at.missing("write the secret, or name its file"))?;
+            SecretKind::Generic(SecretBytes::new(wire::data_source(source, &at)?))
         }
-        None => return Err(at.missing("write `tls_certificate` or `validation_context`")),
+        None => {
+            let help = "write `tls_certificate`, `validation_context` or `generic_secret`";
+            return Err(at.missing(help));
+        }
     };
     Ok(Secret { name: secret.name.clone(), kind })
 }

@@ -12,9 +12,9 @@ use iako_xds_api::stats::{MetricConfig, PluginConfig};
 use prost_types::{Any, ListValue, Struct, Value, value::Kind};
 
 use super::{
-    admission, composite, concurrency, content, discovered, discovery, ext_authz, ext_proc,
-    global_limit, head, json_facts, jwt, local_limit, matcher, network_filter, rbac, request_step,
-    session, stored, wire,
+    admission, composite, concurrency, content, credential, discovered, discovery, ext_authz,
+    ext_proc, global_limit, head, json_facts, jwt, local_limit, matcher, network_filter, rbac,
+    request_step, session, stored, wire,
 };
 use crate::decode::{ALPN_NAMES, PEER_METADATA};
 use iako_proxy_config::{
@@ -69,6 +69,7 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
         HttpFilterKind::SetState(value) => wire::any(&request_step::states(value)),
         HttpFilterKind::GrpcStats(value) => wire::any(&request_step::grpc_stats(value)),
         HttpFilterKind::HealthCheck(value) => wire::any(&request_step::health_check(value)),
+        HttpFilterKind::CredentialInjector(value) => wire::any(&credential::filter(value)),
         HttpFilterKind::IpTagging(value) => wire::any(&request_step::ip_tagging(value)),
         HttpFilterKind::StatefulSession(value) => wire::any(&session::session(value)),
         HttpFilterKind::DynamicForward(value) => wire::any(&discovery::forward_filter(value)),

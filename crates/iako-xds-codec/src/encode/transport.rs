@@ -145,7 +145,7 @@ pub(super) fn certificate_pair(
     }
 }
 
-fn secret(name: &SourcedName) -> pb::SdsSecretConfig {
+pub(super) fn secret(name: &SourcedName) -> pb::SdsSecretConfig {
     pb::SdsSecretConfig {
         name: name.name().to_owned(),
         sds_config: Some(source::config_source(name.source())),

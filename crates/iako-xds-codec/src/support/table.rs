@@ -6,6 +6,7 @@ mod callout;
 mod cluster;
 mod connection;
 mod content;
+mod credential;
 mod discovery;
 mod filter;
 mod head;
@@ -44,6 +45,7 @@ pub(crate) const TABLE: &[&[MessageSupport]] = &[
     request_step::MESSAGES,
     callout::MESSAGES,
     limiting::MESSAGES,
+    credential::MESSAGES,
     health::MESSAGES,
     route::MESSAGES,
     rate_limit::MESSAGES,

@@ -119,6 +119,7 @@ impl ContentFilter {
             | HttpFilterKind::OnDemand(_)
             | HttpFilterKind::Discovered(_)
             | HttpFilterKind::SetState(_)
+            | HttpFilterKind::CredentialInjector(_)
             | HttpFilterKind::IpTagging(_)
             | HttpFilterKind::Unsupported(_) => return None,
         })

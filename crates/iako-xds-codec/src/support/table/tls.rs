@@ -194,8 +194,20 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.extensions.transport_sockets.tls.v3.Secret",
-        honoured: &["name", "tls_certificate", "session_ticket_keys", "validation_context"],
+        honoured: &[
+            "name",
+            "tls_certificate",
+            "session_ticket_keys",
+            "validation_context",
+            "generic_secret",
+        ],
         warned: &[],
-        refused: &[("only what TLS needs is a secret here", &["generic_secret"])],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.transport_sockets.tls.v3.GenericSecret",
+        honoured: &["secret"],
+        warned: &[("nothing here names secrets within a secret", &["secrets"])],
+        refused: &[],
     },
 ];
