@@ -666,3 +666,14 @@ fn random_blocks_are_read_or_refused() {
         }
     });
 }
+
+#[test]
+fn rfc9110_8_6_responses_that_have_no_content_by_their_status_announce_none() {
+    for status in ["103", "204"] {
+        let read = |length| {
+            response(&[(":status", status), ("content-length", length)], ResponseTo::Plain)
+        };
+        assert_eq!(read("5").err(), Some(SectionError::UnexpectedLength), "{status}");
+        assert_eq!(read("0").unwrap().length(), BodyLength::Empty, "{status}");
+    }
+}

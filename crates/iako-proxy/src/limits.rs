@@ -158,21 +158,21 @@ fn messages() -> Vec<Row> {
             envoy: "`max_request_headers_kb`",
             default: bytes(client.head_bytes_max),
             beyond: "431 and the connection closes; HTTP/2: the stream is reset",
-            counter: "`http.<prefix>.downstream_cx_protocol_error`, `http2.rx_messaging_error`",
+            counter: "`http.<prefix>.downstream_cx_protocol_error`, `http2.header_overflow`",
         },
         Row {
             limit: "fields of a head, and of trailers",
             envoy: "`max_headers_count`",
             default: client.fields_max.to_string(),
             beyond: "as above; of a response 502 `UPE`",
-            counter: "as above; `cluster.<name>.http2.rx_messaging_error`",
+            counter: "as above; `cluster.<name>.http2.header_overflow`",
         },
         Row {
             limit: "the head of a response",
             envoy: "`max_response_headers_kb`",
             default: bytes(server.head_bytes_max),
             beyond: "502 `UPE`",
-            counter: "`cluster.<name>.http2.rx_messaging_error`",
+            counter: "`cluster.<name>.http2.header_overflow`",
         },
         Row {
             limit: "interim responses to one request",
@@ -300,7 +300,7 @@ fn http2() -> Vec<Row> {
             envoy: "runtime `overload.premature_reset_total_stream_count`",
             default: number(limits.premature_resets_of),
             beyond: flood,
-            counter: "`http2.premature_reset_flood`",
+            counter: "`http2.premature_reset_flood`, `http.<prefix>.downstream_rq_too_many_premature_resets`",
         },
         Row {
             limit: "CONTINUATION frames of one head, and one for each 16 KiB of its limit",

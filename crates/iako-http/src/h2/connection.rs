@@ -65,8 +65,6 @@ pub struct Connection {
     grown: u32,
     /// Streams with content and windows, in the order in which they may send.
     ready: VecDeque<StreamId>,
-    /// Streams that were answered before the peer ended them, oldest first.
-    answered: VecDeque<StreamId>,
     /// Settings that the peer has not acknowledged, oldest first.
     unacknowledged: SmallVec<[Announced; 1]>,
     /// The window of new streams that the peer may still believe in.
@@ -162,7 +160,6 @@ impl Connection {
             queued: 0,
             grown: 0,
             ready: VecDeque::new(),
-            answered: VecDeque::new(),
             unacknowledged: SmallVec::new(),
             initial_window: WINDOW_DEFAULT.max(limits.stream_start()),
             ending: ConnectionEnding::default(),
@@ -398,7 +395,6 @@ impl Connection {
             self.streams.idle();
             self.output.idle();
             self.ready = VecDeque::new();
-            self.answered = VecDeque::new();
             self.events.shrink_to_fit();
             self.block.idle();
             self.reader.release_room();

@@ -138,7 +138,8 @@ impl Violation {
                 "http2.violation.of.messaging.rule"
             }
             Self::Underscore => "http2.unexpected_underscore",
-            Self::FieldsTooLarge | Self::TooManyFields => "http2.too_many_headers",
+            Self::TooManyFields => "http2.too_many_headers",
+            Self::FieldsTooLarge => "http2.header_list_size_too_large",
             Self::TooManyStreams => "http2.too_many_streams",
             Self::Preface => "http2.bad_preface",
             Self::FrameTooLarge => "http2.frame_too_large",
@@ -160,6 +161,18 @@ impl Violation {
             Self::TooManyInterim => "http2.too_many_interim_responses",
             Self::TinyFrames => FloodKind::TinyFrames.details(),
         }
+    }
+
+    /// Whether fields were more, or larger, than a head may have.
+    #[must_use]
+    pub const fn is_overflow(self) -> bool {
+        matches!(self, Self::FieldsTooLarge | Self::TooManyFields | Self::BlockTooLarge)
+    }
+
+    /// The flood that costs one stream and not the connection.
+    #[must_use]
+    pub const fn flood(self) -> Option<FloodKind> {
+        if matches!(self, Self::TinyFrames) { Some(FloodKind::TinyFrames) } else { None }
     }
 
     /// Whether what broke the rule is the message and not its framing: what Envoy's

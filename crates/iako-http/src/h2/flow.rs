@@ -73,11 +73,6 @@ impl ReceiveWindow {
         released
     }
 
-    /// Whether the peer has to wait before it can send more.
-    pub(crate) fn is_used_up(&self) -> bool {
-        self.available <= 0
-    }
-
     pub(crate) fn held(&self) -> u32 {
         self.held
     }

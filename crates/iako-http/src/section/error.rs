@@ -67,6 +67,9 @@ pub enum SectionError {
     /// Content is announced on a stream that ends here (RFC 9113 §8.1.1).
     #[error("content is announced and none follows")]
     MissingContent,
+    /// A 1xx or 204, which has no content, announces some (RFC 9110 §8.6).
+    #[error("content is announced where there can be none")]
+    UnexpectedLength,
     /// An interim response that ends its stream (RFC 9113 §8.1).
     #[error("an interim response ends its stream")]
     EndedInterim,
@@ -103,7 +106,7 @@ impl SectionError {
             Self::UnexpectedPseudo(_) | Self::MissingPseudo(_) | Self::EndedInterim => {
                 Violation::Message
             }
-            Self::MissingContent => Violation::ContentLength,
+            Self::MissingContent | Self::UnexpectedLength => Violation::ContentLength,
         }
     }
 }

@@ -49,6 +49,9 @@ impl Status {
         let announced = section.content_length()?;
         let length = match (status, to) {
             (100..=199, _) if ends.here() => return Err(SectionError::EndedInterim),
+            (100..=199 | 204, _) if announced.is_some_and(|length| length > 0) => {
+                return Err(SectionError::UnexpectedLength);
+            }
             (200..=299, ResponseTo::Connect | ResponseTo::Upgrade) => BodyLength::Tunnel,
             (100..=199 | 204 | 304, _) | (_, ResponseTo::Head) => BodyLength::Empty,
             (_, ResponseTo::Plain | ResponseTo::Connect | ResponseTo::Upgrade) => {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use iako_http::h2::{
-    Connection, ConnectionError, Ends, ErrorCode, Event, Shutdown, StreamId, Violation,
+    Connection, ConnectionError, Ends, ErrorCode, Event, FloodKind, Shutdown, StreamId, Violation,
 };
 use iako_http::{RequestHead, Version};
 use iako_proxy_config::{ShedPlace, Timer as Timeout};
@@ -116,12 +116,16 @@ async fn run(connection: &Rc<HttpConnection>, link: &Rc<Link>, mut driver: Drive
 fn note(connection: &HttpConnection, service: &HttpService, error: ConnectionError) {
     service.stats.cx_protocol_error.inc();
     connection.worker.shared.http2.count(error);
+    let (listener, client) = (&connection.chain.listener, connection.info.direct_remote);
     match error {
         ConnectionError::Violation(violation) => {
-            tracing::debug!(client = %connection.info.direct_remote, %violation, "a client broke HTTP/2");
+            tracing::debug!(%listener, %client, %violation, "a client broke HTTP/2");
         }
         ConnectionError::Flood(kind) => {
-            tracing::info!(client = %connection.info.direct_remote, %kind, "a client floods its connection");
+            if kind == FloodKind::RapidReset {
+                service.stats.rq_premature_resets.inc();
+            }
+            tracing::info!(%listener, %client, %kind, "a client floods its connection");
         }
     }
 }
@@ -340,7 +344,7 @@ impl Listen for Serving<'_> {
                 }
             }
             Event::Refused { number, code, violation } => {
-                self.connection.worker.shared.http2.messaging_error.inc();
+                self.connection.worker.shared.http2.broken(violation);
                 tracing::debug!(number, %code, %violation, "a stream was refused");
                 // Envoy's words for it: a reset of its own, unless the message itself was wrong.
                 let flag = if violation.is_invalid_message() {
@@ -370,8 +374,8 @@ impl Listen for Serving<'_> {
     }
 
     // The stream's own task writes down the rest.
-    fn broken(&mut self, _: Violation) {
-        self.connection.worker.shared.http2.messaging_error.inc();
+    fn broken(&mut self, violation: Violation) {
+        self.connection.worker.shared.http2.broken(violation);
     }
 }
 

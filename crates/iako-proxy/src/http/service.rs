@@ -278,6 +278,7 @@ handles! {
     rq_max_duration_reached: Counter = counter "downstream_rq_max_duration_reached",
     rq_failed_path: Counter = counter "downstream_rq_failed_path_normalization",
     rq_no_upgrade: Counter = counter "downstream_rq_ws_on_non_ws_route",
+    rq_premature_resets: Counter = counter "downstream_rq_too_many_premature_resets",
     rq_overload_close: Counter = counter "downstream_rq_overload_close",
     cx_overload_disable_keepalive: Counter = counter "downstream_cx_overload_disable_keepalive",
     rq_time: Histogram = histogram "downstream_rq_time",

@@ -1,6 +1,6 @@
 //! Statistics of what peers did to lose a stream or their connection.
 
-use iako_http::h2::{ConnectionError, FloodKind};
+use iako_http::h2::{ConnectionError, FloodKind, Violation};
 use iako_telemetry::{Counter, StatsScope};
 
 /// What peers did to lose a stream or their connection: `http2.…` for clients,
@@ -8,7 +8,9 @@ use iako_telemetry::{Counter, StatsScope};
 #[derive(Debug)]
 pub(crate) struct Http2Stats {
     /// Messages that are no HTTP, and frames that are no HTTP/2.
-    pub(crate) messaging_error: Counter,
+    messaging_error: Counter,
+    /// Heads and trailers with more fields or bytes than allowed.
+    header_overflow: Counter,
     /// Connections whose probe was not answered.
     pub(crate) keepalive_timeout: Counter,
     outbound: Counter,
@@ -28,6 +30,7 @@ impl Http2Stats {
         let flood = |kind: FloodKind| scope.counter(kind.stat());
         Self {
             messaging_error: scope.counter("rx_messaging_error"),
+            header_overflow: scope.counter("header_overflow"),
             keepalive_timeout: scope.counter("keepalive_timeout"),
             outbound: flood(FloodKind::Outbound),
             outbound_control: flood(FloodKind::OutboundControl),
@@ -44,8 +47,19 @@ impl Http2Stats {
     /// Counts a connection that its peer lost.
     pub(crate) fn count(&self, error: ConnectionError) {
         match error {
-            ConnectionError::Violation(_) => self.messaging_error.inc(),
+            ConnectionError::Violation(violation) => self.broken(violation),
             ConnectionError::Flood(kind) => self.flood(kind).inc(),
+        }
+    }
+
+    /// Counts a rule that a peer broke.
+    pub(crate) fn broken(&self, violation: Violation) {
+        if let Some(kind) = violation.flood() {
+            self.flood(kind).inc();
+        } else if violation.is_overflow() {
+            self.header_overflow.inc();
+        } else {
+            self.messaging_error.inc();
         }
     }
 

@@ -49,6 +49,8 @@ pub(crate) struct Chain {
     pub(crate) id: ChainId,
     /// For logs; may be empty.
     pub(crate) name: Arc<str>,
+    /// The listener's name, for what an operator is told.
+    pub(crate) listener: Arc<str>,
     /// Which connections it takes; a chain with the same conditions is the same chain, changed.
     pub(crate) matcher: FilterChainMatch,
     /// How bytes are read.

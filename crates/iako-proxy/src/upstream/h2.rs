@@ -66,7 +66,7 @@ impl Http2Connection {
         let driven = Rc::clone(&link);
         let keepalive = Keepalive::new(&settings.http2);
         let streams_max = settings.http2.concurrent_streams_max;
-        let hearing = Hearing { keepalive, server };
+        let hearing = Hearing { keepalive, server, told: false };
         (Self { link, live: Rc::default(), streams_max }, drive(driven, stream, hearing))
     }
 
@@ -165,6 +165,8 @@ pub(crate) enum Farewell {
 struct Hearing {
     keepalive: Keepalive,
     server: Server,
+    /// A flood of this connection stands in the log.
+    told: bool,
 }
 
 impl Listen for Hearing {
@@ -187,8 +189,11 @@ impl Listen for Hearing {
     }
 
     fn broken(&mut self, violation: Violation) {
-        self.server.stats().messaging_error.inc();
+        self.server.stats().broken(violation);
         let (cluster, address) = (&self.server.cluster.name, name_of(&self.server.address));
+        if let Some(kind) = violation.flood().filter(|_| !std::mem::replace(&mut self.told, true)) {
+            tracing::info!(%cluster, address, %kind, "an upstream floods a stream");
+        }
         tracing::debug!(%cluster, address, %violation, "an upstream broke a stream");
     }
 }

@@ -270,6 +270,8 @@ async fn an_extended_connect_whose_server_does_not_answer_the_key_is_refused() {
         client.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields))).await;
         let (head, answer) = client.next_head().await;
         assert_eq!((answer.status(), head.ends()), (502, true), "{accept:?}");
+        let stop = client.message().await.unwrap();
+        assert_eq!((stop.kind, stop.stream, stop.number()), (RST_STREAM, 1, 0), "{accept:?}");
         assert!(bench.log().await.contains("502 - websocket_handshake_unsuccessful"));
         if accept.is_empty() {
             continue;

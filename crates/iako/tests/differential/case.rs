@@ -389,6 +389,8 @@ pub(crate) enum FrameStep {
     NoPreface,
     /// Waits for the head of the answer on this stream.
     AwaitHead(u32),
+    /// Waits until this stream is reset, and tells of it also behind its end.
+    AwaitReset(u32),
     /// Waits until so many PINGs were answered.
     AwaitPongs(u32),
     Pause {

@@ -9,7 +9,7 @@ use crate::h2::floods::TINY_BYTES;
 use crate::h2::flow::Bounds;
 use crate::h2::frame::{self, FrameHeader, HEADER_BYTES, flag};
 use crate::h2::output::Class;
-use crate::h2::streams::{Half, Past, Stream};
+use crate::h2::streams::{Half, Past};
 
 /// A part of a frame is taken before the rest has come when it is as long: it saves the read buffer
 /// from moving it.
@@ -21,10 +21,6 @@ const SMALL_BYTES_MAX: usize = 4096;
 /// So many small pieces may wait for a reader; further ones are copied. Otherwise a peer could make
 /// every octet of a stalled stream keep a read buffer of its own.
 const SMALL_PIECES_MAX: u32 = 4;
-
-/// Streams that may wait for their peer to end what is not wanted; at most an eighth of those that it
-/// may open.
-const ANSWERED_MAX: usize = 16;
 
 impl Connection {
     /// The header of a DATA frame is there.
@@ -66,7 +62,9 @@ impl Connection {
         let content = Content { stream, left: length as usize, padding: padding as usize, ends };
         if self.streams.get(stream).is_some_and(|stream| stream.is_unwanted) {
             self.reading = Reading::Skip(skipped);
-            self.unwanted(stream, ends);
+            if ends.here() {
+                self.remote_ended(stream);
+            }
             return Ok(Step::Again);
         }
         Ok(self.content(content, input))
@@ -194,10 +192,9 @@ impl Connection {
         self.renew_connection();
     }
 
-    /// The rest of what the peer sends on this stream is not wanted. It is read and dropped; when our
-    /// half has ended before it, the stream is reset with `NO_ERROR` (RFC 9113 §8.1) as soon as more
-    /// comes, waits for the window to open, or too many streams wait so. Until then the peer may end
-    /// it in order.
+    /// The rest of what the peer sends on this stream is not wanted: it is read and dropped, and as
+    /// soon as our half has ended the stream is reset with `NO_ERROR` (RFC 9113 §8.1). To wait for the
+    /// peer to end it in order would leave a stream open that nobody serves.
     pub fn refuse_rest(&mut self, stream: StreamId) {
         let Some(live) = self.streams.get_mut(stream) else { return };
         live.is_unwanted = true;
@@ -207,44 +204,13 @@ impl Connection {
         self.stop_unwanted(stream);
     }
 
-    /// A frame came that nobody wants.
-    fn unwanted(&mut self, id: StreamId, ends: Ends) {
-        if ends.here() {
-            self.remote_ended(id);
-        } else if self.streams.get(id).is_some_and(|stream| stream.local == Half::Closed) {
+    /// Resets a stream that only the peer has not ended, and of which nothing more is wanted.
+    pub(super) fn stop_unwanted(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get(id) else { return };
+        if stream.is_unwanted && stream.local == Half::Closed && stream.remote != Half::Closed {
             self.counts.closed();
             self.send_reset(id, super::ErrorCode::NO_ERROR);
         }
-    }
-
-    /// Resets a stream whose peer cannot send the rest that nobody wants, and those that have waited
-    /// longest for the peer to end them, when they are many: they hold places of requests.
-    pub(super) fn stop_unwanted(&mut self, id: StreamId) {
-        let Some(stream) = self.unwanted_rest(id) else { return };
-        if stream.window.is_used_up() {
-            return self.stop(id);
-        }
-        self.answered.push_back(id);
-        let waiting_max = (self.limits.concurrent_streams_max as usize / 8).min(ANSWERED_MAX);
-        while self.answered.len() > waiting_max {
-            let Some(oldest) = self.answered.pop_front() else { return };
-            if self.unwanted_rest(oldest).is_some() {
-                self.stop(oldest);
-            }
-        }
-    }
-
-    /// A stream that only the peer has not ended, and of which nothing more is wanted.
-    fn unwanted_rest(&self, id: StreamId) -> Option<&Stream> {
-        let stream = self.streams.get(id)?;
-        let waits =
-            stream.is_unwanted && stream.local == Half::Closed && stream.remote != Half::Closed;
-        waits.then_some(stream)
-    }
-
-    fn stop(&mut self, id: StreamId) {
-        self.counts.closed();
-        self.send_reset(id, super::ErrorCode::NO_ERROR);
     }
 
     /// Renews the connection's window. It grows as content comes, not as it is read: a stream whose

@@ -140,6 +140,7 @@ stats! {
     }
     "cluster.<name>.http2" {
         Counter "rx_messaging_error" "streams and connections lost because the upstream broke the protocol";
+        Counter "header_overflow" "heads and trailers with more fields or bytes than allowed";
         Counter "keepalive_timeout" "connections closed because a probe was not answered";
         Counter "outbound_flood" "connections closed because too many frames waited to be written";
         Counter "outbound_control_flood" "connections closed because too many answers to control frames waited";

@@ -37,6 +37,7 @@ stats! {
         Counter "downstream_rq_failed_path_normalization" "requests refused for their path";
         Counter "downstream_rq_ws_on_non_ws_route" "upgrades that no route allows";
         Counter "downstream_rq_idle_timeout" "requests on which nothing moved for too long";
+        Counter "downstream_rq_too_many_premature_resets" "connections closed for streams that were reset early";
         Counter "downstream_rq_overload_close" "requests turned away because the proxy is overloaded";
         Counter "downstream_cx_overload_disable_keepalive" "connections ended after a response because of that";
         Histogram "downstream_rq_time" "time from the request to the complete answer";
@@ -171,6 +172,7 @@ stats! {
     }
     "http2" {
         Counter "rx_messaging_error" "streams and connections lost because the client broke the protocol";
+        Counter "header_overflow" "heads and trailers with more fields or bytes than allowed";
         Counter "keepalive_timeout" "connections closed because a probe was not answered";
         Counter "outbound_flood" "connections closed because too many frames waited to be written";
         Counter "outbound_control_flood" "connections closed because too many answers to control frames waited";

@@ -54,6 +54,10 @@ struct Stream {
     head: Option<Vec<Field>>,
     content: Content,
     end: Option<String>,
+    /// RST_STREAM came, with whatever code.
+    is_stopped: bool,
+    /// The case waits for that.
+    tells_stop: bool,
 }
 
 struct Client {
@@ -102,6 +106,7 @@ impl Client {
                 (0..*times).all(|round| self.play(steps, round * stride))
             }
             FrameStep::AwaitHead(stream) => self.await_head(*stream),
+            FrameStep::AwaitReset(stream) => self.await_reset(*stream),
             FrameStep::AwaitPongs(count) => {
                 while self.pongs < *count && self.next() {}
                 true
@@ -129,6 +134,17 @@ impl Client {
 
     fn await_head(&mut self, id: u32) -> bool {
         while self.streams.get(&id).is_none_or(|stream| stream.head.is_none()) {
+            if !self.next() {
+                break;
+            }
+        }
+        true
+    }
+
+    fn await_reset(&mut self, id: u32) -> bool {
+        self.streams.entry(id).or_default().tells_stop = true;
+        while self.streams.get(&id).is_none_or(|stream| stream.end.is_none() || !stream.is_stopped)
+        {
             if !self.next() {
                 break;
             }
@@ -187,11 +203,12 @@ impl Client {
             frame::RST_STREAM => {
                 let stream = self.streams.entry(frame.stream).or_default();
                 let code = frame::code_name(frame.number(0));
+                stream.is_stopped = true;
                 let end = match stream.end.as_deref() {
                     Some(before) if before != "END_STREAM" => return,
                     // The rest of the request is not wanted (RFC 9113, section 8.1). Whether that is
-                    // said before the client asks for the last time is chance.
-                    Some(_) if code == "NO_ERROR" => return,
+                    // said before the client asks for the last time is chance, unless it waits for it.
+                    Some(_) if code == "NO_ERROR" && !stream.tells_stop => return,
                     Some(before) => format!("{before}, RST_STREAM {code}"),
                     None => format!("RST_STREAM {code}"),
                 };

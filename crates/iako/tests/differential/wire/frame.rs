@@ -160,6 +160,7 @@ pub(crate) fn bytes_of(step: &FrameStep, default: u32, pseudo: &[hpack::Field]) 
         FrameStep::Repeat { .. }
         | FrameStep::NoPreface
         | FrameStep::AwaitHead(_)
+        | FrameStep::AwaitReset(_)
         | FrameStep::AwaitPongs(_)
         | FrameStep::Pause { .. }
         | FrameStep::Close => Vec::new(),
