@@ -174,10 +174,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Whether another request may be put on it, when it may be unused for so long.
+    /// Whether another request may be put on it, when it may be unused for so long. One that was never
+    /// used may be new, and is there for whoever waits even where a server closes after every answer, so
+    /// that no time at all was learned; its keeper closes it when it is old.
     pub(super) fn takes(&self, repeat: Repeat, idle_limit: Duration, now: Instant) -> bool {
         self.has_room(now)
-            && (!self.is_idle() || self.age(now) < idle_limit)
+            && (!self.is_idle() || !self.was_used() || self.age(now) < idle_limit)
             && (repeat == Repeat::Safe || self.is_safe(now))
     }
 
