@@ -394,7 +394,8 @@ impl Exchange<'_> {
                 }
                 ended
             }
-            Err(error) => Err(TryFailure::Final(Failure::Upstream(error))),
+            // Its connection may have ended between being lent and being used.
+            Err(error) => Err(lost(error, &lease.upstream)),
         };
         (ended, lease)
     }

@@ -247,6 +247,27 @@ async fn the_idle_time_of_an_http2_server_is_learned_too() {
     assert_eq!((visits.last.load(SeqCst), visits.opened.load(SeqCst)), (3, 4));
 }
 
+// Every second connection is over before it begins, so that some requests find theirs going away
+// between the moment at which they get it and the one at which they use it.
+#[tokio::test]
+async fn a_request_whose_new_connection_goes_away_at_once_gets_another_one() {
+    let (_, cluster) = http2(|number, stream| {
+        if number % 2 == 0 {
+            drop(stream.write_all(&goaway(0, 0)));
+            while Frame::read(stream).is_ok() {}
+        } else if let Ok(id) = next_request(stream) {
+            let answer = frame(HEADERS, END_HEADERS | END_STREAM, id, OK);
+            drop(stream.write_all(&[answer, goaway(id, 0)].concat()));
+            while Frame::read(stream).is_ok() {}
+        }
+    });
+    let bench = Bench::with_clusters(json!([to("be")]), json!([cluster]), json!({})).await;
+    let mut client = bench.connect().await;
+    for _ in 0..20 {
+        assert_eq!(request(&mut client, POST).await.status, 200);
+    }
+}
+
 // What is learned of such a server is that no kept connection can be used; a new one can.
 #[tokio::test]
 async fn a_server_that_closes_after_every_answer_gets_one_connection_for_each_request() {
