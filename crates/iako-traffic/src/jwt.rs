@@ -334,7 +334,8 @@ impl Check<'_> {
         keys: &ArcSwap<KeySet>,
         audiences: &[String],
     ) -> Result<(), JwtRejection> {
-        let token = self.memory.read(&found.token)?;
+        let read = self.memory.read(&found.token)?;
+        let token = &read.token;
         if !provider.issuer.is_empty() && provider.issuer != token.issuer() {
             return Err(JwtRejection::UnknownIssuer);
         }
@@ -343,8 +344,8 @@ impl Check<'_> {
         token.check_subject(provider.subjects.as_ref())?;
         let must_end = if provider.require_expiration { MustEnd::Yes } else { MustEnd::No };
         token.check_lifetime(self.now, must_end, provider.lifetime_max)?;
-        keys.load().verify(&token, self.memory)?;
-        self.changes.accept(provider, found, &token, self.head);
+        keys.load().verify(&read, self.memory)?;
+        self.changes.accept(provider, found, token, self.head);
         Ok(())
     }
 }

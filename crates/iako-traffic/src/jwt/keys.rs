@@ -34,16 +34,16 @@ impl Default for KeySet {
 /// Belongs to one worker, so that none waits for another.
 #[derive(Debug, Default)]
 pub struct JwtMemory {
-    newer: HashMap<Box<str>, Remembered>,
-    older: HashMap<Box<str>, Remembered>,
+    newer: HashMap<Box<str>, Read>,
+    older: HashMap<Box<str>, Read>,
 }
 
-/// A token whose signature was checked.
+/// A token, and what is known of its signature.
 #[derive(Debug, Clone)]
-struct Remembered {
-    token: Rc<Token>,
-    /// The set of keys that it was checked with.
-    keys: u64,
+pub(super) struct Read {
+    pub(super) token: Rc<Token>,
+    /// The set of keys that made its signature; none before that was looked at.
+    keys: Option<u64>,
 }
 
 impl JwtMemory {
@@ -55,26 +55,19 @@ impl JwtMemory {
     ///
     /// # Errors
     /// When the text is no token.
-    pub(super) fn read(&self, text: &str) -> Result<Rc<Token>, JwtRejection> {
-        match self.find(text) {
-            Some(known) => Ok(Rc::clone(&known.token)),
-            None => Token::parse(text).map(Rc::new),
+    pub(super) fn read(&self, text: &str) -> Result<Read, JwtRejection> {
+        match self.newer.get(text).or_else(|| self.older.get(text)) {
+            Some(known) => Ok(known.clone()),
+            None => Ok(Read { token: Rc::new(Token::parse(text)?), keys: None }),
         }
-    }
-
-    fn find(&self, text: &str) -> Option<&Remembered> {
-        self.newer.get(text).or_else(|| self.older.get(text))
-    }
-
-    fn knows(&self, keys: u64, token: &str) -> bool {
-        self.find(token).is_some_and(|known| known.keys == keys)
     }
 
     fn add(&mut self, keys: u64, token: &Rc<Token>) {
         if self.newer.len() >= REMEMBERED_MAX {
             self.older = std::mem::take(&mut self.newer);
         }
-        self.newer.insert(token.text().into(), Remembered { token: Rc::clone(token), keys });
+        let read = Read { token: Rc::clone(token), keys: Some(keys) };
+        self.newer.insert(token.text().into(), read);
     }
 }
 
@@ -119,16 +112,12 @@ impl KeySet {
     }
 
     /// Whether one of the keys made the signature.
-    pub(super) fn verify(
-        &self,
-        token: &Rc<Token>,
-        memory: &mut JwtMemory,
-    ) -> Result<(), JwtRejection> {
-        if memory.knows(self.id, token.text()) {
+    pub(super) fn verify(&self, read: &Read, memory: &mut JwtMemory) -> Result<(), JwtRejection> {
+        if read.keys == Some(self.id) {
             return Ok(());
         }
-        self.verify_anew(token)?;
-        memory.add(self.id, token);
+        self.verify_anew(&read.token)?;
+        memory.add(self.id, &read.token);
         Ok(())
     }
 

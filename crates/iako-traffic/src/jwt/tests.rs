@@ -1,5 +1,6 @@
 //! Tokens as Envoy was seen to judge them.
 
+use std::cell::RefCell;
 use std::time::{Duration, UNIX_EPOCH};
 
 use iako_proxy_config::{ClaimToHeader, JwtHeader, JwtRule, RouteMatch};
@@ -11,6 +12,11 @@ use crate::{ConnectionInfo, HeaderList, Metadata};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const NOW: u64 = 1_700_000_000;
+
+thread_local! {
+    /// What all verifiers of a test remember, as those of a worker do.
+    static MEMORY: RefCell<JwtMemory> = RefCell::default();
+}
 
 fn jwks(key_id: &str) -> String {
     let key = base64url::encode(SECRET.as_bytes());
@@ -69,7 +75,7 @@ fn ask_at(verifier: &JwtVerifier, now: u64, target: &str, headers: &[(&str, &str
         internal: false,
     };
     let now = UNIX_EPOCH + Duration::from_secs(now);
-    verifier.decide(&facts, None, now, &mut JwtMemory::default())
+    MEMORY.with_borrow_mut(|memory| verifier.decide(&facts, None, now, memory))
 }
 
 fn bearer(verifier: &JwtVerifier, token: &str) -> JwtDecision {
@@ -145,6 +151,9 @@ fn a_remembered_signature_does_not_make_a_token_younger() {
     assert_eq!(refused(bearer(&plain, &mixed)), (401, "Jwt verification fails".into()));
     let late = ask_at(&plain, NOW + 100, "/", &[("authorization", &format!("Bearer {short}"))]);
     assert_eq!(refused(late), (401, "Jwt is expired".into()));
+    let rotated = JwtProvider::new("me", Jwks::Inline(jwks("k2")));
+    let rotated = verifier(&[("p", rotated)], by("p"));
+    assert_eq!(refused(bearer(&rotated, &short)).0, 401, "nor keys that are gone good");
 }
 
 #[test]
