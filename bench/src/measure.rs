@@ -210,11 +210,14 @@ impl Measurement<'_, '_> {
     fn idle(&mut self, counts: &[usize]) -> Result<()> {
         // What the first connections cost once is not what each costs.
         let mut held = vec![idle::ask(self.stand.entry, "/")?];
-        // Nor is what a proxy lets go of a moment after its start.
+        // Nor is what a proxy lets go of a moment after its start; of that, what every request needs
+        // comes back with the next one.
         pause(Duration::from_secs(3));
+        held.push(idle::ask(self.stand.entry, "/")?);
+        pause(SETTLE);
         let before = self.stand.memory()?;
         for connections in counts {
-            while held.len() <= *connections {
+            while held.len() <= connections.saturating_add(1) {
                 held.push(idle::ask(self.stand.entry, "/")?);
             }
             pause(Duration::from_millis(700));
