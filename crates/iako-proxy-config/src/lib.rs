@@ -54,7 +54,8 @@ pub use callout::{
     limit::{RateAnswer, RateCurrent, RateDescriptor, RateStatus},
     load::{ClusterLoad, EndpointLoad, LoadDetail, LoadWish, LocalityLoad, WishedClusters},
     processing::{
-        ImmediateReply, PartReply, ProcessAnswer, ProcessPart, ProcessQuestion, ProcessReply,
+        ImmediateReply, PartReply, ProcessAnswer, ProcessModes, ProcessPart, ProcessQuestion,
+        ProcessReply,
     },
     span::{Span, SpanKind, SpanOrigin},
 };

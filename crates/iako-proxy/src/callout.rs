@@ -33,6 +33,9 @@ pub(crate) enum CallError {
     /// The service went away, or broke the protocol.
     #[error("no answer of the service")]
     Upstream(#[from] UpstreamError),
+    /// It went away after its answer had begun, or broke the protocol.
+    #[error("the service broke off")]
+    BrokenOff(#[source] UpstreamError),
     /// It took too long.
     #[error("no answer within {0:?}")]
     Late(Duration),
@@ -59,7 +62,7 @@ impl CallError {
             Self::Status { code, .. } => *code,
             Self::Late(_) => 4,
             Self::TooLong(_) => 8,
-            Self::Broken(_) => 13,
+            Self::Broken(_) | Self::BrokenOff(_) => 13,
             Self::NoCluster(_) | Self::NoEndpoint | Self::Acquire(_) | Self::Upstream(_) => 14,
         }
     }

@@ -53,6 +53,11 @@ pub(crate) mod cache_limits {
     pub(crate) use super::filters::content::cache::{KEPT_CONTENT_BYTES_MAX, STORE_BYTES_MAX};
 }
 
+/// What bounds exchanges that a service sees.
+pub(crate) mod processing_limits {
+    pub(crate) use super::filters::processing::WATCHED_MAX;
+}
+
 pub(crate) use filters::content::grpc_stats::METHODS_MAX;
 pub(crate) use service::HttpService;
 

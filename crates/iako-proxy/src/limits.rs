@@ -11,6 +11,7 @@ use iako_proxy_config::{DYNAMIC_BUCKETS_MAX, HttpConnectionManager, RouteSource}
 
 use crate::connection::{HANDSHAKE_TIMEOUT, client_hello, http_sniff, proxy_protocol};
 use crate::http::cache_limits::{KEPT_CONTENT_BYTES_MAX, STORE_BYTES_MAX};
+use crate::http::processing_limits::WATCHED_MAX;
 use crate::http::{pump, wire};
 use crate::http2::pressure;
 use crate::listener::LAST_ACCEPTS_MAX;
@@ -201,6 +202,20 @@ fn messages() -> Vec<Row> {
             default: bytes(pump::KEPT_BYTES_MAX),
             beyond: "the request is sent once only",
             counter: "`cluster.<name>.retry_or_shadow_abandoned`",
+        },
+        Row {
+            limit: "content that is shown to an external processor and not answered, each way",
+            envoy: "`per_connection_buffer_limit_bytes`",
+            default: bytes(pump::KEPT_BYTES_MAX),
+            beyond: "no more is read until it answers",
+            counter: "",
+        },
+        Row {
+            limit: "parts that wait for an external processor that only looks on",
+            envoy: "none",
+            default: WATCHED_MAX.to_string(),
+            beyond: "it is not shown them",
+            counter: "",
         },
     ]
 }

@@ -19,7 +19,20 @@ pub struct ProcessQuestion<'a> {
     /// Facts, by name; told under the filter's name where there are any.
     pub attributes: Map<String, Value>,
     /// How the content of request and response is shown; told with the first part.
-    pub modes: Option<(BodyMode, BodyMode)>,
+    pub modes: Option<ProcessModes>,
+    /// Whether nobody waits for an answer.
+    pub only_watches: bool,
+}
+
+/// How content is shown. Source: `ProtocolConfiguration`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessModes {
+    /// That of requests.
+    pub request_body: BodyMode,
+    /// That of responses.
+    pub response_body: BodyMode,
+    /// Whether pieces are shown before the head was answered.
+    pub shows_body_early: bool,
 }
 
 /// A part of a request or response.
@@ -33,6 +46,10 @@ pub enum ProcessPart<'a> {
     ResponseHeaders(Vec<AskedHeader<'a>>, bool),
     /// Content of the response, and whether it is whole.
     ResponseBody(&'a [u8], bool),
+    /// Trailers of the request.
+    RequestTrailers(Vec<AskedHeader<'a>>),
+    /// Trailers of the response.
+    ResponseTrailers(Vec<AskedHeader<'a>>),
 }
 
 /// What the service says. Source: `ProcessingResponse`.
@@ -62,6 +79,10 @@ pub enum ProcessReply {
     ResponseHeaders(Box<PartReply>),
     /// To its content.
     ResponseBody(Box<PartReply>),
+    /// To the trailers of the request.
+    RequestTrailers(Box<PartReply>),
+    /// To the trailers of the response.
+    ResponseTrailers(Box<PartReply>),
     /// The service answers the client.
     Immediate(Box<ImmediateReply>),
 }
@@ -77,6 +98,8 @@ pub struct PartReply {
     pub remove: Vec<String>,
     /// Content in place of what was shown; empty to drop it.
     pub body: Option<Vec<u8>>,
+    /// A piece of what the service writes, and whether it is the last one.
+    pub piece: Option<(Vec<u8>, bool)>,
     /// Whether the route is chosen again.
     pub clear_route: bool,
 }

@@ -44,6 +44,13 @@ pub struct ExtProc {
     pub route_cache: RouteCacheAction,
     /// What is answered when the service fails. Envoy default: 500.
     pub status_on_error: u16,
+    /// The service only looks on: nobody waits for its answers, nor listens to them. Its call ends so
+    /// long after the exchange. Envoy default: it is waited for; 5 s. Source: `observability_mode`,
+    /// `deferred_close_timeout`.
+    pub only_watches: Option<Duration>,
+    /// Whether pieces of content are shown before the head was answered. Envoy default: false.
+    /// Source: `send_body_without_waiting_for_header_response`.
+    pub shows_body_early: bool,
 }
 
 /// What a service sees. Source: `ProcessingMode`.
@@ -57,6 +64,10 @@ pub struct ProcessingMode {
     pub request_body: BodyMode,
     /// How it sees the content of responses.
     pub response_body: BodyMode,
+    /// Whether it sees the trailers of requests. Envoy default: false.
+    pub request_trailers: bool,
+    /// Whether it sees the trailers of responses. Envoy default: false.
+    pub response_trailers: bool,
 }
 
 impl Default for ProcessingMode {
@@ -66,6 +77,8 @@ impl Default for ProcessingMode {
             response_headers: true,
             request_body: BodyMode::None,
             response_body: BodyMode::None,
+            request_trailers: false,
+            response_trailers: false,
         }
     }
 }
@@ -80,6 +93,21 @@ pub enum BodyMode {
     Buffered,
     /// As a whole, or the first part of it when it is too large to be kept.
     BufferedPartial,
+    /// Piece by piece, each of which is answered.
+    Streamed,
+    /// Piece by piece, while it writes other content as it likes.
+    Duplex,
+}
+
+impl BodyMode {
+    /// Whether it is shown piece by piece.
+    #[must_use]
+    pub const fn is_in_pieces(self) -> bool {
+        match self {
+            Self::Streamed | Self::Duplex => true,
+            Self::None | Self::Buffered | Self::BufferedPartial => false,
+        }
+    }
 }
 
 /// When the route is chosen again. Source: `ExternalProcessor.RouteCacheAction`.

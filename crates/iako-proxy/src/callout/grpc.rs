@@ -118,6 +118,15 @@ impl GrpcStream {
         Ok(self.call.upstream().send_data(framed.into())?)
     }
 
+    /// Bytes that wait to be sent.
+    pub(crate) fn queued(&mut self) -> usize {
+        match self.call.upstream().queued() {
+            // A connection that is not there yet.
+            usize::MAX => 0,
+            queued => queued,
+        }
+    }
+
     /// Says that there are no more messages.
     ///
     /// # Errors
@@ -142,8 +151,11 @@ impl GrpcStream {
                 Phase::Over => return Poll::Ready(Ok(None)),
                 Phase::Head => ready!(self.poll_head(context))?,
                 Phase::Messages => {
-                    self.flush(context)?;
-                    match ready!(self.call.upstream().poll_body(context))? {
+                    if let Poll::Ready(Err(error)) = self.call.upstream().poll_flush(context) {
+                        return Poll::Ready(Err(CallError::BrokenOff(error)));
+                    }
+                    let event = ready!(self.call.upstream().poll_body(context));
+                    match event.map_err(CallError::BrokenOff)? {
                         BodyEvent::Data(data) => self.received.extend_from_slice(&data),
                         BodyEvent::Trailers(trailers) => {
                             self.phase = Phase::Over;

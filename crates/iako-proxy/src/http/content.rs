@@ -14,6 +14,7 @@ use iako_http::{BodyEvent, Fields};
 
 use super::filters::content::cache::Keep;
 use super::filters::content::grpc_stats::CountMessages;
+use super::filters::processing::pass::ProcessPass;
 use super::grpc_web::{self, Coding as WebCoding};
 pub(crate) use compress::{Compress, CompressedBytes};
 pub(crate) use decompress::{Decompress, DecompressedBytes};
@@ -31,6 +32,9 @@ pub(crate) enum ContentError {
     /// Decompressed it grows beyond the allowed ratio.
     #[error("the content grows beyond the allowed ratio")]
     Inflates,
+    /// The service that sees it answers the client, or failed; the answer stands beside the exchange.
+    #[error("a service that sees the content ends the exchange")]
+    Processed,
 }
 
 /// Where content comes from: the next event of it.
@@ -55,6 +59,8 @@ pub(crate) enum ContentStep {
     Keep(Box<Keep>, Option<BodyEvent>),
     /// Counts messages of gRPC.
     CountMessages(Box<CountMessages>),
+    /// Shows it to a service.
+    Process(Box<ProcessPass>),
 }
 
 impl ContentStep {
@@ -72,8 +78,24 @@ impl ContentStep {
                 *next = Some(event);
             }
             Self::CountMessages(step) => step.give(event),
+            Self::Process(step) => step.give(event)?,
         }
         Ok(())
+    }
+
+    /// Nothing more is there for now; whether that gives it something to do.
+    fn rests(&mut self) -> Result<bool, ContentError> {
+        match self {
+            Self::Process(step) => step.rests(),
+            Self::Held(_)
+            | Self::WebText(_)
+            | Self::WebFrames(_)
+            | Self::Compress(_)
+            | Self::Decompress(_)
+            | Self::Throttle(_)
+            | Self::Keep(..)
+            | Self::CountMessages(_) => Ok(false),
+        }
     }
 
     /// The next event; none when it needs another one first.
@@ -90,6 +112,7 @@ impl ContentStep {
             Self::Throttle(step) => return step.poll_take(context).map(Ok),
             Self::Keep(_, next) => next.take(),
             Self::CountMessages(step) => step.take(),
+            Self::Process(step) => return step.poll_take(context),
         }))
     }
 }
@@ -147,6 +170,63 @@ impl Steps {
             if ends {
                 return Poll::Ready(Ok(Gathered::Whole));
             }
+        }
+    }
+
+    /// Has the last step, a [`ContentStep::Process`], show what comes; ready when that was all.
+    pub(crate) fn poll_feed<E: From<ContentError>>(
+        &mut self,
+        context: &mut Context<'_>,
+        source: &mut Source<'_, E>,
+    ) -> Poll<Result<(), E>> {
+        let Some((ContentStep::Process(pass), before)) = self.0.split_last_mut() else {
+            return Poll::Ready(Ok(()));
+        };
+        while pass.takes_more() {
+            match poll_behind(before, context, source) {
+                Poll::Ready(event) => pass.give(event?)?,
+                Poll::Pending => {
+                    pass.rests()?;
+                    return Poll::Pending;
+                }
+            }
+        }
+        if pass.has_ended() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Has the last step, a [`ContentStep::Process`], show what is there at once; ready when nothing of
+    /// it waits for an answer.
+    pub(crate) fn poll_settle<E: From<ContentError>>(
+        &mut self,
+        context: &mut Context<'_>,
+        source: &mut Source<'_, E>,
+    ) -> Poll<Result<(), E>> {
+        let Some((ContentStep::Process(pass), before)) = self.0.split_last_mut() else {
+            return Poll::Ready(Ok(()));
+        };
+        while pass.is_in_burst() {
+            let event = if pass.takes_more() {
+                poll_behind(before, context, source)
+            } else {
+                Poll::Pending
+            };
+            match event {
+                Poll::Ready(event) => pass.give(event?)?,
+                Poll::Pending => {
+                    pass.rests()?;
+                    pass.end_burst();
+                }
+            }
+        }
+        pass.poll_settled(context).map_err(E::from)
+    }
+
+    /// Whether trailers stand behind the content that the last step keeps.
+    pub(crate) fn holds_trailers(&self) -> bool {
+        let is_trailers = |event: &BodyEvent| matches!(event, BodyEvent::Trailers(_));
+        match self.0.last() {
+            Some(ContentStep::Held(events)) => events.iter().any(is_trailers),
+            Some(_) | None => false,
         }
     }
 
@@ -219,8 +299,11 @@ fn poll_behind<E: From<ContentError>>(
         if let Some(event) = ready!(last.poll_take(context))? {
             return Poll::Ready(Ok(event));
         }
-        let event = ready!(poll_behind(before, context, source))?;
-        last.give(event)?;
+        match poll_behind(before, context, source) {
+            Poll::Ready(event) => last.give(event?)?,
+            Poll::Pending if last.rests()? => {}
+            Poll::Pending => return Poll::Pending,
+        }
     }
 }
 

@@ -51,6 +51,8 @@ impl DownstreamError {
             Self::Content(ContentError::Corrupt | ContentError::Inflates) => {
                 "request_content_not_decompressed"
             }
+            // The service says why.
+            Self::Content(ContentError::Processed) => "",
         }
     }
 }

@@ -176,6 +176,7 @@ fn client(error: &DownstreamError) -> Option<Reply> {
         DownstreamError::Gone(_)
         | DownstreamError::Reset
         | DownstreamError::Length(_)
+        | DownstreamError::Content(ContentError::Processed)
         | DownstreamError::Http2(_) => None,
     }
 }

@@ -445,7 +445,7 @@ impl Exchange<'_> {
     /// Writes everything down.
     pub(super) fn finish(&mut self, now: Instant) {
         if let Some(said) = &mut self.said {
-            said.done(&self.connection.worker);
+            said.done(&self.connection.worker, &mut self.request.metadata);
         }
         if self.remembered.is_some() {
             self.finish_calls();

@@ -257,6 +257,15 @@ impl Failure {
         matches!(self, Self::ResponseTimeout | Self::PerTryTimeout | Self::PerTryIdle)
     }
 
+    /// Whether a service that sees the content ended the exchange.
+    pub(crate) const fn is_processed(&self) -> bool {
+        matches!(
+            self,
+            Self::ResponseContent(ContentError::Processed)
+                | Self::Client(DownstreamError::Content(ContentError::Processed))
+        )
+    }
+
     /// The flags that the cause adds to those noted before.
     pub(crate) fn note(&self, flags: &mut ResponseFlags) {
         if let Some(flag) = self.response_flag() {

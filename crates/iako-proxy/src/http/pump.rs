@@ -190,6 +190,35 @@ impl Upload {
         Poll::Ready(Ok(gathered))
     }
 
+    /// Has the last step show what comes, without sending anything on; ready when that was all.
+    pub(crate) fn poll_feed(
+        &mut self,
+        context: &mut Context<'_>,
+        downstream: &mut Downstream<'_>,
+    ) -> Poll<Result<(), DownstreamError>> {
+        let bytes = &mut self.bytes;
+        let Some(steps) = &mut self.steps else { return Poll::Ready(Ok(())) };
+        let mut source = |context: &mut Context<'_>| counted(downstream.poll_body(context), bytes);
+        steps.poll_feed(context, &mut source)
+    }
+
+    /// Has the last step show what is there; ready when nothing of it waits for an answer.
+    pub(crate) fn poll_settle(
+        &mut self,
+        context: &mut Context<'_>,
+        downstream: &mut Downstream<'_>,
+    ) -> Poll<Result<(), DownstreamError>> {
+        let bytes = &mut self.bytes;
+        let Some(steps) = &mut self.steps else { return Poll::Ready(Ok(())) };
+        let mut source = |context: &mut Context<'_>| counted(downstream.poll_body(context), bytes);
+        steps.poll_settle(context, &mut source)
+    }
+
+    /// Whether trailers stand behind the content that is kept.
+    pub(crate) fn holds_trailers(&self) -> bool {
+        self.steps.as_ref().is_some_and(|steps| steps.holds_trailers())
+    }
+
     /// The content goes no further: the request is sent on without.
     pub(crate) fn drop_content(&mut self) {
         self.replay = Some(Vec::new());

@@ -5,8 +5,8 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use iako_http::{
-    BodyLength, FieldValue, Fields, HeaderEdits, Known, Method, ResponseEdits, ResponseHead,
-    Version,
+    BodyEvent, BodyLength, FieldValue, Fields, HeaderEdits, Known, Method, ResponseEdits,
+    ResponseHead, Version,
 };
 use iako_proxy_config::{DirectResponse, HeaderMutations};
 use iako_traffic::RouteMatchResult;
@@ -15,6 +15,7 @@ use super::downstream::{Content, Downstream, DownstreamError};
 use super::error_response::{self, Reply};
 use super::exchange::Exchange;
 use super::failure::Failure;
+use super::filters::processing::Origin;
 use super::local_reply::{BodyWriter, LocalReplies};
 use super::passing::{Ends, Passing};
 use super::{grpc, mutations, record};
@@ -70,6 +71,11 @@ impl Exchange<'_> {
         if let Some(flag) = late_flag {
             self.record.flags.insert(flag);
         }
+        if self.said.as_ref().is_some_and(|said| said.sees_response())
+            && let Some(other) = Box::pin(self.process_own(&mut passing, downstream)).await?
+        {
+            return Box::pin(self.reply(*other, route, downstream)).await;
+        }
         if self.service.traits.filters_responses {
             let mut ends = Ends { route, upstream: None, downstream };
             passing = Box::pin(self.filter_response(passing, &mut ends)).await?;
@@ -78,6 +84,35 @@ impl Exchange<'_> {
             downstream.close_after_response();
         }
         self.deliver(passing, downstream).await
+    }
+
+    /// Shows an answer of our own to the services that see the exchange; what one of them answers in
+    /// its place.
+    async fn process_own(
+        &mut self,
+        passing: &mut Passing,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<Option<Box<Reply>>, Failure> {
+        if let Some(said) = &mut self.said {
+            said.forget_changes();
+        }
+        self.download.drop_steps();
+        let own = passing.own.as_ref().filter(|own| !own.is_empty());
+        let events = own.map(|own| BodyEvent::Data(own.clone())).into_iter();
+        let origin = Origin::Own(events.collect());
+        let shown = self.process_response(&passing.head, origin, downstream).await?;
+        if let (Some(_), Some(said)) = (&shown, &mut self.said) {
+            said.forget_changes();
+        }
+        if let (None, Some(said)) = (&shown, &self.said) {
+            said.apply(&Fields::default(), &mut self.response_edits.fields);
+            if let Some(status) = said.status {
+                self.response_edits.status = Some(status);
+                self.record.status = Some(status);
+            }
+            passing.content = said.response_content.unwrap_or(passing.content);
+        }
+        Ok(shown)
     }
 
     /// Writes an answer as the connection manager and the client's protocol want it; the edits so far
@@ -237,6 +272,12 @@ impl Exchange<'_> {
         route: Option<&RouteMatchResult<'_>>,
         downstream: &mut Downstream<'_>,
     ) {
+        if failure.is_processed()
+            && let Some(reply) = self.said.as_ref().and_then(|said| said.take_reply())
+        {
+            self.end_processed(*reply, &failure, route, downstream).await;
+            return;
+        }
         failure.note(&mut self.record.flags);
         if let Failure::Client(error) = &failure {
             self.client_failed(error);
@@ -293,6 +334,27 @@ impl Exchange<'_> {
         }
         if let Err(failure) = self.reply(reply, route, downstream).await {
             tracing::debug!(%failure, "the client did not take its error response");
+            downstream.abort(&failure);
+        }
+    }
+
+    /// Ends an exchange as a service wants it that saw its content.
+    async fn end_processed(
+        &mut self,
+        reply: Reply,
+        failure: &Failure,
+        route: Option<&RouteMatchResult<'_>>,
+        downstream: &mut Downstream<'_>,
+    ) {
+        if self.response.is_some() {
+            self.record.details = reply.details;
+            self.service.stats.rq_rx_reset.inc();
+            downstream.abort(failure);
+            return;
+        }
+        self.download.drop_steps();
+        if let Err(failure) = Box::pin(self.reply(reply, route, downstream)).await {
+            tracing::debug!(%failure, "the client did not take its response");
             downstream.abort(&failure);
         }
     }

@@ -11,6 +11,7 @@ use super::downstream::{Content, Downstream};
 use super::exchange::Exchange;
 use super::failure::{Failure, Side};
 use super::filters::FilterKind;
+use super::filters::processing::Origin;
 use super::headers::finish_response;
 use super::mutations;
 use super::passing::{Ends, Passing};
@@ -53,8 +54,8 @@ impl Exchange<'_> {
         self.deadlines.end_try();
         self.upload.forget();
         if self.said.as_ref().is_some_and(|said| said.sees_response()) {
-            let upstream = &mut lease.upstream;
-            let shown = Box::pin(self.process_response(&head, upstream, downstream)).await?;
+            let origin = Origin::Upstream(&mut lease.upstream);
+            let shown = Box::pin(self.process_response(&head, origin, downstream)).await?;
             if let Some(reply) = shown {
                 return Box::pin(self.reply(*reply, Some(route), downstream)).await;
             }

@@ -12,11 +12,17 @@ use iako_proxy_config::{
 
 /// Envoy's time-out of an answer.
 const TIMEOUT: Duration = Duration::from_millis(200);
+/// How long Envoy keeps the call to a service that only looks on.
+const CLOSES_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) fn filter(config: &pb::ExternalProcessor, at: &At<'_>) -> Result<ExtProc, Fault> {
     use pb::external_processor::RouteCacheAction as Action;
     let at_service = at.field("grpc_service");
     let service = config.grpc_service.as_ref();
+    let at_mode = at.field("processing_mode");
+    let mode = config.processing_mode.as_ref().map(|mode| self::mode(mode, &at_mode));
+    let mode = mode.transpose()?.unwrap_or_default();
+    wants_trailers(mode, &at_mode)?;
     let service = service.ok_or_else(|| at_service.missing("write `envoy_grpc`"))?;
     let at_action = at.field("route_cache_action");
     let action = wire::known::<Action>(config.route_cache_action, &at_action)?;
@@ -34,17 +40,12 @@ pub(super) fn filter(config: &pb::ExternalProcessor, at: &At<'_>) -> Result<ExtP
     Ok(ExtProc {
         service: callout::grpc(service, None, &at_service)?,
         failure_allow: config.failure_mode_allow,
-        mode: config
-            .processing_mode
-            .as_ref()
-            .map(|mode| self::mode(mode, &at.field("processing_mode")))
-            .transpose()?
-            .unwrap_or_default(),
+        mode,
         allow_mode_override: config.allow_mode_override,
         override_modes: wire::list(
             &config.allowed_override_modes,
             &at.field("allowed_override_modes"),
-            mode,
+            self::mode,
         )?,
         disable_immediate: config.disable_immediate_response,
         message_timeout: wire::duration_or(
@@ -80,7 +81,31 @@ pub(super) fn filter(config: &pb::ExternalProcessor, at: &At<'_>) -> Result<ExtP
             0 => 500,
             status => wire::status(status, 100, &at.field("status_on_error"))?,
         },
+        only_watches: only_watches(config, at)?,
+        shows_body_early: config.send_body_without_waiting_for_header_response,
     })
+}
+
+/// How long the call to a service is kept that only looks on.
+fn only_watches(config: &pb::ExternalProcessor, at: &At<'_>) -> Result<Option<Duration>, Fault> {
+    let deferred = config.deferred_close_timeout.as_ref();
+    let closes_after =
+        wire::duration_or(deferred, CLOSES_AFTER, &at.field("deferred_close_timeout"))?;
+    Ok(config.observability_mode.then_some(closes_after))
+}
+
+/// A service that writes content as it likes has to be told where that of the peer ends.
+fn wants_trailers(mode: ProcessingMode, at: &At<'_>) -> Result<(), Fault> {
+    for (body, trailers, field) in [
+        (mode.request_body, mode.request_trailers, "request_trailer_mode"),
+        (mode.response_body, mode.response_trailers, "response_trailer_mode"),
+    ] {
+        if body == BodyMode::Duplex && !trailers {
+            let problem = "is not SEND, which FULL_DUPLEX_STREAMED needs";
+            return Err(at.field(field).invalid(problem, "write SEND"));
+        }
+    }
+    Ok(())
 }
 
 fn names(names: Option<pb::metadata_options::MetadataNamespaces>) -> Vec<String> {
@@ -106,19 +131,13 @@ pub(crate) fn mode(config: &pb::ProcessingMode, at: &At<'_>) -> Result<Processin
             Send::Skip => false,
         })
     };
-    for (trailers, field) in [
-        (config.request_trailer_mode, "request_trailer_mode"),
-        (config.response_trailer_mode, "response_trailer_mode"),
-    ] {
-        if sends(trailers, false, field)? {
-            return Err(at.field(field).invalid("SEND is not supported", "leave it out"));
-        }
-    }
     Ok(ProcessingMode {
         request_headers: sends(config.request_header_mode, true, "request_header_mode")?,
         response_headers: sends(config.response_header_mode, true, "response_header_mode")?,
         request_body: body(config.request_body_mode, &at.field("request_body_mode"))?,
         response_body: body(config.response_body_mode, &at.field("response_body_mode"))?,
+        request_trailers: sends(config.request_trailer_mode, false, "request_trailer_mode")?,
+        response_trailers: sends(config.response_trailer_mode, false, "response_trailer_mode")?,
     })
 }
 
@@ -128,10 +147,9 @@ fn body(value: i32, at: &At<'_>) -> Result<BodyMode, Fault> {
         Mode::None => Ok(BodyMode::None),
         Mode::Buffered => Ok(BodyMode::Buffered),
         Mode::BufferedPartial => Ok(BodyMode::BufferedPartial),
-        mode @ (Mode::Streamed | Mode::FullDuplexStreamed | Mode::Grpc) => {
-            let problem = format!("{} is not supported", mode.as_str_name());
-            Err(at.invalid(problem, "write NONE, BUFFERED or BUFFERED_PARTIAL"))
-        }
+        Mode::Streamed => Ok(BodyMode::Streamed),
+        Mode::FullDuplexStreamed => Ok(BodyMode::Duplex),
+        Mode::Grpc => Err(at.invalid("GRPC is not supported", "write another mode")),
     }
 }
 

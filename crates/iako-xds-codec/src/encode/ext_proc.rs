@@ -47,6 +47,9 @@ pub(super) fn filter(value: &ExtProc) -> pb::ExternalProcessor {
         .into(),
         status_on_error: (value.status_on_error != 500)
             .then(|| HttpStatus { code: value.status_on_error.into() }),
+        observability_mode: value.only_watches.is_some(),
+        deferred_close_timeout: value.only_watches.map(wire::duration),
+        send_body_without_waiting_for_header_response: value.shows_body_early,
         ..Default::default()
     }
 }
@@ -66,11 +69,14 @@ fn facts(list: &[ProcessedFact]) -> Vec<String> {
 pub(crate) fn mode(value: ProcessingMode) -> pb::ProcessingMode {
     use pb::processing_mode::{BodySendMode as Mode, HeaderSendMode as Send};
     let sends = |sends: bool| if sends { Send::Default } else { Send::Skip }.into();
+    let trailers = |sends: bool| if sends { Send::Send } else { Send::Default }.into();
     let body = |mode: BodyMode| {
         match mode {
             BodyMode::None => Mode::None,
             BodyMode::Buffered => Mode::Buffered,
             BodyMode::BufferedPartial => Mode::BufferedPartial,
+            BodyMode::Streamed => Mode::Streamed,
+            BodyMode::Duplex => Mode::FullDuplexStreamed,
         }
         .into()
     };
@@ -79,7 +85,8 @@ pub(crate) fn mode(value: ProcessingMode) -> pb::ProcessingMode {
         response_header_mode: sends(value.response_headers),
         request_body_mode: body(value.request_body),
         response_body_mode: body(value.response_body),
-        ..Default::default()
+        request_trailer_mode: trailers(value.request_trailers),
+        response_trailer_mode: trailers(value.response_trailers),
     }
 }
 

@@ -10,8 +10,8 @@ use prost::Message as _;
 use super::{headers, value};
 use crate::encode::processing_mode;
 use iako_proxy_config::{
-    AskedHeader, BodyMode, ImmediateReply, PartReply, ProcessAnswer, ProcessPart, ProcessQuestion,
-    ProcessReply, ProcessingMode,
+    AskedHeader, BodyMode, ImmediateReply, PartReply, ProcessAnswer, ProcessModes, ProcessPart,
+    ProcessQuestion, ProcessReply, ProcessingMode,
 };
 
 /// Where requests are processed.
@@ -37,6 +37,8 @@ pub fn request(question: &ProcessQuestion<'_>) -> Vec<u8> {
         ProcessPart::ResponseBody(body, ends) => {
             Request::ResponseBody(pb::HttpBody { end_of_stream: *ends, ..content(body) })
         }
+        ProcessPart::RequestTrailers(list) => Request::RequestTrailers(trailers(list)),
+        ProcessPart::ResponseTrailers(list) => Request::ResponseTrailers(trailers(list)),
     };
     let told = question.metadata.iter();
     let told = told.map(|(name, fields)| ((*name).to_owned(), value::struct_of(fields)));
@@ -49,30 +51,37 @@ pub fn request(question: &ProcessQuestion<'_>) -> Vec<u8> {
             ..Default::default()
         }),
         attributes: attributes.into_iter().collect(),
-        protocol_config: question.modes.map(|(request_body, response_body)| {
+        protocol_config: question.modes.map(|modes| {
+            let ProcessModes { request_body, response_body, shows_body_early } = modes;
             let mode = ProcessingMode { request_body, response_body, ..ProcessingMode::default() };
             let mode = processing_mode(mode);
             pb::ProtocolConfiguration {
                 request_body_mode: mode.request_body_mode,
                 response_body_mode: mode.response_body_mode,
-                ..Default::default()
+                send_body_without_waiting_for_header_response: shows_body_early,
             }
         }),
+        observability_mode: question.only_watches,
         ..Default::default()
     };
     message.encode_to_vec()
 }
 
 fn head(list: &[AskedHeader<'_>]) -> pb::HttpHeaders {
+    pb::HttpHeaders { headers: Some(map(list)), ..Default::default() }
+}
+
+fn trailers(list: &[AskedHeader<'_>]) -> pb::HttpTrailers {
+    pb::HttpTrailers { trailers: Some(map(list)) }
+}
+
+fn map(list: &[AskedHeader<'_>]) -> core::HeaderMap {
     let header = |(name, value): &AskedHeader<'_>| core::HeaderValue {
         key: (*name).to_owned(),
         raw_value: value.to_vec().into(),
         ..Default::default()
     };
-    pb::HttpHeaders {
-        headers: Some(core::HeaderMap { headers: list.iter().map(header).collect() }),
-        ..Default::default()
-    }
+    core::HeaderMap { headers: list.iter().map(header).collect() }
 }
 
 fn content(body: &[u8]) -> pb::HttpBody {
@@ -103,12 +112,13 @@ pub fn answer(bytes: &[u8]) -> Option<ProcessAnswer> {
                 details: reply.details,
             }))
         }
-        Some(
-            Response::RequestTrailers(_)
-            | Response::ResponseTrailers(_)
-            | Response::StreamedImmediateResponse(_),
-        )
-        | None => ProcessReply::None,
+        Some(Response::RequestTrailers(reply)) => {
+            ProcessReply::RequestTrailers(changed(reply.header_mutation))
+        }
+        Some(Response::ResponseTrailers(reply)) => {
+            ProcessReply::ResponseTrailers(changed(reply.header_mutation))
+        }
+        Some(Response::StreamedImmediateResponse(_)) | None => ProcessReply::None,
     };
     let timeout = message.override_message_timeout.and_then(|it| {
         Some(Duration::new(u64::try_from(it.seconds).ok()?, u32::try_from(it.nanos).ok()?))
@@ -121,19 +131,36 @@ pub fn answer(bytes: &[u8]) -> Option<ProcessAnswer> {
     })
 }
 
+/// Changes of trailers.
+fn changed(changes: Option<pb::HeaderMutation>) -> Box<PartReply> {
+    let changes = changes.unwrap_or_default();
+    Box::new(PartReply {
+        set: headers(&changes.set_headers),
+        remove: changes.remove_headers,
+        ..PartReply::default()
+    })
+}
+
 fn part(reply: Option<pb::CommonResponse>) -> Box<PartReply> {
     use pb::body_mutation::Mutation;
     let reply = reply.unwrap_or_default();
     let changes = reply.header_mutation.unwrap_or_default();
+    let body = reply.body_mutation.and_then(|mutation| mutation.mutation);
     Box::new(PartReply {
         replaces: reply.status
             == i32::from(pb::common_response::ResponseStatus::ContinueAndReplace),
         set: headers(&changes.set_headers),
         remove: changes.remove_headers,
-        body: match reply.body_mutation.and_then(|mutation| mutation.mutation) {
+        body: match &body {
             Some(Mutation::Body(body)) => Some(body.to_vec()),
             Some(Mutation::ClearBody(true)) => Some(Vec::new()),
             Some(Mutation::ClearBody(false) | Mutation::StreamedResponse(_)) | None => None,
+        },
+        piece: match body {
+            Some(Mutation::StreamedResponse(piece)) => {
+                Some((piece.body.to_vec(), piece.end_of_stream))
+            }
+            Some(Mutation::Body(_) | Mutation::ClearBody(_)) | None => None,
         },
         clear_route: reply.clear_route_cache,
     })
@@ -143,17 +170,22 @@ fn part(reply: Option<pb::CommonResponse>) -> Box<PartReply> {
 fn mode(config: &modes::ProcessingMode) -> Option<ProcessingMode> {
     use modes::processing_mode::{BodySendMode as Body, HeaderSendMode as Send};
     let sends = |value: i32| Some(!matches!(Send::try_from(value).ok()?, Send::Skip));
+    let shows = |value: i32| Some(matches!(Send::try_from(value).ok()?, Send::Send));
     let body = |value: i32| match Body::try_from(value).ok()? {
         Body::None => Some(BodyMode::None),
         Body::Buffered => Some(BodyMode::Buffered),
         Body::BufferedPartial => Some(BodyMode::BufferedPartial),
-        Body::Streamed | Body::FullDuplexStreamed | Body::Grpc => None,
+        Body::Streamed => Some(BodyMode::Streamed),
+        Body::FullDuplexStreamed => Some(BodyMode::Duplex),
+        Body::Grpc => None,
     };
     Some(ProcessingMode {
         request_headers: sends(config.request_header_mode)?,
         response_headers: sends(config.response_header_mode)?,
         request_body: body(config.request_body_mode)?,
         response_body: body(config.response_body_mode)?,
+        request_trailers: shows(config.request_trailer_mode)?,
+        response_trailers: shows(config.response_trailer_mode)?,
     })
 }
 
@@ -167,7 +199,12 @@ mod tests {
             part: ProcessPart::RequestHeaders(vec![("x-a", b"1")], true),
             metadata: Vec::new(),
             attributes: serde_json::Map::new(),
-            modes: Some((BodyMode::Buffered, BodyMode::None)),
+            modes: Some(ProcessModes {
+                request_body: BodyMode::Buffered,
+                response_body: BodyMode::None,
+                shows_body_early: false,
+            }),
+            only_watches: false,
         };
         let sent = pb::ProcessingRequest::decode(request(&question).as_slice()).unwrap();
         assert_eq!(sent.protocol_config.unwrap().request_body_mode, 2);

@@ -91,13 +91,20 @@ pub(crate) fn processing() -> ExtProc {
         response_headers: false,
         request_body: BodyMode::Buffered,
         response_body: BodyMode::BufferedPartial,
+        request_trailers: true,
+        response_trailers: false,
+    };
+    let pieces = ProcessingMode {
+        request_body: BodyMode::Duplex,
+        response_body: BodyMode::Streamed,
+        ..ProcessingMode::default()
     };
     ExtProc {
         service: service(),
         failure_allow: true,
         mode,
         allow_mode_override: true,
-        override_modes: vec![ProcessingMode::default(), mode],
+        override_modes: vec![ProcessingMode::default(), mode, pieces],
         disable_immediate: true,
         message_timeout: Duration::from_millis(500),
         message_timeout_max: Some(Duration::from_secs(2)),
@@ -111,6 +118,8 @@ pub(crate) fn processing() -> ExtProc {
         received_metadata: vec!["mine".into()],
         route_cache: RouteCacheAction::Never,
         status_on_error: 503,
+        only_watches: Some(Duration::from_secs(1)),
+        shows_body_early: true,
     }
 }
 

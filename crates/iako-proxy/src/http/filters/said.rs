@@ -7,14 +7,15 @@ use std::time::Instant;
 use iako_http::{FieldName, FieldValue, Fields, HeaderEdits, NameRef};
 use iako_proxy_config::{AppendAction, GrpcService};
 use iako_rt::clock;
-use iako_traffic::LocalBucket;
+use iako_traffic::{LocalBucket, Metadata};
 
 use super::admission::Admitted;
 use super::concurrency::UnderWay;
 use super::global_limit::count_done;
 use super::local_limit;
-use super::processing::Processing;
+use super::processing::Shared;
 use crate::http::downstream::Content;
+use crate::http::error_response::Reply;
 use crate::http::record::Outcome;
 use crate::worker::Worker;
 
@@ -31,7 +32,7 @@ pub(crate) struct Said {
     /// The same of the response.
     pub(crate) response_content: Option<Content>,
     /// Services that see the exchange, in the order of their filters.
-    pub(crate) processing: Vec<Processing>,
+    pub(crate) processing: Vec<Shared>,
     /// Buckets that the response tells of.
     pub(super) buckets: Vec<Arc<LocalBucket>>,
     /// What became of the request is told to these.
@@ -59,7 +60,7 @@ impl Said {
 
     /// Whether a service wants to see the response.
     pub(crate) fn sees_response(&self) -> bool {
-        self.processing.iter().any(|one| one.sees_response())
+        self.processing.iter().any(|one| one.borrow().sees_response())
     }
 
     /// Has a request counted when it is done.
@@ -68,8 +69,16 @@ impl Said {
     }
 
     /// The request is done.
-    pub(crate) fn done(&mut self, worker: &Rc<Worker>) {
-        self.processing.iter_mut().for_each(|one| one.close());
+    pub(crate) fn done(&mut self, worker: &Rc<Worker>, metadata: &mut Metadata) {
+        for processing in &self.processing {
+            let mut processing = processing.borrow_mut();
+            for (name, kept) in processing.take_left() {
+                for (key, value) in kept {
+                    metadata.set(&name, &key, value);
+                }
+            }
+            processing.close();
+        }
         for (service, message) in self.later.drain(..) {
             count_done(worker, service, message);
         }
@@ -87,6 +96,20 @@ impl Said {
         for one in self.under_way.drain(..).filter(|_| *outcome != Outcome::None) {
             one.answered(now, draw);
         }
+    }
+
+    /// The answer that a service left which ended the exchange amid content.
+    pub(crate) fn take_reply(&self) -> Option<Box<Reply>> {
+        self.processing.iter().find_map(|one| one.borrow_mut().take_reply())
+    }
+
+    /// What is said so far was done to the response.
+    pub(crate) fn forget_changes(&mut self) {
+        self.buckets.clear();
+        self.headers.clear();
+        self.removed.clear();
+        self.status = None;
+        self.response_content = None;
     }
 
     /// Changes the response.

@@ -71,6 +71,58 @@ impl Download {
         own.steps.poll_gather(context, bytes_max, &mut noted)
     }
 
+    /// Has what comes be kept until it is known where it goes.
+    pub(crate) fn hold(&mut self) {
+        let steps = &mut self.steps.get_or_insert_default().steps;
+        if !steps.holds() {
+            steps.push(ContentStep::Held(VecDeque::new()));
+        }
+    }
+
+    /// Puts other content in the place of what is kept; trailers stay.
+    pub(crate) fn replace_held(&mut self, content: Bytes, gathered: Gathered) {
+        if let Some(own) = &mut self.steps {
+            own.steps.replace_held(content, gathered);
+        }
+    }
+
+    /// Whether trailers stand behind the content that is kept.
+    pub(crate) fn holds_trailers(&self) -> bool {
+        self.steps.as_ref().is_some_and(|own| own.steps.holds_trailers())
+    }
+
+    /// Has the last step show what comes, without sending anything on; ready when that was all.
+    pub(crate) fn poll_feed(
+        &mut self,
+        context: &mut Context<'_>,
+        source: &mut Source<'_, PumpError>,
+    ) -> Poll<Result<(), PumpError>> {
+        let Self { steps: Some(own), trailers, messages, .. } = self else {
+            return Poll::Ready(Ok(()));
+        };
+        own.steps.poll_feed(context, &mut |context| {
+            let event = source(context);
+            note(&event, messages, trailers);
+            event
+        })
+    }
+
+    /// Has the last step show what is there; ready when nothing of it waits for an answer.
+    pub(crate) fn poll_settle(
+        &mut self,
+        context: &mut Context<'_>,
+        source: &mut Source<'_, PumpError>,
+    ) -> Poll<Result<(), PumpError>> {
+        let Self { steps: Some(own), trailers, messages, .. } = self else {
+            return Poll::Ready(Ok(()));
+        };
+        own.steps.poll_settle(context, &mut |context| {
+            let event = source(context);
+            note(&event, messages, trailers);
+            event
+        })
+    }
+
     /// The content that the last step keeps.
     pub(crate) fn held(&self) -> Bytes {
         self.steps.as_ref().map(|own| own.steps.held()).unwrap_or_default()

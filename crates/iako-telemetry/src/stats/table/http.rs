@@ -100,6 +100,7 @@ stats! {
         Counter "ext_proc.override_message_timeout_ignored" "of these, times that it got none";
         Counter "ext_proc.clear_route_cache_disabled" "times that it wanted another route and may not";
         Counter "ext_proc.immediate_responses_sent" "requests that were answered by it, or for its failure";
+        Counter "ext_proc.server_half_closed" "calls that it ended";
     }
     "http.<stat_prefix>.compressor.<library>.<coding>.<direction>" {
         Counter "compressed" "messages that were compressed";

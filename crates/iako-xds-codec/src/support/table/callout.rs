@@ -122,18 +122,18 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "route_cache_action",
             "allowed_override_modes",
             "status_on_error",
+            "observability_mode",
+            "deferred_close_timeout",
+            "send_body_without_waiting_for_header_response",
         ],
         warned: &[
             ("informational", &["filter_metadata"]),
             ("spans are not sent", &["emit_client_span"]),
-            ("nobody only looks on", &["deferred_close_timeout"]),
         ],
         refused: &[(
             "this proxy does not have it",
             &[
                 "http_service",
-                "observability_mode",
-                "send_body_without_waiting_for_header_response",
                 "processing_request_modifier",
                 "on_processing_response",
                 "allow_content_length_header",

@@ -1,19 +1,17 @@
 //! One message to the service and its answer, and what becomes of a service that fails.
 
 use std::future::poll_fn;
-use std::rc::Rc;
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use iako_http::{FieldName, FieldValue};
 use iako_proxy_config::{ImmediateReply, ProcessAnswer, ProcessReply};
-use iako_rt::clock;
-use iako_xds_codec::service::processing;
 
-use super::{Processing, Shown};
-use crate::callout::grpc::GrpcStream;
-use crate::callout::{CallError, within};
-use crate::http::error_response::Reply;
-use crate::worker::Worker;
+use super::call::Way;
+use super::{Processing, Shared, Shown};
+use crate::callout::CallError;
+use crate::http::error_response::{Reply, broken_off_details};
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -22,62 +20,66 @@ pub(super) enum TalkFailure {
     Ended,
     /// It took too long.
     Late,
+    /// It said what nobody asked for; why, for logs.
+    Spurious(&'static str),
     /// It failed.
     Call(CallError),
 }
 
-/// Sends a message and waits for its answer.
-pub(super) async fn talk(
-    worker: &Rc<Worker>,
-    processing: &mut Processing,
-    message: &[u8],
-) -> Result<ProcessAnswer, TalkFailure> {
-    let step = std::sync::Arc::clone(&processing.step);
-    let (settings, stats) = (&step.settings, &step.stats);
-    let mut deadline = clock::now() + settings.message_timeout;
-    if processing.stream.is_none() {
-        let opening = GrpcStream::open(worker, &processing.service, processing::METHOD, None);
-        let opened = within(Some(settings.message_timeout), Box::pin(opening)).await;
-        stats.streams_started.inc();
-        processing.stream = Some(opened.map_err(TalkFailure::of)?);
+/// Waits for an answer, for as long as the service has.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    sleep: Pin<Box<tokio::time::Sleep>>,
+    is_extended: bool,
+}
+
+impl Waiting {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { sleep: Box::pin(tokio::time::sleep(limit)), is_extended: false }
     }
-    let Some(stream) = processing.stream.as_mut() else { return Err(TalkFailure::Ended) };
-    let said = poll_fn(|context| Poll::Ready(stream.poll_next(context))).await;
+
+    /// Ready with an answer, or when it took too long. The service may ask for more time, once.
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        processing: &mut Processing,
+        way: Way,
+    ) -> Poll<Result<ProcessAnswer, TalkFailure>> {
+        loop {
+            let answer = match processing.poll_answer(context, way) {
+                Poll::Ready(Ok(answer)) => answer,
+                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                Poll::Pending => break,
+            };
+            let Some(wanted) = answer.timeout.filter(|_| answer.reply == ProcessReply::None) else {
+                return Poll::Ready(Ok(answer));
+            };
+            let (settings, stats) = (&processing.step.settings, &processing.step.stats);
+            let max = settings.message_timeout_max;
+            let max = max.filter(|max| wanted <= *max && !self.is_extended);
+            if max.is_some() && wanted.as_millis() >= 1 {
+                stats.override_message_timeout_received.inc();
+                *self = Self { is_extended: true, ..Self::new(wanted) };
+            } else {
+                stats.override_message_timeout_ignored.inc();
+            }
+        }
+        self.sleep.as_mut().poll(context).map(|()| Err(TalkFailure::Late))
+    }
+}
+
+/// Sends a message, after which an answer may be waited for.
+pub(super) async fn send(shared: &Shared, way: Way, message: Vec<u8>) -> Result<(), TalkFailure> {
+    let said = poll_fn(|context| Poll::Ready(shared.borrow_mut().poll_answer(context, way))).await;
     match said {
-        Poll::Pending => {}
-        Poll::Ready(Ok(None)) => return Err(TalkFailure::Ended),
-        Poll::Ready(Ok(Some(_))) => {
-            return Err(TalkFailure::Call(CallError::Broken("an answer before the question")));
-        }
-        Poll::Ready(Err(error)) => return Err(TalkFailure::of(error)),
-    }
-    stream.send(message).map_err(TalkFailure::of)?;
-    stats.stream_msgs_sent.inc();
-    let mut is_extended = false;
-    loop {
-        let left = deadline.saturating_duration_since(clock::now());
-        let next = poll_fn(|context| stream.poll_next(context));
-        let Some(bytes) = within(Some(left), next).await.map_err(TalkFailure::of)? else {
-            return Err(TalkFailure::Ended);
-        };
-        let answer = processing::answer(&bytes)
-            .ok_or(TalkFailure::Call(CallError::Broken("the answer is no answer")))?;
-        let Some(wanted) = answer.timeout.filter(|_| answer.reply == ProcessReply::None) else {
-            return Ok(answer);
-        };
-        let max = settings.message_timeout_max.filter(|max| wanted <= *max && !is_extended);
-        if max.is_some() && wanted.as_millis() >= 1 {
-            stats.override_message_timeout_received.inc();
-            deadline = clock::now() + wanted;
-            is_extended = true;
-        } else {
-            stats.override_message_timeout_ignored.inc();
-        }
+        Poll::Pending => shared.borrow_mut().send(message, way),
+        Poll::Ready(Ok(_)) => Err(TalkFailure::Spurious("spurious_message")),
+        Poll::Ready(Err(failure)) => Err(failure),
     }
 }
 
 impl TalkFailure {
-    fn of(error: CallError) -> Self {
+    pub(super) fn of(error: CallError) -> Self {
         if matches!(error, CallError::Late(_)) { Self::Late } else { Self::Call(error) }
     }
 }
@@ -89,11 +91,17 @@ impl Processing {
     /// What becomes of a request whose service does not answer.
     pub(super) fn failed(&mut self, failure: &TalkFailure) -> Shown {
         let step = std::sync::Arc::clone(&self.step);
+        if self.is_over {
+            // The other way of the exchange has failed before.
+            return self.reply.take().map_or(Shown::Passed, Shown::Answer);
+        }
         match failure {
             TalkFailure::Ended => {
+                step.stats.server_half_closed.inc();
                 self.close();
                 Shown::Passed
             }
+            TalkFailure::Spurious(details) => self.spurious(details),
             TalkFailure::Late => {
                 step.stats.message_timeouts.inc();
                 if self.passes() {
@@ -104,13 +112,29 @@ impl Processing {
             TalkFailure::Call(error) => {
                 tracing::debug!(%error, "a service that sees requests failed");
                 step.stats.streams_failed.inc();
+                step.stats.server_half_closed.inc();
+                // Envoy counts the end of a call that it passes over once more.
+                if self.failure_allow {
+                    step.stats.server_half_closed.inc();
+                }
                 if self.passes() {
                     return Shown::Passed;
                 }
                 self.is_over = true;
-                self.stream = None;
+                self.call.close();
                 let code = error.grpc_status();
-                let details = format!("ext_proc_error_gRPC_error_{code}{{via_upstream}}");
+                let more = match error {
+                    CallError::BrokenOff(error) => broken_off_details(error),
+                    CallError::NoCluster(_)
+                    | CallError::NoEndpoint
+                    | CallError::Acquire(_)
+                    | CallError::Upstream(_)
+                    | CallError::Late(_)
+                    | CallError::TooLong(_)
+                    | CallError::Status { .. }
+                    | CallError::Broken(_) => "via_upstream",
+                };
+                let details = format!("ext_proc_error_gRPC_error_{code}{{{more}}}");
                 step.stats.immediate_responses_sent.inc();
                 Shown::Answer(Box::new(Reply::new(step.settings.status_on_error, details)))
             }
