@@ -67,6 +67,9 @@ pub struct Listener {
     /// Whether its connections are let in whatever the proxy runs short of. Source:
     /// `bypass_overload_manager`.
     pub ignores_overload: bool,
+    /// How much of a message filters keep that read it whole, and retries of a request, where routes
+    /// say nothing else, in bytes. Envoy default: 1 MiB. Source: `per_connection_buffer_limit_bytes`.
+    pub kept_bytes_max: Option<NonZeroU32>,
 }
 
 impl Listener {
@@ -96,6 +99,7 @@ impl Listener {
             connections_max: None,
             ignores_global_limit: false,
             ignores_overload: false,
+            kept_bytes_max: None,
         }
     }
 

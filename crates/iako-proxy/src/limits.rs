@@ -198,7 +198,7 @@ fn messages() -> Vec<Row> {
         },
         Row {
             limit: "the same where retries or internal redirects are configured",
-            envoy: "`per_request_buffer_limit_bytes`",
+            envoy: "`per_request_buffer_limit_bytes`, `per_connection_buffer_limit_bytes` of the listener",
             default: bytes(pump::KEPT_BYTES_MAX),
             beyond: "the request is sent once only",
             counter: "`cluster.<name>.retry_or_shadow_abandoned`",

@@ -33,11 +33,10 @@ pub(super) fn listener(
     let mut known: Vec<&Arc<Chain>> =
         previous.into_iter().flat_map(|settings| &settings.chains).collect();
     let mut chains = Vec::new();
-    let name: Arc<str> = listener.name.as_str().into();
     for chain in listener.chains.iter().chain(&listener.default_chain) {
         let same = known.iter().position(|old| is_same(old, chain));
         let same = same.map(|place| known.swap_remove(place));
-        chains.push(Arc::new(compile_chain((&name, chain), same, shared, &mut take_id)?));
+        chains.push(Arc::new(compile_chain((listener, chain), same, shared, &mut take_id)?));
     }
     let pipe = || listener.pipes.first().map(|pipe| pipe.path.display().to_string());
     let first = || listener.addresses.first().map(ToString::to_string).or_else(pipe);
@@ -103,7 +102,7 @@ fn is_same(old: &Chain, new: &FilterChain) -> bool {
 }
 
 fn compile_chain(
-    (listener, chain): (&Arc<str>, &FilterChain),
+    (listener, chain): (&Listener, &FilterChain),
     same: Option<&Arc<Chain>>,
     shared: &Shared,
     take_id: &mut impl FnMut() -> u64,
@@ -117,7 +116,8 @@ fn compile_chain(
     };
     let terminal = match &chain.terminal {
         config::Terminal::Http(manager) => {
-            let service = HttpService::compile(Arc::clone(manager), shared);
+            let service =
+                HttpService::compile(Arc::clone(manager), listener.kept_bytes_max, shared);
             Terminal::Http(Arc::new(service.map_err(|error| with_causes(&error))?))
         }
         config::Terminal::Tcp(tcp) => {
@@ -132,7 +132,7 @@ fn compile_chain(
     Ok(Chain {
         id: same.map_or_else(|| ChainId(take_id()), |same| same.id),
         name: chain.name.as_str().into(),
-        listener: Arc::clone(listener),
+        listener: listener.name.as_str().into(),
         matcher: chain.matcher.clone(),
         transport,
         handshake_timeout: chain.handshake_timeout,

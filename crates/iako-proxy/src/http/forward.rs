@@ -21,7 +21,7 @@ use super::downstream::{Content, Downstream};
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::filters::FilterKind;
-use super::pump::{KEPT_BYTES_MAX, REPLAY_BYTES_MAX, Repeatable, UploadLength};
+use super::pump::{REPLAY_BYTES_MAX, Repeatable, UploadLength};
 use super::request::Request;
 use super::{mirror, mutations, record, target};
 use crate::snapshot::UpstreamCluster;
@@ -160,8 +160,9 @@ impl Exchange<'_> {
     fn begin_content(&mut self, route: &RouteMatchResult<'_>, plan: &Plan<'_>) {
         // Even a request that is not retried may be lost before the server saw it.
         let is_wanted = plan.retry.borrow().is_some() || plan.action.internal_redirect.is_some();
-        let usual = if is_wanted { KEPT_BYTES_MAX } else { REPLAY_BYTES_MAX };
-        let kept_max = route.body_bytes_kept_max().unwrap_or(usual as u64);
+        let usual = self.service.kept_bytes_max;
+        let usual = if is_wanted { usual } else { usual.min(REPLAY_BYTES_MAX as u64) };
+        let kept_max = route.body_bytes_kept_max().unwrap_or(usual);
         self.upload.begin(Repeatable::UpTo(kept_max));
         if matches!(plan.content, Content::None | Content::Tunnel) {
             self.upload.skip();

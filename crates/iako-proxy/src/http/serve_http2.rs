@@ -184,7 +184,7 @@ impl<'c> Serving<'c> {
         }
     }
 
-    /// Whether the client is told to go because the proxy is overloaded.
+    /// Whether the client is told to go because the proxy is overloaded, or out of service.
     fn is_unwelcome(&self) -> bool {
         let worker = &self.connection.worker;
         let (overload, draw) = (&worker.shared.overload, || worker.with_rng(Rng::unit));
@@ -195,7 +195,8 @@ impl<'c> Serving<'c> {
         if ends {
             self.service.stats.cx_overload_disable_keepalive.inc();
         }
-        ends || overload.sheds(ShedPlace::Http2GoAway, draw)
+        ends || self.connection.chain.drain.tells(draw)
+            || overload.sheds(ShedPlace::Http2GoAway, draw)
     }
 
     /// Tells the client that nothing more is served.
@@ -253,7 +254,7 @@ impl<'c> Serving<'c> {
                 Due::Drained => self.end_finally(link, ErrorCode::NO_ERROR),
                 Due::Idle => {
                     self.connection.fate.end(Ended::Idle);
-                    self.end_finally(link, ErrorCode::NO_ERROR);
+                    self.end_gracefully(link);
                 }
                 Due::Age => {
                     self.connection.fate.end(Ended::Aged);
@@ -339,7 +340,9 @@ impl Listen for Serving<'_> {
                 }
                 let served_max = self.service.manager.requests_per_connection_max;
                 if served_max.is_some_and(|max| self.served >= max.get()) {
-                    self.connection.fate.end(Ended::Served);
+                    // Counted for each request from the last one on, as in Envoy.
+                    self.service.stats.cx_max_requests_reached.inc();
+                    self.connection.fate.end(Ended::Otherwise);
                     self.end_gracefully(link);
                 }
             }

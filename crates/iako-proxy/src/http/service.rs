@@ -1,6 +1,7 @@
 //! An HTTP connection manager, compiled.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use iako_traffic::{RequestHead, ScopeIndex};
 
 use super::filters::{Filter, FilterKind};
 use super::local_reply::LocalReplies;
+use super::pump::KEPT_BYTES_MAX;
 use super::request::Request;
 use super::trace::Traced;
 use crate::access_log::{AccessLogger, LogError};
@@ -31,6 +33,8 @@ pub(crate) struct HttpService {
     pub(crate) access_log: Vec<AccessLogger>,
     pub(crate) stats: HttpStats,
     pub(crate) limits: Limits,
+    /// How much of a message is kept for filters that read it whole, and for retries, in bytes.
+    pub(crate) kept_bytes_max: u64,
     /// What filters say of every exchange.
     pub(crate) traits: Traits,
     /// What the router was told.
@@ -133,12 +137,14 @@ impl Traits {
 }
 
 impl HttpService {
-    /// Compiles an HTTP connection manager. Called by the configuration task.
+    /// Compiles an HTTP connection manager of a listener that lets so much of a message be kept.
+    /// Called by the configuration task.
     ///
     /// # Errors
     /// When a log cannot be opened.
     pub(crate) fn compile(
         manager: Arc<HttpConnectionManager>,
+        kept_bytes_max: Option<NonZeroU32>,
         shared: &Shared,
     ) -> Result<Self, LogError> {
         let routes = match &manager.routes {
@@ -172,6 +178,8 @@ impl HttpService {
             access_log,
             stats,
             limits: limits(&manager),
+            kept_bytes_max: kept_bytes_max
+                .map_or(KEPT_BYTES_MAX as u64, |max| u64::from(max.get())),
             server: FieldValue::sanitized(manager.server_name.clone()),
             local_replies: LocalReplies::compile(&manager.local_reply)?,
             routes,

@@ -66,7 +66,7 @@ impl Http2Connection {
         let driven = Rc::clone(&link);
         let keepalive = Keepalive::new(&settings.http2);
         let streams_max = settings.http2.concurrent_streams_max;
-        let hearing = Hearing { keepalive, server, told: false };
+        let hearing = Hearing { keepalive, server, told: false, is_leaving: false };
         (Self { link, live: Rc::default(), streams_max }, drive(driven, stream, hearing))
     }
 
@@ -167,6 +167,8 @@ struct Hearing {
     server: Server,
     /// A flood of this connection stands in the log.
     told: bool,
+    /// The server has said GOAWAY.
+    is_leaving: bool,
 }
 
 impl Listen for Hearing {
@@ -174,6 +176,11 @@ impl Listen for Hearing {
         match event {
             Event::GoAway { last, code, .. } => {
                 tracing::debug!(last, %code, "an upstream goes away");
+                let ends = self.server.cluster.known_ends().filter(|_| !self.is_leaving);
+                if let Some(ends) = ends {
+                    ends.close_notify.inc();
+                }
+                self.is_leaving = true;
             }
             Event::Pong { .. } => self.keepalive.answered(),
             Event::Request { .. }

@@ -1,6 +1,6 @@
 //! Listeners and their filter chains.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use iako_xds_api::envoy::config::core::v3::{Address, TrafficDirection};
 use iako_xds_api::envoy::config::listener::v3 as pb;
@@ -55,6 +55,8 @@ pub(super) fn listener(listener: &pb::Listener, at: &At<'_>) -> Result<Listener,
     value.connections_max = listener_socket::connections_max(listener);
     value.ignores_global_limit = listener.ignore_global_conn_limit;
     value.ignores_overload = listener.bypass_overload_manager;
+    // None at all is none that a listener has of its own.
+    value.kept_bytes_max = listener.per_connection_buffer_limit_bytes.and_then(NonZeroU32::new);
     value.access_log = access_log::logs(&listener.access_log, &at.field("access_log"))?;
     chains(listener, &mut value, at)?;
     add_inspectors(&mut value);

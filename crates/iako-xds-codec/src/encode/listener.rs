@@ -1,5 +1,7 @@
 //! Listeners and their filter chains.
 
+use std::num::NonZeroU32;
+
 use iako_xds_api::envoy::config::core::v3::{self as core, TrafficDirection};
 use iako_xds_api::envoy::config::listener::v3 as pb;
 use prost::Message as _;
@@ -50,6 +52,7 @@ pub(super) fn listener(value: &Listener) -> pb::Listener {
         bind_to_port: (!value.bind).then_some(false),
         ignore_global_conn_limit: value.ignores_global_limit,
         bypass_overload_manager: value.ignores_overload,
+        per_connection_buffer_limit_bytes: value.kept_bytes_max.map(NonZeroU32::get),
         metadata: value.connections_max.map(own_metadata),
         ..Default::default()
     };

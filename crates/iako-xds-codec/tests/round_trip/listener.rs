@@ -435,6 +435,7 @@ pub(crate) fn listener() -> Listener {
         },
         connections_max: Some(1000),
         ignores_global_limit: true,
+        kept_bytes_max: NonZeroU32::new(4096),
         ignores_overload: true,
         ..Listener::new("virtualInbound", address("127.0.0.1:1"))
     }

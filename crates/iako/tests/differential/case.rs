@@ -36,6 +36,9 @@ pub(crate) struct Case {
     /// Names of statistics that are compared.
     #[serde(default)]
     pub(crate) stats: Vec<String>,
+    /// Statistics that count what chance decides: how often it is asked, and the share that is due.
+    #[serde(default)]
+    pub(crate) stats_near: BTreeMap<String, (usize, f64)>,
     /// Upstreams are told of traces, and collectors of spans.
     #[serde(default)]
     pub(crate) traced: bool,
@@ -186,6 +189,9 @@ pub(crate) struct Request {
     /// chance, so that a case has to ask.
     #[serde(default)]
     pub(crate) settings: bool,
+    /// Every GOAWAY of the proxy is compared, in place of the last one.
+    #[serde(default)]
+    pub(crate) goaways: bool,
     /// Longest wait for an answer.
     pub(crate) wait_ms: Option<u64>,
     /// Sent so many times, each on a connection of its own; `{i}` is the number.
@@ -200,6 +206,8 @@ pub(crate) struct Request {
     /// Words of the page's lines that are compared; all of the page without any.
     #[serde(default)]
     pub(crate) keep: Vec<String>,
+    /// In place of a request: the keep-alive of the proxy's connections to this port is looked at.
+    pub(crate) sockets: Option<u16>,
     /// How the repetitions are meant to spread.
     pub(crate) spread: Option<Spread>,
     /// Nothing is sent, but files are changed.

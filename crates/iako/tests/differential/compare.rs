@@ -17,6 +17,14 @@ pub(crate) fn differences(case: &Case, wanted: &Value, seen: &Value) -> Vec<Stri
         return Vec::new();
     }
     let mut found = Vec::new();
+    for (name, (total, share)) in &case.stats_near {
+        for (who, value) in [("wanted", wanted), ("seen", seen)] {
+            let text = value["stats"][name].as_str().unwrap_or("0");
+            if let Err(problem) = check_share(text.parse().unwrap_or(0), *total, *share) {
+                found.push(format!("{name} as {who} {problem}"));
+            }
+        }
+    }
     let seen_here = without_needless_goaways(wanted, without_spreads(case, seen));
     let seen_here = without_races(wanted, seen_here);
     compare("", &without_spreads(case, wanted), &seen_here, &mut found);
@@ -40,6 +48,9 @@ fn without_spreads(case: &Case, value: &Value) -> Value {
     let mut value = value.clone();
     if let Value::Object(parts) = &mut value {
         parts.retain(|name, _| !case.ignored.contains_key(name));
+    }
+    if let Some(Value::Object(stats)) = value.get_mut("stats") {
+        stats.retain(|name, _| !case.stats_near.contains_key(name));
     }
     for line in value["log"].as_array_mut().into_iter().flatten() {
         if let Value::Object(fields) = line {
@@ -193,24 +204,28 @@ fn check_map(
     Ok(())
 }
 
-/// Five standard deviations, and one for small numbers.
 fn check_shares(
     shares: &BTreeMap<u16, f64>,
     counts: &BTreeMap<u16, usize>,
     total: usize,
 ) -> Result<(), String> {
-    let number = |count: usize| f64::from(u32::try_from(count).unwrap());
     let whole: f64 = shares.values().sum();
     for (port, share) in shares {
-        let p = share / whole;
-        let expected = number(total) * p;
-        let seen = number(counts.get(port).copied().unwrap_or(0));
-        if (seen - expected).abs() > 5.0 * (expected * (1.0 - p)).sqrt() + 1.0 {
-            return Err(format!("{port} got {seen} of {total}, about {expected:.1} are due"));
-        }
+        let seen = counts.get(port).copied().unwrap_or(0);
+        check_share(seen, total, share / whole).map_err(|problem| format!("{port} {problem}"))?;
     }
     let strange = counts.keys().find(|port| !shares.contains_key(port));
     strange.map_or(Ok(()), |port| Err(format!("{port} is due nothing")))
+}
+
+/// Five standard deviations, and one for small numbers.
+fn check_share(count: usize, total: usize, share: f64) -> Result<(), String> {
+    let number = |count: usize| f64::from(u32::try_from(count).unwrap());
+    let expected = number(total) * share;
+    if (number(count) - expected).abs() > 5.0 * (expected * (1.0 - share)).sqrt() + 1.0 {
+        return Err(format!("got {count} of {total}, about {expected:.1} are due"));
+    }
+    Ok(())
 }
 
 /// The upstreams of a sequence; every answer is 200.

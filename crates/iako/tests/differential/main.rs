@@ -28,6 +28,7 @@ mod layout;
 mod observed;
 mod pki;
 mod plane;
+mod sockets;
 mod stage;
 mod steps;
 mod upstream;

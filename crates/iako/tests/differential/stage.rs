@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
     path::PathBuf,
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -28,6 +29,8 @@ pub(crate) struct Stage {
     pub(crate) folder: PathBuf,
     /// Tells resources, where the case has a control plane.
     pub(crate) plane: Option<Plane>,
+    /// The process of the proxy.
+    pub(crate) process: OnceLock<u32>,
 }
 
 impl Stage {

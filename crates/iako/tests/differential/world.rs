@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -24,6 +24,7 @@ use crate::{
     dns::Dns,
     observed,
     plane::Plane,
+    sockets,
     stage::Stage,
     steps,
     upstream::{self, Upstreams},
@@ -50,7 +51,12 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
     let written = bootstrap::of(&case.config);
     let plan = case.config.xds.as_ref();
     let plane = plan.map(|plan| Plane::start(address, folder.path(), plan));
-    let stage = Arc::new(Stage { address, folder: folder.path().to_owned(), plane });
+    let stage = Arc::new(Stage {
+        address,
+        folder: folder.path().to_owned(),
+        plane,
+        process: OnceLock::new(),
+    });
     case.config.files.iter().for_each(|(name, content)| stage.move_in(name, content));
     let in_files: Vec<Value> = case.config.files.values().map(bootstrap::expanded).collect();
     let in_files = [in_files, planned(plan)].concat();
@@ -71,6 +77,7 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
     let upstreams = Upstreams::start(address, &ports, replies, takes_datagrams).unwrap();
     let dns = (!case.dns.is_empty()).then(|| Dns::start(address, case.dns.clone()).unwrap());
     let mut proxy = Process::start(subject, &placed, folder.path());
+    let _first = stage.process.set(proxy.child.id());
     let own = |port: &u16| *port >= LISTENER_PORT && !upstream::PORTS.contains(port);
     let is_awaited = |port: &u16| {
         own(port) && (*port == ADMIN_PORT || plan.is_none_or(|plan| !plan.not_waited_for))
@@ -134,7 +141,8 @@ fn talk(
     (log, lines): (&Path, Option<usize>),
 ) -> Value {
     let answers: Vec<Value> = case.requests.iter().map(|request| step(request, stage)).collect();
-    let stats = (!case.stats.is_empty()).then(|| stage.stats(&case.stats));
+    let names: Vec<String> = case.stats.iter().chain(case.stats_near.keys()).cloned().collect();
+    let stats = (!names.is_empty()).then(|| stage.stats(&names));
     proxy.finish(log, lines);
     let mut seen = Map::new();
     seen.insert("answers".to_owned(), Value::Array(answers));
@@ -159,9 +167,10 @@ fn talk(
 /// What a case does next: a request, or a look at an admin page.
 fn step(request: &Request, stage: &Arc<Stage>) -> Value {
     steps::prepare(request, stage.address);
-    match &request.admin {
-        Some(path) => steps::admin(request, path, stage.address),
-        None => client::send(request, stage),
+    match (&request.admin, request.sockets) {
+        (Some(path), _) => steps::admin(request, path, stage.address),
+        (None, Some(port)) => sockets::keep_alive(stage, port),
+        (None, None) => client::send(request, stage),
     }
 }
 

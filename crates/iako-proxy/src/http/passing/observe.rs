@@ -25,7 +25,7 @@ use crate::http::filters::content::grpc_stats::{
 };
 use crate::http::filters::content::health::{HealthStep, KeptAnswer};
 use crate::http::filters::content::json::JsonStep;
-use crate::http::pump::{KEPT_BYTES_MAX, PumpError, UploadLength};
+use crate::http::pump::{PumpError, UploadLength};
 use crate::http::reply::Written;
 use crate::upstream::Upstream;
 
@@ -39,18 +39,18 @@ pub(in crate::http) struct Ends<'a, 'd, 't> {
     pub(in crate::http) downstream: &'a mut Downstream<'d>,
 }
 
-/// The content of a message that is kept for filters to read.
-fn kept_max(route: Option<&RouteMatchResult<'_>>) -> u64 {
-    let of_route = route.and_then(RouteMatchResult::body_bytes_kept_max);
-    of_route.unwrap_or(KEPT_BYTES_MAX as u64)
-}
-
 /// Whether content follows the head of a response.
 const fn flows(content: Content) -> bool {
     matches!(content, Content::Exact(1..) | Content::Streamed)
 }
 
 impl Exchange<'_> {
+    /// How much content of the request filters may read; a route may allow more than the listener.
+    fn kept_max(&self, route: Option<&RouteMatchResult<'_>>) -> u64 {
+        let of_route = route.and_then(RouteMatchResult::body_bytes_kept_max);
+        of_route.unwrap_or(0).max(self.service.kept_bytes_max)
+    }
+
     /// Reads the JSON of a request.
     pub(super) async fn read_json(
         &mut self,
@@ -79,7 +79,7 @@ impl Exchange<'_> {
         if has_content(&self.request.head) {
             // It is announced as it was.
             let length = self.upload.length();
-            if self.gather(kept_max(route), downstream).await? == Gathered::Beyond {
+            if self.gather(self.kept_max(route), downstream).await? == Gathered::Beyond {
                 return Err(Failure::TooLarge);
             }
             self.upload.set_length(length);
@@ -110,7 +110,7 @@ impl Exchange<'_> {
         }
         let mut content = Bytes::new();
         if flows(passing.content) {
-            let gathered = self.gather_answer(kept_max(ends.route), passing, ends).await?;
+            let gathered = self.gather_answer(self.service.kept_bytes_max, passing, ends).await?;
             if gathered == Gathered::Beyond {
                 self.refuse_response(passing);
                 return Ok(Gathered::Beyond);
@@ -254,7 +254,7 @@ impl Exchange<'_> {
         };
         if has_content(&self.request.head) && !self.upload.is_read_whole() {
             // It is answered when it is whole.
-            self.gather(KEPT_BYTES_MAX as u64, downstream).await?;
+            self.gather(self.service.kept_bytes_max, downstream).await?;
         }
         if !(200..300).contains(&answer.status) {
             self.record.flags.insert(ResponseFlag::FailedLocalHealthCheck);

@@ -32,6 +32,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "enable_mptcp",
             "ignore_global_conn_limit",
             "bypass_overload_manager",
+            "per_connection_buffer_limit_bytes",
             "tcp_keepalive",
             "internal_listener",
             "udp_listener_config",
@@ -40,10 +41,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             ("every statistic is kept", &["stats_matcher"]),
             (
                 "buffers are bounded by the proxy itself",
-                &[
-                    "per_connection_buffer_limit_bytes",
-                    "per_connection_buffer_high_watermark_timeout",
-                ],
+                &["per_connection_buffer_high_watermark_timeout"],
             ),
             (
                 "workers take one connection after the other and hand over what is too much",

@@ -43,6 +43,10 @@ pub(super) fn run(connection: Connection, steps: &[FrameStep], request: &Request
     if !request.settings {
         client.connection_facts.remove("settings");
     }
+    let every = client.connection_facts.remove("goaways");
+    if let (true, Some(every)) = (request.goaways, every) {
+        client.connection_facts.insert("goaway".to_owned(), every);
+    }
     client.finish()
 }
 
@@ -217,6 +221,8 @@ impl Client {
             frame::GOAWAY => {
                 let code = frame::code_name(frame.number(4));
                 let told = json!({"code": code, "last": frame.number(0)});
+                let every = self.connection_facts.entry("goaways").or_insert_with(|| json!([]));
+                every.as_array_mut().unwrap().push(told.clone());
                 self.connection_facts.insert("goaway".to_owned(), told);
             }
             frame::PUSH_PROMISE => {

@@ -26,7 +26,7 @@ use crate::http::downstream::{Content, Downstream};
 use crate::http::error_response::Reply;
 use crate::http::exchange::{Exchange, Step};
 use crate::http::failure::Failure;
-use crate::http::pump::{KEPT_BYTES_MAX, UploadLength};
+use crate::http::pump::UploadLength;
 
 /// What goes on while an answer is waited for.
 pub(super) enum Meanwhile<'m, 'r> {
@@ -135,7 +135,7 @@ impl Exchange<'_> {
         if rerouted.is_ok() && reply.replaces {
             if self.may_gather() {
                 // What the client says is read, so that its connection can go on.
-                self.gather_as_announced(KEPT_BYTES_MAX as u64, downstream).await?;
+                self.gather_as_announced(self.service.kept_bytes_max, downstream).await?;
             }
             self.replace_content(reply.body.unwrap_or_default().into());
             let mode = &mut shared.borrow_mut().mode;
@@ -250,7 +250,7 @@ impl Exchange<'_> {
         shared: &Shared,
         downstream: &mut Downstream<'_>,
     ) -> Result<Option<Box<Reply>>, Failure> {
-        let gathered = self.gather_as_announced(KEPT_BYTES_MAX as u64, downstream).await?;
+        let gathered = self.gather_as_announced(self.service.kept_bytes_max, downstream).await?;
         let is_partial = shared.borrow().mode.request_body == BodyMode::BufferedPartial;
         if gathered == Gathered::Beyond && !is_partial {
             shared.borrow_mut().close();

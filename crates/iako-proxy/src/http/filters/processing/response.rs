@@ -18,7 +18,7 @@ use crate::http::downstream::{Content, Downstream};
 use crate::http::error_response::Reply;
 use crate::http::exchange::Exchange;
 use crate::http::failure::Failure;
-use crate::http::pump::{KEPT_BYTES_MAX, PumpError};
+use crate::http::pump::PumpError;
 use crate::upstream::Upstream;
 
 /// Whose response it is.
@@ -322,6 +322,7 @@ impl Exchange<'_> {
     /// Reads the content of the response until it is whole, or too much to keep.
     async fn gather_response(&mut self, answered: &mut Answered<'_>) -> Result<Gathered, Failure> {
         self.download.hold();
+        let bytes_max = self.service.kept_bytes_max;
         let gathered = poll_fn(|context| {
             let origin = &mut answered.origin;
             let mut source = |context: &mut Context<'_>| {
@@ -331,7 +332,7 @@ impl Exchange<'_> {
                 }
                 event
             };
-            match self.download.poll_gather(context, KEPT_BYTES_MAX as u64, &mut source) {
+            match self.download.poll_gather(context, bytes_max, &mut source) {
                 Poll::Ready(gathered) => Poll::Ready(gathered.map_err(failure_of)),
                 Poll::Pending => self.deadlines.poll(context).map(|it| Err(it.failure())),
             }
