@@ -369,12 +369,18 @@ impl OutlierDetector<'_> {
         base.saturating_mul(backoff).min(self.policy.ejection_time_max.max(base))
     }
 
-    /// Takes back instances whose ejection is over, compares the others, and forgives one past
-    /// ejection of each that is well. Call it once an interval.
+    /// Takes back instances whose ejection is over, forgives one past ejection of each that was well,
+    /// and compares them. Call it once an interval.
     pub(crate) fn look(&self, now: Instant, draw: &mut dyn FnMut() -> f64) -> Look {
         let mut look = Look::default();
         for (place, endpoint) in self.endpoints.iter().enumerate() {
-            look.returns.extend(self.take_back_if_due(place, endpoint, now));
+            if endpoint.state.is_ejected() {
+                look.returns.extend(self.take_back_if_due(place, endpoint, now));
+            } else {
+                // Well since the last look: one that returns just now is forgiven nothing yet.
+                let backoff = &endpoint.state.outlier.backoff;
+                backoff.store(backoff.load(Relaxed).saturating_sub(1), Relaxed);
+            }
         }
         let answers = Rates::take(self.policy, self.endpoints, |memory| &memory.answers);
         let connections = Rates::take(self.policy, self.endpoints, |memory| &memory.connections);
@@ -390,10 +396,6 @@ impl OutlierDetector<'_> {
             if !endpoint.state.is_ejected() {
                 look.ejections.push((place, self.found(&endpoint.state, cause, now, draw), facts));
             }
-        }
-        for endpoint in self.endpoints.iter().filter(|endpoint| !endpoint.state.is_ejected()) {
-            let backoff = &endpoint.state.outlier.backoff;
-            backoff.store(backoff.load(Relaxed).saturating_sub(1), Relaxed);
         }
         look
     }
