@@ -9,6 +9,7 @@ pub(crate) mod cache;
 pub(crate) mod composite;
 pub(crate) mod compression;
 pub(crate) mod concurrency;
+pub(crate) mod connection_service;
 pub(crate) mod cors;
 pub(crate) mod credential_injector;
 pub(crate) mod csrf;
@@ -38,6 +39,7 @@ use cache::Cache;
 use composite::Composite;
 use compression::{Compressor, CompressorOverride, Decompressor};
 use concurrency::AdaptiveConcurrency;
+use connection_service::{ConnectionAuthz, GlobalConnectionRate};
 use cors::CorsPolicy;
 use credential_injector::CredentialInjector;
 use csrf::CsrfPolicy;
@@ -400,6 +402,10 @@ pub enum NetworkFilter {
     SniForward(Box<SniForward>),
     /// Keeps objects beside the connection.
     SetState(Box<SetConnectionState>),
+    /// Asks a service whether the connection passes.
+    ExtAuthz(Box<ConnectionAuthz>),
+    /// Has a service count the connection.
+    GlobalRateLimit(Box<GlobalConnectionRate>),
     /// An optional filter that this proxy does not have; passed over.
     Unsupported(UnsupportedFilter),
 }

@@ -86,6 +86,7 @@ pub use filter::{
         CompressorLibrary, CompressorOverride, DecompressedContent, Decompressor,
     },
     concurrency::{AdaptiveConcurrency, ConcurrencyGradient, LeastTime},
+    connection_service::{ConnectionAuthz, GlobalConnectionRate},
     cors::CorsPolicy,
     credential_injector::{ClientCredentials, CredentialInjector, CredentialSource, SecretShown},
     csrf::CsrfPolicy,

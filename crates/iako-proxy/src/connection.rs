@@ -266,20 +266,30 @@ async fn prepare(
         held: Vec::new(),
         place,
     };
-    let mut downstream = secure(downstream, &settings).await?.counted();
+    let downstream = secure(downstream, &settings).await?.counted();
     if downstream.chain.steps.is_empty() {
         return Some(downstream);
     }
-    match Box::pin(steps::at_connection(&worker, &mut downstream)).await {
-        Ok(()) => Some(downstream),
-        Err(ending) => {
-            if let Terminal::Tcp(service) = &downstream.chain.terminal {
-                tcp::exchange::log_unserved(&worker, &downstream, service, &ending);
-            }
-            downstream.denied(ending, 0);
-            None
+    Box::pin(pass_steps(&worker, downstream)).await
+}
+
+/// Runs what the chain's filters do when the connection is there.
+async fn pass_steps(worker: &Rc<Worker>, mut downstream: Downstream) -> Option<Downstream> {
+    let Err(ending) = steps::at_connection(worker, &mut downstream).await else {
+        return Some(downstream);
+    };
+    let received = match &downstream.chain.terminal {
+        // Who carries bytes reads none before it has somebody to give them to.
+        Terminal::Tcp(service) => {
+            tcp::exchange::log_unserved(worker, &downstream, service, &ending);
+            0
         }
-    }
+        Terminal::Http(_) | Terminal::Direct(_) | Terminal::Echo => {
+            downstream.stream.bytes_at_hand()
+        }
+    };
+    downstream.denied(ending, received);
+    None
 }
 
 fn log_refused(log: Option<Box<ConnectionLog>>, tell: impl FnOnce(&mut ConnectionLog)) {

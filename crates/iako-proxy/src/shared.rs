@@ -1,6 +1,7 @@
 //! What all workers, the configuration task and the admin endpoint share.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -113,6 +114,13 @@ impl LocalNode {
             metadata_frame: metadata_exchange::frame(&node.id, &metadata),
             node,
         }
+    }
+
+    /// The texts of its metadata under a key, as services are told them as labels.
+    pub(crate) fn labels_under(&self, key: &str) -> BTreeMap<String, String> {
+        let told = self.node.metadata.get(key).and_then(serde_json::Value::as_object);
+        let told = told.into_iter().flatten();
+        told.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
     }
 }
 

@@ -160,6 +160,15 @@ impl Stream {
         }
     }
 
+    /// Bytes of the client that are here already, without waiting for any.
+    pub(crate) fn bytes_at_hand(&mut self) -> u64 {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        match self.poll_first_bytes(&mut context) {
+            Poll::Ready(Ok(bytes)) => u64::try_from(bytes).unwrap_or(u64::MAX),
+            Poll::Ready(Err(_)) | Poll::Pending => 0,
+        }
+    }
+
     /// The same, its bytes counted.
     pub(crate) fn counted(self, count: std::sync::Arc<Count>) -> Self {
         Self::Counted(Box::new(Counted { stream: self, count }))

@@ -4,11 +4,16 @@
 //! Whatever is not understood refuses the request.
 
 mod answer;
+mod connection;
 mod question;
 
 pub use answer::{
     AuthzChanges, AuthzRefusal, AuthzRefusalKind, AuthzVerdict, HttpAnswer, authz_verdict,
     http_authz_verdict,
+};
+pub use connection::{
+    ConnectionMoment, ConnectionVerdict, connection_authz_asks, connection_authz_question,
+    connection_authz_verdict,
 };
 pub use question::{AuthzMoment, HttpQuestion, authz_question, http_authz_question};
 
@@ -57,4 +62,10 @@ pub fn authz_body(settings: &ExtAuthz, levels: &[&ExtAuthzRoute]) -> Option<Auth
         Some(level) => level.body.or(settings.body),
         None => settings.body,
     }
+}
+
+/// As whom a certificate proves somebody: by its first URI, else its first name, else its subject.
+#[must_use]
+pub fn principal<'c>(uris: &'c [String], dns: &'c [String], subject: &'c str) -> &'c str {
+    uris.first().or_else(|| dns.first()).map_or(subject, String::as_str)
 }

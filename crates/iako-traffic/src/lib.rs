@@ -73,9 +73,10 @@ pub use concurrency::{ConcurrencyController, ConcurrencyFound, ConcurrencyVerdic
 pub use cors::{CorsAnswer, CorsDecision, cors};
 pub use csrf::{CsrfFinding, csrf};
 pub use ext_authz::{
-    AuthzAsk, AuthzChanges, AuthzMoment, AuthzRefusal, AuthzRefusalKind, AuthzVerdict, HttpAnswer,
-    HttpQuestion, authz_ask, authz_body, authz_question, authz_service, authz_verdict,
-    http_authz_question, http_authz_verdict,
+    AuthzAsk, AuthzChanges, AuthzMoment, AuthzRefusal, AuthzRefusalKind, AuthzVerdict,
+    ConnectionMoment, ConnectionVerdict, HttpAnswer, HttpQuestion, authz_ask, authz_body,
+    authz_question, authz_service, authz_verdict, connection_authz_asks, connection_authz_question,
+    connection_authz_verdict, http_authz_question, http_authz_verdict, principal,
 };
 pub use facts::{
     ConnectionInfo, HeaderList, Headers, Metadata, PeerCertificate, ProxyTlv, RequestFacts,

@@ -168,6 +168,11 @@ pub mod envoy {
             }
         }
         pub mod common {
+            pub mod aws {
+                pub mod v3 {
+                    include!("generated/envoy.extensions.common.aws.v3.rs");
+                }
+            }
             pub mod dynamic_forward_proxy {
                 pub mod v3 {
                     include!("generated/envoy.extensions.common.dynamic_forward_proxy.v3.rs");
@@ -485,9 +490,34 @@ pub mod envoy {
                         include!("generated/envoy.extensions.filters.network.local_ratelimit.v3.rs");
                     }
                 }
+                pub mod mongo_proxy {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.network.mongo_proxy.v3.rs");
+                    }
+                }
+                pub mod mysql_proxy {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.network.mysql_proxy.v3.rs");
+                    }
+                }
+                pub mod postgres_proxy {
+                    pub mod v3alpha {
+                        include!("generated/envoy.extensions.filters.network.postgres_proxy.v3alpha.rs");
+                    }
+                }
+                pub mod ratelimit {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.network.ratelimit.v3.rs");
+                    }
+                }
                 pub mod rbac {
                     pub mod v3 {
                         include!("generated/envoy.extensions.filters.network.rbac.v3.rs");
+                    }
+                }
+                pub mod redis_proxy {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.filters.network.redis_proxy.v3.rs");
                     }
                 }
                 pub mod set_filter_state {

@@ -18,6 +18,7 @@ mod cluster_specifier;
 mod composite;
 mod concurrency;
 mod connection_filter;
+mod connection_service;
 mod content;
 mod credential;
 mod discovered;

@@ -17,6 +17,7 @@ mod cluster_http;
 mod composite;
 mod concurrency;
 mod connection_filter;
+mod connection_service;
 mod content;
 mod credential;
 mod discovered;

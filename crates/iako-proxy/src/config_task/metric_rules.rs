@@ -51,6 +51,8 @@ fn stats_filters_of_chain(chain: &FilterChain) -> impl Iterator<Item = &StatsFil
         | NetworkFilter::SniCluster
         | NetworkFilter::SniForward(_)
         | NetworkFilter::SetState(_)
+        | NetworkFilter::ExtAuthz(_)
+        | NetworkFilter::GlobalRateLimit(_)
         | NetworkFilter::Unsupported(_) => None,
     });
     let manager = match &chain.terminal {

@@ -91,7 +91,7 @@ impl ConnectionLog {
         tell(&client, &mut record);
         record.duration = Some(clock::now().saturating_duration_since(self.started));
         record.connection_termination_details = self.ending.details.as_deref();
-        record.response_code_details = self.details;
+        record.response_code_details = self.ending.code_details.or(self.details);
         record.protocol = self.http.protocol.get();
         record.flags = self.http.flags.get();
         record.flags = self.ending.flag.map_or(record.flags, |flag| record.flags.with(flag));

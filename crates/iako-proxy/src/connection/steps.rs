@@ -4,6 +4,8 @@
 //! ([`Gate`]): as in Envoy, who carries bytes has connected by then.
 
 mod access;
+mod authz;
+mod count;
 mod gate;
 mod limit;
 mod state;
@@ -20,6 +22,8 @@ pub(crate) use state::State;
 use super::{Downstream, metadata_exchange};
 use crate::{access_log::LogError, shared::Shared, worker::Worker};
 use access::Access;
+use authz::Authz;
+use count::Count;
 use limit::{Limit, Rate};
 use state::States;
 
@@ -49,6 +53,10 @@ pub(crate) enum NetworkStep {
     Limit(Arc<Limit>),
     /// Bounds the connections that come in a time.
     Rate(Arc<Rate>),
+    /// Asks a service whether the connection passes.
+    Authz(Arc<Authz>),
+    /// Has a service count the connection.
+    Count(Arc<Count>),
     /// Chooses the cluster of the server name.
     SniCluster,
     /// Chooses this port of the host of the server name, unless something chose one before.
@@ -85,6 +93,12 @@ impl NetworkStep {
                 NetworkFilter::RateLimit(config) => {
                     Self::Rate(Rate::compile(config, previous, shared))
                 }
+                NetworkFilter::ExtAuthz(config) => {
+                    Self::Authz(Arc::new(Authz::compile(config, shared)))
+                }
+                NetworkFilter::GlobalRateLimit(config) => {
+                    Self::Count(Arc::new(Count::compile(config, shared)?))
+                }
                 NetworkFilter::SniCluster => Self::SniCluster,
                 NetworkFilter::SniForward(config) => Self::SniForward { port: config.port },
                 NetworkFilter::SetState(config) => Self::States(Arc::new(States::compile(config)?)),
@@ -98,12 +112,13 @@ impl NetworkStep {
     /// Whether it waits for the first bytes of the client.
     fn waits(&self) -> bool {
         match self {
-            Self::Rbac(_) => true,
+            Self::Rbac(_) | Self::Authz(_) => true,
             Self::States(states) => states.waits(),
             Self::MetadataExchange { .. }
             | Self::Stats
             | Self::Limit(_)
             | Self::Rate(_)
+            | Self::Count(_)
             | Self::SniCluster
             | Self::SniForward { .. }
             | Self::Missing => false,
@@ -118,6 +133,8 @@ pub(crate) struct Ending {
     pub(crate) details: Option<String>,
     /// `%DOWNSTREAM_LOCAL_CLOSE_REASON%`.
     pub(crate) reason: Option<&'static str>,
+    /// `%RESPONSE_CODE_DETAILS%`.
+    pub(crate) code_details: Option<&'static str>,
     /// `%RESPONSE_FLAGS%`.
     pub(crate) flag: Option<ResponseFlag>,
 }
@@ -130,7 +147,7 @@ impl Ending {
     }
 
     const fn because(reason: &'static str) -> Self {
-        Self { details: None, reason: Some(reason), flag: None }
+        Self { details: None, reason: Some(reason), code_details: None, flag: None }
     }
 }
 
@@ -145,12 +162,13 @@ pub(super) async fn at_connection(
     let chain = Arc::clone(&downstream.chain);
     for step in &chain.steps {
         match step {
-            NetworkStep::Rbac(_) | NetworkStep::Stats => {}
+            NetworkStep::Rbac(_) | NetworkStep::Authz(_) | NetworkStep::Stats => {}
             NetworkStep::MetadataExchange { protocol } => {
                 exchange_metadata(worker, downstream, protocol).await?;
             }
             NetworkStep::Limit(limit) => downstream.held.push(limit.admit().await?),
             NetworkStep::Rate(rate) => rate.admit()?,
+            NetworkStep::Count(count) => count.admit(worker, downstream).await?,
             NetworkStep::SniCluster => {
                 let name = downstream.info.server_name.clone();
                 if !name.is_empty() {
@@ -170,7 +188,7 @@ pub(super) async fn at_connection(
         }
     }
     if chain.steps.iter().any(NetworkStep::waits) {
-        downstream.gate = Some(Box::new(Gate::new(chain)));
+        downstream.gate = Some(Box::new(Gate::new(chain, Rc::clone(worker))));
     }
     Ok(())
 }

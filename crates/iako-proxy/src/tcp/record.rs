@@ -198,6 +198,7 @@ impl Record {
         record.downstream.connection_id = Some(self.id);
         record.connection_termination_details = self.ending.details.as_deref().or(self.details);
         record.downstream.local_close_reason = self.ending.reason;
+        record.response_code_details = self.ending.code_details;
         record.flags = self.ending.flag.map_or(self.flags, |flag| self.flags.with(flag));
         record.bytes_received = self.moved.get().received;
         record.bytes_sent = self.moved.get().sent;

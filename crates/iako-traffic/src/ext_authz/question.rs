@@ -60,10 +60,7 @@ pub fn authz_question<'a>(
         asked.push((PARTIAL, partial.as_bytes()));
     }
     let peer = connection.peer();
-    let principal = peer.map_or("", |peer| {
-        let named = peer.uris.first().or_else(|| peer.dns.first());
-        named.map_or(peer.subject.as_str(), String::as_str)
-    });
+    let principal = peer.map_or("", |peer| super::principal(&peer.uris, &peer.dns, &peer.subject));
     let tls = connection.tls.as_ref();
     let own = tls.and_then(|tls| tls.local_uris.first());
     let as_bytes = moment.content.is_some_and(|(_, body)| body.as_bytes);

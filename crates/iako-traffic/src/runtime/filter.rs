@@ -75,6 +75,10 @@ impl Tune for NetworkFilter {
         match self {
             Self::ConnectionLimit(limit) => limit.enabled.tune(runtime),
             Self::RateLimit(limit) => limit.enabled.tune(runtime),
+            Self::GlobalRateLimit(limit) => {
+                let changed = [limit.enabled.tune(runtime), limit.enforced.tune(runtime)];
+                changed.contains(&true)
+            }
             Self::Rbac(_)
             | Self::MetadataExchange { .. }
             | Self::Stats(_)
@@ -82,6 +86,7 @@ impl Tune for NetworkFilter {
             | Self::SniCluster
             | Self::SniForward(_)
             | Self::SetState(_)
+            | Self::ExtAuthz(_)
             | Self::Unsupported(_) => false,
         }
     }

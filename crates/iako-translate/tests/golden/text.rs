@@ -78,7 +78,9 @@ fn chain(out: &mut String, chain: &FilterChain, word: &str) {
             | NetworkFilter::RateLimit(_)
             | NetworkFilter::SniCluster
             | NetworkFilter::SniForward(_)
-            | NetworkFilter::SetState(_)) => line(out, &format!("    {other:?}")),
+            | NetworkFilter::SetState(_)
+            | NetworkFilter::ExtAuthz(_)
+            | NetworkFilter::GlobalRateLimit(_)) => line(out, &format!("    {other:?}")),
         }
     }
     match &chain.terminal {

@@ -70,7 +70,8 @@ fn rate_limit(config: RateMessage, at: &At<'_>) -> Result<ConnectionRateLimit, F
     })
 }
 
-fn stat_prefix(prefix: &str, at: &At<'_>) -> Result<String, Fault> {
+/// What stands in the names of a filter's statistics.
+pub(super) fn stat_prefix(prefix: &str, at: &At<'_>) -> Result<String, Fault> {
     if prefix.is_empty() {
         return Err(at.field("stat_prefix").missing("name the filter's statistics"));
     }

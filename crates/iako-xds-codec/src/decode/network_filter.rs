@@ -9,7 +9,9 @@ use prost::Name as _;
 use prost_types::Any;
 
 use super::typed_struct::{self, Extension};
-use super::{connection_filter, discovered, http, http_filter, rbac, tcp_proxy, wire};
+use super::{
+    connection_filter, connection_service, discovered, http, http_filter, rbac, tcp_proxy, wire,
+};
 use crate::problem::{At, Fault};
 use iako_proxy_config::{NetworkFilter, Terminal};
 
@@ -81,6 +83,9 @@ fn kind(extension: &Extension, at_config: &At<'_>) -> Result<Option<NetworkFilte
     if name == iako_xds_api::stats::PluginConfig::full_name() {
         let stats = http_filter::stats(&wire::unpack(any, at_config)?);
         return Ok(Some(NetworkFilter::Stats(stats)));
+    }
+    if let Some(found) = connection_service::step(any, name, at_config)? {
+        return Ok(Some(found));
     }
     connection_filter::step(any, name, at_config)
 }

@@ -9,7 +9,9 @@ use iako_xds_api::envoy::tcp::metadataexchange::config::MetadataExchange;
 use iako_xds_api::udpa::r#type::v1::TypedStruct;
 use prost_types::Any;
 
-use super::{connection_filter, discovered, http, http_filter, rbac, tcp_proxy, wire};
+use super::{
+    connection_filter, connection_service, discovered, http, http_filter, rbac, tcp_proxy, wire,
+};
 use iako_proxy_config::{NetworkFilter, Terminal};
 
 pub(super) fn filters(steps: &[NetworkFilter], last: &Terminal) -> Vec<pb::Filter> {
@@ -92,6 +94,12 @@ fn step(value: &NetworkFilter) -> Option<pb::Filter> {
             "envoy.filters.network.set_filter_state",
             wire::any(&connection_filter::set_state(value)),
         ),
+        NetworkFilter::ExtAuthz(value) => {
+            filter("envoy.filters.network.ext_authz", wire::any(&connection_service::authz(value)))
+        }
+        NetworkFilter::GlobalRateLimit(value) => {
+            filter("envoy.filters.network.ratelimit", wire::any(&connection_service::rate(value)))
+        }
         // Network filters are never optional on the wire: what was passed over stays out.
         NetworkFilter::Unsupported(_) => return None,
     })

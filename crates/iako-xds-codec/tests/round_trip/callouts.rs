@@ -7,7 +7,7 @@ use std::time::Duration;
 use iako_proxy_config::*;
 use iako_types::Percent;
 
-fn service() -> GrpcService {
+pub(crate) fn service() -> GrpcService {
     GrpcService {
         cluster: "az".into(),
         authority: "az.test".into(),

@@ -360,6 +360,32 @@ pub(crate) fn listener() -> Listener {
             share_key: "shared".into(),
         })),
         NetworkFilter::SniCluster,
+        NetworkFilter::ExtAuthz(Box::new(ConnectionAuthz {
+            stat_prefix: "asked".into(),
+            service: callouts::service(),
+            on_failure: AuthzFailure::Allow,
+            enabled_metadata: Some(metadata_match()),
+            include_peer_certificate: true,
+            include_tls_session: true,
+            labels_key: "labels".into(),
+            metadata_namespaces: vec!["a".into(), "b".into()],
+            only_watches: true,
+        })),
+        NetworkFilter::GlobalRateLimit(Box::new(GlobalConnectionRate {
+            stat_prefix: "counted".into(),
+            service: GrpcService {
+                timeout: Some(Duration::from_millis(70)),
+                ..callouts::service()
+            },
+            domain: "d".into(),
+            descriptors: vec![
+                vec![("a".into(), "%DOWNSTREAM_LOCAL_PORT%".into()), ("b".into(), "2".into())],
+                vec![("c".into(), "3".into())],
+            ],
+            failure_denies: true,
+            enabled: Keyed::new(Percent::HUNDRED, GlobalConnectionRate::ENABLED_KEY),
+            enforced: Keyed::new(Percent::HUNDRED, GlobalConnectionRate::ENFORCED_KEY),
+        })),
         NetworkFilter::SetState(Box::new(SetConnectionState {
             on_connection: vec![state("envoy.upstream.dynamic_host", "")],
             on_handshake: vec![state("own", "envoy.string")],

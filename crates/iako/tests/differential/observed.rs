@@ -127,6 +127,9 @@ fn marked(value: &mut Value, case: &Case) {
                         name if name.starts_with("time_to_") => Some("<time>".to_owned()),
                         "request_id" | "stream_id" if is_uuid(text) => Some("<uuid>".to_owned()),
                         "id" if text.len() > 15 => Some("<id>".to_owned()),
+                        "certificate" if text.starts_with("-----BEGIN") => {
+                            Some("<certificate>".to_owned())
+                        }
                         name => mark_of(name, text),
                     };
                     if let Some(mark) = mark {

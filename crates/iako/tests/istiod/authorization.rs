@@ -30,6 +30,30 @@ async fn only_what_a_policy_allows_passes_where_nothing_is_allowed_else() {
 }
 
 #[tokio::test]
+async fn policies_of_every_kind_on_one_workload_are_obeyed_together() {
+    let world = World::start("authz-mixed", &["web.default"]).await;
+    let inbound = world.inbound("web.default", 8080);
+    let rules = (403, "RBAC: access denied");
+    for request in [
+        // No policy allows it.
+        get("a.example.com", "/api/1/items/2"),
+        // One denies it.
+        get("a.example.com", "/").with(&[("x-bad", "1")]),
+    ] {
+        let answer = request.send(inbound).await;
+        assert_eq!((answer.status, answer.body.as_str()), rules, "{request:?}");
+    }
+    // Another service decides about these, and has no instance that could.
+    let asked = get("a.example.com", "/pay/1").send(inbound).await;
+    assert_eq!((asked.status, asked.body.as_str()), (403, ""));
+    let token = get("a.example.com", "/").with(&[("authorization", "Bearer a.b.c")]);
+    assert_eq!(token.send(inbound).await.status, 401);
+    // It decides about all connections that are no HTTP.
+    assert_eq!(say(world.inbound("web.default", UNREGISTERED), "port").await, "");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn connections_to_ports_that_no_policy_allows_are_closed() {
     let world = World::start("authz-tcp", &["tcp-echo.foo"]).await;
     for port in [9000, 9001] {

@@ -1,28 +1,52 @@
 //! What waits for the first bytes of a client.
 
 use std::{
+    fmt,
     future::{Future as _, poll_fn},
     pin::Pin,
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use iako_traffic::ConnectionInfo;
 use tokio::time::Sleep;
 
-use super::{Ending, NetworkStep};
+use super::{Ending, NetworkStep, authz::Asking};
 use crate::{
     connection::Downstream,
     snapshot::Chain,
     transport::{Stream, TlsDetails},
+    worker::Worker,
 };
 
 /// The filters of a connection that look at it once its client has said something, or ended.
-#[derive(Debug)]
 pub(crate) struct Gate {
     chain: Arc<Chain>,
-    refused: Option<(Pin<Box<Sleep>>, Denied)>,
+    worker: Rc<Worker>,
+    /// Filters that have let the connection pass.
+    passed: usize,
+    /// Bytes that the client had sent when the first of them was asked.
+    received: u64,
+    phase: Phase,
+}
+
+enum Phase {
+    /// The client has said nothing yet.
+    Silence,
+    /// The next filter is asked.
+    Next,
+    /// The next filter has asked a service.
+    Asking(Asking),
+    /// A filter ends the connection, at once or after a while.
+    Refused(Option<Pin<Box<Sleep>>>, Option<Denied>),
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("chain", &self.chain.name).finish_non_exhaustive()
+    }
 }
 
 /// A connection that a filter ends.
@@ -46,9 +70,16 @@ pub(crate) struct Passing<'a> {
     pub(crate) accepted: SystemTime,
 }
 
+/// What a filter says at the first bytes.
+enum Said {
+    Pass,
+    Wait(Asking),
+    Refuse(Ending, Option<Duration>),
+}
+
 impl Gate {
-    pub(super) const fn new(chain: Arc<Chain>) -> Self {
-        Self { chain, refused: None }
+    pub(super) const fn new(chain: Arc<Chain>, worker: Rc<Worker>) -> Self {
+        Self { chain, worker, passed: 0, received: 0, phase: Phase::Silence }
     }
 
     /// Ready once the filters have decided.
@@ -57,44 +88,74 @@ impl Gate {
         passing: &mut Passing<'_>,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Denied>> {
-        if self.refused.is_none() {
-            // A connection that breaks is found out by who reads it.
-            let Ok(received) = ready!(passing.stream.poll_first_bytes(context)) else {
-                return Poll::Ready(Ok(()));
-            };
-            let Err((ending, delay)) = self.ask(passing) else { return Poll::Ready(Ok(())) };
-            let received = u64::try_from(received).unwrap_or(u64::MAX);
-            let denied = Denied { ending, received };
-            let Some(delay) = delay else { return Poll::Ready(Err(denied)) };
-            self.refused = Some((Box::pin(tokio::time::sleep(delay)), denied));
-        }
-        let Some((delay, _)) = &mut self.refused else { return Poll::Ready(Ok(())) };
-        ready!(delay.as_mut().poll(context));
-        let denied = self.refused.take().map(|(_, denied)| denied);
-        Poll::Ready(denied.map_or(Ok(()), Err))
-    }
-
-    fn ask(&self, passing: &mut Passing<'_>) -> Result<(), (Ending, Option<std::time::Duration>)> {
-        for step in &self.chain.steps {
-            match step {
-                NetworkStep::Rbac(access) => {
-                    let info = Arc::make_mut(passing.info);
-                    access.ask(info).map_err(|ending| (ending, access.delay()))?;
+        loop {
+            match &mut self.phase {
+                Phase::Silence => {
+                    // A connection that breaks is found out by who reads it.
+                    let Ok(received) = ready!(passing.stream.poll_first_bytes(context)) else {
+                        return Poll::Ready(Ok(()));
+                    };
+                    self.received = u64::try_from(received).unwrap_or(u64::MAX);
+                    self.phase = Phase::Next;
                 }
-                NetworkStep::States(states) => {
-                    let of = (passing.tls, passing.accepted);
-                    states.at_bytes(Arc::make_mut(passing.info), of);
+                Phase::Next => {
+                    let Some(step) = self.chain.steps.get(self.passed) else {
+                        return Poll::Ready(Ok(()));
+                    };
+                    self.passed = self.passed.saturating_add(1);
+                    match ask(step, passing, &self.worker) {
+                        Said::Pass => {}
+                        Said::Wait(asking) => self.phase = Phase::Asking(asking),
+                        Said::Refuse(ending, delay) => self.refuse(ending, delay),
+                    }
                 }
-                NetworkStep::MetadataExchange { .. }
-                | NetworkStep::Stats
-                | NetworkStep::Limit(_)
-                | NetworkStep::Rate(_)
-                | NetworkStep::SniCluster
-                | NetworkStep::SniForward { .. }
-                | NetworkStep::Missing => {}
+                Phase::Asking(asking) => {
+                    let (authz, answer) = ready!(asking.poll(context));
+                    self.phase = Phase::Next;
+                    if let Err(ending) = authz.decide(answer, Arc::make_mut(passing.info)) {
+                        self.refuse(ending, None);
+                    }
+                }
+                Phase::Refused(delay, denied) => {
+                    if let Some(delay) = delay {
+                        ready!(delay.as_mut().poll(context));
+                    }
+                    return Poll::Ready(denied.take().map_or(Ok(()), Err));
+                }
             }
         }
-        Ok(())
+    }
+
+    fn refuse(&mut self, ending: Ending, delay: Option<Duration>) {
+        let denied = Denied { ending, received: self.received };
+        let delay = delay.map(|delay| Box::pin(tokio::time::sleep(delay)));
+        self.phase = Phase::Refused(delay, Some(denied));
+    }
+}
+
+fn ask(step: &NetworkStep, passing: &mut Passing<'_>, worker: &Rc<Worker>) -> Said {
+    match step {
+        NetworkStep::Rbac(access) => {
+            let asked = access.ask(Arc::make_mut(passing.info));
+            asked.map_or_else(|ending| Said::Refuse(ending, access.delay()), |()| Said::Pass)
+        }
+        NetworkStep::States(states) => {
+            let of = (passing.tls, passing.accepted);
+            states.at_bytes(Arc::make_mut(passing.info), of);
+            Said::Pass
+        }
+        NetworkStep::Authz(authz) => {
+            let asking = authz.ask(worker, passing.info, passing.tls);
+            asking.map_or(Said::Pass, Said::Wait)
+        }
+        NetworkStep::MetadataExchange { .. }
+        | NetworkStep::Stats
+        | NetworkStep::Limit(_)
+        | NetworkStep::Rate(_)
+        | NetworkStep::Count(_)
+        | NetworkStep::SniCluster
+        | NetworkStep::SniForward { .. }
+        | NetworkStep::Missing => Said::Pass,
     }
 }
 

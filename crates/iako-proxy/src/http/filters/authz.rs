@@ -85,14 +85,10 @@ impl AuthzStep {
         scope: &StatsScope,
         shared: &Shared,
     ) -> Self {
-        let told = shared.node.node.metadata.get(&settings.labels_key);
-        let told = told.and_then(Value::as_object).into_iter().flatten();
-        let labels =
-            told.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
         Self {
             name: name.to_owned(),
             stats: AuthzStats::new(scope, &settings.stat_prefix),
-            labels: labels.collect(),
+            labels: shared.node.labels_under(&settings.labels_key),
             settings: Box::new(settings.clone()),
         }
     }

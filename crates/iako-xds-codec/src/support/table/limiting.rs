@@ -34,6 +34,15 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[],
     },
     MessageSupport {
+        name: "envoy.extensions.common.ratelimit.v3.RateLimitDescriptor",
+        honoured: &["entries"],
+        warned: &[(
+            "connections are counted by entries alone, as in Envoy",
+            &["limit", "hits_addend", "is_negative_hits"],
+        )],
+        refused: &[],
+    },
+    MessageSupport {
         name: "envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry",
         honoured: &["key", "value"],
         warned: &[],
