@@ -399,6 +399,11 @@ pub(crate) enum FrameStep {
     AwaitHead(u32),
     /// Waits until this stream is reset, and tells of it also behind its end.
     AwaitReset(u32),
+    /// Waits until so many octets of content came on this stream.
+    AwaitBytes {
+        stream: u32,
+        bytes: usize,
+    },
     /// Waits until so many PINGs were answered.
     AwaitPongs(u32),
     Pause {

@@ -11,16 +11,20 @@
 )]
 
 mod application;
+mod bulk;
 mod control_plane;
 mod demo;
 mod edits;
 mod ends;
+mod floods;
 mod h2spec;
 mod http1;
+mod idle_peers;
 mod load;
 mod myapp;
 mod restart;
 mod rig;
+mod stand;
 mod static_proxy;
 mod tools;
 mod wire;

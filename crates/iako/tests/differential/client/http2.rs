@@ -110,6 +110,7 @@ impl Client {
                 (0..*times).all(|round| self.play(steps, round * stride))
             }
             FrameStep::AwaitHead(stream) => self.await_head(*stream),
+            FrameStep::AwaitBytes { stream, bytes } => self.await_bytes(*stream, *bytes),
             FrameStep::AwaitReset(stream) => self.await_reset(*stream),
             FrameStep::AwaitPongs(count) => {
                 while self.pongs < *count && self.next() {}
@@ -138,6 +139,15 @@ impl Client {
 
     fn await_head(&mut self, id: u32) -> bool {
         while self.streams.get(&id).is_none_or(|stream| stream.head.is_none()) {
+            if !self.next() {
+                break;
+            }
+        }
+        true
+    }
+
+    fn await_bytes(&mut self, id: u32, bytes: usize) -> bool {
+        while self.streams.get(&id).is_none_or(|stream| stream.content.bytes.len() < bytes) {
             if !self.next() {
                 break;
             }

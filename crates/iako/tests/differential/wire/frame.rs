@@ -161,6 +161,7 @@ pub(crate) fn bytes_of(step: &FrameStep, default: u32, pseudo: &[hpack::Field]) 
         | FrameStep::NoPreface
         | FrameStep::AwaitHead(_)
         | FrameStep::AwaitReset(_)
+        | FrameStep::AwaitBytes { .. }
         | FrameStep::AwaitPongs(_)
         | FrameStep::Pause { .. }
         | FrameStep::Close => Vec::new(),
