@@ -3,7 +3,7 @@
 //! `cargo test --release -p iako --test e2e -- --ignored --nocapture ten_gibibytes`
 
 use std::{
-    io::{self, BufReader, Read as _, Write as _},
+    io::{self, BufReader, Write as _},
     net::TcpStream,
     time::Duration,
 };
