@@ -40,6 +40,7 @@ fn post(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &request("POST", "/", &[]))
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn of_clients() -> Vec<Flood> {
     let flood =
         |statistic, rule, before, round, rounds| Flood { statistic, rule, before, round, rounds };
