@@ -25,6 +25,7 @@ pub(crate) mod json_to_metadata;
 pub(crate) mod jwt;
 pub(crate) mod local_limit;
 pub(crate) mod network;
+pub(crate) mod oauth2;
 pub(crate) mod peer_metadata;
 pub(crate) mod rate_limit;
 pub(crate) mod rbac;
@@ -55,6 +56,7 @@ use json_to_metadata::JsonToMetadata;
 use jwt::JwtAuthn;
 use local_limit::LocalRateLimit;
 use network::{ConnectionLimit, ConnectionRateLimit, SetConnectionState, SniForward};
+use oauth2::OAuth2;
 use peer_metadata::PeerMetadata;
 use rate_limit::{GlobalRateLimit, GlobalRateLimitRoute};
 use rbac::Rbac;
@@ -150,6 +152,9 @@ pub enum HttpFilterKind {
     HealthCheck(Box<HealthAnswers>),
     /// Writes a credential into requests.
     CredentialInjector(Box<CredentialInjector>),
+    /// Has people log in; without settings only where routes have some. Settings of a route replace
+    /// these.
+    OAuth2(Option<Box<OAuth2>>),
     /// Tags requests by the addresses of their clients.
     IpTagging(Box<IpTagging>),
     /// An optional filter that this proxy does not have; passed over.
@@ -162,6 +167,8 @@ impl HttpFilterKind {
     pub fn secrets(&self) -> Vec<&SourcedName> {
         if let Self::CredentialInjector(injector) = self {
             vec![injector.source.secret()]
+        } else if let Self::OAuth2(login) = self {
+            login.iter().flat_map(|login| login.secrets()).collect()
         } else if let Self::Composite(composite) = self {
             let chosen = composite.tree.actions().into_iter().flat_map(|chosen| &chosen.filters);
             chosen.flat_map(|(_, kind)| kind.secrets()).collect()
@@ -316,6 +323,8 @@ pub enum FilterSettings {
     JsonToMetadata(Box<JsonToMetadata>),
     /// Further objects. Source: `envoy.extensions.filters.http.set_filter_state.v3.Config`.
     SetState(Box<SetRequestState>),
+    /// Another login. Source: `envoy.extensions.filters.http.oauth2.v3.OAuth2PerRoute`.
+    OAuth2(Box<OAuth2>),
 }
 
 impl FilterSettings {
@@ -361,6 +370,12 @@ impl FilterSettings {
         if let Self::SetState(own) = self { Some(own) } else { None }
     }
 
+    /// A login.
+    #[must_use]
+    pub fn oauth2(&self) -> Option<&OAuth2> {
+        if let Self::OAuth2(own) = self { Some(own) } else { None }
+    }
+
     /// Responses in place of others.
     #[must_use]
     pub fn custom_response(&self) -> Option<&CustomResponse> {
@@ -369,6 +384,11 @@ impl FilterSettings {
 }
 
 impl FilterOverrides {
+    /// The secrets that filters show to others or sign with by these settings.
+    pub fn secrets(&self) -> impl Iterator<Item = &SourcedName> {
+        self.settings.values().filter_map(FilterSettings::oauth2).flat_map(OAuth2::secrets)
+    }
+
     /// Whether nothing is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {

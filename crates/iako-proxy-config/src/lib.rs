@@ -113,6 +113,10 @@ pub use filter::{
         ConnectionLimit, ConnectionRateLimit, ConnectionTokens, FilterStateValue, STATE_FACTORIES,
         SetConnectionState, SharedState, SniForward,
     },
+    oauth2::{
+        AfterLogout, LoginClient, LoginCookie, LoginCookies, LoginRequests, LoginSecretShown,
+        LoginServer, LoginTokens, OAuth2, SameSite, UnkeptTokens,
+    },
     peer_metadata::{PeerDiscovery, PeerMetadata},
     rate_limit::{
         GlobalRateLimit, GlobalRateLimitRoute, HostLimits, LimitedRequests, RATE_LIMIT_TIMEOUT,

@@ -1,7 +1,7 @@
 //! Checking JSON web tokens.
 
 mod accept;
-mod base64url;
+pub(crate) mod base64url;
 pub mod fuzz;
 mod keys;
 mod place;

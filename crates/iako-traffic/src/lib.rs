@@ -41,6 +41,7 @@ mod listener_filter;
 mod load_memory;
 mod load_report;
 mod local_limit;
+mod login;
 mod matching;
 mod mutation_rules;
 mod outlier;
@@ -107,6 +108,10 @@ pub use listener_filter::predicate_holds;
 pub use load_memory::{ClusterCounts, LoadMemory};
 pub use load_report::{ReadMessage, load_report};
 pub use local_limit::{LocalAnswer, LocalBucket, LocalLeft, LocalLimiter, LocalQuestion};
+pub use login::{
+    Login, LoginAnswer, LoginCount, LoginEdits, LoginQuestion, LoginReply, LoginSilence, LoginStep,
+    LoginTools, login_passes_by,
+};
 pub use matching::{
     MatchFacts, Mismatch, ResponseFacts, choose_action, header_matches, metadata_matches, mismatch,
     response_header_matches, state_matches, value_matches,

@@ -47,6 +47,7 @@ mod match_tree;
 mod matcher;
 mod metadata;
 mod network_filter;
+mod oauth2;
 mod on_demand;
 mod overlap;
 mod overload;

@@ -43,6 +43,7 @@ mod match_tree;
 mod matcher;
 mod metadata;
 mod network_filter;
+mod oauth2;
 mod proxy_protocol;
 mod rate_limit;
 mod rbac;

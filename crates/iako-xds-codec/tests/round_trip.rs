@@ -11,6 +11,8 @@ mod cluster;
 mod content;
 #[path = "round_trip/listener.rs"]
 mod listener;
+#[path = "round_trip/login.rs"]
+mod login;
 #[path = "round_trip/matching.rs"]
 mod matching;
 #[path = "round_trip/route.rs"]
@@ -370,6 +372,7 @@ fn endpoints_and_secrets_come_back() {
                 .validation,
         )),
         SecretKind::TicketKeys(vec![TicketKey::new([1; 80]), TicketKey::new([2; 80])]),
+        SecretKind::Generic(SecretBytes::new(*b"bytes\xff")),
     ];
     for kind in kinds {
         let secret = Secret { name: "s".into(), kind };

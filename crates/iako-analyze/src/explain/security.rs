@@ -67,6 +67,7 @@ impl Walk<'_> {
                 | HttpFilterKind::SetState(_)
                 | HttpFilterKind::HealthCheck(_)
                 | HttpFilterKind::CredentialInjector(_)
+                | HttpFilterKind::OAuth2(_)
                 | HttpFilterKind::IpTagging(_)
                 | HttpFilterKind::Unsupported(_) => Verdict::GoOn,
             };

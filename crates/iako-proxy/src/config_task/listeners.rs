@@ -184,14 +184,23 @@ fn slots_of(settings: &ListenerSettings) -> impl Iterator<Item = &Arc<ServerTlsS
     })
 }
 
-/// The secrets that HTTP filters show or sign with.
+/// The secrets that HTTP filters show or sign with, by settings of inline routes too.
 fn secrets_of(listener: &Listener) -> impl Iterator<Item = &SourcedName> {
     let chains = listener.chains.iter().chain(&listener.default_chain);
     let filters = chains.flat_map(|chain| match &chain.terminal {
         Terminal::Http(http) => http.filters.as_slice(),
         Terminal::Tcp(_) | Terminal::Direct(_) | Terminal::Echo => &[],
     });
-    filters.flat_map(|filter| filter.kind.secrets())
+    let of_filters = filters.flat_map(|filter| filter.kind.secrets());
+    let tables = listener.chains.iter().chain(&listener.default_chain).flat_map(|chain| {
+        let Terminal::Http(http) = &chain.terminal else { return Vec::new() };
+        match &http.routes {
+            RouteSource::Inline(table) => vec![table.as_ref()],
+            RouteSource::Scoped(routes) => inline_tables(routes).collect(),
+            RouteSource::Rds(_) => Vec::new(),
+        }
+    });
+    of_filters.chain(tables.flat_map(routes::secrets_named))
 }
 
 /// Tables that it asks for, each with the prefix of the statistics of who does.

@@ -81,6 +81,13 @@ impl RouteEntry {
         }
     }
 
+    /// The secrets that filters show or sign with by settings of its routes.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &SourcedName> {
+        let waiting = self.waiting.iter().map(|(told, ..)| told);
+        let told = waiting.chain(self.active.iter().map(|(told, _)| told));
+        told.flat_map(|told| secrets_named(&told.value))
+    }
+
     /// Counts how something was received.
     pub(super) fn note(&self, reception: &Reception) {
         if let Some(asked) = &self.asked {
@@ -222,6 +229,28 @@ pub(super) fn clusters_named<'t>(routes: &'t RouteConfiguration, named: &mut Clu
             }
         }
     }
+}
+
+/// The secrets that filters show or sign with by settings of routes.
+pub(super) fn secrets_named(routes: &RouteConfiguration) -> impl Iterator<Item = &SourcedName> {
+    let of_hosts = routes.virtual_hosts.iter().flat_map(|host| {
+        let of_tree = host.matcher.iter().flat_map(|tree| tree.actions()).flatten();
+        let of_routes = host.routes.iter().chain(of_tree).flat_map(|route| {
+            let targets: &[_] = match &route.action {
+                Action::Forward(action) => match &action.target {
+                    ClusterTarget::Weighted(targets) => targets,
+                    ClusterTarget::Cluster(_)
+                    | ClusterTarget::Header(_)
+                    | ClusterTarget::Tree(_) => &[],
+                },
+                Action::Redirect(_) | Action::Respond(_) => &[],
+            };
+            let of_targets = targets.iter().flat_map(|target| target.overrides.secrets());
+            route.overrides.secrets().chain(of_targets)
+        });
+        host.overrides.secrets().chain(of_routes)
+    });
+    routes.overrides.secrets().chain(of_hosts)
 }
 
 fn named_by_action<'t>(action: &'t RouteAction, named: &mut ClusterNames<'t>) {

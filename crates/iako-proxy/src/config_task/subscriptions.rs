@@ -9,7 +9,7 @@ use iako_rt::clock;
 
 use super::{
     ConfigTask, Inventory, ResourceKind, Subscriptions, clusters::ClusterEntry, inventory::Refusal,
-    leaving::Departing, listeners::ListenerEntry, scopes, update::Incoming,
+    leaving::Departing, listeners::ListenerEntry, routes::RouteEntry, scopes, update::Incoming,
 };
 use crate::snapshot::ProxySnapshot;
 
@@ -56,6 +56,11 @@ impl ConfigTask {
             let names = names.chain(listener.filter_secrets());
             let names = names.filter(|name| !self.secrets.is_own(name));
             names.for_each(|name| wanted.want(ResourceKind::Secret, name));
+        }
+        for name in self.routes.values().flat_map(RouteEntry::secrets) {
+            if !self.secrets.is_own(name) {
+                wanted.want(ResourceKind::Secret, name);
+            }
         }
         self.keep_routes(&routes);
         for hosts in self.routes.values().filter_map(|entry| entry.hosts.as_ref()) {

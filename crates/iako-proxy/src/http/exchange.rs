@@ -185,6 +185,10 @@ impl Exchange<'_> {
                 FilterKind::LocalLimit(step) => {
                     self.take_tokens(step, matched.as_ref(), overrides.as_ref())
                 }
+                FilterKind::Login(step) => {
+                    let of_route = of_route(&overrides, filter);
+                    Box::pin(self.log_in(step, of_route, downstream)).await?
+                }
                 FilterKind::Authz(step) => {
                     Box::pin(self.ask_authz(step, matched, downstream)).await?
                 }
@@ -267,6 +271,7 @@ impl Exchange<'_> {
             | FilterKind::Authz(_)
             | FilterKind::Limit(_)
             | FilterKind::LocalLimit(_)
+            | FilterKind::Login(_)
             | FilterKind::Admission(_)
             | FilterKind::Concurrency(_)
             | FilterKind::Credential(_)

@@ -13,6 +13,7 @@ pub(crate) mod global_limit;
 pub(crate) mod head;
 pub(crate) mod jwt;
 pub(crate) mod local_limit;
+pub(crate) mod login;
 pub(crate) mod processing;
 pub(crate) mod rbac;
 pub(crate) mod said;
@@ -55,6 +56,7 @@ pub(crate) enum FilterKind {
     Authz(Box<authz::AuthzStep>),
     Limit(Box<global_limit::LimitStep>),
     LocalLimit(Box<local_limit::LocalLimitStep>),
+    Login(Box<login::LoginFilter>),
     Admission(Box<admission::AdmissionStep>),
     Concurrency(Box<concurrency::ConcurrencyStep>),
     Credential(Box<credential::CredentialStep>),
@@ -155,6 +157,7 @@ impl FilterKind {
             | Self::Authz(_)
             | Self::Limit(_)
             | Self::LocalLimit(_)
+            | Self::Login(_)
             | Self::Admission(_)
             | Self::Concurrency(_)
             | Self::Credential(_)
@@ -183,6 +186,7 @@ impl FilterKind {
             | Self::Authz(_)
             | Self::Limit(_)
             | Self::LocalLimit(_)
+            | Self::Login(_)
             | Self::Admission(_)
             | Self::Concurrency(_)
             | Self::Credential(_)
@@ -198,6 +202,7 @@ impl FilterKind {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of filter")]
     fn compile(filter: &HttpFilter, scope: &StatsScope, shared: &Shared) -> Self {
         match &filter.kind {
             HttpFilterKind::Router(_) => Self::Router,
@@ -234,6 +239,10 @@ impl FilterKind {
             HttpFilterKind::CredentialInjector(settings) => {
                 let step = credential::CredentialStep::compile(settings, scope, shared);
                 Self::Credential(Box::new(step))
+            }
+            HttpFilterKind::OAuth2(settings) => {
+                let filter = login::LoginFilter::compile(settings.as_deref(), scope, shared);
+                Self::Login(Box::new(filter))
             }
             HttpFilterKind::LocalRateLimit(settings) => {
                 let name = &filter.name;

@@ -302,6 +302,7 @@ impl Exchange<'_> {
             | FilterKind::Admission(_)
             | FilterKind::Concurrency(_)
             | FilterKind::Credential(_)
+            | FilterKind::Login(_)
             | FilterKind::Process(_)
             | FilterKind::PeerMetadata(_)
             | FilterKind::Jwt(_)

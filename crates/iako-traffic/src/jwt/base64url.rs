@@ -1,10 +1,9 @@
 //! Base64 with the URL alphabet. Source: RFC 4648 §5, RFC 7515 §2.
 
-#[cfg(test)]
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// The bytes of a text without padding, or with all of it. None when it is something else.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=').as_bytes();
     if digits.len() != text.len() && !text.len().is_multiple_of(4) {
         return None;
@@ -26,8 +25,7 @@ pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
 }
 
 /// A text without padding.
-#[cfg(test)]
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3).saturating_mul(4));
     for chunk in bytes.chunks(3) {
         let mut bits = [0_u8; 4];

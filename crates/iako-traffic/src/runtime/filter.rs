@@ -64,6 +64,7 @@ impl Tune for HttpFilterKind {
             | Self::SetState(_)
             | Self::HealthCheck(_)
             | Self::CredentialInjector(_)
+            | Self::OAuth2(_)
             | Self::IpTagging(_)
             | Self::Unsupported(_) => false,
         }
@@ -167,6 +168,7 @@ impl Tune for FilterSettings {
             | Self::OnDemand(_)
             | Self::CustomResponse(_)
             | Self::JsonToMetadata(_)
+            | Self::OAuth2(_)
             | Self::SetState(_)
             | Self::JwtRequirement(_) => false,
         }

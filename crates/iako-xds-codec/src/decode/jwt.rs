@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::filters::http::jwt_authn::v3 as pb;
 
 use super::{matcher, route_match, wire};
@@ -258,7 +259,11 @@ fn remote_jwks(remote: &pb::RemoteJwks, at: &At<'_>) -> Result<Jwks, Fault> {
 }
 
 fn fetch_retry(remote: &pb::RemoteJwks, at: &At<'_>) -> Result<Option<FetchRetry>, Fault> {
-    let Some(policy) = &remote.retry_policy else { return Ok(None) };
+    remote.retry_policy.as_ref().map(|policy| retry(policy, at)).transpose()
+}
+
+/// How something is asked for again.
+pub(super) fn retry(policy: &core::RetryPolicy, at: &At<'_>) -> Result<FetchRetry, Fault> {
     let at_pause = at.field("retry_back_off");
     let pauses = policy.retry_back_off.as_ref();
     let base = pauses.and_then(|pauses| pauses.base_interval.as_ref());
@@ -269,5 +274,5 @@ fn fetch_retry(remote: &pb::RemoteJwks, at: &At<'_>) -> Result<Option<FetchRetry
     if pause_max < pause {
         return Err(at_longest.invalid("is below `base_interval`", "write at least as much"));
     }
-    Ok(Some(FetchRetry { retries_max: policy.num_retries.unwrap_or(1), pause, pause_max }))
+    Ok(FetchRetry { retries_max: policy.num_retries.unwrap_or(1), pause, pause_max })
 }

@@ -3,13 +3,16 @@
 
 use iako_xds_api::envoy::extensions::common::matching::v3::ExtensionWithMatcher;
 use iako_xds_api::envoy::extensions::filters::http::{
-    adaptive_concurrency::v3::AdaptiveConcurrency, admission_control::v3::AdmissionControl,
-    credential_injector::v3::CredentialInjector, local_ratelimit::v3::LocalRateLimit,
+    adaptive_concurrency::v3::AdaptiveConcurrency,
+    admission_control::v3::AdmissionControl,
+    credential_injector::v3::CredentialInjector,
+    local_ratelimit::v3::LocalRateLimit,
+    oauth2::v3::{OAuth2, OAuth2PerRoute},
 };
 use prost::Name as _;
 use prost_types::Any;
 
-use super::{admission, composite, concurrency, credential, local_limit, wire};
+use super::{admission, composite, concurrency, credential, local_limit, oauth2, wire};
 use crate::problem::{At, Fault};
 use iako_proxy_config::{FilterOverrides, FilterSettings, HttpFilterKind};
 
@@ -30,6 +33,9 @@ pub(super) fn kind(name: &str, any: &Any, at: &At<'_>) -> Result<Option<HttpFilt
     } else if name == CredentialInjector::full_name() {
         let injector = credential::filter(&wire::unpack(any, at)?, at)?;
         HttpFilterKind::CredentialInjector(Box::new(injector))
+    } else if name == OAuth2::full_name() {
+        let config: OAuth2 = wire::unpack(any, at)?;
+        HttpFilterKind::OAuth2(oauth2::filter(config.config.as_ref(), at)?)
     } else {
         return Ok(None);
     }))
@@ -46,6 +52,12 @@ pub(super) fn settings(
     let own = if name == LocalRateLimit::full_name() {
         let limit = local_limit::for_route(&wire::unpack(any, at)?, at)?;
         FilterSettings::LocalRateLimit(Box::new(limit))
+    } else if name == OAuth2PerRoute::full_name() {
+        let config: OAuth2PerRoute = wire::unpack(any, at)?;
+        let own = oauth2::filter(config.config.as_ref(), at)?;
+        FilterSettings::OAuth2(own.ok_or_else(|| {
+            at.field("config").missing("write the login, or `disabled` of a FilterConfig")
+        })?)
     } else {
         return Ok(false);
     };

@@ -161,7 +161,7 @@ fn origin(name: &str) -> Option<RuleOrigin> {
     })
 }
 
-fn path(config: &matcher_pb::PathMatcher, at: &At<'_>) -> Result<StringMatch, Fault> {
+pub(super) fn path(config: &matcher_pb::PathMatcher, at: &At<'_>) -> Result<StringMatch, Fault> {
     use matcher_pb::path_matcher::Rule;
     match &config.rule {
         Some(Rule::Path(text)) => matcher::text(text, &at.field("path")),

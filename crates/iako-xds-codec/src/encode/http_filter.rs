@@ -13,8 +13,8 @@ use prost_types::{Any, ListValue, Struct, Value, value::Kind};
 
 use super::{
     admission, composite, concurrency, content, credential, discovered, discovery, ext_authz,
-    ext_proc, global_limit, head, json_facts, jwt, local_limit, matcher, network_filter, rbac,
-    request_step, session, stored, wire,
+    ext_proc, global_limit, head, json_facts, jwt, local_limit, matcher, network_filter, oauth2,
+    rbac, request_step, session, stored, wire,
 };
 use crate::decode::{ALPN_NAMES, PEER_METADATA};
 use iako_proxy_config::{
@@ -70,6 +70,7 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
         HttpFilterKind::GrpcStats(value) => wire::any(&request_step::grpc_stats(value)),
         HttpFilterKind::HealthCheck(value) => wire::any(&request_step::health_check(value)),
         HttpFilterKind::CredentialInjector(value) => wire::any(&credential::filter(value)),
+        HttpFilterKind::OAuth2(value) => wire::any(&oauth2::filter(value.as_deref())),
         HttpFilterKind::IpTagging(value) => wire::any(&request_step::ip_tagging(value)),
         HttpFilterKind::StatefulSession(value) => wire::any(&session::session(value)),
         HttpFilterKind::DynamicForward(value) => wire::any(&discovery::forward_filter(value)),
@@ -273,6 +274,7 @@ fn settings(value: &FilterSettings) -> Any {
         FilterSettings::OnDemand(own) => wire::any(&discovered::on_demand_of_route(own)),
         FilterSettings::CustomResponse(own) => wire::any(&stored::custom_response(own)),
         FilterSettings::JsonToMetadata(own) => wire::any(&json_facts::filter(own)),
+        FilterSettings::OAuth2(own) => wire::any(&oauth2::for_route(own)),
         FilterSettings::SetState(own) => wire::any(&request_step::states(own)),
     }
 }

@@ -129,7 +129,7 @@ fn claim_to_header(value: &ClaimToHeader) -> pb::JwtClaimToHeader {
     pb::JwtClaimToHeader { header_name, claim_name: value.claim.join("."), ..Default::default() }
 }
 
-fn fetch_retry(value: &FetchRetry) -> core::RetryPolicy {
+pub(super) fn fetch_retry(value: &FetchRetry) -> core::RetryPolicy {
     core::RetryPolicy {
         retry_back_off: Some(core::BackoffStrategy {
             base_interval: Some(wire::duration(value.pause)),

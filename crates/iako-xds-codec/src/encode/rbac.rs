@@ -61,7 +61,7 @@ fn policy(value: &Policy) -> pb::Policy {
     }
 }
 
-fn path(value: &StringMatch) -> matcher_pb::PathMatcher {
+pub(super) fn path(value: &StringMatch) -> matcher_pb::PathMatcher {
     matcher_pb::PathMatcher {
         rule: Some(matcher_pb::path_matcher::Rule::Path(matcher::text(value))),
     }

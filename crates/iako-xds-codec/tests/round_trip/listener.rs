@@ -10,6 +10,7 @@ use iako_types::Percent;
 
 use crate::callouts;
 use crate::content;
+use crate::login;
 use crate::matching::{client_cert_rules, early_headers, local_reply};
 use crate::route::route_table;
 use crate::shared::*;
@@ -82,6 +83,16 @@ pub(crate) fn http_filters() -> Vec<HttpFilter> {
             "content.instead",
             HttpFilterKind::CustomResponse(Box::new(content::custom_response())),
         ),
+        filter(
+            "login.secret",
+            HttpFilterKind::CredentialInjector(Box::new(login::secret_in_header())),
+        ),
+        filter(
+            "login.token",
+            HttpFilterKind::CredentialInjector(Box::new(login::token_in_header())),
+        ),
+        filter("login.here", HttpFilterKind::OAuth2(Some(Box::new(login::oauth2())))),
+        filter("login.routes", HttpFilterKind::OAuth2(None)),
         filter("steps.json", HttpFilterKind::JsonToMetadata(Box::new(steps::json_to_metadata()))),
         filter("steps.state", HttpFilterKind::SetState(Box::new(steps::set_state()))),
         filter("steps.health", HttpFilterKind::HealthCheck(Box::new(answers))),

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::content;
+use crate::login;
 use iako_proxy_config::*;
 use iako_types::{FractionDenominator, Percent};
 
@@ -252,6 +253,7 @@ pub(crate) fn overrides() -> FilterOverrides {
             ("cs".to_owned(), FilterSettings::Csrf(Box::new(content::csrf()))),
             ("js".to_owned(), FilterSettings::JsonToMetadata(Box::new(steps::json_to_metadata()))),
             ("st".to_owned(), FilterSettings::SetState(Box::new(steps::set_state()))),
+            ("login".to_owned(), FilterSettings::OAuth2(Box::new(login::oauth2_by_certificate()))),
             ("cr".to_owned(), FilterSettings::CustomResponse(Box::new(content::custom_response()))),
         ]),
         disabled: BTreeSet::from(["r".to_owned(), "other".to_owned()]),

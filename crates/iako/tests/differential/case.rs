@@ -48,6 +48,9 @@ pub(crate) struct Case {
     /// Headers at upstreams that are not compared, each with the reason.
     #[serde(default)]
     pub(crate) upstream_ignored: BTreeMap<String, String>,
+    /// Names of parameters and cookies whose values chance or the clock makes.
+    #[serde(default)]
+    pub(crate) veiled: Vec<String>,
     /// Parts of what is seen that are not compared, each with the reason.
     #[serde(default)]
     pub(crate) ignored: BTreeMap<String, String>,

@@ -32,6 +32,7 @@ mod sockets;
 mod stage;
 mod steps;
 mod upstream;
+mod veil;
 mod verdict;
 mod wire;
 mod world;

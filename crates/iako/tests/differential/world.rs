@@ -28,6 +28,7 @@ use crate::{
     stage::Stage,
     steps,
     upstream::{self, Upstreams},
+    veil,
 };
 
 /// Longest time in which a proxy listens, ends, or writes its log.
@@ -112,6 +113,9 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
     drop(claim);
     let local = observed::local_address();
     observed::unplaced(&mut seen, address, local.as_deref());
+    if !case.veiled.is_empty() {
+        veil::veil(&mut seen, &case.veiled);
+    }
     for answer in seen["answers"].as_array_mut().into_iter().flatten() {
         if answer.get("sequence").is_some() {
             // Hashes depend on it.

@@ -120,6 +120,7 @@ impl ContentFilter {
             | HttpFilterKind::Discovered(_)
             | HttpFilterKind::SetState(_)
             | HttpFilterKind::CredentialInjector(_)
+            | HttpFilterKind::OAuth2(_)
             | HttpFilterKind::IpTagging(_)
             | HttpFilterKind::Unsupported(_) => return None,
         })

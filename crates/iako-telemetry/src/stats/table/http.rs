@@ -59,6 +59,16 @@ stats! {
         Counter "ip_tagging.total" "requests whose client's address was looked up";
         Counter "ip_tagging.no_hit" "of these, those without a tag";
         Counter "ip_tagging.<tag>.hit" "of these, those with this tag";
+        Counter "credential_injector.injected" "requests that a credential was written into";
+        Counter "credential_injector.already_exists" "requests that had one";
+        Counter "credential_injector.failed" "requests for which there was none";
+        Counter "<prefix>oauth_unauthorized_rq" "browsers that were sent to log in";
+        Counter "<prefix>oauth_failure" "requests refused in or without a login";
+        Counter "<prefix>oauth_success" "requests with a session, and logins";
+        Counter "<prefix>oauth_passthrough" "requests that a login does not look at";
+        Counter "<prefix>oauth_allow_failed_passthrough" "requests that passed without a session";
+        Counter "<prefix>oauth_refreshtoken_success" "sessions that were renewed";
+        Counter "<prefix>oauth_refreshtoken_failure" "sessions that were not";
         Counter "csrf.request_valid" "requests of the host's own pages, or of those that may";
         Counter "csrf.request_invalid" "requests of pages of other origins";
         Counter "csrf.missing_source_origin" "of these, requests that do not say of which";
