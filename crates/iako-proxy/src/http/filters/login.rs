@@ -234,7 +234,9 @@ fn told(answer: &Result<Answer, CallError>) -> LoginAnswer<'_> {
         Err(CallError::NoCluster(_)) => Err(LoginSilence::NoCluster),
         Err(CallError::Late(_)) => Ok((504, b"upstream request timeout")),
         Err(CallError::NoEndpoint) => Ok((503, b"no healthy upstream")),
-        Err(CallError::Acquire(_) | CallError::Upstream(_)) => Ok((503, LOST)),
+        Err(CallError::Acquire(_) | CallError::Upstream(_) | CallError::BrokenOff(_)) => {
+            Ok((503, LOST))
+        }
         Err(CallError::TooLong(_) | CallError::Status { .. } | CallError::Broken(_)) => {
             Err(LoginSilence::Failed)
         }
