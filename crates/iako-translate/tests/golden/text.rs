@@ -145,6 +145,8 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
             | HttpFilterKind::SetState(_)
             | HttpFilterKind::HealthCheck(_)
             | HttpFilterKind::IpTagging(_)
+            | HttpFilterKind::CredentialInjector(_)
+            | HttpFilterKind::OAuth2(_)
             | HttpFilterKind::Unsupported(_) => {
                 line(out, &format!("    {}", filter.name));
             }
