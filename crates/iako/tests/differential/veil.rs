@@ -7,6 +7,9 @@ const FLOW_DIGITS: usize = 16;
 
 /// Puts marks in place of the values of parameters and cookies of these names, wherever they stand.
 pub(crate) fn veil(value: &mut Value, names: &[String]) {
+    if names.is_empty() {
+        return;
+    }
     match value {
         Value::String(text) => {
             for name in names {
@@ -34,10 +37,10 @@ fn veiled(text: &str, name: &str) -> String {
     let mut rest = text;
     while let Some(at) = rest.find(name) {
         let (before, from) = rest.split_at(at);
+        let (_, behind) = from.split_at(name.len());
         clean.push_str(before);
         let begins = clean.is_empty() || clean.ends_with(['?', '&', ';', ' ']);
-        let after = &from[name.len()..];
-        let (flow, after) = after_flow(after);
+        let (flow, after) = after_flow(behind);
         match after.strip_prefix('=').filter(|_| begins) {
             Some(value) => {
                 let end = value.find(['&', ';', ' ']).unwrap_or(value.len());
@@ -48,7 +51,7 @@ fn veiled(text: &str, name: &str) -> String {
             }
             None => {
                 clean.push_str(name);
-                rest = &from[name.len()..];
+                rest = behind;
             }
         }
     }

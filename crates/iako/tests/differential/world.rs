@@ -66,10 +66,9 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
         let files = change.files.values().map(bootstrap::expanded);
         files.chain(planned(change.xds.as_ref())).collect::<Vec<_>>()
     });
-    let mut ports = bootstrap::ports(&written);
-    let waited_for = [ports.clone(), bootstrap::ports(&Value::Array(in_files))].concat();
-    ports.extend(&waited_for);
-    ports.extend(bootstrap::ports(&in_changes.collect()));
+    let waited_for =
+        [bootstrap::ports(&written), bootstrap::ports(&Value::Array(in_files))].concat();
+    let mut ports = [waited_for.clone(), bootstrap::ports(&in_changes.collect())].concat();
     ports.sort_unstable();
     ports.dedup();
     let placed = bootstrap::placed(&written, address, folder.path());
@@ -85,14 +84,8 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
     };
     let listening: Vec<u16> = waited_for.iter().copied().filter(is_awaited).collect();
     // A connection that looks whether somebody listens would be carried, and logged.
-    let config = &case.config;
-    let carries = config.tcp_proxy.is_some()
-        || config.udp_proxy.is_some()
-        || config.terminal.is_some()
-        || !config.network_filters.is_empty()
-        || !case.writes.is_empty();
     let ready =
-        if carries { proxy.wait_ready(address) } else { proxy.wait_for(address, &listening) };
+        if carries(case) { proxy.wait_ready(address) } else { proxy.wait_for(address, &listening) };
     let mut seen = match ready {
         Ok(()) => talk(case, &stage, &mut proxy, (&log, lines)),
         Err(words) => json!({"refused": refusal(&words, folder.path())}),
@@ -113,9 +106,7 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
     drop(claim);
     let local = observed::local_address();
     observed::unplaced(&mut seen, address, local.as_deref());
-    if !case.veiled.is_empty() {
-        veil::veil(&mut seen, &case.veiled);
-    }
+    veil::veil(&mut seen, &case.veiled);
     for answer in seen["answers"].as_array_mut().into_iter().flatten() {
         if answer.get("sequence").is_some() {
             // Hashes depend on it.
@@ -123,6 +114,16 @@ pub(crate) fn observe(case: &Case, subject: &Subject, lines: Option<usize>) -> V
         }
     }
     seen
+}
+
+/// Whether connections are carried without a look at what is on them.
+fn carries(case: &Case) -> bool {
+    let config = &case.config;
+    config.tcp_proxy.is_some()
+        || config.udp_proxy.is_some()
+        || config.terminal.is_some()
+        || !config.network_filters.is_empty()
+        || !case.writes.is_empty()
 }
 
 /// The resources of a plan.
