@@ -151,7 +151,9 @@ fn download_http2(stand: &Stand) {
 
 fn upload_http2(stand: &Stand) {
     let mut stream = stand.connect_http2(&[]);
-    let post = frame(HEADERS, END_HEADERS, 1, &request("POST", "/much", &[]));
+    let length = TOTAL.to_string();
+    let post = request("POST", "/much", &[("content-length", &length)]);
+    let post = frame(HEADERS, END_HEADERS, 1, &post);
     stream.write_all(&post).unwrap();
     let mut stream = BufReader::new(stream);
     let (mut connection, mut first, mut left) = (65_535_i64, 65_535_i64, TOTAL);

@@ -25,6 +25,8 @@ const CLIENTS: usize = 40;
 /// 200 requests a second.
 const TICK: Duration = Duration::from_millis(5);
 const REQUESTS: u64 = 12_000;
+/// What the server takes for an answer: those that ask at once need a connection each.
+const WORK: Duration = Duration::from_millis(20);
 
 /// Numbers without a pattern.
 fn mixed(number: u64) -> u64 {
@@ -46,6 +48,7 @@ fn patient(stream: TcpStream, idle: impl Fn(u64) -> Duration, closed: &AtomicUsi
                 return;
             }
         }
+        std::thread::park_timeout(WORK);
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
         if stream.get_mut().write_all(answer).is_err() {
             return;
@@ -86,6 +89,7 @@ fn asked(third: u8, what: &str, idle: impl Fn(u64) -> Duration + Clone + Send + 
             (ask, std::thread::spawn(move || client(listener, &asked)))
         })
         .collect();
+    let began = iako_rt::clock::now();
     let mut due = 900;
     for number in 0..REQUESTS {
         let place = usize::try_from(number).unwrap() % CLIENTS;
@@ -95,7 +99,8 @@ fn asked(third: u8, what: &str, idle: impl Fn(u64) -> Duration + Clone + Send + 
             // 4.6 to 5.2 s later.
             due += 920 + mixed(number) % 120;
         }
-        std::thread::park_timeout(TICK);
+        let next = began + TICK * u32::try_from(number).unwrap();
+        std::thread::park_timeout(next.saturating_duration_since(iako_rt::clock::now()));
     }
     let failed: Vec<String> = clients
         .into_iter()
