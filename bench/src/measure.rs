@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::contender::Contender;
 use crate::load::bulk::Bulk;
@@ -20,6 +20,8 @@ use crate::wire::clock::{now, pause};
 /// Changes of one route in each direction, and the time after which one has been taken.
 const CHANGES: usize = 5;
 const SETTLE: Duration = Duration::from_millis(400);
+/// Requests a second while a route changes.
+const CHANGE_RATE: u32 = 2_000;
 
 /// How long and how often.
 #[derive(Debug, Clone)]
@@ -238,6 +240,42 @@ impl Measurement<'_, '_> {
         }
         if matches!(self.contender, Contender::Iako | Contender::Envoy) {
             self.changes()?;
+            self.load_while_changing()?;
+        }
+        Ok(())
+    }
+
+    /// Requests while one of many routes changes back and forth, and as many while none does: how many
+    /// fail, and how long the slowest took.
+    fn load_while_changing(&mut self) -> Result<()> {
+        let shape = Shape { protocol: crate::load::Protocol::Http1, connections: 16, streams: 1 };
+        let mut load = Load::open(self.stand.entry, shape, &Request::get(&routes::last()))?;
+        let changes = [routes::Version::Refuses, routes::Version::Forwards].repeat(CHANGES);
+        let time = SETTLE.mul_f64(count(changes.len() as u64));
+        let quiet = load.at_rate(CHANGE_RATE, time)?;
+        let folder = &self.bench.ground.folder;
+        let outcome = std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                changes.iter().try_for_each(|version| {
+                    pause(SETTLE / 2);
+                    routes::write(folder, *version)?;
+                    pause(SETTLE / 2);
+                    Ok::<_, anyhow::Error>(())
+                })
+            });
+            let outcome = load.at_rate(CHANGE_RATE, time);
+            let written = writer.join().map_err(|_panic| anyhow!("no routes were written"))?;
+            written?;
+            Ok::<_, anyhow::Error>(outcome?)
+        })?;
+        self.note_failures(&quiet)?;
+        self.add(Metric::ChangeFailed, count(outcome.failed));
+        let slowest =
+            |outcome: &Outcome| outcome.latencies.last().map(|took| micros(*took) / 1000.0);
+        for (metric, run) in [(Metric::QuietSlowest, &quiet), (Metric::ChangeSlowest, &outcome)] {
+            if let Some(slowest) = slowest(run) {
+                self.add(metric, slowest);
+            }
         }
         Ok(())
     }

@@ -15,6 +15,12 @@ pub(crate) enum Metric {
     CpuFirst,
     /// CPU of the proxies, in milliseconds, for one of many routes that changed.
     Change,
+    /// Requests that failed while it changed back and forth.
+    ChangeFailed,
+    /// Milliseconds of the slowest answer meanwhile.
+    ChangeSlowest,
+    /// The same while nothing changed.
+    QuietSlowest,
     /// Share of a core that the proxies used while that was measured, in percent.
     ProxyShare,
     /// Share of a core that load and upstream used meanwhile, in percent.

@@ -137,7 +137,15 @@ fn routes(scenario: &'static Scenario, results: &Results) -> String {
         ("CPU µs/request, last route", Metric::Cpu),
         ("CPU ms for one changed route", Metric::Change),
     ];
-    table(scenario, results, &columns, &PROXIES)
+    let changing = [
+        ("requests that failed", Metric::ChangeFailed),
+        ("slowest answer, ms", Metric::ChangeSlowest),
+        ("slowest without a change, ms", Metric::QuietSlowest),
+    ];
+    let mut text = table(scenario, results, &columns, &PROXIES);
+    text.push_str("\n2,000 requests a second while one route changes ten times:\n\n");
+    text.push_str(&table(scenario, results, &changing, &[Iako, Envoy]));
+    text
 }
 
 fn start(scenario: &'static Scenario, results: &Results) -> String {

@@ -84,6 +84,23 @@ fn others(results: &Results) -> Vec<Target> {
             reached: ratio(pss(Iako), pss(Envoy)),
         },
     ];
+    let routes = |metric| results.median("routes", Iako, metric);
+    let (last, first) = (routes(Metric::Cpu), routes(Metric::CpuFirst));
+    targets.push(Target {
+        what: "the last of 5,000 routes, to the first".to_owned(),
+        values: (last, first),
+        unit: "µs a request",
+        most: 1.15,
+        reached: ratio(last, first),
+    });
+    for (what, metric, unit, most) in [
+        ("one of 5,000 routes changes", Metric::Change, "ms", 5.0),
+        ("fail while a route changes, of 2,000 a second", Metric::ChangeFailed, "requests", 0.0),
+    ] {
+        let value = routes(metric);
+        let values = (value, None);
+        targets.push(Target { what: what.to_owned(), values, unit, most, reached: value });
+    }
     for connections in [1_000, 5_000] {
         let each = results.median("idle", Iako, Metric::Idle { connections });
         targets.push(Target {

@@ -57,6 +57,8 @@ pub struct PeerIdentity {
     pub facts: CertificateFacts,
     /// SHA-256 of the leaf, for `x-forwarded-client-cert` (`Hash`).
     pub sha256: [u8; 32],
+    /// Whether it was let in though nobody vouches for it. Source: `ACCEPT_UNTRUSTED`.
+    pub untrusted: bool,
     chain: Vec<CertificateDer<'static>>,
 }
 
@@ -70,7 +72,8 @@ impl PeerIdentity {
         let facts = CertificateFacts::read(leaf)?;
         let spiffe_id = workload_of(&facts).ok();
         let chain = chain.iter().map(|one| one.clone().into_owned()).collect::<Vec<_>>();
-        Ok(Self { spiffe_id, sha256: sha256(chain.first().map_or(&[], |leaf| leaf)), facts, chain })
+        let sha256 = sha256(chain.first().map_or(&[], |leaf| leaf));
+        Ok(Self { spiffe_id, sha256, facts, untrusted: false, chain })
     }
 
     /// SHA-256 of the leaf in lower-case hexadecimal.

@@ -204,10 +204,24 @@ impl PeerVerifier {
         now: UnixTime,
         purpose: Purpose,
     ) -> Result<(), rustls::Error> {
-        let is_open = matches!(self.trust, Trust::Unverified) && !self.rules.has_pins();
-        if is_open || self.rules.accept_untrusted {
+        if self.is_open() || self.rules.accept_untrusted {
             return Ok(());
         }
+        self.verify((end_entity, intermediates), now, purpose)
+    }
+
+    /// Whether nothing is known that could be checked.
+    fn is_open(&self) -> bool {
+        matches!(self.trust, Trust::Unverified) && !self.rules.has_pins()
+    }
+
+    /// The same, whoever is let in besides.
+    fn verify(
+        &self,
+        (end_entity, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+        now: UnixTime,
+        purpose: Purpose,
+    ) -> Result<(), rustls::Error> {
         // A list of revocations grows old by itself.
         let remembers = self.rules.revocation.is_none();
         if remembers && self.is_known(end_entity, intermediates, now) {
@@ -256,6 +270,29 @@ impl PeerVerifier {
     ) -> Result<Arc<PeerIdentity>, PeerError> {
         let known = chain.split_first().and_then(|(leaf, rest)| self.known.find(leaf, rest, now));
         known.map_or_else(|| Ok(Arc::new(PeerIdentity::read(chain)?)), Ok)
+    }
+
+    /// The same of a client, which may have been let in without being believed.
+    ///
+    /// # Errors
+    /// When the leaf is unreadable.
+    pub(crate) fn identity_of_client(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: SystemTime,
+    ) -> Result<Arc<PeerIdentity>, PeerError> {
+        if !self.rules.accept_untrusted {
+            return self.identity(chain, now);
+        }
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let moment = UnixTime::since_unix_epoch(since);
+        let is_believed = !self.is_open()
+            && chain
+                .split_first()
+                .is_some_and(|shown| self.verify(shown, moment, Purpose::Client).is_ok());
+        let mut peer = PeerIdentity::read(chain)?;
+        peer.untrusted = !is_believed;
+        Ok(Arc::new(peer))
     }
 
     /// Whether this chain was accepted before, and still would be.

@@ -427,6 +427,7 @@ fn certificate_facts(peer: &PeerIdentity, chain: &Chain) -> PeerCertificate {
         dns: peer.facts.dns_sans.clone(),
         subject: peer.facts.subject.clone(),
         sha256: peer.sha256_hex(),
+        untrusted: peer.untrusted,
         pem,
         chain_pem,
     }

@@ -95,13 +95,13 @@ pub(crate) fn is_local(connection: &ConnectionInfo) -> bool {
 pub struct TlsFacts {
     /// The protocol that ALPN chose; empty when none.
     pub alpn: String,
-    /// The client's certificate, when it showed one and it was verified.
+    /// The client's certificate, when it showed one.
     pub peer: Option<PeerCertificate>,
     /// URIs of the certificate that we showed.
     pub local_uris: Vec<String>,
 }
 
-/// A verified certificate of a peer.
+/// The certificate of a peer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PeerCertificate {
     /// URI names, such as SPIFFE IDs.
@@ -112,6 +112,8 @@ pub struct PeerCertificate {
     pub subject: String,
     /// SHA-256 of the certificate, lower-case hexadecimal.
     pub sha256: String,
+    /// Whether the peer was let in though nobody vouches for it.
+    pub untrusted: bool,
     /// The certificate as PEM; empty when it was not kept.
     pub pem: String,
     /// The whole chain as PEM; empty when it was not kept.

@@ -104,11 +104,11 @@ fn cookie_matches(rule: &CookieMatch, head: &RequestHead<'_>) -> bool {
     met.unwrap_or(false) != rule.invert
 }
 
-/// Only verified certificates are known here: one that was shown was verified.
 fn tls_matches(wanted: TlsContextMatch, facts: &RequestFacts<'_>) -> bool {
-    let shown = facts.connection.peer().is_some();
-    let holds = |wanted: Option<bool>| wanted.is_none_or(|wanted| wanted == shown);
-    holds(wanted.presented) && holds(wanted.validated)
+    let peer = facts.connection.peer();
+    let holds = |wanted: Option<bool>, is: bool| wanted.is_none_or(|wanted| wanted == is);
+    holds(wanted.presented, peer.is_some())
+        && holds(wanted.validated, peer.is_some_and(|peer| !peer.untrusted))
 }
 
 /// Whether an object that filters keep meets a condition. A missing one never does.

@@ -237,7 +237,7 @@ impl TlsServer {
         if connection.handshake_kind() == Some(HandshakeKind::Resumed) {
             verifier.check_resumed(chain, now)?;
         }
-        Ok(Some(verifier.identity(chain, now)?))
+        Ok(Some(verifier.identity_of_client(chain, now)?))
     }
 }
 
