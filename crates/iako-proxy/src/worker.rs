@@ -254,6 +254,7 @@ fn run(index: usize, shared: &Arc<Shared>, mut commands: mpsc::Receiver<Command>
         tracing::error!(index, "a worker goes on after a panic");
     }
     runtime.block_on(worker.log_streams.finish(&worker));
+    runtime.block_on(worker.outboxes.finish(&worker));
     worker.pools.close();
     worker.scope.stop();
     drop(runtime);

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use iako_http::{BodyEvent, Fields, Known, RequestEdits, RequestHead, ResponseHead, Version};
-use iako_proxy_config::RoutePriority;
+use iako_proxy_config::{EndpointAddress, RoutePriority};
 use iako_rt::clock;
 use iako_traffic::{ActiveRequest, Balancer, EndpointState, Outcome, PickRequest};
 
@@ -23,6 +23,7 @@ use crate::worker::Worker;
 pub(crate) struct Call {
     lease: Lease,
     cluster: Arc<UpstreamCluster>,
+    host: EndpointAddress,
     balancer: Arc<Balancer>,
     state: Arc<EndpointState>,
     /// Counts it at its endpoint.
@@ -80,6 +81,7 @@ impl Call {
         let lease = Pools::acquire(worker, &want).await?;
         let mut call = Self {
             lease,
+            host: pick.endpoint.endpoint.address.clone(),
             state: Arc::clone(&state),
             _open: open,
             worker: Rc::clone(worker),
@@ -89,6 +91,11 @@ impl Call {
         let edits = RequestEdits::default();
         call.lease.upstream.send_head(asked.head, &edits, asked.content)?;
         Ok(call)
+    }
+
+    /// Who is asked.
+    pub(crate) const fn host(&self) -> &EndpointAddress {
+        &self.host
     }
 
     /// The request's and the answer's bytes.

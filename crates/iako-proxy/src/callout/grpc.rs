@@ -16,6 +16,7 @@ use iako_rt::clock;
 use super::call::{Asked, Call};
 use super::{CallError, own_address, within};
 use crate::http::downstream::Content;
+use crate::http::trace::CalloutSpan;
 use crate::worker::Worker;
 
 /// Longest message that is taken where the service's settings name no limit; that of most gRPC
@@ -34,8 +35,21 @@ pub(crate) async fn unary(
     method: &str,
     message: &[u8],
 ) -> Result<Bytes, CallError> {
+    unary_in(worker, (service, method), message, None).await
+}
+
+/// The same, as a part of a trace.
+///
+/// # Errors
+/// Those of [`unary`].
+pub(crate) async fn unary_in(
+    worker: &Rc<Worker>,
+    (service, method): (&GrpcService, &str),
+    message: &[u8],
+    trace: Option<&CalloutSpan>,
+) -> Result<Bytes, CallError> {
     let began = clock::now();
-    let opening = GrpcStream::open(worker, service, method, service.timeout);
+    let opening = GrpcStream::open_in(worker, (service, method), service.timeout, trace);
     let mut stream = within(service.timeout, Box::pin(opening)).await?;
     let took = clock::now().saturating_duration_since(began);
     let left = service.timeout.map(|limit| limit.saturating_sub(took));
@@ -75,7 +89,20 @@ impl GrpcStream {
         method: &str,
         deadline: Option<Duration>,
     ) -> Result<Self, CallError> {
-        let head = head(service, method, deadline);
+        Self::open_in(worker, (service, method), deadline, None).await
+    }
+
+    /// The same, as a part of a trace.
+    ///
+    /// # Errors
+    /// Those of [`GrpcStream::open`].
+    pub(crate) async fn open_in(
+        worker: &Rc<Worker>,
+        (service, method): (&GrpcService, &str),
+        deadline: Option<Duration>,
+        trace: Option<&CalloutSpan>,
+    ) -> Result<Self, CallError> {
+        let head = head(service, method, deadline, trace);
         let asked = Asked {
             cluster: &service.cluster,
             version: Version::Http2,
@@ -231,7 +258,12 @@ fn ended(fields: &Fields) -> Result<(), CallError> {
     }
 }
 
-fn head(service: &GrpcService, method: &str, deadline: Option<Duration>) -> RequestHead {
+fn head(
+    service: &GrpcService,
+    method: &str,
+    deadline: Option<Duration>,
+    trace: Option<&CalloutSpan>,
+) -> RequestHead {
     let mut fields = FieldsBuilder::with_capacity(256);
     fields.push(Known::Te, b"trailers");
     if let Some(deadline) = deadline {
@@ -248,6 +280,9 @@ fn head(service: &GrpcService, method: &str, deadline: Option<Duration>) -> Requ
     }
     for (name, value) in &service.metadata {
         fields.push(NameRef::from(name.as_str()), value.as_bytes());
+    }
+    for (name, value) in trace.map(CalloutSpan::headers).unwrap_or_default() {
+        fields.push(NameRef::from(name), value.as_bytes());
     }
     let authority =
         if service.authority.is_empty() { &service.cluster } else { &service.authority };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use iako_http::{
     BodyLength, Fields, FieldsBuilder, Method, NameRef, RequestHead, RequestParts, Scheme, Version,
 };
-
+use iako_proxy_config::EndpointAddress;
 use iako_rt::clock;
 use iako_traffic::Headers;
 
@@ -40,6 +40,10 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) fields: Fields,
     pub(crate) body: Bytes,
+    /// Who answered.
+    pub(crate) host: EndpointAddress,
+    /// In what.
+    pub(crate) version: Version,
     /// Milliseconds from the question to the head of the answer.
     took_ms: String,
 }
@@ -69,10 +73,18 @@ pub(crate) async fn ask(worker: &Rc<Worker>, question: &Question<'_>) -> Result<
     }
     let head = answered?;
     let took = clock::now().saturating_duration_since(began).as_millis();
+    let host = call.host().clone();
     let reading = call.finish(question.answer_bytes_max);
     let (body, _) = within(question.limit.map(left), reading).await?;
     let took_ms = took.to_string();
-    Ok(Answer { status: head.status(), fields: head.fields().clone(), body, took_ms })
+    Ok(Answer {
+        status: head.status(),
+        fields: head.fields().clone(),
+        body,
+        took_ms,
+        host,
+        version: head.version(),
+    })
 }
 
 impl Headers for Answer {

@@ -1,5 +1,6 @@
 //! The spans of one request: from its route to its end.
 
+mod callout;
 mod open;
 mod tags;
 
@@ -29,6 +30,9 @@ use super::mutations;
 use super::record::Finished;
 use crate::spans::Tracer;
 use open::OpenSpan;
+
+pub(in crate::http) use callout::CalloutName;
+pub(crate) use callout::CalloutSpan;
 
 /// Tracing of a connection manager, compiled.
 #[derive(Debug)]

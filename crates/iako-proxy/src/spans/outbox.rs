@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use iako_proxy_config::Span;
 
@@ -14,6 +15,9 @@ use crate::worker::Worker;
 
 /// Spans that may wait for one collector in a worker; further ones are dropped and counted.
 pub(crate) const SPANS_MAX: usize = 8192;
+
+/// How long collectors have for what is left when the process ends.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What waits in a worker, by tracer. Empty while nothing is traced.
 #[derive(Debug, Default)]
@@ -59,6 +63,22 @@ impl Outboxes {
             && let Some(sender) = outbox.sender.borrow_mut().take()
         {
             sender.wake();
+        }
+    }
+
+    /// Sends what is left, for a moment at most: the process ends.
+    pub(crate) async fn finish(&self, worker: &Rc<Worker>) {
+        let outboxes = std::mem::take(&mut *self.0.borrow_mut());
+        let sending = async {
+            for outbox in outboxes {
+                let batch = std::mem::take(&mut *outbox.spans.borrow_mut());
+                if !batch.is_empty() {
+                    Box::pin(export::send(worker, &outbox.tracer, &batch)).await;
+                }
+            }
+        };
+        if tokio::time::timeout(PATIENCE, sending).await.is_err() {
+            tracing::debug!("collectors did not take what was left in time");
         }
     }
 

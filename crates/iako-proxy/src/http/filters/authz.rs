@@ -26,6 +26,7 @@ use crate::http::downstream::Downstream;
 use crate::http::error_response::Reply;
 use crate::http::exchange::{Exchange, Step};
 use crate::http::failure::Failure;
+use crate::http::trace::{CalloutName, CalloutSpan};
 use crate::shared::Shared;
 
 /// Longest answer of a service that is asked by HTTP.
@@ -129,7 +130,8 @@ impl Exchange<'_> {
         let content = body.map(|body| (self.upload.held(), body));
         let asking = self.question(step, &levels, content.as_ref());
         let worker = Rc::clone(&self.connection.worker);
-        let asking = Box::pin(put(worker, &step.settings, asking));
+        let span = self.callout_span(asking.name());
+        let asking = Box::pin(put(worker, &step.settings, asking, span));
         let mut decision = self.while_waiting(asking, downstream).await?;
         self.keep_metadata(step, &mut decision);
         Ok(self.decided(step, decision.verdict))
@@ -305,18 +307,47 @@ enum Asking<'s> {
     },
 }
 
+impl Asking<'_> {
+    /// Who is asked, as spans tell it.
+    fn name(&self) -> CalloutName<'_> {
+        match self {
+            Self::Grpc { service, .. } => CalloutName::grpc(service, check::METHOD),
+            Self::Http { service, .. } => {
+                CalloutName { cluster: &service.server.cluster, host: "", method: "" }
+            }
+        }
+    }
+}
+
+/// What spans tell of a decision.
+const fn told(verdict: &AuthzVerdict) -> (&'static str, &'static str) {
+    let value = match verdict {
+        AuthzVerdict::Pass(_) => "ext_authz_ok",
+        AuthzVerdict::Refuse(_) => "ext_authz_unauthorized",
+    };
+    ("ext_authz_status", value)
+}
+
 /// Asks; a service that does not answer refuses.
 async fn put(
     worker: Rc<crate::worker::Worker>,
     settings: &ExtAuthz,
     asking: Asking<'_>,
+    span: Option<CalloutSpan>,
 ) -> Decision {
     let began = clock::now();
     let asked = match asking {
         Asking::Grpc { service, message, path } => {
-            ask_grpc(&worker, settings, service, &message, &path).await
+            let asked =
+                callout::grpc::unary_in(&worker, (service, check::METHOD), &message, span.as_ref());
+            let heard = asked.await.and_then(|answer| hear_grpc(settings, &answer, &path));
+            if let Some(span) = span {
+                let ended = heard.as_ref().map(|_| ());
+                span.end_grpc(ended, heard.as_ref().ok().map(|(verdict, _)| told(verdict)));
+            }
+            heard
         }
-        asking @ Asking::Http { .. } => ask_http(&worker, settings, asking).await,
+        asking @ Asking::Http { .. } => ask_http(&worker, settings, asking, span).await,
     };
     let (verdict, metadata) = asked.unwrap_or_else(|error| {
         tracing::debug!(%error, "an authorization service did not answer");
@@ -325,15 +356,12 @@ async fn put(
     Decision { verdict, metadata, took: clock::now().saturating_duration_since(began) }
 }
 
-async fn ask_grpc(
-    worker: &Rc<crate::worker::Worker>,
+fn hear_grpc(
     settings: &ExtAuthz,
-    service: &GrpcService,
-    message: &[u8],
+    answer: &[u8],
     path: &str,
 ) -> Result<(AuthzVerdict, Map<String, Value>), CallError> {
-    let answer = callout::grpc::unary(worker, service, check::METHOD, message).await?;
-    let mut answer = check::answer(&answer).ok_or(CallError::Broken("the answer is no answer"))?;
+    let mut answer = check::answer(answer).ok_or(CallError::Broken("the answer is no answer"))?;
     let metadata = std::mem::take(&mut answer.metadata);
     Ok((authz_verdict(settings, answer, path), metadata))
 }
@@ -342,6 +370,7 @@ async fn ask_http(
     worker: &Rc<crate::worker::Worker>,
     settings: &ExtAuthz,
     asking: Asking<'_>,
+    span: Option<CalloutSpan>,
 ) -> Result<(AuthzVerdict, Map<String, Value>), CallError> {
     let Asking::Http { service, method, authority, path, headers, body } = asking else {
         return Err(CallError::Broken("asked the wrong way"));
@@ -350,6 +379,8 @@ async fn ask_http(
     let millis = limit.as_millis().to_string();
     let mut fields: Vec<(&str, &[u8])> =
         headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+    let trace = span.as_ref().map(CalloutSpan::headers).unwrap_or_default();
+    fields.extend(trace.iter().map(|(name, value)| (*name, value.as_bytes())));
     fields.push(("x-envoy-internal", b"true"));
     fields.push(("x-envoy-expected-rq-timeout-ms", millis.as_bytes()));
     let question = callout::http::Question {
@@ -364,5 +395,9 @@ async fn ask_http(
     };
     let answer = Box::pin(callout::http::ask(worker, &question)).await?;
     let heard = HttpAnswer { status: answer.status, headers: &answer, body: &answer.body };
-    Ok(http_authz_verdict(settings, service, &heard))
+    let (verdict, metadata) = http_authz_verdict(settings, service, &heard);
+    if let Some(span) = span {
+        span.end_http(&answer, &service.server.cluster, told(&verdict));
+    }
+    Ok((verdict, metadata))
 }

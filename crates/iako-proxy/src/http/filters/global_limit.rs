@@ -17,6 +17,7 @@ use crate::http::downstream::Downstream;
 use crate::http::error_response::Reply;
 use crate::http::exchange::{Exchange, Step};
 use crate::http::failure::Failure;
+use crate::http::trace::{CalloutName, CalloutSpan};
 use crate::http::{mutations, record};
 use crate::worker::Worker;
 
@@ -101,7 +102,8 @@ impl Exchange<'_> {
         }
         let worker = Rc::clone(&self.connection.worker);
         let message = limit::request(domain, &descriptors, 0);
-        let asking = Box::pin(put(worker, &settings.service, message));
+        let span = self.callout_span(CalloutName::grpc(&settings.service, limit::METHOD));
+        let asking = Box::pin(put(worker, &settings.service, message, span));
         let answer = self.while_waiting(asking, downstream).await?;
         let stats = &self.connection.worker.shared.stats;
         let stats: Arc<LimitStats> = cluster.limit_stats(stats, &settings.stat_prefix);
@@ -235,9 +237,20 @@ async fn put(
     worker: Rc<Worker>,
     service: &GrpcService,
     message: Vec<u8>,
+    span: Option<CalloutSpan>,
 ) -> Result<RateAnswer, CallError> {
-    let answer = callout::grpc::unary(&worker, service, limit::METHOD, &message).await?;
-    limit::answer(&answer).ok_or(CallError::Broken("the answer is no answer"))
+    let asked = (service, limit::METHOD);
+    let answer = callout::grpc::unary_in(&worker, asked, &message, span.as_ref()).await;
+    let broken = CallError::Broken("the answer is no answer");
+    let answer = answer.and_then(|answer| limit::answer(&answer).ok_or(broken));
+    if let Some(span) = span {
+        let told = |answer: &RateAnswer| {
+            let is_over = answer.over == Some(true);
+            ("ratelimit_status", if is_over { "over_limit" } else { "ok" })
+        };
+        span.end_grpc(answer.as_ref().map(|_| ()), answer.as_ref().ok().map(told));
+    }
+    answer
 }
 
 /// Counts a request that is done; nobody waits for the answer.

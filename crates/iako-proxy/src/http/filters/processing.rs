@@ -33,7 +33,8 @@ use self::call::{Answers, ServiceCall, Way};
 use self::changes::HeaderChanges;
 use self::talk::{TalkFailure, Waiting};
 use crate::http::error_response::Reply;
-use crate::worker::Worker;
+use crate::http::exchange::Exchange;
+use crate::http::trace::CalloutName;
 
 pub(crate) use response::Origin;
 pub(crate) use watch::WATCHED_MAX;
@@ -174,7 +175,7 @@ impl Processing {
     fn new(
         step: &Arc<ProcessStep>,
         overrides: Option<&EffectiveOverrides<'_>>,
-        worker: &Rc<Worker>,
+        exchange: &Exchange<'_>,
     ) -> Self {
         let settings = &step.settings;
         let all = overrides.map(|all| all.processing(&step.name)).unwrap_or_default();
@@ -184,6 +185,7 @@ impl Processing {
         service.metadata.extend(levels().flat_map(|level| level.metadata.clone()));
         // Answers have times of their own.
         service.timeout = None;
+        let span = exchange.callout_span(CalloutName::grpc(&service, processing::METHOD));
         let request = levels().map(|level| &level.request_attributes).find(|it| !it.is_empty());
         let response = levels().map(|level| &level.response_attributes).find(|it| !it.is_empty());
         let forwarded = levels().find_map(|level| level.forwarded_metadata.as_ref());
@@ -197,7 +199,7 @@ impl Processing {
             response_facts: response.unwrap_or(&settings.response_attributes).clone(),
             forwarded: forwarded.unwrap_or(&settings.forwarded_metadata).clone(),
             received: received.unwrap_or(&settings.received_metadata).clone(),
-            call: ServiceCall::new(worker, service),
+            call: ServiceCall::new(&exchange.connection.worker, service, span),
             is_over: false,
             has_begun: false,
             held_head: None,

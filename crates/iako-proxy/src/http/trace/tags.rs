@@ -350,7 +350,7 @@ fn reset_reason(failure: &Failure) -> Option<String> {
     Some(reason.replace('_', " "))
 }
 
-fn peer(span: &mut Span, host: &EndpointAddress) {
+pub(super) fn peer(span: &mut Span, host: &EndpointAddress) {
     let text = match host {
         EndpointAddress::Socket(address) => address.to_string(),
         EndpointAddress::Host { name, port } => format!("{name}:{port}"),

@@ -33,7 +33,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         ],
         warned: &[
             ("informational", &["filter_metadata"]),
-            ("spans are not sent", &["emit_client_span"]),
+            ("spans are sent whatever it says, as in Envoy", &["emit_client_span"]),
             (
                 "headers of responses are limited by the connection",
                 &["enforce_response_header_limits"],
@@ -99,7 +99,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "grpc_service",
             "http_service",
         ],
-        warned: &[("spans are not sent", &["emit_client_span"])],
+        warned: &[("spans are sent whatever it says, as in Envoy", &["emit_client_span"])],
         refused: &[],
     },
     MessageSupport {
@@ -128,7 +128,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         ],
         warned: &[
             ("informational", &["filter_metadata"]),
-            ("spans are not sent", &["emit_client_span"]),
+            ("spans are sent whatever it says, as in Envoy", &["emit_client_span"]),
         ],
         refused: &[(
             "this proxy does not have it",
@@ -191,7 +191,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "grpc_initial_metadata",
             "failure_mode_allow",
         ],
-        warned: &[("spans are not sent", &["emit_client_span"])],
+        warned: &[("spans are sent whatever it says, as in Envoy", &["emit_client_span"])],
         refused: &[("this proxy does not have it", &["async_mode", "processing_request_modifier"])],
     },
     MessageSupport {

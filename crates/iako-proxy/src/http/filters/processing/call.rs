@@ -14,6 +14,7 @@ use super::talk::TalkFailure;
 use super::{ProcessStep, watch};
 use crate::callout::CallError;
 use crate::callout::grpc::GrpcStream;
+use crate::http::trace::CalloutSpan;
 use crate::worker::Worker;
 
 /// Answers of one way that are kept while the other one is asked for; more of them fail the call.
@@ -57,6 +58,8 @@ pub(super) struct ServiceCall {
     worker: Rc<Worker>,
     service: GrpcService,
     link: Link,
+    /// Its span, where the request is a part of a trace.
+    span: Option<Rc<CalloutSpan>>,
     requests: Kept,
     responses: Kept,
 }
@@ -79,11 +82,16 @@ struct Kept {
 }
 
 impl ServiceCall {
-    pub(super) fn new(worker: &Rc<Worker>, service: GrpcService) -> Self {
+    pub(super) fn new(
+        worker: &Rc<Worker>,
+        service: GrpcService,
+        span: Option<CalloutSpan>,
+    ) -> Self {
         Self {
             worker: Rc::clone(worker),
             service,
             link: Link::Idle,
+            span: span.map(Rc::new),
             requests: Kept::default(),
             responses: Kept::default(),
         }
@@ -123,13 +131,20 @@ impl ServiceCall {
         Ok(())
     }
 
-    fn begin(&self, step: &std::sync::Arc<ProcessStep>) -> Link {
+    fn begin(&mut self, step: &std::sync::Arc<ProcessStep>) -> Link {
         let (worker, service) = (Rc::clone(&self.worker), self.service.clone());
         if let Some(closes_after) = step.settings.only_watches {
-            return Link::Watched(watch::begin(&worker, service, step, closes_after));
+            return Link::Watched(watch::begin(
+                &worker,
+                service,
+                step,
+                (closes_after, self.span.take()),
+            ));
         }
+        let span = self.span.clone();
         let opening = async move {
-            Box::pin(GrpcStream::open(&worker, &service, processing::METHOD, None)).await
+            let asked = (&service, processing::METHOD);
+            Box::pin(GrpcStream::open_in(&worker, asked, None, span.as_deref())).await
         };
         Link::Opening(Box::pin(opening), Vec::new())
     }
@@ -143,8 +158,26 @@ impl ServiceCall {
         }
     }
 
+    /// The service ended the call, or failed.
+    pub(super) fn end_span(&mut self, ended: Result<(), &CallError>) {
+        // What opens the call, and holds the span too, is over.
+        self.link = match std::mem::replace(&mut self.link, Link::Over) {
+            Link::Opening(..) => Link::Over,
+            link @ (Link::Idle | Link::Open(_) | Link::Watched(_) | Link::Over) => link,
+        };
+        if let Some(span) = self.span.take().and_then(Rc::into_inner) {
+            span.end_grpc(ended, None);
+        }
+    }
+
     /// Ends the call; whether there was one that is not kept by others.
     pub(super) fn close(&mut self) -> bool {
+        if matches!(self.link, Link::Idle)
+            && let Some(span) = self.span.take().and_then(Rc::into_inner)
+        {
+            span.forget();
+        }
+        self.span = None;
         match std::mem::replace(&mut self.link, Link::Over) {
             Link::Open(_) => true,
             Link::Idle | Link::Opening(..) | Link::Watched(_) | Link::Over => false,

@@ -48,7 +48,7 @@ impl Exchange<'_> {
         overrides: Option<&EffectiveOverrides<'_>>,
         downstream: &mut Downstream<'_>,
     ) -> Result<Step, Failure> {
-        let processing = Processing::new(step, overrides, &self.connection.worker);
+        let processing = Processing::new(step, overrides, self);
         let shared = Rc::new(RefCell::new(processing));
         // Known from here on: a failure amid content leaves its answer there.
         self.said.get_or_insert_default().processing.push(Rc::clone(&shared));

@@ -98,6 +98,7 @@ impl Processing {
         match failure {
             TalkFailure::Ended => {
                 step.stats.server_half_closed.inc();
+                self.call.end_span(Ok(()));
                 self.close();
                 Shown::Passed
             }
@@ -111,6 +112,7 @@ impl Processing {
             }
             TalkFailure::Call(error) => {
                 tracing::debug!(%error, "a service that sees requests failed");
+                self.call.end_span(Err(error));
                 step.stats.streams_failed.inc();
                 step.stats.server_half_closed.inc();
                 // Envoy counts the end of a call that it passes over once more.

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::ProcessStep;
 use crate::callout::CallError;
 use crate::callout::grpc::GrpcStream;
+use crate::http::trace::CalloutSpan;
 use crate::http::wire::queue_bytes_max;
 use crate::worker::Worker;
 
@@ -24,12 +25,13 @@ pub(super) fn begin(
     worker: &Rc<Worker>,
     service: GrpcService,
     step: &Arc<ProcessStep>,
-    closes_after: Duration,
+    (closes_after, span): (Duration, Option<Rc<CalloutSpan>>),
 ) -> mpsc::Sender<Vec<u8>> {
     let (sender, messages) = mpsc::channel(WATCHED_MAX);
     let (on, step) = (Rc::clone(worker), Arc::clone(step));
     worker.scope.spawn("watched exchange", async move {
-        let opening = Box::pin(GrpcStream::open(&on, &service, processing::METHOD, None));
+        let asked = (&service, processing::METHOD);
+        let opening = Box::pin(GrpcStream::open_in(&on, asked, None, span.as_deref()));
         let opened = tokio::time::timeout(closes_after, opening).await;
         let Ok(Ok(stream)) = opened else {
             step.stats.streams_failed.inc();
