@@ -2,6 +2,7 @@
 
 mod service;
 
+use iako_cel::{Expression, Options};
 use iako_types::{FractionDenominator, Percent};
 use serde_json::{Map, Value};
 
@@ -48,6 +49,9 @@ pub enum LogFormat {
     /// One JSON object a line; each text in it may hold `%OPERATOR%`s, and a value that is one
     /// operator alone keeps the operator's type.
     Json(JsonFormat),
+    /// One of the others, whose expressions may call more than they otherwise may. Source:
+    /// `envoy.extensions.formatter.cel.v3.Cel.cel_config`.
+    Calling(Box<Self>, Options),
 }
 
 impl LogFormat {
@@ -83,6 +87,9 @@ pub enum AccessLogFilter {
     NotHealthCheck,
     /// Only those whose header meets a condition.
     Header(HeaderMatch),
+    /// Only those for which an expression is true.
+    /// Source: `envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter`.
+    Expression(Expression),
     /// Only requests that a service forces to be traced.
     /// Source: `envoy.config.accesslog.v3.TraceableFilter`.
     Traceable,

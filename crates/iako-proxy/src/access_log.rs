@@ -7,6 +7,7 @@ mod stream;
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use iako_cel::Options;
 use iako_proxy_config::{
     self as config, AccessLogFilter, GrpcLogFields, LogComparison, LogDraw, LogFormat, LogSample,
     LogStreamSettings,
@@ -158,17 +159,23 @@ impl Entries {
 /// # Errors
 /// When an operator is unknown or malformed.
 pub(crate) fn compile(format: &LogFormat) -> Result<AccessLogFormat, FormatError> {
+    compile_with(format, Options::default())
+}
+
+/// The same, where expressions may call more than they otherwise may.
+fn compile_with(format: &LogFormat, options: Options) -> Result<AccessLogFormat, FormatError> {
     match format {
         LogFormat::Default => AccessLogFormat::text(ENVOY_TEXT),
-        LogFormat::Text(text) => AccessLogFormat::text(text),
+        LogFormat::Text(text) => AccessLogFormat::text_with(text, options),
         LogFormat::TextOmittingEmpty(text) => {
-            AccessLogFormat::text(text).map(AccessLogFormat::omitting_empty)
+            AccessLogFormat::text_with(text, options).map(AccessLogFormat::omitting_empty)
         }
         LogFormat::Json(json) => {
             let fields = Value::Object(json.fields.clone());
-            let format = AccessLogFormat::json(&fields)?;
+            let format = AccessLogFormat::json_with(&fields, options)?;
             Ok(if json.omit_empty { format.omitting_empty() } else { format })
         }
+        LogFormat::Calling(format, options) => compile_with(format, *options),
     }
 }
 
@@ -213,6 +220,7 @@ pub(crate) fn takes(
                 .collect();
             iako_traffic::response_header_matches(condition, &headers)
         }
+        AccessLogFilter::Expression(expression) => expression.is_met(record),
         AccessLogFilter::Traceable => {
             facts.traced
                 && request_id_of(record).map(request_id::trace_reason) == Some(TraceReason::Forced)

@@ -6,6 +6,7 @@
 
 mod command;
 mod environment;
+mod expression;
 mod fact;
 mod format;
 pub mod further;

@@ -140,6 +140,13 @@ impl ResponseFlags {
         })
     }
 
+    /// The set as Envoy tells it as one number: the flag that stands first in its enumeration is the
+    /// lowest bit.
+    #[must_use]
+    pub fn mask(self) -> u64 {
+        self.iter().fold(0, |mask, flag| mask | 1 << (flag as u8))
+    }
+
     /// The set as one number, for a key; equal sets in equal order give equal numbers.
     #[must_use]
     pub const fn bits(self) -> u64 {

@@ -9,6 +9,16 @@ pub trait HeaderLookup {
     /// `name` is lower case. Request heads also answer `:method`, `:path`, `:authority` and
     /// `:scheme`, response heads `:status`.
     fn first_value(&self, name: &str) -> Option<&[u8]>;
+
+    /// The `nth` value of `name`, from 0.
+    fn nth_value(&self, name: &str, nth: usize) -> Option<&[u8]> {
+        if nth == 0 { self.first_value(name) } else { None }
+    }
+
+    /// Calls `visit` with every name, lower case and no pseudo-header, and its value, in order.
+    fn each_value(&self, visit: &mut dyn FnMut(&str, &[u8])) {
+        let _: &mut dyn FnMut(&str, &[u8]) = visit;
+    }
 }
 
 /// No headers at all: connections that carry no HTTP, or a response that never came.
@@ -27,11 +37,30 @@ impl HeaderLookup for [(&str, &str)] {
             .find(|(present, _)| present.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_bytes())
     }
+
+    fn nth_value(&self, name: &str, nth: usize) -> Option<&[u8]> {
+        let mut named = self.iter().filter(|(present, _)| present.eq_ignore_ascii_case(name));
+        named.nth(nth).map(|(_, value)| value.as_bytes())
+    }
+
+    fn each_value(&self, visit: &mut dyn FnMut(&str, &[u8])) {
+        for (name, value) in self.iter().filter(|(name, _)| !name.starts_with(':')) {
+            visit(&name.to_ascii_lowercase(), value.as_bytes());
+        }
+    }
 }
 
 impl<const N: usize> HeaderLookup for [(&str, &str); N] {
     fn first_value(&self, name: &str) -> Option<&[u8]> {
         self.as_slice().first_value(name)
+    }
+
+    fn nth_value(&self, name: &str, nth: usize) -> Option<&[u8]> {
+        self.as_slice().nth_value(name, nth)
+    }
+
+    fn each_value(&self, visit: &mut dyn FnMut(&str, &[u8])) {
+        self.as_slice().each_value(visit);
     }
 }
 

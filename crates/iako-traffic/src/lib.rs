@@ -25,6 +25,7 @@ mod compression;
 mod concurrency;
 mod cors;
 mod csrf;
+mod expression;
 mod ext_authz;
 mod facts;
 mod fault;

@@ -2,11 +2,13 @@
 
 use std::{borrow::Cow, net::SocketAddr};
 
+use iako_cel::Expression;
 use iako_proxy_config::{
     FilterStateMatch, MatchInput, Permission, Policy, Principal, Rbac, RbacAction, RbacMatcher,
-    RbacRules, StringMatch,
+    RbacRules, SanKind, SanMatch, StringMatch,
 };
 
+use crate::expression::Asked;
 use crate::{
     ConnectionInfo, MatchFacts, Metadata, RequestFacts, choose_action, header_matches,
     matching::any_matches, metadata_matches, state_matches,
@@ -90,9 +92,12 @@ impl MatchFacts<MatchInput> for Subject<'_> {
         match (self, input) {
             (Self::Request(facts), input) => facts.text(input),
             (Self::Connection(info), MatchInput::Connection(input)) => info.text(input),
-            (Self::Connection(_), MatchInput::RequestHeader(_) | MatchInput::QueryParameter(_)) => {
-                None
-            }
+            (
+                Self::Connection(_),
+                MatchInput::RequestHeader(_)
+                | MatchInput::QueryParameter(_)
+                | MatchInput::Attributes,
+            ) => None,
         }
     }
 
@@ -101,6 +106,10 @@ impl MatchFacts<MatchInput> for Subject<'_> {
             Self::Request(facts) => facts.metadata,
             Self::Connection(info) => &info.metadata,
         }
+    }
+
+    fn meets(&self, expression: &Expression) -> bool {
+        self.asked().meets(expression)
     }
 }
 
@@ -120,11 +129,12 @@ pub fn evaluate<'r>(rules: &'r RbacRules, subject: &Subject<'_>) -> Verdict<'r> 
     Verdict { allowed, policy: policy.map(|(name, _)| name), rule: policy.map(|(_, rule)| rule) }
 }
 
-/// Whether some permission and some principal of a policy hold.
+/// Whether some permission and some principal of a policy hold, and its condition with them.
 #[must_use]
 pub fn policy_matches(policy: &Policy, subject: &Subject<'_>) -> bool {
     policy.permissions.iter().any(|permission| permits(permission, subject))
         && policy.principals.iter().any(|principal| is(principal, subject))
+        && policy.condition.as_ref().is_none_or(|wanted| subject.asked().meets(wanted))
 }
 
 impl<'a> Subject<'a> {
@@ -132,6 +142,14 @@ impl<'a> Subject<'a> {
         match self {
             Self::Connection(connection) => connection,
             Self::Request(facts) => facts.connection,
+        }
+    }
+
+    /// As expressions see it.
+    const fn asked(&self) -> Asked<'a> {
+        match self {
+            Self::Connection(connection) => Asked::of_connection(connection),
+            Self::Request(facts) => Asked::of_request(facts),
         }
     }
 
@@ -195,6 +213,7 @@ pub fn is(principal: &Principal, subject: &Subject<'_>) -> bool {
         Principal::Or(any) => any.iter().any(|part| is(part, subject)),
         Principal::Not(inner) => !is(inner, subject),
         Principal::Authenticated(matcher) => authenticated(matcher.as_ref(), subject.connection()),
+        Principal::Named(name) => named(name, subject.connection()),
         Principal::DirectRemoteIp(range) => range.contains(&subject.connection().remote.ip()),
         Principal::RemoteIp(range) => {
             let connection = subject.connection().remote.ip();
@@ -218,6 +237,15 @@ fn authenticated(matcher: Option<&StringMatch>, connection: &ConnectionInfo) -> 
     })
 }
 
+fn named(name: &SanMatch, connection: &ConnectionInfo) -> bool {
+    let Some(peer) = connection.peer() else { return false };
+    match name.kind {
+        Some(SanKind::Uri) => any_matches(&name.matcher, &peer.uris),
+        Some(SanKind::Dns) => any_matches(&name.matcher, &peer.dns),
+        Some(SanKind::Ip | SanKind::Email | SanKind::Other(_)) | None => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use iako_proxy_config::{HeaderCheck, HeaderMatch, MetadataMatch, MetadataValueMatch};
@@ -227,7 +255,8 @@ mod tests {
     use crate::{HeaderList, PeerCertificate, RequestHead, TlsFacts};
 
     fn policy(permission: Permission, principal: Principal) -> Policy {
-        Policy { permissions: vec![permission], principals: vec![principal], origin: None }
+        let (permissions, principals) = (vec![permission], vec![principal]);
+        Policy { permissions, principals, ..Policy::default() }
     }
 
     fn rules(action: RbacAction, policies: &[(&str, Policy)]) -> RbacRules {
@@ -327,6 +356,21 @@ mod tests {
         let payload = json!({"iss": "https://issuer.test"});
         metadata.set("envoy.filters.http.jwt_authn", "payload", payload);
         assert!(ask(&allow, &connection(), &metadata, "").0);
+    }
+
+    #[test]
+    fn a_condition_has_to_be_true_besides() {
+        let text = "request.headers['x-role'] == 'a' && request.method == 'GET' \
+                    && source.address.startsWith('1.2.3.4') && !connection.mtls";
+        let condition = Expression::parse(text, iako_cel::Options::default()).unwrap();
+        let everybody = policy(Permission::Any, Principal::Any);
+        let asked = Policy { condition: Some(condition), ..everybody };
+        let allow = rules(RbacAction::Allow, &[("p", asked)]);
+        let (plain, none) = (connection(), Metadata::default());
+        assert!(ask(&allow, &plain, &none, "a").0);
+        assert!(!ask(&allow, &plain, &none, "b").0);
+        // Nothing that it names of a request is there.
+        assert!(!evaluate(&allow, &Subject::Connection(&plain)).allowed);
     }
 
     #[test]

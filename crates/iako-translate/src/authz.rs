@@ -99,6 +99,7 @@ fn add_policy(
         let nothing = Policy {
             permissions: vec![Permission::Not(Box::new(Permission::Any))],
             principals: vec![Principal::Not(Box::new(Principal::Any))],
+            condition: None,
             origin: Some(rule_origin(Kind::AuthorizationPolicy, object, object.origin.line)),
         };
         rules.policies.insert(name(0), nothing);
@@ -135,6 +136,7 @@ fn policy_of_rule(
             .iter()
             .map(|source| terms.of_source(source, &rule.conditions))
             .collect(),
+        condition: None,
         origin: None,
     })
 }

@@ -24,6 +24,7 @@ mod credential;
 mod discovered;
 mod discovery;
 mod endpoint;
+mod expression;
 mod ext_authz;
 mod ext_proc;
 mod fault;

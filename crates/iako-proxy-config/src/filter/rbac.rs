@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
+use iako_cel::Expression;
 use iako_types::CidrRange;
 
-use crate::{FilterStateMatch, HeaderMatch, MatchTree, RuleOrigin, StringMatch, UriTemplate};
+use crate::{FilterStateMatch, HeaderMatch, MatchTree, RuleOrigin, SanMatch, StringMatch, UriTemplate};
 
 /// Lets requests or connections pass or not.
 /// Source: `envoy.extensions.filters.http.rbac.v3.RBAC` and its twin for connections.
@@ -96,6 +97,8 @@ pub struct Policy {
     pub permissions: Vec<Permission>,
     /// By whom; one must match.
     pub principals: Vec<Principal>,
+    /// What has to be true besides; nothing when absent. Source: `condition`, `checked_condition`.
+    pub condition: Option<Expression>,
     /// The object that it was made from.
     pub origin: Option<RuleOrigin>,
 }
@@ -141,6 +144,9 @@ pub enum Principal {
     /// Somebody with a checked client certificate whose URI, else DNS name, else subject matches;
     /// any such when absent.
     Authenticated(Option<StringMatch>),
+    /// Somebody with a checked client certificate that has this name; DNS and URI names alone.
+    /// Source: `envoy.extensions.rbac.principals.mtls_authenticated.v3.Config.san_matcher`.
+    Named(SanMatch),
     /// From an address in this range, as the connection or PROXY protocol says.
     DirectRemoteIp(CidrRange),
     /// From an address in this range, as `x-forwarded-for` says as far as it is trusted.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
+use iako_cel::Expression;
 use iako_types::{CidrRange, Fraction};
 
 use crate::{HeaderName, MetadataMatch, StringMatch};
@@ -177,6 +178,9 @@ pub enum MatchCheck {
     /// A fact that a filter left; goes with [`ConnectionInput::DynamicMetadata`].
     /// Source: `envoy.extensions.matching.input_matchers.metadata.v3.Metadata`.
     Metadata(Box<MetadataMatch>),
+    /// Whether an expression is true; goes with [`MatchInput::Attributes`].
+    /// Source: `xds.type.matcher.v3.CelMatcher`.
+    Expression(Expression),
 }
 
 /// What a tree that looks at requests looks at.
@@ -188,6 +192,8 @@ pub enum MatchInput {
     /// The first value of a query parameter.
     /// Source: `envoy.type.matcher.v3.HttpRequestQueryParamMatchInput`.
     QueryParameter(String),
+    /// Whatever an expression asks. Source: `xds.type.matcher.v3.HttpAttributesCelMatchInput`.
+    Attributes,
     /// Something about its connection.
     Connection(ConnectionInput),
 }

@@ -48,6 +48,9 @@ impl FurtherFacts for ClientSide<'_> {
             | TextFact::Ja3
             | TextFact::Ja4
             | TextFact::SpanId
+            | TextFact::VirtualHost
+            | TextFact::Locality(_)
+            | TextFact::Node(_)
             | TextFact::CustomFlags => None,
         }
     }

@@ -27,7 +27,11 @@ impl BodyWriter {
     /// # Errors
     /// When an operator is unknown or malformed.
     pub(crate) fn compile(format: &BodyFormat) -> Result<Self, FormatError> {
-        let is_json = matches!(format.format, LogFormat::Json(_));
+        let plain = match &format.format {
+            LogFormat::Calling(format, _) => &**format,
+            format => format,
+        };
+        let is_json = matches!(plain, LogFormat::Json(_));
         let content_type = match format.content_type.as_str() {
             "" if is_json => "application/json",
             "" => "text/plain",

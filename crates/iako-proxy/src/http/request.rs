@@ -229,6 +229,14 @@ impl HeaderLookup for RequestView<'_> {
         };
         (!text.is_empty()).then_some(text.as_bytes())
     }
+
+    fn nth_value(&self, name: &str, nth: usize) -> Option<&[u8]> {
+        if nth == 0 { self.first_value(name) } else { self.value(name, nth) }
+    }
+
+    fn each_value(&self, visit: &mut dyn FnMut(&str, &[u8])) {
+        self.each(visit);
+    }
 }
 
 /// The fields of a response after the changes, for those who look names up.
@@ -259,6 +267,14 @@ impl HeaderLookup for ResponseView<'_> {
         }
         self.value(name, 0)
     }
+
+    fn nth_value(&self, name: &str, nth: usize) -> Option<&[u8]> {
+        if nth == 0 { self.first_value(name) } else { self.value(name, nth) }
+    }
+
+    fn each_value(&self, visit: &mut dyn FnMut(&str, &[u8])) {
+        self.each(visit);
+    }
 }
 
 /// The digits of a status.
@@ -275,5 +291,17 @@ pub(crate) struct TrailersView<'a>(pub(crate) &'a iako_http::Fields);
 impl HeaderLookup for TrailersView<'_> {
     fn first_value(&self, name: &str) -> Option<&[u8]> {
         self.0.get(name)
+    }
+
+    fn nth_value(&self, name: &str, nth: usize) -> Option<&[u8]> {
+        { self.0.iter() }.filter(|field| field.name == name.as_bytes()).nth(nth).map(|field| field.value)
+    }
+
+    fn each_value(&self, visit: &mut dyn FnMut(&str, &[u8])) {
+        for field in self.0.iter() {
+            if let Ok(name) = std::str::from_utf8(field.name) {
+                visit(name, field.value);
+            }
+        }
     }
 }

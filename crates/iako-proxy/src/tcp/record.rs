@@ -256,7 +256,9 @@ impl FurtherFacts for ConnectionFacts<'_> {
             | NumberFact::Wire(Side::Upstream, Way::Sent) => moved.received,
             NumberFact::Wire(Side::Downstream, Way::Sent)
             | NumberFact::Wire(Side::Upstream, Way::Received) => moved.sent,
-            NumberFact::RequestHeaders
+            NumberFact::Endpoints
+            | NumberFact::Direction
+            | NumberFact::RequestHeaders
             | NumberFact::ResponseHeaders
             | NumberFact::ResponseTrailers
             | NumberFact::Headers(..)

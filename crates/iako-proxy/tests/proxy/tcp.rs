@@ -111,7 +111,7 @@ async fn rbac_closes_connections_that_may_not_pass() {
     let everybody = Policy {
         permissions: vec![Permission::Any],
         principals: vec![Principal::DirectRemoteIp("127.0.0.0/8".parse().unwrap())],
-        origin: None,
+        ..Policy::default()
     };
     let policies = [("deny".to_owned(), everybody)].into();
     let rules = RbacRules { action: RbacAction::Deny, policies };

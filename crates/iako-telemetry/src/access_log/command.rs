@@ -1,5 +1,6 @@
 //! Reading one command operator: its name, argument and length.
 
+use iako_cel::{Expression, Options};
 use serde_json::Value as Json;
 
 use super::environment;
@@ -7,7 +8,7 @@ use super::fact::Fact;
 use super::format::{Command, FormatError};
 use super::further::{MetadataOf, Side, TimePoint, Validity};
 use super::grpc::GrpcForm;
-use super::operator::{HeaderNames, Operator, Precision, StateForm, StateText};
+use super::operator::{ExpressionForm, HeaderNames, Operator, Precision, StateForm, StateText};
 use super::target::{HostSource, NameOrder, PathSource, Query, QueryForm};
 use super::time::{TimeFormat, Zone};
 
@@ -19,6 +20,8 @@ struct Written<'t> {
     length: Option<usize>,
     /// Where it begins, in bytes from the beginning of the format.
     position: usize,
+    /// What expressions may call.
+    options: Options,
 }
 
 /// Commands that take a length behind their argument.
@@ -45,7 +48,11 @@ const SHORTENED: [&str; 18] = [
 
 /// Reads `NAME`, `NAME(argument)` or `NAME(argument):length` up to the closing percent sign; `text`
 /// begins behind the opening one. What is left comes with it.
-pub(super) fn read(text: &str, position: usize) -> Result<(Command, &str), FormatError> {
+pub(super) fn read(
+    text: &str,
+    position: usize,
+    options: Options,
+) -> Result<(Command, &str), FormatError> {
     let unterminated = || FormatError::Unterminated {
         text: std::iter::once('%').chain(text.chars().take(19)).collect(),
         position,
@@ -71,7 +78,7 @@ pub(super) fn read(text: &str, position: usize) -> Result<(Command, &str), Forma
     if name.is_empty() {
         return Err(unterminated());
     }
-    Ok((compile(&Written { name, argument, length, position })?, rest))
+    Ok((compile(&Written { name, argument, length, position, options })?, rest))
 }
 
 /// `:length%` or `%`, and what is behind.
@@ -161,8 +168,20 @@ impl<'t> Written<'t> {
             "FILTER_STATE" => self.state(Side::Downstream)?,
             "UPSTREAM_FILTER_STATE" => self.state(Side::Upstream)?,
             "COALESCE" => self.coalesce()?,
+            "CEL" => self.expression(ExpressionForm::Text)?,
+            "TYPED_CEL" => self.expression(ExpressionForm::Typed)?,
             _ => self.fact()?,
         })
+    }
+
+    fn expression(&self, form: ExpressionForm) -> Result<Operator, FormatError> {
+        let expression = Expression::parse(self.argument(), self.options);
+        let expression = expression.map_err(|source| FormatError::Expression {
+            name: self.name.to_owned(),
+            position: self.position,
+            source,
+        })?;
+        Ok(Operator::Expression(Box::new(expression), form))
     }
 
     /// An operator without an argument, or an address with the bits that count.
@@ -252,7 +271,13 @@ impl<'t> Written<'t> {
         }
         let one = |operator: &Json| match operator {
             Json::String(name) => {
-                compile(&Written { name, argument: None, length: None, position: self.position })
+                compile(&Written {
+                name,
+                argument: None,
+                length: None,
+                position: self.position,
+                options: self.options,
+            })
             }
             Json::Object(fields) => {
                 let name = fields.get("command").and_then(Json::as_str).ok_or_else(refused)?;
@@ -265,7 +290,8 @@ impl<'t> Written<'t> {
                     Some(length) => length,
                     None => None,
                 };
-                compile(&Written { name, argument, length, position: self.position })
+                let (position, options) = (self.position, self.options);
+                compile(&Written { name, argument, length, position, options })
             }
             Json::Null | Json::Bool(_) | Json::Number(_) | Json::Array(_) => Err(refused()),
         };

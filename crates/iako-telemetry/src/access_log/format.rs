@@ -1,5 +1,6 @@
 //! Compiling a format: text or JSON with command operators, checked when configuration arrives.
 
+use iako_cel::{ExpressionError, Options};
 use serde_json::Value as Json;
 
 use super::operator::Operator;
@@ -47,6 +48,16 @@ pub enum FormatError {
         text: String,
         /// Where it stands.
         position: usize,
+    },
+    /// An operator whose expression is none.
+    #[error("the expression of the operator %{name}% at position {position} is not usable")]
+    Expression {
+        /// The operator.
+        name: String,
+        /// Where it stands.
+        position: usize,
+        /// Why.
+        source: ExpressionError,
     },
     /// The JSON format is no object.
     #[error("a JSON format is an object of names and formats")]
@@ -105,7 +116,15 @@ impl AccessLogFormat {
     /// # Errors
     /// The first operator that is unknown or malformed.
     pub fn text(format: &str) -> Result<Self, FormatError> {
-        let template = template(format)?;
+        Self::text_with(format, Options::default())
+    }
+
+    /// The same, where expressions may call more than they otherwise may.
+    ///
+    /// # Errors
+    /// The first operator that is unknown or malformed.
+    pub fn text_with(format: &str, options: Options) -> Result<Self, FormatError> {
+        let template = template(format, options)?;
         let tells_tries = template.tells_tries();
         Ok(Self { shape: Shape::Text(template), omit_empty: false, tells_tries })
     }
@@ -116,10 +135,18 @@ impl AccessLogFormat {
     /// # Errors
     /// The first operator that is unknown or malformed; a format that is no object.
     pub fn json(format: &Json) -> Result<Self, FormatError> {
+        Self::json_with(format, Options::default())
+    }
+
+    /// The same, where expressions may call more than they otherwise may.
+    ///
+    /// # Errors
+    /// The first operator that is unknown or malformed; a format that is no object.
+    pub fn json_with(format: &Json, options: Options) -> Result<Self, FormatError> {
         if !format.is_object() {
             return Err(FormatError::NoObject);
         }
-        let node = node(format)?;
+        let node = node(format, options)?;
         let tells_tries = node.tells_tries();
         Ok(Self { shape: Shape::Json(node), omit_empty: false, tells_tries })
     }
@@ -183,16 +210,19 @@ impl Node {
     }
 }
 
-fn node(format: &Json) -> Result<Node, FormatError> {
+fn node(format: &Json, options: Options) -> Result<Node, FormatError> {
     match format {
         Json::Object(members) => {
             let named = |name: &String| format!("{}:", Json::from(name.as_str()));
-            let members = members.iter().map(|(name, value)| Ok((named(name), node(value)?)));
+            let members = members.iter().map(|(name, value)| Ok((named(name), node(value, options)?)));
             Ok(Node::Object(members.collect::<Result<_, FormatError>>()?))
         }
-        Json::Array(items) => Ok(Node::List(items.iter().map(node).collect::<Result<_, _>>()?)),
+        Json::Array(items) => {
+            let items = items.iter().map(|item| node(item, options));
+            Ok(Node::List(items.collect::<Result<_, _>>()?))
+        }
         Json::String(text) => {
-            let template = template(text)?;
+            let template = template(text, options)?;
             match <[Piece; 1]>::try_from(template.0) {
                 Ok([Piece::Operator(command)]) => Ok(Node::Command(command)),
                 Ok(single) => Ok(Node::Template(Template(single.into()))),
@@ -203,7 +233,7 @@ fn node(format: &Json) -> Result<Node, FormatError> {
     }
 }
 
-fn template(format: &str) -> Result<Template, FormatError> {
+fn template(format: &str, options: Options) -> Result<Template, FormatError> {
     let mut pieces = Vec::new();
     let mut literal = String::new();
     let mut rest = format;
@@ -218,7 +248,7 @@ fn template(format: &str) -> Result<Template, FormatError> {
             pieces.push(Piece::Literal(std::mem::take(&mut literal)));
         }
         let position = format.len().saturating_sub(after.len()).saturating_sub(1);
-        let (command, after) = command::read(after, position)?;
+        let (command, after) = command::read(after, position, options)?;
         pieces.push(Piece::Operator(command));
         rest = after;
     }

@@ -115,6 +115,34 @@ pub enum TextFact {
     SpanId,
     /// What filters flagged, by commas.
     CustomFlags,
+    /// The name of the virtual host.
+    VirtualHost,
+    /// Where the endpoint is.
+    Locality(Area),
+    /// Who this proxy is.
+    Node(NodeFact),
+}
+
+/// How large a part of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Area {
+    /// The region.
+    Region,
+    /// The zone in it.
+    Zone,
+    /// The part of the zone.
+    SubZone,
+}
+
+/// What a proxy says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeFact {
+    /// Its name.
+    Id,
+    /// The cluster that it is a part of.
+    Cluster,
+    /// Where it is.
+    Locality(Area),
 }
 
 /// Facts that are numbers; 0 where nothing is known.
@@ -128,6 +156,10 @@ pub enum NumberFact {
     ResponseTrailers,
     /// Number of the connection to the server.
     UpstreamConnection,
+    /// How many endpoints the cluster has.
+    Endpoints,
+    /// The listener's direction, by Envoy's number: 0 without one, 1 inbound, 2 outbound.
+    Direction,
     /// Bytes on a connection for this exchange.
     Wire(Side, Way),
     /// Bytes of heads on a connection for this exchange.
@@ -280,6 +312,17 @@ pub trait FurtherFacts {
     /// Metadata under a namespace.
     fn metadata(&self, of: MetadataOf, namespace: &str) -> Option<Cow<'_, Map<String, Json>>> {
         let _: (MetadataOf, &str) = (of, namespace);
+        None
+    }
+
+    /// The namespaces of somebody's metadata; none where there is nobody who could have any.
+    fn namespaces(&self, of: MetadataOf) -> Option<Vec<String>> {
+        let _: MetadataOf = of;
+        None
+    }
+
+    /// What this proxy says of itself besides.
+    fn node_metadata(&self) -> Option<&Map<String, Json>> {
         None
     }
 

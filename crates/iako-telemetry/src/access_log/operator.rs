@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use iako_cel::Expression;
 use serde_json::Value as Json;
 
 use super::fact::Fact;
@@ -47,8 +48,19 @@ pub(super) enum Operator {
     Constant(String),
     Metadata(MetadataOf, Vec<String>),
     State(Side, StateForm),
+    /// `%CEL(…)%` and `%TYPED_CEL(…)%`.
+    Expression(Box<Expression>, ExpressionForm),
     /// The first of these that has a value.
     First(Vec<Command>),
+}
+
+/// What is shown of an expression's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ExpressionForm {
+    /// Its text.
+    Text,
+    /// The value with its type.
+    Typed,
 }
 
 /// What is shown of an object of filters.
@@ -222,6 +234,7 @@ impl Operator {
             Self::Constant(text) => Some(Value::Text(Cow::Borrowed(text))),
             Self::Metadata(of, path) => metadata(record, *of, path),
             Self::State(side, state) => state_text(record, *side, state),
+            Self::Expression(expression, form) => expressed(record, expression, *form),
             Self::First(commands) => {
                 let values = commands.iter().filter_map(|one| {
                     let value = one.operator.value(record)?;
@@ -256,6 +269,19 @@ fn metadata<'a>(
 
 fn follow<'j>(value: &'j Json, keys: &[String]) -> Option<&'j Json> {
     keys.iter().try_fold(value, |value, key| value.get(key))
+}
+
+fn expressed<'a>(
+    record: &'a AccessRecord<'_>,
+    expression: &'a Expression,
+    form: ExpressionForm,
+) -> Option<Value<'a>> {
+    let value = expression.evaluate(record).ok()?;
+    Some(match (form, value) {
+        (ExpressionForm::Text, iako_cel::Value::Text(text)) => Value::Text(text),
+        (ExpressionForm::Text, value) => Value::Text(value.shown(record).into_owned().into()),
+        (ExpressionForm::Typed, value) => Value::Json(Cow::Owned(value.to_json(record))),
+    })
 }
 
 fn state_text<'a>(

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
+use iako_cel::Expression;
 use iako_proxy_config::{
     ConnectionInput, MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchThen,
     MatchTree, ResponseInput,
@@ -12,6 +13,7 @@ use iako_proxy_config::{
 use xxhash_rust::xxh64::xxh64;
 
 use super::{header_texts, metadata_matches};
+use crate::expression::Asked;
 use crate::{ConnectionInfo, Headers, Metadata, RequestFacts, facts::is_local, text::query_value};
 
 /// What trees over inputs of kind `I` look at.
@@ -21,6 +23,12 @@ pub trait MatchFacts<I> {
 
     /// What filters left.
     fn metadata(&self) -> &Metadata;
+
+    /// Whether an expression is true; none is where nothing of a request is known.
+    fn meets(&self, expression: &Expression) -> bool {
+        let _: &Expression = expression;
+        false
+    }
 }
 
 impl MatchFacts<MatchInput> for RequestFacts<'_> {
@@ -34,8 +42,13 @@ impl MatchFacts<MatchInput> for RequestFacts<'_> {
             MatchInput::QueryParameter(name) => {
                 query_value(self.head.query(), name).map(Cow::Borrowed)
             }
+            MatchInput::Attributes => None,
             MatchInput::Connection(input) => connection_text(input, self.connection, self.metadata),
         }
+    }
+
+    fn meets(&self, expression: &Expression) -> bool {
+        Asked::of_request(self).meets(expression)
     }
 
     fn metadata(&self) -> &Metadata {
@@ -79,6 +92,10 @@ impl MatchFacts<ResponseInput> for ResponseFacts<'_> {
 
     fn metadata(&self) -> &Metadata {
         self.request.metadata
+    }
+
+    fn meets(&self, expression: &Expression) -> bool {
+        self.request.meets(expression)
     }
 }
 
@@ -153,6 +170,7 @@ fn is_met<I>(wanted: &MatchPredicate<I>, facts: &impl MatchFacts<I>) -> bool {
         MatchPredicate::Not(wanted) => !is_met(wanted, facts),
         MatchPredicate::Single { input, check } => match check {
             MatchCheck::Metadata(wanted) => metadata_matches(wanted, facts.metadata()),
+            MatchCheck::Expression(wanted) => facts.meets(wanted),
             MatchCheck::Text(wanted) => facts.text(input).is_some_and(|text| wanted.matches(&text)),
             MatchCheck::Ip(ranges) => facts
                 .text(input)

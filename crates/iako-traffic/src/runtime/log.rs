@@ -34,6 +34,7 @@ impl Tune for AccessLogFilter {
             Self::ResponseFlags(_)
             | Self::NotHealthCheck
             | Self::Traceable
+            | Self::Expression(_)
             | Self::Metadata { .. }
             | Self::LogType { .. }
             | Self::Header(_)

@@ -159,7 +159,9 @@ fn holds(wanted: &MatchPredicate, request: &Request) -> bool {
                 MatchCheck::Hash { threshold, modulo, seed } => {
                     hash(*seed) % u64::from(modulo.get()) >= u64::from(*threshold)
                 }
-                MatchCheck::Metadata(_) => panic!("no such condition is made"),
+                MatchCheck::Metadata(_) | MatchCheck::Expression(_) => {
+                    panic!("no such condition is made")
+                }
             }
         }
     }
@@ -172,6 +174,7 @@ fn looked_at(input: &MatchInput, request: &Request) -> Option<String> {
             let values = values(request, name.as_str());
             (!values.is_empty()).then(|| values.join(","))
         }
+        MatchInput::Attributes => panic!("no such input is made"),
         MatchInput::QueryParameter(name) => {
             let (_, query) = request.target.split_once('?')?;
             let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));

@@ -175,6 +175,7 @@ fn access_log(out: &mut String, log: &AccessLog) {
         LogFormat::Text(text) | LogFormat::TextOmittingEmpty(text) => {
             format!("text {:?}", text.chars().take(24).collect::<String>())
         }
+        LogFormat::Calling(..) => "calling".to_owned(),
         LogFormat::Json(json) => {
             let keys: Vec<_> = json.fields.keys().take(3).map(String::as_str).collect();
             format!("json {} of {} keys", keys.join(","), json.fields.len())

@@ -2,6 +2,7 @@
 
 mod service;
 
+use iako_cel::Options;
 use iako_types::FractionDenominator;
 use iako_xds_api::envoy::config::accesslog::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
@@ -11,7 +12,7 @@ use prost::Name as _;
 use prost_types::Struct;
 use serde_json::{Map, Value as Json};
 
-use super::{matcher, wire};
+use super::{expression, matcher, wire};
 use crate::problem::{At, Fault};
 use crate::{pool, text};
 use iako_proxy_config::{
@@ -97,8 +98,9 @@ pub(super) fn log_format(
 ) -> Result<LogFormat, Fault> {
     use core::substitution_format_string::Format;
     let Some(written) = format else { return Ok(LogFormat::Default) };
-    wire::list(&written.formatters, &at.field("formatters"), formatter)?;
-    Ok(match &written.format {
+    let found = wire::list(&written.formatters, &at.field("formatters"), formatter)?;
+    let options = found.into_iter().find(|options| *options != Options::default());
+    let format = match &written.format {
         None => LogFormat::Default,
         Some(Format::TextFormat(text)) => text_format(text.clone(), written),
         Some(Format::TextFormatSource(source)) => {
@@ -110,6 +112,10 @@ pub(super) fn log_format(
             omit_empty: written.omit_empty_values,
             sort: written.json_format_options.is_some_and(|options| options.sort_properties),
         }),
+    };
+    Ok(match options {
+        Some(options) => LogFormat::Calling(Box::new(format), options),
+        None => format,
     })
 }
 
@@ -121,18 +127,22 @@ fn text_format(text: String, written: &core::SubstitutionFormatString) -> LogFor
     }
 }
 
-/// A set of commands that a format names. Those that there are need no naming here.
-fn formatter(extension: &core::TypedExtensionConfig, at: &At<'_>) -> Result<(), Fault> {
+/// A set of commands that a format names, and what its expressions may call. Those that there are need
+/// no naming here.
+fn formatter(extension: &core::TypedExtensionConfig, at: &At<'_>) -> Result<Options, Fault> {
     use iako_xds_api::envoy::extensions::formatter;
     let any = extension.typed_config.as_ref();
     let name = any.map_or("", |any| pool::full_name(&any.type_url));
     let known = [
-        formatter::cel::v3::Cel::full_name(),
         formatter::metadata::v3::Metadata::full_name(),
         formatter::req_without_query::v3::ReqWithoutQuery::full_name(),
     ];
     if known.iter().any(|one| one == name) {
-        return Ok(());
+        return Ok(Options::default());
+    }
+    if let Some(any) = any.filter(|_| name == formatter::cel::v3::Cel::full_name()) {
+        let config: formatter::cel::v3::Cel = wire::unpack(any, &at.field("typed_config"))?;
+        return Ok(expression::options(config.cel_config.as_ref()));
     }
     let problem = format!("the formatter `{name}` is not supported");
     Err(at.field("typed_config").invalid(problem, "use only metadata, cel or req_without_query"))
@@ -146,7 +156,10 @@ pub(super) fn body_format(
     let Some(written) = format else { return Ok(None) };
     Ok(match log_format(format, at)? {
         LogFormat::Default => None,
-        format @ (LogFormat::Text(_) | LogFormat::TextOmittingEmpty(_) | LogFormat::Json(_)) => {
+        format @ (LogFormat::Text(_)
+        | LogFormat::TextOmittingEmpty(_)
+        | LogFormat::Json(_)
+        | LogFormat::Calling(..)) => {
             Some(BodyFormat { format, content_type: written.content_type.clone() })
         }
     })
@@ -164,11 +177,6 @@ pub(super) fn filter(
     at: &At<'_>,
 ) -> Result<Option<AccessLogFilter>, Fault> {
     use pb::access_log_filter::FilterSpecifier as Kind;
-    let unsupported = |field: &'static str| {
-        at.field(field)
-            .warn("has no effect: this condition is not supported, and all requests meet it");
-        Ok(None)
-    };
     let value = match &filter.filter_specifier {
         None => return Ok(None),
         Some(Kind::StatusCodeFilter(filter)) => {
@@ -205,7 +213,9 @@ pub(super) fn filter(
         Some(Kind::AndFilter(filter)) => return all(&filter.filters, &at.field("and_filter")),
         Some(Kind::OrFilter(filter)) => return any(&filter.filters, &at.field("or_filter")),
         Some(Kind::TraceableFilter(_)) => AccessLogFilter::Traceable,
-        Some(Kind::ExtensionFilter(_)) => return unsupported("extension_filter"),
+        Some(Kind::ExtensionFilter(filter)) => {
+            return extension(filter, &at.field("extension_filter"));
+        }
         Some(Kind::MetadataFilter(filter)) => {
             let at = at.field("metadata_filter");
             let condition = filter.matcher.as_ref();
@@ -228,6 +238,24 @@ pub(super) fn filter(
         }
     };
     Ok(Some(value))
+}
+
+/// A condition of another kind: an expression.
+fn extension(filter: &pb::ExtensionFilter, at: &At<'_>) -> Result<Option<AccessLogFilter>, Fault> {
+    use loggers::filters::cel::v3::ExpressionFilter;
+    let at_config = at.field("typed_config");
+    let any = match &filter.config_type {
+        Some(pb::extension_filter::ConfigType::TypedConfig(any)) => any,
+        None => return Err(at_config.missing("write the condition's settings with `@type`")),
+    };
+    if pool::full_name(&any.type_url) != ExpressionFilter::full_name() {
+        at.warn("has no effect: this condition is not supported, and all requests meet it");
+        return Ok(None);
+    }
+    let config: ExpressionFilter = wire::unpack(any, &at_config)?;
+    let options = expression::options(config.cel_config.as_ref());
+    let found = expression::text(&config.expression, options, &at_config.field("expression"))?;
+    Ok(Some(AccessLogFilter::Expression(found)))
 }
 
 fn all(filters: &[pb::AccessLogFilter], at: &At<'_>) -> Result<Option<AccessLogFilter>, Fault> {

@@ -10,7 +10,7 @@ use pb::matcher as inner;
 use prost::{Message as _, Name as _};
 use prost_types::Any;
 
-use super::{matcher, wire};
+use super::{expression, matcher, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
@@ -157,6 +157,10 @@ fn single_predicate<I: Input>(
 ) -> Result<MatchPredicate<I>, Fault> {
     use inner::matcher_list::predicate::single_predicate::Matcher;
     let input = input::<I>(config.input.as_ref(), &at.field("input"))?;
+    if input.is_for_expressions() {
+        let check = asked(config, at)?;
+        return Ok(MatchPredicate::Single { input, check });
+    }
     let check = match &config.matcher {
         Some(Matcher::ValueMatch(value)) => {
             let at = at.field("value_match");
@@ -172,6 +176,31 @@ fn single_predicate<I: Input>(
         None => return Err(at.missing("write value_match or custom_match")),
     };
     Ok(MatchPredicate::Single { input, check })
+}
+
+/// An expression about attributes.
+fn asked(
+    config: &inner::matcher_list::predicate::SinglePredicate,
+    at: &At<'_>,
+) -> Result<MatchCheck, Fault> {
+    use inner::matcher_list::predicate::single_predicate::Matcher;
+    let at = at.field("custom_match");
+    let help = "ask an expression by an xds.type.matcher.v3.CelMatcher";
+    let Some(Matcher::CustomMatch(extension)) = &config.matcher else {
+        return Err(at.missing(help));
+    };
+    let any = settings(extension, &at)?;
+    let at = at.field("typed_config");
+    if pool::full_name(&any.type_url) != pb::CelMatcher::full_name() {
+        let problem = format!("`{}` asks no expression", pool::full_name(&any.type_url));
+        return Err(at.invalid(problem, help));
+    }
+    let config: pb::CelMatcher = wire::unpack(any, &at)?;
+    let at = at.field("expr_match");
+    let wanted = config.expr_match.as_ref().ok_or_else(|| at.missing("write an expression"))?;
+    let found = expression::any(wanted, &at)?;
+    super::rbac::known(&found, &at)?;
+    Ok(MatchCheck::Expression(found))
 }
 
 fn custom(any: &Any, input: Option<&ConnectionInput>, at: &At<'_>) -> Result<MatchCheck, Fault> {
@@ -230,6 +259,11 @@ pub(super) trait Input: Sized {
 
     /// What is looked at of the connection.
     fn connection(&self) -> Option<&ConnectionInput>;
+
+    /// Whether it is what expressions ask about.
+    fn is_for_expressions(&self) -> bool {
+        false
+    }
 }
 
 impl Input for MatchInput {
@@ -244,6 +278,9 @@ impl Input for MatchInput {
             let config: text_pb::HttpRequestQueryParamMatchInput = wire::unpack(any, at)?;
             return Ok(Self::QueryParameter(config.query_param));
         }
+        if name == pb::HttpAttributesCelMatchInput::full_name() {
+            return Ok(Self::Attributes);
+        }
         let help = "look at a request header, a query parameter, or something about the connection";
         connection_input(any, at, help).map(Self::Connection)
     }
@@ -251,8 +288,12 @@ impl Input for MatchInput {
     fn connection(&self) -> Option<&ConnectionInput> {
         match self {
             Self::Connection(input) => Some(input),
-            Self::RequestHeader(_) | Self::QueryParameter(_) => None,
+            Self::RequestHeader(_) | Self::QueryParameter(_) | Self::Attributes => None,
         }
+    }
+
+    fn is_for_expressions(&self) -> bool {
+        *self == Self::Attributes
     }
 }
 
@@ -278,6 +319,10 @@ impl Input for ResponseInput {
             Self::Request(input) => input.connection(),
             Self::Status | Self::StatusClass | Self::Header(_) => None,
         }
+    }
+
+    fn is_for_expressions(&self) -> bool {
+        *self == Self::Request(MatchInput::Attributes)
     }
 }
 

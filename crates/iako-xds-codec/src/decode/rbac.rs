@@ -1,21 +1,24 @@
 //! Who may do what.
 
+use iako_cel::{Attribute, Expression, Root};
+use iako_xds_api::envoy::config::core::v3::TypedExtensionConfig;
 use iako_xds_api::envoy::config::rbac::v3 as pb;
 use iako_xds_api::envoy::extensions::filters::{
     http::rbac::v3 as http_pb, network::rbac::v3 as network_pb,
 };
 use iako_xds_api::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
+use iako_xds_api::envoy::extensions::rbac::principals::mtls_authenticated::v3 as mtls_pb;
 use iako_xds_api::envoy::r#type::matcher::v3 as matcher_pb;
 use iako_xds_api::xds::r#type::matcher::v3 as xds_pb;
 use prost::Name as _;
 use prost_types::Any;
 
-use super::{match_tree, matcher, wire};
+use super::{expression, match_tree, matcher, validation, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
     ConnectionInput, MatchInput, MatchTree, MetadataMatch, Permission, Policy, Principal, Rbac,
-    RbacAction, RbacChoice, RbacMatcher, RbacRules, RuleOrigin, StringMatch, UriTemplate,
+    RbacAction, RbacChoice, RbacMatcher, RbacRules, RuleOrigin, SanKind, StringMatch, UriTemplate,
 };
 
 pub(super) fn http(config: &http_pb::Rbac, at: &At<'_>) -> Result<Rbac, Fault> {
@@ -78,6 +81,7 @@ fn tree(
         let (name, fits) = match input {
             MatchInput::RequestHeader(_) => ("a header", asked == Asked::Request),
             MatchInput::QueryParameter(_) => ("a query parameter", false),
+            MatchInput::Attributes => ("attributes of requests", asked == Asked::Request),
             MatchInput::Connection(input) => is_looked_at(input),
         };
         if !fits {
@@ -145,8 +149,76 @@ fn policy(name: &str, config: &pb::Policy, at: &At<'_>) -> Result<Policy, Fault>
     Ok(Policy {
         permissions: wire::list(&config.permissions, &at.field("permissions"), permission)?,
         principals: wire::list(&config.principals, &at.field("principals"), principal)?,
+        condition: condition(config, at)?,
         origin: origin(name),
     })
+}
+
+/// What a policy asks besides.
+fn condition(config: &pb::Policy, at: &At<'_>) -> Result<Option<Expression>, Fault> {
+    let options = expression::options(config.cel_config.as_ref());
+    let (at_condition, at_checked) = (at.field("condition"), at.field("checked_condition"));
+    let found = match (&config.condition, &config.checked_condition) {
+        (Some(_), Some(_)) => {
+            let help = "write `condition` or `checked_condition`";
+            return Err(at_checked.invalid("stands beside `condition`", help));
+        }
+        (None, None) => return Ok(None),
+        (Some(expr), None) => expression::tree(expr, options, &at_condition)?,
+        (None, Some(checked)) => {
+            let at = at_checked.field("expr");
+            let expr = checked.expr.as_ref().ok_or_else(|| at.missing("write a tree"))?;
+            expression::tree(expr, options, &at)?
+        }
+    };
+    known(&found, if config.condition.is_some() { &at_condition } else { &at_checked })?;
+    Ok(Some(found))
+}
+
+/// Refuses what asks for something that nobody knows when rules are asked: a rule that never holds may
+/// let pass what it was to refuse.
+pub(super) fn known(expression: &Expression, at: &At<'_>) -> Result<(), Fault> {
+    let help = "ask about the request's head, its connection, or what filters left";
+    if let Some(unknown) = expression.attributes().iter().find(|one| !is_known(**one)) {
+        let problem = format!("`{}` is not known when rules are asked", unknown.name());
+        return Err(at.invalid(problem, help));
+    }
+    let chosen = [Root::Request, Root::Response, Root::Connection, Root::Upstream, Root::Xds];
+    if expression.roots().iter().any(|root| chosen.contains(root)) {
+        return Err(at.invalid("chooses attributes by names that are not written", help));
+    }
+    Ok(())
+}
+
+/// Whether an attribute is known of a request before it is sent on, or absent in Envoy too.
+const fn is_known(attribute: Attribute) -> bool {
+    use Attribute as A;
+    match attribute.root() {
+        Root::Source | Root::Destination | Root::Metadata | Root::FilterState => true,
+        Root::Request => !matches!(
+            attribute,
+            A::RequestTime
+                | A::RequestProtocol
+                | A::RequestSize
+                | A::RequestTotalSize
+                | A::RequestHeadersBytes
+        ),
+        Root::Response => matches!(
+            attribute,
+            A::ResponseCode | A::ResponseCodeDetails | A::ResponseHeaders | A::ResponseTrailers
+        ),
+        Root::Connection => matches!(
+            attribute,
+            A::ConnectionMtls
+                | A::ServerName
+                | A::SubjectPeer
+                | A::UriSanLocal
+                | A::UriSanPeer
+                | A::DnsSanPeer
+                | A::Sha256Peer
+        ),
+        Root::Upstream | Root::UpstreamFilterState | Root::Xds => false,
+    }
 }
 
 /// Istio names policies `ns[shop]-policy[cart]-rule[0]`, which tells where they come from.
@@ -232,7 +304,7 @@ fn port_range(
 }
 
 fn path_template(
-    config: &iako_xds_api::envoy::config::core::v3::TypedExtensionConfig,
+    config: &TypedExtensionConfig,
     at: &At<'_>,
 ) -> Result<Permission, Fault> {
     let at_config = at.field("typed_config");
@@ -299,11 +371,36 @@ fn principal(config: &pb::Principal, at: &At<'_>) -> Result<Principal, Fault> {
         Some(Identifier::FilterState(config)) => {
             Principal::State(matcher::filter_state(config, &at.field("filter_state"))?)
         }
-        Some(Identifier::Custom(_)) => {
-            return Err(at.field("custom").invalid("is not supported", "use another identifier"));
-        }
+        Some(Identifier::Custom(config)) => custom(config, &at.field("custom"))?,
         None => return Err(at.missing("write one identifier, such as `any: true`")),
     })
+}
+
+/// A principal of another kind: who showed a certificate.
+fn custom(config: &TypedExtensionConfig, at: &At<'_>) -> Result<Principal, Fault> {
+    let at = at.field("typed_config");
+    let any = config.typed_config.as_ref();
+    let any = any.ok_or_else(|| at.missing("write the principal's settings with `@type`"))?;
+    if pool::full_name(&any.type_url) != mtls_pb::Config::full_name() {
+        let problem = format!("`{}` is not supported", pool::full_name(&any.type_url));
+        return Err(at.invalid(problem, "use mtls_authenticated, or another identifier"));
+    }
+    let config: mtls_pb::Config = wire::unpack(any, &at)?;
+    let Some(name) = &config.san_matcher else {
+        if config.any_validated_client_certificate {
+            return Ok(Principal::Authenticated(None));
+        }
+        return Err(at.missing("write `san_matcher` or `any_validated_client_certificate`"));
+    };
+    let at = at.field("san_matcher");
+    let name = validation::san(name, &at)?;
+    match &name.kind {
+        Some(SanKind::Dns | SanKind::Uri) => Ok(Principal::Named(name)),
+        Some(SanKind::Ip | SanKind::Email | SanKind::Other(_)) | None => {
+            let problem = "is a kind of name that is not known when rules are asked";
+            Err(at.field("san_type").invalid(problem, "use DNS or URI"))
+        }
+    }
 }
 
 fn principals(set: &pb::principal::Set, at: &At<'_>) -> Result<Vec<Principal>, Fault> {

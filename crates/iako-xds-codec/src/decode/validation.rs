@@ -211,7 +211,8 @@ fn certificate_hash(text: &str, at: &At<'_>) -> Result<String, Fault> {
     Ok(digits)
 }
 
-fn san(matcher: &pb::SubjectAltNameMatcher, at: &At<'_>) -> Result<SanMatch, Fault> {
+/// A name that a certificate must carry.
+pub(super) fn san(matcher: &pb::SubjectAltNameMatcher, at: &At<'_>) -> Result<SanMatch, Fault> {
     use pb::subject_alt_name_matcher::SanType;
     let at_kind = at.field("san_type");
     let kind = match wire::known::<SanType>(matcher.san_type, &at_kind)? {

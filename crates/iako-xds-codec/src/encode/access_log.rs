@@ -3,11 +3,13 @@
 use iako_types::FractionDenominator;
 use iako_xds_api::envoy::config::accesslog::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
+use iako_xds_api::envoy::extensions::formatter::cel::v3 as formatter;
 use iako_xds_api::envoy::extensions::access_loggers::{
+    filters::cel::v3 as filters,
     file::v3 as file, grpc::v3 as grpc, stream::v3 as stream,
 };
 
-use super::{callout, matcher, wire};
+use super::{callout, expression, matcher, wire};
 use crate::text;
 use iako_proxy_config::{
     AccessLog, AccessLogFilter, AccessLogSink, BodyFormat, GrpcLog, GrpcLogKind, Keyed,
@@ -94,8 +96,14 @@ pub(super) fn body_format(value: &BodyFormat) -> Option<core::SubstitutionFormat
 /// A format, where it is not the default one.
 pub(super) fn log_format(value: &LogFormat) -> Option<core::SubstitutionFormatString> {
     use core::substitution_format_string::Format;
+    if let LogFormat::Calling(format, options) = value {
+        let config = formatter::Cel { cel_config: expression::options(*options) };
+        let mut written = log_format(format)?;
+        written.formatters.push(wire::extension("envoy.formatter.cel", &config));
+        return Some(written);
+    }
     let (format, omit_empty_values) = match value {
-        LogFormat::Default => return None,
+        LogFormat::Default | LogFormat::Calling(..) => return None,
         LogFormat::Text(text) => (Format::TextFormatSource(wire::text_source(text)), false),
         LogFormat::TextOmittingEmpty(text) => {
             (Format::TextFormatSource(wire::text_source(text)), true)
@@ -131,6 +139,17 @@ pub(super) fn filter(value: &AccessLogFilter) -> pb::AccessLogFilter {
         }
         AccessLogFilter::Header(header) => {
             Specifier::HeaderFilter(pb::HeaderFilter { header: Some(matcher::header(header)) })
+        }
+        AccessLogFilter::Expression(value) => {
+            let config = filters::ExpressionFilter {
+                expression: expression::text(value).unwrap_or_default().to_owned(),
+                cel_config: expression::options(value.options()),
+            };
+            let any = wire::any(&config);
+            Specifier::ExtensionFilter(pb::ExtensionFilter {
+                name: "envoy.access_loggers.extension_filters.cel".to_owned(),
+                config_type: Some(pb::extension_filter::ConfigType::TypedConfig(any)),
+            })
         }
         AccessLogFilter::Traceable => Specifier::TraceableFilter(pb::TraceableFilter {}),
         AccessLogFilter::Metadata { condition, pass_absent } => {

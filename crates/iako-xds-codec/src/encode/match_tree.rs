@@ -11,7 +11,7 @@ use pb::matcher as inner;
 use prost::Message as _;
 use prost_types::Any;
 
-use super::{matcher, wire};
+use super::{expression, matcher, wire};
 use crate::decode::plain_inputs;
 use iako_proxy_config::{
     ConnectionInput, MatchCheck, MatchInput, MatchNode, MatchOutcome, MatchPredicate, MatchThen,
@@ -89,7 +89,8 @@ fn predicate<I: Input>(value: &MatchPredicate<I>) -> inner::matcher_list::Predic
                 MatchCheck::Ip(_)
                 | MatchCheck::Share { .. }
                 | MatchCheck::Hash { .. }
-                | MatchCheck::Metadata(_) => Matcher::CustomMatch(named("check", custom(check))),
+                | MatchCheck::Metadata(_)
+                | MatchCheck::Expression(_) => Matcher::CustomMatch(named("check", custom(check))),
             };
             let input = Some(named("input", looked_at.any()));
             MatchType::SinglePredicate(SinglePredicate { input, matcher: Some(matcher) })
@@ -124,6 +125,10 @@ fn custom(check: &MatchCheck) -> Any {
             value: Some(matcher::metadata_value(&wanted.value)),
             invert: wanted.invert,
         }),
+        MatchCheck::Expression(wanted) => wire::any(&pb::CelMatcher {
+            expr_match: Some(expression::any(wanted)),
+            description: String::new(),
+        }),
     }
 }
 
@@ -142,6 +147,7 @@ impl Input for MatchInput {
             Self::QueryParameter(name) => {
                 wire::any(&text_pb::HttpRequestQueryParamMatchInput { query_param: name.clone() })
             }
+            Self::Attributes => wire::any(&pb::HttpAttributesCelMatchInput {}),
             Self::Connection(input) => input.any(),
         }
     }

@@ -3,11 +3,12 @@
 use iako_xds_api::envoy::config::rbac::v3 as pb;
 use iako_xds_api::envoy::extensions::filters::http::rbac::v3 as http_pb;
 use iako_xds_api::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
+use iako_xds_api::envoy::extensions::rbac::principals::mtls_authenticated::v3 as mtls_pb;
 use iako_xds_api::envoy::r#type::matcher::v3 as matcher_pb;
 use iako_xds_api::envoy::r#type::v3::Int32Range;
 use iako_xds_api::xds::r#type::matcher::v3 as xds_pb;
 
-use super::{match_tree, matcher, wire};
+use super::{expression, match_tree, matcher, transport, wire};
 use iako_proxy_config::{
     MetadataMatch, Permission, Policy, Principal, Rbac, RbacAction, RbacChoice, RbacMatcher,
     RbacRules, StringMatch, UriTemplate,
@@ -57,6 +58,8 @@ fn policy(value: &Policy) -> pb::Policy {
     pb::Policy {
         permissions: value.permissions.iter().map(permission).collect(),
         principals: value.principals.iter().map(principal).collect(),
+        condition: value.condition.as_ref().and_then(expression::tree),
+        cel_config: value.condition.as_ref().and_then(|one| expression::options(one.options())),
         ..Default::default()
     }
 }
@@ -111,6 +114,13 @@ fn principal(value: &Principal) -> pb::Principal {
         Principal::Authenticated(name) => Identifier::Authenticated(Authenticated {
             principal_name: name.as_ref().map(matcher::text),
         }),
+        Principal::Named(name) => {
+            let san_matcher = name.kind.as_ref().map(|kind| transport::san(kind, name));
+            let any_validated_client_certificate = san_matcher.is_none();
+            let config = mtls_pb::Config { san_matcher, any_validated_client_certificate };
+            let name = "envoy.rbac.principals.mtls_authenticated";
+            Identifier::Custom(wire::extension(name, &config))
+        }
         Principal::DirectRemoteIp(range) => Identifier::DirectRemoteIp(wire::cidr(range)),
         Principal::RemoteIp(range) => Identifier::RemoteIp(wire::cidr(range)),
         Principal::Header(header) => Identifier::Header(matcher::header(header)),

@@ -221,7 +221,8 @@ fn spiffe(bundles: &[(TrustDomain, Pem)]) -> core::TypedExtensionConfig {
     wire::extension("envoy.tls.cert_validator.spiffe", &config)
 }
 
-fn san(kind: &SanKind, name: &SanMatch) -> pb::SubjectAltNameMatcher {
+/// A name that a certificate must carry.
+pub(super) fn san(kind: &SanKind, name: &SanMatch) -> pb::SubjectAltNameMatcher {
     use pb::subject_alt_name_matcher::SanType;
     let (kind, oid) = match kind {
         SanKind::Dns => (SanType::Dns, ""),

@@ -8,6 +8,7 @@ mod connection;
 mod content;
 mod credential;
 mod discovery;
+mod expression;
 mod filter;
 mod head;
 mod health;
@@ -39,6 +40,9 @@ pub(crate) const TABLE: &[&[MessageSupport]] = &[
     http::MESSAGES,
     http_client::MESSAGES,
     matching::MESSAGES,
+    expression::MESSAGES,
+    expression::OLDER,
+    expression::NEWER,
     filter::MESSAGES,
     content::MESSAGES,
     head::MESSAGES,

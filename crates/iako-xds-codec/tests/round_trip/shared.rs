@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::content;
 use crate::login;
+use iako_cel::{Entry, Expression, Literal, Options, Tree};
 use iako_proxy_config::*;
 use iako_types::{FractionDenominator, Percent};
 
@@ -30,6 +31,35 @@ pub(crate) fn origin() -> RuleOrigin {
         file: "shop.yaml".into(),
         line: 12,
     }
+}
+
+fn conversion() -> Options {
+    Options { string_conversion: true, ..Options::default() }
+}
+
+/// `request.headers['x-a'] == 'b' && string(source.port) in ['1', {2: b'c'}]`, as a tree.
+fn condition() -> Expression {
+    let select = |root: &str, field: &str| Tree::Select {
+        operand: Box::new(Tree::Name(root.into())),
+        field: field.into(),
+        is_test: false,
+    };
+    let call = |function: &str, arguments| Tree::Call {
+        target: None,
+        function: function.into(),
+        arguments,
+    };
+    let text = |text: &str| Tree::Literal(Literal::Text(text.into()));
+    let header = call("_[_]", vec![select("request", "headers"), text("x-a")]);
+    let entry = Entry {
+        key: Tree::Literal(Literal::Int(2)),
+        value: Tree::Literal(Literal::Bytes(b"c".to_vec())),
+    };
+    let map = Tree::Map { message: String::new(), entries: vec![entry] };
+    let listed = call("string", vec![select("source", "port")]);
+    let listed = call("@in", vec![listed, Tree::List(vec![text("1"), map])]);
+    let both = vec![call("_==_", vec![header, text("b")]), listed];
+    Expression::from_tree(call("_&&_", both), conversion()).unwrap()
 }
 
 pub(crate) fn header(name: &str, value: &str, action: AppendAction) -> HeaderValueOption {
@@ -141,6 +171,9 @@ pub(crate) fn access_logs() -> Vec<AccessLog> {
                 draw: LogDraw::Independent,
             }),
             AccessLogFilter::Traceable,
+            AccessLogFilter::Expression(
+                Expression::parse("string(response.code) == '200'", conversion()).unwrap(),
+            ),
             AccessLogFilter::Metadata { condition: None, pass_absent: false },
             AccessLogFilter::LogType { types: vec![6], exclude: true },
             AccessLogFilter::GrpcStatus { statuses: vec![14], exclude: true },
@@ -182,7 +215,10 @@ pub(crate) fn access_logs() -> Vec<AccessLog> {
         },
         AccessLog {
             sink: AccessLogSink::Stderr,
-            format: LogFormat::Text("%PROTOCOL%\n".into()),
+            format: LogFormat::Calling(
+                Box::new(LogFormat::Text("%CEL(string(1))%\n".into())),
+                conversion(),
+            ),
             filter: None,
         },
     ]
@@ -326,6 +362,10 @@ pub(crate) fn rbac() -> Rbac {
                     "spiffe://cluster.local/ns/a/sa/b",
                 ))),
                 Principal::Authenticated(None),
+                Principal::Named(SanMatch {
+                    kind: Some(SanKind::Uri),
+                    matcher: StringMatch::exact("spiffe://a/b"),
+                }),
                 Principal::Not(Box::new(Principal::DirectRemoteIp("::1/128".parse().unwrap()))),
                 Principal::RemoteIp("192.0.2.0/24".parse().unwrap()),
                 Principal::Or(vec![Principal::Any, Principal::Path(StringMatch::exact("/"))]),
@@ -337,6 +377,7 @@ pub(crate) fn rbac() -> Rbac {
             ]),
             Principal::Header(header_matches().remove(1)),
         ],
+        condition: Some(condition()),
         origin: Some(RuleOrigin {
             kind: "AuthorizationPolicy".into(),
             namespace: "shop".into(),

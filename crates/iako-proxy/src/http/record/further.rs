@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::time::{Instant, SystemTime};
 
 use iako_http::{BodyLength, Known, ResponseEdits, ResponseHead, Version, reason};
-use iako_proxy_config::EndpointAddress;
+use iako_proxy_config::{Direction, EndpointAddress};
 use iako_telemetry::access_log::further::{
-    FurtherFacts, MetadataOf, NumberFact, Side, TextFact, TimePoint, Validity, Way,
+    Area, FurtherFacts, MetadataOf, NodeFact, NumberFact, Side, TextFact, TimePoint, Validity, Way,
 };
 use iako_traffic::Headers;
+use iako_types::Locality;
 use serde_json::{Map, Value};
 
 use super::{Finished, Record};
@@ -164,6 +165,15 @@ impl ExchangeFacts<'_> {
     }
 }
 
+/// A part of a place; empty where it is not told.
+fn area_of(locality: &Locality, area: Area) -> &str {
+    match area {
+        Area::Region => &locality.region,
+        Area::Zone => &locality.zone,
+        Area::SubZone => &locality.sub_zone,
+    }
+}
+
 /// What is written to say how long a response of ours is, where its fields do not.
 fn framing(head: &ResponseHead, edits: &ResponseEdits, around: u64) -> u64 {
     let is_said = edits.fields.get(head.fields(), Known::ContentLength).is_some();
@@ -224,7 +234,21 @@ impl FurtherFacts for ExchangeFacts<'_> {
             }
             TextFact::UniqueId => Some(Cow::Owned(unique_id())),
             TextFact::CloseType(Side::Downstream) => Some(Cow::Borrowed("Normal")),
-            TextFact::EndpointId(Side::Downstream)
+            TextFact::Locality(area) => {
+                let (balancer, place) = self.record.endpoint.as_ref()?;
+                let endpoint = balancer.endpoints().get(usize::try_from(*place).ok()?)?;
+                Some(Cow::Borrowed(area_of(&endpoint.locality, area)))
+            }
+            TextFact::Node(fact) => {
+                let node = &self.connection.worker.shared.node.node;
+                Some(Cow::Borrowed(match fact {
+                    NodeFact::Id => &node.id,
+                    NodeFact::Cluster => &node.cluster,
+                    NodeFact::Locality(area) => area_of(&node.locality, area),
+                }))
+            }
+            TextFact::VirtualHost
+            | TextFact::EndpointId(Side::Downstream)
             | TextFact::UpstreamLocalCloseReason
             | TextFact::Ja3
             | TextFact::Ja4
@@ -265,6 +289,14 @@ impl FurtherFacts for ExchangeFacts<'_> {
             NumberFact::UpstreamConnection => {
                 self.record.upstream.as_ref().map_or(0, |facts| facts.id)
             }
+            NumberFact::Endpoints => self.record.endpoint.as_ref().map_or(0, |(balancer, _)| {
+                balancer.endpoints().len() as u64
+            }),
+            NumberFact::Direction => match self.connection.direction {
+                Direction::Unspecified => 0,
+                Direction::Inbound => 1,
+                Direction::Outbound => 2,
+            },
             NumberFact::Headers(side, way) | NumberFact::PlainHeaders(side, way) => {
                 self.head_bytes(side, way)
             }
@@ -329,6 +361,10 @@ impl FurtherFacts for ExchangeFacts<'_> {
             | MetadataOf::FilterChain
             | MetadataOf::VirtualHost => None,
         }
+    }
+
+    fn node_metadata(&self) -> Option<&Map<String, Value>> {
+        Some(&self.connection.worker.shared.node.node.metadata)
     }
 
     fn dynamic_metadata(&self) -> Vec<(String, Map<String, Value>)> {

@@ -290,12 +290,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.rbac.v3.Policy",
-        honoured: &["permissions", "principals"],
+        honoured: &["permissions", "principals", "condition", "checked_condition", "cel_config"],
         warned: &[],
-        refused: &[(
-            "this proxy does not have it",
-            &["condition", "checked_condition", "cel_config"],
-        )],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.rbac.v3.Permission",
@@ -339,9 +336,16 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "not_id",
             "sourced_metadata",
             "filter_state",
+            "custom",
         ],
         warned: &[],
-        refused: &[("use one of the other identifiers", &["custom"])],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.rbac.principals.mtls_authenticated.v3.Config",
+        honoured: &["san_matcher", "any_validated_client_certificate"],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.rbac.v3.Principal.Set",
