@@ -1,5 +1,6 @@
 //! Which requests and connections are written down, where and how.
 
+mod otel;
 mod service;
 
 use iako_cel::{Expression, Options};
@@ -8,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::{HeaderMatch, Keyed, MetadataMatch};
 
+pub use otel::{OtelLabels, OtelLog, OtelStreamSettings};
 pub use service::{GrpcLog, GrpcLogFields, GrpcLogKind, LogStreamSettings};
 
 /// One log. Source: `envoy.config.accesslog.v3.AccessLog`.
@@ -33,6 +35,8 @@ pub enum AccessLogSink {
     File(String),
     /// A gRPC service, which gets entries in place of lines.
     Grpc(Box<GrpcLog>),
+    /// A collector of OpenTelemetry, which gets records in place of lines.
+    OpenTelemetry(Box<OtelLog>),
 }
 
 /// What a log line holds. Source: `envoy.config.core.v3.SubstitutionFormatString`.

@@ -43,7 +43,8 @@ mod udp;
 
 pub use access_log::{
     AccessLog, AccessLogFilter, AccessLogSink, GrpcLog, GrpcLogFields, GrpcLogKind, JsonFormat,
-    LogComparison, LogDraw, LogFormat, LogSample, LogStreamSettings,
+    LogComparison, LogDraw, LogFormat, LogSample, LogStreamSettings, OtelLabels, OtelLog,
+    OtelStreamSettings,
 };
 pub use callout::{
     AskedHeader, GrpcService, HeaderMutationRules, HttpUri, ServiceHeader,

@@ -2,6 +2,7 @@
 
 mod client;
 mod entry;
+mod otel;
 mod stream;
 
 use std::cell::RefCell;
@@ -14,7 +15,7 @@ use iako_proxy_config::{
 };
 use iako_rt::Rng;
 use iako_telemetry::{
-    AccessLogFormat, AccessLogSink, AccessRecord, Counter, LogTarget,
+    AccessLogFormat, AccessLogSink, AccessRecord, Counter, LogTarget, StatsScope,
     access_log::{ENVOY_TEXT, FormatError, further::MetadataOf, grpc_code},
     request_id,
     trace::TraceReason,
@@ -26,7 +27,9 @@ use crate::shared::Shared;
 use crate::worker;
 
 pub(crate) use client::ClientSide;
+use otel::Records;
 pub(crate) use stream::LogStreams;
+use stream::StreamSettings;
 
 /// Why a log cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +62,8 @@ enum Target {
     Lines(AccessLogFormat, Arc<AccessLogSink>),
     /// Entries, to a service.
     Entries(Box<Entries>),
+    /// Records, to a collector.
+    Records(Box<Records>, LogCounters),
 }
 
 #[derive(Debug)]
@@ -103,15 +108,22 @@ impl AccessLogger {
             config::AccessLogSink::Stdout => LogTarget::Stdout,
             config::AccessLogSink::Stderr => LogTarget::Stderr,
             config::AccessLogSink::File(path) => LogTarget::from_path(path),
+            config::AccessLogSink::OpenTelemetry(otel) => {
+                let scope = shared.stats.scope("access_logs.open_telemetry_access_log");
+                let scope = match otel.stat_prefix.trim_end_matches('.') {
+                    "" => scope,
+                    prefix => scope.part(prefix),
+                };
+                let counters = LogCounters::new(&scope);
+                let target = Target::Records(Box::new(Records::compile(otel)?), counters);
+                return Ok(Self { target, filter: log.filter.clone() });
+            }
             config::AccessLogSink::Grpc(grpc) => {
                 let scope = shared.stats.scope("access_logs.grpc_access_log");
                 let entries = Entries {
                     stream: Arc::new(grpc.stream.clone()),
                     fields: grpc.fields.clone(),
-                    counters: LogCounters {
-                        written: scope.counter("logs_written"),
-                        dropped: scope.counter("logs_dropped"),
-                    },
+                    counters: LogCounters::new(&scope),
                 };
                 let target = Target::Entries(Box::new(entries));
                 return Ok(Self { target, filter: log.filter.clone() });
@@ -126,10 +138,11 @@ impl AccessLogger {
     }
 
     /// Whether it tells every endpoint that was tried.
-    pub(crate) const fn tells_tries(&self) -> bool {
+    pub(crate) fn tells_tries(&self) -> bool {
         match &self.target {
             Target::Lines(format, _) => format.tells_tries(),
             Target::Entries(_) => false,
+            Target::Records(records, _) => records.tells_tries(),
         }
     }
 
@@ -141,6 +154,10 @@ impl AccessLogger {
         match &self.target {
             Target::Lines(format, sink) => sink.log(format, record),
             Target::Entries(entries) => entries.leave(record),
+            Target::Records(records, counters) => {
+                let settings = StreamSettings::Records(Arc::clone(&records.stream));
+                leave(&settings, counters, || records.encode(record));
+            }
         }
     }
 }
@@ -148,9 +165,20 @@ impl AccessLogger {
 impl Entries {
     /// Leaves an entry with this thread's worker.
     fn leave(&self, record: &AccessRecord<'_>) {
-        let Some(worker) = worker::current() else { return self.counters.dropped.inc() };
-        let bytes = entry::encode(record, self.stream.kind, &self.fields);
-        worker.log_streams.push(&worker, &self.stream, &self.counters, bytes);
+        let settings = StreamSettings::Entries(Arc::clone(&self.stream));
+        leave(&settings, &self.counters, || entry::encode(record, self.stream.kind, &self.fields));
+    }
+}
+
+/// Leaves bytes with this thread's worker.
+fn leave(settings: &StreamSettings, counters: &LogCounters, encode: impl FnOnce() -> Vec<u8>) {
+    let Some(worker) = worker::current() else { return counters.dropped.inc() };
+    worker.log_streams.push(&worker, settings, counters, encode());
+}
+
+impl LogCounters {
+    fn new(scope: &StatsScope) -> Self {
+        Self { written: scope.counter("logs_written"), dropped: scope.counter("logs_dropped") }
     }
 }
 

@@ -393,6 +393,13 @@ fn times() -> Vec<Row> {
             beyond: "cut",
             counter: "",
         },
+        Row {
+            limit: "steps of one evaluation of an expression",
+            envoy: "none",
+            default: iako_cel::limits::STEPS_MAX.to_string(),
+            beyond: "it has no value: a condition is not met, an operator shows `-`",
+            counter: "",
+        },
     ]
 }
 

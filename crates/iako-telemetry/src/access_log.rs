@@ -10,6 +10,7 @@ mod expression;
 mod fact;
 mod format;
 pub mod further;
+pub mod fuzz;
 mod grpc;
 mod operator;
 mod record;

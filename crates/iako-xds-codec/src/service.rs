@@ -5,6 +5,7 @@ pub mod check;
 pub mod limit;
 pub mod load;
 pub mod log;
+pub mod otel_log;
 pub mod processing;
 pub mod span;
 mod value;

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 use iako_cel::Expression;
 use iako_types::CidrRange;
 
-use crate::{FilterStateMatch, HeaderMatch, MatchTree, RuleOrigin, SanMatch, StringMatch, UriTemplate};
+use crate::{
+    FilterStateMatch, HeaderMatch, MatchTree, RuleOrigin, SanMatch, StringMatch, UriTemplate,
+};
 
 /// Lets requests or connections pass or not.
 /// Source: `envoy.extensions.filters.http.rbac.v3.RBAC` and its twin for connections.

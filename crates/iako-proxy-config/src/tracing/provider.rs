@@ -19,7 +19,7 @@ pub enum TracingProvider {
 
 /// An HTTP service that takes spans. Source: `envoy.config.core.v3.HttpService`, or the fields of
 /// older forms.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpanCollector {
     /// Its cluster.
     pub cluster: String,
@@ -136,7 +136,7 @@ pub struct OpenTelemetryTracer {
 }
 
 /// A collector of OpenTelemetry's protocol.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OtlpExporter {
     /// By gRPC.
     Grpc(GrpcService),

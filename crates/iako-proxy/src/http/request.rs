@@ -294,7 +294,10 @@ impl HeaderLookup for TrailersView<'_> {
     }
 
     fn nth_value(&self, name: &str, nth: usize) -> Option<&[u8]> {
-        { self.0.iter() }.filter(|field| field.name == name.as_bytes()).nth(nth).map(|field| field.value)
+        { self.0.iter() }
+            .filter(|field| field.name == name.as_bytes())
+            .nth(nth)
+            .map(|field| field.value)
     }
 
     fn each_value(&self, visit: &mut dyn FnMut(&str, &[u8])) {

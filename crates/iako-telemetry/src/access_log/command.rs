@@ -270,15 +270,13 @@ impl<'t> Written<'t> {
             return Err(refused());
         }
         let one = |operator: &Json| match operator {
-            Json::String(name) => {
-                compile(&Written {
+            Json::String(name) => compile(&Written {
                 name,
                 argument: None,
                 length: None,
                 position: self.position,
                 options: self.options,
-            })
-            }
+            }),
             Json::Object(fields) => {
                 let name = fields.get("command").and_then(Json::as_str).ok_or_else(refused)?;
                 let length = fields

@@ -101,7 +101,10 @@ fn headers<'a>(record: &'a AccessRecord<'_>, of: HeadersOf) -> &'a dyn HeaderLoo
 }
 
 fn header<'a>(record: &'a AccessRecord<'_>, name: &str) -> Option<Value<'a>> {
-    record.request_headers.first_value(name).map(|value| Value::Text(String::from_utf8_lossy(value)))
+    record
+        .request_headers
+        .first_value(name)
+        .map(|value| Value::Text(String::from_utf8_lossy(value)))
 }
 
 fn path<'a>(record: &'a AccessRecord<'_>) -> Option<Cow<'a, str>> {
@@ -156,9 +159,7 @@ fn of_request<'a>(record: &'a AccessRecord<'_>, attribute: Attribute) -> Option<
             Some(told) => std::str::from_utf8(told).ok()?.trim().parse().ok().map(Value::Int),
             None => Some(number(record.bytes_received)),
         },
-        Attribute::RequestTotalSize => {
-            Some(number(record.bytes_received.saturating_add(head())))
-        }
+        Attribute::RequestTotalSize => Some(number(record.bytes_received.saturating_add(head()))),
         _ => None,
     }
 }
@@ -200,7 +201,8 @@ fn of_connections<'a>(record: &'a AccessRecord<'_>, attribute: Attribute) -> Opt
     match attribute {
         Attribute::ConnectionId => down.connection_id.map(Value::Uint),
         Attribute::ConnectionMtls => {
-            let shown = certificate(record, Side::Downstream, Holder::Peer, CertificateFact::Sha256);
+            let shown =
+                certificate(record, Side::Downstream, Holder::Peer, CertificateFact::Sha256);
             Some(Value::Bool(shown.is_some()))
         }
         Attribute::ServerName => Some(Value::text(down.server_name.unwrap_or_default())),

@@ -214,7 +214,8 @@ fn node(format: &Json, options: Options) -> Result<Node, FormatError> {
     match format {
         Json::Object(members) => {
             let named = |name: &String| format!("{}:", Json::from(name.as_str()));
-            let members = members.iter().map(|(name, value)| Ok((named(name), node(value, options)?)));
+            let members =
+                members.iter().map(|(name, value)| Ok((named(name), node(value, options)?)));
             Ok(Node::Object(members.collect::<Result<_, FormatError>>()?))
         }
         Json::Array(items) => {

@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{AccessLogFormat, AccessRecord};
 use crate::shard;
-use crate::stats::{Counter, StatsRegistry};
+use crate::stats::{Counter, Gauge, StatsRegistry};
 
 /// Lines waiting for the writer, for each worker: about 4,000 lines.
 const BUFFER_BYTES_MAX: usize = 1 << 20;
@@ -118,6 +118,34 @@ impl Drop for Running {
 struct Counters {
     dropped: Counter,
     written_bytes: Counter,
+    files: FileCounters,
+}
+
+/// What Envoy counts of files, under `filesystem.`. Lines are counted when the writer takes them, so that
+/// requests count nothing.
+#[derive(Clone, Debug)]
+struct FileCounters {
+    buffered: Counter,
+    completed: Counter,
+    failed: Counter,
+    by_timer: Counter,
+    reopen_failed: Counter,
+    /// Bytes that the writer took and that are not written.
+    waiting: Gauge,
+}
+
+impl FileCounters {
+    fn new(stats: &StatsRegistry) -> Self {
+        let scope = stats.scope("filesystem");
+        Self {
+            buffered: scope.counter("write_buffered"),
+            completed: scope.counter("write_completed"),
+            failed: scope.counter("write_failed"),
+            by_timer: scope.counter("flushed_by_timer"),
+            reopen_failed: scope.counter("reopen_failed"),
+            waiting: scope.gauge("write_total_buffered"),
+        }
+    }
 }
 
 impl AccessLogs {
@@ -128,6 +156,7 @@ impl AccessLogs {
         let counters = Counters {
             dropped: scope.counter("dropped"),
             written_bytes: scope.counter("written_bytes"),
+            files: FileCounters::new(stats),
         };
         let (sinks, writers) = (Mutex::default(), Arc::default());
         Arc::new(Self { sinks, workers: workers.max(1), counters, writers })
@@ -346,7 +375,10 @@ impl Writer {
         let idle = |w: &mut Wishes| !(w.write || w.reopen || w.stop);
         shared.wished.wait_while(&mut wishes, idle);
         let growing = |w: &mut Wishes| !(w.now || w.reopen || w.stop);
-        shared.wished.wait_while_for(&mut wishes, growing, BATCH_WAIT);
+        let waited = shared.wished.wait_while_for(&mut wishes, growing, BATCH_WAIT);
+        if waited.timed_out() {
+            shared.counters.files.by_timer.inc();
+        }
         wishes.begun += 1;
         (wishes.write, wishes.now) = (false, false);
         (std::mem::take(&mut wishes.reopen), wishes.stop)
@@ -358,13 +390,22 @@ impl Writer {
         if batch.is_empty() {
             return Ok(());
         }
-        let written = self.output.write(batch);
         let counters = &self.shared.counters;
+        let lines = batch.iter().filter(|byte| **byte == b'\n').count();
+        let lines = u64::try_from(lines).unwrap_or(0);
+        let bytes = i64::try_from(batch.len()).unwrap_or(0);
+        counters.files.buffered.add(lines);
+        counters.files.waiting.add(bytes);
+        let written = self.output.write(batch);
+        counters.files.waiting.add(-bytes);
         match &written {
-            Ok(()) => counters.written_bytes.add(u64::try_from(batch.len()).unwrap_or(0)),
+            Ok(()) => {
+                counters.files.completed.inc();
+                counters.written_bytes.add(u64::try_from(batch.len()).unwrap_or(0));
+            }
             Err(_) => {
-                let lines = batch.iter().filter(|byte| **byte == b'\n').count();
-                counters.dropped.add(u64::try_from(lines).unwrap_or(0));
+                counters.files.failed.inc();
+                counters.dropped.add(lines);
             }
         }
         batch.clear();
@@ -376,6 +417,7 @@ impl Writer {
         match self.target.open() {
             Ok(output) => self.output = output,
             Err(error) => {
+                self.shared.counters.files.reopen_failed.inc();
                 tracing::error!(target = ?self.target, %error, "access log cannot be reopened");
             }
         }

@@ -1,5 +1,6 @@
 //! Access logs.
 
+mod otel;
 mod service;
 
 use iako_cel::Options;
@@ -30,6 +31,7 @@ fn log(log: &pb::AccessLog, at: &At<'_>) -> Result<Option<AccessLog>, Fault> {
     use loggers::{
         file::v3::FileAccessLog,
         grpc::v3::{HttpGrpcAccessLogConfig, TcpGrpcAccessLogConfig},
+        open_telemetry::v3::OpenTelemetryAccessLogConfig,
         stream::v3::{StderrAccessLog, StdoutAccessLog},
     };
     let at_config = at.field("typed_config");
@@ -55,6 +57,10 @@ fn log(log: &pb::AccessLog, at: &At<'_>) -> Result<Option<AccessLog>, Fault> {
     } else if name == TcpGrpcAccessLogConfig::full_name() {
         let config: TcpGrpcAccessLogConfig = wire::unpack(any, &at_config)?;
         (AccessLogSink::Grpc(Box::new(service::tcp(&config, &at_config)?)), LogFormat::Default)
+    } else if name == OpenTelemetryAccessLogConfig::full_name() {
+        let config: OpenTelemetryAccessLogConfig = wire::unpack(any, &at_config)?;
+        let log = otel::log(&config, &at_config)?;
+        (AccessLogSink::OpenTelemetry(Box::new(log)), LogFormat::Default)
     } else {
         at_config
             .warn(format!("the access log `{name}` is not supported; nothing is written there"));
@@ -98,8 +104,7 @@ pub(super) fn log_format(
 ) -> Result<LogFormat, Fault> {
     use core::substitution_format_string::Format;
     let Some(written) = format else { return Ok(LogFormat::Default) };
-    let found = wire::list(&written.formatters, &at.field("formatters"), formatter)?;
-    let options = found.into_iter().find(|options| *options != Options::default());
+    let options = formatters(&written.formatters, &at.field("formatters"))?;
     let format = match &written.format {
         None => LogFormat::Default,
         Some(Format::TextFormat(text)) => text_format(text.clone(), written),
@@ -113,9 +118,10 @@ pub(super) fn log_format(
             sort: written.json_format_options.is_some_and(|options| options.sort_properties),
         }),
     };
-    Ok(match options {
-        Some(options) => LogFormat::Calling(Box::new(format), options),
-        None => format,
+    Ok(if options == Options::default() {
+        format
+    } else {
+        LogFormat::Calling(Box::new(format), options)
     })
 }
 
@@ -125,6 +131,13 @@ fn text_format(text: String, written: &core::SubstitutionFormatString) -> LogFor
     } else {
         LogFormat::Text(text)
     }
+}
+
+/// What expressions may call by the sets of commands that a format names.
+fn formatters(extensions: &[core::TypedExtensionConfig], at: &At<'_>) -> Result<Options, Fault> {
+    let found = wire::list(extensions, at, formatter)?;
+    let set = found.into_iter().find(|options| *options != Options::default());
+    Ok(set.unwrap_or_default())
 }
 
 /// A set of commands that a format names, and what its expressions may call. Those that there are need

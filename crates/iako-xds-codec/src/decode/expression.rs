@@ -30,10 +30,7 @@ pub(super) fn tree(expr: &pb::Expr, options: Options, at: &At<'_>) -> Result<Exp
     refused(Expression::from_tree(part(expr, at)?, options), at)
 }
 
-fn refused(
-    made: Result<Expression, ExpressionError>,
-    at: &At<'_>,
-) -> Result<Expression, Fault> {
+fn refused(made: Result<Expression, ExpressionError>, at: &At<'_>) -> Result<Expression, Fault> {
     made.map_err(|error| {
         at.invalid(error.to_string(), "write an expression of the Common Expression Language")
     })

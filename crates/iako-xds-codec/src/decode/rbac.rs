@@ -303,10 +303,7 @@ fn port_range(
     }
 }
 
-fn path_template(
-    config: &TypedExtensionConfig,
-    at: &At<'_>,
-) -> Result<Permission, Fault> {
+fn path_template(config: &TypedExtensionConfig, at: &At<'_>) -> Result<Permission, Fault> {
     let at_config = at.field("typed_config");
     let any = config
         .typed_config

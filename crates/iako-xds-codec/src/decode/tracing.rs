@@ -2,6 +2,8 @@
 
 mod provider;
 
+pub(super) use provider::http as collector;
+
 use std::sync::Arc;
 
 use iako_types::{Fraction, FractionDenominator};

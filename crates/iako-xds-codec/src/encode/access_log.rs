@@ -3,17 +3,19 @@
 use iako_types::FractionDenominator;
 use iako_xds_api::envoy::config::accesslog::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
-use iako_xds_api::envoy::extensions::formatter::cel::v3 as formatter;
 use iako_xds_api::envoy::extensions::access_loggers::{
-    filters::cel::v3 as filters,
-    file::v3 as file, grpc::v3 as grpc, stream::v3 as stream,
+    file::v3 as file, filters::cel::v3 as filters, grpc::v3 as grpc, open_telemetry::v3 as otel,
+    stream::v3 as stream,
 };
+use iako_xds_api::envoy::extensions::formatter::cel::v3 as formatter;
+use iako_xds_api::opentelemetry::proto::common::v1::KeyValueList;
 
-use super::{callout, expression, matcher, wire};
+use super::{callout, expression, matcher, tracing, wire};
+use crate::service::otel_log;
 use crate::text;
 use iako_proxy_config::{
     AccessLog, AccessLogFilter, AccessLogSink, BodyFormat, GrpcLog, GrpcLogKind, Keyed,
-    LogComparison, LogDraw, LogFormat, LogSample,
+    LogComparison, LogDraw, LogFormat, LogSample, OtelLabels, OtelLog, OtlpExporter,
 };
 
 pub(super) fn logs(values: &[AccessLog]) -> Vec<pb::AccessLog> {
@@ -45,6 +47,9 @@ fn log(value: &AccessLog) -> pb::AccessLog {
             ("envoy.access_loggers.file", wire::any(&config))
         }
         AccessLogSink::Grpc(log) => grpc_log(log),
+        AccessLogSink::OpenTelemetry(log) => {
+            ("envoy.access_loggers.open_telemetry", wire::any(&otel_log(log)))
+        }
     };
     pb::AccessLog {
         name: name.to_owned(),
@@ -83,6 +88,43 @@ fn grpc_log(value: &GrpcLog) -> (&'static str, prost_types::Any) {
             "envoy.access_loggers.tcp_grpc",
             wire::any(&grpc::TcpGrpcAccessLogConfig { common_config }),
         ),
+    }
+}
+
+fn otel_log(value: &OtelLog) -> otel::OpenTelemetryAccessLogConfig {
+    let stream = &value.stream;
+    let list = |fields: &serde_json::Map<String, serde_json::Value>| {
+        (!fields.is_empty()).then(|| KeyValueList { values: otel_log::named(fields) })
+    };
+    let (grpc_service, http_service) = match &stream.exporter {
+        OtlpExporter::Grpc(service) => (Some(callout::grpc(service)), None),
+        OtlpExporter::Http(collector) => (None, Some(tracing::collector(collector))),
+    };
+    let config = expression::options(value.calling);
+    let formatter = |config| {
+        let config = formatter::Cel { cel_config: Some(config) };
+        wire::extension("envoy.formatter.cel", &config)
+    };
+    let policy = core::RetryPolicy { num_retries: Some(stream.retries), ..Default::default() };
+    let retried = grpc::CommonGrpcAccessLogConfig {
+        grpc_stream_retry_policy: Some(policy),
+        ..Default::default()
+    };
+    otel::OpenTelemetryAccessLogConfig {
+        common_config: (stream.retries > 0).then_some(retried),
+        http_service,
+        grpc_service,
+        disable_builtin_labels: stream.labels == OtelLabels::None,
+        resource_attributes: list(&stream.resource),
+        body: value.body.as_ref().map(otel_log::any_value),
+        attributes: list(&value.attributes),
+        stat_prefix: value.stat_prefix.clone(),
+        formatters: config.map(formatter).into_iter().collect(),
+        log_name: stream.name.clone(),
+        buffer_flush_interval: Some(wire::duration(stream.flush_interval)),
+        buffer_size_bytes: Some(stream.buffer_bytes),
+        filter_state_objects_to_log: value.states.clone(),
+        ..Default::default()
     }
 }
 

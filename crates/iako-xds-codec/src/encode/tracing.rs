@@ -2,6 +2,8 @@
 
 mod provider;
 
+pub(super) use provider::http as collector;
+
 use iako_types::{Fraction, FractionDenominator};
 use iako_xds_api::envoy::config::route::v3 as route_pb;
 use iako_xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as manager;

@@ -231,7 +231,7 @@ pub fn message(
 }
 
 /// A field that is a message.
-fn put(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
+pub(super) fn put(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
     encode_key(tag, WireType::LengthDelimited, out);
     encode_varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);

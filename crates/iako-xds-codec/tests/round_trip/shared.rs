@@ -214,6 +214,29 @@ pub(crate) fn access_logs() -> Vec<AccessLog> {
             filter: None,
         },
         AccessLog {
+            sink: AccessLogSink::OpenTelemetry(Box::new(OtelLog {
+                stream: OtelStreamSettings {
+                    name: "otel".into(),
+                    exporter: OtlpExporter::Grpc(GrpcService {
+                        cluster: "logs".into(),
+                        ..GrpcService::default()
+                    }),
+                    labels: OtelLabels::None,
+                    resource: Map::from_iter([("r".into(), json!([1, true, 1.5]))]),
+                    flush_interval: Duration::from_millis(1_500),
+                    buffer_bytes: 99,
+                    retries: 2,
+                },
+                body: Some("%PROTOCOL%".into()),
+                attributes: Map::from_iter([("a".into(), json!({"b": ["%PATH%"]}))]),
+                states: vec!["key".into()],
+                stat_prefix: "otel".into(),
+                calling: conversion(),
+            })),
+            format: LogFormat::Default,
+            filter: None,
+        },
+        AccessLog {
             sink: AccessLogSink::Stderr,
             format: LogFormat::Calling(
                 Box::new(LogFormat::Text("%CEL(string(1))%\n".into())),

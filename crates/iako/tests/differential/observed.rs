@@ -123,7 +123,9 @@ fn marked(value: &mut Value, case: &Case) {
             for (name, field) in fields.iter_mut() {
                 if let Some(text) = field.as_str() {
                     let mark = match name.as_str() {
-                        "time" | "start_time" | "duration" => Some("<time>".to_owned()),
+                        "time" | "start_time" | "time_unix_nano" | "duration" => {
+                            Some("<time>".to_owned())
+                        }
                         name if name.starts_with("time_to_") => Some("<time>".to_owned()),
                         "request_id" | "stream_id" if is_uuid(text) => Some("<uuid>".to_owned()),
                         "id" if text.len() > 15 => Some("<id>".to_owned()),

@@ -1,10 +1,27 @@
 //! What routes write into targets and responses.
 
-use iako_http::Fields;
+use iako_http::{Fields, HeaderEdits, NameRef};
 use iako_proxy_config::HeaderMutations;
+use iako_telemetry::HeaderLookup;
 use iako_traffic::RouteMatchResult;
 
 use super::{Exchange, mutations, record};
+
+/// The fields of a response as far as they are changed by now.
+struct EditedFields<'a> {
+    fields: &'a Fields,
+    edits: &'a HeaderEdits,
+}
+
+impl HeaderLookup for EditedFields<'_> {
+    fn first_value(&self, name: &str) -> Option<&[u8]> {
+        self.nth_value(name, 0)
+    }
+
+    fn nth_value(&self, name: &str, nth: usize) -> Option<&[u8]> {
+        self.edits.nth(self.fields, NameRef::from(name), nth)
+    }
+}
 
 impl Exchange<'_> {
     /// A text with operators that a route writes into the target.
@@ -34,7 +51,9 @@ impl Exchange<'_> {
         }
         let view = self.request.view();
         let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
-        let record = record::access_record(&further, &view);
+        let mut record = record::access_record(&further, &view);
+        let response = EditedFields { fields, edits: &self.response_edits.fields };
+        record.response_headers = &response;
         let additions = mutations::rendered(&level.response_add, &record);
         mutations::edit_response(fields, &mut self.response_edits.fields, &additions, level);
     }

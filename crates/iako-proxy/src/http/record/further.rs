@@ -289,9 +289,11 @@ impl FurtherFacts for ExchangeFacts<'_> {
             NumberFact::UpstreamConnection => {
                 self.record.upstream.as_ref().map_or(0, |facts| facts.id)
             }
-            NumberFact::Endpoints => self.record.endpoint.as_ref().map_or(0, |(balancer, _)| {
-                balancer.endpoints().len() as u64
-            }),
+            NumberFact::Endpoints => self
+                .record
+                .endpoint
+                .as_ref()
+                .map_or(0, |(balancer, _)| balancer.endpoints().len() as u64),
             NumberFact::Direction => match self.connection.direction {
                 Direction::Unspecified => 0,
                 Direction::Inbound => 1,
@@ -358,6 +360,19 @@ impl FurtherFacts for ExchangeFacts<'_> {
             | MetadataOf::Route
             | MetadataOf::Endpoint
             | MetadataOf::Listener
+            | MetadataOf::FilterChain
+            | MetadataOf::VirtualHost => None,
+        }
+    }
+
+    fn namespaces(&self, of: MetadataOf) -> Option<Vec<String>> {
+        match of {
+            // Nothing of it is kept, as of a listener without any.
+            MetadataOf::Listener => Some(Vec::new()),
+            MetadataOf::Dynamic
+            | MetadataOf::Cluster
+            | MetadataOf::Route
+            | MetadataOf::Endpoint
             | MetadataOf::FilterChain
             | MetadataOf::VirtualHost => None,
         }

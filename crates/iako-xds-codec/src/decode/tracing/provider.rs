@@ -49,7 +49,11 @@ pub(super) fn provider(config: &pb::tracing::Http, at: &At<'_>) -> Result<Tracin
     Ok(provider)
 }
 
-fn http(service: &core::HttpService, at: &At<'_>) -> Result<SpanCollector, Fault> {
+/// A collector that is told by HTTP.
+pub(in crate::decode) fn http(
+    service: &core::HttpService,
+    at: &At<'_>,
+) -> Result<SpanCollector, Fault> {
     let uri = callout::uri(service.http_uri.as_ref(), &at.field("http_uri"))?;
     let at_headers = at.field("request_headers_to_add");
     let headers = header::additions(&service.request_headers_to_add, &at_headers)?;

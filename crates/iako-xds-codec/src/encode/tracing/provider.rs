@@ -28,7 +28,8 @@ pub(super) fn provider(value: &TracingProvider) -> pb::tracing::Http {
     pb::tracing::Http { name: name.to_owned(), config_type: Some(config) }
 }
 
-fn http(value: &SpanCollector) -> core::HttpService {
+/// A collector that is told by HTTP.
+pub(in crate::encode) fn http(value: &SpanCollector) -> core::HttpService {
     let uri = HttpUri {
         uri: if value.host == value.cluster {
             value.path.clone()
