@@ -61,9 +61,10 @@ impl StreamSettings {
         }
     }
 
+    /// Tries after the first one. A call that goes on may have ended since it was used last.
     fn retries(&self) -> u32 {
         match self {
-            Self::Entries(settings) => settings.retries,
+            Self::Entries(settings) => settings.retries.saturating_add(1),
             Self::Records(settings) => settings.retries,
         }
     }
@@ -204,7 +205,7 @@ impl LogStream {
         if entries.is_empty() {
             return self.listen().await;
         }
-        for _ in 0..=self.settings.retries().saturating_add(1) {
+        for _ in 0..=self.settings.retries() {
             match self.try_send(worker, &entries).await {
                 // As Envoy does, entries count when they are left, records when they are taken.
                 Ok(()) if matches!(self.settings, StreamSettings::Records(_)) => {
