@@ -257,9 +257,8 @@ pub(super) fn filter(
 fn extension(filter: &pb::ExtensionFilter, at: &At<'_>) -> Result<Option<AccessLogFilter>, Fault> {
     use loggers::filters::cel::v3::ExpressionFilter;
     let at_config = at.field("typed_config");
-    let any = match &filter.config_type {
-        Some(pb::extension_filter::ConfigType::TypedConfig(any)) => any,
-        None => return Err(at_config.missing("write the condition's settings with `@type`")),
+    let Some(pb::extension_filter::ConfigType::TypedConfig(any)) = &filter.config_type else {
+        return Err(at_config.missing("write the condition's settings with `@type`"));
     };
     if pool::full_name(&any.type_url) != ExpressionFilter::full_name() {
         at.warn("has no effect: this condition is not supported, and all requests meet it");
