@@ -144,6 +144,8 @@ pub enum Discovery {
         /// The request header that names the address and port in place of the client's connection;
         /// none of them. Source: `use_http_header` and `http_header_name`.
         header: Option<HeaderName>,
+        /// Metadata that names them, before a header does. Source: `metadata_key`.
+        metadata: Option<MetadataPath>,
     },
     /// The instances of other clusters, by their names, in this order: the first one takes all
     /// traffic as long as it can. Source: `envoy.extensions.clusters.aggregate.v3.ClusterConfig`.

@@ -26,6 +26,7 @@ pub(crate) mod jwt;
 pub(crate) mod local_limit;
 pub(crate) mod network;
 pub(crate) mod oauth2;
+pub(crate) mod opaque;
 pub(crate) mod peer_metadata;
 pub(crate) mod rate_limit;
 pub(crate) mod rbac;
@@ -57,6 +58,7 @@ use jwt::JwtAuthn;
 use local_limit::LocalRateLimit;
 use network::{ConnectionLimit, ConnectionRateLimit, SetConnectionState, SniForward};
 use oauth2::OAuth2;
+use opaque::OpaqueProtocol;
 use peer_metadata::PeerMetadata;
 use rate_limit::{GlobalRateLimit, GlobalRateLimitRoute};
 use rbac::Rbac;
@@ -426,6 +428,8 @@ pub enum NetworkFilter {
     ExtAuthz(Box<ConnectionAuthz>),
     /// Has a service count the connection.
     GlobalRateLimit(Box<GlobalConnectionRate>),
+    /// Looks at when bytes come, and at nothing else.
+    Opaque(Box<OpaqueProtocol>),
     /// An optional filter that this proxy does not have; passed over.
     Unsupported(UnsupportedFilter),
 }

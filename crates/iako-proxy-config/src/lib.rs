@@ -118,6 +118,7 @@ pub use filter::{
         AfterLogout, LoginClient, LoginCookie, LoginCookies, LoginRequests, LoginSecretShown,
         LoginServer, LoginTokens, OAuth2, SameSite, UnkeptTokens,
     },
+    opaque::{OpaqueKind, OpaqueProtocol},
     peer_metadata::{PeerDiscovery, PeerMetadata},
     rate_limit::{
         GlobalRateLimit, GlobalRateLimitRoute, HostLimits, LimitedRequests, RATE_LIMIT_TIMEOUT,

@@ -160,6 +160,22 @@ impl Stream {
         }
     }
 
+    /// Whether the other end has broken the connection; else the task is woken when it does. TLS tells
+    /// that only to who reads.
+    pub(crate) fn poll_gone(&self, context: &mut Context<'_>) -> bool {
+        match self {
+            Self::Tcp(stream) => {
+                let mut byte = [0];
+                let mut buffer = ReadBuf::new(&mut byte);
+                matches!(stream.get_ref().poll_peek(context, &mut buffer), Poll::Ready(Err(_)))
+            }
+            Self::Counted(counted) => counted.stream.poll_gone(context),
+            Self::ServerTls(_) | Self::Unix(_) | Self::ClientTls(_) | Self::ClientTlsUnix(_) => {
+                false
+            }
+        }
+    }
+
     /// Bytes of the client that are here already, without waiting for any.
     pub(crate) fn bytes_at_hand(&mut self) -> u64 {
         let mut context = Context::from_waker(std::task::Waker::noop());

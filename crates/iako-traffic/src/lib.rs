@@ -45,6 +45,7 @@ mod local_limit;
 mod login;
 mod matching;
 mod mutation_rules;
+mod original_dst;
 mod outlier;
 mod overload;
 mod rate_limit;
@@ -118,6 +119,7 @@ pub use matching::{
     response_header_matches, state_matches, value_matches,
 };
 pub use mutation_rules::{MutationKind, MutationVerdict, may_mutate};
+pub use original_dst::{OriginalName, original_name};
 pub use outlier::{Ejection, EjectionCause, EjectionEffect, Look, Outcome, RateFacts, Return};
 pub use overload::{overload_level, shortened};
 pub use rate_limit::{

@@ -97,8 +97,10 @@ pub(crate) fn add_clusters(outlook: &Outlook<'_>, plan: &mut Plan) {
 }
 
 fn passthrough(outlook: &Outlook<'_>, name: &str) -> Cluster {
-    let mut cluster =
-        Cluster::new(name, Discovery::OriginalDst { port_override: None, header: None });
+    let mut cluster = Cluster::new(
+        name,
+        Discovery::OriginalDst { port_override: None, header: None, metadata: None },
+    );
     cluster.lb = LbPolicy::ClusterProvided;
     cluster.connect_timeout = outlook.mesh().connect_timeout;
     cluster.circuit_breakers = unlimited();
@@ -144,7 +146,7 @@ fn discovery(outlook: &Outlook<'_>, target: &Target<'_>, plan: &mut Plan) -> Opt
         target.policy.load_balancer.map(|lb| &lb.algorithm),
         Some(LoadBalancerAlgorithm::Passthrough)
     );
-    let original = Discovery::OriginalDst { port_override: None, header: None };
+    let original = Discovery::OriginalDst { port_override: None, header: None, metadata: None };
     let name = target.cluster_name();
     let by_name = |plan: &mut Plan| {
         let endpoints = endpoint::of_target(outlook, target);

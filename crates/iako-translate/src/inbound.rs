@@ -121,7 +121,7 @@ fn local_cluster(outlook: &Outlook<'_>, port: &InboundPort<'_>) -> Cluster {
     let name = inbound_cluster(port.number);
     let captured = outlook.scope.interception == Interception::Redirect;
     let discovery = if captured {
-        Discovery::OriginalDst { port_override: None, header: None }
+        Discovery::OriginalDst { port_override: None, header: None, metadata: None }
     } else {
         let address = SocketAddr::new(outlook.scope.app_address, port.number);
         let place = LocalityEndpoints {

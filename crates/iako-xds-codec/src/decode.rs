@@ -50,6 +50,7 @@ mod metadata;
 mod network_filter;
 mod oauth2;
 mod on_demand;
+mod opaque;
 mod overlap;
 mod overload;
 mod protocol;

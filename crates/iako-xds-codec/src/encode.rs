@@ -45,6 +45,7 @@ mod matcher;
 mod metadata;
 mod network_filter;
 mod oauth2;
+mod opaque;
 mod proxy_protocol;
 mod rate_limit;
 mod rbac;

@@ -47,6 +47,28 @@ fn a_listener_with_everything_comes_back() {
 }
 
 #[test]
+fn chains_of_protocols_that_are_not_read_come_back() {
+    use OpaqueKind::{Mongo, Mysql, Postgres, Redis};
+    let opaque = |kind, prefix: &str| {
+        NetworkFilter::Opaque(Box::new(OpaqueProtocol { kind, stat_prefix: prefix.into() }))
+    };
+    let mut value = listener();
+    let mut chain = value.chains.remove(0);
+    chain.filters = vec![opaque(Mongo, "m"), opaque(Mysql, "my"), opaque(Postgres, "p")];
+    let mut redis = chain.clone();
+    redis.name = "redis".into();
+    redis.filters = vec![NetworkFilter::SniCluster, opaque(Redis, "r")];
+    let target = TcpTarget::Cluster("all".into());
+    let tcp = TcpProxy { idle_timeout: None, ..TcpProxy::new("r", target) };
+    redis.terminal = Terminal::Tcp(Arc::new(tcp));
+    redis.matcher.destination_port = Some(6379);
+    value.chains = vec![chain, redis];
+    // Each says that nothing of it is read.
+    let (back, warnings) = decode::listener(&encode::listener(&value)).unwrap();
+    assert_eq!((back, warnings.len()), (value, 4));
+}
+
+#[test]
 fn listeners_of_datagrams_and_within_the_proxy_come_back() {
     let internal = Listener {
         kind: ListenerKind::Internal,
@@ -212,8 +234,17 @@ fn every_kind_of_discovery_and_balancing_comes_back() {
         Discovery::Static(endpoint_set("c")),
         Discovery::StrictDns(named(endpoint_set("c"))),
         Discovery::LogicalDns(named(endpoint_set("c"))),
-        Discovery::OriginalDst { port_override: Some(80), header: None },
-        Discovery::OriginalDst { port_override: None, header: Some("x-to".parse().unwrap()) },
+        Discovery::OriginalDst { port_override: Some(80), header: None, metadata: None },
+        Discovery::OriginalDst {
+            port_override: None,
+            header: Some("x-to".parse().unwrap()),
+            metadata: None,
+        },
+        Discovery::OriginalDst {
+            port_override: None,
+            header: None,
+            metadata: Some(MetadataPath { filter: "f".into(), path: vec!["a".into(), "b".into()] }),
+        },
         Discovery::Aggregate(vec!["a".into(), "b".into()]),
     ];
     let policies = [

@@ -53,6 +53,7 @@ fn stats_filters_of_chain(chain: &FilterChain) -> impl Iterator<Item = &StatsFil
         | NetworkFilter::SetState(_)
         | NetworkFilter::ExtAuthz(_)
         | NetworkFilter::GlobalRateLimit(_)
+        | NetworkFilter::Opaque(_)
         | NetworkFilter::Unsupported(_) => None,
     });
     let manager = match &chain.terminal {

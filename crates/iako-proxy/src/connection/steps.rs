@@ -8,6 +8,7 @@ mod authz;
 mod count;
 mod gate;
 mod limit;
+mod opaque;
 mod state;
 
 use std::{rc::Rc, sync::Arc, time::Duration};
@@ -17,14 +18,16 @@ use iako_telemetry::ResponseFlag;
 
 pub(crate) use gate::{Denied, Gate};
 pub(crate) use limit::Place as LimitPlace;
+pub(crate) use opaque::FirstBytes;
 pub(crate) use state::State;
 
 use super::{Downstream, metadata_exchange};
-use crate::{access_log::LogError, shared::Shared, worker::Worker};
+use crate::{access_log::LogError, shared::Shared, snapshot::Chain, worker::Worker};
 use access::Access;
 use authz::Authz;
 use count::Count;
 use limit::{Limit, Rate};
+use opaque::Opaque;
 use state::States;
 
 /// Longest time that a client may take for its part of the metadata exchange.
@@ -57,6 +60,8 @@ pub(crate) enum NetworkStep {
     Authz(Arc<Authz>),
     /// Has a service count the connection.
     Count(Arc<Count>),
+    /// Counts the first bytes.
+    Opaque(Arc<Opaque>),
     /// Chooses the cluster of the server name.
     SniCluster,
     /// Chooses this port of the host of the server name, unless something chose one before.
@@ -99,6 +104,9 @@ impl NetworkStep {
                 NetworkFilter::GlobalRateLimit(config) => {
                     Self::Count(Arc::new(Count::compile(config, shared)?))
                 }
+                NetworkFilter::Opaque(config) => {
+                    Self::Opaque(Arc::new(Opaque::compile(config, &shared.stats)))
+                }
                 NetworkFilter::SniCluster => Self::SniCluster,
                 NetworkFilter::SniForward(config) => Self::SniForward { port: config.port },
                 NetworkFilter::SetState(config) => Self::States(Arc::new(States::compile(config)?)),
@@ -119,6 +127,7 @@ impl NetworkStep {
             | Self::Limit(_)
             | Self::Rate(_)
             | Self::Count(_)
+            | Self::Opaque(_)
             | Self::SniCluster
             | Self::SniForward { .. }
             | Self::Missing => false,
@@ -168,6 +177,7 @@ pub(super) async fn at_connection(
             }
             NetworkStep::Limit(limit) => downstream.held.push(limit.admit().await?),
             NetworkStep::Rate(rate) => rate.admit()?,
+            NetworkStep::Opaque(opaque) => opaque.begun(),
             NetworkStep::Count(count) => count.admit(worker, downstream).await?,
             NetworkStep::SniCluster => {
                 let name = downstream.info.server_name.clone();
@@ -191,6 +201,18 @@ pub(super) async fn at_connection(
         downstream.gate = Some(Box::new(Gate::new(chain, Rc::clone(worker))));
     }
     Ok(())
+}
+
+/// What looks at the first bytes of a connection of this chain; mostly nothing.
+pub(crate) fn first_bytes(chain: &Chain) -> Box<[FirstBytes]> {
+    let opaque = |step: &NetworkStep| {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "one step is looked for")]
+        match step {
+            NetworkStep::Opaque(opaque) => Some(FirstBytes::new(Arc::clone(opaque))),
+            _ => None,
+        }
+    };
+    chain.steps.iter().filter_map(opaque).collect()
 }
 
 fn keep(downstream: &mut Downstream, key: &str, value: String) {

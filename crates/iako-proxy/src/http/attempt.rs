@@ -127,8 +127,9 @@ impl Exchange<'_> {
                 let named = Box::pin(self.named_target(plan, downstream)).await?;
                 Some(self.unlisted_target(plan, named))
             }
-            Discovery::OriginalDst { port_override, header } => {
-                let original = self.original_target(plan, *port_override, header.as_ref());
+            Discovery::OriginalDst { port_override, header, metadata } => {
+                let names = (header.as_ref(), metadata.as_ref());
+                let original = self.original_target(plan, *port_override, names);
                 original.map(|original| self.unlisted_target(plan, original))
             }
             Discovery::Static(_)

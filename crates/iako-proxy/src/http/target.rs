@@ -6,8 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use iako_proxy_config::{Discovery, Endpoint, HeaderName};
-use iako_traffic::{Capacity, EndpointState, Headers as _, member};
+use iako_proxy_config::{Discovery, Endpoint, HeaderName, MetadataPath};
+use iako_traffic::{Capacity, EndpointState, Headers as _, OriginalName, member, original_name};
 
 use super::attempt::TryFailure;
 use super::downstream::Downstream;
@@ -106,17 +106,24 @@ impl Exchange<'_> {
         &self,
         plan: &Plan<'_>,
         port: Option<u16>,
-        header: Option<&HeaderName>,
+        (header, metadata): (Option<&HeaderName>, Option<&MetadataPath>),
     ) -> Option<Unlisted> {
-        let named = header.and_then(|name| {
+        let invalid = &plan.cluster.stats.original_dst_host_invalid;
+        let facts = [&self.request.metadata, &self.connection.info.metadata];
+        let told = match original_name(&facts, metadata) {
+            OriginalName::At(address) => Some(address),
+            OriginalName::Absent => None,
+            OriginalName::Invalid => {
+                invalid.inc();
+                None
+            }
+        };
+        let by_header = |name: &HeaderName| {
             let view = self.request.view();
             let value = std::str::from_utf8(view.value(name.as_str(), 0)?).unwrap_or_default();
-            value
-                .trim()
-                .parse::<SocketAddr>()
-                .inspect_err(|_| plan.cluster.stats.original_dst_host_invalid.inc())
-                .ok()
-        });
+            value.trim().parse::<SocketAddr>().inspect_err(|_| invalid.inc()).ok()
+        };
+        let named = told.or_else(|| header.and_then(by_header));
         let mut address = named.unwrap_or(self.connection.info.original_destination);
         if let Some(port) = port {
             address.set_port(port);

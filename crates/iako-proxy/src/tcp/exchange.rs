@@ -3,12 +3,14 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use iako_http::Scheme;
-use iako_proxy_config::{Discovery, Endpoint, OnDemandClusters, RoutePriority, SourcedName};
+use iako_proxy_config::{
+    Discovery, Endpoint, MetadataPath, OnDemandClusters, RoutePriority, SourcedName,
+};
 use iako_rt::{Rng, clock};
 use iako_telemetry::{ResponseFlag, access_log::LogType};
 use iako_traffic::{
-    ActiveRequest, Balancer, BreakerGuard, ConnectionInfo, Outcome, Pick, PickRequest, hash_of_ip,
-    tcp_cluster,
+    ActiveRequest, Balancer, BreakerGuard, ConnectionInfo, OriginalName, Outcome, Pick,
+    PickRequest, hash_of_ip, original_name, tcp_cluster,
 };
 
 use super::{
@@ -177,8 +179,9 @@ async fn reach(
     let Target { cluster, subset } = target;
     let place = place(service, cluster)?;
     let client = Proxied::towards(cluster, &downstream.info);
-    if let Discovery::OriginalDst { port_override, .. } = cluster.config.discovery {
-        let (connected, endpoint) = reach_original(downstream, cluster, port_override).await?;
+    if let Discovery::OriginalDst { port_override, metadata, .. } = &cluster.config.discovery {
+        let (port, key) = (*port_override, metadata.as_ref());
+        let (connected, endpoint) = reach_original(downstream, cluster, (port, key)).await?;
         record.attempts = 1;
         return Ok(Reached { connected, endpoint, _active: None, failing: None, _place: place });
     }
@@ -288,10 +291,17 @@ fn record_outcome(
 async fn reach_original(
     downstream: &Downstream,
     cluster: &UpstreamCluster,
-    port_override: Option<u16>,
+    (port_override, metadata): (Option<u16>, Option<&MetadataPath>),
 ) -> Result<(Onward, Endpoint), Unreached> {
     let info = &downstream.info;
-    let mut address = info.original_destination;
+    let mut address = match original_name(&[&info.metadata], metadata) {
+        OriginalName::At(address) => address,
+        OriginalName::Absent => info.original_destination,
+        OriginalName::Invalid => {
+            cluster.stats.original_dst_host_invalid.inc();
+            info.original_destination
+        }
+    };
     if let Some(port) = port_override {
         address.set_port(port);
     }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     connection::{
         Downstream,
-        steps::{Denied, Gate},
+        steps::{Denied, FirstBytes, Gate, first_bytes},
     },
     worker::Worker,
 };
@@ -80,6 +80,7 @@ pub(super) async fn relay(
     let mut relay = Relay {
         worker,
         gate: downstream.gate.take(),
+        first_bytes: first_bytes(&downstream.chain),
         downstream,
         upstream,
         up: Way::default(),
@@ -107,6 +108,8 @@ struct Relay<'a> {
     worker: &'a Worker,
     /// Holds back the client's bytes until it is passed.
     gate: Option<Box<Gate>>,
+    /// What is told when bytes come; mostly nothing.
+    first_bytes: Box<[FirstBytes]>,
     downstream: &'a mut Downstream,
     upstream: &'a mut Far,
     up: Way,
@@ -137,6 +140,10 @@ impl Relay<'_> {
         let down = self.down.poll(memory, streams, &mut self.moved.sent, context);
         if self.moved != before {
             self.last = clock::now();
+            for first in &mut self.first_bytes {
+                let moved = (self.moved.received, self.moved.sent);
+                first.note(moved, self.downstream.accepted, self.last);
+            }
         }
         match (up, down) {
             (_, Poll::Ready(Err(Broken::Source(error)))) => Poll::Ready(End::Upstream(error)),

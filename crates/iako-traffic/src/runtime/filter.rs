@@ -88,6 +88,7 @@ impl Tune for NetworkFilter {
             | Self::SniForward(_)
             | Self::SetState(_)
             | Self::ExtAuthz(_)
+            | Self::Opaque(_)
             | Self::Unsupported(_) => false,
         }
     }

@@ -80,7 +80,8 @@ fn chain(out: &mut String, chain: &FilterChain, word: &str) {
             | NetworkFilter::SniForward(_)
             | NetworkFilter::SetState(_)
             | NetworkFilter::ExtAuthz(_)
-            | NetworkFilter::GlobalRateLimit(_)) => line(out, &format!("    {other:?}")),
+            | NetworkFilter::GlobalRateLimit(_)
+            | NetworkFilter::Opaque(_)) => line(out, &format!("    {other:?}")),
         }
     }
     match &chain.terminal {

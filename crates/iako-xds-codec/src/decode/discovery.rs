@@ -21,11 +21,11 @@ use prost_types::Any;
 
 use super::cluster::instances;
 use super::endpoint::Names;
-use super::{source, wire};
+use super::{lb, source, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
-    Discovery, DnsCache, DnsFailureRefresh, DnsFamily, DnsOptions, DynamicForward, HeaderName,
+    Discovery, DnsCache, DnsFailureRefresh, DnsFamily, DnsOptions, DynamicForward,
 };
 
 /// The header that names the destination where the configuration names no other.
@@ -77,25 +77,32 @@ fn logical(cluster: &pb::Cluster, at: &At<'_>) -> Result<Discovery, Fault> {
 
 fn original(cluster: &pb::Cluster, at: &At<'_>) -> Result<Discovery, Fault> {
     let Some(pb::cluster::LbConfig::OriginalDstLbConfig(config)) = &cluster.lb_config else {
-        return Ok(Discovery::OriginalDst { port_override: None, header: None });
+        return Ok(Discovery::OriginalDst { port_override: None, header: None, metadata: None });
     };
-    let at = at.field("original_dst_lb_config");
-    original_of(
-        config.upstream_port_override,
-        config.use_http_header.then_some(config.http_header_name.as_str()),
-        &at,
-    )
+    let config = OriginalDstCluster {
+        use_http_header: config.use_http_header,
+        http_header_name: config.http_header_name.clone(),
+        upstream_port_override: config.upstream_port_override,
+        metadata_key: config.metadata_key.clone(),
+    };
+    original_of(&config, &at.field("original_dst_lb_config"))
 }
 
-fn original_of(port: Option<u32>, header: Option<&str>, at: &At<'_>) -> Result<Discovery, Fault> {
-    let at_port = at.field("upstream_port_override");
-    let name = |name: &str| -> Result<HeaderName, Fault> {
-        let name = if name.is_empty() { ORIGINAL_DST_HEADER } else { name };
+fn original_of(config: &OriginalDstCluster, at: &At<'_>) -> Result<Discovery, Fault> {
+    let (at_port, at_key) = (at.field("upstream_port_override"), at.field("metadata_key"));
+    let header = config.use_http_header.then(|| {
+        let own = config.http_header_name.as_str();
+        let name = if own.is_empty() { ORIGINAL_DST_HEADER } else { own };
         wire::header_name(name, &at.field("http_header_name"))
-    };
+    });
+    let key = config.metadata_key.as_ref();
     Ok(Discovery::OriginalDst {
-        port_override: port.map(|port| wire::port(port, &at_port)).transpose()?,
-        header: header.map(name).transpose()?,
+        port_override: config
+            .upstream_port_override
+            .map(|port| wire::port(port, &at_port))
+            .transpose()?,
+        header: header.transpose()?,
+        metadata: key.map(|key| lb::metadata_path(key, &at_key)).transpose()?,
     })
 }
 
@@ -130,9 +137,7 @@ fn extension(
     }
     if name == OriginalDstCluster::full_name() {
         let config: OriginalDstCluster = wire::unpack(any, &at)?;
-        let header = config.use_http_header.then_some(config.http_header_name.as_str());
-        let discovery = original_of(config.upstream_port_override, header, &at)?;
-        return Ok((discovery, DnsOptions::default()));
+        return Ok((original_of(&config, &at)?, DnsOptions::default()));
     }
     if name == forward_pb::ClusterConfig::full_name() {
         return forward(&wire::unpack(any, &at)?, &at);

@@ -18,6 +18,8 @@ use iako_proxy_config::{
 /// Envoy's default and limit of a ring's size.
 const RING_SIZE_MAX: u64 = 8_388_608;
 
+pub(super) use policies::metadata_path;
+
 /// Everything that decides how an instance of a cluster is chosen.
 pub(super) fn apply(cluster: &pb::Cluster, value: &mut Cluster, at: &At<'_>) -> Result<(), Fault> {
     common(cluster, value, at)?;

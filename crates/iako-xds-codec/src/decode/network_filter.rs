@@ -10,7 +10,8 @@ use prost_types::Any;
 
 use super::typed_struct::{self, Extension};
 use super::{
-    connection_filter, connection_service, discovered, http, http_filter, rbac, tcp_proxy, wire,
+    connection_filter, connection_service, discovered, http, http_filter, opaque, rbac, tcp_proxy,
+    wire,
 };
 use crate::problem::{At, Fault};
 use iako_proxy_config::{NetworkFilter, Terminal};
@@ -23,8 +24,11 @@ pub(super) fn filters(
     let Some((last, steps)) = filters.split_last() else {
         return Err(at.missing("end the list with http_connection_manager or tcp_proxy"));
     };
-    let steps = wire::list(steps, at, step)?;
-    Ok((steps, terminal(last, &at.index(filters.len().saturating_sub(1)))?))
+    opaque::refuse_blind_rules(filters, at)?;
+    let mut steps = wire::list(steps, at, step)?;
+    let (further, terminal) = terminal(last, &at.index(filters.len().saturating_sub(1)))?;
+    steps.extend(further);
+    Ok((steps, terminal))
 }
 
 fn extension(filter: &pb::Filter, at: &At<'_>) -> Result<Extension, Fault> {
@@ -87,10 +91,14 @@ fn kind(extension: &Extension, at_config: &At<'_>) -> Result<Option<NetworkFilte
     if let Some(found) = connection_service::step(any, name, at_config)? {
         return Ok(Some(found));
     }
+    if let Some(found) = opaque::step(any, name, at_config)? {
+        return Ok(Some(found));
+    }
     connection_filter::step(any, name, at_config)
 }
 
-fn terminal(filter: &pb::Filter, at: &At<'_>) -> Result<Terminal, Fault> {
+/// What carries the connection, and a step of it before that where it has one.
+fn terminal(filter: &pb::Filter, at: &At<'_>) -> Result<(Option<NetworkFilter>, Terminal), Fault> {
     use network::http_connection_manager::v3::HttpConnectionManager;
     use network::tcp_proxy::v3::TcpProxy;
     let extension = extension(filter, at)?;
@@ -101,20 +109,24 @@ fn terminal(filter: &pb::Filter, at: &At<'_>) -> Result<Terminal, Fault> {
     let name = extension.type_name();
     if name == HttpConnectionManager::full_name() {
         let config: HttpConnectionManager = wire::unpack(any, &at_config)?;
-        return Ok(Terminal::Http(Arc::new(http::manager(&config, &at_config)?)));
+        return Ok((None, Terminal::Http(Arc::new(http::manager(&config, &at_config)?))));
     }
     if name == TcpProxy::full_name() {
         let config: TcpProxy = wire::unpack(any, &at_config)?;
-        return Ok(Terminal::Tcp(Arc::new(tcp_proxy::tcp_proxy(&config, &at_config)?)));
+        return Ok((None, Terminal::Tcp(Arc::new(tcp_proxy::tcp_proxy(&config, &at_config)?))));
     }
     if name == network::direct_response::v3::Config::full_name() {
         let config: network::direct_response::v3::Config = wire::unpack(any, &at_config)?;
         let at_response = at_config.field("response");
         let response = config.response.map(|source| wire::data_source(&source, &at_response));
-        return Ok(Terminal::Direct(response.transpose()?.unwrap_or_default().into()));
+        let bytes = response.transpose()?.unwrap_or_default().into();
+        return Ok((None, Terminal::Direct(bytes)));
     }
     if name == network::echo::v3::Echo::full_name() {
-        return Ok(Terminal::Echo);
+        return Ok((None, Terminal::Echo));
+    }
+    if let Some((step, terminal)) = opaque::redis(any, name, &at_config)? {
+        return Ok((Some(step), terminal));
     }
     Err(unsupported(filter, &extension, at))
 }

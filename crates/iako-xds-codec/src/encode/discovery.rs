@@ -13,7 +13,7 @@ use iako_xds_api::envoy::extensions::common::dynamic_forward_proxy::v3::{
 use iako_xds_api::envoy::extensions::filters::http::dynamic_forward_proxy::v3 as filter_pb;
 use iako_xds_api::envoy::extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig;
 
-use super::{endpoint, source, wire};
+use super::{endpoint, lb, source, wire};
 use iako_proxy_config::{
     Cluster, Discovery, DnsCache, DnsFailureRefresh, DnsFamily, DnsOptions, DynamicForward,
     EndpointSet,
@@ -43,15 +43,15 @@ pub(super) fn apply(value: &Cluster, message: &mut pb::Cluster) {
             });
             DiscoveryType::Eds
         }
-        Discovery::OriginalDst { port_override, header } => {
-            if let (None, None) = (port_override, header) {
+        Discovery::OriginalDst { port_override, header, metadata } => {
+            if let (None, None, None) = (port_override, header, metadata) {
                 DiscoveryType::OriginalDst
             } else {
                 let config = OriginalDstCluster {
                     use_http_header: header.is_some(),
                     http_header_name: header.as_ref().map(ToString::to_string).unwrap_or_default(),
                     upstream_port_override: port_override.map(Into::into),
-                    metadata_key: None,
+                    metadata_key: metadata.as_ref().map(lb::metadata_key),
                 };
                 return extension("envoy.clusters.original_dst", &config, message);
             }

@@ -14,6 +14,8 @@ use iako_proxy_config::{
     SubsetSelection, SubsetSelector, ZoneAware,
 };
 
+pub(super) use policies::metadata_key;
+
 /// Writes everything that decides how an instance of a cluster is chosen.
 pub(super) fn apply(value: &Cluster, message: &mut pb::Cluster) {
     if needs_list(value) {

@@ -10,11 +10,16 @@ use iako_xds_api::udpa::r#type::v1::TypedStruct;
 use prost_types::Any;
 
 use super::{
-    connection_filter, connection_service, discovered, http, http_filter, rbac, tcp_proxy, wire,
+    connection_filter, connection_service, discovered, http, http_filter, opaque, rbac, tcp_proxy,
+    wire,
 };
 use iako_proxy_config::{NetworkFilter, Terminal};
 
 pub(super) fn filters(steps: &[NetworkFilter], last: &Terminal) -> Vec<pb::Filter> {
+    if let Some(redis) = opaque::redis(steps, last) {
+        let redis = filter("envoy.filters.network.redis_proxy", redis);
+        return steps.iter().filter_map(step).chain([redis]).collect();
+    }
     let last = match last {
         Terminal::Http(manager) => filter(
             "envoy.filters.network.http_connection_manager",
@@ -99,6 +104,10 @@ fn step(value: &NetworkFilter) -> Option<pb::Filter> {
         }
         NetworkFilter::GlobalRateLimit(value) => {
             filter("envoy.filters.network.ratelimit", wire::any(&connection_service::rate(value)))
+        }
+        NetworkFilter::Opaque(value) => {
+            let (name, config) = opaque::step(value)?;
+            filter(name, config)
         }
         // Network filters are never optional on the wire: what was passed over stays out.
         NetworkFilter::Unsupported(_) => return None,

@@ -110,7 +110,14 @@ impl Gate {
                     }
                 }
                 Phase::Asking(asking) => {
-                    let (authz, answer) = ready!(asking.poll(context));
+                    let Poll::Ready((authz, answer)) = asking.poll(context) else {
+                        if !passing.stream.poll_gone(context) {
+                            return Poll::Pending;
+                        }
+                        // Nobody is left to be let through.
+                        let (ending, received) = (Ending::default(), self.received);
+                        return Poll::Ready(Err(Denied { ending, received }));
+                    };
                     self.phase = Phase::Next;
                     if let Err(ending) = authz.decide(answer, Arc::make_mut(passing.info)) {
                         self.refuse(ending, None);
@@ -153,6 +160,7 @@ fn ask(step: &NetworkStep, passing: &mut Passing<'_>, worker: &Rc<Worker>) -> Sa
         | NetworkStep::Limit(_)
         | NetworkStep::Rate(_)
         | NetworkStep::Count(_)
+        | NetworkStep::Opaque(_)
         | NetworkStep::SniCluster
         | NetworkStep::SniForward { .. }
         | NetworkStep::Missing => Said::Pass,

@@ -197,6 +197,32 @@ stats! {
         Counter "shed_load_count" "times that work was turned away at this place";
         Counter "shrink_count" "times that memory was given back";
     }
+    "ext_authz.<stat_prefix>" {
+        Counter "total" "connections that an authorization service was asked about";
+        Gauge "active" "of these, not answered yet";
+        Counter "ok" "connections that it let pass";
+        Counter "denied" "connections that it refused";
+        Counter "error" "connections that it did not answer about";
+        Counter "failure_mode_allowed" "of these, let pass";
+        Counter "cx_closed" "connections closed for that";
+        Counter "disabled" "connections that it was not asked about, each once";
+    }
+    "ratelimit.<stat_prefix>" {
+        Counter "total" "connections that a service of rate limits was asked about";
+        Gauge "active" "of these, not answered yet";
+        Counter "ok" "connections that it let pass";
+        Counter "over_limit" "connections that were too many";
+        Counter "error" "connections that it did not answer about";
+        Counter "failure_mode_allowed" "of these, let pass";
+        Counter "cx_closed" "connections closed for that";
+    }
+    "<mongo, mysql, postgres or redis>.<stat_prefix>" {
+        Counter "opaque_cx_total" "connections of a protocol that passes as bytes; nothing of it is read, so that Envoy's numbers of commands are not here";
+        Counter "opaque_client_first_byte" "of these, whose client sent something";
+        Counter "opaque_server_first_byte" "of these, whose server sent something";
+        Histogram "opaque_client_first_byte_ms" "time from accepting to the client's first byte";
+        Histogram "opaque_server_first_byte_ms" "time from accepting to the server's first byte";
+    }
     "server" {
         Gauge "live" "1 while the proxy is not draining";
         Gauge "state" "0 live, 1 draining, 2 before start, 3 starting";

@@ -344,7 +344,11 @@ fn override_host(
     Ok(OverrideHost { sources, selected_key })
 }
 
-fn metadata_path(key: &metadata_pb::MetadataKey, at: &At<'_>) -> Result<MetadataPath, Fault> {
+/// A place in metadata.
+pub(in crate::decode) fn metadata_path(
+    key: &metadata_pb::MetadataKey,
+    at: &At<'_>,
+) -> Result<MetadataPath, Fault> {
     use metadata_pb::metadata_key::path_segment::Segment;
     if key.key.is_empty() {
         return Err(at.field("key").missing("name the filter whose metadata it is"));

@@ -233,7 +233,8 @@ fn override_host(
     }
 }
 
-fn metadata_key(value: &MetadataPath) -> metadata_pb::MetadataKey {
+/// A place in metadata.
+pub(in crate::encode) fn metadata_key(value: &MetadataPath) -> metadata_pb::MetadataKey {
     use metadata_pb::metadata_key::{PathSegment, path_segment::Segment};
     let segment = |key: &String| PathSegment { segment: Some(Segment::Key(key.clone())) };
     metadata_pb::MetadataKey {

@@ -140,9 +140,14 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig",
-        honoured: &["upstream_port_override", "use_http_header", "http_header_name"],
+        honoured: &[
+            "upstream_port_override",
+            "use_http_header",
+            "http_header_name",
+            "metadata_key",
+        ],
         warned: &[],
-        refused: &[("use a header", &["metadata_key"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.cluster.v3.UpstreamConnectionOptions",

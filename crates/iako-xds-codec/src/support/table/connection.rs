@@ -2,6 +2,9 @@
 
 use crate::support::MessageSupport;
 
+/// Why something of a protocol is not done that passes as bytes.
+const UNREAD: &str = "connections of this protocol pass as bytes, and nothing of it is read";
+
 pub(super) const MESSAGES: &[MessageSupport] = &[
     MessageSupport {
         name: "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit",
@@ -47,6 +50,63 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         ],
         warned: &[],
         refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.network.mongo_proxy.v3.MongoProxy",
+        honoured: &["stat_prefix"],
+        warned: &[(UNREAD, &["access_log", "commands", "max_bson_depth"])],
+        refused: &[(UNREAD, &["delay", "emit_dynamic_metadata"])],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.network.mysql_proxy.v3.MySQLProxy",
+        honoured: &["stat_prefix"],
+        warned: &[(UNREAD, &["access_log"])],
+        refused: &[(UNREAD, &["downstream_ssl"])],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.network.postgres_proxy.v3alpha.PostgresProxy",
+        honoured: &["stat_prefix"],
+        warned: &[(UNREAD, &["enable_sql_parsing"])],
+        refused: &[(UNREAD, &["terminate_ssl", "upstream_ssl", "downstream_ssl"])],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.network.redis_proxy.v3.RedisProxy",
+        honoured: &["stat_prefix", "prefix_routes"],
+        warned: &[(
+            UNREAD,
+            &["settings", "latency_in_micros", "custom_commands", "protocol_version"],
+        )],
+        refused: &[(
+            UNREAD,
+            &[
+                "downstream_auth_password",
+                "downstream_auth_passwords",
+                "downstream_auth_username",
+                "external_auth_provider",
+                "faults",
+            ],
+        )],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.network.redis_proxy.v3.RedisProxy.PrefixRoutes",
+        honoured: &["catch_all_route"],
+        warned: &[(UNREAD, &["case_insensitive"])],
+        refused: &[(UNREAD, &["routes"])],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.network.redis_proxy.v3.RedisProxy.PrefixRoutes.Route",
+        honoured: &["cluster"],
+        warned: &[],
+        refused: &[(
+            UNREAD,
+            &[
+                "prefix",
+                "remove_prefix",
+                "request_mirror_policy",
+                "key_formatter",
+                "read_command_policy",
+            ],
+        )],
     },
     MessageSupport {
         name: "envoy.extensions.filters.network.direct_response.v3.Config",

@@ -93,9 +93,14 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.extensions.clusters.original_dst.v3.OriginalDstCluster",
-        honoured: &["use_http_header", "http_header_name", "upstream_port_override"],
+        honoured: &[
+            "use_http_header",
+            "http_header_name",
+            "upstream_port_override",
+            "metadata_key",
+        ],
         warned: &[],
-        refused: &[("use a header", &["metadata_key"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
