@@ -237,12 +237,15 @@ fn authenticated(matcher: Option<&StringMatch>, connection: &ConnectionInfo) -> 
     })
 }
 
+/// Whether a certificate that was verified has a name; any name where no kind is asked.
 fn named(name: &SanMatch, connection: &ConnectionInfo) -> bool {
-    let Some(peer) = connection.peer() else { return false };
+    let peer = connection.peer().filter(|peer| !peer.untrusted);
+    let Some(peer) = peer else { return false };
     match name.kind {
         Some(SanKind::Uri) => any_matches(&name.matcher, &peer.uris),
         Some(SanKind::Dns) => any_matches(&name.matcher, &peer.dns),
-        Some(SanKind::Ip | SanKind::Email | SanKind::Other(_)) | None => false,
+        Some(SanKind::Ip | SanKind::Email | SanKind::Other(_)) => false,
+        None => true,
     }
 }
 

@@ -146,7 +146,8 @@ pub enum Principal {
     /// Somebody with a checked client certificate whose URI, else DNS name, else subject matches;
     /// any such when absent.
     Authenticated(Option<StringMatch>),
-    /// Somebody with a checked client certificate that has this name; DNS and URI names alone.
+    /// Somebody with a checked client certificate that has this name: DNS and URI names alone, any where
+    /// it is of no kind.
     /// Source: `envoy.extensions.rbac.principals.mtls_authenticated.v3.Config.san_matcher`.
     Named(SanMatch),
     /// From an address in this range, as the connection or PROXY protocol says.

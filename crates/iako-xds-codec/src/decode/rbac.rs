@@ -18,7 +18,8 @@ use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
     ConnectionInput, MatchInput, MatchTree, MetadataMatch, Permission, Policy, Principal, Rbac,
-    RbacAction, RbacChoice, RbacMatcher, RbacRules, RuleOrigin, SanKind, StringMatch, UriTemplate,
+    RbacAction, RbacChoice, RbacMatcher, RbacRules, RuleOrigin, SanKind, SanMatch, StringMatch,
+    UriTemplate,
 };
 
 pub(super) fn http(config: &http_pb::Rbac, at: &At<'_>) -> Result<Rbac, Fault> {
@@ -385,7 +386,7 @@ fn custom(config: &TypedExtensionConfig, at: &At<'_>) -> Result<Principal, Fault
     let config: mtls_pb::Config = wire::unpack(any, &at)?;
     let Some(name) = &config.san_matcher else {
         if config.any_validated_client_certificate {
-            return Ok(Principal::Authenticated(None));
+            return Ok(Principal::Named(SanMatch { kind: None, matcher: StringMatch::exact("") }));
         }
         return Err(at.missing("write `san_matcher` or `any_validated_client_certificate`"));
     };
