@@ -91,7 +91,10 @@ pub use filter::{
     cors::CorsPolicy,
     credential_injector::{ClientCredentials, CredentialInjector, CredentialSource, SecretShown},
     csrf::CsrfPolicy,
-    custom_response::{CustomResponse, ResponseDetails, ResponsePolicy},
+    custom_response::{
+        CustomResponse, LocalResponse, RedirectedResponse, ResponseDetails, ResponsePolicy,
+        ResponseTarget,
+    },
     ext_authz::{AuthzBody, AuthzFailure, AuthzHttp, AuthzService, ExtAuthz, ExtAuthzRoute},
     ext_proc::{BodyMode, ExtProc, ExtProcRoute, ProcessedFact, ProcessingMode, RouteCacheAction},
     fault::{Abort, AbortStatus, ClientFault, Delay, Fault, FaultKeys, ResponseRate},

@@ -9,6 +9,7 @@ pub(crate) mod content;
 mod counted;
 mod deadlines;
 pub(crate) mod downstream;
+pub(crate) mod elsewhere;
 mod error_response;
 mod exchange;
 pub(crate) mod failure;

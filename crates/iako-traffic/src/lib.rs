@@ -132,7 +132,7 @@ pub use retry::{
 pub use route::{
     ConsideredRoute, DomainMatch, EffectiveOverrides, HostChange, RedirectHistory, RedirectTarget,
     RequestHash, RouteMatchResult, RouteOutcome, RouteTable, RouteTrace, ScopeIndex, TimeoutRules,
-    Timeouts, hash_of_ip, hash_of_request, hash_of_text, https_location,
+    Timeouts, changed_location, hash_of_ip, hash_of_request, hash_of_text, https_location,
 };
 pub use runtime::Runtime;
 pub use session::{SessionAsked, SessionMark, session_asked, session_mark};

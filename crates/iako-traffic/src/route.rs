@@ -15,7 +15,7 @@ pub use hash::{
 };
 pub use host::DomainMatch;
 pub use internal_redirect::{RedirectHistory, RedirectTarget};
-pub use redirect::https_location;
+pub use redirect::{changed_location, https_location};
 pub(crate) use result::cut_query;
 pub use result::{EffectiveOverrides, HostChange, RouteMatchResult};
 pub use scope::ScopeIndex;

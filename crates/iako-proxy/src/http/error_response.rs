@@ -141,7 +141,10 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
             Reply { closes: true, ..reply.with_body("Payload Too Large") }
         }
         Failure::Origin => Reply::new(403, "csrf_origin_mismatch").with_body("Invalid origin"),
-        Failure::BrokenOff(_) | Failure::Overtaken | Failure::ResponseContent(_) => return None,
+        Failure::BrokenOff(_)
+        | Failure::Overtaken
+        | Failure::Elsewhere
+        | Failure::ResponseContent(_) => return None,
     })
 }
 

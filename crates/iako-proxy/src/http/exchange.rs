@@ -98,7 +98,7 @@ pub(super) enum Step {
 impl Exchange<'_> {
     /// The way of a request: filters, route, then what the route says. The configuration was loaded
     /// once, before; nothing here sees another one.
-    async fn run(&mut self, downstream: &mut Downstream<'_>) {
+    pub(super) async fn run(&mut self, downstream: &mut Downstream<'_>) {
         let service = self.service;
         let table = service.routes(self.snapshot, &self.request);
         if let Some(table) = table {
@@ -112,7 +112,7 @@ impl Exchange<'_> {
         }
         let way = Way { service, table, draw };
         let mut ended = self.follow(&way, &mut outcome, downstream).await;
-        while matches!(ended, Ok(Progress::Redirected | Progress::Renewed)) {
+        while goes_on(&ended) {
             if let Some(remembered) = &mut self.remembered {
                 remembered.chosen.clear();
             }
@@ -469,6 +469,11 @@ impl Exchange<'_> {
         }
         record::finish(self.connection, self.service, &self.record, &finished, now);
     }
+}
+
+/// Whether a request begins anew, from here.
+const fn goes_on(ended: &Result<Progress, Failure>) -> bool {
+    matches!(ended, Ok(Progress::Redirected | Progress::Renewed) | Err(Failure::Elsewhere))
 }
 
 fn matched(outcome: RouteOutcome<'_>) -> Option<RouteMatchResult<'_>> {

@@ -78,6 +78,9 @@ pub(crate) enum Failure {
     /// The stream lived longer than allowed.
     #[error("the stream lived longer than allowed")]
     MaxDuration,
+    /// Another request is made in its place, and its response is the client's.
+    #[error("another request is made in place of this one")]
+    Elsewhere,
     /// The upgrade or CONNECT is not configured.
     #[error("the upgrade is not allowed")]
     UpgradeRefused,
@@ -168,6 +171,7 @@ impl Failure {
             | Self::Overtaken
             | Self::StreamIdle
             | Self::MaxDuration
+            | Self::Elsewhere
             | Self::Denied { .. }
             | Self::Token { .. }
             | Self::NoFilterConfig
@@ -209,6 +213,7 @@ impl Failure {
             | Self::RequestTimeout
             | Self::Overtaken
             | Self::MaxDuration
+            | Self::Elsewhere
             | Self::UpgradeRefused
             | Self::Path
             | Self::Denied { .. }
@@ -238,6 +243,7 @@ impl Failure {
             | Self::StreamIdle
             | Self::RequestTimeout
             | Self::MaxDuration
+            | Self::Elsewhere
             | Self::UpgradeRefused
             | Self::Path
             | Self::Denied { .. }

@@ -26,6 +26,7 @@ use super::filters::{Filter, FilterKind};
 use super::grpc_web::Coding;
 use super::pump::{PumpError, UploadLength};
 
+use instead::Instead;
 pub(super) use observe::Ends;
 
 /// How often a response that a fault holds back is looked at.
@@ -210,11 +211,12 @@ impl Exchange<'_> {
             if let FilterKind::Content(step) = &filter.kind {
                 match &**step {
                     ContentFilter::CustomResponse(own) => {
-                        if self.answer_instead(own, &at, route, &mut passing) {
+                        match self.answer_instead(own, &at, route, &mut passing) {
+                            Instead::Own => continue,
                             // Nobody else is asked about it, in Envoy either.
-                            return Ok(passing);
+                            Instead::Written => return Ok(passing),
+                            Instead::Elsewhere => return Err(Failure::Elsewhere),
                         }
-                        continue;
                     }
                     ContentFilter::Cache(step) => {
                         self.note_response(step, place, &mut passing);

@@ -333,6 +333,9 @@ impl Exchange<'_> {
             cluster.count_response(reply.status, self.request.origin());
         }
         if let Err(failure) = self.reply(reply, route, downstream).await {
+            if matches!(failure, Failure::Elsewhere) {
+                return Box::pin(self.run(downstream)).await;
+            }
             tracing::debug!(%failure, "the client did not take its error response");
             downstream.abort(&failure);
         }

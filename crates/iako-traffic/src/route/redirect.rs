@@ -25,6 +25,12 @@ pub(super) fn location(
     format!("{scheme}://{host}{port}{path}")
 }
 
+/// The address of a request with the parts changed that a redirect names, whatever its route.
+#[must_use]
+pub fn changed_location(redirect: &Redirect, head: &RequestHead<'_>) -> String {
+    location(redirect, &PathMatch::Prefix(String::new()), head, None)
+}
+
 /// The location that sends a plain request to HTTPS, as `require_tls` does.
 #[must_use]
 pub fn https_location(head: &RequestHead<'_>) -> String {

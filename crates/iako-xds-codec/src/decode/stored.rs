@@ -9,14 +9,20 @@ use iako_xds_api::envoy::extensions::http::{
     custom_response::local_response_policy::v3::{
         LocalResponsePolicy, local_response_policy::ResponseCodeDetailsAction,
     },
+    custom_response::redirect_policy::v3::{
+        RedirectPolicy, redirect_policy::RedirectActionSpecifier,
+    },
 };
 use prost::Name as _;
 use prost_types::Any;
 
-use super::{access_log, header, match_tree, matcher, wire};
+use super::{access_log, answer, header, match_tree, matcher, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
-use iako_proxy_config::{Cache, CacheKey, CustomResponse, ResponseDetails, ResponsePolicy};
+use iako_proxy_config::{
+    Cache, CacheKey, CustomResponse, LocalResponse, RedirectedResponse, ResponseDetails,
+    ResponsePolicy, ResponseTarget,
+};
 
 pub(super) fn custom_response(
     config: &custom_pb::CustomResponse,
@@ -30,15 +36,68 @@ pub(super) fn custom_response(
 
 fn response_policy(any: &Any, at: &At<'_>) -> Result<ResponsePolicy, Fault> {
     let name = pool::full_name(&any.type_url);
-    if name != LocalResponsePolicy::full_name() {
+    if name == LocalResponsePolicy::full_name() {
+        let own = local_response(&wire::unpack(any, at)?, at)?;
+        Ok(ResponsePolicy::Local(Box::new(own)))
+    } else if name == RedirectPolicy::full_name() {
+        let own = redirected_response(&wire::unpack(any, at)?, at)?;
+        Ok(ResponsePolicy::Redirect(Box::new(own)))
+    } else {
         let problem = format!("responses of type `{name}` are not supported");
-        return Err(at.invalid(problem, "answer by a LocalResponsePolicy"));
+        Err(at.invalid(problem, "answer by a LocalResponsePolicy or a RedirectPolicy"))
     }
-    let config: LocalResponsePolicy = wire::unpack(any, at)?;
+}
+
+fn redirected_response(config: &RedirectPolicy, at: &At<'_>) -> Result<RedirectedResponse, Fault> {
+    use iako_xds_api::envoy::config::route::v3::redirect_action::PathRewriteSpecifier as Path;
+    let target = match &config.redirect_action_specifier {
+        Some(RedirectActionSpecifier::Uri(uri)) => {
+            let rest = uri.strip_prefix("http://").or_else(|| uri.strip_prefix("https://"));
+            if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#'])) {
+                let help = "write one such as `https://errors.example.com/503`";
+                return Err(at.field("uri").invalid("is no http or https URL", help));
+            }
+            ResponseTarget::Uri(uri.clone())
+        }
+        Some(RedirectActionSpecifier::RedirectAction(action)) => {
+            let at = at.field("redirect_action");
+            match &action.path_rewrite_specifier {
+                Some(Path::PathRedirect(path)) if path.contains('#') => {
+                    let help = "leave the fragment out: servers never see it";
+                    return Err(at.field("path_redirect").invalid("has a fragment", help));
+                }
+                Some(Path::PathRedirect(_)) | None => {}
+                Some(Path::PrefixRewrite(_) | Path::RegexRewrite(_) | Path::PathRewrite(_)) => {
+                    let help = "write the whole path as `path_redirect`";
+                    return Err(at.invalid("changes a part of the path", help));
+                }
+            }
+            let redirect = answer::redirect(action, &at)?;
+            if redirect.host.is_none() && redirect.path.is_none() {
+                let help = "write `host_redirect` or `path_redirect`";
+                return Err(at.missing(help));
+            }
+            ResponseTarget::Changed(Box::new(redirect))
+        }
+        None => return Err(at.missing("write `uri` or `redirect_action`")),
+    };
+    let status = config.status_code;
+    let at_status = at.field("status_code");
+    let added = &config.response_headers_to_add;
+    let asked = &config.request_headers_to_add;
+    Ok(RedirectedResponse {
+        target,
+        status: status.map(|code| wire::status(code, 100, &at_status)).transpose()?,
+        response_headers: header::additions(added, &at.field("response_headers_to_add"))?,
+        request_headers: header::additions(asked, &at.field("request_headers_to_add"))?,
+    })
+}
+
+fn local_response(config: &LocalResponsePolicy, at: &At<'_>) -> Result<LocalResponse, Fault> {
     let at_body = at.field("body");
     let body = config.body.as_ref().map(|body| wire::data_source(body, &at_body)).transpose()?;
     let at_status = at.field("status_code");
-    Ok(ResponsePolicy {
+    Ok(LocalResponse {
         body: body.map(Bytes::from),
         format: access_log::body_format(config.body_format.as_ref(), &at.field("body_format"))?,
         status: config.status_code.map(|code| wire::status(code, 200, &at_status)).transpose()?,
@@ -46,7 +105,7 @@ fn response_policy(any: &Any, at: &At<'_>) -> Result<ResponsePolicy, Fault> {
             &config.response_headers_to_add,
             &at.field("response_headers_to_add"),
         )?,
-        details: match config.response_code_details_action {
+        details: match &config.response_code_details_action {
             None | Some(ResponseCodeDetailsAction::PreserveResponseCodeDetails(false)) => {
                 ResponseDetails::Usual
             }
@@ -54,7 +113,7 @@ fn response_policy(any: &Any, at: &At<'_>) -> Result<ResponsePolicy, Fault> {
                 ResponseDetails::Kept
             }
             Some(ResponseCodeDetailsAction::ResponseCodeDetails(told)) => {
-                ResponseDetails::Told(told)
+                ResponseDetails::Told(told.clone())
             }
         },
     })

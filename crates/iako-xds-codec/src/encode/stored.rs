@@ -8,11 +8,16 @@ use iako_xds_api::envoy::extensions::http::{
     custom_response::local_response_policy::v3::{
         LocalResponsePolicy, local_response_policy::ResponseCodeDetailsAction,
     },
+    custom_response::redirect_policy::v3::{
+        RedirectPolicy, redirect_policy::RedirectActionSpecifier,
+    },
 };
 use prost_types::Any;
 
-use super::{access_log, header, match_tree, matcher, wire};
-use iako_proxy_config::{Cache, CacheKey, CustomResponse, ResponseDetails, ResponsePolicy};
+use super::{access_log, answer, header, match_tree, matcher, wire};
+use iako_proxy_config::{
+    Cache, CacheKey, CustomResponse, LocalResponse, ResponseDetails, ResponsePolicy, ResponseTarget,
+};
 
 pub(super) fn custom_response(value: &CustomResponse) -> custom_pb::CustomResponse {
     let tree = value.policies.as_ref().map(|tree| match_tree::tree(tree, &response_policy));
@@ -20,6 +25,24 @@ pub(super) fn custom_response(value: &CustomResponse) -> custom_pb::CustomRespon
 }
 
 fn response_policy(value: &ResponsePolicy) -> Any {
+    match value {
+        ResponsePolicy::Local(own) => local_response(own),
+        ResponsePolicy::Redirect(own) => wire::any(&RedirectPolicy {
+            status_code: own.status.map(u32::from),
+            response_headers_to_add: header::additions(&own.response_headers),
+            request_headers_to_add: header::additions(&own.request_headers),
+            modify_request_headers_action: None,
+            redirect_action_specifier: Some(match &own.target {
+                ResponseTarget::Uri(uri) => RedirectActionSpecifier::Uri(uri.clone()),
+                ResponseTarget::Changed(redirect) => {
+                    RedirectActionSpecifier::RedirectAction(answer::redirect(redirect))
+                }
+            }),
+        }),
+    }
+}
+
+fn local_response(value: &LocalResponse) -> Any {
     let details = match &value.details {
         ResponseDetails::Usual => None,
         ResponseDetails::Kept => Some(ResponseCodeDetailsAction::PreserveResponseCodeDetails(true)),

@@ -115,7 +115,7 @@ pub(crate) fn csrf() -> CsrfPolicy {
 }
 
 pub(crate) fn custom_response() -> CustomResponse {
-    let policy = ResponsePolicy {
+    let policy = LocalResponse {
         body: Some(Bytes::from_static(b"sorry")),
         format: Some(body_format()),
         status: Some(418),
@@ -131,11 +131,36 @@ pub(crate) fn custom_response() -> CustomResponse {
     let entries = inputs.into_iter().map(|input| {
         let wanted =
             MatchPredicate::Single { input, check: MatchCheck::Text(StringMatch::exact("a")) };
-        let then = MatchThen::Action(policy.clone());
+        let then = MatchThen::Action(ResponsePolicy::Local(Box::new(policy.clone())));
         (wanted, MatchOutcome { then, keep_matching: false })
     });
-    let kept = ResponsePolicy { details: ResponseDetails::Kept, ..ResponsePolicy::default() };
+    let kept = LocalResponse { details: ResponseDetails::Kept, ..LocalResponse::default() };
+    let kept = ResponsePolicy::Local(Box::new(kept));
     let otherwise = MatchOutcome { then: MatchThen::Action(kept), keep_matching: false };
+    let redirected = |target| {
+        let own = RedirectedResponse {
+            target,
+            status: Some(299),
+            response_headers: header_values(),
+            request_headers: header_values(),
+        };
+        let then = MatchThen::Action(ResponsePolicy::Redirect(Box::new(own)));
+        let input = ResponseInput::Status;
+        let check = MatchCheck::Text(StringMatch::exact("503"));
+        (MatchPredicate::Single { input, check }, MatchOutcome { then, keep_matching: false })
+    };
+    let changed = Redirect {
+        scheme: Some(RedirectScheme::Https),
+        host: Some("b.test".into()),
+        port: Some(8443),
+        path: Some(RedirectPath::Full("/sorry".into())),
+        status: 301,
+        strip_query: true,
+    };
+    let entries = entries.chain([
+        redirected(ResponseTarget::Uri("http://b.test/sorry".into())),
+        redirected(ResponseTarget::Changed(Box::new(changed))),
+    ]);
     CustomResponse {
         policies: Some(MatchTree {
             node: MatchNode::List(entries.collect()),

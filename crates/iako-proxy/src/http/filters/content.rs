@@ -55,6 +55,8 @@ pub(crate) struct Remembered {
     pub(crate) fault: Option<super::fault::ActiveFault>,
     /// What the request chose of filters that are chosen.
     pub(crate) chosen: Vec<super::choice::Chosen>,
+    /// What becomes of the response to the request that was made in place of the client's.
+    pub(crate) elsewhere: Option<Box<super::super::elsewhere::Elsewhere>>,
     /// What a cache has to do with the response, by the cache's place.
     pub(crate) cache: Option<(usize, CacheMark)>,
     /// How long the content of the request was held back.

@@ -140,7 +140,7 @@ impl Exchange<'_> {
     }
 
     /// The first way is written down as one of its own, and the second one begins.
-    fn begin_again(&mut self, head: &ResponseHead) {
+    pub(in crate::http) fn begin_again(&mut self, head: &ResponseHead) {
         self.record.status = Some(head.status());
         self.record.details = "internal_redirect".into();
         let now = clock::now();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use iako_http::{
     BodyLength, FieldName, FieldValue, Fields, Known, Method, ResponseEdits, ResponseHead, Version,
 };
-use iako_proxy_config::{CustomResponse, FilterSettings, ResponseDetails};
+use iako_proxy_config::{CustomResponse, FilterSettings, ResponseDetails, ResponsePolicy};
 use iako_rt::clock;
 use iako_telemetry::ResponseFlag;
 use iako_traffic::{CachedPart, ResponseFacts, RouteMatchResult, cached_part, choose_action};
@@ -24,6 +24,17 @@ use crate::http::filters::content::custom_response::{Replacement, settings_of};
 use crate::http::reply::Written;
 use crate::http::request::ResponseView;
 
+/// What came of looking for a response in place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Instead {
+    /// The response stays.
+    Own,
+    /// One was written in its place.
+    Written,
+    /// Another request is made, and its response stands in its place.
+    Elsewhere,
+}
+
 /// What the log says of a response that was kept.
 const FROM_CACHE: &str = "cache.response_from_cache_filter";
 
@@ -34,26 +45,37 @@ fn unix_seconds() -> u64 {
 }
 
 impl Exchange<'_> {
-    /// Puts the response that a policy names in place of another one; whether there was such a policy.
+    /// Puts the response that a policy names in place of another one.
     pub(super) fn answer_instead(
         &mut self,
         own: &CustomResponse,
         at: &ChainPlace<'_, '_>,
         route: Option<&RouteMatchResult<'_>>,
         passing: &mut Passing,
-    ) -> bool {
+    ) -> Instead {
+        if self.is_elsewhere() {
+            self.end_elsewhere(&passing.head);
+            return Instead::Own;
+        }
         let wider = at.overrides.and_then(|overrides| overrides.settings(at.name));
         let settings = settings_of(own, wider.and_then(FilterSettings::custom_response));
-        let Some(policies) = &settings.policies else { return false };
+        let Some(policies) = &settings.policies else { return Instead::Own };
         let status = self.response_edits.status(&passing.head);
         let replacement = {
             let view = self.request.view();
             let facts = self.request.facts(&view, &self.connection.info);
             let headers = ResponseView { head: &passing.head, edits: &self.response_edits };
             let seen = ResponseFacts { request: &facts, status, headers: &headers };
-            choose_action(policies, &seen).map(Replacement::compile)
+            choose_action(policies, &seen)
         };
-        let Some(replacement) = replacement else { return false };
+        let replacement = match replacement {
+            None => return Instead::Own,
+            Some(ResponsePolicy::Redirect(own)) => {
+                let goes = self.go_elsewhere(own, &passing.head);
+                return if goes { Instead::Elsewhere } else { Instead::Own };
+            }
+            Some(ResponsePolicy::Local(own)) => Replacement::compile(own),
+        };
         // Formats speak of the response that was.
         let was = status;
         let status = replacement.status.unwrap_or(was);
@@ -74,7 +96,7 @@ impl Exchange<'_> {
             None => replacement.body,
         };
         *passing = self.written(Written { status, body, grpc_status: None, keeps_status: false });
-        true
+        Instead::Written
     }
 
     /// Looks whether a response to the request is kept, and answers with it when it is fresh.

@@ -217,6 +217,18 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[],
     },
     MessageSupport {
+        name: "envoy.extensions.http.custom_response.redirect_policy.v3.RedirectPolicy",
+        honoured: &[
+            "uri",
+            "redirect_action",
+            "status_code",
+            "response_headers_to_add",
+            "request_headers_to_add",
+        ],
+        warned: &[],
+        refused: &[("Envoy has no such extension either", &["modify_request_headers_action"])],
+    },
+    MessageSupport {
         name: "envoy.extensions.filters.http.cache.v3.CacheConfig",
         honoured: &[
             "typed_config",

@@ -1,7 +1,7 @@
 //! Responses in place of others, compiled.
 
 use bytes::Bytes;
-use iako_proxy_config::{CustomResponse, HeaderMutations, ResponseDetails, ResponsePolicy};
+use iako_proxy_config::{CustomResponse, HeaderMutations, LocalResponse, ResponseDetails};
 
 use crate::http::local_reply::BodyWriter;
 
@@ -17,7 +17,7 @@ pub(crate) struct Replacement {
 
 impl Replacement {
     /// Compiles a policy. A format that cannot be read counts as none; it was read before.
-    pub(crate) fn compile(policy: &ResponsePolicy) -> Self {
+    pub(crate) fn compile(policy: &LocalResponse) -> Self {
         Self {
             status: policy.status,
             body: policy.body.clone().unwrap_or_default(),
