@@ -29,7 +29,10 @@ impl BodyWriter {
     pub(crate) fn compile(format: &BodyFormat) -> Result<Self, FormatError> {
         let plain = match &format.format {
             LogFormat::Calling(format, _) => &**format,
-            format => format,
+            LogFormat::Default
+            | LogFormat::Text(_)
+            | LogFormat::TextOmittingEmpty(_)
+            | LogFormat::Json(_) => &format.format,
         };
         let is_json = matches!(plain, LogFormat::Json(_));
         let content_type = match format.content_type.as_str() {

@@ -174,7 +174,6 @@ fn looked_at(input: &MatchInput, request: &Request) -> Option<String> {
             let values = values(request, name.as_str());
             (!values.is_empty()).then(|| values.join(","))
         }
-        MatchInput::Attributes => panic!("no such input is made"),
         MatchInput::QueryParameter(name) => {
             let (_, query) = request.target.split_once('?')?;
             let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
@@ -183,7 +182,7 @@ fn looked_at(input: &MatchInput, request: &Request) -> Option<String> {
         MatchInput::Connection(ConnectionInput::SourceIp) => Some("10.9.9.9".to_owned()),
         MatchInput::Connection(ConnectionInput::FilterState(_)) => request.state.clone(),
         MatchInput::Connection(ConnectionInput::DynamicMetadata { .. }) => request.fact.clone(),
-        MatchInput::Connection(_) => panic!("no such input is made"),
+        MatchInput::Attributes | MatchInput::Connection(_) => panic!("no such input is made"),
     }
 }
 

@@ -263,6 +263,7 @@ fn principal(it: &Principal) -> String {
         Principal::Not(it) => format!("not {}", principal(it)),
         Principal::Authenticated(None) => "anybody authenticated".to_owned(),
         Principal::Authenticated(Some(it)) => format!("identity {}", string(it)),
+        Principal::Named(it) => format!("named {it:?}"),
         Principal::DirectRemoteIp(it) => format!("peer {it}"),
         Principal::RemoteIp(it) => format!("client {it}"),
         Principal::Header(it) => format!("{} {}", it.name, header(&it.check)),

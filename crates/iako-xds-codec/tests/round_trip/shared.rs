@@ -157,8 +157,8 @@ pub(crate) fn tls_options(trust: Trust) -> TlsOptions {
     }
 }
 
-pub(crate) fn access_logs() -> Vec<AccessLog> {
-    let filter = AccessLogFilter::And(vec![
+fn log_conditions() -> AccessLogFilter {
+    AccessLogFilter::And(vec![
         AccessLogFilter::Status(Keyed::new(LogComparison::AtLeast(500), "log.status")),
         AccessLogFilter::Or(vec![
             AccessLogFilter::DurationMs(Keyed::new(LogComparison::AtMost(5), "log.time")),
@@ -178,9 +178,57 @@ pub(crate) fn access_logs() -> Vec<AccessLog> {
             AccessLogFilter::LogType { types: vec![6], exclude: true },
             AccessLogFilter::GrpcStatus { statuses: vec![14], exclude: true },
         ]),
-    ]);
+    ])
+}
+
+fn grpc_log() -> GrpcLog {
+    GrpcLog {
+        stream: LogStreamSettings {
+            name: "log".into(),
+            kind: GrpcLogKind::Http,
+            service: GrpcService { cluster: "logs".into(), ..GrpcService::default() },
+            flush_interval: Duration::from_millis(1_500),
+            buffer_bytes: 99,
+            retries: 2,
+        },
+        fields: GrpcLogFields {
+            request_headers: vec!["x-a".into()],
+            response_headers: vec!["x-b".into()],
+            response_trailers: vec!["x-c".into()],
+            states: vec!["key".into()],
+        },
+    }
+}
+
+fn otel_log() -> OtelLog {
+    OtelLog {
+        stream: OtelStreamSettings {
+            name: "otel".into(),
+            exporter: OtlpExporter::Grpc(GrpcService {
+                cluster: "logs".into(),
+                ..GrpcService::default()
+            }),
+            labels: OtelLabels::None,
+            resource: Map::from_iter([("r".into(), json!([1, true, 1.5]))]),
+            flush_interval: Duration::from_millis(1_500),
+            buffer_bytes: 99,
+            retries: 2,
+        },
+        body: Some("%PROTOCOL%".into()),
+        attributes: Map::from_iter([("a".into(), json!({"b": ["%PATH%"]}))]),
+        states: vec!["key".into()],
+        stat_prefix: "otel".into(),
+        calling: conversion(),
+    }
+}
+
+pub(crate) fn access_logs() -> Vec<AccessLog> {
     vec![
-        AccessLog { sink: AccessLogSink::Stdout, format: LogFormat::Default, filter: Some(filter) },
+        AccessLog {
+            sink: AccessLogSink::Stdout,
+            format: LogFormat::Default,
+            filter: Some(log_conditions()),
+        },
         AccessLog {
             sink: AccessLogSink::File("/tmp/log".into()),
             format: LogFormat::Json(JsonFormat {
@@ -194,45 +242,12 @@ pub(crate) fn access_logs() -> Vec<AccessLog> {
             filter: None,
         },
         AccessLog {
-            sink: AccessLogSink::Grpc(Box::new(GrpcLog {
-                stream: LogStreamSettings {
-                    name: "log".into(),
-                    kind: GrpcLogKind::Http,
-                    service: GrpcService { cluster: "logs".into(), ..GrpcService::default() },
-                    flush_interval: Duration::from_millis(1_500),
-                    buffer_bytes: 99,
-                    retries: 2,
-                },
-                fields: GrpcLogFields {
-                    request_headers: vec!["x-a".into()],
-                    response_headers: vec!["x-b".into()],
-                    response_trailers: vec!["x-c".into()],
-                    states: vec!["key".into()],
-                },
-            })),
+            sink: AccessLogSink::Grpc(Box::new(grpc_log())),
             format: LogFormat::Default,
             filter: None,
         },
         AccessLog {
-            sink: AccessLogSink::OpenTelemetry(Box::new(OtelLog {
-                stream: OtelStreamSettings {
-                    name: "otel".into(),
-                    exporter: OtlpExporter::Grpc(GrpcService {
-                        cluster: "logs".into(),
-                        ..GrpcService::default()
-                    }),
-                    labels: OtelLabels::None,
-                    resource: Map::from_iter([("r".into(), json!([1, true, 1.5]))]),
-                    flush_interval: Duration::from_millis(1_500),
-                    buffer_bytes: 99,
-                    retries: 2,
-                },
-                body: Some("%PROTOCOL%".into()),
-                attributes: Map::from_iter([("a".into(), json!({"b": ["%PATH%"]}))]),
-                states: vec!["key".into()],
-                stat_prefix: "otel".into(),
-                calling: conversion(),
-            })),
+            sink: AccessLogSink::OpenTelemetry(Box::new(otel_log())),
             format: LogFormat::Default,
             filter: None,
         },

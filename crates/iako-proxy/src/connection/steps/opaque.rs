@@ -26,14 +26,16 @@ struct Side {
 impl Opaque {
     pub(super) fn compile(config: &OpaqueProtocol, stats: &StatsRegistry) -> Self {
         let scope = stats.scope(&format!("{}.{}", config.kind.name(), config.stat_prefix));
-        let side = |side: &str| Side {
-            count: scope.counter(&format!("opaque_{side}_first_byte")),
-            time: scope.histogram(&format!("opaque_{side}_first_byte_ms")),
-        };
         Self {
             connections: scope.counter("opaque_cx_total"),
-            client: side("client"),
-            server: side("server"),
+            client: Side {
+                count: scope.counter("opaque_client_first_byte"),
+                time: scope.histogram("opaque_client_first_byte_ms"),
+            },
+            server: Side {
+                count: scope.counter("opaque_server_first_byte"),
+                time: scope.histogram("opaque_server_first_byte_ms"),
+            },
         }
     }
 
