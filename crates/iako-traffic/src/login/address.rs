@@ -29,7 +29,9 @@ impl<'a> Address<'a> {
         let (authority, target) = rest.split_at_checked(end)?;
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let (host_alone, port) = split_host_port(host);
-        let is_host = !host_alone.is_empty() && (port.is_some() || !host_alone.ends_with(':'));
+        // A colon outside of brackets stands before a port, and nothing but a number is one.
+        let is_bracketed = host_alone.starts_with('[') && host_alone.ends_with(']');
+        let is_host = !host_alone.is_empty() && (is_bracketed || !host_alone.contains(':'));
         let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok());
         let target = target.split_once('#').map_or(target, |(target, _)| target);
         let origin = url.split_at_checked(url.len().checked_sub(rest.len())?.checked_add(end)?)?.0;

@@ -27,10 +27,18 @@ fn an_instance_that_fails_is_set_aside_and_comes_back() {
     assert_eq!(rig.look(seconds(41)), (vec![0], vec![]));
     assert_eq!(rig.shares(30)[&1], 10);
     let twice = (0..3).flat_map(|_| rig.fail(0, seconds(42))).next();
-    assert_eq!(twice, Some(Found(cause, Ok(30))), "the look forgave one");
+    assert_eq!(
+        twice,
+        Some(Found(cause, Ok(60))),
+        "the look with which it came back forgave nothing"
+    );
     assert_eq!(rig.balancer.take_back(0, rig.start + seconds(43)).unwrap().times, 2);
     let longer = (0..3).flat_map(|_| rig.fail(0, seconds(44))).next();
-    assert_eq!(longer, Some(Found(cause, Ok(60))), "nobody looked in between");
+    assert_eq!(longer, Some(Found(cause, Ok(90))), "nobody looked in between");
+    assert_eq!(rig.balancer.take_back(0, rig.start + seconds(45)).unwrap().times, 3);
+    assert_eq!(rig.look(seconds(46)), (vec![], vec![]));
+    let forgiven = (0..3).flat_map(|_| rig.fail(0, seconds(47))).next();
+    assert_eq!(forgiven, Some(Found(cause, Ok(90))), "a look at which it was well forgave one");
 }
 
 #[test]
