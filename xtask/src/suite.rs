@@ -81,7 +81,10 @@ pub(crate) fn run(extra: &[&str]) -> Outcome {
         println!("not everything was checked for lack of {skipped}");
     }
     if sum.ignored > 0 {
-        println!("{} ignored: they need what a plain clone does not have", sum.ignored);
+        println!(
+            "{} ignored: they take minutes, or need what a plain clone does not have",
+            sum.ignored
+        );
     }
     println!("{} passed, {} failed", sum.passed, sum.failed);
     match (sum.succeeded, sum.failed) {

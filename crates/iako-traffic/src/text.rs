@@ -26,13 +26,13 @@ pub(crate) fn query_value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     query_pairs(query).find(|(own, _)| *own == name).map(|(_, value)| value)
 }
 
-/// The value of a cookie in one `cookie` header, quotes taken off.
+/// The value of a cookie in one `cookie` header, quotes taken off. Blanks before a name are not part of
+/// it; all others are part of name or value, as in Envoy.
 pub(crate) fn cookie_value<'c>(header: &'c str, name: &str) -> Option<&'c str> {
     header.split(';').find_map(|crumb| {
-        let (own, value) = crumb.trim().split_once('=')?;
-        let value = value.trim();
+        let (own, value) = crumb.trim_start_matches(' ').split_once('=')?;
         let bare = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        (own.trim_end() == name).then_some(bare.unwrap_or(value))
+        (own == name).then_some(bare.unwrap_or(value))
     })
 }
 
@@ -102,6 +102,7 @@ mod tests {
     fn a_cookie_is_found_among_crumbs() {
         assert_eq!(cookie_value("a=1; sess=\"x\"; b=2", "sess"), Some("x"));
         assert_eq!(cookie_value("asess=1", "sess"), None);
+        assert_eq!(cookie_value("sess =1;  sess= 2 ", "sess"), Some(" 2 "));
     }
 
     #[test]

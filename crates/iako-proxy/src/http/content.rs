@@ -26,6 +26,9 @@ pub(crate) enum ContentError {
     /// That of a gRPC-Web call is no base64.
     #[error("the content is no base64")]
     NotBase64,
+    /// That of a gRPC-Web call is base64 that breaks off.
+    #[error("the content is base64 that breaks off")]
+    CutBase64,
     /// It is not what its coding says.
     #[error("the content is not what its coding says")]
     Corrupt,
@@ -318,10 +321,13 @@ impl WebText {
     fn give(&mut self, event: BodyEvent) -> Result<(), ContentError> {
         self.next = match event {
             BodyEvent::Data(data) => {
-                let data = self.decoder.decode(&data).map_err(|_wrong| ContentError::NotBase64)?;
+                // Envoy counts before it reads.
+                let is_cut = !self.decoder.would_be_whole(data.len());
+                let wrong = if is_cut { ContentError::CutBase64 } else { ContentError::NotBase64 };
+                let data = self.decoder.decode(&data).map_err(|_wrong| wrong)?;
                 (!data.is_empty()).then_some(BodyEvent::Data(data))
             }
-            BodyEvent::End if !self.decoder.is_whole() => return Err(ContentError::NotBase64),
+            BodyEvent::End if !self.decoder.is_whole() => return Err(ContentError::CutBase64),
             BodyEvent::Trailers(_) | BodyEvent::End => Some(event),
         };
         Ok(())

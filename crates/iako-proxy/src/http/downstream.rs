@@ -47,7 +47,8 @@ impl DownstreamError {
             Self::Protocol(error) => error.details(),
             Self::Http2(details) => details,
             Self::Length(_) => "http1.codec_error",
-            Self::Content(ContentError::NotBase64) => "grpc_base_64_decode_failed_bad_size",
+            Self::Content(ContentError::NotBase64) => "grpc_base_64_decode_failed",
+            Self::Content(ContentError::CutBase64) => "grpc_base_64_decode_failed_bad_size",
             Self::Content(ContentError::Corrupt | ContentError::Inflates) => {
                 "request_content_not_decompressed"
             }

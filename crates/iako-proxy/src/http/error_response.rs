@@ -169,7 +169,9 @@ fn upstream(error: &UpstreamError) -> Reply {
 fn client(error: &DownstreamError) -> Option<Reply> {
     match error {
         DownstreamError::Protocol(error) => Some(protocol(*error)),
-        DownstreamError::Content(ContentError::NotBase64) => Some(not_base64()),
+        DownstreamError::Content(ContentError::NotBase64 | ContentError::CutBase64) => {
+            Some(not_base64(error.details()))
+        }
         // Part of it has gone on: a server must not take that for the whole.
         DownstreamError::Content(ContentError::Corrupt | ContentError::Inflates) => {
             let reply = Reply::new(400, "request_content_not_decompressed")
@@ -199,9 +201,8 @@ fn dropped(failure: &Failure) -> Reply {
 }
 
 /// The answer to a call of gRPC-Web that is none. The client may be no caller of gRPC at all.
-fn not_base64() -> Reply {
-    let reply = Reply::new(400, "grpc_base_64_decode_failed_bad_size")
-        .with_body("Bad gRPC-web request, invalid base64 data.");
+fn not_base64(details: &'static str) -> Reply {
+    let reply = Reply::new(400, details).with_body("Bad gRPC-web request, invalid base64 data.");
     Reply { closes: true, keeps_status: true, ..reply }
 }
 

@@ -146,6 +146,11 @@ impl Decoder {
         Ok(out.freeze())
     }
 
+    /// Whether the text could end after so many more letters.
+    pub(crate) const fn would_be_whole(self, more: usize) -> bool {
+        (self.letters as usize + more).is_multiple_of(4)
+    }
+
     /// Whether the text may end here.
     pub(crate) const fn is_whole(self) -> bool {
         self.letters == 0

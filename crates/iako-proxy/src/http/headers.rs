@@ -162,6 +162,10 @@ fn set_scheme(
             request.edits.fields.set(Known::XForwardedProto, value);
         }
     }
+    // A target that names a scheme is of that one, whatever it came by.
+    if let Some(named) = request.head.scheme() {
+        request.scheme = named;
+    }
     if let SchemeChange::Overwrite(scheme) = &manager.scheme {
         request.scheme = Scheme::parse(scheme.as_bytes()).unwrap_or(request.scheme);
         let value = FieldValue::from_static(request.scheme.as_str());

@@ -3,6 +3,7 @@
 
 mod instead;
 mod observe;
+mod web;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -246,6 +247,12 @@ impl Exchange<'_> {
                     | ContentFilter::Csrf(_) => {}
                 }
             }
+            if matches!(filter.kind, FilterKind::GrpcWeb) && self.is_foreign_to_web(&passing.head) {
+                if self.answer_web_call(&mut passing, ends).await? == Gathered::Beyond {
+                    return Ok(passing);
+                }
+                continue;
+            }
             let step = self.response_step(filter, &at, &passing.head, passing.content);
             let Some(step) = step else { continue };
             if !matches!(step, ContentStep::Throttle(_))
@@ -267,7 +274,7 @@ impl Exchange<'_> {
     ) -> Option<ContentStep> {
         let flows = matches!(content, Content::Exact(1..) | Content::Streamed);
         match &filter.kind {
-            FilterKind::GrpcWeb => self.encode_web(head, content),
+            FilterKind::GrpcWeb => self.encode_web(content),
             FilterKind::Fault(_) => {
                 let rate = self.remembered.as_ref()?.response_rate.filter(|_| flows)?;
                 let bucket = Arc::new(TimedBucket::new(rate, FAULT_INTERVAL));
@@ -321,12 +328,8 @@ impl Exchange<'_> {
     }
 
     /// The response of a server of gRPC, as a browser reads it.
-    fn encode_web(&mut self, head: &ResponseHead, content: Content) -> Option<ContentStep> {
+    fn encode_web(&mut self, content: Content) -> Option<ContentStep> {
         let web = self.request.web?;
-        let content_type = head.fields().get(Known::ContentType)?;
-        if !iako_traffic::is_grpc_content_type(content_type) {
-            return None;
-        }
         let fields = &mut self.response_edits.fields;
         fields.set(Known::ContentType, FieldValue::from_static(web.content_type()));
         let flows = matches!(content, Content::Exact(1..) | Content::Streamed);

@@ -118,7 +118,7 @@ impl<'t> RouteMatchResult<'t> {
         levels
     }
 
-    /// The target to send upstream, query kept; none when it stays as it is.
+    /// The target to send upstream, query kept; none when the route does not rewrite it.
     #[must_use]
     pub fn rewritten_path(&self, path_and_query: &str) -> Option<String> {
         let rewrite = self.forward()?.path_rewrite.as_ref()?;
@@ -137,7 +137,7 @@ impl<'t> RouteMatchResult<'t> {
             PathRewrite::Format(_) => return None,
         };
         out.push_str(rest);
-        (out != path_and_query).then_some(out)
+        Some(out)
     }
 
     /// The text with operators that becomes the path, when the route rewrites it so. The query is

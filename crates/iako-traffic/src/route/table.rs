@@ -249,7 +249,9 @@ fn tls_required(virtual_host: &VirtualHost, facts: &RequestFacts<'_>) -> bool {
         TlsRequirement::ExternalOnly => !facts.internal,
         TlsRequirement::All => true,
     };
-    wanted && facts.head.scheme != "https"
+    // What the client spoke, as it is told on; its target may name another scheme.
+    let spoken = facts.head.text("x-forwarded-proto");
+    wanted && spoken.as_deref().unwrap_or(facts.head.scheme) != "https"
 }
 
 fn found_by(domain: &Domain, found: DomainMatch, facts: &RequestFacts<'_>) -> bool {

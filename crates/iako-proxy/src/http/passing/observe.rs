@@ -40,7 +40,7 @@ pub(in crate::http) struct Ends<'a, 'd, 't> {
 }
 
 /// Whether content follows the head of a response.
-const fn flows(content: Content) -> bool {
+pub(super) const fn flows(content: Content) -> bool {
     matches!(content, Content::Exact(1..) | Content::Streamed)
 }
 
@@ -124,7 +124,7 @@ impl Exchange<'_> {
 
     /// Answers in place of a response with more content than is kept. Nobody else is asked about it,
     /// in Envoy either.
-    fn refuse_response(&mut self, passing: &mut Passing) {
+    pub(super) fn refuse_response(&mut self, passing: &mut Passing) {
         self.service.stats.rs_too_large.inc();
         self.download.drop_steps();
         self.record.details = "response_payload_too_large".into();
@@ -136,7 +136,7 @@ impl Exchange<'_> {
 
     /// Reads the content of a response and keeps it until it is whole, or more than `bytes_max` came.
     /// It goes on from there, after what filters behind this one do.
-    async fn gather_answer(
+    pub(super) async fn gather_answer(
         &mut self,
         bytes_max: u64,
         passing: &mut Passing,
