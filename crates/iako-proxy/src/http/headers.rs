@@ -162,7 +162,9 @@ fn set_scheme(
             request.edits.fields.set(Known::XForwardedProto, value);
         }
     }
-    // A target that names a scheme is of that one, whatever it came by.
+    // The server is told what the connection has; a target that names a scheme is of that one for all
+    // that is decided here.
+    request.edits.scheme = Some(request.scheme);
     if let Some(named) = request.head.scheme() {
         request.scheme = named;
     }
@@ -170,8 +172,8 @@ fn set_scheme(
         request.scheme = Scheme::parse(scheme.as_bytes()).unwrap_or(request.scheme);
         let value = FieldValue::from_static(request.scheme.as_str());
         request.edits.fields.set(Known::XForwardedProto, value);
+        request.edits.scheme = Some(request.scheme);
     }
-    request.edits.scheme = Some(request.scheme);
 }
 
 /// The scheme of a connection that was passed on, by the port that the client meant to reach.
