@@ -1,6 +1,7 @@
 //! Tokens of this proxy's own: asked for when a filter that shows them serves, and again when half of
 //! their life is over.
 
+use std::fmt;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -51,7 +52,6 @@ pub(crate) enum TokenError {
 pub(crate) struct TokenKeepers(Mutex<Vec<Weak<TokenKeeper>>>);
 
 /// One token, and how it is asked for.
-#[derive(Debug)]
 pub(crate) struct TokenKeeper {
     settings: ClientCredentials,
     /// What filters write; none while there is none.
@@ -60,6 +60,13 @@ pub(crate) struct TokenKeeper {
     begun: AtomicBool,
     /// Closed when no filter shows it any more.
     needed: watch::Sender<()>,
+}
+
+impl fmt::Debug for TokenKeeper {
+    /// The token is a secret: it is not shown.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("TokenKeeper").field("settings", &self.settings).finish_non_exhaustive()
+    }
 }
 
 impl TokenKeepers {

@@ -1,6 +1,7 @@
 //! The keys of an issuer.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,14 +33,22 @@ impl Default for KeySet {
 /// token with every request, and reading and checking it costs more than all the rest of a request.
 ///
 /// Belongs to one worker, so that none waits for another.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct JwtMemory {
     newer: HashMap<Box<str>, Read>,
     older: HashMap<Box<str>, Read>,
 }
 
+impl fmt::Debug for JwtMemory {
+    /// Tokens are secrets: none is shown.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tokens = self.newer.len().saturating_add(self.older.len());
+        to.debug_struct("JwtMemory").field("tokens", &tokens).finish_non_exhaustive()
+    }
+}
+
 /// A token, and what is known of its signature.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Read {
     pub(super) token: Rc<Token>,
     /// The set of keys that made its signature; none before that was looked at.

@@ -1,5 +1,6 @@
 //! Credentials of this proxy's own are written into requests.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -34,12 +35,18 @@ enum Source {
 }
 
 /// A secret with what stands before it.
-#[derive(Debug)]
 struct SecretSource {
     name: SourcedName,
     prefix: String,
     /// What was written last, made anew when the secret changes.
     written: ArcSwapOption<(SecretBytes, FieldValue)>,
+}
+
+impl fmt::Debug for SecretSource {
+    /// What is written is the secret: it is not shown.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("SecretSource").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl CredentialStep {
