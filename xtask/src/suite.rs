@@ -1,8 +1,11 @@
 //! `cargo xtask test`: one command for everything that a plain clone can test.
 //!
-//! It installs nothing but what a test runs, below `target`. What is missing is named with the command that installs it; then every
-//! suite of the workspace runs, the documentation's examples and the house rules among them, and
-//! the last line gives the sum.
+//! It installs nothing but what a test runs, below `target`. What is missing is named with the
+//! command that installs it; then every suite of the workspace runs, the documentation's examples
+//! and the house rules among them, and the last line gives the sum.
+//!
+//! A few tests that failed beside all others are run once more, alone: a busy machine is no finding
+//! about the code. Those that pass then are named as unsteady, which is a defect of its own.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -75,7 +78,10 @@ pub(crate) fn run(extra: &[&str]) -> Outcome {
         println!("some tests will fail for lack of {failing}");
     }
     tools::h2spec();
-    let sum = run_cargo(extra)?;
+    let mut sum = run_cargo(extra)?;
+    if sum.may_be_chance() {
+        run_again(&mut sum)?;
+    }
     println!();
     for skipped in told(Without::Skip) {
         println!("not everything was checked for lack of {skipped}");
@@ -131,13 +137,27 @@ struct Sum {
     passed: u64,
     failed: u64,
     ignored: u64,
+    /// The names of the functions that failed.
+    failures: Vec<String>,
     /// Every suite was built and ran to its end.
     succeeded: bool,
 }
 
+/// Most failed tests that are run again.
+const AGAIN_MAX: u64 = 4;
+
 impl Sum {
-    /// Adds a line such as `test result: ok. 41 passed; 0 failed; 1 ignored; …`.
+    /// Whether so few tests failed, each of them known by name, that it may be chance.
+    fn may_be_chance(&self) -> bool {
+        let known = self.failures.len() as u64 == self.failed;
+        known && (1..=AGAIN_MAX).contains(&self.failed)
+    }
+
+    /// Adds a line such as `test result: ok. 41 passed; 0 failed; 1 ignored; …`, or
+    /// `test name ... FAILED`.
     fn add(&mut self, line: &str) {
+        let named = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
+        self.failures.extend(named.map(str::to_owned));
         let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|l| l.split_once(". "))
         else {
             return;
@@ -153,6 +173,21 @@ impl Sum {
             }
         }
     }
+}
+
+/// Runs the tests that failed once more, one after the other.
+fn run_again(sum: &mut Sum) -> Outcome {
+    let names = sum.failures.join(", ");
+    println!("\nonce more, alone: {names}");
+    let mut arguments = vec!["--", "--exact", "--test-threads=1"];
+    arguments.extend(sum.failures.iter().map(String::as_str));
+    let again = run_cargo(&arguments)?;
+    if again.succeeded && again.passed == sum.failed {
+        println!("\nunsteady, passed alone only: {names}");
+        sum.passed += again.passed;
+        (sum.failed, sum.succeeded) = (0, true);
+    }
+    Ok(())
 }
 
 /// All suites in one invocation, so that nothing is built twice with other features.
@@ -189,7 +224,19 @@ mod tests {
         sum.add("test result: ok. 41 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out");
         sum.add("test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured");
         sum.add("test result of another tool");
-        assert_eq!(sum, Sum { passed: 43, failed: 3, ignored: 1, succeeded: false });
+        assert_eq!(sum, Sum { passed: 43, failed: 3, ignored: 1, ..Sum::default() });
+    }
+
+    #[test]
+    fn a_few_failures_that_are_known_by_name_are_worth_another_look() {
+        let mut sum = Sum::default();
+        sum.add("test result: FAILED. 40 passed; 1 failed; 0 ignored");
+        assert!(!sum.may_be_chance(), "a failure without a name");
+        sum.add("test pool::a_wait ... FAILED");
+        assert!(sum.may_be_chance());
+        assert_eq!(sum.failures, ["pool::a_wait"]);
+        sum.add("test result: FAILED. 40 passed; 9 failed; 0 ignored");
+        assert!(!sum.may_be_chance(), "more than chance");
     }
 
     #[test]
