@@ -12,7 +12,7 @@ pub use json::{diagnostic_json, diagnostics_json};
 pub use page::codes_page;
 pub use render::{Painter, render};
 
-use crate::Origin;
+use crate::{Origin, Patch};
 
 /// One problem, told so that the user can act on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// Characters to underline at the origin; 0 when unknown.
     pub length: u32,
+    /// A change of the text that mends it and is safe to make unseen.
+    pub patch: Option<Box<Patch>>,
 }
 
 impl Diagnostic {
@@ -48,6 +50,7 @@ impl Diagnostic {
             message,
             help: None,
             length: 0,
+            patch: None,
         }
     }
 
@@ -62,6 +65,13 @@ impl Diagnostic {
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// The same, with a change that mends it.
+    #[must_use]
+    pub fn with_patch(mut self, patch: Patch) -> Self {
+        self.patch = Some(Box::new(patch));
         self
     }
 

@@ -23,6 +23,7 @@ pub mod istio;
 pub mod kubernetes;
 mod meta;
 mod origin;
+mod patch;
 mod reader;
 mod resource;
 mod support;
@@ -48,6 +49,7 @@ pub use kubernetes::{
     workload::WorkloadTemplate,
 };
 pub use meta::{Kind, Labels, Object, ObjectMeta, ResourceKey, Timestamp, selects};
-pub use origin::{Origin, Span};
+pub use origin::{Origin, Position, Span};
+pub use patch::{Change, Edit, Patch, TextEdit, apply_edits, locate, text_edits};
 pub use resource::Resource;
 pub use support::{Support, istio_support_page};

@@ -43,3 +43,26 @@ pub struct Span {
     /// Characters that the thing takes on its first line; at least 1 when drawn.
     pub length: u32,
 }
+
+/// A point between two characters of a text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Position {
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+impl Span {
+    /// Where it starts.
+    #[must_use]
+    pub const fn start(self) -> Position {
+        Position { line: self.line, column: self.column }
+    }
+
+    /// Where its part on the first line ends.
+    #[must_use]
+    pub const fn end(self) -> Position {
+        Position { line: self.line, column: self.column.saturating_add(self.length) }
+    }
+}

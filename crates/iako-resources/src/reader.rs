@@ -9,11 +9,11 @@ mod suggest;
 
 use std::cell::RefCell;
 
-pub(crate) use fields::Fields;
-pub(crate) use suggest::closest;
+pub(crate) use fields::{Fields, is_named};
+pub(crate) use suggest::{closest, only_near};
 
 use crate::{
-    Code, Diagnostic, Origin, Severity, Span,
+    Change, Code, Diagnostic, Origin, Patch, Position, Severity, Span,
     support::SupportTable,
     text::{Node, Value},
 };
@@ -75,8 +75,11 @@ impl<'a> Cursor<'a> {
 
     /// A mapping without fields in the place of one that was not written.
     pub(crate) fn empty(&self, path: &str) -> Self {
-        static EMPTY: Node =
-            Node { value: Value::Map(Vec::new()), span: Span { line: 0, column: 0, length: 0 } };
+        static EMPTY: Node = Node {
+            value: Value::Map(Vec::new()),
+            span: Span { line: 0, column: 0, length: 0 },
+            end: Position { line: 0, column: 0 },
+        };
         Self { node: &EMPTY, path: path.to_owned(), pattern: String::new(), report: self.report }
     }
 
@@ -149,6 +152,22 @@ impl<'a> Cursor<'a> {
         self.report.push(diagnostic.with_help(help));
     }
 
+    /// Reports a problem with this value, what to do, and a change that does it.
+    pub(crate) fn report_with_patch(
+        &self,
+        code: Code,
+        (message, help): (String, String),
+        patch: Patch,
+    ) {
+        let diagnostic = self.diagnostic(code, self.node.span, message);
+        self.report.push(diagnostic.with_help(help).with_patch(patch));
+    }
+
+    /// The way to the value, from the root of the object.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Reports as a warning what the code calls an error, or the other way round.
     pub(crate) fn report_as(&self, severity: Severity, code: Code, message: impl Into<String>) {
         let mut diagnostic = self.diagnostic(code, self.node.span, message.into());
@@ -158,28 +177,29 @@ impl<'a> Cursor<'a> {
 
     fn wrong_type(&self, expected: &str) {
         let message = format!("expected {expected}, found {}", describe(&self.node.value));
-        match &self.node.value {
-            Value::Int(_, text) | Value::Float(_, text) if expected.contains("text") => {
-                self.report_with_help(
-                    Code::WrongType,
-                    message,
-                    format!("write \"{text}\" in quotes"),
-                );
+        let written = match &self.node.value {
+            Value::Int(_, text) | Value::Float(_, text) => Some(text.clone()),
+            Value::Bool(value) => Some(value.to_string()),
+            Value::Null | Value::Text(_) | Value::List(_) | Value::Map(_) => None,
+        };
+        match (written, &self.node.value) {
+            (Some(written), _) if expected.contains("text") => {
+                // A boolean may be written as another word.
+                let is_so = u32::try_from(written.len()).ok() == Some(self.node.span.length);
+                let help = if is_so {
+                    format!("write \"{written}\" in quotes")
+                } else {
+                    "put it in quotes".to_owned()
+                };
+                let patch = Patch::new("put it in quotes", self.path(), Change::Quote);
+                self.report_with_patch(Code::WrongType, (message, help), patch);
             }
-            Value::Bool(value) if expected.contains("text") => {
-                self.report_with_help(
-                    Code::WrongType,
-                    message,
-                    format!("write \"{value}\" in quotes"),
-                );
+            (None, Value::Text(text)) if means(text, expected) => {
+                let help = format!("write {text} without quotes");
+                let patch = Patch::new(help.clone(), self.path(), Change::SetPlain(text.clone()));
+                self.report_with_patch(Code::WrongType, (message, help), patch);
             }
-            Value::Null
-            | Value::Bool(_)
-            | Value::Int(..)
-            | Value::Float(..)
-            | Value::Text(_)
-            | Value::List(_)
-            | Value::Map(_) => self.report(Code::WrongType, message),
+            _ => self.report(Code::WrongType, message),
         }
     }
 
@@ -223,6 +243,20 @@ impl<'a> Cursor<'a> {
                 Vec::new()
             }
         }
+    }
+}
+
+/// Whether a text in quotes is what was expected without them.
+fn means(text: &str, expected: &str) -> bool {
+    match expected {
+        "true or false" => matches!(text, "true" | "false"),
+        "a whole number" | "a number" => {
+            let digits = text.strip_prefix('-').unwrap_or(text);
+            let plain =
+                (1..=18).contains(&digits.len()) && digits.chars().all(|c| c.is_ascii_digit());
+            plain && (digits == "0" || !digits.starts_with('0'))
+        }
+        _ => false,
     }
 }
 

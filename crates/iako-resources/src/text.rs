@@ -4,11 +4,15 @@
 //! (`<<`) are applied; depth, aliases and size are bounded.
 
 mod build;
+mod lines;
+mod print;
 mod scalar;
 
-use crate::{Code, Span};
+use crate::{Code, Position, Span};
 
 pub use build::parse_documents;
+pub use lines::Lines;
+pub use print::{print_node, print_text};
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,9 +21,11 @@ pub struct Node {
     pub value: Value,
     /// Where it starts.
     pub span: Span,
+    /// Where it ends: after its last character, closing brackets and quotes included.
+    pub end: Position,
 }
 
-/// A value as YAML 1.2 reads it; `yes`, `on` and the like are texts.
+/// A value as Kubernetes reads it: `yes`, `on` and the like are booleans where nothing quotes them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// `null`, `~`, or nothing.
@@ -103,8 +109,8 @@ pub struct TextProblem {
 pub struct Documents {
     /// Those that could be read, in order, with the problems inside each that do not end it.
     pub documents: Vec<(Node, Vec<TextProblem>)>,
-    /// What ended the reading before the end of the text.
-    pub failure: Option<TextProblem>,
+    /// Why others could not be read, in order: a fault of syntax ends its document, a limit the text.
+    pub failures: Vec<TextProblem>,
 }
 
 /// Bounds on what a text may ask of us.

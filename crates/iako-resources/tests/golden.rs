@@ -99,9 +99,12 @@ fn a_bad_object_leaves_its_neighbours_alone() {
     check(
         text,
         expect![[r#"
-        8:14 error IAKO0021 spec.host: expected a text, found the number 5 (write "5" in quotes)
-        kept: Namespace a, ConfigMap default/c
-    "#]],
+            8:14 error IAKO0021 spec.host: expected a text, found the number 5 (write "5" in quotes)
+            13:8 warning IAKO0012 : Kubernetes reads yes without quotes as true
+            13:13 warning IAKO0012 : Kubernetes reads on without quotes as true
+            13:13 error IAKO0021 data.true: expected a text, found the boolean true (put it in quotes)
+            kept: Namespace a
+        "#]],
     );
 }
 

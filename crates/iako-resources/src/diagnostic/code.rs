@@ -66,6 +66,8 @@ codes! {
         "Two documents define the same kind, namespace and name. The first one counts.";
     KeptLastGood = 11, Warning, "The previous version of an object stays in force",
         "An edit broke the object or its file. Until that is mended, the last version that was correct is used.";
+    SurprisingScalar = 12, Warning, "A value without quotes is not what it looks like",
+        "Kubernetes reads YAML by old rules: yes, no, on, off, y and n are booleans, and 010 is eight. Write true or false, or put quotes around a text.";
     UnknownField = 20, Error, "A field does not exist",
         "The kind has no such field. Kubernetes would drop it in silence; here it is an error, because a misspelt field never does what was meant.";
     WrongType = 21, Error, "A value has the wrong type",

@@ -17,11 +17,11 @@ pub(crate) fn mesh_text(
 ) -> Option<MeshConfig> {
     let found = parse_documents(text, Limits::default());
     let start = outer.node().span;
-    for problem in found.documents.iter().flat_map(|(_, p)| p).chain(&found.failure) {
+    for problem in found.documents.iter().flat_map(|(_, p)| p).chain(&found.failures) {
         let line = problem.span.line;
         outer.report(problem.code, format!("line {line} of the settings: {}", problem.message));
     }
-    if found.failure.is_some() {
+    if !found.failures.is_empty() {
         return None;
     }
     let Some((mut node, _)) = found.documents.into_iter().next() else {

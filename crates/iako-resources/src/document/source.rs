@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Read, ReadOptions, kinds};
 use crate::{
-    Code, Diagnostic, FileContent, Origin, Resource, ResourceKey, Span,
+    Code, Diagnostic, FileContent, Origin, Resource, ResourceKey, Severity, Span,
     text::{Limits, Node, TextProblem, Value, parse_documents},
 };
 
@@ -36,7 +36,7 @@ pub fn read_text(text: &str, name: &str, options: &ReadOptions) -> FileContent {
             own.sort_by_key(|diagnostic| (diagnostic.origin.line, diagnostic.origin.column));
         }
     }
-    if let Some(failure) = &found.failure {
+    for failure in &found.failures {
         content.complete = false;
         content.diagnostics.push(to_diagnostic(failure, &origin, ""));
     }
@@ -91,7 +91,7 @@ fn take(
         return;
     }
     seen.insert(key.clone(), resource.origin().line);
-    if problems.is_empty() {
+    if problems.iter().all(|problem| problem.code.severity() != Severity::Error) {
         content.resources.push(resource);
     } else {
         content.refused.push(key);

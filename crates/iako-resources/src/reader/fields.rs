@@ -2,9 +2,9 @@
 
 use std::cell::RefCell;
 
-use super::{Cursor, closest};
+use super::{Cursor, closest, only_near};
 use crate::{
-    Code,
+    Code, Patch,
     support::Support,
     text::{Entry, Value},
 };
@@ -128,7 +128,14 @@ impl<'a> Fields<'a> {
                 let mut names = cursor.report.support.names_below(&cursor.pattern);
                 names.extend(asked.iter());
                 match closest(&entry.key, &names) {
-                    Some(name) => unknown.with_help(format!("did you mean {name}?")),
+                    Some(name) => {
+                        let mut unknown = unknown.with_help(format!("did you mean {name}?"));
+                        if only_near(&entry.key, &names) == Some(name) {
+                            let path = unknown.path.clone();
+                            unknown = unknown.with_patch(Patch::rename(path, name));
+                        }
+                        unknown
+                    }
                     None if asked.is_empty() => unknown,
                     None => unknown.with_help(format!("the fields here are {}", asked.join(", "))),
                 }
@@ -151,7 +158,7 @@ impl Drop for Fields<'_> {
 }
 
 /// Whether a key is this field, in lowerCamelCase or snake_case. Source: protobuf's JSON mapping.
-fn is_named(key: &str, name: &str) -> bool {
+pub(crate) fn is_named(key: &str, name: &str) -> bool {
     if key == name {
         return true;
     }

@@ -11,6 +11,14 @@ pub(crate) fn closest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str>
     (steps <= allowed).then_some(found)
 }
 
+/// The same, when no other candidate is as near: what may be written unseen.
+pub(crate) fn only_near<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+    let found = closest(word, candidates)?;
+    let steps = |name: &str| distance(&word.to_lowercase(), &name.to_lowercase());
+    let rivals = candidates.iter().filter(|other| **other != found && steps(other) <= steps(found));
+    (rivals.count() == 0).then_some(found)
+}
+
 /// Edits (insert, delete, replace, swap neighbours) between two words.
 fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();

@@ -11,7 +11,7 @@ fn schemas() -> Vec<(String, Node)> {
     let file = Path::new(root).join("crds/istio-crds.yaml");
     let text = std::fs::read_to_string(file).unwrap();
     let documents = parse_documents(&text, Limits::default());
-    assert_eq!(documents.failure, None);
+    assert_eq!(documents.failures, []);
     let mut schemas = Vec::new();
     for (document, _) in &documents.documents {
         let spec = document.get("spec").unwrap();

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, StructureStyle, Tag};
 
 use super::{Documents, Entry, Limits, Node, TextProblem, Value, scalar};
-use crate::{Code, Span};
+use crate::{Code, Position, Span};
 
 /// Reads every document of a text.
 ///
-/// A fault of syntax or a limit ends the reading; what came before it is kept.
+/// A fault of syntax ends its document, and the reading goes on with the next one; a limit ends the
+/// reading. What came before is kept.
 #[must_use]
 pub fn parse_documents(text: &str, limits: Limits) -> Documents {
     let mut found = Documents::default();
@@ -19,7 +20,7 @@ pub fn parse_documents(text: &str, limits: Limits) -> Documents {
             text.len(),
             limits.bytes_max
         );
-        found.failure = Some(problem(Code::DocumentLimit, Span::default(), message));
+        found.failures.push(problem(Code::DocumentLimit, Span::default(), message));
         return found;
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -29,26 +30,40 @@ pub fn parse_documents(text: &str, limits: Limits) -> Documents {
     };
     options.set_emit_comments(false);
     let mut builder = Builder::new(limits);
-    for next in Parser::new_from_str_with_options(text, options) {
+    let mut parser = Parser::new_from_str_with_options(text, options);
+    while let Some(next) = parser.next_event() {
         let step = match next {
-            Ok((event, span)) => builder.event(event, to_span(&span), &mut found),
-            Err(error) => Err(syntax_problem(&error)),
+            Ok((event, span)) => builder.event(event, &span, &mut found),
+            Err(error) => Err(syntax_problem(&error, limits)),
         };
-        if let Err(failure) = step {
-            found.failure = Some(failure);
+        let Err(failure) = step else { continue };
+        let ends_all = failure.code == Code::DocumentLimit;
+        found.failures.push(failure);
+        if ends_all || found.failures.len() >= FAILURES_MAX {
+            break;
+        }
+        builder.start_over();
+        if !matches!(parser.proceed_next_document(), Ok(true)) {
             break;
         }
     }
     found
 }
 
+/// Documents of one text that may be broken before the reading ends.
+const FAILURES_MAX: usize = 100;
+
 fn problem(code: Code, span: Span, message: String) -> TextProblem {
     TextProblem { code, span, message }
 }
 
-fn syntax_problem(error: &ScanError) -> TextProblem {
+fn syntax_problem(error: &ScanError, limits: Limits) -> TextProblem {
     let marker = error.marker();
     let span = Span { line: number(marker.line()), column: number(marker.col() + 1), length: 1 };
+    if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+        let message = format!("values are nested more than {} deep", limits.depth_max);
+        return problem(Code::DocumentLimit, span, message);
+    }
     problem(Code::BrokenYaml, span, error.info())
 }
 
@@ -62,9 +77,14 @@ fn to_span(span: &granit_parser::Span) -> Span {
     Span { line: number(start.line()), column: number(start.col() + 1), length: number(length) }
 }
 
+fn to_end(span: &granit_parser::Span) -> Position {
+    Position { line: number(span.end.line()), column: number(span.end.col() + 1) }
+}
+
 /// A mapping or list that is not finished.
 struct Open {
     span: Span,
+    style: StructureStyle,
     anchor: usize,
     content: Content,
 }
@@ -97,6 +117,14 @@ impl Builder {
         }
     }
 
+    /// Forgets a document that broke; what it counted against the limits stays counted.
+    fn start_over(&mut self) {
+        self.open.clear();
+        self.root = None;
+        self.problems.clear();
+        self.anchors.clear();
+    }
+
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the parser's events may grow; what is not data is presentation"
@@ -104,37 +132,50 @@ impl Builder {
     fn event(
         &mut self,
         event: Event<'_>,
-        span: Span,
+        place: &granit_parser::Span,
         found: &mut Documents,
     ) -> Result<(), TextProblem> {
+        let (span, end) = (to_span(place), to_end(place));
         match event {
-            Event::DocumentStart(..) => {
-                self.root = None;
-                self.anchors.clear();
-            }
+            Event::DocumentStart(..) => self.start_over(),
             Event::DocumentEnd => {
                 let problems = std::mem::take(&mut self.problems);
                 found.documents.extend(self.root.take().map(|root| (root, problems)));
             }
             Event::Alias(id) => self.alias(id, span)?,
             Event::Scalar(text, style, anchor, tag) => {
-                let plain = style == ScalarStyle::Plain && tag.is_none();
-                let value =
-                    if plain { scalar::resolve(&text) } else { Value::Text(text.into_owned()) };
-                self.finish(Node { value, span }, anchor, 1)?;
+                let value = self.scalar(&text, style, tag.as_deref(), span);
+                self.finish(Node { value, span, end }, anchor, 1)?;
             }
-            Event::SequenceStart(_, anchor, _) => {
-                self.open.push(Open { span, anchor, content: Content::List(Vec::new()) });
+            Event::SequenceStart(style, anchor, _) => {
+                self.open.push(Open { span, style, anchor, content: Content::List(Vec::new()) });
             }
-            Event::MappingStart(_, anchor, _) => {
+            Event::MappingStart(style, anchor, _) => {
                 let content = Content::Map { entries: Vec::new(), key: None };
-                self.open.push(Open { span, anchor, content });
+                self.open.push(Open { span, style, anchor, content });
             }
-            Event::SequenceEnd | Event::MappingEnd => self.close()?,
+            Event::SequenceEnd | Event::MappingEnd => self.close(end)?,
             // Start and end of the text, comments and other presentation.
             _ => {}
         }
         Ok(())
+    }
+
+    /// What a scalar means: its tag decides, else its quotes, else its looks.
+    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Value {
+        let as_text = || Value::Text(text.to_owned());
+        match tag.map(Tag::core_suffix) {
+            None if style != ScalarStyle::Plain => as_text(),
+            None => {
+                let value = scalar::resolve(text);
+                if let Some(message) = scalar::surprise(text, &value) {
+                    self.problems.push(problem(Code::SurprisingScalar, span, message));
+                }
+                value
+            }
+            Some(Some("bool" | "int" | "float" | "null")) => scalar::resolve(text),
+            Some(_) => as_text(),
+        }
     }
 
     fn alias(&mut self, id: usize, span: Span) -> Result<(), TextProblem> {
@@ -175,13 +216,24 @@ impl Builder {
         self.place(node)
     }
 
-    fn close(&mut self) -> Result<(), TextProblem> {
-        let Some(Open { span, anchor, content }) = self.open.pop() else { return Ok(()) };
+    fn close(&mut self, end: Position) -> Result<(), TextProblem> {
+        let Some(Open { span, style, anchor, content }) = self.open.pop() else { return Ok(()) };
+        // The parser learns of the end of a block when the next thing begins.
+        let last = match &content {
+            Content::List(nodes) => nodes.last().map(|node| node.end),
+            Content::Map { entries, .. } => {
+                entries.last().map(|entry| entry.node.end.max(entry.key_span.end()))
+            }
+        };
+        let end = match (style, last) {
+            (StructureStyle::Block, Some(last)) => last,
+            (StructureStyle::Block | StructureStyle::Flow, _) => end,
+        };
         let value = match content {
             Content::List(nodes) => Value::List(nodes),
             Content::Map { entries, .. } => Value::Map(self.merged(entries)),
         };
-        let node = Node { value, span };
+        let node = Node { value, span, end };
         let count = if anchor == 0 { 1 } else { size(&node) };
         self.finish(node, anchor, count)
     }
