@@ -52,7 +52,21 @@ impl<'a> Evaluation<'a> {
         Self { facts, options, steps: STEPS_MAX, bytes: 0, slots: Vec::new() }
     }
 
-    fn spend(&mut self, steps: u32) -> Result<(), Failure> {
+    /// One with variables and a bound of its own.
+    pub(crate) const fn with_values(
+        facts: &'a dyn Facts,
+        options: Options,
+        steps: u32,
+        slots: Vec<Outcome<'a>>,
+    ) -> Self {
+        Self { facts, options, steps, bytes: 0, slots }
+    }
+
+    pub(crate) const fn steps_left(&self) -> u32 {
+        self.steps
+    }
+
+    pub(crate) fn spend(&mut self, steps: u32) -> Result<(), Failure> {
         self.steps = self.steps.checked_sub(steps).ok_or(Failure::Exhausted)?;
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::attribute::{Attribute, Facts, Root};
 use crate::evaluate::{Evaluation, Failure};
 use crate::limits::{DEPTH_MAX, NODES_MAX};
 use crate::parse;
-use crate::program::{self, Program};
+use crate::program::{self, Dialect, Library, Program};
 use crate::tree::Tree;
 use crate::value::Value;
 
@@ -82,13 +82,13 @@ impl Expression {
             );
             return Err(ExpressionError { problem, at: None });
         }
-        let compiled = program::compile(&tree, options);
+        let compiled = program::compile(&tree, dialect(options), &[]);
         let program = compiled.map_err(|problem| ExpressionError { problem, at: None })?;
         Ok(Self(Arc::new(Inner { source: Source::Tree(tree), options, program })))
     }
 
     fn compile(source: Source, tree: &Tree, options: Options) -> Result<Self, ExpressionError> {
-        let compiled = program::compile(tree, options);
+        let compiled = program::compile(tree, dialect(options), &[]);
         let program = compiled.map_err(|problem| ExpressionError { problem, at: None })?;
         Ok(Self(Arc::new(Inner { source, options, program })))
     }
@@ -130,6 +130,10 @@ impl Expression {
     pub fn is_met(&self, facts: &dyn Facts) -> bool {
         self.evaluate(facts) == Ok(Value::Bool(true))
     }
+}
+
+const fn dialect(options: Options) -> Dialect {
+    Dialect { options, library: Library::Proxy }
 }
 
 /// Whether a tree of somebody else's is within what is allowed; it is walked no further than that.

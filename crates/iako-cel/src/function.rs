@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::evaluate::{Evaluation, Failure};
-use crate::expression::Options;
+use crate::library;
+use crate::program::{Dialect, Library};
 use crate::time::{self, Civil};
 use crate::{Value, number, strings};
 
@@ -39,6 +40,8 @@ enum Needs {
     Nothing,
     Conversion,
     Strings,
+    /// A rule of Kubernetes'.
+    Kubernetes,
 }
 
 functions! {
@@ -90,6 +93,17 @@ functions! {
     "replace" Replace Member 3..=4 Strings;
     "split" Split Member 2..=3 Strings;
     "join" Join Member 1..=2 Strings;
+    "isURL" IsUrl Plain 1..=1 Kubernetes;
+    "url" Url Plain 1..=1 Kubernetes;
+    "getScheme" UrlScheme Member 1..=1 Kubernetes;
+    "getHost" UrlHost Member 1..=1 Kubernetes;
+    "getHostname" UrlHostname Member 1..=1 Kubernetes;
+    "getPort" UrlPort Member 1..=1 Kubernetes;
+    "getEscapedPath" UrlEscapedPath Member 1..=1 Kubernetes;
+    "isIP" IsIp Plain 1..=1 Kubernetes;
+    "isCIDR" IsCidr Plain 1..=1 Kubernetes;
+    "find" Find Member 2..=2 Kubernetes;
+    "findAll" FindAll Member 2..=3 Kubernetes;
 }
 
 /// Finds a function that takes so many arguments, or says why there is none.
@@ -97,16 +111,18 @@ pub(crate) fn find(
     name: &str,
     written: Form,
     arguments: usize,
-    options: Options,
+    dialect: Dialect,
 ) -> Result<Function, String> {
-    let mut named = FUNCTIONS.iter().filter(|(own, ..)| *own == name);
+    let Dialect { options, library } = dialect;
+    let known = |needs: &Needs| *needs != Needs::Kubernetes || library == Library::Kubernetes;
+    let mut named = FUNCTIONS.iter().filter(|(own, .., needs)| *own == name && known(needs));
     let Some((_, function, form, least, most, needs)) = named.next() else {
         return Err(format!("there is no function `{name}`"));
     };
     let allowed = match needs {
         Needs::Conversion if !options.string_conversion => Err("enable_string_conversion"),
         Needs::Strings if !options.string_functions => Err("enable_string_functions"),
-        Needs::Nothing | Needs::Conversion | Needs::Strings => Ok(()),
+        Needs::Nothing | Needs::Conversion | Needs::Strings | Needs::Kubernetes => Ok(()),
     };
     if let Err(field) = allowed {
         return Err(format!("the function `{name}` needs `{field}` of `cel_config`"));
@@ -182,6 +198,20 @@ pub(crate) fn apply<'a>(
             Value::Timestamp(_) => value.clone(),
             _ => return Err(Failure::Kind),
         },
+        (
+            F::IsUrl
+            | F::Url
+            | F::UrlScheme
+            | F::UrlHost
+            | F::UrlHostname
+            | F::UrlPort
+            | F::UrlEscapedPath
+            | F::IsIp
+            | F::IsCidr
+            | F::Find
+            | F::FindAll,
+            _,
+        ) => library::apply(evaluation, function, arguments)?,
         (_, [Value::Timestamp(moment)]) => of_moment(function, *moment, 0)?,
         (_, [Value::Timestamp(moment), Value::Text(zone)]) => {
             let offset = if zone.as_ref() == "UTC" { Some(0) } else { time::zone_offset(zone) };

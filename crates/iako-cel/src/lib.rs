@@ -5,6 +5,9 @@
 //! attributes of a request, its connection and its upstream, by Envoy's names ([`Attribute`]).
 //! A missing attribute is an error, an error is no value, and a condition without a value is not met.
 //!
+//! A [`Rule`] is an expression over values that are handed in, with the functions that Kubernetes gives
+//! to the rules of its schemas.
+//!
 //! What is **not** here: who knows the facts, and any wire format.
 //!
 //! Everything is bounded: the length of a text, the nesting and size of a tree ([`limits`]), and for
@@ -25,10 +28,12 @@ mod expression;
 mod function;
 pub mod fuzz;
 mod lex;
+mod library;
 pub mod limits;
 mod number;
 mod parse;
 mod program;
+mod rule;
 mod strings;
 mod time;
 mod tree;
@@ -37,5 +42,6 @@ mod value;
 pub use attribute::{Attribute, Facts, HeadersOf, MetadataOf, Root, StateOf};
 pub use evaluate::Failure;
 pub use expression::{Expression, ExpressionError, Options, Source};
+pub use rule::Rule;
 pub use tree::{Entry, Fold, Literal, Tree};
 pub use value::{Record, Value};

@@ -66,11 +66,31 @@ pub(crate) struct Program {
 const TYPES: [&str; 10] =
     ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
 
-/// Compiles a tree.
-pub(crate) fn compile(tree: &Tree, options: Options) -> Result<Program, String> {
+/// What an expression may name and call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dialect {
+    pub(crate) options: Options,
+    pub(crate) library: Library,
+}
+
+/// Who else gives functions and names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Library {
+    /// A proxy: attributes of requests.
+    Proxy,
+    /// Kubernetes: functions for rules of schemas.
+    Kubernetes,
+}
+
+/// Compiles a tree; variables that are handed in take the first slots.
+pub(crate) fn compile(
+    tree: &Tree,
+    dialect: Dialect,
+    variables: &[&str],
+) -> Result<Program, String> {
     let mut compiler = Compiler {
-        options,
-        names: Vec::new(),
+        dialect,
+        names: variables.iter().map(|name| (*name).to_owned()).collect(),
         nodes: 0,
         attributes: Vec::new(),
         roots: Vec::new(),
@@ -88,8 +108,8 @@ enum Asked {
 }
 
 struct Compiler {
-    options: Options,
-    /// Names of folds, each at the place of its slot.
+    dialect: Dialect,
+    /// Variables and names of folds, each at the place of its slot.
     names: Vec<String>,
     nodes: usize,
     attributes: Vec<Attribute>,
@@ -146,13 +166,17 @@ impl Compiler {
         self.names.iter().rposition(|own| own == name)
     }
 
+    fn root(&self, name: &str) -> Option<Root> {
+        Root::from_name(name).filter(|_| self.dialect.library == Library::Proxy)
+    }
+
     fn name(&mut self, name: &str) -> Step {
         // A leading point says that the name begins at the outermost.
         let name = name.strip_prefix('.').unwrap_or(name);
         if let Some(slot) = self.slot(name) {
             return Step::Slot(slot);
         }
-        if let Some(root) = Root::from_name(name) {
+        if let Some(root) = self.root(name) {
             if root == Root::Metadata {
                 return Step::Constant(Value::Metadata(MetadataOf::Dynamic));
             }
@@ -172,7 +196,7 @@ impl Compiler {
     ) -> Result<Step, String> {
         if let Tree::Name(name) = operand
             && self.slot(name).is_none()
-            && let Some(root) = Root::from_name(name.strip_prefix('.').unwrap_or(name))
+            && let Some(root) = self.root(name.strip_prefix('.').unwrap_or(name))
             && !matches!(root, Root::Metadata | Root::FilterState | Root::UpstreamFilterState)
         {
             let Some(attribute) = Attribute::find(root, field) else {
@@ -226,7 +250,7 @@ impl Compiler {
         }
         let count = arguments.len().saturating_add(usize::from(target.is_some()));
         let written = if target.is_some() { Form::Member } else { Form::Plain };
-        let function = function::find(name, written, count, self.options)?;
+        let function = function::find(name, written, count, self.dialect)?;
         let mut steps = Vec::with_capacity(count);
         for tree in target.into_iter().chain(arguments) {
             steps.push(self.step(tree, depth)?);
