@@ -69,8 +69,7 @@ fn found<'a>(
 /// An address without a zone; one of IPv4 in the clothes of IPv6 is none.
 fn address(text: &str) -> Option<IpAddr> {
     let address: IpAddr = text.parse().ok()?;
-    let is_mapped =
-        matches!(address, IpAddr::V6(v6) if Ipv6Addr::to_ipv4_mapped(&v6).is_some());
+    let is_mapped = matches!(address, IpAddr::V6(v6) if Ipv6Addr::to_ipv4_mapped(&v6).is_some());
     (!is_mapped).then_some(address)
 }
 
@@ -174,14 +173,13 @@ fn host_and_port(host: &str) -> Option<(&str, &str)> {
 }
 
 fn is_user(user: &str) -> bool {
-    let allowed =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte);
     user.bytes().all(allowed) && is_escaped(user)
 }
 
 /// Whether every percent sign is followed by two digits of base 16.
 fn is_escaped(text: &str) -> bool {
-    text.split('%').skip(1).all(|after| {
-        after.len() >= 2 && after.bytes().take(2).all(|byte| byte.is_ascii_hexdigit())
-    })
+    text.split('%')
+        .skip(1)
+        .all(|after| after.len() >= 2 && after.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
 }

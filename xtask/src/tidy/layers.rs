@@ -32,7 +32,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "iako-xds",
         ],
     ),
-    ("iako-resources", &["iako-types"]),
+    ("iako-schema", &["iako-cel"]),
+    ("iako-resources", &["iako-types", "iako-schema"]),
     ("iako-registry", &["iako-types", "iako-resources"]),
     ("iako-translate", &["iako-types", "iako-resources", "iako-registry", "iako-proxy-config"]),
     (
@@ -85,6 +86,7 @@ const WITHOUT_RUNTIME: &[&str] = &[
     "iako-proxy-config",
     "iako-xds-codec",
     "iako-traffic",
+    "iako-schema",
     "iako-resources",
     "iako-registry",
     "iako-translate",

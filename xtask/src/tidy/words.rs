@@ -35,6 +35,7 @@ pub(super) fn check(project: &Project) -> Vec<Finding> {
 fn is_foreign(file: &SourceFile) -> bool {
     file.is_generated()
         || file.path.starts_with("crates/iako-xds-api/gen/")
+        || file.path.starts_with("crates/iako-schema/crds/")
         || file.path.ends_with("Cargo.lock")
         || file.path == "LICENSE"
 }
