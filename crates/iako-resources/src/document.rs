@@ -9,7 +9,7 @@ use std::fmt;
 
 use iako_types::Namespace;
 
-use crate::{Diagnostic, Labels, Object, Resource, ResourceKey, reader::Cursor};
+use crate::{Diagnostic, Labels, Object, PassedOver, Resource, ResourceKey, reader::Cursor};
 
 pub(crate) use mesh::mesh_text;
 pub use source::read_text;
@@ -21,12 +21,27 @@ pub struct ReadOptions {
     pub default_namespace: Namespace,
     /// The DNS domain below `svc`. Default: `cluster.local`.
     pub cluster_domain: String,
+    /// How the text came to us. Default: by its name.
+    pub asked: Asked,
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { default_namespace: Namespace::default(), cluster_domain: "cluster.local".to_owned() }
+        Self {
+            default_namespace: Namespace::default(),
+            cluster_domain: "cluster.local".to_owned(),
+            asked: Asked::ByName,
+        }
     }
+}
+
+/// How a text came to us: whether it is ours to judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The user named it: what is not ours is told.
+    ByName,
+    /// It lies in a directory that the user named: what is not ours is passed over.
+    InDirectory,
 }
 
 /// What the reader of a specification knows of its object.
@@ -52,6 +67,8 @@ pub(crate) struct Read {
     /// The object, when its name could be read but it has an error.
     pub(crate) refused: Option<ResourceKey>,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Why nothing was made of it, when it is not ours.
+    pub(crate) passed: Option<PassedOver>,
 }
 
 /// How the specification of a kind is read: the `spec`, or the whole document for kinds without.

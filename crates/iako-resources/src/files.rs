@@ -1,12 +1,15 @@
 //! Reads directories of documents.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod ignore;
+mod walk;
 
-use crate::{Code, Diagnostic, Origin, ReadOptions, Resource, ResourceKey, read_text};
+use std::{num::NonZeroUsize, path::Path, sync::Arc, thread};
+
+use crate::{
+    Code, Diagnostic, Origin, ReadOptions, Resource, ResourceKey,
+    document::{Asked, read_text},
+};
+use walk::Found;
 
 /// What one file says.
 #[derive(Debug, Clone)]
@@ -21,84 +24,126 @@ pub struct FileContent {
     pub complete: bool,
     /// Every problem found.
     pub diagnostics: Vec<Diagnostic>,
+    /// What was passed over because it is not ours: the line at which it starts, and why.
+    pub passed: Vec<(u32, PassedOver)>,
+    /// What annotations of objects ask not to be told: the object as in [`Diagnostic::subject`],
+    /// and codes, ours or Istio's, or `*`.
+    pub suppressed: Vec<(String, Vec<String>)>,
+}
+
+impl FileContent {
+    /// A file of which nothing is known yet.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            file: Arc::from(name),
+            resources: Vec::new(),
+            refused: Vec::new(),
+            complete: true,
+            diagnostics: Vec::new(),
+            passed: Vec::new(),
+            suppressed: Vec::new(),
+        }
+    }
+}
+
+/// Why a file or document is passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PassedOver {
+    /// It is for Helm to render; what comes out can be read from standard input.
+    HelmTemplate,
+    /// It is for Kustomize: a kustomization, or a patch that one names.
+    Kustomization,
+    /// It is no object of Kubernetes.
+    NotKubernetes,
+    /// It is an object of a kind that says nothing about a mesh.
+    OtherKind,
+    /// A rule of an `.iakoignore` says so.
+    IgnoreFile,
+}
+
+/// A file that was read, with its text where there is one.
+#[derive(Debug, Clone)]
+pub struct SourceFile {
+    /// What it says.
+    pub content: FileContent,
+    /// Its text; none when it cannot be read or was passed over by its name.
+    pub text: Option<String>,
 }
 
 /// Longest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-/// Directories inside each other that are walked.
-const DIRECTORY_DEPTH_MAX: usize = 32;
+/// Files below which a second thread costs more than it saves.
+const FILES_PER_THREAD_MIN: usize = 32;
 
 /// Reads every `.yaml`, `.yml` and `.json` file below a directory, in the order of their paths, or
-/// one file. Hidden files and directories are passed over.
+/// one file. Hidden files and directories are passed over, and what `.iakoignore` names, what other
+/// programs have to render first, and documents that are no Kubernetes objects.
 ///
-/// What cannot be read becomes a diagnostic of its file. Documents that are no Kubernetes objects
-/// are errors in a file that was named itself, and in a directory as well.
+/// What cannot be read becomes a diagnostic of its file.
 #[must_use]
 pub fn load_directory(path: &Path, options: &ReadOptions) -> Vec<FileContent> {
-    let mut found = Vec::new();
-    let mut failures = Vec::new();
-    if path.is_dir() {
-        let mut walk = Walk { seen: BTreeSet::new(), found: &mut found, failures: &mut failures };
-        walk.collect(path, 0);
-    } else {
-        found.push(path.to_owned());
+    load_sources(path, options).into_iter().map(|source| source.content).collect()
+}
+
+/// As [`load_directory`], with the texts.
+#[must_use]
+pub fn load_sources(path: &Path, options: &ReadOptions) -> Vec<SourceFile> {
+    if !path.is_dir() {
+        return vec![load_file(path, options)];
     }
-    found.sort();
-    let mut contents: Vec<FileContent> =
-        found.iter().map(|file| load_file(file, options)).collect();
-    contents.extend(failures);
-    contents
-}
-
-/// A walk over a directory and what is below it.
-struct Walk<'a> {
-    /// Directories that were entered, by their real names: links may lead in circles.
-    seen: BTreeSet<PathBuf>,
-    found: &'a mut Vec<PathBuf>,
-    failures: &'a mut Vec<FileContent>,
-}
-
-impl Walk<'_> {
-    fn collect(&mut self, directory: &Path, depth: usize) {
-        let real = directory.canonicalize().unwrap_or_else(|_unreadable| directory.to_owned());
-        if !self.seen.insert(real) {
-            return;
-        }
-        let entries = match std::fs::read_dir(directory) {
-            Ok(entries) => entries,
-            Err(error) => {
-                self.failures.push(unreadable(directory, &error.to_string()));
-                return;
-            }
+    let options = ReadOptions { asked: Asked::InDirectory, ..options.clone() };
+    let found = walk::walk(path);
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let share = found.len().div_ceil(threads).max(FILES_PER_THREAD_MIN);
+    let load = |part: &[Found]| -> Vec<SourceFile> {
+        part.iter().map(|found| load_found(found, &options)).collect()
+    };
+    if found.len() <= share {
+        return load(&found);
+    }
+    thread::scope(|scope| {
+        let parts: Vec<_> =
+            found.chunks(share).map(|part| (part, scope.spawn(|| load(part)))).collect();
+        let join = |(part, handle): (_, thread::ScopedJoinHandle<'_, Vec<SourceFile>>)| {
+            // A part whose thread ended early is read here, so that the fault shows here too.
+            handle.join().unwrap_or_else(|_panicked| load(part))
         };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                continue;
-            }
-            if path.is_dir() {
-                if depth < DIRECTORY_DEPTH_MAX {
-                    self.collect(&path, depth + 1);
-                } else {
-                    let reason = "directories are nested too deeply";
-                    self.failures.push(unreadable(&path, reason));
-                }
-            } else if is_document(&path) {
-                self.found.push(path);
-            }
+        parts.into_iter().flat_map(join).collect()
+    })
+}
+
+/// The files that [`load_sources`] would read below a directory, in the same order.
+#[must_use]
+pub fn list_sources(path: &Path) -> Vec<std::path::PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let files = walk::walk(path).into_iter().filter_map(|found| match found {
+        Found::File(path) => Some(path),
+        Found::Passed(..) | Found::Failed(..) => None,
+    });
+    files.collect()
+}
+
+fn load_found(found: &Found, options: &ReadOptions) -> SourceFile {
+    match found {
+        Found::File(path) => load_file(path, options),
+        Found::Passed(path, why) => {
+            let mut content = FileContent::new(&path.to_string_lossy());
+            content.passed.push((1, *why));
+            SourceFile { content, text: None }
         }
+        Found::Failed(path, reason) => unreadable(path, reason),
     }
 }
 
-fn is_document(path: &Path) -> bool {
-    let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
-    extension
-        .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
-}
-
-fn load_file(path: &Path, options: &ReadOptions) -> FileContent {
+fn load_file(path: &Path, options: &ReadOptions) -> SourceFile {
     match read_bounded(path) {
-        Ok(text) => read_text(&text, &path.to_string_lossy(), options),
+        Ok(text) => SourceFile {
+            content: read_text(&text, &path.to_string_lossy(), options),
+            text: Some(text),
+        },
         Err(reason) => unreadable(path, &reason),
     }
 }
@@ -112,16 +157,16 @@ fn read_bounded(path: &Path) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| format!("it is not UTF-8: {}", error.utf8_error()))
 }
 
-fn unreadable(path: &Path, reason: &str) -> FileContent {
+fn unreadable(path: &Path, reason: &str) -> SourceFile {
     let mut origin = Origin::of_source(&path.to_string_lossy());
     origin.line = 0;
     origin.column = 0;
     let message = format!("the file cannot be read: {reason}");
-    FileContent {
-        file: Arc::clone(&origin.file),
-        resources: Vec::new(),
-        refused: Vec::new(),
-        complete: false,
-        diagnostics: vec![Diagnostic::new(Code::UnreadableFile, "", origin, message)],
-    }
+    let mut content = FileContent::new(&origin.file);
+    content.complete = false;
+    content.diagnostics.push(Diagnostic::new(Code::UnreadableFile, "", origin, message));
+    SourceFile { content, text: None }
 }
+
+#[cfg(test)]
+mod tests;

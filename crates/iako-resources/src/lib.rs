@@ -32,8 +32,8 @@ pub mod text;
 pub use diagnostic::{
     Code, Diagnostic, Painter, Severity, codes_page, diagnostic_json, diagnostics_json, render,
 };
-pub use document::{ReadOptions, read_text};
-pub use files::{FileContent, load_directory};
+pub use document::{Asked, ReadOptions, read_text};
+pub use files::{FileContent, PassedOver, SourceFile, list_sources, load_directory, load_sources};
 pub use istio::{
     Pattern, StringMatch, Visibility, authorization_policy::AuthorizationPolicy,
     destination_rule::DestinationRule, gateway::Gateway, mesh_config::MeshConfig,

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Context, Read, ReadOptions, SpecReader, Wrap, metadata};
+use super::{Asked, Context, Read, ReadOptions, SpecReader, Wrap, metadata};
 use crate::{
-    Code, Diagnostic, Kind, Object, ObjectMeta, Origin, Resource, ResourceKey, Severity,
+    Code, Diagnostic, Kind, Object, ObjectMeta, Origin, PassedOver, Resource, ResourceKey,
+    Severity,
     istio::{
         authorization_policy, destination_rule, gateway, peer_authentication,
         request_authentication, service_entry, sidecar, telemetry, virtual_service,
@@ -54,9 +55,13 @@ pub(super) fn read(node: &Node, origin: &Origin, options: &ReadOptions) -> Read 
     let origin = origin.at(node.span);
     let text = |key: &str| node.get(key).and_then(Node::as_text);
     let (Some(api_version), Some(kind)) = (text("apiVersion"), text("kind")) else {
+        let is_foreign = node.get("apiVersion").is_none() && node.get("kind").is_none();
+        if is_foreign && options.asked == Asked::InDirectory {
+            return Read { passed: Some(PassedOver::NotKubernetes), ..Read::default() };
+        }
         let message = "the document has no apiVersion and kind, so it is no object".to_owned();
         let mut diagnostic = Diagnostic::new(Code::NotAnObject, "", origin, message);
-        if node.get("apiVersion").is_none() && node.get("kind").is_none() {
+        if is_foreign {
             // Other programs keep YAML beside ours, such as the values of a chart.
             diagnostic.severity = Severity::Warning;
         }
@@ -106,7 +111,11 @@ fn read_unknown(node: &Node, origin: &Origin, group: &str, kind: &str) -> Read {
         || group == "iako.io";
     if !ours {
         // Other Kubernetes kinds are none of our business.
-        return Read::default();
+        let why = match group {
+            "kustomize.config.k8s.io" => PassedOver::Kustomization,
+            _ => PassedOver::OtherKind,
+        };
+        return Read { passed: Some(why), ..Read::default() };
     }
     let message = format!("{group} has no kind {kind:?}");
     let diagnostic = Diagnostic::new(Code::UnknownKind, subject, place, message).at("kind");
@@ -155,6 +164,7 @@ fn read_known(
         refused: resource.is_none().then_some(key),
         resource,
         diagnostics: report.into_diagnostics(),
+        passed: None,
     }
 }
 
