@@ -3,6 +3,7 @@
 mod kinds;
 mod mesh;
 mod metadata;
+mod published;
 mod source;
 
 use std::fmt;

@@ -41,6 +41,11 @@ impl Report {
         self.problems.borrow().iter().any(Diagnostic::is_error)
     }
 
+    /// Lets somebody else add what they find, and see what was found.
+    pub(crate) fn extend(&self, add: impl FnOnce(&mut Vec<Diagnostic>)) {
+        add(&mut self.problems.borrow_mut());
+    }
+
     pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
         self.problems.into_inner()
     }

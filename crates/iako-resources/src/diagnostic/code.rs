@@ -86,6 +86,8 @@ codes! {
     Duplicate = 29, Error, "Something stands twice in a list", "Names, ports and hosts are unique where they tell things apart.";
     EmptyValue = 30, Error, "A value is present but empty",
         "An empty block or list where something is required means nothing; give it a value or remove it.";
+    RuleBroken = 31, Error, "A rule of the kind's schema does not hold",
+        "The published definition of the kind has rules about several fields together. An API server refuses an object that breaks one, with the same words.";
     FieldRefused = 40, Error, "A field is not carried yet, and the object cannot do without",
         "To leave the field out would change what the object means, so the whole object is refused.";
     FieldIgnored = 41, Warning, "A field has no effect here",

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Asked, Context, Read, ReadOptions, SpecReader, Wrap, metadata};
+use iako_schema::{Definition, definition};
+
+use super::{Asked, Context, Read, ReadOptions, SpecReader, Wrap, metadata, published};
 use crate::{
     Code, Diagnostic, Kind, Object, ObjectMeta, Origin, PassedOver, Resource, ResourceKey,
     Severity,
@@ -74,9 +76,11 @@ pub(super) fn read(node: &Node, origin: &Origin, options: &ReadOptions) -> Read 
             let wrong_version = (!versions.contains(&version)).then(|| {
                 format!("{kind} has no version {version:?}; it has {}", versions.join(", "))
             });
-            read_known(node, &origin, options, *kind, wrong_version)
+            let published = definition(group, kind.name()).map(|found| (found, version));
+            let build = Known { node, origin: &origin, options, published };
+            read_known(&build, *kind, wrong_version)
         }
-        None => read_unknown(node, &origin, group, kind),
+        None => read_unknown(node, &origin, (group, version), kind),
     }
 }
 
@@ -97,14 +101,20 @@ fn subject_of(node: &Node, kind: &str, default_namespace: &str) -> String {
     }
 }
 
-fn read_unknown(node: &Node, origin: &Origin, group: &str, kind: &str) -> Read {
+fn read_unknown(node: &Node, origin: &Origin, (group, version): (&str, &str), kind: &str) -> Read {
     let subject = subject_of(node, kind, "default");
     let place = node.get("kind").map_or_else(|| origin.clone(), |node| origin.at(node.span));
     let unsupported = UNSUPPORTED_KINDS.iter().filter(|(known, ..)| *known == group);
     let unsupported: Vec<_> = unsupported.collect();
     if let Some((_, _, why)) = unsupported.iter().find(|(_, name, _)| *name == kind) {
         let message = format!("{kind} has no effect here: {why}");
-        return with(Diagnostic::new(Code::UnsupportedKind, subject, place, message).at("kind"));
+        let mut diagnostics =
+            vec![Diagnostic::new(Code::UnsupportedKind, &subject, place, message).at("kind")];
+        // Nobody reads it, but an API server would.
+        if let Some(found) = definition(group, kind) {
+            published::check(node, (found, version), (&subject, origin), &mut diagnostics);
+        }
+        return Read { diagnostics, ..Read::default() };
     }
     let ours = [NETWORKING, SECURITY, TELEMETRY, EXTENSIONS, GATEWAY_API].contains(&group)
         || group.ends_with(".istio.io")
@@ -130,16 +140,20 @@ fn read_unknown(node: &Node, origin: &Origin, group: &str, kind: &str) -> Read {
     })
 }
 
-fn read_known(
-    node: &Node,
-    origin: &Origin,
-    options: &ReadOptions,
-    kind: Kind,
-    wrong_version: Option<String>,
-) -> Read {
+/// A document of a kind that has a reader.
+struct Known<'a> {
+    node: &'a Node,
+    origin: &'a Origin,
+    options: &'a ReadOptions,
+    /// The published definition of its kind, and the version that it names.
+    published: Option<(&'static Definition, &'a str)>,
+}
+
+fn read_known(document: &Known<'_>, kind: Kind, wrong_version: Option<String>) -> Read {
+    let Known { node, origin, options, published } = *document;
     let table = support::table_of(kind);
     let subject = subject_of(node, kind.name(), options.default_namespace.as_str());
-    let report = Report::new(subject, origin.clone(), table);
+    let report = Report::new(subject.clone(), origin.clone(), table);
     let root = Cursor::new(node, "", "", &report);
     if let Some(message) = wrong_version {
         root.report(Code::UnknownVersion, message);
@@ -159,7 +173,11 @@ fn read_known(
     };
     let key = ResourceKey { kind, namespace: meta.namespace.clone(), name: meta.name.clone() };
     let build = Build { root: &root, meta, origin, options, kind };
-    let resource = build.read().filter(|_| !report.has_errors());
+    let resource = build.read();
+    if let Some(published) = published {
+        report.extend(|said| published::check(node, published, (&subject, origin), said));
+    }
+    let resource = resource.filter(|_| !report.has_errors());
     Read {
         refused: resource.is_none().then_some(key),
         resource,
