@@ -33,7 +33,7 @@ pub(crate) mod rbac;
 pub(crate) mod request_state;
 pub(crate) mod stateful_session;
 
-use crate::{Discovered, DnsCache, DnsOptions, OnDemand, SourcedName};
+use crate::{Discovered, DnsCache, DnsOptions, HeaderName, OnDemand, SourcedName};
 use admission::AdmissionControl;
 use bandwidth::BandwidthLimit;
 use buffer::Buffer;
@@ -104,8 +104,8 @@ pub enum HttpFilterKind {
     GrpcStats(Box<GrpcStats>),
     /// Keeps sessions with their instances. Settings of a route replace these.
     StatefulSession(Box<StatefulSession>),
-    /// Names that requests bring are resolved, for a cluster that forwards to them. The cluster does
-    /// so by itself: the filter only says where Envoy would.
+    /// Names that requests bring are resolved, for a cluster that forwards to them. Settings of a
+    /// route name another host.
     /// Source: `envoy.filters.http.dynamic_forward_proxy`.
     DynamicForward(Box<DynamicForward>),
     /// Gathers the content of requests. Settings of a route replace these.
@@ -180,7 +180,7 @@ impl HttpFilterKind {
     }
 }
 
-/// The cache of a filter that resolves names. Source:
+/// A filter that resolves names. Source:
 /// `envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DynamicForward {
@@ -188,6 +188,19 @@ pub struct DynamicForward {
     pub cache: DnsCache,
     /// How names are resolved.
     pub dns: DnsOptions,
+    /// Whether the objects `envoy.upstream.dynamic_host` and `envoy.upstream.dynamic_port` beside a
+    /// request name its host. Source: `allow_dynamic_host_from_filter_state`. Envoy default: false.
+    pub host_by_state: bool,
+}
+
+/// The host that requests of a route name in place of their own. Source:
+/// `envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForwardHost {
+    /// This one, with its port where it has one.
+    Literal(String),
+    /// The value of this header, of requests that have it.
+    Header(HeaderName),
 }
 
 /// A filter that this proxy does not have and was allowed to pass over.
@@ -279,6 +292,8 @@ pub struct FilterOverrides {
 pub enum FilterSettings {
     /// Other delays and aborts. Source: `envoy.extensions.filters.http.fault.v3.HTTPFault`.
     Fault(Box<Fault>),
+    /// The host that is forwarded to.
+    DynamicForward(ForwardHost),
     /// A cross-origin policy. Source: `envoy.extensions.filters.http.cors.v3.CorsPolicy`.
     Cors(Box<CorsPolicy>),
     /// Other rules; everything passes without any.

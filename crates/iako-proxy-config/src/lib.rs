@@ -75,8 +75,8 @@ pub use endpoint::{
     LocalityEndpoints, WorkloadLabel,
 };
 pub use filter::{
-    DynamicForward, FilterOverrides, FilterSettings, HttpFilter, HttpFilterKind, NetworkFilter,
-    Router, StatsFilter, StatsMetricOverride, StrictHeader, UnsupportedFilter,
+    DynamicForward, FilterOverrides, FilterSettings, ForwardHost, HttpFilter, HttpFilterKind,
+    NetworkFilter, Router, StatsFilter, StatsMetricOverride, StrictHeader, UnsupportedFilter,
     admission::{AdmissionControl, SuccessCriteria},
     bandwidth::{BandwidthLimit, BandwidthMode},
     buffer::Buffer,

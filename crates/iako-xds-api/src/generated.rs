@@ -234,6 +234,13 @@ pub mod envoy {
                         include!("generated/envoy.extensions.filters.common.fault.v3.rs");
                     }
                 }
+                pub mod matcher {
+                    pub mod action {
+                        pub mod v3 {
+                            include!("generated/envoy.extensions.filters.common.matcher.action.v3.rs");
+                        }
+                    }
+                }
                 pub mod set_filter_state {
                     pub mod v3 {
                         include!("generated/envoy.extensions.filters.common.set_filter_state.v3.rs");
@@ -824,6 +831,20 @@ pub mod envoy {
             }
         }
         pub mod rbac {
+            pub mod audit_loggers {
+                pub mod stream {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.rbac.audit_loggers.stream.v3.rs");
+                    }
+                }
+            }
+            pub mod matchers {
+                pub mod upstream_ip_port {
+                    pub mod v3 {
+                        include!("generated/envoy.extensions.rbac.matchers.upstream_ip_port.v3.rs");
+                    }
+                }
+            }
             pub mod principals {
                 pub mod mtls_authenticated {
                     pub mod v3 {

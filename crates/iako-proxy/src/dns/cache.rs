@@ -116,9 +116,7 @@ impl ForwardCache {
         name: &str,
         port: u16,
     ) -> Result<Vec<SocketAddr>, Unresolved> {
-        if let Ok(ip) = name.trim_matches(['[', ']']).parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(ip, port)]);
-        }
+        let name = name.trim_matches(['[', ']']);
         // A host at another port is another host.
         let key = format!("{}:{port}", name.to_ascii_lowercase());
         let host = match self.hosts.load().get(&key) {

@@ -85,6 +85,7 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
         Failure::NoHealthyUpstream => nobody(503),
         Failure::SessionGone { status } => nobody(*status),
         Failure::Unresolved(why) => unresolved(*why),
+        Failure::NoAddress(why) => Reply { details: unresolved(*why).details, ..nobody(503) },
         Failure::Dropped | Failure::AllDropped => dropped(failure),
         Failure::Maintenance => Reply::new(503, "maintenance_mode")
             .with_body("maintenance mode")

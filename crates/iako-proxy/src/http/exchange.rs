@@ -201,6 +201,10 @@ impl Exchange<'_> {
                     }
                     Step::Continue
                 }
+                FilterKind::Forward(step) => {
+                    let settings = of_route(&overrides, filter);
+                    Box::pin(self.find_host(step, matched, settings, downstream)).await?
+                }
                 FilterKind::Missing => return Err(Failure::NoFilterConfig),
                 FilterKind::PeerMetadata(_)
                 | FilterKind::Rbac(_)
@@ -277,6 +281,7 @@ impl Exchange<'_> {
             | FilterKind::Credential(_)
             | FilterKind::Process(_)
             | FilterKind::Fault(_)
+            | FilterKind::Forward(_)
             | FilterKind::Content(_)
             | FilterKind::Head(_)
             | FilterKind::OnDemand(_)

@@ -36,6 +36,9 @@ pub(crate) enum Failure {
     /// The host that the request names has no address, or there is no room to find one.
     #[error("the host of the request is not resolved")]
     Unresolved(Unresolved),
+    /// The same, as the cluster found it when it chose where to go.
+    #[error("the host that the cluster forwards to is not resolved")]
+    NoAddress(Unresolved),
     /// The control plane has a share of the cluster's requests refused.
     #[error("a share of the cluster's requests is refused on purpose")]
     Dropped,
@@ -160,6 +163,7 @@ impl Failure {
             | Self::NoHealthyUpstream
             | Self::SessionGone { .. }
             | Self::Unresolved(_)
+            | Self::NoAddress(_)
             | Self::ResponseContent(_)
             | Self::BrokenOff(_) => Side::Upstream,
             Self::NoRoute
@@ -184,7 +188,9 @@ impl Failure {
         Some(match self {
             Self::NoRoute => ResponseFlag::NoRouteFound,
             Self::NoCluster { .. } => ResponseFlag::NoClusterFound,
-            Self::NoHealthyUpstream | Self::SessionGone { .. } => ResponseFlag::NoHealthyUpstream,
+            Self::NoHealthyUpstream | Self::SessionGone { .. } | Self::NoAddress(_) => {
+                ResponseFlag::NoHealthyUpstream
+            }
             Self::Unresolved(Unresolved::Failed) => ResponseFlag::DnsResolutionFailed,
             Self::Overflow(_) | Self::Maintenance => ResponseFlag::UpstreamOverflow,
             Self::Dropped => ResponseFlag::DropOverload,
@@ -225,6 +231,7 @@ impl Failure {
     pub(crate) const fn is_of_cluster(&self) -> bool {
         match self {
             Self::NoHealthyUpstream
+            | Self::NoAddress(_)
             | Self::SessionGone { .. }
             | Self::Overflow(_)
             | Self::Dropped

@@ -9,6 +9,7 @@ pub(crate) mod content;
 pub(crate) mod cors;
 pub(crate) mod credential;
 pub(crate) mod fault;
+pub(crate) mod forward;
 pub(crate) mod global_limit;
 pub(crate) mod head;
 pub(crate) mod jwt;
@@ -63,6 +64,7 @@ pub(crate) enum FilterKind {
     Process(Arc<processing::ProcessStep>),
     Rbac(Box<rbac::RbacStep>),
     Fault(fault::FaultStep),
+    Forward(forward::ForwardStep),
     Cors(cors::CorsStats),
     GrpcWeb,
     StatefulSession(Box<StatefulSession>),
@@ -164,6 +166,7 @@ impl FilterKind {
             | Self::Process(_)
             | Self::Rbac(_)
             | Self::Fault(_)
+            | Self::Forward(_)
             | Self::Cors(_)
             | Self::GrpcWeb
             | Self::StatefulSession(_)
@@ -191,6 +194,7 @@ impl FilterKind {
             | Self::Concurrency(_)
             | Self::Credential(_)
             | Self::Process(_)
+            | Self::Forward(_)
             | Self::Cors(_)
             | Self::StatefulSession(_)
             | Self::OnDemand(_)
@@ -208,6 +212,9 @@ impl FilterKind {
             HttpFilterKind::Router(_) => Self::Router,
             HttpFilterKind::Fault(settings) => {
                 Self::Fault(fault::FaultStep::new(settings.clone(), scope))
+            }
+            HttpFilterKind::DynamicForward(settings) => {
+                Self::Forward(forward::ForwardStep::new(settings))
             }
             HttpFilterKind::Cors => Self::Cors(cors::CorsStats::new(scope)),
             HttpFilterKind::JwtAuthn(settings) => {
@@ -260,7 +267,6 @@ impl FilterKind {
             HttpFilterKind::Stats(_) => Self::Stats,
             HttpFilterKind::GrpcStats(_)
             | HttpFilterKind::Composite(_)
-            | HttpFilterKind::DynamicForward(_)
             | HttpFilterKind::Buffer(_)
             | HttpFilterKind::Compressor(_)
             | HttpFilterKind::Decompressor(_)

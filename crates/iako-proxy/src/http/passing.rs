@@ -313,6 +313,7 @@ impl Exchange<'_> {
             | FilterKind::Credential(_)
             | FilterKind::Login(_)
             | FilterKind::Process(_)
+            | FilterKind::Forward(_)
             | FilterKind::PeerMetadata(_)
             | FilterKind::Jwt(_)
             | FilterKind::Rbac(_)

@@ -1,10 +1,7 @@
 //! Endpoints that are not listed: where the client meant to go, and hosts that requests name.
 
-use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use iako_proxy_config::{Discovery, Endpoint, HeaderName, MetadataPath};
 use iako_traffic::{Capacity, EndpointState, Headers as _, OriginalName, member, original_name};
@@ -135,41 +132,32 @@ impl Exchange<'_> {
         Some(self.unlisted(plan, Endpoint::at(address), address))
     }
 
-    /// The host that the request names; waits for its addresses.
+    /// The host that the request names, or an object beside it; waits for its addresses.
     pub(super) async fn named_target(
         &mut self,
         plan: &Plan<'_>,
         downstream: &mut Downstream<'_>,
     ) -> Result<Unlisted, TryFailure> {
         let refused = |failure| Err(TryFailure::Final(failure));
-        // Until the host is known nothing is tried.
-        self.record.attempts = self.record.attempts.saturating_sub(1);
-        let Some(cache) = &plan.cluster.forward else { return refused(Failure::NoHealthyUpstream) };
-        let authority = self.request.authority().to_owned();
-        let (host, port) = host_and_port(&authority, plan.cluster.usual_port());
-        let mut resolving = pin!(cache.addresses(host, port));
-        let resolved = poll_fn(|context| {
-            if let Poll::Ready(resolved) = resolving.as_mut().poll(context) {
-                return Poll::Ready(Ok(resolved));
-            }
-            self.poll_interrupted(context, downstream).map(Err)
-        })
-        .await;
-        self.now = iako_rt::clock::now();
+        let usual = plan.cluster.usual_port();
+        let (host, port) = self.state_host(usual).unwrap_or_else(|| {
+            let (host, port) = host_and_port(self.request.authority(), usual);
+            (host.to_owned(), port)
+        });
+        let resolved = self.resolve_host(&plan.cluster, (&host, port), downstream).await;
         let addresses = match resolved {
             Err(failure) => return refused(failure),
-            Ok(Err(why)) => return refused(Failure::Unresolved(why)),
+            Ok(Err(why)) => return refused(Failure::NoAddress(why)),
             Ok(Ok(addresses)) => addresses,
         };
         let Some((first, others)) = addresses.split_first() else {
-            return refused(Failure::Unresolved(Unresolved::Failed));
+            return refused(Failure::NoAddress(Unresolved::Failed));
         };
         let endpoint = Endpoint {
             additional_addresses: others.to_vec(),
-            hostname: host.to_owned(),
+            hostname: host,
             ..Endpoint::at(*first)
         };
-        self.record.attempts = self.record.attempts.saturating_add(1);
         Ok(self.unlisted(plan, endpoint, *first))
     }
 
@@ -181,7 +169,7 @@ impl Exchange<'_> {
 }
 
 /// The parts of a host, with the port of the protocol where it names none.
-fn host_and_port(authority: &str, default: u16) -> (&str, u16) {
+pub(super) fn host_and_port(authority: &str, default: u16) -> (&str, u16) {
     match authority.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
             port.parse().map_or((authority, default), |port| (host, port))

@@ -166,6 +166,7 @@ impl Tune for FilterSettings {
             | Self::ExtAuthz(_)
             | Self::ExtProc(_)
             | Self::GlobalRateLimit(_)
+            | Self::DynamicForward(_)
             | Self::OnDemand(_)
             | Self::CustomResponse(_)
             | Self::JsonToMetadata(_)

@@ -25,7 +25,7 @@ use super::{lb, source, wire};
 use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
-    Discovery, DnsCache, DnsFailureRefresh, DnsFamily, DnsOptions, DynamicForward,
+    Discovery, DnsCache, DnsFailureRefresh, DnsFamily, DnsOptions, DynamicForward, ForwardHost,
 };
 
 /// The header that names the destination where the configuration names no other.
@@ -343,13 +343,32 @@ pub(super) fn forward_filter(
     match &config.implementation_specifier {
         Some(Kind::DnsCacheConfig(cache)) => {
             let (cache, dns) = dns_cache(cache, &at.field("dns_cache_config"))?;
-            Ok(DynamicForward { cache, dns })
+            let host_by_state = config.allow_dynamic_host_from_filter_state;
+            Ok(DynamicForward { cache, dns, host_by_state })
         }
         Some(Kind::SubClusterConfig(_)) => Err(at
             .field("sub_cluster_config")
             .invalid("is not supported", "write a `dns_cache_config`")),
         None => Err(at.field("dns_cache_config").missing("write the cache with its name")),
     }
+}
+
+/// The host that a route names for the filter; none without.
+pub(super) fn forward_host(
+    config: &filter_pb::PerRouteConfig,
+    at: &At<'_>,
+) -> Result<Option<ForwardHost>, Fault> {
+    use filter_pb::per_route_config::HostRewriteSpecifier as Kind;
+    Ok(match &config.host_rewrite_specifier {
+        Some(Kind::HostRewriteLiteral(host)) if host.is_empty() => None,
+        Some(Kind::HostRewriteLiteral(host)) => Some(ForwardHost::Literal(host.clone())),
+        Some(Kind::HostRewriteHeader(name)) if name.is_empty() => None,
+        Some(Kind::HostRewriteHeader(name)) => {
+            let name = wire::header_name(name, &at.field("host_rewrite_header"))?;
+            Some(ForwardHost::Header(name))
+        }
+        None => None,
+    })
 }
 
 /// A cache of names that requests bring, and how they are resolved.

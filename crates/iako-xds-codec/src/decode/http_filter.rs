@@ -376,6 +376,10 @@ fn known_override(
         || asks_service(filter, name, any, value, at)?
     {
         return Ok(true);
+    } else if name == filters::dynamic_forward_proxy::v3::PerRouteConfig::full_name() {
+        if let Some(host) = discovery::forward_host(&wire::unpack(any, at)?, at)? {
+            value.settings.insert(filter.to_owned(), FilterSettings::DynamicForward(host));
+        }
     } else if name == filters::on_demand::v3::PerRouteConfig::full_name() {
         let own = Box::new(on_demand::for_route(&wire::unpack(any, at)?, at)?);
         value.settings.insert(filter.to_owned(), FilterSettings::OnDemand(own));

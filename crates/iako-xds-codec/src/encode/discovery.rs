@@ -16,7 +16,7 @@ use iako_xds_api::envoy::extensions::network::dns_resolver::cares::v3::CaresDnsR
 use super::{endpoint, lb, source, wire};
 use iako_proxy_config::{
     Cluster, Discovery, DnsCache, DnsFailureRefresh, DnsFamily, DnsOptions, DynamicForward,
-    EndpointSet,
+    EndpointSet, ForwardHost,
 };
 
 pub(super) fn apply(value: &Cluster, message: &mut pb::Cluster) {
@@ -180,8 +180,19 @@ pub(super) fn forward_filter(value: &DynamicForward) -> filter_pb::FilterConfig 
     use filter_pb::filter_config::ImplementationSpecifier as Kind;
     filter_pb::FilterConfig {
         implementation_specifier: Some(Kind::DnsCacheConfig(dns_cache(&value.cache, &value.dns))),
+        allow_dynamic_host_from_filter_state: value.host_by_state,
         ..Default::default()
     }
+}
+
+/// The host that a route names for the filter.
+pub(super) fn forward_host(value: &ForwardHost) -> filter_pb::PerRouteConfig {
+    use filter_pb::per_route_config::HostRewriteSpecifier as Kind;
+    let host = match value {
+        ForwardHost::Literal(host) => Kind::HostRewriteLiteral(host.clone()),
+        ForwardHost::Header(name) => Kind::HostRewriteHeader(name.as_str().to_owned()),
+    };
+    filter_pb::PerRouteConfig { host_rewrite_specifier: Some(host) }
 }
 
 /// A cache of names.

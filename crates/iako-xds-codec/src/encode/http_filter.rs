@@ -267,6 +267,7 @@ fn settings(value: &FilterSettings) -> Any {
         FilterSettings::Compressor(own) => wire::any(&content::compressor_override(own)),
         FilterSettings::BandwidthLimit(own) => wire::any(&content::bandwidth(own)),
         FilterSettings::Csrf(own) => wire::any(&content::csrf(own)),
+        FilterSettings::DynamicForward(own) => wire::any(&discovery::forward_host(own)),
         FilterSettings::ExtAuthz(own) => wire::any(&ext_authz::for_route(own)),
         FilterSettings::ExtProc(own) => wire::any(&ext_proc::for_route(own)),
         FilterSettings::GlobalRateLimit(own) => wire::any(&global_limit::for_route(own)),

@@ -116,12 +116,15 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
-        honoured: &["dns_cache_config"],
+        honoured: &["dns_cache_config", "allow_dynamic_host_from_filter_state"],
         warned: &[("telemetry knows the address by itself", &["save_upstream_address"])],
-        refused: &[
-            ("write a dns_cache_config", &["sub_cluster_config"]),
-            (WITHOUT, &["allow_dynamic_host_from_filter_state"]),
-        ],
+        refused: &[("write a dns_cache_config", &["sub_cluster_config"])],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig",
+        honoured: &["host_rewrite_literal", "host_rewrite_header"],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig",
