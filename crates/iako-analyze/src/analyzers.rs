@@ -1,12 +1,18 @@
 //! The table of analyzers.
 
+mod bindings;
 mod destinations;
+mod entries;
 mod findings;
 mod gateways;
 mod policies;
+mod ports;
 mod routing;
+mod rules;
+mod scopes;
 mod telemetry;
 mod tls;
+mod tokens;
 mod workloads;
 
 use findings::Findings;
@@ -33,7 +39,43 @@ pub const ANALYZERS: &[Analyzer] = &[
     Analyzer {
         name: "gateway-references",
         doc: "VirtualServices are bound to Gateways that exist and serve one of their hosts.",
-        run: routing::gateway_references,
+        run: bindings::gateway_references,
+    },
+    Analyzer {
+        name: "claims",
+        doc: "Rules about claims of tokens apply where tokens are checked.",
+        run: bindings::claims,
+    },
+    Analyzer {
+        name: "rules-at-gateways",
+        doc: "Rules for a host apply to the requests of gateways too.",
+        run: bindings::rules_not_at_gateways,
+    },
+    Analyzer { name: "weights", doc: "Weights add up to 100.", run: rules::weights },
+    Analyzer {
+        name: "retries",
+        doc: "Retries fit into the timeout of their rule.",
+        run: rules::retries,
+    },
+    Analyzer {
+        name: "duplicate-matches",
+        doc: "No match repeats one of an earlier rule.",
+        run: rules::duplicates,
+    },
+    Analyzer {
+        name: "system-roots",
+        doc: "Clients name the authority of the servers that they speak TLS to.",
+        run: destinations::system_roots,
+    },
+    Analyzer {
+        name: "entry-addresses",
+        doc: "Opaque ports of ServiceEntries have an address.",
+        run: entries::without_addresses,
+    },
+    Analyzer {
+        name: "entry-conflicts",
+        doc: "ServiceEntries agree about what a port speaks.",
+        run: entries::conflicts,
     },
     Analyzer {
         name: "host-conflicts",
@@ -71,6 +113,16 @@ pub const ANALYZERS: &[Analyzer] = &[
         run: gateways::missing_secrets,
     },
     Analyzer {
+        name: "gateway-certificates",
+        doc: "No two Gateways show one certificate on one port.",
+        run: gateways::shared_certificates,
+    },
+    Analyzer {
+        name: "gateway-ports",
+        doc: "A service leads to every port of a Gateway.",
+        run: gateways::ports_without_service,
+    },
+    Analyzer {
         name: "selectors",
         doc: "Selectors of policies select at least one workload.",
         run: policies::empty_selectors,
@@ -78,7 +130,7 @@ pub const ANALYZERS: &[Analyzer] = &[
     Analyzer {
         name: "shadowed-policies",
         doc: "Of objects of which only the oldest counts there is one.",
-        run: policies::shadowed,
+        run: scopes::shadowed,
     },
     Analyzer {
         name: "identities",
@@ -89,6 +141,11 @@ pub const ANALYZERS: &[Analyzer] = &[
         name: "tokens",
         doc: "Policies about tokens apply where tokens are checked.",
         run: policies::tokens,
+    },
+    Analyzer {
+        name: "required-tokens",
+        doc: "Where tokens are checked, somebody requires them.",
+        run: tokens::not_required,
     },
     Analyzer {
         name: "http-rules-on-tcp",
@@ -104,6 +161,11 @@ pub const ANALYZERS: &[Analyzer] = &[
         name: "target-ports",
         doc: "Services send to ports that pods declare.",
         run: workloads::target_ports,
+    },
+    Analyzer {
+        name: "shared-ports",
+        doc: "Services agree about the ports of workloads.",
+        run: ports::conflicts,
     },
     Analyzer {
         name: "workloads",

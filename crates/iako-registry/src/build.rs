@@ -8,8 +8,8 @@ pub(crate) mod workloads;
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use iako_resources::{
-    EndpointSlice, Endpoints, Object, Pod, Resource, Service as ServiceObject, ServiceEntry,
-    WorkloadEntry,
+    EndpointSlice, Endpoints, IstioOperator, MeshConfig, Object, Pod, Resource,
+    Service as ServiceObject, ServiceEntry, WorkloadEntry,
 };
 use iako_types::HostPattern;
 
@@ -23,6 +23,7 @@ struct Parts {
     workload_entries: Vec<Arc<Object<WorkloadEntry>>>,
     endpoints: Vec<Arc<Object<Endpoints>>>,
     slices: Vec<Arc<Object<EndpointSlice>>>,
+    operators: Vec<Arc<Object<IstioOperator>>>,
 }
 
 /// Makes a snapshot; version and diagnostics are the caller's.
@@ -33,7 +34,9 @@ pub(crate) fn build(mut resources: Vec<Resource>, invented: Option<Ipv4Addr>) ->
     for resource in resources {
         sort_in(resource, &mut snapshot, &mut parts);
     }
-    snapshot.mesh = mesh_config(&snapshot);
+    let mesh = mesh_config(&snapshot, &parts);
+    snapshot.mesh_is_written = mesh.is_some();
+    snapshot.mesh = mesh.unwrap_or_default();
     let mut workloads = workloads::of_pods(&snapshot.pods, &snapshot.mesh);
     workloads.extend(workloads::of_entries(&parts.workload_entries, &snapshot.mesh));
     if let Some(network) = invented {
@@ -88,15 +91,18 @@ fn sort_in(resource: Resource, snapshot: &mut MeshSnapshot, parts: &mut Parts) {
         Resource::Namespace(object) => {
             snapshot.namespaces.insert(object.meta.namespace.clone(), object);
         }
+        Resource::IstioOperator(object) => parts.operators.push(object),
         Resource::ServiceAccount(_) => {}
     }
 }
 
-/// The settings of the mesh, from the `ConfigMap` that Istio keeps them in.
-fn mesh_config(snapshot: &MeshSnapshot) -> Arc<iako_resources::MeshConfig> {
+/// The settings of the mesh: of the `ConfigMap` that Istio keeps them in, else of the installation
+/// that would write it; `None` when nothing was read of either.
+fn mesh_config(snapshot: &MeshSnapshot, parts: &Parts) -> Option<Arc<MeshConfig>> {
     let maps = snapshot.config_maps.values();
-    let own = maps.filter(|map| map.meta.name == "istio");
-    own.filter_map(|map| map.spec.mesh.clone().map(Arc::from)).next().unwrap_or_default()
+    let own = maps.filter(|map| map.meta.name == "istio").filter_map(|map| map.spec.mesh.clone());
+    let installed = parts.operators.iter().filter_map(|object| object.spec.mesh.clone());
+    own.chain(installed).next().map(Arc::from)
 }
 
 /// Adds the pods that `iako up` would run, for workloads that no `Pod` document runs.

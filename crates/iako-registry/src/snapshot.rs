@@ -25,6 +25,9 @@ pub struct MeshSnapshot {
     pub version: u64,
     /// The settings of the whole mesh.
     pub mesh: Arc<MeshConfig>,
+    /// Whether the settings were read from a document; otherwise they are Istio's defaults, and what
+    /// they do not define may be defined where we cannot look.
+    pub mesh_is_written: bool,
     /// `VirtualService` objects.
     pub virtual_services: Vec<Arc<Object<VirtualService>>>,
     /// `DestinationRule` objects.

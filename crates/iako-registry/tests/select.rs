@@ -20,8 +20,8 @@ fn mesh(objects: &str) -> std::sync::Arc<MeshSnapshot> {
             let (version, kind, name, spec) = (next(), next(), next(), next());
             let (namespace, name) = name.split_once('/').unwrap();
             format!(
-                "apiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}, namespace: \
-                 {namespace}}}\nspec: {spec}\n"
+                "apiVersion: {version}\nkind: {kind}\nmetadata: {{name: '{name}', namespace: \
+                 '{namespace}'}}\nspec: {spec}\n"
             )
         })
         .collect();

@@ -1,6 +1,7 @@
 //! Problems found in what the user wrote: one type for terminal, JSON, status and dashboard.
 
 mod code;
+mod istio;
 mod json;
 mod page;
 mod render;
@@ -8,6 +9,7 @@ mod render;
 use std::fmt;
 
 pub use code::Code;
+pub use istio::{Counterpart, ISTIO_MESSAGES, IstioMessage};
 pub use json::{diagnostic_json, diagnostics_json};
 pub use page::codes_page;
 pub use render::{Painter, render};

@@ -3,6 +3,7 @@
 pub mod authorization_policy;
 pub mod destination_rule;
 pub mod gateway;
+pub mod istio_operator;
 pub mod mesh_config;
 pub mod peer_authentication;
 pub mod request_authentication;

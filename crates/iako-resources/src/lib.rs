@@ -30,16 +30,18 @@ mod support;
 pub mod text;
 
 pub use diagnostic::{
-    Code, Diagnostic, Painter, Severity, codes_page, diagnostic_json, diagnostics_json, render,
+    Code, Counterpart, Diagnostic, ISTIO_MESSAGES, IstioMessage, Painter, Severity, codes_page,
+    diagnostic_json, diagnostics_json, render,
 };
 pub use document::{Asked, ReadOptions, read_text};
 pub use files::{FileContent, PassedOver, SourceFile, list_sources, load_directory, load_sources};
 pub use istio::{
     Pattern, StringMatch, Visibility, authorization_policy::AuthorizationPolicy,
-    destination_rule::DestinationRule, gateway::Gateway, mesh_config::MeshConfig,
-    peer_authentication::PeerAuthentication, request_authentication::RequestAuthentication,
-    service_entry::ServiceEntry, service_entry::WorkloadEntry, sidecar::Sidecar,
-    telemetry::Telemetry, virtual_service::VirtualService,
+    destination_rule::DestinationRule, gateway::Gateway, istio_operator::IstioOperator,
+    mesh_config::MeshConfig, peer_authentication::PeerAuthentication,
+    request_authentication::RequestAuthentication, service_entry::ServiceEntry,
+    service_entry::WorkloadEntry, sidecar::Sidecar, telemetry::Telemetry,
+    virtual_service::VirtualService,
 };
 pub use kubernetes::{
     config::{ConfigMap, Secret},

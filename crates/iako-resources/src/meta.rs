@@ -23,6 +23,7 @@ pub enum Kind {
     RequestAuthentication,
     AuthorizationPolicy,
     Telemetry,
+    IstioOperator,
     Namespace,
     Service,
     Endpoints,
@@ -40,7 +41,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the support page.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::VirtualService,
         Self::DestinationRule,
         Self::Gateway,
@@ -51,6 +52,7 @@ impl Kind {
         Self::RequestAuthentication,
         Self::AuthorizationPolicy,
         Self::Telemetry,
+        Self::IstioOperator,
         Self::Namespace,
         Self::Service,
         Self::Endpoints,
@@ -80,6 +82,7 @@ impl Kind {
             Self::RequestAuthentication => "RequestAuthentication",
             Self::AuthorizationPolicy => "AuthorizationPolicy",
             Self::Telemetry => "Telemetry",
+            Self::IstioOperator => "IstioOperator",
             Self::Namespace => "Namespace",
             Self::Service => "Service",
             Self::Endpoints => "Endpoints",

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    AuthorizationPolicy, ConfigMap, DestinationRule, EndpointSlice, Endpoints, Gateway, Kind,
-    Object, ObjectMeta, Origin, PeerAuthentication, Pod, RequestAuthentication, ResourceKey,
-    Secret, Service, ServiceEntry, Sidecar, Telemetry, VirtualService, WorkloadEntry,
-    WorkloadTemplate,
+    AuthorizationPolicy, ConfigMap, DestinationRule, EndpointSlice, Endpoints, Gateway,
+    IstioOperator, Kind, Object, ObjectMeta, Origin, PeerAuthentication, Pod,
+    RequestAuthentication, ResourceKey, Secret, Service, ServiceEntry, Sidecar, Telemetry,
+    VirtualService, WorkloadEntry, WorkloadTemplate,
 };
 
 macro_rules! resources {
@@ -70,6 +70,7 @@ resources! {
     RequestAuthentication(RequestAuthentication),
     AuthorizationPolicy(AuthorizationPolicy),
     Telemetry(Telemetry),
+    IstioOperator(IstioOperator),
     Service(Service),
     Endpoints(Endpoints),
     EndpointSlice(EndpointSlice),

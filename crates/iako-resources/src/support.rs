@@ -132,11 +132,6 @@ pub(crate) static UNSUPPORTED_KINDS: &[(&str, &str, &str)] = &[
     (GATEWAY_API, "ListenerSet", COMES_LATER),
     (GATEWAY_API, "BackendTLSPolicy", COMES_LATER),
     (GATEWAY_API, "ReferenceGrant", COMES_LATER),
-    (
-        "install.istio.io",
-        "IstioOperator",
-        "Iako is not installed by an operator; put mesh settings into the ConfigMap istio in istio-system",
-    ),
 ];
 
 const COMES_LATER: &str = "the Gateway API comes later; use Istio's Gateway and VirtualService";

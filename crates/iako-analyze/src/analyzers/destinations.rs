@@ -1,7 +1,11 @@
 //! DestinationRules: whom they configure.
 
 use iako_registry::MeshSnapshot;
-use iako_resources::{Code, Kind, selects};
+use iako_resources::{
+    Code, Kind,
+    istio::destination_rule::{ClientTlsMode, ClientTlsSettings, DestinationRule},
+    selects,
+};
 use iako_types::HostPattern;
 
 use super::findings::{Findings, Part, nearest, written};
@@ -63,4 +67,58 @@ pub(super) fn empty_subsets(snapshot: &MeshSnapshot, findings: &mut Findings) {
             findings.add(Code::SubsetWithoutEndpoints, of, &part, (message, help));
         }
     }
+}
+
+/// Rules that speak TLS to servers whose authority they do not name.
+pub(super) fn system_roots(snapshot: &MeshSnapshot, findings: &mut Findings) {
+    for object in &snapshot.destination_rules {
+        for (path, port, tls) in tls_settings(&object.spec) {
+            let trusts_machine = matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual)
+                && tls.ca_certificates.is_none()
+                && !tls.insecure_skip_verify;
+            let credential = tls.credential_name.as_ref();
+            if !trusts_machine || (credential.is_some() && object.spec.workload_selector.is_some())
+            {
+                continue;
+            }
+            let at = port.map(|port| format!(" at port {port}")).unwrap_or_default();
+            let host = &object.spec.host;
+            let message = credential.map_or_else(
+                || {
+                    format!(
+                        "the certificate of {host}{at} is checked against the roots of the machine \
+                         that the proxy runs on, because no caCertificates are named"
+                    )
+                },
+                |name| {
+                    format!(
+                        "the credential {name} for {host}{at} is given to gateways; Istio's sidecars \
+                         use it only where the rule selects workloads, and check against the roots \
+                         of their machine otherwise"
+                    )
+                },
+            );
+            let help = "right for a host of the internet; for an authority of your own name \
+                        caCertificates or a credentialName";
+            let of = (Kind::DestinationRule, object.as_ref());
+            findings.add(Code::SystemRoots, of, &Part { path: &path, line: 0 }, (message, help));
+        }
+    }
+}
+
+/// The TLS settings of a rule with their fields and ports: its own, and those of its subsets.
+fn tls_settings(rule: &DestinationRule) -> Vec<(String, Option<u16>, &ClientTlsSettings)> {
+    let mut found = Vec::new();
+    let subsets = rule.subsets.iter().enumerate();
+    let of_subsets = subsets
+        .map(|(at, subset)| (format!("spec.subsets[{at}].trafficPolicy"), &subset.traffic_policy));
+    let own = std::iter::once(("spec.trafficPolicy".to_owned(), &rule.traffic_policy));
+    for (path, policy) in own.chain(of_subsets) {
+        found.extend(policy.policy.tls.iter().map(|tls| (format!("{path}.tls"), None, tls)));
+        for (at, (port, policy)) in policy.port_level.iter().enumerate() {
+            let path = format!("{path}.portLevelSettings[{at}].tls");
+            found.extend(policy.tls.iter().map(|tls| (path.clone(), Some(*port), tls)));
+        }
+    }
+    found
 }

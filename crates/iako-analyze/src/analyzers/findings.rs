@@ -17,19 +17,20 @@ pub(super) struct Part<'a> {
 }
 
 impl Findings {
-    /// Adds a finding about a part of an object: what is wrong, and what to do.
+    /// Adds a finding about a part of an object: what is wrong, and what to do. It is handed out, for
+    /// who knows more about how bad it is.
     pub(super) fn add<T>(
         &mut self,
         code: Code,
         (kind, object): (Kind, &Object<T>),
         part: &Part<'_>,
         (message, help): (String, &str),
-    ) {
+    ) -> &mut Diagnostic {
         let origin =
             if part.line == 0 { object.origin.clone() } else { object.origin_at(part.line) };
         let diagnostic =
             Diagnostic::new(code, key(kind, object), origin, message).at(part.path).with_help(help);
-        self.diagnostics.push(diagnostic);
+        self.diagnostics.push_mut(diagnostic)
     }
 
     /// Adds a finding about something that is no object of its own kind.

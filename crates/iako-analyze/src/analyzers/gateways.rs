@@ -1,9 +1,11 @@
 //! Gateways: who runs them, and which of them get in each other's way.
 
+use std::collections::BTreeSet;
+
 use iako_registry::{MeshSnapshot, Workload};
 use iako_resources::{
-    Code, Gateway, Kind, Object,
-    istio::gateway::{Server, ServerProtocol},
+    Code, Gateway, Kind, Object, Severity,
+    istio::gateway::{Server, ServerProtocol, ServerTlsSettings},
     selects,
 };
 
@@ -100,7 +102,7 @@ fn shares_a_workload(
 /// Credentials that are no secret in the namespace of the gateway's workload.
 pub(super) fn missing_secrets(snapshot: &MeshSnapshot, findings: &mut Findings) {
     for gateway in &snapshot.gateways {
-        let namespaces: std::collections::BTreeSet<_> =
+        let namespaces: BTreeSet<_> =
             workloads(snapshot, gateway).map(|workload| workload.namespace.clone()).collect();
         for (at, server) in gateway.spec.servers.iter().enumerate() {
             let Some(tls) = &server.tls else { continue };
@@ -116,8 +118,76 @@ pub(super) fn missing_secrets(snapshot: &MeshSnapshot, findings: &mut Findings) 
                 let path = &format!("spec.servers[{at}].tls.credentialName");
                 let of = (Kind::Gateway, gateway.as_ref());
                 let part = Part { path, line: server.line };
-                findings.add(Code::SecretNotFound, of, &part, (message, help));
+                // Secrets are often kept apart from what a repository shows.
+                let keeps_secrets = snapshot.secrets.keys().any(|(own, _)| own == namespace);
+                findings.add(Code::SecretNotFound, of, &part, (message, help)).severity =
+                    if keeps_secrets { Severity::Error } else { Severity::Warning };
             }
+        }
+    }
+}
+
+/// Certificates that several Gateways show on one port.
+pub(super) fn shared_certificates(snapshot: &MeshSnapshot, findings: &mut Findings) {
+    let mut older: Vec<(&Object<Gateway>, &Server, &str)> = Vec::new();
+    for gateway in &snapshot.gateways {
+        for (at, server) in gateway.spec.servers.iter().enumerate() {
+            let Some(shown) = server.tls.as_ref().and_then(certificate) else { continue };
+            let found = older.iter().find(|(other, claimed, certificate)| {
+                *certificate == shown
+                    && claimed.port == server.port
+                    && (&other.meta.namespace, &other.meta.name)
+                        != (&gateway.meta.namespace, &gateway.meta.name)
+                    && shares_a_workload(snapshot, gateway, other)
+            });
+            if let Some((other, ..)) = found {
+                let message = format!(
+                    "the certificate {shown} is also that of Gateway {}/{} at {}",
+                    other.meta.namespace, other.meta.name, other.origin
+                );
+                let help = "serve all hosts of a certificate by one Gateway, or give each its own";
+                let path = &format!("spec.servers[{at}].tls");
+                let of = (Kind::Gateway, gateway.as_ref());
+                let part = Part { path, line: server.line };
+                findings.add(Code::SharedCertificate, of, &part, (message, help));
+            }
+            older.push((gateway, server, shown));
+        }
+    }
+}
+
+/// What names the certificate of a server that is terminated here.
+fn certificate(tls: &ServerTlsSettings) -> Option<&str> {
+    let by_name = tls.credential_names.first().map(String::as_str);
+    by_name.or_else(|| tls.certificates.first().map(|files| files.certificate.as_str()))
+}
+
+/// Ports of Gateways that no service before them leads to.
+pub(super) fn ports_without_service(snapshot: &MeshSnapshot, findings: &mut Findings) {
+    for gateway in &snapshot.gateways {
+        let reached: BTreeSet<u16> = workloads(snapshot, gateway)
+            .flat_map(|workload| snapshot.services_of(workload))
+            .flat_map(|(_, number, target)| [number, target])
+            .collect();
+        // Without any service, clients come by other ways, such as the ports of a machine.
+        if reached.is_empty() {
+            continue;
+        }
+        for (at, server) in gateway.spec.servers.iter().enumerate() {
+            if reached.contains(&server.port) {
+                continue;
+            }
+            let known: Vec<String> = reached.iter().map(ToString::to_string).collect();
+            let message = format!(
+                "no service before the gateway leads to port {}; they lead to {}",
+                server.port,
+                known.join(", ")
+            );
+            let help = "add the port to the Service of the gateway's pods";
+            let path = &format!("spec.servers[{at}].port.number");
+            let of = (Kind::Gateway, gateway.as_ref());
+            let part = Part { path, line: server.line };
+            findings.add(Code::GatewayPortNotOnService, of, &part, (message, help));
         }
     }
 }

@@ -11,7 +11,10 @@ use iako_resources::{
     },
 };
 
-use super::findings::{Findings, Part, key, selected, written};
+use super::{
+    findings::{Findings, Part, selected, written},
+    tokens::is_about_tokens,
+};
 
 /// Selectors that select nothing.
 pub(super) fn empty_selectors(snapshot: &MeshSnapshot, findings: &mut Findings) {
@@ -51,44 +54,6 @@ fn check_selector<T>(
     let help = "compare the selector with the labels of the pod templates";
     let part = Part { path: "spec.selector.matchLabels", line: 0 };
     findings.add(Code::SelectorMatchesNothing, (kind, object), &part, (message, help));
-}
-
-/// Objects of which an older one of the same scope counts alone.
-pub(super) fn shadowed(snapshot: &MeshSnapshot, findings: &mut Findings) {
-    let mut older = Vec::new();
-    for object in &snapshot.peer_authentications {
-        let scope = (&object.meta.namespace, object.spec.selector.as_ref());
-        report_shadow(Kind::PeerAuthentication, object, scope, &mut older, findings);
-    }
-    let mut older = Vec::new();
-    for object in snapshot.telemetries.iter().filter(|object| object.spec.selector.is_none()) {
-        let scope = (&object.meta.namespace, None);
-        report_shadow(Kind::Telemetry, object, scope, &mut older, findings);
-    }
-}
-
-type Scope<'a> = (&'a iako_types::Namespace, Option<&'a Labels>);
-
-fn report_shadow<'a, T>(
-    kind: Kind,
-    object: &'a Object<T>,
-    scope: Scope<'a>,
-    older: &mut Vec<(Scope<'a>, &'a Object<T>)>,
-    findings: &mut Findings,
-) {
-    if let Some((_, first)) = older.iter().find(|(other, _)| *other == scope) {
-        let message =
-            format!("{} at {} is older and counts instead", key(kind, first), first.origin);
-        let help = "keep one object for each scope";
-        findings.add(
-            Code::PolicyShadowed,
-            (kind, object),
-            &Part { path: "", line: 0 },
-            (message, help),
-        );
-    } else {
-        older.push((scope, object));
-    }
 }
 
 /// Policies about identities where clients may come without one.
@@ -195,22 +160,12 @@ fn identity(condition: &Condition, listed: Listed) -> bool {
     }
 }
 
-const fn asks_for_token(condition: &Condition) -> bool {
-    matches!(
-        condition,
-        Condition::RequestPrincipal(_)
-            | Condition::RequestAudiences(_)
-            | Condition::RequestPresenter(_)
-            | Condition::RequestClaim(..)
-    )
-}
-
 /// Policies about tokens where nothing checks them.
 pub(super) fn tokens(snapshot: &MeshSnapshot, findings: &mut Findings) {
     for object in &snapshot.authorization_policies {
         for (at, rule) in object.spec.rules.iter().enumerate() {
             let asks = rule.sources.iter().any(|source| !source.request_principals.is_empty())
-                || rule.conditions.iter().any(asks_for_token);
+                || rule.conditions.iter().any(is_about_tokens);
             if !asks {
                 continue;
             }

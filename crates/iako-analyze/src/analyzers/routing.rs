@@ -1,16 +1,11 @@
 //! VirtualServices: where they send, and where they are bound.
 
-use std::sync::Arc;
-
 use iako_registry::{MeshSnapshot, Service, select};
 use iako_resources::{
-    Code, Kind, Labels, Object, VirtualService,
-    istio::{
-        gateway::Gateway,
-        virtual_service::{Destination, GatewayRef, HttpAction},
-    },
+    Code, Kind, Labels, Object, Severity, VirtualService,
+    istio::virtual_service::{Destination, GatewayRef, HttpAction},
 };
-use iako_types::{HostPattern, Namespace};
+use iako_types::HostPattern;
 
 use super::findings::{Findings, Part, nearest};
 
@@ -54,9 +49,10 @@ fn places(spec: &VirtualService) -> Vec<Place<'_>> {
 fn check(
     snapshot: &MeshSnapshot,
     object: &Object<VirtualService>,
-    (destination, path, line): &Place<'_>,
+    place: &Place<'_>,
     findings: &mut Findings,
 ) {
+    let (destination, path, line) = place;
     let of = (Kind::VirtualService, object);
     let Some(service) = snapshot.service(&destination.host, &object.meta.namespace) else {
         let path = &format!("{path}.host");
@@ -67,10 +63,34 @@ fn check(
             None => "define a Service or a ServiceEntry of this name, or name another host".into(),
         };
         findings.add(Code::HostNotFound, of, &Part { path, line: *line }, (message, &help));
+        check_subset_by_host(snapshot, object, place, findings);
         return;
     };
     check_port(service, of, (destination, path, *line), findings);
     check_subset(snapshot, service, of, &(destination, path.clone(), *line), findings);
+}
+
+/// A subset of a host that no registry knows, which may be defined by a rule all the same. Without
+/// any rule for the host the rule may be where we cannot look, as the host may.
+fn check_subset_by_host(
+    snapshot: &MeshSnapshot,
+    object: &Object<VirtualService>,
+    (destination, path, line): &Place<'_>,
+    findings: &mut Findings,
+) {
+    let Some(subset) = &destination.subset else { return };
+    let rules = snapshot.destination_rules.iter();
+    let mut rules = rules.filter(|rule| rule.spec.host.matches(&destination.host)).peekable();
+    let severity = if rules.peek().is_some() { Severity::Error } else { Severity::Warning };
+    if rules.any(|rule| rule.spec.subset(subset).is_some()) {
+        return;
+    }
+    let message = format!("no DestinationRule defines the subset {subset} of {}", destination.host);
+    let help = "add a DestinationRule with this subset and the labels of its pods";
+    let path = &format!("{path}.subset");
+    let of = (Kind::VirtualService, object);
+    let part = Part { path, line: *line };
+    findings.add(Code::SubsetNotFound, of, &part, (message, help)).severity = severity;
 }
 
 fn check_port(
@@ -136,54 +156,6 @@ fn check_subset(
     };
     let path = &format!("{path}.subset");
     findings.add(Code::SubsetNotFound, of, &Part { path, line: *line }, (message, &help));
-}
-
-/// Gateways that do not exist, or serve none of the hosts.
-pub(super) fn gateway_references(snapshot: &MeshSnapshot, findings: &mut Findings) {
-    for object in &snapshot.virtual_services {
-        for (at, reference) in object.spec.gateways.iter().enumerate() {
-            let GatewayRef::Gateway { namespace, name } = reference else { continue };
-            let path = &format!("spec.gateways[{at}]");
-            let part = Part { path, line: 0 };
-            let of = (Kind::VirtualService, object.as_ref());
-            match gateway(snapshot, namespace, name) {
-                None => {
-                    let message = format!("there is no Gateway {namespace}/{name}");
-                    let known = snapshot.gateways.iter().map(|other| other.meta.name.as_str());
-                    let help = nearest(name, known).map_or_else(
-                        || "name a Gateway as namespace/name, or by name in this namespace".into(),
-                        |near| format!("did you mean {near}?"),
-                    );
-                    findings.add(Code::GatewayNotFound, of, &part, (message, &help));
-                }
-                Some(gateway) if !shares_a_host(gateway, object) => {
-                    let message =
-                        format!("the Gateway {namespace}/{name} serves none of these hosts");
-                    let help = "the hosts of the Gateway's servers and of the VirtualService must \
-                                overlap";
-                    findings.add(Code::HostNotOnGateway, of, &part, (message, help));
-                }
-                Some(_) => {}
-            }
-        }
-    }
-}
-
-fn gateway<'a>(
-    snapshot: &'a MeshSnapshot,
-    namespace: &Namespace,
-    name: &str,
-) -> Option<&'a Arc<Object<Gateway>>> {
-    let mut all = snapshot.gateways.iter();
-    all.find(|gateway| gateway.meta.name == name && gateway.meta.namespace == *namespace)
-}
-
-fn shares_a_host(gateway: &Object<Gateway>, object: &Object<VirtualService>) -> bool {
-    let mut served = gateway.spec.servers.iter().flat_map(|server| &server.hosts);
-    served.any(|own| {
-        own.namespace.as_ref().is_none_or(|named| *named == object.meta.namespace)
-            && object.spec.hosts.iter().any(|host| own.host.covers(host) || host.covers(&own.host))
-    })
 }
 
 /// Hosts that two VirtualServices claim in the sidecars.

@@ -1,7 +1,7 @@
 //! Telemetry objects: which providers they name.
 
 use iako_registry::MeshSnapshot;
-use iako_resources::{Code, Kind};
+use iako_resources::{Code, Kind, Severity};
 
 use super::findings::{Findings, Part, nearest};
 
@@ -21,13 +21,24 @@ pub(super) fn missing_providers(snapshot: &MeshSnapshot, findings: &mut Findings
                 continue;
             }
             let known = snapshot.mesh.extension_providers.iter();
-            let help = nearest(name, known.map(|provider| provider.name.as_str())).map_or_else(
+            let near = nearest(name, known.map(|provider| provider.name.as_str()));
+            let help = near.map_or_else(
                 || "define it under extensionProviders in the mesh's settings".to_owned(),
                 |near| format!("did you mean {near}?"),
             );
-            let message = format!("no extension provider is called {name}");
             let of = (Kind::Telemetry, object.as_ref());
-            findings.add(Code::ProviderNotFound, of, &Part { path, line: 0 }, (message, &help));
+            let part = Part { path, line: 0 };
+            if snapshot.mesh_is_written || near.is_some() {
+                let message = format!("no extension provider is called {name}");
+                findings.add(Code::ProviderNotFound, of, &part, (message, &help));
+                continue;
+            }
+            let message = format!(
+                "no extension provider is called {name}; the settings of the mesh, which would \
+                 define it, are not among what was read"
+            );
+            findings.add(Code::ProviderNotFound, of, &part, (message, &help)).severity =
+                Severity::Warning;
         }
     }
 }

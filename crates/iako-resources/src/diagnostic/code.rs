@@ -133,6 +133,31 @@ codes! {
     GatewayConflict = 121, Warning, "Two Gateways claim one port or host", "The older one wins.";
     WorkloadWithoutService = 122, Info, "A workload belongs to no service", "Nobody can reach it by a name.";
     MissingNamespace = 123, Info, "A namespace is used but not defined", "Kubernetes would refuse the object.";
+    ServiceEntryConflict = 124, Warning, "ServiceEntries disagree about what a port speaks",
+        "Several ServiceEntries define one host and port, but with different protocols. Which of them counts depends on their age.";
+    PortProtocolConflict = 125, Warning, "Services disagree about what a port of a workload speaks",
+        "A proxy treats each port of its workload in one way, whichever service a connection was meant for.";
+    PortNumberConflict = 126, Info, "Services reach one port of a workload under different numbers",
+        "It works, but rules and metrics about a port number then mean only some of the clients.";
+    SystemRoots = 127, Info, "A client trusts the roots of its machine",
+        "Without caCertificates or a credential, the server's certificate is checked against the roots of the machine that the proxy runs on. That is right for hosts of the internet, and never for a private authority.";
+    AddressMissing = 128, Info, "Connections to an opaque port are recognised by its number alone",
+        "Opaque bytes name no host. Without addresses, every connection to this port that nobody else claims is taken for this service.";
+    SharedCertificate = 129, Warning, "Gateways share a certificate",
+        "Browsers reuse a connection for every host of its certificate, and then ask a Gateway for hosts that another one serves, which gets them 404.";
+    GatewayPortNotOnService = 130, Warning, "No service leads to a port of a Gateway",
+        "The gateway listens there, but the services before it send nothing to that port.";
+    InternalGateway = 131, Warning, "A VirtualService names a Gateway that is made by the control plane",
+        "Its name may change whenever the Gateway of the Gateway API does. Attach an HTTPRoute instead.";
+    DuplicateMatch = 132, Info, "A match repeats one of an earlier rule", "Requests that it describes have been taken already; the other matches of its rule still count.";
+    WeightSum = 133, Info, "Weights do not add up to 100",
+        "Weights are shares of their sum, not percent. Nothing is lost, but the numbers are not what they seem to be.";
+    RulesNotAtGateway = 134, Info, "Rules for a host do not apply to requests from a gateway",
+        "A gateway follows the VirtualServices that are bound to it. One that is bound to the sidecars alone says nothing about its requests.";
+    TokenNotRequired = 135, Info, "Requests without a token pass",
+        "A RequestAuthentication refuses wrong tokens only. To refuse requests that have none takes an AuthorizationPolicy.";
+    RetriesDoNotFit = 136, Info, "Retries do not fit into the timeout",
+        "The timeout of a route holds for all attempts together, so that an attempt that may take as long as the whole leaves no time for another.";
 }
 
 impl fmt::Display for Code {

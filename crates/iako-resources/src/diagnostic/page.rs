@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Code;
+use super::{Code, Counterpart, ISTIO_MESSAGES, IstioMessage};
 
 /// The page that explains every code, in Markdown.
 #[must_use]
@@ -21,6 +21,33 @@ pub fn codes_page() -> String {
             code.severity(),
             code.explanation(),
         );
+        let names: Vec<String> = ISTIO_MESSAGES
+            .iter()
+            .filter(|message| message.is_said_by(*code))
+            .map(|message| format!("{} {}", message.code, message.name))
+            .collect();
+        if !names.is_empty() {
+            let _infallible = write!(page, "\nIstio's name: {}.\n", names.join(", "));
+        }
     }
+    istio_messages(&mut page);
     page
+}
+
+/// The table of what `istioctl analyze` says, and what we say.
+fn istio_messages(page: &mut String) {
+    page.push_str(
+        "\n## Messages of istioctl\n\nWhat `istioctl analyze` says, and what `iako analyze` says in \
+         its place.\n\n| Istio | | Iako |\n|---|---|---|\n",
+    );
+    for IstioMessage { code, name, ours } in ISTIO_MESSAGES {
+        let ours = match ours {
+            Counterpart::Same(codes) => {
+                let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+                codes.join(", ")
+            }
+            Counterpart::None(why) => format!("none: {why}"),
+        };
+        let _infallible = writeln!(page, "| {code} | {name} | {ours} |");
+    }
 }

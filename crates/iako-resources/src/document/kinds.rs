@@ -9,7 +9,7 @@ use crate::{
     Code, Diagnostic, Kind, Object, ObjectMeta, Origin, PassedOver, Resource, ResourceKey,
     Severity,
     istio::{
-        authorization_policy, destination_rule, gateway, peer_authentication,
+        authorization_policy, destination_rule, gateway, istio_operator, peer_authentication,
         request_authentication, service_entry, sidecar, telemetry, virtual_service,
     },
     kubernetes::{
@@ -23,6 +23,7 @@ use crate::{
 
 const SECURITY: &str = "security.istio.io";
 const TELEMETRY: &str = "telemetry.istio.io";
+const INSTALL: &str = "install.istio.io";
 const ALL: &[&str] = &["v1", "v1beta1", "v1alpha3"];
 
 /// Group, kind, versions that are served.
@@ -37,6 +38,7 @@ static KINDS: &[(&str, Kind, &[&str])] = &[
     (SECURITY, Kind::RequestAuthentication, &["v1", "v1beta1"]),
     (SECURITY, Kind::AuthorizationPolicy, &["v1", "v1beta1"]),
     (TELEMETRY, Kind::Telemetry, &["v1", "v1alpha1"]),
+    (INSTALL, Kind::IstioOperator, &["v1alpha1"]),
     ("", Kind::Namespace, &["v1"]),
     ("", Kind::Service, &["v1"]),
     ("", Kind::Endpoints, &["v1"]),
@@ -63,7 +65,7 @@ pub(super) fn read(node: &Node, origin: &Origin, options: &ReadOptions) -> Read 
         }
         let message = "the document has no apiVersion and kind, so it is no object".to_owned();
         let mut diagnostic = Diagnostic::new(Code::NotAnObject, "", origin, message);
-        if is_foreign {
+        if node.get("apiVersion").is_none() {
             // Other programs keep YAML beside ours, such as the values of a chart.
             diagnostic.severity = Severity::Warning;
         }
@@ -163,6 +165,7 @@ fn read_known(document: &Known<'_>, kind: Kind, wrong_version: Option<String>) -
             let cursor = Cursor::new(metadata, "metadata", "metadata", &report);
             metadata::read(&cursor, options, kind)
         }
+        None if kind == Kind::IstioOperator => Some(metadata::unnamed(options)),
         None => {
             root.report(Code::BadMetadata, "metadata.name is missing");
             None
@@ -216,6 +219,7 @@ impl Build<'_, '_> {
                 self.istio(authorization_policy::parse, Resource::AuthorizationPolicy)
             }
             Kind::Telemetry => self.istio(telemetry::parse, Resource::Telemetry),
+            Kind::IstioOperator => self.whole(istio_operator::parse, Resource::IstioOperator),
             Kind::Namespace => Some(Resource::Namespace(self.object(()))),
             Kind::ServiceAccount => Some(Resource::ServiceAccount(self.object(()))),
             Kind::Service => self.whole(service::parse, Resource::Service),

@@ -7,6 +7,9 @@ use crate::{
     Code, Kind, Labels, ObjectMeta, Timestamp, istio::refer::namespace_name, reader::Cursor,
 };
 
+/// What `istioctl install` calls the object that it keeps.
+const UNNAMED: &str = "installed-state";
+
 /// Reads names, labels and age; `None` when the object has no usable name.
 pub(super) fn read(cursor: &Cursor<'_>, options: &ReadOptions, kind: Kind) -> Option<ObjectMeta> {
     let fields = cursor.fields();
@@ -20,6 +23,12 @@ pub(super) fn read(cursor: &Cursor<'_>, options: &ReadOptions, kind: Kind) -> Op
     // What the API server adds is of no interest, and people copy it into files.
     fields.ignore_rest();
     let Some(name) = name else {
+        if kind == Kind::IstioOperator {
+            return Some(ObjectMeta {
+                namespace: read_namespace(namespace.as_ref(), options)?,
+                ..unnamed(options)
+            });
+        }
         cursor.report(Code::BadMetadata, "metadata.name is missing");
         return None;
     };
@@ -42,6 +51,15 @@ pub(super) fn read(cursor: &Cursor<'_>, options: &ReadOptions, kind: Kind) -> Op
         creation_timestamp,
         generation: generation.and_then(|number| u64::try_from(number).ok()).unwrap_or(0),
     })
+}
+
+/// The metadata of an object that needs no name, because there is only one of its kind.
+pub(super) fn unnamed(options: &ReadOptions) -> ObjectMeta {
+    ObjectMeta {
+        namespace: options.default_namespace.clone(),
+        name: UNNAMED.to_owned(),
+        ..ObjectMeta::default()
+    }
 }
 
 fn read_namespace(cursor: Option<&Cursor<'_>>, options: &ReadOptions) -> Option<Namespace> {

@@ -128,6 +128,7 @@ fn read_provider(cursor: &Cursor<'_>) -> Option<ExtensionProvider> {
         let message =
             format!("a provider of {field} is not carried yet; objects that name it warn");
         cursor.report(Code::FieldIgnored, message);
+        check_numbers(cursor);
         ExtensionProviderKind::Unsupported(field)
     };
     fields.ignore_rest();
@@ -155,6 +156,9 @@ fn read_file_log(cursor: &Cursor<'_>) -> ExtensionProviderKind {
 
 fn read_default_config(cursor: &Cursor<'_>, mesh: &mut MeshConfig) {
     let fields = cursor.fields();
+    if let Some(cursor) = fields.get("discoveryAddress") {
+        check_discovery_address(&cursor);
+    }
     if let Some(cursor) = fields.get("gatewayTopology") {
         let fields = cursor.fields();
         set(&mut mesh.trusted_proxies, fields.get("numTrustedProxies").and_then(|c| c.number()));
@@ -162,5 +166,38 @@ fn read_default_config(cursor: &Cursor<'_>, mesh: &mut MeshConfig) {
     if let Some(cursor) = fields.get("tracing") {
         let fields = cursor.fields();
         set(&mut mesh.trace_sampling, fields.get("sampling").and_then(|c| c.percent()));
+    }
+}
+
+/// The address is not used, but Istio refuses settings in which it is none.
+fn check_discovery_address(cursor: &Cursor<'_>) {
+    let Some(text) = cursor.text() else { return };
+    let parts = text.rsplit_once(':');
+    let host = parts.map(|(host, _)| host.trim_start_matches('[').trim_end_matches(']'));
+    let is_host = host.is_some_and(|host| {
+        host.parse::<std::net::IpAddr>().is_ok() || host.parse::<iako_types::Hostname>().is_ok()
+    });
+    let is_port = parts.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0));
+    if is_host && is_port {
+        cursor.report(Code::FieldIgnored, "proxies take this from their own command line");
+    } else {
+        let message = format!("{text:?} is no address of a control plane; write host:port");
+        cursor.report(Code::BadValue, message);
+    }
+}
+
+/// Numbers of a provider that is not carried are checked all the same.
+fn check_numbers(provider: &Cursor<'_>) {
+    for (_, settings) in provider.entries() {
+        if !matches!(settings.node().value, crate::text::Value::Map(_)) {
+            continue;
+        }
+        for (key, value) in settings.entries() {
+            match key {
+                "port" => drop(value.port()),
+                "maxTagLength" => drop(value.number()),
+                _ => {}
+            }
+        }
     }
 }
