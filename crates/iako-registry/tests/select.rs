@@ -147,7 +147,7 @@ fn virtual_services_come_in_the_order_that_decides_about_a_host() {
     let snapshot = mesh(&format!(
         "
 networking.istio.io/v1 VirtualService m/public {{hosts: [a.b], {route}}}
-networking.istio.io/v1 VirtualService m/given {{hosts: [a.b], exportTo: [n, c], {route}}}
+networking.istio.io/v1 VirtualService m/given {{hosts: [a.b], exportTo: ['n', c], {route}}}
 networking.istio.io/v1 VirtualService n/private {{hosts: [a.b], exportTo: [.], {route}}}
 networking.istio.io/v1 VirtualService m/hidden {{hosts: [a.b], exportTo: [.], {route}}}
 networking.istio.io/v1 VirtualService n/outside {{hosts: [a.b], gateways: [gw], {route}}}
