@@ -8,6 +8,8 @@
 //! and asks the proxy's own code (`iako-traffic`), so that an explanation cannot differ from the
 //! act.
 //!
+//! [`Project`] holds texts that change while they are looked at, for editors and `--watch`.
+//!
 //! Not here: mistakes inside one document (`iako-resources` finds them while reading), what a proxy
 //! is told (`iako-translate`).
 //!
@@ -15,9 +17,13 @@
 
 mod analyzers;
 mod explain;
+mod project;
+mod suppress;
 
 pub use analyzers::{ANALYZERS, Analyzer, analyze};
 pub use explain::{
     Client, Decision, ExplainError, ExplainRequest, Explanation, Outcome, RuleReference, Step,
     explain, render_explanation,
 };
+pub use project::{Checked, Project};
+pub use suppress::{Suppression, SuppressionError};

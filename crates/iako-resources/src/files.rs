@@ -69,6 +69,8 @@ pub struct SourceFile {
     pub content: FileContent,
     /// Its text; none when it cannot be read or was passed over by its name.
     pub text: Option<String>,
+    /// How it came to us.
+    pub asked: Asked,
 }
 
 /// Longest file that is read, in bytes.
@@ -132,7 +134,7 @@ fn load_found(found: &Found, options: &ReadOptions) -> SourceFile {
         Found::Passed(path, why) => {
             let mut content = FileContent::new(&path.to_string_lossy());
             content.passed.push((1, *why));
-            SourceFile { content, text: None }
+            SourceFile { content, text: None, asked: Asked::InDirectory }
         }
         Found::Failed(path, reason) => unreadable(path, reason),
     }
@@ -143,6 +145,7 @@ fn load_file(path: &Path, options: &ReadOptions) -> SourceFile {
         Ok(text) => SourceFile {
             content: read_text(&text, &path.to_string_lossy(), options),
             text: Some(text),
+            asked: options.asked,
         },
         Err(reason) => unreadable(path, &reason),
     }
@@ -165,7 +168,7 @@ fn unreadable(path: &Path, reason: &str) -> SourceFile {
     let mut content = FileContent::new(&origin.file);
     content.complete = false;
     content.diagnostics.push(Diagnostic::new(Code::UnreadableFile, "", origin, message));
-    SourceFile { content, text: None }
+    SourceFile { content, text: None, asked: Asked::ByName }
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ pub enum Painter {
 }
 
 impl Painter {
-    fn paint(self, colour: &str, text: &str) -> String {
+    /// A text in a colour of ANSI, such as `1;31`.
+    #[must_use]
+    pub fn paint(self, colour: &str, text: &str) -> String {
         match self {
             Self::Plain => text.to_owned(),
             Self::Colours => format!("\u{1b}[{colour}m{text}\u{1b}[0m"),
