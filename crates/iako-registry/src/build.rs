@@ -64,6 +64,10 @@ fn sort_by_age(resources: &mut [Resource]) {
 }
 
 fn sort_in(resource: Resource, snapshot: &mut MeshSnapshot, parts: &mut Parts) {
+    if !resource.is_applied() {
+        snapshot.waiting.push(resource);
+        return;
+    }
     match resource {
         Resource::VirtualService(object) => snapshot.virtual_services.push(object),
         Resource::DestinationRule(object) => snapshot.destination_rules.push(object),

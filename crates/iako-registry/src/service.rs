@@ -145,7 +145,9 @@ impl Endpoint {
     pub const fn ip(&self) -> Option<IpAddr> {
         match &self.address {
             EndpointAddress::Ip(address) => Some(*address),
-            EndpointAddress::Host(_) => None,
+            EndpointAddress::Host(_) | EndpointAddress::Socket(_) | EndpointAddress::Network(_) => {
+                None
+            }
         }
     }
 }

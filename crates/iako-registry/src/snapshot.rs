@@ -8,8 +8,8 @@ use std::{
 
 use iako_resources::{
     AuthorizationPolicy, ConfigMap, DestinationRule, Diagnostic, Gateway, MeshConfig, Object,
-    PeerAuthentication, Pod, RequestAuthentication, Secret, Sidecar, Telemetry, VirtualService,
-    WorkloadTemplate,
+    PeerAuthentication, Pod, RequestAuthentication, Resource, Secret, Sidecar, Telemetry,
+    VirtualService, WorkloadTemplate,
 };
 use iako_types::{Hostname, Namespace};
 
@@ -58,6 +58,8 @@ pub struct MeshSnapshot {
     pub config_maps: BTreeMap<(Namespace, String), Arc<Object<ConfigMap>>>,
     /// `Namespace` objects.
     pub namespaces: BTreeMap<Namespace, Arc<Object<()>>>,
+    /// Objects that were read and checked, and that nothing acts on yet.
+    pub waiting: Vec<Resource>,
     /// Every problem in the objects as they are now, also of those that were refused.
     pub diagnostics: Vec<Diagnostic>,
     /// Positions in `services` by exact host; several when several namespaces define one host.

@@ -110,6 +110,33 @@ pub enum StringMatch {
     Present,
 }
 
+/// An object that a policy is for. Source: `istio.type.v1beta1.PolicyTargetReference`.
+///
+/// Policies with targets are for gateways of the Gateway API and waypoints; they are read and
+/// checked, not yet applied.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetRef {
+    /// What it is.
+    pub kind: TargetKind,
+    /// Its name, in the namespace of the policy.
+    pub name: String,
+    /// Line in its file, from 1.
+    pub line: u32,
+}
+
+/// Kinds that policies can be for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TargetKind {
+    /// A Kubernetes Service.
+    Service,
+    /// A ServiceEntry.
+    ServiceEntry,
+    /// A Gateway of the Gateway API.
+    Gateway,
+    /// A GatewayClass of the Gateway API.
+    GatewayClass,
+}
+
 /// Which namespaces may see an object. Source: Istio `exportTo`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Visibility {

@@ -101,6 +101,34 @@ impl<'a> Cursor<'a> {
         self.report.origin.at(self.node.span)
     }
 
+    /// The place of something below this value, such as `servers[0].tls`, for a message. What was
+    /// not written is placed at the nearest value that was.
+    pub(crate) fn at(&self, path: &str) -> Self {
+        let mut place = self.clone();
+        let mut found = true;
+        for part in path.split('.') {
+            let (name, indexes) = part.split_once('[').unwrap_or((part, ""));
+            let below = found.then(|| fields::named(place.node, name)).flatten();
+            found = below.is_some();
+            place = place.child(name, below.unwrap_or(place.node));
+            for index in indexes.split(['[', ']']).filter_map(|text| text.parse::<usize>().ok()) {
+                let below = match &place.node.value {
+                    Value::List(nodes) if found => nodes.get(index),
+                    Value::Null
+                    | Value::Bool(_)
+                    | Value::Int(..)
+                    | Value::Float(..)
+                    | Value::Text(_)
+                    | Value::List(_)
+                    | Value::Map(_) => None,
+                };
+                found = below.is_some();
+                place = place.element(index, below.unwrap_or(place.node));
+            }
+        }
+        place
+    }
+
     /// Adds what another report found.
     pub(crate) fn take_over(&self, report: Report) {
         self.report.problems.borrow_mut().extend(report.into_diagnostics());
@@ -127,7 +155,8 @@ impl<'a> Cursor<'a> {
     }
 
     fn keyed(&self, key: &str, node: &'a Node) -> Self {
-        let plain = key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+        let plain = !key.is_empty()
+            && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
         let path =
             if plain { format!("{}.{key}", self.path) } else { format!("{}[{key:?}]", self.path) };
         Self { node, path, pattern: format!("{}{{}}", self.pattern), report: self.report }
@@ -171,6 +200,13 @@ impl<'a> Cursor<'a> {
     /// The way to the value, from the root of the object.
     pub(crate) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Reports a problem with a field of `metadata`, placed at this value.
+    pub(crate) fn report_metadata(&self, field: &str, message: impl Into<String>) {
+        let mut diagnostic = self.diagnostic(Code::BadMetadata, self.node.span, message.into());
+        diagnostic.path = format!("metadata.{field}");
+        self.report.push(diagnostic);
     }
 
     /// Reports as a warning what the code calls an error, or the other way round.

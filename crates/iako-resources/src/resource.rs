@@ -80,6 +80,36 @@ resources! {
 }
 
 impl Resource {
+    /// Whether the control plane acts on the object. One that it does not act on was read and
+    /// checked, says so in a notice, and is kept for whoever analyses the mesh.
+    #[must_use]
+    pub fn is_applied(&self) -> bool {
+        match self {
+            Self::VirtualService(object) => {
+                !object.spec.is_delegate() && object.spec.delegates().next().is_none()
+            }
+            Self::ServiceEntry(object) => object.spec.is_applied(),
+            Self::WorkloadEntry(object) => object.spec.is_applied(),
+            Self::AuthorizationPolicy(object) => object.spec.is_applied(),
+            Self::RequestAuthentication(object) => object.spec.targets.is_empty(),
+            Self::Telemetry(object) => object.spec.targets.is_empty(),
+            Self::IstioOperator(_)
+            | Self::DestinationRule(_)
+            | Self::Gateway(_)
+            | Self::Sidecar(_)
+            | Self::PeerAuthentication(_)
+            | Self::Service(_)
+            | Self::Endpoints(_)
+            | Self::EndpointSlice(_)
+            | Self::Pod(_)
+            | Self::Secret(_)
+            | Self::ConfigMap(_)
+            | Self::Workload(_)
+            | Self::Namespace(_)
+            | Self::ServiceAccount(_) => true,
+        }
+    }
+
     /// What tells this object from every other.
     #[must_use]
     pub fn key(&self) -> ResourceKey {

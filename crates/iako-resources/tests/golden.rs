@@ -123,7 +123,7 @@ fn kinds_that_do_nothing_are_named() {
             6:7 warning IAKO0009 kind: EnvoyFilter has no effect here: patches of Envoy's internals are not applied to our proxy; it comes later for the patches that map to settings of ours
             10:7 error IAKO0007 kind: networking.istio.io has no kind "VirtualServise" (did you mean VirtualService?)
             17:1 error IAKO0008 : Gateway has no version "v2"; it has v1, v1beta1, v1alpha3
-            17:1 error IAKO0022 : the field spec is missing
+            17:1 error IAKO0022 spec: the field spec is missing
             21:1 warning IAKO0005 : the document has no apiVersion and kind, so it is no object
             kept: 
         "#]],
@@ -139,11 +139,12 @@ fn fields_that_are_not_carried_say_why() {
              destination: {host: cart}\n",
         ),
         expect![[r#"
-            8:5 error IAKO0040 spec.http[0].delegate: delegate is refused here: delegation is not carried yet; write the routes into one VirtualService
+            8:15 warning IAKO0041 spec.http[0].delegate: delegation is read and checked, not yet applied: the whole object waits
+            9:5 warning IAKO0044 spec.http[1]: the rule of line 8 takes every request before this one
             9:20 warning IAKO0042 spec.http[1].mirrorPercent: mirrorPercent is old; use mirrorPercentage
-            13:5 warning IAKO0044 spec.http[2]: the rule of line 9 takes every request before this one
+            13:5 warning IAKO0044 spec.http[2]: the rule of line 8 takes every request before this one
             14:27 warning IAKO0041 spec.http[2].match[0].statPrefix: statPrefix has no effect here: the proxy keeps no statistics of single routes
-            kept: 
+            kept: VirtualService default/cart
         "#]],
     );
 }
@@ -176,9 +177,9 @@ fn policies_are_checked_as_istio_does() {
     check(
         &policy("  action: DENY\n"),
         expect![[r#"
-        5:3 error IAKO0022 spec: a DENY policy without rules never matches; write rules: [{}] to refuse all
-        kept: 
-    "#]],
+            5:3 error IAKO0022 spec.rules: a DENY policy without rules never matches; write rules: [{}] to refuse all
+            kept: 
+        "#]],
     );
     check(
         &policy(
@@ -187,12 +188,13 @@ fn policies_are_checked_as_istio_does() {
              [{operation: {paths: [\"/a/{*}b\"], ports: [80]}}]\n",
         ),
         expect![[r#"
-            5:11 error IAKO0040 spec.action: action CUSTOM asks an external authorizer, which comes later
+            5:3 error IAKO0022 spec.provider.name: action CUSTOM needs the name of an extension provider
+            5:11 warning IAKO0041 spec.action: action CUSTOM is read and checked, not yet applied: nobody is asked, and nothing is refused
             7:11 error IAKO0030 spec.rules[0].from: from is empty; remove it to mean everything
             8:21 error IAKO0030 spec.rules[1].from[0].source: source is empty; remove from to mean anybody
             9:33 error IAKO0023 spec.rules[2].from[0].source.ipBlocks[0]: "1.2.3" is no address and no range
             10:18 error IAKO0024 spec.rules[3].when[0].key: there is no condition "request.foo" (conditions are request.headers[name], source.ip, remote.ip, source.namespace, source.principal, source.serviceAccount, source.trustDomain, request.auth.principal, request.auth.audiences, request.auth.presenter, request.auth.claims[name], destination.ip, destination.port and connection.sni)
-            11:12 error IAKO0022 spec.rules[4].when[0]: a condition needs values or notValues
+            11:12 error IAKO0022 spec.rules[4].when[0].values: a condition needs values or notValues
             12:31 error IAKO0023 spec.rules[5].to[0].operation.paths[0]: "/a/{*}b" is no path template: {*} and {**} are whole segments
             12:51 error IAKO0021 spec.rules[5].to[0].operation.ports[0]: expected a text, found the number 80 (write "80" in quotes)
             kept: 
@@ -201,7 +203,7 @@ fn policies_are_checked_as_istio_does() {
     check(
         &policy("  action: DENY\n  rules:\n  - to: [{operation: {methods: [POST]}}]\n"),
         expect![[r#"
-            5:3 warning IAKO0045 spec: the rule on line 7 asks about requests only; opaque connections have none, so it refuses all of them
+            7:5 warning IAKO0045 spec.rules[0]: the rule asks about requests only; opaque connections have none, so it refuses all of them
             kept: AuthorizationPolicy default/p
         "#]],
     );
@@ -271,15 +273,15 @@ fn the_two_forms_of_output_are_fixed() {
         content.diagnostics.into_iter().filter(|d| d.severity == Severity::Error).collect();
     let first = errors.first().unwrap();
     expect![[r#"
-        error[IAKO0022]: the rule has none of route, redirect and directResponse
+        error[IAKO0022]: the rule has none of route, redirect, directResponse and delegate
           --> shop.yaml:8:5
           |
         8 |   - rout: []
           |     ^
-          in: VirtualService default/cart, spec.http[0]
+          in: VirtualService default/cart, spec.http[0].route
     "#]]
     .assert_eq(&render(first, Some(&text), Painter::Plain));
-    expect![[r#"{"diagnostics":[{"code":"IAKO0022","severity":"error","subject":"VirtualService default/cart","path":"spec.http[0]","file":"shop.yaml","line":8,"column":5,"message":"the rule has none of route, redirect and directResponse","help":null}]}"#]].assert_eq(&serde_json::to_string(&diagnostics_json(&errors[..1])).unwrap());
+    expect![[r#"{"diagnostics":[{"code":"IAKO0022","severity":"error","subject":"VirtualService default/cart","path":"spec.http[0].route","file":"shop.yaml","line":8,"column":5,"message":"the rule has none of route, redirect, directResponse and delegate","help":null}]}"#]].assert_eq(&serde_json::to_string(&diagnostics_json(&errors[..1])).unwrap());
 }
 
 #[test]

@@ -79,7 +79,8 @@ fn rbac_of_action(
 const fn rbac_action(action: AuthorizationAction) -> RbacAction {
     match action {
         AuthorizationAction::Allow => RbacAction::Allow,
-        AuthorizationAction::Deny => RbacAction::Deny,
+        // Policies that ask an authorizer wait; without one the answer is no.
+        AuthorizationAction::Deny | AuthorizationAction::Custom => RbacAction::Deny,
         AuthorizationAction::Audit => RbacAction::Log,
     }
 }

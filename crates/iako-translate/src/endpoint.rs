@@ -131,6 +131,11 @@ fn planned(outlook: &Outlook<'_>, endpoint: &Endpoint) -> PlannedEndpoint {
             let name = host.to_string();
             (EndpointAddress::Host { name: name.clone(), port: endpoint.port }, name)
         }
+        SourceAddress::Socket(path) => (EndpointAddress::Pipe(path.into()), String::new()),
+        // Entries that only their network's gateway reaches wait; nobody answers to this name.
+        SourceAddress::Network(network) => {
+            (EndpointAddress::Host { name: network.clone(), port: endpoint.port }, String::new())
+        }
     };
     let mut transport_match = BTreeMap::new();
     if speaks_mutual_tls(outlook, endpoint) {

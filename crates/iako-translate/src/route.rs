@@ -58,7 +58,9 @@ impl Place<'_> {
     /// Whether a rule about connections exists here.
     pub(crate) fn takes_stream(&self, matcher: &StreamMatch) -> bool {
         let namespace = matcher.source_namespace.as_ref();
-        self.takes(&matcher.gateways, matcher.port, &matcher.source_labels, namespace)
+        // Connections are not told apart by address yet, so such a match takes none.
+        matcher.destination_subnets.is_empty()
+            && self.takes(&matcher.gateways, matcher.port, &matcher.source_labels, namespace)
     }
 }
 

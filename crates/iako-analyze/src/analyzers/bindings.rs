@@ -191,6 +191,6 @@ fn chooses_subset(rule: &HttpRoute) -> bool {
         HttpAction::Route(targets) => {
             targets.iter().any(|target| target.destination.subset.is_some())
         }
-        HttpAction::Redirect(_) | HttpAction::DirectResponse(_) => false,
+        HttpAction::Redirect(_) | HttpAction::DirectResponse(_) | HttpAction::Delegate(_) => false,
     }
 }

@@ -156,7 +156,8 @@ fn identity(condition: &Condition, listed: Listed) -> bool {
         | Condition::RequestClaim(..)
         | Condition::DestinationIp(_)
         | Condition::DestinationPort(_)
-        | Condition::ServerName(_) => false,
+        | Condition::ServerName(_)
+        | Condition::FilterMetadata { .. } => false,
     }
 }
 
@@ -207,6 +208,7 @@ pub(super) fn http_rules_on_tcp(snapshot: &MeshSnapshot, findings: &mut Findings
             AuthorizationAction::Allow => "the rule never allows anything there",
             AuthorizationAction::Deny => "there the rule refuses more than it says",
             AuthorizationAction::Audit => "there the rule marks more than it says",
+            AuthorizationAction::Custom => "there the rule asks about more than it says",
         };
         let message = format!(
             "port {port} of {}/{} carries opaque bytes, of which methods, paths, hosts, headers and \

@@ -124,7 +124,8 @@ fn of_entry(
         resolution: match spec.resolution {
             Resolution::None => ServiceResolution::Passthrough,
             Resolution::Static => ServiceResolution::Endpoints,
-            Resolution::Dns => ServiceResolution::Dns,
+            // Names of wildcards are resolved as they are asked for; such objects wait.
+            Resolution::Dns | Resolution::DynamicDns => ServiceResolution::Dns,
             Resolution::DnsRoundRobin => ServiceResolution::DnsRoundRobin,
         },
         mesh_external,

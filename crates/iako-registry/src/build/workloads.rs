@@ -68,7 +68,9 @@ fn of_entry(entry: &Object<WorkloadEntry>, mesh: &MeshConfig) -> Workload {
         source: WorkloadSource::WorkloadEntry,
         address: match &spec.address {
             EndpointAddress::Ip(address) => Some(*address),
-            EndpointAddress::Host(_) => None,
+            EndpointAddress::Host(_) | EndpointAddress::Socket(_) | EndpointAddress::Network(_) => {
+                None
+            }
         },
         app_address: None,
         identity: SpiffeId::of_service_account(&mesh.trust_domain, &meta.namespace, &account),

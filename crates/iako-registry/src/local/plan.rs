@@ -182,8 +182,11 @@ fn gateway_ports(labels: &Labels, snapshot: &MeshSnapshot) -> Vec<ContainerPort>
     // Without a selector a Gateway takes every gateway, and this is one.
     let selected =
         snapshot.gateways.iter().filter(|gateway| selects(&gateway.spec.selector, labels));
-    let numbers: BTreeSet<u16> =
-        selected.flat_map(|gateway| gateway.spec.servers.iter().map(|it| it.port)).collect();
+    let numbers: BTreeSet<u16> = selected
+        .flat_map(|gateway| {
+            gateway.spec.servers.iter().filter(|it| it.is_applied()).map(|it| it.port)
+        })
+        .collect();
     numbers
         .into_iter()
         .map(|number| ContainerPort {

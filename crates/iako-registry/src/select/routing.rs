@@ -84,7 +84,8 @@ pub fn gateways_for<'a>(snapshot: &'a MeshSnapshot, subject: Subject<'_>) -> Vec
         snapshot.gateways.iter().filter(|object| selects(&object.spec.selector, subject.labels));
     selected
         .flat_map(|gateway| {
-            gateway.spec.servers.iter().map(move |server| BoundGateway { gateway, server })
+            let servers = gateway.spec.servers.iter().filter(|server| server.is_applied());
+            servers.map(move |server| BoundGateway { gateway, server })
         })
         .collect()
 }

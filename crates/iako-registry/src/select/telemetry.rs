@@ -62,7 +62,7 @@ fn fold(effective: &mut EffectiveTelemetry, telemetry: &Telemetry) {
         }
         target.random_sampling = tracing.random_sampling.or(target.random_sampling);
     }
-    for Metrics { providers, overrides } in &telemetry.metrics {
+    for Metrics { providers, overrides, .. } in &telemetry.metrics {
         if !providers.is_empty() {
             effective.metrics_providers.clone_from(providers);
         }

@@ -10,7 +10,8 @@ use crate::{
     Severity,
     istio::{
         authorization_policy, destination_rule, gateway, istio_operator, peer_authentication,
-        request_authentication, service_entry, sidecar, telemetry, virtual_service,
+        refer::boolean_word, request_authentication, service_entry, sidecar, telemetry,
+        virtual_service,
     },
     kubernetes::{
         config, endpoints, pod, service,
@@ -267,7 +268,8 @@ impl Build<'_, '_> {
                     .iter()
                     .any(|(group, kind, _)| *kind == self.kind && policies.contains(group));
                 if !is_policy {
-                    self.root.report(Code::MissingField, "the field spec is missing");
+                    let message = "the field spec is missing";
+                    fields.report("spec", Code::MissingField, message);
                     return None;
                 }
                 self.root.empty("spec")
@@ -288,21 +290,23 @@ impl Build<'_, '_> {
     }
 
     fn check_annotations(&self) {
+        let annotation = |key: &str| format!("annotations[{key:?}]");
         const DRY_RUN: &str = "istio.io/dry-run";
         let root = self.root;
         if let Some(value) = self.meta.annotations.get(DRY_RUN) {
             if self.kind != Kind::AuthorizationPolicy {
                 let message = format!("the annotation {DRY_RUN} is for AuthorizationPolicy alone");
-                root.report(Code::BadMetadata, message);
-            } else if !matches!(value.as_str(), "true" | "false") {
+                root.report_metadata(&annotation(DRY_RUN), message);
+            } else if boolean_word(value).is_none() {
                 let message =
                     format!("the annotation {DRY_RUN} is \"true\" or \"false\", not {value:?}");
-                root.report(Code::BadMetadata, message);
+                root.report_metadata(&annotation(DRY_RUN), message);
             }
         }
         let internal = self.meta.annotations.keys().find(|k| k.starts_with("internal.istio.io/"));
         if let Some(key) = internal {
-            root.report(Code::BadMetadata, format!("the annotation {key} is not for users"));
+            let message = format!("the annotation {key} is not for users");
+            root.report_metadata(&annotation(key), message);
         }
     }
 }

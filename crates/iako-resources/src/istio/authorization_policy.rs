@@ -5,6 +5,7 @@ mod parse;
 
 use iako_types::{CidrRange, Namespace, ServiceAccount};
 
+use super::TargetRef;
 use crate::Labels;
 
 pub(crate) use parse::parse;
@@ -21,6 +22,24 @@ pub struct AuthorizationPolicy {
     pub rules: Vec<AuthorizationRule>,
     /// Only reported, not enforced (annotation `istio.io/dry-run`).
     pub dry_run: bool,
+    /// What it is for instead of workloads by label.
+    pub targets: Vec<TargetRef>,
+    /// The extension provider that decides; always there with [`AuthorizationAction::Custom`].
+    pub provider: Option<String>,
+}
+
+impl AuthorizationPolicy {
+    /// Whether the control plane acts on it. Policies with targets, those that ask an external
+    /// authorizer, and those that read metadata of filters are read and checked, not yet applied.
+    #[must_use]
+    pub fn is_applied(&self) -> bool {
+        let reads_metadata = |rule: &AuthorizationRule| {
+            rule.conditions.iter().any(|one| matches!(one, Condition::FilterMetadata { .. }))
+        };
+        self.targets.is_empty()
+            && self.action != AuthorizationAction::Custom
+            && !self.rules.iter().any(reads_metadata)
+    }
 }
 
 /// Source: `istio.security.v1.AuthorizationPolicy.Action`.
@@ -33,6 +52,8 @@ pub enum AuthorizationAction {
     Deny,
     /// What matches is marked for an audit log.
     Audit,
+    /// An external authorizer decides about what matches. Not applied yet.
+    Custom,
 }
 
 /// Source: `istio.security.v1.Rule`. All three parts must hold.
@@ -191,6 +212,15 @@ pub enum Condition {
     DestinationPort(Values<u16>),
     /// `connection.sni`.
     ServerName(Values<ValueMatch>),
+    /// `experimental.envoy.filters.name[key]`: metadata that a filter left. Not applied yet.
+    FilterMetadata {
+        /// The filter, such as `envoy.filters.network.mysql_proxy`.
+        filter: String,
+        /// The key.
+        key: String,
+        /// What it must be.
+        values: Values<ValueMatch>,
+    },
 }
 
 impl Condition {

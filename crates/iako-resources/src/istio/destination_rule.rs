@@ -5,16 +5,18 @@ mod effective;
 mod load_balancer;
 mod parse;
 mod pool;
+mod tunnel;
 
 use std::time::Duration;
 
-use iako_types::{HostPattern, Locality, Percent};
+use iako_types::{HostPattern, Hostname, Locality, Percent};
 
 use super::Visibility;
 use crate::Labels;
 
 pub use effective::EffectivePolicy;
 pub(crate) use parse::parse;
+pub(crate) use pool::read_connection_pool;
 
 /// How clients reach the services it names. Source: `istio.networking.v1.DestinationRule`.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +55,41 @@ pub struct TrafficPolicy {
     pub port_level: Vec<(u16, PortPolicy)>,
     /// Retries at once; not replaced by port settings.
     pub retry_budget: Option<RetryBudget>,
+    /// Connections go through a tunnel that a proxy makes.
+    pub tunnel: Option<Tunnel>,
+    /// The address of the client is told to the service before its first bytes.
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
+}
+
+/// A tunnel for opaque connections. Source: `istio.networking.v1.TrafficPolicy.TunnelSettings`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tunnel {
+    /// How it is asked for. Istio's default: `CONNECT`.
+    pub method: TunnelMethod,
+    /// The host at its end: a name or an address.
+    pub target_host: Hostname,
+    /// The port at its end.
+    pub target_port: u16,
+}
+
+/// How a proxy is asked for a tunnel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TunnelMethod {
+    /// `CONNECT`.
+    #[default]
+    Connect,
+    /// `POST`.
+    Post,
+}
+
+/// Source: `istio.networking.v1.TrafficPolicy.ProxyProtocol.VERSION`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProxyProtocolVersion {
+    /// The text form. Istio's default.
+    #[default]
+    V1,
+    /// The binary form.
+    V2,
 }
 
 /// The settings that a port can have of its own.
@@ -75,8 +112,23 @@ pub struct LoadBalancer {
     pub algorithm: LoadBalancerAlgorithm,
     /// Preference for near endpoints; `None` is the mesh's.
     pub locality: Option<LocalityLoadBalancer>,
+    /// Preference for the own zone, by its share of clients.
+    pub zone_aware: Option<ZoneAware>,
     /// New endpoints are spared at first.
     pub warmup: Option<Warmup>,
+}
+
+/// Source: `istio.networking.v1.ZoneAwareLoadBalancerSetting`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ZoneAware {
+    /// `None` is the mesh's setting.
+    pub enabled: Option<bool>,
+    /// Regions to fall back to, from and to.
+    pub failover: Vec<(String, String)>,
+    /// Labels that must agree, in order of importance.
+    pub failover_priority: Vec<String>,
+    /// Fewer endpoints than these are all used alike. Istio's default: 6.
+    pub endpoints_min: Option<u32>,
 }
 
 /// Which endpoint takes the next request.
@@ -202,6 +254,17 @@ pub struct ConnectionPool {
     pub use_client_protocol: bool,
     /// Streams at once on one HTTP/2 connection.
     pub concurrent_streams_max: Option<u32>,
+    /// Pings of HTTP/2 connections.
+    pub http2_keepalive: Option<Http2Keepalive>,
+}
+
+/// Source: `istio.networking.v1.ConnectionPoolSettings.HTTPSettings.HTTP2KeepAlive`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http2Keepalive {
+    /// Time between pings; `None` is never.
+    pub interval: Option<Duration>,
+    /// A ping that is not answered for so long ends the connection.
+    pub timeout: Duration,
 }
 
 /// Source: `istio.networking.v1.ConnectionPoolSettings.TCPSettings.TcpKeepalive`.
@@ -248,6 +311,8 @@ pub struct OutlierDetection {
     pub max_ejection: Option<Percent>,
     /// Below this share of healthy endpoints all are used. Istio's default: 0, never.
     pub min_health: Percent,
+    /// Statuses that count as failures; none given is every 5xx.
+    pub error_statuses: Vec<u16>,
 }
 
 /// Source: `istio.networking.v1.TrafficPolicy.RetryBudget`.
@@ -257,6 +322,8 @@ pub struct RetryBudget {
     pub percent: Percent,
     /// So many retries are always allowed. Default: 3.
     pub concurrency_min: u32,
+    /// Requests of this time count too. Default: those in flight alone.
+    pub interval: Option<Duration>,
 }
 
 /// TLS towards a service. Source: `istio.networking.v1.ClientTLSSettings`.

@@ -9,7 +9,8 @@ use iako_types::{HostPattern, Namespace};
 
 use crate::Labels;
 
-pub(crate) use parse::parse;
+pub(crate) use checks::report_certificates;
+pub(crate) use parse::{parse, read_tls};
 
 /// Ports of the gateways it selects. Source: `istio.networking.v1.Gateway`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub struct Gateway {
 pub struct Server {
     /// Name for people.
     pub name: Option<String>,
-    /// The port number, 1 to 65535.
+    /// The port number, 1 to 65535; 0 with [`Self::socket`].
     pub port: u16,
     /// The name of the port, unique in the object.
     pub port_name: String,
@@ -33,12 +34,25 @@ pub struct Server {
     pub protocol: ServerProtocol,
     /// Address to listen on; `None` is every address.
     pub bind: Option<IpAddr>,
+    /// A Unix socket to listen on instead, an absolute path or `@name`. Not applied yet.
+    pub socket: Option<String>,
     /// Hosts served here. Never empty.
     pub hosts: Vec<ServerHost>,
     /// TLS of the port; always there for `HTTPS` and `TLS`.
     pub tls: Option<ServerTlsSettings>,
     /// Line in its file, from 1.
     pub line: u32,
+}
+
+impl Server {
+    /// Whether gateways listen for it. Unix sockets, and TLS modes that join networks or make
+    /// client certificates optional, are read and checked, not yet applied.
+    #[must_use]
+    pub fn is_applied(&self) -> bool {
+        let mode = self.tls.as_ref().map(|tls| tls.mode);
+        self.socket.is_none()
+            && !matches!(mode, Some(ServerTlsMode::AutoPassthrough | ServerTlsMode::OptionalMutual))
+    }
 }
 
 /// What is spoken on a gateway port.

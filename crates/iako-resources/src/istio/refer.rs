@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use iako_types::{CidrRange, HostPattern, Hostname, Namespace};
 
-use super::{Pattern, StringMatch, Visibility, virtual_service::GatewayRef};
+use super::{Pattern, StringMatch, TargetKind, TargetRef, Visibility, virtual_service::GatewayRef};
 use crate::{
     Code, Labels,
     document::Context,
@@ -66,15 +66,34 @@ fn has_numeric_end(host: &str) -> bool {
         && host.rsplit('.').next().is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()))
 }
 
+/// Whether an object can be visible to nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hiding {
+    /// `~` is allowed: its own proxies know the service all the same.
+    Allowed,
+    /// It is refused: the object would mean nothing.
+    Refused,
+}
+
 /// `exportTo`: `*`, `.`, `~` or names.
-pub(crate) fn visibility(fields: &Fields<'_>, context: &Context<'_>) -> Option<Visibility> {
+pub(crate) fn visibility(
+    fields: &Fields<'_>,
+    context: &Context<'_>,
+    hiding: Hiding,
+) -> Option<Visibility> {
     let list = fields.get("exportTo")?.list();
     let mut words = Vec::new();
+    let mut seen = Vec::new();
     for cursor in &list {
         let Some(word) = cursor.text() else { continue };
-        if words.contains(&word) {
+        let own = if word == "." { context.namespace.as_str().to_owned() } else { word.clone() };
+        if seen.contains(&own) {
             cursor.report(Code::Duplicate, format!("{word:?} stands here twice"));
         }
+        if word == "~" && hiding == Hiding::Refused {
+            cursor.report(Code::BadValue, "an object that nobody sees means nothing");
+        }
+        seen.push(own);
         words.push(word);
     }
     visibility_of(words.iter().map(String::as_str), list.first(), context)
@@ -158,6 +177,65 @@ pub(crate) fn labels(cursor: &Cursor<'_>) -> Labels {
 /// Reads `selector.matchLabels` of a policy. Present without labels means all, and is warned about.
 pub(crate) fn policy_selector(fields: &Fields<'_>, field: &'static str) -> Option<Labels> {
     selector_of(fields, field, "matchLabels")
+}
+
+/// Most targets of one policy. Source: Istio's schema.
+const TARGETS_MAX: usize = 16;
+
+/// Reads `targetRefs`, and `targetRef`, its old form; they exclude a selector.
+pub(crate) fn targets(fields: &Fields<'_>) -> Vec<TargetRef> {
+    let old = fields.get("targetRef").map(|cursor| target(&cursor));
+    let several = fields.list_of("targetRefs", target);
+    if several.len() > TARGETS_MAX {
+        let message = format!("at most {TARGETS_MAX} targets are allowed");
+        fields.report("targetRefs", Code::BadValue, message);
+    }
+    let field = if old.is_some() { "targetRef" } else { "targetRefs" };
+    let given = [fields.get("selector").is_some(), old.is_some(), !several.is_empty()];
+    let given = given.into_iter().filter(|given| *given).count();
+    if given > 1 {
+        let message = "only one of selector, targetRef and targetRefs can be given";
+        fields.report(field, Code::Conflict, message);
+    } else if given == 1 && (old.is_some() || !several.is_empty()) {
+        let message = "targets are read and checked, not yet applied: they are gateways of the \
+                       Gateway API and waypoints; other workloads are not meant";
+        fields.report(field, Code::FieldIgnored, message);
+    }
+    old.into_iter().chain(several).flatten().collect()
+}
+
+fn target(cursor: &Cursor<'_>) -> Option<TargetRef> {
+    let fields = cursor.fields();
+    let group = fields.text("group").unwrap_or_default();
+    let kind = fields.required("kind").and_then(|cursor| cursor.text());
+    let name = fields.required("name").and_then(|cursor| {
+        let name = cursor.text()?;
+        if name.is_empty() {
+            cursor.report(Code::EmptyValue, "the name of the target is empty");
+        }
+        Some(name)
+    });
+    if fields.text("namespace").is_some() {
+        let message = "a target is always in the namespace of the policy";
+        fields.report("namespace", Code::BadValue, message);
+    }
+    let kind = match (group.as_str(), kind?.as_str()) {
+        ("" | "core", "Service") => TargetKind::Service,
+        ("networking.istio.io", "ServiceEntry") => TargetKind::ServiceEntry,
+        ("gateway.networking.k8s.io", "Gateway") => TargetKind::Gateway,
+        ("gateway.networking.k8s.io", "GatewayClass") => TargetKind::GatewayClass,
+        (group, kind) => {
+            let message = format!("{kind} of the group {group:?} cannot be a target");
+            fields.cursor().at("kind").report_with_help(
+                Code::BadValue,
+                message,
+                "targets are Service (no group), ServiceEntry (networking.istio.io), Gateway and \
+                 GatewayClass (gateway.networking.k8s.io)",
+            );
+            return None;
+        }
+    };
+    Some(TargetRef { kind, name: name?, line: cursor.line() })
 }
 
 /// Reads `workloadSelector.labels`.
@@ -264,6 +342,24 @@ pub(crate) fn string_match(cursor: &Cursor<'_>, emptiness: Emptiness) -> Option<
     }
     cursor.report(Code::EmptyValue, "one of exact, prefix and regex is needed");
     None
+}
+
+/// A boolean in a text, as annotations have it. Source: Go's `strconv.ParseBool`.
+pub(crate) fn boolean_word(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Reports a path of a Unix socket that is neither absolute nor an abstract name (`@name`).
+pub(crate) fn check_socket(cursor: &Cursor<'_>, path: &str) {
+    let is_file = path.starts_with('/') && !path.ends_with('/');
+    if !is_file && !path.starts_with('@') {
+        let message = format!("{path:?} is no absolute path of a socket, as in unix:///run/x.sock");
+        cursor.report(Code::BadValue, message);
+    }
 }
 
 /// Reads an address or a range.

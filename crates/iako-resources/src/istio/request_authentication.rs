@@ -4,6 +4,7 @@ mod parse;
 
 use std::time::Duration;
 
+use super::TargetRef;
 use crate::Labels;
 
 pub(crate) use parse::parse;
@@ -17,6 +18,8 @@ pub struct RequestAuthentication {
     pub selector: Option<Labels>,
     /// The issuers.
     pub rules: Vec<JwtRule>,
+    /// What it is for instead of workloads by label. Objects with targets are not applied yet.
+    pub targets: Vec<TargetRef>,
 }
 
 /// Tokens of one issuer. Source: `istio.security.v1.JWTRule`.

@@ -10,12 +10,12 @@ use iako_types::{AppProtocol, CidrRange, HostPattern, Hostname, Locality, Servic
 use super::Visibility;
 use crate::Labels;
 
-pub(crate) use parse::{parse, parse_workload_entry};
+pub(crate) use parse::{check_ports, parse, parse_workload_entry, read_protocol};
 
 /// A service added by hand. Source: `istio.networking.v1.ServiceEntry`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceEntry {
-    /// Its names. Never empty.
+    /// Its names; those with a star inside a label are left out.
     pub hosts: Vec<HostPattern>,
     /// Addresses that clients use for it.
     pub addresses: Vec<CidrRange>,
@@ -70,6 +70,28 @@ pub enum Resolution {
     Dns,
     /// One address that DNS gives at a time.
     DnsRoundRobin,
+    /// The address that DNS gives for the name that each request asks for; hosts are wildcards.
+    DynamicDns,
+}
+
+impl ServiceEntry {
+    /// Whether the control plane acts on it: it has a host, and endpoints that proxies can reach.
+    /// What is not applied is read and checked.
+    #[must_use]
+    pub fn is_applied(&self) -> bool {
+        !self.hosts.is_empty()
+            && self.resolution != Resolution::DynamicDns
+            && self.endpoints.iter().all(WorkloadEntry::is_applied)
+    }
+}
+
+impl WorkloadEntry {
+    /// Whether proxies can reach it; Unix sockets and gateways of other networks are read, not yet
+    /// applied.
+    #[must_use]
+    pub const fn is_applied(&self) -> bool {
+        matches!(self.address, EndpointAddress::Ip(_) | EndpointAddress::Host(_))
+    }
 }
 
 /// A workload added by hand. Source: `istio.networking.v1.WorkloadEntry`.
@@ -87,6 +109,8 @@ pub struct WorkloadEntry {
     pub weight: Weight,
     /// The account whose identity it proves.
     pub service_account: Option<ServiceAccount>,
+    /// The network it is in; `None` is that of the mesh.
+    pub network: Option<String>,
 }
 
 /// Where an endpoint is.
@@ -96,6 +120,10 @@ pub enum EndpointAddress {
     Ip(IpAddr),
     /// A name that the proxy resolves.
     Host(Hostname),
+    /// A Unix socket: an absolute path, or `@name`.
+    Socket(String),
+    /// The gateway of a network, whatever the workload's own address is there.
+    Network(String),
 }
 
 impl std::fmt::Display for EndpointAddress {
@@ -103,6 +131,8 @@ impl std::fmt::Display for EndpointAddress {
         match self {
             Self::Ip(address) => address.fmt(f),
             Self::Host(host) => host.fmt(f),
+            Self::Socket(path) => write!(f, "unix://{path}"),
+            Self::Network(network) => write!(f, "network {network}"),
         }
     }
 }

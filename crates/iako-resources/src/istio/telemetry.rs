@@ -2,8 +2,11 @@
 
 mod parse;
 
+use std::time::Duration;
+
 use iako_types::Percent;
 
+use super::TargetRef;
 use crate::Labels;
 
 pub(crate) use parse::parse;
@@ -19,6 +22,8 @@ pub struct Telemetry {
     pub metrics: Vec<Metrics>,
     /// Access logs.
     pub access_logging: Vec<AccessLogging>,
+    /// What it is for instead of workloads by label. Objects with targets are not applied yet.
+    pub targets: Vec<TargetRef>,
 }
 
 /// Which side of an exchange reports.
@@ -42,6 +47,39 @@ pub struct Tracing {
     pub mode: TelemetryMode,
     /// Share of traces that are kept. Istio's default: 1 %.
     pub random_sampling: Option<Percent>,
+    /// Spans are not sent; the trace context is passed on.
+    pub disable_span_reporting: Option<bool>,
+    /// The trace context is not passed on.
+    pub disable_context_propagation: bool,
+    /// Further tags of spans, by name.
+    pub custom_tags: Vec<(String, CustomTag)>,
+    /// The decision to sample is written into the request's id. Istio's default: yes.
+    pub use_request_id_for_sampling: Option<bool>,
+    /// Spans have Istio's tags. Istio's default: yes.
+    pub enable_istio_tags: Option<bool>,
+}
+
+/// Where the value of a tag comes from. Source: `istio.telemetry.v1.Tracing.CustomTag`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CustomTag {
+    /// This text.
+    Literal(String),
+    /// A variable of the proxy's environment.
+    Environment {
+        /// Its name.
+        name: String,
+        /// The value without it.
+        default: Option<String>,
+    },
+    /// A header of the request.
+    Header {
+        /// Its name.
+        name: String,
+        /// The value without it.
+        default: Option<String>,
+    },
+    /// A format string of access logs.
+    Format(String),
 }
 
 /// Source: `istio.telemetry.v1.Metrics`.
@@ -51,6 +89,8 @@ pub struct Metrics {
     pub providers: Vec<String>,
     /// Changes, in order.
     pub overrides: Vec<MetricsOverride>,
+    /// How often metrics of open connections are written. Istio's default: 5 s.
+    pub reporting_interval: Option<Duration>,
 }
 
 /// Source: `istio.telemetry.v1.MetricsOverrides`.
@@ -64,6 +104,8 @@ pub struct MetricsOverride {
     pub disabled: Option<bool>,
     /// Labels that are left out.
     pub removed_tags: Vec<String>,
+    /// Labels that are added or replaced, each with an expression. Not applied yet.
+    pub set_tags: Vec<(String, String)>,
 }
 
 /// Which metrics an override is about.
@@ -86,4 +128,6 @@ pub struct AccessLogging {
     pub mode: TelemetryMode,
     /// Switched off.
     pub disabled: Option<bool>,
+    /// An expression; only what it holds for is logged. Not applied yet.
+    pub filter: Option<String>,
 }

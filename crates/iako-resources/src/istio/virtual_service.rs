@@ -10,18 +10,20 @@ mod stream;
 
 use std::time::Duration;
 
-use iako_types::{HostPattern, Hostname, Namespace, Percent, Weight};
+use iako_types::{CidrRange, HostPattern, Hostname, Namespace, Percent, Weight};
 
 use super::{Pattern, StringMatch, Visibility};
 use crate::Labels;
 
+pub(crate) use destination::read_one as read_destination;
 pub(crate) use parse::parse;
 pub(crate) use policy::read_retries;
 
 /// Routing of the hosts it names. Source: `istio.networking.v1.VirtualService`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VirtualService {
-    /// The hosts, short names completed to full ones. Never empty.
+    /// The hosts, short names completed to full ones. None in a delegate: its routes count where
+    /// another object names it.
     pub hosts: Vec<HostPattern>,
     /// Where the routes take effect. Never empty; Istio's default is the sidecars alone.
     pub gateways: Vec<GatewayRef>,
@@ -76,6 +78,22 @@ pub struct HttpRoute {
     pub line: u32,
 }
 
+impl VirtualService {
+    /// Whether other objects take these rules over: it has no hosts of its own.
+    #[must_use]
+    pub const fn is_delegate(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// The objects that rules are delegated to, with the line of the rule.
+    pub fn delegates(&self) -> impl Iterator<Item = (&Delegate, u32)> {
+        self.http.iter().filter_map(|rule| match &rule.action {
+            HttpAction::Delegate(delegate) => Some((delegate, rule.line)),
+            HttpAction::Route(_) | HttpAction::Redirect(_) | HttpAction::DirectResponse(_) => None,
+        })
+    }
+}
+
 /// What happens to a request that a rule takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpAction {
@@ -85,6 +103,17 @@ pub enum HttpAction {
     Redirect(Redirect),
     /// The proxy answers itself.
     DirectResponse(DirectResponse),
+    /// The rules of another object, which has no hosts, take the place of this one.
+    Delegate(Delegate),
+}
+
+/// The object whose rules stand for a rule. Source: `istio.networking.v1.Delegate`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Delegate {
+    /// Its name.
+    pub name: String,
+    /// Its namespace; that of the object that delegates when it was not written.
+    pub namespace: Namespace,
 }
 
 /// What a request must be like; every part given must hold.
@@ -368,6 +397,8 @@ pub struct TcpRoute {
 /// What a connection must be like. Source: `istio.networking.v1.L4MatchAttributes`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamMatch {
+    /// Addresses that the client asked for, any of them; none is any address.
+    pub destination_subnets: Vec<CidrRange>,
     /// The listener port.
     pub port: Option<u16>,
     /// Labels of the client.

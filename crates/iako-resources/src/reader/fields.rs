@@ -6,7 +6,7 @@ use super::{Cursor, closest, only_near};
 use crate::{
     Code, Patch,
     support::Support,
-    text::{Entry, Value},
+    text::{Entry, Node, Value},
 };
 
 /// The fields of one mapping. Whatever was not asked for is reported when it is dropped.
@@ -60,14 +60,27 @@ impl<'a> Fields<'a> {
     pub(crate) fn required(&self, name: &'static str) -> Option<Cursor<'a>> {
         let found = self.get(name);
         if found.is_none() && matches!(self.cursor.node.value, Value::Map(_)) {
-            self.cursor.report(Code::MissingField, format!("the field {name} is missing"));
+            self.report(name, Code::MissingField, format!("the field {name} is missing"));
         }
         found
+    }
+
+    /// Reports a problem with a field, written or not.
+    pub(crate) fn report(&self, name: &str, code: Code, message: impl Into<String>) {
+        self.cursor.at(name).report(code, message);
     }
 
     /// Whether a field was written, null included.
     pub(crate) fn has(&self, name: &'static str) -> bool {
         self.entries.iter().any(|entry| is_named(&entry.key, name))
+    }
+
+    /// Whether a field is a list with at least one element.
+    pub(crate) fn has_elements(&self, name: &str) -> bool {
+        let found = self.entries.iter().find(|entry| is_named(&entry.key, name));
+        found.is_some_and(
+            |entry| matches!(&entry.node.value, Value::List(nodes) if !nodes.is_empty()),
+        )
     }
 
     /// Reads a list, element by element.
@@ -154,6 +167,21 @@ impl Drop for Fields<'_> {
                 self.report_unknown(entry);
             }
         }
+    }
+}
+
+/// The value of a field of a mapping, by its lowerCamelCase name.
+pub(super) fn named<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
+    match &node.value {
+        Value::Map(entries) => {
+            entries.iter().find(|entry| is_named(&entry.key, name)).map(|entry| &entry.node)
+        }
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(..)
+        | Value::Float(..)
+        | Value::Text(_)
+        | Value::List(_) => None,
     }
 }
 

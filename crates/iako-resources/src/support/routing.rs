@@ -5,11 +5,13 @@ use super::{
     SupportTable,
 };
 
-const DELEGATE: &str = "delegation is not carried yet; write the routes into one VirtualService";
 const CRL: &str = "revocation lists are not checked yet";
 const NETWORKS: &str = "every endpoint is reached directly; several networks come later";
-const SUBNETS: &str = "connections are told apart by port and server name, not yet by address";
-const CAPTURE: &str = "inbound listeners are made from the services of the workload";
+const DELEGATE: &str =
+    "read and checked, not yet applied: an object that delegates, and its delegates, wait";
+const SUBNETS: &str = "read and checked, not yet applied: connections are told apart by port and server name, so such a match takes none";
+const CAPTURE: &str =
+    "checked, not yet applied: inbound listeners are made from the services of the workload";
 
 pub(super) static VIRTUAL_SERVICE: SupportTable = SupportTable {
     name: "VirtualService",
@@ -40,7 +42,7 @@ pub(super) static VIRTUAL_SERVICE: SupportTable = SupportTable {
         ("http[].route[].headers", Honoured),
         ("http[].redirect", Honoured),
         ("http[].directResponse", Honoured),
-        ("http[].delegate", Refused(DELEGATE)),
+        ("http[].delegate", Warned(DELEGATE)),
         ("http[].rewrite", Honoured),
         ("http[].timeout", Honoured),
         ("http[].retries", Honoured),
@@ -71,12 +73,12 @@ pub(super) static VIRTUAL_SERVICE: SupportTable = SupportTable {
         ("http[].headers", Honoured),
         ("tls", Honoured),
         ("tls[].match", Honoured),
-        ("tls[].match[].destinationSubnets", Refused(SUBNETS)),
+        ("tls[].match[].destinationSubnets", Warned(SUBNETS)),
         ("tls[].route", Honoured),
         ("tcp", Honoured),
         ("tcp[].match", Honoured),
-        ("tcp[].match[].destinationSubnets", Refused(SUBNETS)),
-        ("tcp[].match[].sourceSubnet", Refused("Istio never carried it either; use sourceLabels")),
+        ("tcp[].match[].destinationSubnets", Warned(SUBNETS)),
+        ("tcp[].match[].sourceSubnet", Warned("Istio never carried it either; use sourceLabels")),
         ("tcp[].route", Honoured),
     ],
     repeats: &[],
@@ -150,11 +152,8 @@ pub(super) static DESTINATION_RULE: SupportTable = SupportTable {
         ("trafficPolicy.tls.subjectAltNames", Honoured),
         ("trafficPolicy.tls.sni", Honoured),
         ("trafficPolicy.tls.insecureSkipVerify", Honoured),
-        ("trafficPolicy.tunnel", Refused("tunnels through CONNECT proxies are not carried yet")),
-        (
-            "trafficPolicy.proxyProtocol",
-            Refused("the PROXY protocol towards services is not carried yet"),
-        ),
+        ("trafficPolicy.tunnel", Warned("read and checked, not yet applied")),
+        ("trafficPolicy.proxyProtocol", Warned("read and checked, not yet applied")),
         ("trafficPolicy.retryBudget", Honoured),
         (
             "trafficPolicy.retryBudget.budgetInterval",
@@ -180,7 +179,7 @@ pub(super) static GATEWAY: SupportTable = SupportTable {
         ),
         ("servers[].bind", Honoured),
         ("servers[].hosts", Honoured),
-        ("servers[].defaultEndpoint", Refused("Istio hides it; use a VirtualService")),
+        ("servers[].defaultEndpoint", Warned("Istio ignores it too; use a VirtualService")),
         ("servers[].tls", Honoured),
         ("servers[].tls.httpsRedirect", Honoured),
         ("servers[].tls.mode", Honoured),
@@ -246,18 +245,15 @@ pub(super) static SIDECAR: SupportTable = SupportTable {
         ("workloadSelector", Honoured),
         ("egress", Honoured),
         ("egress[].hosts", Honoured),
-        ("egress[].port", Warned("the hosts are known on all their ports")),
+        ("egress[].port", Warned("checked; the hosts are known on all their ports")),
         ("egress[].bind", Warned("the proxy has one outbound listener")),
         ("egress[].captureMode", Warned("the proxy has one outbound listener")),
-        ("ingress", Refused(CAPTURE)),
-        (
-            "inboundConnectionPool",
-            Warned("connections towards the application have no limit of their own yet"),
-        ),
+        ("ingress", Warned(CAPTURE)),
+        ("inboundConnectionPool", Warned("read and checked, not yet applied")),
         ("outboundTrafficPolicy", Honoured),
         (
             "outboundTrafficPolicy.egressProxy",
-            Refused("Istio hides it; use a ServiceEntry and a VirtualService"),
+            Warned("checked, not yet applied; use a ServiceEntry and a VirtualService"),
         ),
     ],
     repeats: &[],

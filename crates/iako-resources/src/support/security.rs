@@ -1,13 +1,14 @@
 //! Rows of the security and telemetry kinds.
 
 use super::{
-    Support::{Honoured, Refused, Warned},
+    Support::{Honoured, Warned},
     SupportTable,
 };
 
 const SPANS: &str =
     "spans are not sent yet; trace context and the decision to sample are passed on";
-const TARGETS: &str = "it names objects of the Gateway API, which comes later; use selector";
+const TARGETS: &str =
+    "read and checked, not yet applied: it names gateways of the Gateway API and waypoints";
 
 pub(super) static PEER_AUTHENTICATION: SupportTable = SupportTable {
     name: "PeerAuthentication",
@@ -19,8 +20,8 @@ pub(super) static REQUEST_AUTHENTICATION: SupportTable = SupportTable {
     name: "RequestAuthentication",
     rows: &[
         ("selector", Honoured),
-        ("targetRef", Refused(TARGETS)),
-        ("targetRefs", Refused(TARGETS)),
+        ("targetRef", Warned(TARGETS)),
+        ("targetRefs", Warned(TARGETS)),
         ("jwtRules", Honoured),
         ("jwtRules[].issuer", Honoured),
         ("jwtRules[].audiences", Honoured),
@@ -43,13 +44,10 @@ pub(super) static AUTHORIZATION_POLICY: SupportTable = SupportTable {
     name: "AuthorizationPolicy",
     rows: &[
         ("selector", Honoured),
-        ("targetRef", Refused(TARGETS)),
-        ("targetRefs", Refused(TARGETS)),
+        ("targetRef", Warned(TARGETS)),
+        ("targetRefs", Warned(TARGETS)),
         ("action", Honoured),
-        (
-            "provider",
-            Refused("external authorizers are not carried yet; only ALLOW, DENY and AUDIT are"),
-        ),
+        ("provider", Warned("read and checked with action CUSTOM, not yet applied")),
         ("rules", Honoured),
         ("rules[].from", Honoured),
         ("rules[].to", Honoured),
@@ -62,8 +60,8 @@ pub(super) static TELEMETRY: SupportTable = SupportTable {
     name: "Telemetry",
     rows: &[
         ("selector", Honoured),
-        ("targetRef", Refused(TARGETS)),
-        ("targetRefs", Refused(TARGETS)),
+        ("targetRef", Warned(TARGETS)),
+        ("targetRefs", Warned(TARGETS)),
         ("tracing", Honoured),
         ("tracing[].providers", Warned(SPANS)),
         ("tracing[].match", Honoured),

@@ -52,7 +52,8 @@ fn push_condition(all: &mut Vec<Permission>, condition: &Condition) {
         | Condition::RequestPrincipal(_)
         | Condition::RequestAudiences(_)
         | Condition::RequestPresenter(_)
-        | Condition::RequestClaim(..) => {}
+        | Condition::RequestClaim(..)
+        | Condition::FilterMetadata { .. } => {}
     }
 }
 

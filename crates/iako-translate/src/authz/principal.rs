@@ -73,7 +73,8 @@ impl Terms<'_> {
             Condition::RequestClaim(path, values) => push(all, values, |value| claim(path, value)),
             Condition::DestinationIp(_)
             | Condition::DestinationPort(_)
-            | Condition::ServerName(_) => {}
+            | Condition::ServerName(_)
+            | Condition::FilterMetadata { .. } => {}
         }
     }
 

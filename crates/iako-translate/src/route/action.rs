@@ -31,6 +31,8 @@ pub(super) fn action(place: &Place<'_>, rule: &HttpRoute, matcher: Option<&HttpM
             source.status,
             bytes::Bytes::copy_from_slice(&source.body),
         )),
+        // Objects that delegate wait; a rule that nothing took the place of has no route.
+        HttpAction::Delegate(_) => Action::Respond(DirectResponse::new(404, bytes::Bytes::new())),
     }
 }
 

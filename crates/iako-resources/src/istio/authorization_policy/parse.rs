@@ -19,30 +19,36 @@ use crate::{
 pub(crate) fn parse(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<AuthorizationPolicy> {
     let fields = cursor.fields();
     let selector = refer::policy_selector(&fields, "selector");
+    let targets = refer::targets(&fields);
     let action = fields.get("action").map(|cursor| read_action(&cursor));
+    let provider = fields.get("provider").map(|cursor| {
+        let fields = cursor.fields();
+        fields.text("name").unwrap_or_default()
+    });
     let rules = fields.list_of("rules", |cursor| read_rule(cursor, context));
     let policy = AuthorizationPolicy {
         selector,
         action: action.unwrap_or(Some(AuthorizationAction::Allow))?,
         rules,
-        dry_run: context.annotations.get("istio.io/dry-run").is_some_and(|value| value == "true"),
+        dry_run: context
+            .annotations
+            .get("istio.io/dry-run")
+            .and_then(|value| refer::boolean_word(value))
+            .unwrap_or(false),
+        targets,
+        provider: provider.filter(|name| !name.is_empty()),
     };
     checks::report(cursor, &policy);
     Some(policy)
 }
 
 fn read_action(cursor: &Cursor<'_>) -> Option<AuthorizationAction> {
-    let action = cursor.word(&[
-        ("ALLOW", Some(AuthorizationAction::Allow)),
-        ("DENY", Some(AuthorizationAction::Deny)),
-        ("AUDIT", Some(AuthorizationAction::Audit)),
-        ("CUSTOM", None),
-    ])?;
-    if action.is_none() {
-        let message = "action CUSTOM asks an external authorizer, which comes later";
-        cursor.report(Code::FieldRefused, message);
-    }
-    action
+    cursor.word(&[
+        ("ALLOW", AuthorizationAction::Allow),
+        ("DENY", AuthorizationAction::Deny),
+        ("AUDIT", AuthorizationAction::Audit),
+        ("CUSTOM", AuthorizationAction::Custom),
+    ])
 }
 
 fn read_rule(cursor: &Cursor<'_>, context: &Context<'_>) -> AuthorizationRule {
@@ -215,7 +221,12 @@ fn read_condition(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<Conditio
         other => read_keyed(other, texts()),
     };
     if !fields.has("values") && !fields.has("notValues") {
-        cursor.report(Code::MissingField, "a condition needs values or notValues");
+        fields.report("values", Code::MissingField, "a condition needs values or notValues");
+    }
+    if let (Some(Condition::FilterMetadata { .. }), Some(key)) = (&condition, &key) {
+        let message = "metadata of filters is read and checked, not yet applied: the whole policy \
+                       waits";
+        key.report(Code::FieldIgnored, message);
     }
     if let (None, Some(key)) = (&condition, &key) {
         checks::report_key(key, &key_text);
@@ -228,6 +239,11 @@ fn read_keyed(key: &str, values: Values<ValueMatch>) -> Option<Condition> {
     let inside = |prefix: &str| key.strip_prefix(prefix)?.strip_prefix('[')?.strip_suffix(']');
     if let Some(name) = inside("request.headers") {
         return Some(Condition::Header(name.to_ascii_lowercase(), values));
+    }
+    if let Some(rest) = key.strip_prefix("experimental.envoy.filters.") {
+        let (filter, key) = rest.strip_suffix(']')?.split_once('[')?;
+        let (filter, key) = (format!("envoy.filters.{filter}"), key.to_owned());
+        return (!key.is_empty()).then_some(Condition::FilterMetadata { filter, key, values });
     }
     let path: Vec<String> = inside("request.auth.claims")?.split("][").map(str::to_owned).collect();
     Some(Condition::RequestClaim(path, values))

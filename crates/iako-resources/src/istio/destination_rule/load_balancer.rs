@@ -6,7 +6,7 @@ use iako_types::{Locality, Percent};
 
 use super::{
     ConsistentHash, HashKey, HashTable, LoadBalancer, LoadBalancerAlgorithm, LocalityDistribution,
-    LocalityLoadBalancer, Warmup,
+    LocalityLoadBalancer, Warmup, ZoneAware,
 };
 use crate::{
     Code,
@@ -37,11 +37,13 @@ pub(super) fn read(cursor: &Cursor<'_>) -> LoadBalancer {
     let locality = fields.get("localityLbSetting").map(|cursor| read_locality(&cursor));
     let warmup = read_warmup(&fields);
     if simple.is_some() && hash.is_some() {
-        cursor.report(Code::Conflict, "a load balancer has simple or consistentHash, not both");
+        let message = "a load balancer has simple or consistentHash, not both";
+        fields.report("consistentHash", Code::Conflict, message);
     }
-    if locality.is_some() && fields.has("zoneAwareLbSetting") {
+    let zone_aware = fields.get("zoneAwareLbSetting").map(|cursor| read_zone_aware(&cursor));
+    if locality.is_some() && zone_aware.is_some() {
         let message = "a load balancer has localityLbSetting or zoneAwareLbSetting, not both";
-        cursor.report(Code::Conflict, message);
+        fields.report("zoneAwareLbSetting", Code::Conflict, message);
     }
     let algorithm = match (hash.flatten(), simple) {
         (Some(hash), _) => LoadBalancerAlgorithm::ConsistentHash(hash),
@@ -59,7 +61,7 @@ pub(super) fn read(cursor: &Cursor<'_>) -> LoadBalancer {
     if warmup.is_some() && !warms {
         cursor.report(Code::NoEffect, "warmup works with ROUND_ROBIN and LEAST_REQUEST only");
     }
-    LoadBalancer { algorithm, locality, warmup: warmup.filter(|_| warms) }
+    LoadBalancer { algorithm, locality, zone_aware, warmup: warmup.filter(|_| warms) }
 }
 
 fn read_simple(cursor: &Cursor<'_>) -> Option<Simple> {
@@ -109,7 +111,7 @@ fn read_cookie(cursor: &Cursor<'_>) -> Option<HashKey> {
         report_attributes(attributes);
     }
     if name.is_none() {
-        cursor.report(Code::MissingField, "httpCookie needs a name");
+        fields.report("name", Code::MissingField, "httpCookie needs a name");
     }
     Some(HashKey::Cookie { name: name?, path, ttl })
 }
@@ -122,7 +124,8 @@ fn report_attributes(cursor: &Cursor<'_>) {
         let name = fields.required("name").and_then(|cursor| cursor.text());
         let _value = fields.text("value");
         if name.is_some() && names.contains(&name) {
-            cursor.report(Code::Duplicate, "an attribute of this name stands here already");
+            let message = "an attribute of this name stands here already";
+            cursor.at("name").report(Code::Duplicate, message);
         }
         names.push(name);
     }
@@ -144,7 +147,8 @@ fn read_table(fields: &Fields<'_>) -> HashTable {
     });
     if [old.is_some(), ring.is_some(), maglev.is_some()].into_iter().filter(|g| *g).count() > 1 {
         let message = "only one of minimumRingSize, ringHash and maglev can be given";
-        fields.cursor().report(Code::Conflict, message);
+        let later = if maglev.is_some() { "maglev" } else { "ringHash" };
+        fields.report(later, Code::Conflict, message);
     }
     if let Some(entries) = maglev {
         return HashTable::Maglev { entries: entries.unwrap_or(MAGLEV_ENTRIES) };
@@ -177,7 +181,8 @@ fn read_warmup(fields: &Fields<'_>) -> Option<Warmup> {
     if let Some(cursor) = &old {
         cursor.report(Code::Deprecated, "warmupDurationSecs is old; use warmup.duration");
         if block.is_some() {
-            cursor.report(Code::Conflict, "warmup and warmupDurationSecs exclude each other");
+            let message = "warmup and warmupDurationSecs exclude each other";
+            cursor.report(Code::Conflict, message);
         }
     }
     if let Some(cursor) = &block.as_ref().or(old.as_ref()) {
@@ -218,9 +223,22 @@ fn read_locality(cursor: &Cursor<'_>) -> LocalityLoadBalancer {
     let failover: Vec<_> = failover.into_iter().flatten().collect();
     let fails_over = !failover.is_empty() || !failover_priority.is_empty();
     if fails_over && !distribute.is_empty() {
-        cursor.report(Code::Conflict, "distribute and failover exclude each other");
+        fields.report("failover", Code::Conflict, "distribute and failover exclude each other");
     }
     LocalityLoadBalancer { enabled, distribute, failover, failover_priority }
+}
+
+fn read_zone_aware(cursor: &Cursor<'_>) -> ZoneAware {
+    let fields = cursor.fields();
+    let message = "zoneAwareLbSetting is read, not yet applied: endpoints are preferred by \
+                   locality, not by the share of clients in a zone";
+    cursor.report(Code::FieldIgnored, message);
+    ZoneAware {
+        enabled: fields.get("enabled").and_then(|cursor| cursor.boolean()),
+        failover: fields.list_of("failover", read_failover).into_iter().flatten().collect(),
+        failover_priority: fields.texts("failoverPriority"),
+        endpoints_min: fields.get("minClusterSize").and_then(|cursor| cursor.number()),
+    }
 }
 
 fn read_distribution(cursor: &Cursor<'_>) -> Option<LocalityDistribution> {
@@ -234,7 +252,8 @@ fn read_distribution(cursor: &Cursor<'_>) -> Option<LocalityDistribution> {
     }
     let sum: u32 = to.iter().map(|(_, weight)| weight).sum();
     if sum != 100 {
-        cursor.report(Code::BadValue, format!("the weights of to add up to 100, not to {sum}"));
+        let message = format!("the weights of to add up to 100, not to {sum}");
+        fields.report("to", Code::BadValue, message);
     }
     Some(LocalityDistribution { from: from?, to })
 }
@@ -254,15 +273,17 @@ fn read_failover(cursor: &Cursor<'_>) -> Option<(String, String)> {
     let from = fields.text("from");
     let to = fields.text("to");
     let (Some(from), Some(to)) = (from, to) else {
-        cursor.report(Code::MissingField, "failover needs from and to");
+        let missing = if fields.has("from") { "to" } else { "from" };
+        fields.report(missing, Code::MissingField, "failover needs from and to");
         return None;
     };
     if from == to {
-        cursor.report(Code::BadValue, "from and to are the same region");
+        fields.report("to", Code::BadValue, "from and to are the same region");
     }
     if from.contains(['*', '/']) || to.contains(['*', '/']) {
-        cursor
-            .report(Code::BadValue, "failover goes from one region to another; no stars or zones");
+        let place = if from.contains(['*', '/']) { "from" } else { "to" };
+        let message = "failover goes from one region to another; no stars or zones";
+        fields.report(place, Code::BadValue, message);
     }
     Some((from, to))
 }

@@ -2,12 +2,12 @@
 
 use super::{
     ClientTlsMode, ClientTlsSettings, DestinationRule, OutlierDetection, PortPolicy, RetryBudget,
-    Subset, TrafficPolicy, checks, load_balancer, pool,
+    Subset, TrafficPolicy, checks, load_balancer, pool, tunnel,
 };
 use crate::{
     Code, Visibility,
     document::Context,
-    istio::refer,
+    istio::refer::{self, Hiding},
     reader::{Cursor, Fields},
 };
 
@@ -18,7 +18,7 @@ pub(crate) fn parse(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<Destin
     let workload_selector = fields
         .get("workloadSelector")
         .and_then(|_| refer::policy_selector(&fields, "workloadSelector"));
-    let export_to = refer::visibility(&fields, context);
+    let export_to = refer::visibility(&fields, context, Hiding::Refused);
     let policy = fields.get("trafficPolicy").map(|cursor| read_policy(&cursor));
     let subsets = fields.list_of("subsets", read_subset);
     if workload_selector.is_some() {
@@ -26,14 +26,14 @@ pub(crate) fn parse(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<Destin
         if export_to.as_ref().is_some_and(|visibility| *visibility != own) {
             let message =
                 "a rule with workloadSelector is for its own namespace; exportTo is [\".\"]";
-            cursor.report(Code::Conflict, message);
+            cursor.at("exportTo").report(Code::Conflict, message);
         }
     }
     let subsets: Vec<Subset> = subsets.into_iter().flatten().collect();
     for (index, subset) in subsets.iter().enumerate() {
         if subsets.iter().take(index).any(|other| other.name == subset.name) {
             let message = format!("the subset {} stands here twice", subset.name);
-            cursor.report(Code::Duplicate, message);
+            cursor.at(&format!("subsets[{index}].name")).report(Code::Duplicate, message);
         }
     }
     Some(DestinationRule {
@@ -80,10 +80,19 @@ fn read_policy(cursor: &Cursor<'_>) -> TrafficPolicy {
         Some((port?, policy))
     });
     if fields.has("tunnel") && fields.has("proxyProtocol") {
-        cursor.report(Code::Conflict, "a policy has tunnel or proxyProtocol, not both");
+        let message = "a policy has tunnel or proxyProtocol, not both";
+        fields.report("proxyProtocol", Code::Conflict, message);
     }
     checks::report_contradictions(cursor, &policy);
-    TrafficPolicy { policy, port_level: port_level.into_iter().flatten().collect(), retry_budget }
+    TrafficPolicy {
+        policy,
+        port_level: port_level.into_iter().flatten().collect(),
+        retry_budget,
+        tunnel: fields.get("tunnel").and_then(|cursor| tunnel::read_tunnel(&cursor)),
+        proxy_protocol: fields
+            .get("proxyProtocol")
+            .and_then(|cursor| tunnel::read_proxy_protocol(&cursor)),
+    }
 }
 
 fn read_port_policy(fields: &Fields<'_>) -> PortPolicy {
@@ -101,7 +110,14 @@ fn read_retry_budget(cursor: &Cursor<'_>) -> RetryBudget {
     let fields = cursor.fields();
     let percent = fields.get("percent").and_then(|cursor| cursor.percent());
     let concurrency_min = fields.get("minRetryConcurrency").and_then(|cursor| cursor.number());
+    let interval = fields.get("budgetInterval").and_then(|cursor| cursor.duration_or_zero());
+    if interval.is_some() {
+        let message = "budgetInterval is read, not yet applied: the budget is a share of the \
+                       requests in flight";
+        fields.report("budgetInterval", Code::FieldIgnored, message);
+    }
     RetryBudget {
+        interval: interval.filter(|interval| !interval.is_zero()),
         percent: percent.unwrap_or_else(pool::twenty_percent),
         concurrency_min: concurrency_min.unwrap_or(3),
     }
@@ -131,6 +147,7 @@ fn read_outliers(cursor: &Cursor<'_>) -> OutlierDetection {
         cursor.report(Code::NoEffect, message);
     }
     OutlierDetection {
+        error_statuses: read_error_statuses(&fields),
         consecutive_5xx,
         consecutive_gateway_errors: gateway.or_else(|| old.and_then(|cursor| cursor.number())),
         split_external_local_origin_errors: split,
@@ -141,6 +158,18 @@ fn read_outliers(cursor: &Cursor<'_>) -> OutlierDetection {
         max_ejection: max_ejection.filter(|percent| percent.parts_per_million() > 0),
         min_health: min_health.unwrap_or_default(),
     }
+}
+
+fn read_error_statuses(fields: &Fields<'_>) -> Vec<u16> {
+    const FIELD: &str = "outlierDetectionHttpErrorCodes";
+    let statuses = fields.list_of(FIELD, |cursor| {
+        cursor.integer(100, 599).and_then(|number| u16::try_from(number).ok())
+    });
+    if !statuses.is_empty() {
+        let message = "the statuses are read, not yet applied: every 5xx counts, and nothing else";
+        fields.report(FIELD, Code::FieldIgnored, message);
+    }
+    statuses.into_iter().flatten().collect()
 }
 
 fn read_tls(cursor: &Cursor<'_>) -> ClientTlsSettings {

@@ -2,7 +2,7 @@
 
 use iako_types::Percent;
 
-use super::{ConnectionPool, H2Upgrade, TcpKeepalive};
+use super::{ConnectionPool, H2Upgrade, Http2Keepalive, TcpKeepalive};
 use crate::{Code, reader::Cursor};
 
 /// Share of a retry budget when nobody says. Source: Envoy.
@@ -68,4 +68,14 @@ fn read_http(cursor: &Cursor<'_>, pool: &mut ConnectionPool) {
         ])
     });
     pool.h2_upgrade = upgrade.unwrap_or_default();
+    pool.http2_keepalive =
+        fields.get("http2KeepAlive").and_then(|cursor| read_http2_keepalive(&cursor));
+}
+
+fn read_http2_keepalive(cursor: &Cursor<'_>) -> Option<Http2Keepalive> {
+    let fields = cursor.fields();
+    cursor.report(Code::FieldIgnored, "pings of HTTP/2 connections are read, not yet applied");
+    let interval = fields.get("interval").and_then(|cursor| cursor.duration());
+    let timeout = fields.required("timeout").and_then(|cursor| cursor.duration());
+    Some(Http2Keepalive { interval, timeout: timeout? })
 }

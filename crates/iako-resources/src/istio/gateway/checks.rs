@@ -12,29 +12,32 @@ pub(super) fn report_tls(
     let wants_tls = matches!(protocol, ServerProtocol::Https | ServerProtocol::Tls);
     let Some(tls) = tls else {
         if wants_tls {
-            cursor.report(Code::MissingField, "a server with protocol HTTPS or TLS needs tls");
+            let message = "a server with protocol HTTPS or TLS needs tls";
+            cursor.at("tls").report(Code::MissingField, message);
         }
         return;
     };
     if !wants_tls {
         let only_redirect = ServerTlsSettings { https_redirect: true, ..Default::default() };
         if protocol == ServerProtocol::Tcp {
-            cursor.report(Code::Conflict, "a server with protocol TCP has no tls; use TLS");
+            let message = "a server with protocol TCP has no tls; use TLS";
+            cursor.at("tls").report(Code::Conflict, message);
         } else if *tls != only_redirect {
             let message =
                 "a server without TLS can only say httpsRedirect: true; use protocol HTTPS";
-            cursor.report(Code::Conflict, message);
+            cursor.at("tls").report(Code::Conflict, message);
         }
         return;
     }
     if tls.https_redirect {
         let message = "httpsRedirect belongs to the plain HTTP port, not to this one";
-        cursor.report(Code::Conflict, message);
+        cursor.at("tls.httpsRedirect").report(Code::NoEffect, message);
     }
-    report_certificates(cursor, tls);
+    report_certificates(&cursor.at("tls"), tls);
 }
 
-fn report_certificates(cursor: &Cursor<'_>, tls: &ServerTlsSettings) {
+/// Reports certificates that the mode does not go with.
+pub(crate) fn report_certificates(cursor: &Cursor<'_>, tls: &ServerTlsSettings) {
     let by_secret = !tls.credential_names.is_empty();
     let by_file = !tls.certificates.is_empty();
     match tls.mode {
@@ -46,18 +49,25 @@ fn report_certificates(cursor: &Cursor<'_>, tls: &ServerTlsSettings) {
             }
             if by_secret && by_file {
                 let message = "certificates come from credentialName or from files, not from both";
-                cursor.report(Code::Conflict, message);
+                cursor.at(secret_field(tls)).report(Code::Conflict, message);
             }
             let has_roots =
                 by_secret || tls.ca_certificates.is_some() || tls.ca_cert_credential_name.is_some();
             if tls.mode != ServerTlsMode::Simple && !has_roots {
                 let message = "clients can only prove themselves against caCertificates";
-                cursor.report(Code::MissingField, message);
+                cursor.at("caCertificates").report(Code::MissingField, message);
             }
         }
         ServerTlsMode::IstioMutual if by_secret || by_file || tls.ca_certificates.is_some() => {
             let message = "mode ISTIO_MUTUAL uses the mesh identity, not certificates of its own";
-            cursor.report(Code::Conflict, message);
+            let field = if by_secret {
+                secret_field(tls)
+            } else if by_file {
+                "serverCertificate"
+            } else {
+                "caCertificates"
+            };
+            cursor.at(field).report(Code::Conflict, message);
         }
         ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough
             if by_secret || by_file || tls.ca_certificates.is_some() =>
@@ -70,11 +80,17 @@ fn report_certificates(cursor: &Cursor<'_>, tls: &ServerTlsSettings) {
         | ServerTlsMode::AutoPassthrough => {}
     }
     if tls.mode == ServerTlsMode::AutoPassthrough {
-        let message = "mode AUTO_PASSTHROUGH joins several networks, which comes later";
-        cursor.report(Code::FieldRefused, message);
+        let message = "mode AUTO_PASSTHROUGH joins several networks; it is read and checked, not yet \
+                       applied: nothing listens on this port";
+        cursor.at("mode").report(Code::FieldIgnored, message);
     }
     if tls.mode == ServerTlsMode::OptionalMutual {
-        let message = "mode OPTIONAL_MUTUAL is not carried yet; use SIMPLE or MUTUAL";
-        cursor.report(Code::FieldRefused, message);
+        let message = "mode OPTIONAL_MUTUAL is read and checked, not yet applied: nothing listens \
+                       on this port; use SIMPLE or MUTUAL";
+        cursor.at("mode").report(Code::FieldIgnored, message);
     }
+}
+
+fn secret_field(tls: &ServerTlsSettings) -> &'static str {
+    if tls.credential_names.len() > 1 { "credentialNames" } else { "credentialName" }
 }

@@ -1,5 +1,9 @@
 //! Reads a `Gateway`.
 
+use std::net::IpAddr;
+
+use iako_types::HostPattern;
+
 use super::{
     CertificateFiles, Gateway, Server, ServerHost, ServerProtocol, ServerTlsMode,
     ServerTlsSettings, TlsVersion, checks,
@@ -16,12 +20,12 @@ pub(crate) fn parse(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<Gatewa
     let fields = cursor.fields();
     if !refer::is_dns_label(context.name) {
         let message = format!("{:?} is no name of a Gateway; it is one DNS label", context.name);
-        cursor.report(Code::BadMetadata, message);
+        cursor.report_metadata("name", message);
     }
     let selector = fields.get("selector").map(|cursor| refer::labels(&cursor)).unwrap_or_default();
     let list = fields.required("servers").map(|cursor| cursor.list()).unwrap_or_default();
     if fields.has("servers") && list.is_empty() {
-        cursor.report(Code::EmptyValue, "a Gateway needs at least one server");
+        fields.report("servers", Code::EmptyValue, "a Gateway needs at least one server");
     }
     let mut servers: Vec<Server> = Vec::new();
     for cursor in &list {
@@ -32,7 +36,7 @@ pub(crate) fn parse(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<Gatewa
                 "the port name {} is also that of the server on line {}",
                 server.port_name, other.line
             );
-            cursor.report(Code::Duplicate, message);
+            cursor.at("port.name").report(Code::Duplicate, message);
         }
         servers.push(server);
     }
@@ -42,21 +46,38 @@ pub(crate) fn parse(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<Gatewa
 fn read_server(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<Server> {
     let fields = cursor.fields();
     let name = fields.text("name");
-    let port = fields.required("port").map(|cursor| read_port(&cursor));
-    let bind = fields.get("bind").and_then(|cursor| read_bind(&cursor));
+    let (bind, socket) = fields.get("bind").map(|cursor| read_bind(&cursor)).unwrap_or_default();
+    let port = fields.required("port").map(|cursor| read_port(&cursor, socket.as_deref()));
     let hosts = read_hosts(&fields, context);
     let tls = fields.get("tls").map(|cursor| read_tls(&cursor));
     let (number, port_name, protocol) = port??;
     checks::report_tls(cursor, protocol, tls.as_ref());
-    Some(Server { name, port: number, port_name, protocol, bind, hosts, tls, line: cursor.line() })
+    let line = cursor.line();
+    Some(Server { name, port: number, port_name, protocol, bind, socket, hosts, tls, line })
 }
 
-fn read_port(cursor: &Cursor<'_>) -> Option<(u16, String, ServerProtocol)> {
+/// Reads the port of a server; one on a Unix socket has the number 0.
+fn read_port(cursor: &Cursor<'_>, socket: Option<&str>) -> Option<(u16, String, ServerProtocol)> {
     let fields = cursor.fields();
-    let number = fields.required("number").and_then(|cursor| cursor.port());
-    let name = fields.required("name").and_then(|cursor| cursor.text());
+    let number = if socket.is_some() {
+        let number = fields.get("number");
+        if number.is_some_and(|cursor| cursor.integer(0, i64::from(u16::MAX)) != Some(0)) {
+            let message = "a server on a Unix socket has port number 0";
+            fields.report("number", Code::Conflict, message);
+        }
+        Some(0)
+    } else {
+        fields.required("number").and_then(|cursor| cursor.port())
+    };
+    let name = fields.required("name").and_then(|cursor| {
+        let text = cursor.text()?;
+        if text.is_empty() {
+            cursor.report(Code::EmptyValue, "the name of the port is empty");
+        }
+        Some(text)
+    });
     let protocol = fields.required("protocol").and_then(|cursor| {
-        const PROTOCOLS: [(&str, ServerProtocol); 8] = [
+        const PROTOCOLS: [(&str, ServerProtocol); 10] = [
             ("HTTP", ServerProtocol::Http),
             ("HTTP2", ServerProtocol::Http2),
             ("GRPC", ServerProtocol::Grpc),
@@ -65,6 +86,8 @@ fn read_port(cursor: &Cursor<'_>) -> Option<(u16, String, ServerProtocol)> {
             ("TLS", ServerProtocol::Tls),
             ("TCP", ServerProtocol::Tcp),
             ("MONGO", ServerProtocol::Tcp),
+            ("REDIS", ServerProtocol::Tcp),
+            ("MYSQL", ServerProtocol::Tcp),
         ];
         // Istio reads the word in any case.
         let text = cursor.text()?.to_ascii_uppercase();
@@ -77,23 +100,25 @@ fn read_port(cursor: &Cursor<'_>) -> Option<(u16, String, ServerProtocol)> {
     Some((number?, name?, protocol?))
 }
 
-fn read_bind(cursor: &Cursor<'_>) -> Option<std::net::IpAddr> {
-    let text = cursor.text()?;
-    if text.starts_with("unix:") {
-        cursor.report(Code::FieldRefused, "gateways do not listen on Unix sockets yet");
-        return None;
+fn read_bind(cursor: &Cursor<'_>) -> (Option<IpAddr>, Option<String>) {
+    let text = cursor.text().unwrap_or_default();
+    if let Some(path) = text.strip_prefix("unix://") {
+        refer::check_socket(cursor, path);
+        let message = "Unix sockets are read and checked, not yet applied: nothing listens there";
+        cursor.report(Code::FieldIgnored, message);
+        return (None, Some(path.to_owned()));
     }
     let address = text.parse().ok();
     if address.is_none() && !text.is_empty() {
-        cursor.report(Code::BadValue, format!("{text:?} is no address"));
+        cursor.report(Code::BadValue, format!("{text:?} is no address and no unix:// path"));
     }
-    address
+    (address, None)
 }
 
 fn read_hosts(fields: &Fields<'_>, context: &Context<'_>) -> Vec<ServerHost> {
     let list = fields.required("hosts").map(|cursor| cursor.list()).unwrap_or_default();
     if fields.has("hosts") && list.is_empty() {
-        fields.cursor().report(Code::EmptyValue, "a server needs at least one host");
+        fields.report("hosts", Code::EmptyValue, "a server needs at least one host");
     }
     list.iter().filter_map(|cursor| read_host(cursor, context)).collect()
 }
@@ -112,6 +137,13 @@ fn read_host(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<ServerHost> {
         }
     };
     match host.parse() {
+        Ok(HostPattern::Exact(name))
+            if !name.as_str().contains('.') && name.as_str().parse::<IpAddr>().is_err() =>
+        {
+            let message = format!("{host:?} is a short name; write the full name of the host");
+            cursor.report(Code::BadHost, message);
+            None
+        }
         Ok(host) => Some(ServerHost { namespace, host }),
         Err(error) => {
             cursor.report(Code::BadHost, format!("{text:?} is no host: {error}"));
@@ -121,7 +153,7 @@ fn read_host(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<ServerHost> {
 }
 
 /// Reads `tls` of a server.
-fn read_tls(cursor: &Cursor<'_>) -> ServerTlsSettings {
+pub(crate) fn read_tls(cursor: &Cursor<'_>) -> ServerTlsSettings {
     let fields = cursor.fields();
     let mode = fields.get("mode").and_then(|cursor| {
         cursor.word(&[
@@ -136,18 +168,21 @@ fn read_tls(cursor: &Cursor<'_>) -> ServerTlsSettings {
     let mut credential_names: Vec<String> = fields.text("credentialName").into_iter().collect();
     let several = fields.texts("credentialNames");
     if !credential_names.is_empty() && !several.is_empty() {
-        cursor.report(Code::Conflict, "credentialName and credentialNames exclude each other");
+        let message = "credentialName and credentialNames exclude each other";
+        fields.report("credentialNames", Code::Conflict, message);
     }
     credential_names.extend(several);
     if credential_names.len() > 2 {
-        cursor.report(Code::BadValue, "at most two credentials can be named, for two key types");
+        let message = "at most two credentials can be named, for two key types";
+        fields.report("credentialNames", Code::BadValue, message);
     }
     let certificate = fields.text("serverCertificate");
     let key = fields.text("privateKey");
     let mut certificates = fields.list_of("tlsCertificates", read_certificate);
     if certificate.is_some() != key.is_some() {
         let message = "serverCertificate and privateKey are given together or not at all";
-        cursor.report(Code::MissingField, message);
+        let missing = if certificate.is_some() { "privateKey" } else { "serverCertificate" };
+        fields.report(missing, Code::MissingField, message);
     }
     if let Some((certificate, private_key)) = certificate.zip(key) {
         certificates.insert(0, Some(CertificateFiles { certificate, private_key }));
@@ -155,7 +190,7 @@ fn read_tls(cursor: &Cursor<'_>) -> ServerTlsSettings {
     let pins = fields.texts("verifyCertificateSpki");
     if !pins.is_empty() {
         let message = "the proxy pins certificates, not keys; use verifyCertificateHash";
-        cursor.report(Code::FieldRefused, message);
+        fields.report("verifyCertificateSpki", Code::FieldRefused, message);
     }
     ServerTlsSettings {
         https_redirect: fields.flag("httpsRedirect"),
@@ -195,7 +230,8 @@ fn read_version(fields: &Fields<'_>, name: &'static str) -> TlsVersion {
     match version {
         Some(Some(version)) => version,
         Some(None) => {
-            cursor.report(Code::FieldRefused, "TLS below 1.2 is broken and is not carried");
+            let message = "TLS below 1.2 is broken and never spoken; the lowest version is 1.2";
+            cursor.report(Code::FieldIgnored, message);
             TlsVersion::Auto
         }
         None => TlsVersion::Auto,

@@ -13,7 +13,10 @@ pub(crate) fn parse(cursor: &Cursor<'_>, _context: &Context<'_>) -> Option<PeerA
     let ports = fields.get("portLevelMtls").map(|cursor| cursor.entries()).unwrap_or_default();
     if !ports.is_empty() && selector.is_none() {
         let message = "portLevelMtls names ports of a workload, so the object needs a selector";
-        cursor.report(Code::Conflict, message);
+        fields.report("portLevelMtls", Code::Conflict, message);
+    }
+    if fields.get("portLevelMtls").is_some() && ports.is_empty() {
+        fields.report("portLevelMtls", Code::EmptyValue, "portLevelMtls is empty");
     }
     let mut port_modes = BTreeMap::new();
     for (port, cursor) in ports {

@@ -15,13 +15,14 @@ pub(crate) fn parse(cursor: &Cursor<'_>, _context: &Context<'_>) -> Option<Reque
     let fields = cursor.fields();
     let selector = refer::policy_selector(&fields, "selector");
     let rules = fields.list_of("jwtRules", read_rule);
-    Some(RequestAuthentication { selector, rules: rules.into_iter().flatten().collect() })
+    let targets = refer::targets(&fields);
+    Some(RequestAuthentication { selector, rules: rules.into_iter().flatten().collect(), targets })
 }
 
 fn read_rule(cursor: &Cursor<'_>) -> Option<JwtRule> {
     let fields = cursor.fields();
     let issuer = fields.text("issuer");
-    let audiences = fields.texts("audiences");
+    let audiences = read_names(&fields, "audiences");
     let keys = read_keys(&fields, issuer.as_deref());
     let from_headers = fields.list_of("fromHeaders", read_header);
     let from_params = read_names(&fields, "fromParams");
@@ -51,10 +52,10 @@ fn read_keys(fields: &Fields<'_>, issuer: Option<&str>) -> Option<JwtKeys> {
     let uri = fields.get("jwksUri");
     let inline = fields.get("jwks");
     if uri.is_some() && inline.is_some() {
-        fields.cursor().report(Code::Conflict, "a rule has jwksUri or jwks, not both");
+        fields.report("jwks", Code::Conflict, "a rule has jwksUri or jwks, not both");
     }
     if issuer.is_none() && uri.is_none() {
-        fields.cursor().report(Code::MissingField, "the field issuer is missing");
+        fields.report("issuer", Code::MissingField, "the field issuer is missing");
         return None;
     }
     if let Some(cursor) = uri {
@@ -93,7 +94,7 @@ fn read_header(cursor: &Cursor<'_>) -> Option<JwtHeader> {
     let name = fields.text("name");
     let prefix = fields.text("prefix").unwrap_or_default();
     if name.is_none() {
-        cursor.report(Code::EmptyValue, "the name of a header is empty");
+        fields.report("name", Code::EmptyValue, "the name of a header is empty");
     }
     Some(JwtHeader { name: name?, prefix })
 }
@@ -114,13 +115,15 @@ fn read_claim(cursor: &Cursor<'_>) -> Option<(String, String)> {
     let header = fields.text("header");
     let claim = fields.text("claim");
     let (Some(header), Some(claim)) = (header, claim) else {
-        cursor.report(Code::MissingField, "outputClaimToHeaders needs header and claim");
+        let missing = if fields.text("header").is_none() { "header" } else { "claim" };
+        let message = "outputClaimToHeaders needs header and claim";
+        fields.report(missing, Code::MissingField, message);
         return None;
     };
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if !header.chars().all(allowed) {
         let message = format!("{header:?} is no header for a claim; use letters, digits, - and _");
-        cursor.report(Code::BadValue, message);
+        cursor.at("header").report(Code::BadValue, message);
     }
     Some((header, claim))
 }

@@ -1,7 +1,8 @@
 //! Reads a `Telemetry`.
 
 use super::{
-    AccessLogging, MetricSelector, Metrics, MetricsOverride, Telemetry, TelemetryMode, Tracing,
+    AccessLogging, CustomTag, MetricSelector, Metrics, MetricsOverride, Telemetry, TelemetryMode,
+    Tracing,
 };
 use crate::{
     Code,
@@ -30,11 +31,13 @@ pub(crate) fn parse(cursor: &Cursor<'_>, _context: &Context<'_>) -> Option<Telem
     let selector = refer::policy_selector(&fields, "selector");
     let tracing = fields.list_of("tracing", read_tracing);
     if tracing.len() > 1 {
-        cursor.report(Code::NoEffect, "only the first entry of tracing counts");
+        fields.report("tracing", Code::NoEffect, "only the first entry of tracing counts");
     }
     let metrics = fields.list_of("metrics", read_metrics);
     let access_logging = fields.list_of("accessLogging", read_access_logging);
-    Some(Telemetry { selector, tracing: tracing.into_iter().next(), metrics, access_logging })
+    let targets = refer::targets(&fields);
+    let tracing = tracing.into_iter().next();
+    Some(Telemetry { selector, tracing, metrics, access_logging, targets })
 }
 
 fn read_providers(fields: &Fields<'_>) -> Vec<String> {
@@ -42,7 +45,7 @@ fn read_providers(fields: &Fields<'_>) -> Vec<String> {
         let fields = cursor.fields();
         let name = fields.text("name");
         if name.is_none() {
-            cursor.report(Code::EmptyValue, "the name of a provider is empty");
+            fields.report("name", Code::EmptyValue, "the name of a provider is empty");
         }
         name
     });
@@ -70,18 +73,92 @@ fn read_tracing(cursor: &Cursor<'_>) -> Tracing {
             "spans are not sent yet; trace context and the decision to sample are passed on";
         cursor.report(Code::FieldIgnored, message);
     }
+    let ignored = [
+        ("disableSpanReporting", "spans are not sent yet"),
+        ("disableContextPropagation", "trace context is always passed on"),
+        ("customTags", "they are read and checked, not yet applied: spans have Istio's tags only"),
+        ("useRequestIdForTraceSampling", "the sampling decision travels in the trace context"),
+        ("enableIstioTags", "spans always have Istio's tags"),
+    ];
+    for (name, why) in ignored {
+        if fields.has(name) {
+            let message = format!("{name} has no effect here: {why}");
+            fields.report(name, Code::FieldIgnored, message);
+        }
+    }
+    let flag = |name: &'static str| fields.get(name).and_then(|cursor| cursor.boolean());
+    let tags = fields.get("customTags").map(|cursor| cursor.entries()).unwrap_or_default();
+    let tags = tags.into_iter().filter_map(|(name, cursor)| {
+        if name.is_empty() {
+            cursor.report(Code::EmptyValue, "the name of a tag is empty");
+        }
+        Some((name.to_owned(), read_tag(&cursor)?))
+    });
     Tracing {
         providers: read_providers(&fields),
         mode: read_mode(&fields),
         random_sampling: fields.get("randomSamplingPercentage").and_then(|c| c.percent()),
+        disable_span_reporting: flag("disableSpanReporting"),
+        disable_context_propagation: flag("disableContextPropagation").unwrap_or(false),
+        custom_tags: tags.collect(),
+        use_request_id_for_sampling: flag("useRequestIdForTraceSampling"),
+        enable_istio_tags: flag("enableIstioTags"),
     }
+}
+
+fn read_tag(cursor: &Cursor<'_>) -> Option<CustomTag> {
+    let fields = cursor.fields();
+    let literal = fields.get("literal").map(|cursor| {
+        let fields = cursor.fields();
+        text_of(&fields, "value").map(CustomTag::Literal)
+    });
+    let format = fields.get("formatter").map(|cursor| {
+        let fields = cursor.fields();
+        text_of(&fields, "value").map(CustomTag::Format)
+    });
+    let environment = fields.get("environment").map(|cursor| {
+        let (name, default) = named(&cursor)?;
+        Some(CustomTag::Environment { name, default })
+    });
+    let header = fields.get("header").map(|cursor| {
+        let (name, default) = named(&cursor)?;
+        Some(CustomTag::Header { name, default })
+    });
+    let given: Vec<Option<CustomTag>> =
+        [literal, environment, header, format].into_iter().flatten().collect();
+    if given.len() > 1 {
+        let message = "a tag is one of literal, environment, header and formatter";
+        cursor.report(Code::Conflict, message);
+    }
+    given.into_iter().next().flatten()
+}
+
+/// A text that must not be empty.
+fn text_of(fields: &Fields<'_>, name: &'static str) -> Option<String> {
+    let text = fields.text(name);
+    if text.is_none() {
+        fields.report(name, Code::EmptyValue, format!("the {name} is empty"));
+    }
+    text
+}
+
+/// `name` and `defaultValue`.
+fn named(cursor: &Cursor<'_>) -> Option<(String, Option<String>)> {
+    let fields = cursor.fields();
+    let default = fields.text("defaultValue");
+    Some((text_of(&fields, "name")?, default))
 }
 
 fn read_metrics(cursor: &Cursor<'_>) -> Metrics {
     let fields = cursor.fields();
     let providers = read_providers(&fields);
     let overrides = fields.list_of("overrides", read_override);
-    Metrics { providers, overrides: overrides.into_iter().flatten().collect() }
+    let reporting_interval = fields.get("reportingInterval").and_then(|c| c.duration());
+    if reporting_interval.is_some() {
+        let message = "counters of open connections are always current";
+        fields.report("reportingInterval", Code::FieldIgnored, message);
+    }
+    Metrics { providers, overrides: overrides.into_iter().flatten().collect(), reporting_interval }
 }
 
 fn read_override(cursor: &Cursor<'_>) -> Option<MetricsOverride> {
@@ -90,26 +167,44 @@ fn read_override(cursor: &Cursor<'_>) -> Option<MetricsOverride> {
     let disabled = fields.get("disabled").and_then(|cursor| cursor.boolean());
     let tags = fields.get("tagOverrides").map(|cursor| cursor.entries()).unwrap_or_default();
     let mut removed_tags = Vec::new();
+    let mut set_tags = Vec::new();
     for (tag, cursor) in tags {
-        if read_removes(&cursor) {
-            removed_tags.push(tag.to_owned());
+        match read_change(&cursor) {
+            Change::Remove => removed_tags.push(tag.to_owned()),
+            Change::Set(expression) => set_tags.push((tag.to_owned(), expression)),
         }
     }
     let (metric, mode) =
         matched.unwrap_or(Some((MetricSelector::All, TelemetryMode::ClientAndServer)))?;
-    Some(MetricsOverride { metric, mode, disabled, removed_tags })
+    Some(MetricsOverride { metric, mode, disabled, removed_tags, set_tags })
 }
 
-fn read_removes(cursor: &Cursor<'_>) -> bool {
+/// What becomes of a label.
+enum Change {
+    Remove,
+    Set(String),
+}
+
+fn read_change(cursor: &Cursor<'_>) -> Change {
     let fields = cursor.fields();
     let operation = fields
         .get("operation")
         .and_then(|cursor| cursor.word(&[("UPSERT", false), ("REMOVE", true)]));
-    let removes = operation.unwrap_or(false);
-    if removes && fields.has("value") {
-        cursor.report(Code::Conflict, "a label that is removed has no value");
+    let value = fields.text("value");
+    if operation.unwrap_or(false) {
+        if value.is_some() {
+            fields.report("value", Code::Conflict, "a label that is removed has no value");
+        }
+        return Change::Remove;
     }
-    removes
+    if value.is_some() {
+        let message =
+            "the expression is read, not yet applied: labels can be removed, not yet computed";
+        fields.report("value", Code::FieldIgnored, message);
+    } else {
+        fields.report("value", Code::MissingField, "a label that is set needs a value");
+    }
+    Change::Set(value.unwrap_or_default())
 }
 
 fn read_metric(cursor: &Cursor<'_>) -> Option<(MetricSelector, TelemetryMode)> {
@@ -141,5 +236,10 @@ fn read_access_logging(cursor: &Cursor<'_>) -> AccessLogging {
         providers: read_providers(&fields),
         mode: read_mode(&fields),
         disabled: fields.get("disabled").and_then(|cursor| cursor.boolean()),
+        filter: fields.get("filter").and_then(|cursor| {
+            let message = "the expression is read, not yet applied, so every request is logged";
+            cursor.report(Code::FieldIgnored, message);
+            cursor.fields().text("expression")
+        }),
     }
 }

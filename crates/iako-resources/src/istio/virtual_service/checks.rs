@@ -4,11 +4,9 @@ use super::{HttpMatch, HttpRoute};
 use crate::{Code, StringMatch, reader::Cursor};
 
 /// Warns about rules that an earlier rule of the same object shadows.
-pub(super) fn report_unreachable(cursor: &Cursor<'_>, routes: &[&HttpRoute]) {
-    let rules = cursor.list();
+pub(super) fn report_unreachable(routes: &[(Cursor<'_>, HttpRoute)]) {
     let mut catch_all: Option<u32> = None;
-    for (index, route) in routes.iter().enumerate() {
-        let Some(place) = rules.iter().find(|rule| rule.line() == route.line) else { continue };
+    for (index, (place, route)) in routes.iter().enumerate() {
         if let Some(line) = catch_all {
             let message = format!("the rule of line {line} takes every request before this one");
             place.report(Code::UnreachableRule, message);
@@ -19,7 +17,7 @@ pub(super) fn report_unreachable(cursor: &Cursor<'_>, routes: &[&HttpRoute]) {
         }
         let earlier = routes.get(..index).unwrap_or_default();
         let shadowed_by = |one: &HttpMatch| {
-            let others = earlier.iter().flat_map(|route| &route.matches);
+            let others = earlier.iter().flat_map(|(_, route)| &route.matches);
             others.filter(|other| takes_all_of(other, one)).map(|other| other.line).next()
         };
         let shadows: Vec<Option<u32>> = route.matches.iter().map(shadowed_by).collect();

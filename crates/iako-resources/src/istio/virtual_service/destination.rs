@@ -25,13 +25,14 @@ pub(super) fn read_weighted(fields: &Fields<'_>, context: &Context<'_>) -> Vec<R
     let routes: Vec<RouteDestination> = routes.into_iter().flatten().collect();
     let several = routes.len() > 1;
     if several && routes.iter().all(|route| route.weight == 0) {
-        fields.cursor().report(Code::BadValue, "the weights of the destinations are all 0");
+        let message = "the weights of the destinations are all 0";
+        fields.report("route", Code::BadValue, message);
     }
     routes
 }
 
 /// Reads a destination.
-pub(super) fn read_one(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<Destination> {
+pub(crate) fn read_one(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<Destination> {
     let fields = cursor.fields();
     let host = fields.required("host");
     let subset = fields.get("subset");
@@ -83,7 +84,8 @@ fn read_edits(cursor: &Cursor<'_>, side: Side) -> HeaderEdits {
     let sets_authority =
         |pairs: &[(String, String)]| pairs.iter().any(|(name, _)| is_authority(name));
     if side == Side::Request && sets_authority(&set) && sets_authority(&add) {
-        cursor.report(Code::Conflict, "the authority is set and added; one is enough");
+        let message = "the authority is set and added; one is enough";
+        fields.report("add", Code::Conflict, message);
     }
     HeaderEdits { set, add, remove: remove.into_iter().flatten().collect() }
 }

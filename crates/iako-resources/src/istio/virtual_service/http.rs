@@ -3,13 +3,13 @@
 use iako_types::Percent;
 
 use super::{
-    DirectResponse, HttpAction, HttpMatch, HttpRoute, Mirror, PathRewrite, Redirect, RedirectPath,
-    RedirectPort, Rewrite, destination, matches, policy,
+    Delegate, DirectResponse, HttpAction, HttpMatch, HttpRoute, Mirror, PathRewrite, Redirect,
+    RedirectPath, RedirectPort, Rewrite, destination, matches, policy,
 };
 use crate::{
     Code, Severity, StringMatch,
     document::Context,
-    istio::Pattern,
+    istio::{Pattern, refer},
     reader::{Cursor, Fields},
 };
 
@@ -18,14 +18,28 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 /// Above this a body slows the control plane down.
 const BODY_BYTES_WARN: usize = 100 << 10;
 
+/// What kind of object a rule stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// One with hosts.
+    Root,
+    /// One without, whose rules another object takes over.
+    Delegate,
+}
+
 /// Reads a rule.
-pub(super) fn read_route(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<HttpRoute> {
+pub(super) fn read_route(
+    cursor: &Cursor<'_>,
+    context: &Context<'_>,
+    owner: Owner,
+) -> Option<HttpRoute> {
     let fields = cursor.fields();
     let name = fields.text("name");
     let matches = fields.list_of("match", |cursor| matches::read_match(cursor, context));
     let route = destination::read_weighted(&fields, context);
     let redirect = fields.get("redirect").and_then(|cursor| read_redirect(&cursor, &matches));
     let response = fields.get("directResponse").and_then(|cursor| read_response(&cursor));
+    let delegate = fields.get("delegate").and_then(|cursor| read_delegate(&cursor, context, owner));
     let headers = destination::read_headers(&fields);
     let rewrite = fields.get("rewrite").and_then(|cursor| read_rewrite(&cursor));
     let timeout = fields.get("timeout").and_then(|cursor| cursor.duration_or_zero());
@@ -46,17 +60,20 @@ pub(super) fn read_route(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<H
             ("directResponse", "rewrite"),
             ("mirror", "mirrors"),
             ("delegate", "route"),
+            ("delegate", "directResponse"),
         ],
     );
     let action = redirect
         .map(HttpAction::Redirect)
         .or_else(|| response.map(HttpAction::DirectResponse))
+        .or_else(|| delegate.map(HttpAction::Delegate))
         .or_else(|| (!route.is_empty()).then_some(HttpAction::Route(route)));
     let says_something =
-        ["route", "redirect", "directResponse", "delegate"].iter().any(|name| fields.has(name));
-    if action.is_none() && (!says_something || has_empty_list(&fields, "route")) {
-        let message = "the rule has none of route, redirect and directResponse";
-        cursor.report(Code::MissingField, message);
+        ["redirect", "directResponse", "delegate"].iter().any(|name| fields.has(name))
+            || fields.has_elements("route");
+    if !says_something {
+        let message = "the rule has none of route, redirect, directResponse and delegate";
+        fields.report("route", Code::MissingField, message);
     }
     Some(HttpRoute {
         name,
@@ -73,9 +90,20 @@ pub(super) fn read_route(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<H
     })
 }
 
-fn has_empty_list(fields: &Fields<'_>, name: &'static str) -> bool {
-    fields.get(name).is_some_and(|cursor| {
-        matches!(&cursor.node().value, crate::text::Value::List(nodes) if nodes.is_empty())
+fn read_delegate(cursor: &Cursor<'_>, context: &Context<'_>, owner: Owner) -> Option<Delegate> {
+    let fields = cursor.fields();
+    let name = fields.required("name").and_then(|cursor| cursor.text());
+    let namespace = fields.get("namespace").map(|cursor| refer::namespace(&cursor));
+    if owner == Owner::Delegate {
+        let message = "a delegate cannot delegate again; write the routes here";
+        cursor.report(Code::Conflict, message);
+    } else {
+        let message = "delegation is read and checked, not yet applied: the whole object waits";
+        cursor.report(Code::FieldIgnored, message);
+    }
+    Some(Delegate {
+        name: name?,
+        namespace: namespace.unwrap_or_else(|| Some(context.namespace.clone()))?,
     })
 }
 
@@ -83,7 +111,7 @@ fn exclude(fields: &Fields<'_>, pairs: &[(&'static str, &'static str)]) {
     for (one, other) in pairs {
         if fields.has(one) && fields.has(other) {
             let message = format!("a rule has {one} or {other}, not both");
-            fields.cursor().report(Code::Conflict, message);
+            fields.report(other, Code::Conflict, message);
         }
     }
 }
@@ -105,16 +133,17 @@ fn read_redirect(cursor: &Cursor<'_>, matches: &[Option<HttpMatch>]) -> Option<R
     });
     let status = fields.get("redirectCode").and_then(|cursor| cursor.number());
     if port.is_some() && derived.is_some() {
-        cursor.report(Code::Conflict, "a redirect has port or derivePort, not both");
+        fields.report("derivePort", Code::Conflict, "a redirect has port or derivePort, not both");
     }
     if uri.is_some() && prefix.is_some() {
-        cursor.report(Code::Conflict, "a redirect has uri or prefixRewrite, not both");
+        let message = "a redirect has uri or prefixRewrite, not both";
+        fields.report("prefixRewrite", Code::Conflict, message);
     }
     let status = match status.unwrap_or(301) {
         status @ (301 | 302 | 303 | 307 | 308) => u16::try_from(status).ok()?,
         other => {
             let message = format!("redirectCode is 301, 302, 303, 307 or 308, not {other}");
-            cursor.report(Code::BadValue, message);
+            fields.report("redirectCode", Code::BadValue, message);
             return None;
         }
     };
@@ -141,10 +170,10 @@ fn read_response(cursor: &Cursor<'_>) -> Option<DirectResponse> {
     let body = fields.get("body").map(|cursor| read_body(&cursor)).unwrap_or_default();
     if body.len() > BODY_BYTES_MAX {
         let message = format!("the body has {} bytes; at most 1 MiB is allowed", body.len());
-        cursor.report(Code::BadValue, message);
+        cursor.at("body").report(Code::BadValue, message);
     } else if body.len() > BODY_BYTES_WARN {
         let message = "a body of more than 100 KiB is sent to every proxy";
-        cursor.report_as(Severity::Warning, Code::BadValue, message);
+        cursor.at("body").report_as(Severity::Warning, Code::BadValue, message);
     }
     Some(DirectResponse { status: u16::try_from(status?).ok()?, body })
 }
@@ -165,7 +194,8 @@ fn read_rewrite(cursor: &Cursor<'_>) -> Option<Rewrite> {
     let authority = fields.text("authority");
     let regex = fields.get("uriRegexRewrite").and_then(|cursor| read_regex_rewrite(&cursor));
     if uri.is_some() && regex.is_some() {
-        cursor.report(Code::Conflict, "a rewrite has uri or uriRegexRewrite, not both");
+        let message = "a rewrite has uri or uriRegexRewrite, not both";
+        fields.report("uriRegexRewrite", Code::Conflict, message);
     }
     if uri.is_none() && regex.is_none() && authority.is_none() && !fields.has("uriRegexRewrite") {
         let message = "a rewrite needs one of uri, authority and uriRegexRewrite";

@@ -68,8 +68,8 @@ fn read_headers(fields: &Fields<'_>, name: &'static str) -> Vec<(HeaderKey, Stri
         let key = header_key(name, &cursor);
         let value = refer::string_match(&cursor, Emptiness::IsPresence);
         if value == Some(StringMatch::Prefix(String::new())) {
-            cursor
-                .report(Code::EmptyValue, "an empty prefix matches every value; write {} instead");
+            let message = "an empty prefix matches every value; write {} instead";
+            cursor.at("prefix").report(Code::EmptyValue, message);
         }
         headers.extend(key.zip(value));
     }

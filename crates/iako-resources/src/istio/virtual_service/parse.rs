@@ -2,11 +2,15 @@
 
 use iako_types::HostPattern;
 
-use super::{GatewayRef, VirtualService, checks, http, stream};
+use super::{
+    GatewayRef, VirtualService, checks,
+    http::{self, Owner},
+    stream,
+};
 use crate::{
     Code,
     document::Context,
-    istio::refer,
+    istio::refer::{self, Hiding},
     reader::{Cursor, Fields},
 };
 
@@ -14,38 +18,53 @@ use crate::{
 pub(crate) fn parse(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<VirtualService> {
     let fields = cursor.fields();
     let hosts = read_hosts(&fields, context);
+    let owner = if fields.has_elements("hosts") { Owner::Root } else { Owner::Delegate };
+    if owner == Owner::Delegate {
+        report_delegate(&fields);
+    }
     let mut gateways = refer::gateways(&fields, context);
     if gateways.is_empty() {
         gateways.push(GatewayRef::Mesh);
     }
-    let export_to = refer::visibility(&fields, context);
-    let http = fields.list_of("http", |cursor| http::read_route(cursor, context));
+    let export_to = refer::visibility(&fields, context, Hiding::Refused);
+    let http = fields.list_of("http", |cursor| {
+        Some((cursor.clone(), http::read_route(cursor, context, owner)?))
+    });
+    let has_rules = ["http", "tls", "tcp"].iter().any(|name| fields.has_elements(name));
     let tls = fields.list_of("tls", |cursor| stream::read_tls(cursor, context, &hosts));
     let tcp = fields.list_of("tcp", |cursor| stream::read_tcp(cursor, context));
-    if http.is_empty() && tls.is_empty() && tcp.is_empty() {
+    if !has_rules {
         cursor.report(Code::MissingField, "one of http, tls and tcp is needed");
     }
-    if let Some(cursor) = fields.get("http") {
-        let routes: Vec<_> = http.iter().flatten().collect();
-        checks::report_unreachable(&cursor, &routes);
-    }
+    let http: Vec<_> = http.into_iter().flatten().collect();
+    checks::report_unreachable(&http);
     Some(VirtualService {
         hosts,
         gateways,
         export_to,
-        http: http.into_iter().flatten().collect(),
+        http: http.into_iter().map(|(_, route)| route).collect(),
         tls: tls.into_iter().flatten().collect(),
         tcp: tcp.into_iter().flatten().collect(),
     })
 }
 
-fn read_hosts(fields: &Fields<'_>, context: &Context<'_>) -> Vec<HostPattern> {
-    let Some(cursor) = fields.required("hosts") else { return Vec::new() };
-    let list = cursor.list();
-    if list.is_empty() {
-        let message = "hosts is empty; only a delegate has no hosts, and delegation comes later";
-        cursor.report(Code::EmptyValue, message);
+/// Reports what an object without hosts cannot have: only its rules for requests are taken over.
+fn report_delegate(fields: &Fields<'_>) {
+    if fields.has_elements("tls") || fields.has_elements("tcp") {
+        let message = "the object has no hosts, so it is a delegate; a delegate has http alone";
+        fields.report("hosts", Code::MissingField, message);
     }
+    if fields.has_elements("gateways") {
+        let message = "a delegate has no gateways: it counts where the object counts that names it";
+        fields.report("gateways", Code::Conflict, message);
+    }
+    if !["http", "tls", "tcp"].iter().any(|name| fields.has_elements(name)) {
+        fields.report("hosts", Code::MissingField, "the field hosts is missing");
+    }
+}
+
+fn read_hosts(fields: &Fields<'_>, context: &Context<'_>) -> Vec<HostPattern> {
+    let list = fields.get("hosts").map(|cursor| cursor.list()).unwrap_or_default();
     let mut hosts: Vec<HostPattern> = Vec::new();
     for cursor in &list {
         let Some(host) = refer::host_pattern(cursor, context) else { continue };

@@ -64,8 +64,8 @@ pub(crate) fn read_retries(cursor: &Cursor<'_>) -> Option<Retries> {
     let backoff = fields.get("backoff").and_then(|cursor| cursor.duration());
     let is_off = attempts == Some(Some(0));
     if is_off && (per_try_timeout.is_some() || retry_on.is_some() || backoff.is_some()) {
-        cursor
-            .report(Code::Conflict, "attempts is 0, so the other settings of retries mean nothing");
+        let message = "attempts is 0, so the other settings of retries mean nothing";
+        fields.report("attempts", Code::Conflict, message);
     }
     Some(Retries {
         // Istio's default when the block is there without a number.
@@ -155,7 +155,8 @@ fn read_abort(cursor: &Cursor<'_>) -> Option<FaultAbort> {
     }
     let status = match (http, grpc) {
         (Some(_), Some(_)) => {
-            cursor.report(Code::Conflict, "an abort has httpStatus or grpcStatus, not both");
+            let message = "an abort has httpStatus or grpcStatus, not both";
+            fields.report("grpcStatus", Code::Conflict, message);
             None
         }
         (Some(cursor), None) => {

@@ -22,7 +22,7 @@ pub(super) fn read_tls(
     let matches = fields.list_of("match", |cursor| read_tls_match(cursor, context, hosts));
     let route = read_route(&fields, context);
     if matches.is_empty() {
-        cursor.report(Code::MissingField, "a rule of tls needs match with sniHosts");
+        fields.report("match", Code::MissingField, "a rule of tls needs match with sniHosts");
     }
     Some(TlsRoute { matches: matches.into_iter().flatten().collect(), route, line: cursor.line() })
 }
@@ -33,8 +33,8 @@ fn read_tls_match(
     hosts: &[HostPattern],
 ) -> Option<TlsMatch> {
     let fields = cursor.fields();
-    if !fields.has("sniHosts") {
-        cursor.report(Code::MissingField, "the field sniHosts is missing");
+    if !fields.has_elements("sniHosts") {
+        fields.report("sniHosts", Code::MissingField, "a match needs at least one server name");
     }
     let sni_hosts = fields.list_of("sniHosts", |cursor| {
         let text = cursor.text()?;
@@ -75,11 +75,18 @@ pub(super) fn read_tcp(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<Tcp
 
 fn read_stream_fields(fields: &Fields<'_>, context: &Context<'_>) -> StreamMatch {
     let port = fields.get("port").and_then(|cursor| cursor.port());
+    let destination_subnets = fields.list_of("destinationSubnets", refer::cidr);
+    if fields.has_elements("destinationSubnets") {
+        let message = "destinationSubnets is read and checked, not yet applied: connections are \
+                       told apart by port and server name, so this match takes none";
+        fields.report("destinationSubnets", Code::FieldIgnored, message);
+    }
     let source_labels = fields.get("sourceLabels").map(|cursor| refer::labels(&cursor));
     let source_namespace =
         fields.get("sourceNamespace").and_then(|cursor| refer::namespace(&cursor));
     let gateways = refer::gateways(fields, context);
     StreamMatch {
+        destination_subnets: destination_subnets.into_iter().flatten().collect(),
         port,
         source_labels: source_labels.unwrap_or_default(),
         source_namespace,
@@ -91,7 +98,7 @@ fn read_route(fields: &Fields<'_>, context: &Context<'_>) -> Vec<RouteDestinatio
     let route = destination::read_weighted(fields, context);
     let given = fields.get("route").is_some_and(|cursor| !cursor.list().is_empty());
     if !given {
-        fields.cursor().report(Code::MissingField, "the rule needs route with a destination");
+        fields.report("route", Code::MissingField, "the rule needs route with a destination");
     }
     route
 }
