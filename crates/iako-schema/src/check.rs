@@ -26,6 +26,8 @@ pub struct Finding<'a, D> {
     pub key: Option<&'a str>,
     /// What is wrong, one sentence without a full stop.
     pub message: String,
+    /// The rule that does not hold, as it is written.
+    pub rule: Option<&'a str>,
     /// What might have been meant: names of fields, or words.
     pub candidates: Vec<&'a str>,
 }
@@ -112,7 +114,7 @@ impl<'a, D: Instance> Checker<'a, D> {
     fn report(&mut self, problem: Problem, place: &Place<'_>, node: &'a D, message: String) {
         let path = place.to_string();
         let candidates = Vec::new();
-        self.push(Finding { problem, path, node, key: None, message, candidates });
+        self.push(Finding { problem, path, node, key: None, message, rule: None, candidates });
     }
 
     fn push(&mut self, finding: Finding<'a, D>) {
@@ -169,6 +171,7 @@ impl<'a, D: Instance> Checker<'a, D> {
                 node,
                 key: None,
                 message: fault.message,
+                rule: None,
                 candidates: scalars::words(schema),
             });
         }

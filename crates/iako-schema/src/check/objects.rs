@@ -96,6 +96,7 @@ impl<'a, D: Instance> Checker<'a, D> {
             node,
             key: Some(key),
             message: format!("there is no field {key:?} here"),
+            rule: None,
             candidates: schema.properties.iter().map(|found| found.name.as_str()).collect(),
         });
     }

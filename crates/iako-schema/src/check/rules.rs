@@ -51,12 +51,13 @@ impl<'a, D: Instance> Checker<'a, D> {
         }
     }
 
-    fn broken(&mut self, rule: &Rule, node: &'a D, place: &Place<'_>, message: String) {
+    fn broken(&mut self, rule: &'a Rule, node: &'a D, place: &Place<'_>, message: String) {
         let mut path = place.to_string();
         path.push_str(&rule.field_path);
         let node = descended(node, &rule.field_path);
         let candidates = Vec::new();
-        self.push(Finding { problem: Problem::Rule, path, node, key: None, message, candidates });
+        let (problem, rule) = (Problem::Rule, Some(rule.text.as_str()));
+        self.push(Finding { problem, path, node, key: None, message, rule, candidates });
     }
 }
 

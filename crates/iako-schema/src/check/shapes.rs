@@ -1,8 +1,12 @@
 //! Whether a value has a form, without saying why not: what `oneOf` and its like ask.
 
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
 use super::{Checker, Place, Problem, scalars};
 use crate::instance::{Instance, Shape};
-use crate::schema::{Schema, Type};
+use crate::schema::{Property, Schema, Type};
 
 /// Whether a value is of a type.
 pub(super) fn is_of<D>(kind: Type, shape: &Shape<'_, D>) -> bool {
@@ -44,36 +48,55 @@ fn has<D: Instance>(shape: &Shape<'_, D>, name: &str) -> bool {
     entries.iter().any(is_it)
 }
 
-/// Whether a value has the form of a schema.
-fn is_valid<D: Instance>(schema: &Schema, node: &D) -> bool {
+/// Whether a value has the form of a schema. `whole` is the schema that the form is a part of: it knows
+/// the defaults of fields.
+fn is_valid<D: Instance>(schema: &Schema, whole: &Schema, node: &D) -> bool {
     let shape = node.shape();
     if !is_of(schema.kind, &shape) || scalars::fault(schema, &shape).is_some() {
         return false;
     }
     let is_whole = match &shape {
-        Shape::Map(entries) => {
-            let fits = |(key, node): &(&str, &D)| {
-                matches!(node.shape(), Shape::Null)
-                    || schema.property(key).is_none_or(|found| is_valid(&found.schema, *node))
-            };
-            schema.required.iter().all(|name| has(&shape, name)) && entries.iter().all(fits)
+        Shape::Map(_) => {
+            let is_there = |name: &String| has(&shape, name) || default(whole, name).is_some();
+            schema.required.iter().all(is_there)
+                && schema.properties.iter().all(|found| has_form(found, whole, &shape))
         }
         Shape::List(items) => {
-            let Some(inner) = &schema.items else { return holds(schema, node) };
-            items.iter().all(|item| is_valid(inner, item))
+            let inner = schema.items.as_deref();
+            inner.is_none_or(|inner| {
+                let whole = whole.items.as_deref().unwrap_or(inner);
+                items.iter().all(|item| is_valid(inner, whole, item))
+            })
         }
         Shape::Null | Shape::Bool(_) | Shape::Int(_) | Shape::Float(_) | Shape::Text(_) => true,
     };
-    is_whole && holds(schema, node)
+    is_whole && holds(schema, whole, node)
+}
+
+fn default<'s>(whole: &'s Schema, name: &str) -> Option<&'s Json> {
+    whole.property(name).and_then(|found| found.schema.default.as_ref())
+}
+
+/// Whether a field, or its default, has a form; an absent one has every form.
+fn has_form<D: Instance>(property: &Property, whole: &Schema, shape: &Shape<'_, D>) -> bool {
+    let Shape::Map(entries) = shape else { return true };
+    let is_it =
+        |(key, node): &&(&str, &D)| *key == property.name && !matches!(node.shape(), Shape::Null);
+    let inner = whole.property(&property.name).map_or(&property.schema, |found| &found.schema);
+    match (entries.iter().find(is_it), default(whole, &property.name)) {
+        (Some((_, node)), _) => is_valid(&property.schema, inner, *node),
+        (None, Some(default)) => is_valid(&property.schema, inner, default),
+        (None, None) => true,
+    }
 }
 
 /// Whether what a schema says of forms holds.
-fn holds<D: Instance>(schema: &Schema, node: &D) -> bool {
-    let of_one = schema.one_of.iter().filter(|inner| is_valid(inner, node)).count();
-    (schema.one_of.is_empty() || of_one == 1)
-        && (schema.any_of.is_empty() || schema.any_of.iter().any(|inner| is_valid(inner, node)))
-        && schema.all_of.iter().all(|inner| is_valid(inner, node))
-        && schema.not.as_ref().is_none_or(|inner| !is_valid(inner, node))
+fn holds<D: Instance>(schema: &Schema, whole: &Schema, node: &D) -> bool {
+    let fits = |inner: &&Arc<Schema>| is_valid(inner, whole, node);
+    (schema.one_of.is_empty() || schema.one_of.iter().filter(fits).count() == 1)
+        && (schema.any_of.is_empty() || schema.any_of.iter().any(|inner| fits(&inner)))
+        && schema.all_of.iter().all(|inner| fits(&inner))
+        && !schema.not.iter().any(|inner| fits(&inner))
 }
 
 /// Names of fields that forms tell apart.
@@ -92,20 +115,30 @@ fn names<'a>(schema: &'a Schema, found: &mut Vec<&'a str>) {
 impl<'a, D: Instance> Checker<'a, D> {
     /// Says which of the forms that a schema names a value does not have.
     pub(super) fn forms(&mut self, schema: &'a Schema, node: &'a D, place: &Place<'_>) {
+        self.forms_within(schema, schema, node, place);
+    }
+
+    fn forms_within(
+        &mut self,
+        schema: &'a Schema,
+        whole: &'a Schema,
+        node: &'a D,
+        place: &Place<'_>,
+    ) {
         for inner in &schema.all_of {
-            if is_plain(inner) && !is_valid(inner, node) {
+            if is_plain(inner) && !is_valid(inner, whole, node) {
                 self.report(Problem::BadValue, place, node, "the value is not allowed".to_owned());
             }
-            self.forms(inner, node, place);
+            self.forms_within(inner, whole, node, place);
         }
-        let valid = schema.one_of.iter().filter(|inner| is_valid(inner, node)).count();
-        if !schema.one_of.is_empty() && valid != 1 {
+        let fits = |inner: &&Arc<Schema>| is_valid(inner, whole, node);
+        let one_of = schema.one_of.iter().filter(fits).count();
+        let any_of = schema.any_of.iter().filter(fits).count();
+        if (!schema.one_of.is_empty() && one_of != 1) || (!schema.any_of.is_empty() && any_of == 0)
+        {
             self.alternatives(schema, node, place);
         }
-        if !schema.any_of.is_empty() && !schema.any_of.iter().any(|inner| is_valid(inner, node)) {
-            self.alternatives(schema, node, place);
-        }
-        if schema.not.as_ref().is_some_and(|inner| is_valid(inner, node)) {
+        if schema.not.iter().any(|inner| fits(&inner)) {
             self.report(Problem::BadValue, place, node, "the value is not allowed".to_owned());
         }
     }
