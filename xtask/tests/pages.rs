@@ -32,6 +32,7 @@ fn codes() {
 #[test]
 fn istio_support() {
     check("istio-support.md", &iako_resources::istio_support_page());
+    check("gateway-api-support.md", &iako_resources::gateway_api_support_page());
 }
 
 #[test]

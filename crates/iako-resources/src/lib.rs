@@ -54,4 +54,4 @@ pub use meta::{Kind, Labels, Object, ObjectMeta, ResourceKey, Timestamp, selects
 pub use origin::{Origin, Position, Span};
 pub use patch::{Change, Edit, Patch, TextEdit, apply_edits, locate, text_edits};
 pub use resource::Resource;
-pub use support::{Support, istio_support_page};
+pub use support::{Support, gateway_api_support_page, istio_support_page};

@@ -8,9 +8,7 @@ mod page;
 mod routing;
 mod security;
 
-pub use page::istio_support_page;
-
-use crate::Kind;
+pub use page::{gateway_api_support_page, istio_support_page};
 
 /// What becomes of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,24 +80,37 @@ fn is_below(pattern: &str, path: &str) -> bool {
 /// A kind without a published schema here.
 pub(crate) static NO_TABLE: SupportTable = SupportTable { name: "", rows: &[], repeats: &[] };
 
-/// Every table, in the order of the page.
-pub(crate) static TABLES: [&SupportTable; 11] = [
-    &routing::VIRTUAL_SERVICE,
-    &routing::DESTINATION_RULE,
-    &routing::GATEWAY,
-    &routing::SERVICE_ENTRY,
-    &routing::WORKLOAD_ENTRY,
-    &routing::SIDECAR,
-    &security::PEER_AUTHENTICATION,
-    &security::REQUEST_AUTHENTICATION,
-    &security::AUTHORIZATION_POLICY,
-    &security::TELEMETRY,
-    &mesh::MESH_CONFIG,
+/// Every table by the group of its kind, in the order of the pages. The mesh settings are of no group.
+pub(crate) static TABLES: &[(&str, &[&SupportTable])] = &[
+    (
+        NETWORKING,
+        &[
+            &routing::VIRTUAL_SERVICE,
+            &routing::DESTINATION_RULE,
+            &routing::GATEWAY,
+            &routing::SERVICE_ENTRY,
+            &routing::WORKLOAD_ENTRY,
+            &routing::SIDECAR,
+        ],
+    ),
+    (
+        SECURITY,
+        &[
+            &security::PEER_AUTHENTICATION,
+            &security::REQUEST_AUTHENTICATION,
+            &security::AUTHORIZATION_POLICY,
+        ],
+    ),
+    (TELEMETRY, &[&security::TELEMETRY]),
+    ("", &[&mesh::MESH_CONFIG]),
+    (GATEWAY_API, &[]),
 ];
 
-/// The rows of a kind.
-pub(crate) fn table_of(kind: Kind) -> &'static SupportTable {
-    TABLES.iter().copied().find(|table| table.name == kind.name()).unwrap_or(&NO_TABLE)
+/// The rows of a kind that is read.
+pub(crate) fn table_of(group: &str, kind: &str) -> &'static SupportTable {
+    let of_group = TABLES.iter().filter(|(own, _)| *own == group);
+    let mut tables = of_group.flat_map(|(_, tables)| *tables);
+    tables.find(|table| table.name == kind).copied().unwrap_or(&NO_TABLE)
 }
 
 /// The rows of the mesh settings.
@@ -137,6 +148,10 @@ pub(crate) static UNSUPPORTED_KINDS: &[(&str, &str, &str)] = &[
 const COMES_LATER: &str = "the Gateway API comes later; use Istio's Gateway and VirtualService";
 /// Istio's group of routing kinds.
 pub(crate) const NETWORKING: &str = "networking.istio.io";
+/// Istio's group of security kinds.
+pub(crate) const SECURITY: &str = "security.istio.io";
+/// Istio's group of telemetry kinds.
+pub(crate) const TELEMETRY: &str = "telemetry.istio.io";
 /// Istio's group of extension kinds.
 pub(crate) const EXTENSIONS: &str = "extensions.istio.io";
 /// The group of the Gateway API.

@@ -18,12 +18,10 @@ use crate::{
         workload::{self, WorkloadKind},
     },
     reader::{Cursor, Report, closest},
-    support::{self, EXTENSIONS, GATEWAY_API, NETWORKING, UNSUPPORTED_KINDS},
+    support::{self, EXTENSIONS, GATEWAY_API, NETWORKING, SECURITY, TELEMETRY, UNSUPPORTED_KINDS},
     text::Node,
 };
 
-const SECURITY: &str = "security.istio.io";
-const TELEMETRY: &str = "telemetry.istio.io";
 const INSTALL: &str = "install.istio.io";
 const ALL: &[&str] = &["v1", "v1beta1", "v1alpha3"];
 
@@ -80,7 +78,7 @@ pub(super) fn read(node: &Node, origin: &Origin, options: &ReadOptions) -> Read 
                 format!("{kind} has no version {version:?}; it has {}", versions.join(", "))
             });
             let published = definition(group, kind.name()).map(|found| (found, version));
-            let build = Known { node, origin: &origin, options, published };
+            let build = Known { node, origin: &origin, options, group, published };
             read_known(&build, *kind, wrong_version)
         }
         None => read_unknown(node, &origin, (group, version), kind),
@@ -148,13 +146,14 @@ struct Known<'a> {
     node: &'a Node,
     origin: &'a Origin,
     options: &'a ReadOptions,
+    group: &'a str,
     /// The published definition of its kind, and the version that it names.
     published: Option<(&'static Definition, &'a str)>,
 }
 
 fn read_known(document: &Known<'_>, kind: Kind, wrong_version: Option<String>) -> Read {
-    let Known { node, origin, options, published } = *document;
-    let table = support::table_of(kind);
+    let Known { node, origin, options, group, published } = *document;
+    let table = support::table_of(group, kind.name());
     let subject = subject_of(node, kind.name(), options.default_namespace.as_str());
     let report = Report::new(subject.clone(), origin.clone(), table);
     let root = Cursor::new(node, "", "", &report);

@@ -1,39 +1,45 @@
-//! The tables against Istio's published schema, when it is at hand.
+//! The tables against the published definitions.
 
-use std::path::Path;
+use iako_schema::{Schema, definitions};
 
-use super::{Support, TABLES, istio_support_page};
+use super::{
+    NO_TABLE, Support, SupportTable, TABLES, UNSUPPORTED_KINDS, gateway_api_support_page,
+    istio_support_page, table_of,
+};
 use crate::text::{Limits, Node, Value, parse_documents};
 
-/// Kind, version's schema of `spec`, for every kind with a table, when the schemas are at hand.
-fn schemas() -> Vec<(String, Node)> {
-    let Some(root) = option_env!("IAKO_CORPUS") else { return Vec::new() };
-    let file = Path::new(root).join("crds/istio-crds.yaml");
-    let text = std::fs::read_to_string(file).unwrap();
-    let documents = parse_documents(&text, Limits::default());
-    assert_eq!(documents.failures, []);
+/// Kind, its table, and the schemas of `spec` in its versions, for every kind that has a table.
+fn schemas() -> Vec<(&'static str, &'static SupportTable, &'static Schema)> {
     let mut schemas = Vec::new();
-    for (document, _) in &documents.documents {
-        let spec = document.get("spec").unwrap();
-        let kind = spec.get("names").unwrap().get("kind").unwrap().as_text().unwrap();
-        let Value::List(versions) = &spec.get("versions").unwrap().value else { panic!() };
-        for version in versions {
-            let schema = version.get("schema").unwrap().get("openAPIV3Schema").unwrap();
-            let schema = schema.get("properties").unwrap().get("spec").unwrap();
-            schemas.push((kind.to_owned(), schema.clone()));
+    for definition in definitions() {
+        let table = table_of(&definition.group, &definition.kind);
+        for version in definition.versions.iter().filter(|_| !std::ptr::eq(table, &NO_TABLE)) {
+            let spec = &version.root.property("spec").unwrap().schema;
+            schemas.push((definition.kind.as_str(), table, &**spec));
         }
     }
-    schemas.retain(|(kind, _)| TABLES.iter().any(|table| table.name == kind));
     schemas
+}
+
+#[test]
+fn every_published_kind_is_read_or_said_to_have_no_effect() {
+    let missing = definitions().iter().filter(|definition| {
+        let is_read = table_of(&definition.group, &definition.kind).name == definition.kind;
+        let mut without = UNSUPPORTED_KINDS.iter();
+        let is_named =
+            without.any(|(group, kind, _)| *group == definition.group && *kind == definition.kind);
+        is_read == is_named
+    });
+    let missing: Vec<&str> = missing.map(|definition| definition.kind.as_str()).collect();
+    assert_eq!(missing, Vec::<&str>::new());
 }
 
 #[test]
 fn every_field_of_the_published_schema_has_a_row() {
     let mut missing = Vec::new();
-    for (kind, schema) in schemas() {
-        let table = TABLES.iter().find(|table| table.name == kind).unwrap();
+    for (kind, table, schema) in schemas() {
         let mut leaves = Vec::new();
-        walk(&schema, "", &mut leaves);
+        walk(schema, "", &mut leaves);
         let uncovered = leaves.iter().filter(|leaf| table.covering(leaf).is_none());
         missing.extend(uncovered.map(|leaf| format!("{kind}.{leaf}")));
     }
@@ -42,25 +48,70 @@ fn every_field_of_the_published_schema_has_a_row() {
     assert_eq!(missing, Vec::<String>::new());
 }
 
+#[test]
+fn every_row_is_about_a_field_of_the_published_schema() {
+    let mut wrong = Vec::new();
+    for (group, tables) in TABLES {
+        for table in *tables {
+            let Some(definition) = iako_schema::definition(group, table.name) else { continue };
+            let specs: Vec<&Schema> = definition
+                .versions
+                .iter()
+                .map(|version| &*version.root.property("spec").unwrap().schema)
+                .collect();
+            let rows = table.rows.iter().map(|(path, _)| *path);
+            let unknown = rows.filter(|path| {
+                // What repeats another part may have fields of its own.
+                let repeats = table.repeats.iter().filter_map(|(repeat, original)| {
+                    Some(format!("{repeat}{}", path.strip_prefix(original)?))
+                });
+                let mut paths = repeats.chain([(*path).to_owned()]);
+                !paths.any(|path| specs.iter().any(|spec| has(spec, &path)))
+            });
+            wrong.extend(unknown.map(|path| format!("{}.{path}", table.name)));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// Whether a schema has a field at a path.
+fn has(schema: &Schema, path: &str) -> bool {
+    if path.is_empty() {
+        return true;
+    }
+    if let Some(rest) = path.strip_prefix("[]") {
+        return schema.items.as_ref().is_some_and(|inner| has(inner, rest.trim_start_matches('.')));
+    }
+    if let Some(rest) = path.strip_prefix("{}") {
+        return schema
+            .values
+            .as_ref()
+            .is_some_and(|inner| has(inner, rest.trim_start_matches('.')));
+    }
+    let end = path.find(['.', '[', '{']).unwrap_or(path.len());
+    let (name, rest) = path.split_at(end);
+    let inner = schema.property(name);
+    inner.is_some_and(|found| has(&found.schema, rest.trim_start_matches('.')))
+}
+
 /// A row that says honoured must be true: the sample that is accepted in silence has the field.
 #[test]
 fn every_honoured_field_stands_in_the_sample() {
     let sample = include_str!("../../tests/testdata/accepted/everything.yaml");
     let documents = parse_documents(sample, Limits::default());
     let mut missing = Vec::new();
-    for (kind, schema) in schemas() {
-        let table = TABLES.iter().find(|table| table.name == kind).unwrap();
+    for (kind, table, schema) in schemas() {
         let own = documents
             .documents
             .iter()
-            .filter(|(document, _)| document.get("kind").unwrap().as_text() == Some(&kind));
+            .filter(|(document, _)| document.get("kind").unwrap().as_text() == Some(kind));
         let mut written = Vec::new();
         for (document, _) in own {
-            walk_sample(&schema, document.get("spec").unwrap(), "", &mut written);
+            walk_sample(schema, document.get("spec").unwrap(), "", &mut written);
         }
         let written: Vec<String> = written.iter().map(|path| table.canonical(path)).collect();
         let mut leaves = Vec::new();
-        walk(&schema, "", &mut leaves);
+        walk(schema, "", &mut leaves);
         leaves.retain(|leaf| table.covering(leaf) == Some(Support::Honoured));
         let absent = leaves.iter().map(|leaf| table.canonical(leaf));
         let absent = absent.filter(|leaf| !written.contains(leaf));
@@ -83,19 +134,16 @@ fn every_honoured_field_stands_in_the_sample() {
 }
 
 /// The leaves of the schema that a document has.
-fn walk_sample(schema: &Node, node: &Node, path: &str, leaves: &mut Vec<String>) {
-    if let Some(Value::Map(properties)) = schema.get("properties").map(|node| &node.value) {
-        for entry in properties {
-            let name = &entry.key;
-            let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            if let Some(node) = node.get(name) {
-                walk_sample(&entry.node, node, &below, leaves);
+fn walk_sample(schema: &Schema, node: &Node, path: &str, leaves: &mut Vec<String>) {
+    if !schema.properties.is_empty() {
+        for property in &schema.properties {
+            if let Some(node) = node.get(&property.name) {
+                walk_sample(&property.schema, node, &below(path, &property.name), leaves);
             }
         }
         return;
     }
-    let typed = schema.get("additionalProperties").filter(|n| n.get("type").is_some());
-    match (schema.get("items"), typed, &node.value) {
+    match (&schema.items, typed(schema), &node.value) {
         (Some(items), _, Value::List(nodes)) => {
             for node in nodes {
                 walk_sample(items, node, &format!("{path}[]"), leaves);
@@ -110,29 +158,40 @@ fn walk_sample(schema: &Node, node: &Node, path: &str, leaves: &mut Vec<String>)
     }
 }
 
-fn walk(schema: &Node, path: &str, leaves: &mut Vec<String>) {
-    if let Some(Value::Map(properties)) = schema.get("properties").map(|node| &node.value) {
-        for entry in properties {
-            let name = &entry.key;
-            let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            walk(&entry.node, &below, leaves);
+fn walk(schema: &Schema, path: &str, leaves: &mut Vec<String>) {
+    if !schema.properties.is_empty() {
+        for property in &schema.properties {
+            walk(&property.schema, &below(path, &property.name), leaves);
         }
-    } else if let Some(items) = schema.get("items") {
+    } else if let Some(items) = &schema.items {
         walk(items, &format!("{path}[]"), leaves);
-    } else if let Some(values) =
-        schema.get("additionalProperties").filter(|n| n.get("type").is_some())
-    {
+    } else if let Some(values) = typed(schema) {
         walk(values, &format!("{path}{{}}"), leaves);
     } else {
         leaves.push(path.to_owned());
     }
 }
 
+fn below(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// Values under free keys, where the schema says what they are.
+fn typed(schema: &Schema) -> Option<&Schema> {
+    schema.values.as_deref().filter(|values| values.kind != iako_schema::Type::Any)
+}
+
 #[test]
-fn the_page_names_every_kind_and_every_reason() {
-    let page = istio_support_page();
-    for table in TABLES {
-        assert!(page.contains(&format!("## {}", table.name)));
+fn the_pages_name_every_kind_and_every_reason() {
+    let pages = [istio_support_page(), gateway_api_support_page()];
+    for definition in definitions() {
+        let head = format!("\n## {}\n", definition.kind);
+        assert!(pages.iter().any(|page| page.contains(&head)), "{head}");
     }
-    assert!(page.contains("| gateway.networking.k8s.io | HTTPRoute |"));
+    let [istio, gateway_api] = pages;
+    assert!(istio.contains("## MeshConfig") && !istio.contains("HTTPRoute"));
+    for (group, kind, _) in UNSUPPORTED_KINDS {
+        let row = format!("| {group} | {kind} |");
+        assert!(istio.contains(&row) != gateway_api.contains(&row), "{row}");
+    }
 }

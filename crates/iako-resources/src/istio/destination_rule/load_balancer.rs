@@ -185,10 +185,6 @@ fn read_warmup(fields: &Fields<'_>) -> Option<Warmup> {
             cursor.report(Code::Conflict, message);
         }
     }
-    if let Some(cursor) = &block.as_ref().or(old.as_ref()) {
-        let message = "warmup has no effect here: a new endpoint gets its full share at once";
-        cursor.report(Code::FieldIgnored, message);
-    }
     if let Some(cursor) = block {
         let fields = cursor.fields();
         let duration = fields.required("duration").and_then(|cursor| cursor.duration());
