@@ -1,19 +1,25 @@
 //! The table of analyzers.
 
 mod bindings;
+mod certificates;
 mod destinations;
 mod entries;
 mod findings;
 mod gateways;
+mod injection;
+mod names;
 mod policies;
 mod ports;
 mod routing;
 mod rules;
 mod scopes;
+mod sidecars;
 mod telemetry;
 mod tls;
 mod tokens;
 mod workloads;
+
+use std::time::SystemTime;
 
 use findings::Findings;
 use iako_registry::MeshSnapshot;
@@ -113,6 +119,11 @@ pub const ANALYZERS: &[Analyzer] = &[
         run: gateways::missing_secrets,
     },
     Analyzer {
+        name: "credentials",
+        doc: "Credentials of Gateways can be shown, now and for their hosts.",
+        run: certificates::credentials,
+    },
+    Analyzer {
         name: "gateway-certificates",
         doc: "No two Gateways show one certificate on one port.",
         run: gateways::shared_certificates,
@@ -141,6 +152,41 @@ pub const ANALYZERS: &[Analyzer] = &[
         name: "tokens",
         doc: "Policies about tokens apply where tokens are checked.",
         run: policies::tokens,
+    },
+    Analyzer {
+        name: "policy-identities",
+        doc: "Policies name identities and namespaces that exist.",
+        run: names::identities,
+    },
+    Analyzer {
+        name: "policy-ports",
+        doc: "Policies name ports that their workloads have.",
+        run: names::ports,
+    },
+    Analyzer {
+        name: "policy-texts",
+        doc: "Policies name methods and paths as requests have them.",
+        run: names::texts,
+    },
+    Analyzer {
+        name: "deny-all",
+        doc: "Policies that refuse everything do so on purpose.",
+        run: policies::deny_all,
+    },
+    Analyzer {
+        name: "sidecar-egress",
+        doc: "Sidecars let through hosts that exist.",
+        run: sidecars::egress_hosts,
+    },
+    Analyzer {
+        name: "injection-labels",
+        doc: "Namespaces say in one way who gets a sidecar.",
+        run: injection::namespace_labels,
+    },
+    Analyzer {
+        name: "injected-images",
+        doc: "Images that an injector fills in are in pods that it sees.",
+        run: injection::images,
     },
     Analyzer {
         name: "required-tokens",
@@ -180,10 +226,20 @@ pub const ANALYZERS: &[Analyzer] = &[
 ];
 
 /// Every mistake in a snapshot: those that reading found, and those that the analyzers find. In the
-/// order of files and lines; none twice.
+/// order of files and lines; none twice. Nothing is said about time; see [`analyze_at`].
 #[must_use]
 pub fn analyze(snapshot: &MeshSnapshot) -> Vec<Diagnostic> {
-    let mut findings = Findings::default();
+    found(snapshot, None)
+}
+
+/// As [`analyze`], and certificates that expire soon or have expired `now`.
+#[must_use]
+pub fn analyze_at(snapshot: &MeshSnapshot, now: SystemTime) -> Vec<Diagnostic> {
+    found(snapshot, Some(now))
+}
+
+fn found(snapshot: &MeshSnapshot, now: Option<SystemTime>) -> Vec<Diagnostic> {
+    let mut findings = Findings::at(now);
     for analyzer in ANALYZERS {
         (analyzer.run)(snapshot, &mut findings);
     }

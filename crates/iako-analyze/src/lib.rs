@@ -20,7 +20,7 @@ mod explain;
 mod project;
 mod suppress;
 
-pub use analyzers::{ANALYZERS, Analyzer, analyze};
+pub use analyzers::{ANALYZERS, Analyzer, analyze, analyze_at};
 pub use explain::{
     Client, Decision, ExplainError, ExplainRequest, Explanation, Outcome, RuleReference, Step,
     explain, render_explanation,

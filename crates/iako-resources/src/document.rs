@@ -1,5 +1,6 @@
 //! From a document to an object: which kind it is, what it is called, who reads it.
 
+mod annotations;
 mod kinds;
 mod mesh;
 mod metadata;

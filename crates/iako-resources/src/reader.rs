@@ -88,6 +88,11 @@ impl<'a> Cursor<'a> {
         Self { node: &EMPTY, path: path.to_owned(), pattern: String::new(), report: self.report }
     }
 
+    /// Another value of the same object, which nobody else reads.
+    pub(crate) fn elsewhere(&self, node: &'a Node, path: &str) -> Self {
+        Self { node, path: path.to_owned(), pattern: String::new(), report: self.report }
+    }
+
     pub(crate) const fn node(&self) -> &'a Node {
         self.node
     }

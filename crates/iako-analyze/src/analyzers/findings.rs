@@ -1,12 +1,16 @@
 //! Where analyzers put what they find.
 
+use std::time::SystemTime;
+
 use iako_registry::{MeshSnapshot, Workload};
 use iako_resources::{Code, Diagnostic, Kind, Labels, Object, ResourceKey, selects};
 use iako_types::Namespace;
 
 /// What analyzers found so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Findings {
+    /// The time; `None` where it is not known.
+    pub(super) now: Option<SystemTime>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -17,6 +21,11 @@ pub(super) struct Part<'a> {
 }
 
 impl Findings {
+    /// Nothing so far.
+    pub(super) const fn at(now: Option<SystemTime>) -> Self {
+        Self { now, diagnostics: Vec::new() }
+    }
+
     /// Adds a finding about a part of an object: what is wrong, and what to do. It is handed out, for
     /// who knows more about how bad it is.
     pub(super) fn add<T>(

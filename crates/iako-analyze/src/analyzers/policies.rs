@@ -236,3 +236,32 @@ fn tcp_port<'a>(snapshot: &MeshSnapshot, workload: &'a Workload) -> Option<(&'a 
         service.port(number)?.protocol.is_tcp().then_some((workload, target))
     })
 }
+
+/// Policies that refuse everything.
+pub(super) fn deny_all(snapshot: &MeshSnapshot, findings: &mut Findings) {
+    for object in &snapshot.authorization_policies {
+        let spec = &object.spec;
+        let empty = |rule: &AuthorizationRule| {
+            rule.sources.is_empty() && rule.operations.is_empty() && rule.conditions.is_empty()
+        };
+        let everything = spec.rules.iter().position(empty);
+        let message = match (spec.action, everything) {
+            (AuthorizationAction::Allow, _) if spec.rules.is_empty() => {
+                "an ALLOW policy without rules allows nothing, so that every request is refused"
+            }
+            (AuthorizationAction::Deny, Some(_)) => {
+                "a rule without conditions refuses every request"
+            }
+            _ => continue,
+        };
+        let scope = match (&spec.selector, object.meta.namespace == snapshot.mesh.root_namespace) {
+            (Some(labels), _) => format!("of workloads with {}", written(labels)),
+            (None, true) => "of the whole mesh".to_owned(),
+            (None, false) => format!("of the namespace {}", object.meta.namespace),
+        };
+        let of = (Kind::AuthorizationPolicy, object.as_ref());
+        let part = Part { path: "spec.rules", line: 0 };
+        let help = "right as a start to which other policies add; otherwise add rules";
+        findings.add(Code::DenyAll, of, &part, (format!("{message} {scope}"), help));
+    }
+}

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use iako_registry::{GATEWAY_ANNOTATION, MeshSnapshot, Service, ServiceSource, WorkloadSource};
+use iako_registry::{
+    GATEWAY_ANNOTATION, MeshSnapshot, Service, ServicePort, ServiceSource, WorkloadSource,
+};
 use iako_resources::{Code, Diagnostic};
 use iako_types::AppProtocol;
 
@@ -36,7 +38,11 @@ pub(super) fn services(snapshot: &MeshSnapshot, findings: &mut Findings) {
             );
         }
         for (at, port) in service.ports.iter().enumerate() {
-            if port.protocol != AppProtocol::Unknown {
+            let opaque = matches!(port.protocol, AppProtocol::Tcp | AppProtocol::Unknown);
+            if service.mesh_external && opaque {
+                external_port(service, (at, port), findings);
+            }
+            if service.mesh_external || port.protocol != AppProtocol::Unknown {
                 continue;
             }
             let name = if port.name.is_empty() {
@@ -57,6 +63,22 @@ pub(super) fn services(snapshot: &MeshSnapshot, findings: &mut Findings) {
             );
         }
     }
+}
+
+/// An opaque port of an ExternalName service.
+fn external_port(service: &Service, (at, port): (usize, &ServicePort), findings: &mut Findings) {
+    let message = format!(
+        "port {} carries opaque bytes, and the service has no address: connections are recognised \
+         by the port alone",
+        port.number
+    );
+    findings.push(
+        Diagnostic::new(Code::ExternalNamePort, subject(service), service.origin.clone(), message)
+            .at(format!("spec.ports[{at}].name"))
+            .with_help(
+                "name the port http-…, https-… or tls-…, or write a ServiceEntry with addresses",
+            ),
+    );
 }
 
 /// Target ports that the pods do not declare.

@@ -158,6 +158,32 @@ codes! {
         "A RequestAuthentication refuses wrong tokens only. To refuse requests that have none takes an AuthorizationPolicy.";
     RetriesDoNotFit = 136, Info, "Retries do not fit into the timeout",
         "The timeout of a route holds for all attempts together, so that an attempt that may take as long as the whole leaves no time for another.";
+    MisplacedAnnotation = 137, Warning, "An annotation is on the wrong kind of object",
+        "Annotations about pods belong into the template of their Deployment, not on the Deployment itself.";
+    UnknownAnnotation = 138, Warning, "An annotation of Istio's does not exist", "Often a typing error; it means nothing.";
+    BadAnnotation = 139, Warning, "An annotation or label has a value that means nothing",
+        "The injector or the proxy would not understand it.";
+    InjectionLabels = 140, Warning, "A namespace contradicts itself about sidecars",
+        "It carries several labels that each decide who gets a sidecar; which of them counts depends on how Istio was installed.";
+    ReservedUser = 141, Warning, "An application runs as the user of the proxy",
+        "User 1337 is how the redirection of traffic tells the proxy from the application; what the application sends as this user passes the proxy by.";
+    ImageNotInjected = 142, Warning, "A proxy's image is left to an injector that does not run",
+        "The image auto is a place that sidecar injection fills. Where nothing asks for a sidecar, the pod cannot start.";
+    ExternalNamePort = 143, Warning, "A port of an ExternalName service carries opaque bytes",
+        "Such a service has no address, and opaque bytes name no host: connections are recognised by the number of the port alone.";
+    BadCredential = 144, Error, "A secret holds no usable certificate",
+        "A credential is a certificate chain and its private key in PEM, under tls.crt and tls.key or cert and key.";
+    CertificateExpires = 145, Warning, "A certificate is about to expire, or has", "Clients refuse a server whose certificate is out of its time.";
+    KeyMismatch = 146, Error, "A private key does not belong to its certificate", "No handshake can succeed with them.";
+    CertificateWithoutHost = 147, Warning, "A certificate does not name the host that it is shown for",
+        "Clients compare the host that they asked for with the names in the certificate, and refuse others.";
+    PrincipalNotFound = 148, Warning, "A policy names an identity that no workload has",
+        "The rule never matches. Identities are written trust-domain/ns/namespace/sa/service-account, without spiffe://.";
+    PolicyPortNotFound = 149, Warning, "A policy names a port that its workloads do not have",
+        "Policies mean ports of the pods, not those of the services before them.";
+    EgressHostNotFound = 150, Warning, "A Sidecar lets through a host that does not exist", "No service of the namespace has a host that it covers.";
+    NeverMatches = 151, Warning, "A condition can never be true",
+        "Methods are written in capitals, and every path begins with a slash.";
 }
 
 impl fmt::Display for Code {

@@ -78,12 +78,15 @@ messages! {
     "0101" ReferencedResourceNotFound => Same(&[
         Code::HostNotFound, Code::SubsetNotFound, Code::GatewayNotFound,
         Code::GatewayWithoutWorkload, Code::SecretNotFound, Code::ProviderNotFound,
+        Code::MissingNamespace,
     ]);
     "0102" NamespaceNotInjected => None("Every pod gets a sidecar, whatever its namespace says.");
     "0103" PodMissingProxy => None(NO_CLUSTER);
     "0104" GatewayPortNotOnWorkload => Same(&[Code::GatewayPortNotOnService]);
     "0105" IstioProxyImageMismatch => None(NO_PROXY_IMAGE);
     "0106" SchemaValidationError => Same(REFUSALS);
+    "0107" MisplacedAnnotation => Same(&[Code::MisplacedAnnotation]);
+    "0108" UnknownAnnotation => Same(&[Code::UnknownAnnotation]);
     "0109" ConflictingMeshGatewayVirtualServiceHosts => Same(&[Code::HostConflict]);
     "0110" ConflictingSidecarWorkloadSelectors => Same(&[Code::PolicyShadowed]);
     "0111" MultipleSidecarsWithoutWorkloadSelectors => Same(&[Code::PolicyShadowed]);
@@ -98,6 +101,9 @@ messages! {
     "0120" PolicyResourceIsDeprecated => None(RETIRED);
     "0121" MeshPolicyResourceIsDeprecated => None(RETIRED);
     "0122" InvalidRegexp => Same(&[Code::BadRegex]);
+    "0123" NamespaceMultipleInjectionLabels => Same(&[Code::InjectionLabels]);
+    "0124" NamespaceInvalidInjectorRevision => None(RETIRED);
+    "0125" InvalidAnnotation => Same(&[Code::BadAnnotation]);
     "0126" UnknownMeshNetworksServiceRegistry =>
         None("Networks are joined by their addresses; the registry that a network names is not asked.");
     "0127" NoMatchingWorkloadsFound => Same(&[Code::SelectorMatchesNothing, Code::GatewayWithoutWorkload]);
@@ -108,6 +114,7 @@ messages! {
     "0132" VirtualServiceHostNotFoundInGateway => Same(&[Code::HostNotOnGateway, Code::GatewayNotFound]);
     "0133" SchemaWarning => Same(DOUBTS);
     "0134" ServiceEntryAddressesRequired => Same(&[Code::AddressMissing]);
+    "0135" DeprecatedAnnotation => Same(&[Code::Deprecated]);
     "0136" AlphaAnnotation => None("How mature a feature of Istio is says nothing of ours.");
     "0137" DeploymentConflictingPorts => Same(&[Code::PortNumberConflict]);
     "0138" GatewayDuplicateCertificate => Same(&[Code::SharedCertificate]);
@@ -116,14 +123,19 @@ messages! {
     "0141" InsufficientPermissions => None(NO_CLUSTER);
     "0142" UnsupportedKubernetesVersion => None(NO_CLUSTER);
     "0143" LocalhostListener => None("It takes a running pod to see where it listens.");
+    "0144" InvalidApplicationUID => Same(&[Code::ReservedUser]);
     "0145" ConflictingGateways => Same(&[Code::GatewayConflict]);
+    "0146" ImageAutoWithoutInjectionWarning => Same(&[Code::ImageNotInjected]);
+    "0147" ImageAutoWithoutInjectionError => Same(&[Code::ImageNotInjected]);
     "0148" NamespaceInjectionEnabledByDefault => None("Every pod gets a sidecar, whatever its namespace says.");
     "0149" JwtClaimBasedRoutingWithoutRequestAuthN => Same(&[Code::TokenNeverChecked]);
+    "0150" ExternalNameServiceTypeInvalidPortName => Same(&[Code::ExternalNamePort]);
     "0156" UnsupportedGatewayAPIVersion => None(CRD_VERSIONS);
     "0157" InvalidTelemetryProvider => Same(&[Code::NoEffect, Code::ProviderNotFound]);
     "0158" PodsIstioProxyImageMismatchInNamespace => None(NO_PROXY_IMAGE);
     "0159" ConflictingTelemetryWorkloadSelectors => Same(&[Code::PolicyShadowed]);
     "0160" MultipleTelemetriesWithoutWorkloadSelectors => Same(&[Code::PolicyShadowed]);
+    "0161" InvalidGatewayCredential => Same(&[Code::BadCredential, Code::KeyMismatch]);
     "0162" GatewayPortNotDefinedOnService => Same(&[Code::GatewayPortNotOnService]);
     "0163" InvalidExternalControlPlaneConfig => None(NO_CLUSTER);
     "0164" ExternalControlPlaneAddressIsNotAHostname => None(NO_CLUSTER);

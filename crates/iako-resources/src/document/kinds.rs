@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use iako_schema::{Definition, definition};
 
-use super::{Asked, Context, Read, ReadOptions, SpecReader, Wrap, metadata, published};
+use super::{
+    Asked, Context, Read, ReadOptions, SpecReader, Wrap, annotations, metadata, published,
+};
 use crate::{
     Code, Diagnostic, Kind, Object, ObjectMeta, Origin, PassedOver, Resource, ResourceKey,
     Severity,
@@ -176,6 +178,7 @@ fn read_known(document: &Known<'_>, kind: Kind, wrong_version: Option<String>) -
     };
     let key = ResourceKey { kind, namespace: meta.namespace.clone(), name: meta.name.clone() };
     let build = Build { root: &root, meta, origin, options, kind };
+    annotations::check(&root, kind);
     let resource = build.read();
     if let Some(published) = published {
         report.extend(|said| published::check(node, published, (&subject, origin), said));

@@ -6,7 +6,7 @@ use crate::{
     document::Context,
     kubernetes::service::read_transport,
     reader::{Cursor, Fields},
-    text::Node,
+    text::{Node, Value},
 };
 
 /// Reads the object.
@@ -38,7 +38,7 @@ fn is_ready(cursor: &Cursor<'_>) -> bool {
 }
 
 fn owner_of(metadata: Option<&Node>) -> Option<(String, String)> {
-    let crate::text::Value::List(owners) = &metadata?.get("ownerReferences")?.value else {
+    let Value::List(owners) = &metadata?.get("ownerReferences")?.value else {
         return None;
     };
     let text = |node: &Node, key| node.get(key).and_then(Node::as_text).map(str::to_owned);
@@ -52,6 +52,7 @@ pub(crate) fn read_pod_spec(cursor: &Cursor<'_>) -> PodSpec {
     let account = account.filter(|cursor| cursor.node().as_text() != Some(""));
     let service_account = account.and_then(|cursor| cursor.parsed(Code::BadValue));
     let containers = fields.list_of("containers", read_container);
+    check_user(&fields);
     let host_network = fields.flag("hostNetwork");
     let node = fields.text("nodeName");
     let unread = written(&fields, &["initContainers", "volumes"]);
@@ -74,6 +75,9 @@ fn read_container(cursor: &Cursor<'_>) -> Option<Container> {
     let env = fields.list_of("env", read_variable);
     let working_dir = fields.text("workingDir");
     let ports = fields.list_of("ports", read_port);
+    if name.as_deref() != Some("istio-proxy") {
+        check_user(&fields);
+    }
     let unread = written(
         &fields,
         &["envFrom", "volumeMounts", "lifecycle", "readinessProbe", "livenessProbe"],
@@ -89,6 +93,19 @@ fn read_container(cursor: &Cursor<'_>) -> Option<Container> {
         ports: ports.into_iter().flatten().collect(),
         unread,
     })
+}
+
+/// Reports an application that runs as the user by which redirection knows the proxy.
+fn check_user(fields: &Fields<'_>) {
+    const PROXY: i64 = 1337;
+    let Some(context) = fields.get("securityContext") else { return };
+    let inner = context.fields();
+    let user = inner.get("runAsUser");
+    inner.ignore_rest();
+    if let Some(user) = user.filter(|user| matches!(user.node().value, Value::Int(PROXY, _))) {
+        let message = "user 1337 is the proxy's; what the application sends passes it by";
+        user.report_with_help(Code::ReservedUser, message, "run the application as another user");
+    }
 }
 
 /// Those of some fields that were written.
