@@ -20,34 +20,10 @@ use serde_json::Value;
 /// Manifests about which we differ, and why.
 const DIFFERENT: &[(&str, &str)] = &[
     ("samples/bookinfo/policy/productpage_envoy_ratelimit.yaml", PATCHES),
-    ("samples/multicluster/expose-services.yaml", "networks are not joined yet"),
     ("samples/ratelimit/local-rate-limit-service.yaml", PATCHES),
-    ("tasks/ambient/getting-started/enforce-auth-policies/deploy_l7_policy.yaml", TARGETS),
     ("tasks/tasks/policy-enforcement/rate-limit/global_rate_limit_3.yaml", PATCHES),
     ("tasks/tasks/policy-enforcement/rate-limit/local_rate_limit_2.yaml", PATCHES),
     ("tasks/tasks/policy-enforcement/rate-limit/local_rate_limit_3.yaml", PATCHES),
-    ("tasks/tasks/security/authentication/authn-policy/enduser_authentication_6.yaml", TARGETS),
-    ("tasks/tasks/security/authentication/authn-policy/require_a_valid_token_2.yaml", TARGETS),
-    (
-        "tasks/tasks/security/authentication/authn-policy/require_valid_tokens_perpath_2.yaml",
-        TARGETS,
-    ),
-    (
-        "tasks/tasks/security/authorization/authz-custom/enable_with_external_authorization_1.yaml",
-        "external authorizers are not asked yet",
-    ),
-    (
-        "tasks/tasks/security/authorization/authz-ingress/ipbased_allow_list_and_deny_list_3.yaml",
-        TARGETS,
-    ),
-    (
-        "tasks/tasks/security/authorization/authz-ingress/ipbased_allow_list_and_deny_list_4.yaml",
-        TARGETS,
-    ),
-    (
-        "tasks/tasks/traffic-management/ingress/ingress-sidecar-tls-termination/configure_httpbin_to_enable_external_mtls_1.yaml",
-        "listeners of a Sidecar are not carried yet",
-    ),
     ("tasks/tasks/traffic-management/ingress/gateway-api/automated_deployment_1.yaml", FRAGMENT),
     ("tasks/tasks/traffic-management/ingress/gateway-api/manual_deployment_1.yaml", FRAGMENT),
 ];
@@ -55,7 +31,6 @@ const DIFFERENT: &[(&str, &str)] = &[
 /// `istioctl` does not look at the published schema of these kinds.
 const FRAGMENT: &str = "a field is missing that the API server requires";
 const PATCHES: &str = "EnvoyFilters are passed over as a whole";
-const TARGETS: &str = "targets of the Gateway API are not carried yet";
 
 fn ours(file: &Path) -> Vec<Diagnostic> {
     let files = load_directory(file, &ReadOptions::default());

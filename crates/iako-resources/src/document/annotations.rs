@@ -3,7 +3,7 @@
 use iako_types::CidrRange;
 
 use crate::{
-    Code, Kind, Patch,
+    Code, Kind, Patch, Severity,
     reader::{Cursor, closest},
 };
 
@@ -189,7 +189,8 @@ fn check_one(key: &str, cursor: &Cursor<'_>, place: On) {
         return;
     };
     if let Some((_, successor)) = OLD.iter().find(|(old, _)| *old == key) {
-        cursor.report(Code::Deprecated, format!("{key} is old; use {successor}"));
+        let message = format!("{key} is old; use {successor}");
+        cursor.report_as(Severity::Info, Code::Deprecated, message);
     }
     if !belongs(*on, place) {
         let (message, help) = misplaced(key, *on, place);
