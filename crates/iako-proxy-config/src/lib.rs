@@ -172,7 +172,7 @@ pub use origin::RuleOrigin;
 pub use outlier::{Enforcing, FailurePercentage, OutlierDetection, SuccessRate};
 pub use overload::{
     Deed, Least, LoadShedPoint, Measure, OverloadAction, OverloadManager, OverloadTrigger,
-    ResourceMonitor, ScaledTimer, ShedPlace, Timer, TriggerRule,
+    ResourceMonitor, ScaledTimer, ShedPlace, Timer, TrackedFrom, TriggerRule,
 };
 pub use proxy_protocol::{PassedTlvs, ProxyProtocolHeader, ProxyProtocolTlv, ProxyProtocolVersion};
 pub use retry::{

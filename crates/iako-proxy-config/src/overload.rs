@@ -19,6 +19,34 @@ pub struct OverloadManager {
     pub actions: Vec<OverloadAction>,
     /// Places at which work is turned away; each stands once.
     pub load_shed: Vec<LoadShedPoint>,
+    /// From how many bytes on the memory of a stream is looked at; no stream's when absent. There
+    /// whenever [`Deed::ResetStreams`] is among the actions. Source: `BufferFactoryConfig`.
+    pub tracked: Option<TrackedFrom>,
+}
+
+/// From how many bytes on streams are told apart by the memory that they hold: 2 to this power, from 10 to
+/// 56. Source: `BufferFactoryConfig.minimum_account_to_track_power_of_two`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrackedFrom(u8);
+
+impl TrackedFrom {
+    /// The least power.
+    pub const LEAST: u8 = 10;
+    /// The largest power.
+    pub const MOST: u8 = 56;
+
+    /// 2 to this power; none where it is out of bounds.
+    #[must_use]
+    pub fn power_of_two(power: u32) -> Option<Self> {
+        let power = u8::try_from(power).ok()?;
+        (Self::LEAST..=Self::MOST).contains(&power).then_some(Self(power))
+    }
+
+    /// The power.
+    #[must_use]
+    pub const fn power(self) -> u8 {
+        self.0
+    }
 }
 
 impl OverloadManager {
@@ -79,6 +107,10 @@ pub enum Deed {
     RejectConnections,
     /// Memory that was freed goes back to the system.
     ShrinkHeap,
+    /// Streams of HTTP/2 that hold much memory are reset, those first that hold most.
+    ResetStreams,
+    /// Connections of HTTP/3 that carry nothing are closed. There are none here; it is counted.
+    CloseIdle,
     /// Times after which something ends get shorter.
     ReduceTimeouts(Vec<ScaledTimer>),
 }
@@ -93,6 +125,8 @@ impl Deed {
             Self::StopAcceptingConnections => "envoy.overload_actions.stop_accepting_connections",
             Self::RejectConnections => "envoy.overload_actions.reject_incoming_connections",
             Self::ShrinkHeap => "envoy.overload_actions.shrink_heap",
+            Self::ResetStreams => "envoy.overload_actions.reset_high_memory_stream",
+            Self::CloseIdle => "envoy.overload_actions.close_idle_http_connections",
             Self::ReduceTimeouts(_) => "envoy.overload_actions.reduce_timeouts",
         }
     }
@@ -154,11 +188,34 @@ pub enum ShedPlace {
     Http1Bytes,
     /// A client of HTTP/2 is told to go when a request has come.
     Http2GoAway,
+    /// A connection is closed before anything of HTTP is read from it.
+    Codec,
+    /// A connection of HTTP/2 is closed when bytes have come, with all of its streams.
+    Http2Close,
+    /// A request is answered with 503 before its filters.
+    Filters,
+    /// No connection is opened to a server: requests that would need one are answered with 503.
+    NewConnection,
+    /// A connection that a TCP proxy would carry is closed before a server is chosen.
+    TcpConnect,
+    /// A connection that a TCP proxy carries is closed when bytes of the client come.
+    TcpData,
 }
 
 impl ShedPlace {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Accept, Self::Head, Self::Http1Bytes, Self::Http2GoAway];
+    pub const ALL: [Self; 10] = [
+        Self::Accept,
+        Self::Head,
+        Self::Http1Bytes,
+        Self::Http2GoAway,
+        Self::Codec,
+        Self::Http2Close,
+        Self::Filters,
+        Self::NewConnection,
+        Self::TcpConnect,
+        Self::TcpData,
+    ];
 
     /// Envoy's name.
     #[must_use]
@@ -168,6 +225,12 @@ impl ShedPlace {
             Self::Head => "envoy.load_shed_points.http_connection_manager_decode_headers",
             Self::Http1Bytes => "envoy.load_shed_points.http1_server_abort_dispatch",
             Self::Http2GoAway => "envoy.load_shed_points.http2_server_go_away_on_dispatch",
+            Self::Codec => "envoy.load_shed_points.hcm_ondata_creating_codec",
+            Self::Http2Close => "envoy.load_shed_points.http2_server_go_away_and_close_on_dispatch",
+            Self::Filters => "envoy.load_shed_points.http_downstream_filter_check",
+            Self::NewConnection => "envoy.load_shed_points.connection_pool_new_connection",
+            Self::TcpConnect => "envoy.load_shed_points.tcp_proxy_upstream_connect",
+            Self::TcpData => "envoy.load_shed_points.tcp_proxy_on_data",
         }
     }
 }

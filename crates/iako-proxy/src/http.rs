@@ -45,7 +45,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use iako_proxy_config::CodecType;
+use iako_proxy_config::{CodecType, ShedPlace};
+use iako_rt::Rng;
 use tokio::io::AsyncReadExt as _;
 
 pub(crate) use local_reply::BodyWriter;
@@ -66,7 +67,7 @@ use crate::connection::Downstream;
 use crate::transport::Stream;
 use crate::worker::Worker;
 use connection::HttpConnection;
-use counted::{Counted, Spoken};
+use counted::{Counted, Ended, Spoken};
 
 /// How an HTTP/2 client begins (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -102,6 +103,7 @@ pub(crate) async fn serve_connection(
         }
     };
     match opened {
+        Some(_) if sheds_protocol(&connection) => connection.fate.end(Ended::Otherwise),
         Some(Opened::Http1(stream, read)) => {
             counted.speaks(Spoken::Http1);
             Box::pin(serve_http1::serve(&connection, stream, read)).await;
@@ -115,6 +117,16 @@ pub(crate) async fn serve_connection(
         None => {}
     }
     counted.end(&connection.fate);
+}
+
+/// Whether no HTTP is begun on a connection, because the proxy is overloaded; counted. Asked once of each.
+fn sheds_protocol(connection: &HttpConnection) -> bool {
+    let worker = &connection.worker;
+    let is_shed = worker.shared.overload.sheds(ShedPlace::Codec, || worker.with_rng(Rng::unit));
+    if is_shed {
+        connection.last_service().stats.rq_overload_close.inc();
+    }
+    is_shed
 }
 
 /// A connection whose protocol is known.

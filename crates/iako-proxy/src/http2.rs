@@ -29,6 +29,6 @@ mod stream;
 
 pub(crate) use drive::{Driver, Listen, REST_AFTER};
 pub(crate) use keepalive::Keepalive;
-pub(crate) use link::{Ending, Link, Lost};
+pub(crate) use link::{Ending, Link, Lost, StreamPlace};
 pub(crate) use stats::Http2Stats;
 pub(crate) use stream::{Side, StreamHandle};

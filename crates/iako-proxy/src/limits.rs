@@ -107,6 +107,14 @@ fn connections() -> Vec<Row> {
             counter: "`overload.<action>.active`",
         },
         Row {
+            limit: "memory that the streams of a worker hold, from its classes on",
+            envoy: "`buffer_factory_config.minimum_account_to_track_power_of_two`, with \
+                    `reset_high_memory_stream`",
+            default: "none".into(),
+            beyond: "the largest streams are reset, 50 at once",
+            counter: "`envoy.overload_actions.reset_high_memory_stream.count`",
+        },
+        Row {
             limit: "first bytes that are looked at for a protocol",
             envoy: "of `http_inspector`, 64 KiB",
             default: bytes(http_sniff::LINE_BYTES_MAX),

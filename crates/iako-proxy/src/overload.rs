@@ -3,10 +3,12 @@
 //! One task looks at the resources now and then and sets levels; whoever accepts a connection or begins a
 //! request reads them. Where nothing is short that is one relaxed load.
 
+mod ledger;
 mod measure;
 mod watch;
 
 use std::{
+    rc::Weak,
     sync::{
         OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
@@ -14,11 +16,14 @@ use std::{
     time::Duration,
 };
 
-use iako_proxy_config::{Deed, ScaledTimer, ShedPlace, Timer};
+use iako_proxy_config::{Deed, ScaledTimer, ShedPlace, Timer, TrackedFrom};
 use iako_telemetry::Counter;
 use iako_traffic::shortened;
 use tokio::sync::watch as channel;
 
+use crate::worker::Worker;
+
+pub(crate) use ledger::{Account, Ledger};
 pub(crate) use watch::start;
 
 /// Time between looks at a time that may get shorter.
@@ -76,6 +81,12 @@ pub(crate) struct Overload {
     timers: OnceLock<Vec<ScaledTimer>>,
     /// Most connections of clients, over all listeners.
     connections_max: OnceLock<u32>,
+    /// From where on the memory of streams is looked at.
+    tracked: OnceLock<TrackedFrom>,
+    /// How much of the resetting of large streams is done; told with each change.
+    resets: channel::Sender<f64>,
+    /// `envoy.overload_actions.reset_high_memory_stream.count`.
+    reset_count: OnceLock<Counter>,
 }
 
 impl Default for Overload {
@@ -90,6 +101,9 @@ impl Default for Overload {
             rests: channel::Sender::new(false),
             timers: OnceLock::new(),
             connections_max: OnceLock::new(),
+            tracked: OnceLock::new(),
+            resets: channel::Sender::new(0.0),
+            reset_count: OnceLock::new(),
         }
     }
 }
@@ -116,15 +130,23 @@ impl Overload {
 
     /// Whether work is turned away at a place; counted.
     pub(crate) fn sheds(&self, place: ShedPlace, draw: impl FnOnce() -> f64) -> bool {
-        if !self.is_short() {
-            return false;
-        }
-        let Some(shed) = self.shed(place) else { return false };
-        let strikes = shed.level.strikes(draw);
-        if let (true, Some(count)) = (strikes, shed.count.get()) {
-            count.inc();
+        let strikes = self.would_shed(place, draw);
+        if strikes {
+            self.note_shed(place);
         }
         strikes
+    }
+
+    /// Whether work would be turned away at a place, if there were any.
+    pub(crate) fn would_shed(&self, place: ShedPlace, draw: impl FnOnce() -> f64) -> bool {
+        self.is_short() && self.shed(place).is_some_and(|shed| shed.level.strikes(draw))
+    }
+
+    /// Counts that work was turned away at a place.
+    pub(crate) fn note_shed(&self, place: ShedPlace) {
+        if let Some(count) = self.shed(place).and_then(|shed| shed.count.get()) {
+            count.inc();
+        }
     }
 
     fn shed(&self, place: ShedPlace) -> Option<&Shed> {
@@ -139,6 +161,11 @@ impl Overload {
     /// Most connections of clients at once; no limit when absent.
     pub(crate) fn connections_max(&self) -> Option<u32> {
         self.connections_max.get().copied()
+    }
+
+    /// Whether streams are looked at for the memory that they hold.
+    pub(crate) fn tracks_streams(&self) -> bool {
+        self.tracked.get().is_some()
     }
 
     /// A time as it is now.
@@ -170,8 +197,36 @@ impl Overload {
                 self.rests.send_if_modified(|now| std::mem::replace(now, rests) != rests);
             }
             Deed::RejectConnections => self.rejects.set(level),
-            Deed::ShrinkHeap => {}
+            Deed::ResetStreams => {
+                self.resets.send_if_modified(|now| {
+                    let before = std::mem::replace(now, level);
+                    before.total_cmp(&level).is_ne()
+                });
+            }
+            // There is no HTTP/3 here, and memory is given back by the task itself.
+            Deed::ShrinkHeap | Deed::CloseIdle => {}
             Deed::ReduceTimeouts(_) => self.timeouts.set(level),
+        }
+    }
+}
+
+/// Resets the streams of a worker that hold most whenever there is more pressure, or less, than before; as
+/// Envoy, which looks at them when the level of the action changes.
+pub(crate) async fn reset_large(worker: Weak<Worker>) {
+    let Some(mut levels) = worker.upgrade().map(|it| it.shared.overload.resets.subscribe()) else {
+        return;
+    };
+    while levels.changed().await.is_ok() {
+        let level = *levels.borrow_and_update();
+        let Some(worker) = worker.upgrade() else { return };
+        let overload = &worker.shared.overload;
+        let Some(from) = overload.tracked.get().copied().filter(|_| level > 0.0) else { continue };
+        let resets = worker.ledger.reset_largest(from, level);
+        if resets > 0 {
+            tracing::warn!(resets, "streams that hold most memory are reset");
+        }
+        if let Some(count) = overload.reset_count.get() {
+            count.add(resets as u64);
         }
     }
 }

@@ -21,6 +21,7 @@ use iako_http::{
 };
 
 use crate::http::downstream::Content;
+use crate::http2::StreamPlace;
 
 /// Why a request did not get its response, or not the whole of it.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +119,14 @@ impl Upstream {
                 connection.send_end();
                 Ok(())
             }
+        }
+    }
+
+    /// The stream that the request goes on in; none on a connection of its own.
+    pub(crate) fn place(&self) -> Option<StreamPlace> {
+        match self {
+            Self::Http2(stream) => stream.place(),
+            Self::Http1(_) | Self::Tcp(_) => None,
         }
     }
 

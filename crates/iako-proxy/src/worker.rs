@@ -25,6 +25,7 @@ use crate::{
     http::{stream_tasks::StreamTasks, timer::Timer},
     listener::{ListenerHandle, ListeningSocket, OpenDoor, accept_loop, crew::Seat, take_over},
     load_report,
+    overload::{self, Ledger},
     shared::Shared,
     snapshot::ProxySnapshot,
     spans::Outboxes,
@@ -115,6 +116,8 @@ pub(crate) struct Worker {
     pub(crate) relay_memory: RelayMemory,
     /// Log entries on their way to services.
     pub(crate) log_streams: LogStreams,
+    /// What streams hold, where that is looked at.
+    pub(crate) ledger: Ledger,
 }
 
 /// Labels of whoever is not known.
@@ -143,6 +146,7 @@ impl Worker {
             outboxes: Outboxes::default(),
             relay_memory: RelayMemory::default(),
             log_streams: LogStreams::default(),
+            ledger: Ledger::default(),
             shared,
         }
     }
@@ -247,6 +251,8 @@ fn run(index: usize, shared: &Arc<Shared>, mut commands: mpsc::Receiver<Command>
     tracing::debug!(index, running = stop.saturating_add(1), "worker started");
     let worker = Rc::new(Worker::new(index, Arc::clone(shared)));
     CURRENT.set(Rc::downgrade(&worker));
+    let resetting = overload::reset_large(Rc::downgrade(&worker));
+    runtime.block_on(async { worker.scope.spawn("large streams", resetting) });
     // A panic here is one of a command. Whoever the worker carries is not concerned: their tasks are
     // still there, and go on with the next round.
     while panics::contained(|| runtime.block_on(obey(&worker, &mut commands))).is_none() {

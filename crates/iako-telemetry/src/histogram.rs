@@ -42,16 +42,17 @@ const FINE_TO_MICROS: f64 = 60_000_000.0;
 pub struct Buckets {
     /// Inclusive upper bounds of raw values, rising.
     bounds: Vec<u64>,
-    /// For each exposed bound, how many of `bounds` lie at or below it.
-    exposed: Vec<usize>,
+    /// The bounds that are shown, in the exposed unit, and for each how many of `bounds` lie at or below
+    /// it.
+    exposed: Vec<(f64, usize)>,
     /// Raw values to one exposed unit: 1,000 for microseconds shown as milliseconds.
     scale: f64,
 }
 
 /// Durations: recorded in microseconds, shown in milliseconds.
-pub static DURATION: LazyLock<Buckets> = LazyLock::new(|| Buckets::new(1_000.0, &fine_micros()));
+pub static DURATION: LazyLock<Buckets> = LazyLock::new(|| Buckets::durations(&EXPOSED_BOUNDS));
 /// Sizes: recorded and shown in bytes.
-pub static BYTES: LazyLock<Buckets> = LazyLock::new(|| Buckets::new(1.0, &[]));
+pub static BYTES: LazyLock<Buckets> = LazyLock::new(|| Buckets::new(1.0, &[], &EXPOSED_BOUNDS));
 
 fn fine_micros() -> Vec<u64> {
     std::iter::successors(Some(FINE_FROM_MICROS), |bound| Some(bound * GROWTH))
@@ -63,7 +64,7 @@ fn fine_micros() -> Vec<u64> {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "called with the positive constants of this file"
+    reason = "called with positive numbers; what is too large is the largest"
 )]
 fn floor(value: f64) -> u64 {
     value as u64
@@ -74,16 +75,28 @@ fn float(value: u64) -> f64 {
 }
 
 impl Buckets {
-    fn new(scale: f64, fine: &[u64]) -> Self {
-        let exposed_raw = EXPOSED_BOUNDS.map(|bound| floor(bound * scale));
-        let mut bounds: Vec<u64> = fine.iter().copied().chain(exposed_raw).collect();
+    /// Boundaries of durations of which these are shown, in milliseconds, rising.
+    #[must_use]
+    pub fn durations(shown: &[f64]) -> Self {
+        Self::new(1_000.0, &fine_micros(), shown)
+    }
+
+    fn new(scale: f64, fine: &[u64], shown: &[f64]) -> Self {
+        let raw = |bound: &f64| floor(bound * scale);
+        let mut bounds: Vec<u64> = fine.iter().copied().chain(shown.iter().map(raw)).collect();
         bounds.sort_unstable();
         bounds.dedup();
-        let exposed = exposed_raw
-            .iter()
-            .map(|bound| bounds.partition_point(|candidate| candidate <= bound))
-            .collect();
+        let below = |bound: u64| bounds.partition_point(|candidate| *candidate <= bound);
+        let exposed = shown.iter().map(|bound| (*bound, below(raw(bound)))).collect();
         Self { bounds, exposed, scale }
+    }
+
+    /// Where a bucket begins and how wide it is, in the exposed unit. The last one is as wide as nothing:
+    /// it has no end.
+    fn extent(&self, index: usize) -> (f64, f64) {
+        let bound = |index: usize| self.bounds.get(index).map(|bound| float(*bound) / self.scale);
+        let lower = index.checked_sub(1).and_then(bound).unwrap_or(0.0);
+        (lower, bound(index).map_or(0.0, |upper| upper - lower))
     }
 
     /// The bucket that holds `value`; the last one has no upper bound.
@@ -230,12 +243,21 @@ impl HistogramSnapshot {
     /// Cumulative counts at the bounds that Prometheus is shown; the last is `+Inf`.
     #[must_use]
     pub fn exposed(&self) -> Vec<(f64, u64)> {
-        let mut lines = Vec::with_capacity(EXPOSED_BOUNDS.len().saturating_add(1));
-        for (bound, upto) in EXPOSED_BOUNDS.iter().zip(&self.buckets.exposed) {
+        let shown = &self.buckets.exposed;
+        let mut lines = Vec::with_capacity(shown.len().saturating_add(1));
+        for (bound, upto) in shown {
             lines.push((*bound, self.counts.iter().take(*upto).sum()));
         }
         lines.push((f64::INFINITY, self.count()));
         lines
+    }
+
+    /// The buckets that hold something: where each begins, how wide it is, and how many values it has.
+    pub(crate) fn filled(&self) -> impl Iterator<Item = (f64, f64, u64)> {
+        self.sparse_counts().map(|(index, count)| {
+            let (lower, width) = self.buckets.extent(index);
+            (lower, width, count)
+        })
     }
 
     /// The buckets that hold something, by number: a compact form for another process.
@@ -257,6 +279,15 @@ mod tests {
             let error = (given / true_value as f64 - 1.0).abs();
             assert!(error < 0.06, "{true_value} µs was given as {given} µs");
         }
+    }
+
+    #[test]
+    fn bounds_that_are_asked_for_are_exact() {
+        let buckets: &'static Buckets = Box::leak(Box::new(Buckets::durations(&[1.5, 70.0])));
+        let histogram = AtomicHistogram::new(buckets);
+        [1_500, 1_501, 70_000, 70_001].iter().for_each(|micros| histogram.record(*micros));
+        let exposed = histogram.snapshot().exposed();
+        assert_eq!(exposed, [(1.5, 1), (70.0, 3), (f64::INFINITY, 4)]);
     }
 
     #[test]

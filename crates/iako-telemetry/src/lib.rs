@@ -43,5 +43,8 @@ pub use metrics::{
     TcpSeries, WorkerMetrics, metrics_page,
 };
 pub use shard::bind_worker;
-pub use stats::{Counter, Gauge, Histogram, StatisticsNow, StatsQuery, StatsRegistry, StatsScope};
+pub use stats::{
+    Counter, Gauge, Histogram, HistogramForm, NameCheck, StatisticsNow, StatsFormat, StatsKind,
+    StatsQuery, StatsRegistry, StatsScope,
+};
 pub use trace::TraceContext;

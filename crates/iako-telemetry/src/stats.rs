@@ -8,6 +8,7 @@
 pub(crate) mod exposition;
 mod inherit;
 mod part;
+mod query;
 mod render;
 mod stat;
 mod table;
@@ -20,10 +21,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::histogram::{AtomicHistogram, DURATION, HistogramSnapshot};
+use crate::histogram::{AtomicHistogram, Buckets, DURATION, HistogramSnapshot};
 use crate::shard;
 pub use inherit::StatisticsNow;
-pub use render::{StatsFormat, StatsKind, StatsQuery};
+pub use query::{HistogramForm, StatsFormat, StatsKind, StatsQuery};
 pub use stat::Stat;
 pub use table::stats;
 
@@ -157,20 +158,23 @@ pub struct Histogram(Arc<DurationShards>);
 /// One histogram a worker, made when the worker records its first value: most clusters of a large
 /// mesh never see one.
 #[derive(Debug)]
-struct DurationShards(Box<[OnceLock<AtomicHistogram>]>);
+struct DurationShards {
+    shards: Box<[OnceLock<AtomicHistogram>]>,
+    buckets: &'static Buckets,
+}
 
 impl Histogram {
-    fn new(workers: usize) -> Self {
+    fn new(workers: usize, buckets: &'static Buckets) -> Self {
         let shards = (0..workers.max(1)).map(|_| OnceLock::new()).collect();
-        Self(Arc::new(DurationShards(shards)))
+        Self(Arc::new(DurationShards { shards, buckets }))
     }
 
     /// Adds one duration; shown in milliseconds.
     #[inline]
     pub fn record(&self, duration: Duration) {
-        let DurationShards(shards) = &*self.0;
+        let DurationShards { shards, buckets } = &*self.0;
         if let Some(own) = shards.get(shard::worker().unwrap_or(0)).or_else(|| shards.first()) {
-            let histogram = own.get_or_init(|| AtomicHistogram::new(&DURATION));
+            let histogram = own.get_or_init(|| AtomicHistogram::new(buckets));
             histogram.record(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
         }
     }
@@ -182,8 +186,8 @@ impl Histogram {
     }
 
     fn snapshot(&self) -> HistogramSnapshot {
-        let used = self.0.0.iter().filter_map(OnceLock::get);
-        used.fold(HistogramSnapshot::empty(&DURATION), |mut sum, shard| {
+        let used = self.0.shards.iter().filter_map(OnceLock::get);
+        used.fold(HistogramSnapshot::empty(self.0.buckets), |mut sum, shard| {
             sum.merge(&shard.snapshot());
             sum
         })
@@ -254,7 +258,17 @@ struct Entries {
 pub struct StatsRegistry {
     entries: Arc<Mutex<Entries>>,
     workers: usize,
+    bounds: Arc<OnceLock<Vec<ChosenBounds>>>,
 }
+
+/// Boundaries for the histograms whose full names are met.
+struct ChosenBounds {
+    meets: NameCheck,
+    buckets: &'static Buckets,
+}
+
+/// Whether the full name of a statistic is meant.
+pub type NameCheck = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 impl fmt::Debug for StatsRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -271,7 +285,24 @@ impl StatsRegistry {
         let block = Arc::new(Block::new(workers));
         let by_name = BTreeMap::new();
         let entries = Entries { by_name, block, next: 0, inheritance: Default::default() };
-        Self { entries: Arc::new(Mutex::new(entries)), workers }
+        let bounds = Arc::default();
+        Self { entries: Arc::new(Mutex::new(entries)), workers, bounds }
+    }
+
+    /// Has histograms whose full names are met show these boundaries, in milliseconds, rising, in place of
+    /// the usual ones; the first that is met counts. Called once, before there are statistics: they live as
+    /// long as the process. Source: Envoy `StatsConfig.histogram_bucket_settings`.
+    pub fn choose_bounds(&self, chosen: Vec<(NameCheck, Vec<f64>)>) {
+        let of = |(meets, shown): (NameCheck, Vec<f64>)| ChosenBounds {
+            meets,
+            buckets: Box::leak(Box::new(Buckets::durations(&shown))),
+        };
+        self.bounds.get_or_init(|| chosen.into_iter().map(of).collect());
+    }
+
+    fn buckets_of(&self, name: &str) -> &'static Buckets {
+        let mut chosen = self.bounds.get().into_iter().flatten();
+        chosen.find(|one| (one.meets)(name)).map_or(&DURATION, |one| one.buckets)
     }
 
     /// How many workers count apart.
@@ -446,7 +477,8 @@ impl StatsScope {
     /// The histogram of durations of this name, made when it is new.
     #[must_use]
     pub fn histogram(&self, leaf: &str) -> Histogram {
-        let fresh = || Histogram::new(self.registry.workers);
+        let name = format!("{}{leaf}", self.place.plain);
+        let fresh = || Histogram::new(self.registry.workers, self.registry.buckets_of(&name));
         match self.entry(leaf, |_, _| Value::Histogram(fresh())) {
             Value::Histogram(histogram) => histogram,
             Value::Counter(_) | Value::Gauge(_) => fresh(),

@@ -44,6 +44,7 @@ mod load_report;
 mod local_limit;
 mod login;
 mod matching;
+mod memory;
 mod mutation_rules;
 mod original_dst;
 mod outlier;
@@ -118,6 +119,7 @@ pub use matching::{
     MatchFacts, Mismatch, ResponseFacts, choose_action, header_matches, metadata_matches, mismatch,
     response_header_matches, state_matches, value_matches,
 };
+pub use memory::{RESETS_MAX, largest_streams};
 pub use mutation_rules::{MutationKind, MutationVerdict, may_mutate};
 pub use original_dst::{OriginalName, original_name};
 pub use outlier::{Ejection, EjectionCause, EjectionEffect, Look, Outcome, RateFacts, Return};

@@ -382,6 +382,9 @@ impl Exchange<'_> {
         let begun = begun.and_then(|()| {
             if plan.content == Content::None { upstream.send_end(None) } else { Ok(()) }
         });
+        if let Some(account) = downstream.account() {
+            account.goes_on(upstream.place());
+        }
         let ended = match begun {
             Ok(()) => {
                 self.begin_try(plan);

@@ -14,6 +14,7 @@ use iako_http::{
 use super::content::ContentError;
 use super::failure::Failure;
 use crate::http2::codes;
+use crate::overload::Account;
 
 /// Why nothing more can be read from a client or written to it.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,12 @@ pub(crate) enum DownstreamError {
     /// It broke HTTP/2, on this stream or on its connection; Envoy's details for it.
     #[error("the client broke HTTP/2: {0}")]
     Http2(&'static str),
+    /// Its stream held too much memory while that is short.
+    #[error("the stream holds too much memory")]
+    Overload,
+    /// Its connection was closed because the proxy is overloaded.
+    #[error("the connection was closed: the proxy is overloaded")]
+    Shed,
     /// A filter cannot read its content.
     #[error("the client's content cannot be read")]
     Content(#[from] ContentError),
@@ -47,6 +54,8 @@ impl DownstreamError {
             Self::Protocol(error) => error.details(),
             Self::Http2(details) => details,
             Self::Length(_) => "http1.codec_error",
+            Self::Overload => "overload",
+            Self::Shed => "forced_goaway",
             Self::Content(ContentError::NotBase64) => "grpc_base_64_decode_failed",
             Self::Content(ContentError::CutBase64) => "grpc_base_64_decode_failed_bad_size",
             Self::Content(ContentError::Corrupt | ContentError::Inflates) => {
@@ -92,6 +101,14 @@ macro_rules! each {
 }
 
 impl Downstream<'_> {
+    /// What the stream holds, where that is looked at.
+    pub(crate) fn account(&self) -> Option<&Account> {
+        match self {
+            Downstream::Http1(_) => None,
+            Downstream::Http2(side) => side.account(),
+        }
+    }
+
     /// Takes the next piece of the request's content.
     pub(crate) fn poll_body(
         &mut self,

@@ -87,6 +87,7 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
         Failure::Unresolved(why) => unresolved(*why),
         Failure::NoAddress(why) => Reply { details: unresolved(*why).details, ..nobody(503) },
         Failure::Dropped | Failure::AllDropped => dropped(failure),
+        Failure::Shed => Reply::overloaded(),
         Failure::Maintenance => Reply::new(503, "maintenance_mode")
             .with_body("maintenance mode")
             .with_field(Known::XEnvoyOverloaded, FieldValue::from_static("true")),
@@ -149,6 +150,13 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
     })
 }
 
+impl Reply {
+    /// The answer of a proxy that is overloaded.
+    pub(crate) fn overloaded() -> Self {
+        Self::new(503, "overload").with_body("envoy overloaded")
+    }
+}
+
 /// The response for a request that its server lost.
 fn upstream(error: &UpstreamError) -> Reply {
     match error {
@@ -181,6 +189,8 @@ fn client(error: &DownstreamError) -> Option<Reply> {
         }
         DownstreamError::Gone(_)
         | DownstreamError::Reset
+        | DownstreamError::Overload
+        | DownstreamError::Shed
         | DownstreamError::Length(_)
         | DownstreamError::Content(ContentError::Processed)
         | DownstreamError::Http2(_) => None,

@@ -51,6 +51,9 @@ pub(crate) enum Failure {
     /// A circuit breaker is full.
     #[error("a circuit breaker of the cluster is full")]
     Overflow(#[from] Overflow),
+    /// The proxy is overloaded and sends nothing on.
+    #[error("the proxy is overloaded")]
+    Shed,
     /// No connection could be made.
     #[error("no connection to the upstream")]
     Connect(#[from] Arc<ConnectError>),
@@ -171,6 +174,7 @@ impl Failure {
             | Self::Overflow(_)
             | Self::Dropped
             | Self::AllDropped
+            | Self::Shed
             | Self::Maintenance
             | Self::Overtaken
             | Self::StreamIdle
@@ -206,14 +210,16 @@ impl Failure {
             Self::NoFilterConfig => ResponseFlag::NoFilterConfigFound,
             Self::Client(DownstreamError::Gone(_)) => ResponseFlag::DownstreamConnectionTermination,
             Self::Client(DownstreamError::Reset) => ResponseFlag::DownstreamRemoteReset,
+            Self::Client(DownstreamError::Overload) => ResponseFlag::OverloadManagerTerminated,
             Self::Client(
                 DownstreamError::Protocol(_)
                 | DownstreamError::Length(_)
                 | DownstreamError::Http2(_),
             ) => ResponseFlag::DownstreamProtocolError,
             Self::Unresolved(Unresolved::Full | Unresolved::Pending)
-            | Self::Client(DownstreamError::Content(_))
+            | Self::Client(DownstreamError::Content(_) | DownstreamError::Shed)
             | Self::TooLarge
+            | Self::Shed
             | Self::Origin
             | Self::ResponseContent(_)
             | Self::RequestTimeout
@@ -245,6 +251,7 @@ impl Failure {
             Self::NoRoute
             | Self::NoCluster { .. }
             | Self::Unresolved(_)
+            | Self::Shed
             | Self::Overtaken
             | Self::StrictHeader(_)
             | Self::StreamIdle

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use iako_http::{BodyLength, FieldValue, Known, KnownSet, Method, Version};
-use iako_proxy_config::{ClusterTarget, ConnectEnd, RouteAction, Thresholds};
+use iako_proxy_config::{ClusterTarget, ConnectEnd, RouteAction, ShedPlace, Thresholds};
+use iako_rt::Rng;
 use iako_traffic::{
     HostChange, RetryState, RouteMatchResult, TimeoutRules, Timeouts, hash_of_request,
 };
@@ -112,6 +113,7 @@ impl Exchange<'_> {
         }
         self.check_maintenance(&plan)?;
         self.check_dropped(&plan)?;
+        self.check_shed()?;
         plan.breakers().note_request(plan.limits(), self.now);
         self.begin_content(route, &plan);
         self.begin_deadlines(&plan);
@@ -204,6 +206,18 @@ impl Exchange<'_> {
         };
         plan.cluster.count_dropped();
         Err(failure)
+    }
+
+    /// Refuses requests while the proxy is overloaded.
+    fn check_shed(&mut self) -> Result<(), Failure> {
+        let worker = &self.connection.worker;
+        let draw = || worker.with_rng(Rng::unit);
+        if worker.shared.overload.sheds(ShedPlace::Filters, draw) {
+            // As in Envoy, which counts it as a try.
+            self.record.attempts = 1;
+            return Err(Failure::Shed);
+        }
+        Ok(())
     }
 
     /// Refuses requests whose headers are not what the router insists on.

@@ -183,7 +183,11 @@ impl Upload {
         let bytes = &mut self.bytes;
         let Some(steps) = &mut self.steps else { return Poll::Ready(Ok(Gathered::Whole)) };
         let mut source = |context: &mut Context<'_>| counted(downstream.poll_body(context), bytes);
-        let gathered = ready!(steps.poll_gather(context, bytes_max, &mut source))?;
+        let gathered = steps.poll_gather(context, bytes_max, &mut source);
+        if let Some(account) = downstream.account() {
+            account.keeps(steps.held_bytes());
+        }
+        let gathered = ready!(gathered)?;
         if gathered == Gathered::Whole {
             self.length = UploadLength::Known(steps.held_bytes());
         }
@@ -295,6 +299,9 @@ impl Upload {
                 let event = event.map_err(PumpError::Downstream)?;
                 self.tell(event, upstream).map_err(PumpError::Upstream)?;
                 moved = true;
+            }
+            if let Some(account) = downstream.account() {
+                account.keeps(self.replay_bytes);
             }
             ready!(upstream.poll_flush(context)).map_err(PumpError::Upstream)?;
             if self.told_whole {

@@ -367,7 +367,13 @@ impl Exchange<'_> {
         if matches!(error, DownstreamError::Gone(_)) {
             self.connection.fate.left();
         }
-        let leaves = matches!(error, DownstreamError::Gone(_) | DownstreamError::Reset);
+        let leaves = matches!(
+            error,
+            DownstreamError::Gone(_)
+                | DownstreamError::Reset
+                | DownstreamError::Overload
+                | DownstreamError::Shed
+        );
         if leaves || self.record.details.is_empty() || self.response.is_none() {
             self.record.details = error.details().into();
         }

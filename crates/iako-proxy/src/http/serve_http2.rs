@@ -91,7 +91,7 @@ async fn run(connection: &Rc<HttpConnection>, link: &Rc<Link>, mut driver: Drive
         serving.poll_times(context, link, &driver)
     })
     .await;
-    if matches!(ending, Ending::Refused(_) | Ending::Cut) || serving.is_ending {
+    if matches!(ending, Ending::Refused(_) | Ending::Cut | Ending::Shed) || serving.is_ending {
         connection.fate.end(Ended::Otherwise);
     }
     if link.open() > 0 {
@@ -376,6 +376,19 @@ impl Listen for Serving<'_> {
         }
     }
 
+    fn turns_away(&mut self, link: &Rc<Link>) -> bool {
+        let worker = &self.connection.worker;
+        let draw = || worker.with_rng(Rng::unit);
+        let is_shed = worker.shared.overload.sheds(ShedPlace::Http2Close, draw);
+        if is_shed {
+            link.with(|connection| {
+                connection.shut_down(Shutdown::Graceful);
+                connection.shut_down(Shutdown::Final(ErrorCode::NO_ERROR));
+            });
+        }
+        is_shed
+    }
+
     // The stream's own task writes down the rest.
     fn broken(&mut self, violation: Violation) {
         self.connection.worker.shared.http2.broken(violation);
@@ -389,7 +402,10 @@ fn start(
     head: RequestHead,
     ends: Ends,
 ) {
-    let side = Http2Downstream::new(link, stream, ends, &head);
+    let mut side = Http2Downstream::new(link, stream, ends, &head);
+    if connection.worker.shared.overload.tracks_streams() {
+        side = side.tracked(&connection.worker.ledger);
+    }
     let connection = Rc::clone(connection);
     if side.waits_to_go_on() && !connection.last_service().manager.proxy_100_continue {
         side.tell_continue();

@@ -34,6 +34,11 @@ pub(crate) trait Listen {
     /// Takes a request, or news of the connection itself.
     fn hear(&mut self, link: &Rc<Link>, event: Event);
 
+    /// Whether the connection is closed in place of reading what came, which was told to the peer.
+    fn turns_away(&mut self, _link: &Rc<Link>) -> bool {
+        false
+    }
+
     /// The peer lost a stream because it broke a rule on it.
     fn broken(&mut self, violation: Violation);
 }
@@ -222,6 +227,14 @@ impl Driver {
     /// Takes everything that the input holds, and what the connection has to say of itself.
     fn understand(&mut self, link: &Rc<Link>, listener: &mut impl Listen) -> Handed {
         let mut handed = Handed::Kept;
+        if self.last_words == Some(Ending::Shed) {
+            return handed;
+        }
+        if !self.input.is_empty() && listener.turns_away(link) {
+            self.last_words = Some(Ending::Shed);
+            link.end(Ending::Shed);
+            return Handed::Woken;
+        }
         link.inner().borrow_mut().connection.at(clock::now());
         loop {
             let received = link.inner().borrow_mut().connection.receive(&mut self.input);

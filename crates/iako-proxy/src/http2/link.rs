@@ -22,6 +22,8 @@ pub(crate) enum Ending {
     Refused(ConnectionError),
     /// It was cut by us: the time to drain was over, or a probe was not answered.
     Cut,
+    /// It was cut by us because the proxy is overloaded.
+    Shed,
 }
 
 /// Why nothing more comes or goes on a stream.
@@ -192,6 +194,25 @@ impl Link {
         }
     }
 
+    /// Bytes that came on a stream and were not taken, and that wait to be written on it.
+    fn held(&self, stream: StreamId) -> usize {
+        let mut inner = self.inner.borrow_mut();
+        let queued = inner.connection.queued(stream);
+        let waits = inner.slots.of(stream).map_or(0, |slot| slot.held());
+        queued.saturating_add(waits)
+    }
+
+    /// Resets a stream in the place of the task that uses it, which hears of it as of a reset of the peer.
+    fn cut(&self, stream: StreamId) {
+        let code = ErrorCode::INTERNAL_ERROR;
+        let inner = &mut *self.inner.borrow_mut();
+        inner.connection.reset(stream, code);
+        if let Some(slot) = inner.slots.of(stream) {
+            slot.push_reset(code, ResetCause::Peer);
+            slot.wake();
+        }
+    }
+
     /// Hands what came on a stream to it.
     pub(super) fn hand(&self, stream: StreamId, event: Event) -> Handed {
         let inner = &mut *self.inner.borrow_mut();
@@ -226,6 +247,30 @@ impl Link {
         let mut inner = self.inner.borrow_mut();
         inner.connection.idle();
         inner.slots.idle();
+    }
+}
+
+/// A stream, as who looks at it from outside of its task sees it.
+#[derive(Debug)]
+pub(crate) struct StreamPlace {
+    link: Rc<Link>,
+    stream: StreamId,
+}
+
+impl StreamPlace {
+    pub(super) const fn new(link: Rc<Link>, stream: StreamId) -> Self {
+        Self { link, stream }
+    }
+
+    /// Bytes that the stream holds, either way; none of one that has ended.
+    pub(crate) fn held(&self) -> usize {
+        self.link.held(self.stream)
+    }
+
+    /// Resets it.
+    pub(crate) fn cut(&self) {
+        self.link.cut(self.stream);
+        self.link.rouse();
     }
 }
 

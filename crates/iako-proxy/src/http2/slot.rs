@@ -31,7 +31,7 @@ impl Slot {
 
     /// Forgets what the stream left; how many bytes of content nobody took.
     pub(super) fn clear(&mut self) -> usize {
-        let held = self.pieces.iter().map(Bytes::len).sum();
+        let held = self.held();
         self.waker = None;
         self.head = None;
         self.later_heads.clear();
@@ -41,6 +41,11 @@ impl Slot {
         self.ended = false;
         self.reset = None;
         held
+    }
+
+    /// Bytes of content that nobody took.
+    pub(super) fn held(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum()
     }
 
     pub(super) fn push_head(&mut self, head: Box<ResponseHead>, ends: Ends) {
@@ -94,6 +99,7 @@ impl Slot {
     pub(super) fn has_ended(&self) -> bool {
         self.ended
     }
+
     /// Remembers whom to wake.
     pub(super) fn wait(&mut self, context: &Context<'_>) {
         match &self.waker {

@@ -8,7 +8,7 @@ use iako_http::h2::{Ends, ErrorCode, StreamId};
 use iako_http::{BodyEvent, Fields, HeaderEdits, ResponseHead};
 
 use super::codes;
-use super::link::{Link, Lost};
+use super::link::{Link, Lost, StreamPlace};
 use super::pressure;
 use super::slot::Slot;
 
@@ -62,6 +62,11 @@ impl StreamHandle {
 
     pub(crate) fn link(&self) -> &Rc<Link> {
         &self.link
+    }
+
+    /// The stream as others may look at it.
+    pub(crate) fn place(&self) -> StreamPlace {
+        StreamPlace::new(Rc::clone(&self.link), self.stream)
     }
 
     pub(crate) fn id(&self) -> StreamId {

@@ -109,6 +109,10 @@ impl Watching {
             scope.gauge("scale_percent")
         });
         let sheds = sheds.collect();
+        if manager.actions.iter().any(|it| it.deed == Deed::ResetStreams) {
+            let count = || shared.stats.scope(Deed::ResetStreams.name()).counter("count");
+            shared.overload.reset_count.get_or_init(count);
+        }
         let is_shrinking = manager.actions.iter().any(|it| it.deed == Deed::ShrinkHeap);
         let shrinks = || scope.part(Deed::ShrinkHeap.name()).counter("shrink_count");
         let shrinks = is_shrinking.then(shrinks);
@@ -175,11 +179,16 @@ fn prepare(shared: &Shared, manager: &OverloadManager) {
         | Deed::DisableKeepalive
         | Deed::StopAcceptingConnections
         | Deed::RejectConnections
-        | Deed::ShrinkHeap => None,
+        | Deed::ShrinkHeap
+        | Deed::ResetStreams
+        | Deed::CloseIdle => None,
     });
     let timers: Vec<ScaledTimer> = timers.flatten().copied().collect();
     // There is one manager, which is taken once.
     overload.timers.get_or_init(|| timers);
+    if let Some(from) = manager.tracked {
+        overload.tracked.get_or_init(|| from);
+    }
     if let Some(most) = manager.connections_max {
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         overload.connections_max.get_or_init(|| most);

@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use iako_http::Scheme;
 use iako_proxy_config::{
-    Discovery, Endpoint, MetadataPath, OnDemandClusters, RoutePriority, SourcedName,
+    Discovery, Endpoint, MetadataPath, OnDemandClusters, RoutePriority, ShedPlace, SourcedName,
 };
 use iako_rt::{Rng, clock};
 use iako_telemetry::{ResponseFlag, access_log::LogType};
@@ -69,6 +69,12 @@ pub(crate) async fn serve(
     let mut record = Record::new(&worker, &downstream);
     if service.config.access_log_times.on_start {
         record.write(&service, LogType::TcpConnectionStart);
+    }
+    if worker.shared.overload.sheds(ShedPlace::TcpConnect, || worker.with_rng(Rng::unit)) {
+        record.flags.insert(ResponseFlag::OverloadManagerTerminated);
+        downstream.turn_away();
+        record.end(&service, &mut downstream);
+        return;
     }
     let mut snapshot = worker.snapshot();
     let draw = worker.with_rng(Rng::next_u64);
@@ -206,6 +212,14 @@ async fn reach(
         let Some(pick) = pick else { break };
         record.attempts = record.attempts.saturating_add(1);
         let (endpoint, state) = (&pick.endpoint.endpoint, &pick.endpoint.state);
+        let overload = &worker.shared.overload;
+        if service.config.tunnel.is_none()
+            && overload.sheds(ShedPlace::NewConnection, || worker.with_rng(Rng::unit))
+        {
+            // As in Envoy, which counts it among the tries.
+            let (flag, reason) = (ResponseFlag::UpstreamRetryLimitExceeded, String::new());
+            return Err(Unreached { flag, reason, endpoint: None });
+        }
         let active = state.begin();
         let opened = match service.config.tunnel.as_deref() {
             None => {
@@ -426,6 +440,7 @@ async fn carry(
             record.moved(Moved { received: denied.received, sent: 0 });
             record.ending = denied.ending;
         }
+        End::Shed => record.flags.insert(ResponseFlag::OverloadManagerTerminated),
         End::Drained => record.details = Some("drained"),
         End::Failed => record.details = Some("upstream_failed"),
         End::Downstream => record.details = Some("downstream_reset"),

@@ -53,7 +53,7 @@ pub(super) struct Record {
     /// Why a filter ended it.
     pub(super) ending: Ending,
     pub(super) failure: Option<String>,
-    flags: ResponseFlags,
+    pub(super) flags: ResponseFlags,
     moved: Cell<Moved>,
     upstream: Option<Far>,
     upstream_uri: Option<String>,

@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use iako_rt::clock;
+use iako_proxy_config::ShedPlace;
+use iako_rt::{Rng, clock};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::Sleep;
 
 use super::{
@@ -22,6 +24,9 @@ use crate::{
     },
     worker::Worker,
 };
+
+/// Bytes of a client that are read before its connection is closed because the proxy is overloaded.
+const SHED_BYTES: usize = 4096;
 
 /// What bounds a relay.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +50,8 @@ pub(super) enum End {
     MaxDuration,
     /// The proxy closes.
     Drained,
+    /// The proxy is overloaded.
+    Shed,
     /// The instance was found to be unwell.
     Failed,
     /// The client's side broke.
@@ -121,6 +128,9 @@ struct Relay<'a> {
 impl Relay<'_> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         let before = self.moved;
+        if let Poll::Ready(end) = self.poll_shed(context) {
+            return Poll::Ready(end);
+        }
         let memory = &self.worker.relay_memory;
         let up = match self.poll_gate(context) {
             Poll::Ready(Err(denied)) => return Poll::Ready(End::Denied(Box::new(denied))),
@@ -150,6 +160,26 @@ impl Relay<'_> {
             (_, Poll::Ready(Err(Broken::Target(_)))) => Poll::Ready(End::Downstream),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(End::Done),
             _ => Poll::Pending,
+        }
+    }
+
+    /// Ready when bytes of the client came while the proxy is overloaded: they go nowhere.
+    fn poll_shed(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        let overload = &self.worker.shared.overload;
+        if !overload.would_shed(ShedPlace::TcpData, || self.worker.with_rng(Rng::unit)) {
+            return Poll::Pending;
+        }
+        let mut room = [0; SHED_BYTES];
+        let mut buffer = ReadBuf::new(&mut room);
+        let read = Pin::new(&mut self.downstream.stream).poll_read(context, &mut buffer);
+        match ready!(read) {
+            Ok(()) if buffer.filled().is_empty() => Poll::Pending,
+            Ok(()) => {
+                overload.note_shed(ShedPlace::TcpData);
+                self.moved.received += buffer.filled().len() as u64;
+                Poll::Ready(End::Shed)
+            }
+            Err(_) => Poll::Ready(End::Downstream),
         }
     }
 

@@ -53,9 +53,12 @@ impl TunnelError {
     pub(super) fn transport_reason(&self) -> String {
         match self {
             Self::Acquire(AcquireError::Connect(error)) => error.transport_reason(),
-            Self::Acquire(AcquireError::Overflow | AcquireError::Pending | AcquireError::Pools) => {
-                String::new()
-            }
+            Self::Acquire(
+                AcquireError::Overflow
+                | AcquireError::Pending
+                | AcquireError::Pools
+                | AcquireError::Shed,
+            ) => String::new(),
             Self::Refused(status) => format!("tunnel_response:{status}"),
             Self::Upstream(_) | Self::Timeout => self.to_string().replace(' ', "_"),
         }
@@ -64,7 +67,7 @@ impl TunnelError {
     /// Envoy's flag for it.
     pub(super) const fn response_flag(&self) -> ResponseFlag {
         match self {
-            Self::Acquire(AcquireError::Overflow | AcquireError::Pending) => {
+            Self::Acquire(AcquireError::Overflow | AcquireError::Pending | AcquireError::Shed) => {
                 ResponseFlag::UpstreamOverflow
             }
             Self::Acquire(AcquireError::Pools) => ResponseFlag::NoHealthyUpstream,

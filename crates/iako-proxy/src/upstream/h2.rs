@@ -24,7 +24,7 @@ use crate::http::downstream::Content;
 use crate::http::wire::Meter;
 use crate::http2::{
     Driver, Ending, Http2Stats, Keepalive, Link, Listen, Lost, REST_AFTER, Side, StreamHandle,
-    codes, limits,
+    StreamPlace, codes, limits,
 };
 use crate::shared::Shared;
 use crate::snapshot::UpstreamCluster;
@@ -318,6 +318,11 @@ impl Http2Upstream {
         }
     }
 
+    /// Where what the stream holds can be looked at.
+    pub(crate) fn place(&self) -> Option<StreamPlace> {
+        self.stream.as_ref().map(StreamHandle::place)
+    }
+
     /// Content is taken only once the head has its stream.
     pub(crate) fn queued(&self) -> usize {
         self.stream.as_ref().map_or(usize::MAX, StreamHandle::queued)
@@ -400,7 +405,7 @@ impl From<Lost> for UpstreamError {
             Lost::Reset(_, ResetCause::Violation(violation)) => Self::Http2(violation.details()),
             Lost::Connection(Ending::Refused(error)) => Self::Http2(error.details()),
             Lost::Connection(Ending::Broken(kind)) => Self::Closed(Some(kind.into())),
-            Lost::Connection(Ending::Closed | Ending::Cut) => Self::Closed(None),
+            Lost::Connection(Ending::Closed | Ending::Cut | Ending::Shed) => Self::Closed(None),
         }
     }
 }

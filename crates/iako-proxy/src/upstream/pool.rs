@@ -113,6 +113,9 @@ pub(crate) enum AcquireError {
     /// Too many requests wait for a connection.
     #[error("too many requests wait for a connection to the cluster")]
     Pending,
+    /// No connection is opened, because the proxy is overloaded.
+    #[error("the proxy is overloaded and opens no connection")]
+    Shed,
     /// There are too many pools of connections to the cluster.
     #[error("there are too many pools of connections to the cluster")]
     Pools,

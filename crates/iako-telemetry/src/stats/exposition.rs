@@ -24,6 +24,35 @@ impl<'a> Exposition<'a> {
         self.line(format_args!("# TYPE {name} {}", kind.name()));
     }
 
+    /// Begins a metric whose quantiles are shown in place of its buckets.
+    pub(crate) fn begin_summary(&mut self, name: &str) {
+        self.line(format_args!("# TYPE {name} summary"));
+    }
+
+    /// Quantiles of a histogram; each is a percentage.
+    pub(crate) fn summary(
+        &mut self,
+        name: &str,
+        labels: &LabelPairs,
+        (histogram, quantiles): (&HistogramSnapshot, &[f64]),
+    ) {
+        for quantile in quantiles {
+            let share = (quantile * 10.0).round() / 1_000.0;
+            let value = histogram.quantile(share).unwrap_or(f64::NAN);
+            self.series(name, "", labels, Some(("quantile", &share.to_string())));
+            let value = if value.is_nan() { "nan".to_owned() } else { value.to_string() };
+            self.line(format_args!(" {value}"));
+        }
+        self.totals(name, labels, histogram);
+    }
+
+    fn totals(&mut self, name: &str, labels: &LabelPairs, histogram: &HistogramSnapshot) {
+        self.series(name, "_sum", labels, None);
+        self.line(format_args!(" {}", histogram.sum()));
+        self.series(name, "_count", labels, None);
+        self.line(format_args!(" {}", histogram.count()));
+    }
+
     pub(crate) fn integer(&mut self, name: &str, labels: &LabelPairs, value: u64) {
         self.series(name, "", labels, None);
         self.line(format_args!(" {value}"));
@@ -37,13 +66,10 @@ impl<'a> Exposition<'a> {
     ) {
         for (bound, count) in histogram.exposed() {
             let bound = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
-            self.series(name, "_bucket", labels, Some(&bound));
+            self.series(name, "_bucket", labels, Some(("le", &bound)));
             self.line(format_args!(" {count}"));
         }
-        self.series(name, "_sum", labels, None);
-        self.line(format_args!(" {}", histogram.sum()));
-        self.series(name, "_count", labels, None);
-        self.line(format_args!(" {}", histogram.count()));
+        self.totals(name, labels, histogram);
     }
 
     fn series(
@@ -51,18 +77,22 @@ impl<'a> Exposition<'a> {
         name: &str,
         suffix: &str,
         LabelPairs(labels): &LabelPairs,
-        le: Option<&str>,
+        last: Option<(&str, &str)>,
     ) {
         self.out.push_str(name);
         self.out.push_str(suffix);
-        if labels.is_empty() && le.is_none() {
+        if labels.is_empty() && last.is_none() {
             return;
         }
         self.out.push('{');
         self.out.push_str(labels);
-        if let Some(bound) = le {
-            self.out.push_str(if labels.is_empty() { "le=\"" } else { ",le=\"" });
-            self.out.push_str(bound);
+        if let Some((label, value)) = last {
+            if !labels.is_empty() {
+                self.out.push(',');
+            }
+            self.out.push_str(label);
+            self.out.push_str("=\"");
+            self.out.push_str(value);
             self.out.push('"');
         }
         self.out.push('}');

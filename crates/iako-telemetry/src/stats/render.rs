@@ -1,133 +1,17 @@
 //! The answers of `/stats`: text, JSON, and the text format of Prometheus.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
-use regex::{Regex, RegexBuilder};
 use serde_json::{Value as Json, json};
 
 use super::exposition::{Exposition, LabelPairs, metric_name};
+use super::query::{HistogramForm, StatsFormat, StatsQuery};
 use super::{Entry, StatsRegistry, Value};
 use crate::histogram::HistogramSnapshot;
 use crate::metrics::MetricKind;
 
-/// Memory that a filter's compiled pattern may take: an operator's pattern is small.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
-
 const QUANTILES: [f64; 10] = [0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 100.0];
-
-/// The form of the answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StatsFormat {
-    /// `name: value` lines.
-    #[default]
-    Text,
-    /// Envoy's JSON.
-    Json,
-    /// The text format of Prometheus.
-    Prometheus,
-}
-
-/// A kind of statistic. Source: `type=` of `/stats`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StatsKind {
-    /// Numbers that only grow.
-    Counters,
-    /// Numbers that come and go.
-    Gauges,
-    /// Distributions.
-    Histograms,
-    /// Texts; there are none.
-    TextReadouts,
-}
-
-/// What is asked of `/stats`: the query string `filter=…&usedonly&format=…`.
-#[derive(Clone, Debug, Default)]
-pub struct StatsQuery {
-    /// Only names in which this pattern is found.
-    pub filter: Option<Regex>,
-    /// Whether only the other names are wanted.
-    pub invert_filter: bool,
-    /// Only statistics that are not zero.
-    pub used_only: bool,
-    /// Only statistics of this kind; all when absent.
-    pub kind: Option<StatsKind>,
-    /// The form of the answer.
-    pub format: StatsFormat,
-}
-
-impl StatsQuery {
-    /// Reads the decoded pairs of a query string. Unknown names are ignored, as Envoy does.
-    ///
-    /// # Errors
-    /// A sentence for the person who asked, when the pattern or the format is not understood.
-    pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
-        let mut query = Self::default();
-        for (name, value) in pairs {
-            match name {
-                "usedonly" => query.used_only = true,
-                "filter" => query.filter = Some(pattern(value)?),
-                "invert_filter" => query.invert_filter = true,
-                "type" => query.kind = stats_kind(value)?,
-                "format" => query.format = format(value)?,
-                _ => {}
-            }
-        }
-        Ok(query)
-    }
-
-    fn admits(&self, name: &str, entry: &Entry) -> bool {
-        let named = |filter: &Regex| filter.is_match(name) != self.invert_filter;
-        self.filter.as_ref().is_none_or(named)
-            && !(self.used_only && is_unused(&entry.value))
-            && self.kind.is_none_or(|kind| kind == kind_of(&entry.value))
-    }
-}
-
-const fn kind_of(value: &Value) -> StatsKind {
-    match value {
-        Value::Counter(_) => StatsKind::Counters,
-        Value::Gauge(_) => StatsKind::Gauges,
-        Value::Histogram(_) => StatsKind::Histograms,
-    }
-}
-
-/// A kind; none for all of them.
-fn stats_kind(word: &str) -> Result<Option<StatsKind>, String> {
-    match word {
-        "" | "All" => Ok(None),
-        "Counters" => Ok(Some(StatsKind::Counters)),
-        "Gauges" => Ok(Some(StatsKind::Gauges)),
-        "Histograms" => Ok(Some(StatsKind::Histograms)),
-        "TextReadouts" => Ok(Some(StatsKind::TextReadouts)),
-        other => Err(format!(
-            "type '{other}' is unknown: use All, Counters, Gauges, Histograms or TextReadouts"
-        )),
-    }
-}
-
-fn pattern(text: &str) -> Result<Regex, String> {
-    RegexBuilder::new(text)
-        .size_limit(PATTERN_BYTES_MAX)
-        .build()
-        .map_err(|error| format!("filter is no valid regular expression: {error}"))
-}
-
-fn format(text: &str) -> Result<StatsFormat, String> {
-    match text {
-        "text" => Ok(StatsFormat::Text),
-        "json" => Ok(StatsFormat::Json),
-        "prometheus" => Ok(StatsFormat::Prometheus),
-        other => Err(format!("format '{other}' is unknown: use text, json or prometheus")),
-    }
-}
-
-fn is_unused(value: &Value) -> bool {
-    match value {
-        Value::Counter(counter) => counter.value() == 0,
-        Value::Gauge(gauge) => gauge.value() == 0,
-        Value::Histogram(histogram) => histogram.snapshot().count() == 0,
-    }
-}
 
 impl StatsRegistry {
     /// The answer to `query`, with a line end at the end.
@@ -136,15 +20,16 @@ impl StatsRegistry {
         let mut entries = self.snapshot();
         entries.retain(|(name, entry)| query.admits(name, entry));
         match query.format {
-            StatsFormat::Text => text(&entries),
-            StatsFormat::Json => json_text(&entries),
-            StatsFormat::Prometheus => prometheus(&entries),
+            StatsFormat::Text => text(&entries, query.histograms),
+            StatsFormat::Html => html(&text(&entries, query.histograms)),
+            StatsFormat::Json => json_text(&entries, query.histograms),
+            StatsFormat::Prometheus => prometheus(&entries, query.histograms),
         }
     }
 }
 
 /// Counters and gauges first, then histograms, each in order of names, as Envoy lists them.
-fn text(entries: &[(String, Entry)]) -> String {
+fn text(entries: &[(String, Entry)], form: HistogramForm) -> String {
     let mut out = String::new();
     for (name, entry) in entries {
         if let Some(number) = number(&entry.value) {
@@ -152,9 +37,14 @@ fn text(entries: &[(String, Entry)]) -> String {
         }
     }
     for (name, histogram) in histograms(entries) {
-        out.push_str(&format!("{name}: {}\n", quantiles(&histogram)));
+        out.push_str(&format!("{name}:{}\n", histogram_text(&histogram, form)));
     }
     out
+}
+
+fn html(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    format!("<!DOCTYPE html>\n<title>Statistics</title>\n<pre>\n{text}</pre>\n")
 }
 
 fn number(value: &Value) -> Option<u64> {
@@ -172,11 +62,37 @@ fn histograms(entries: &[(String, Entry)]) -> impl Iterator<Item = (&str, Histog
     })
 }
 
-/// `P50(nan,1.5)`: Envoy shows the last interval and the whole life; we keep no intervals.
-fn quantiles(histogram: &HistogramSnapshot) -> String {
+/// What stands behind the name of a histogram. Envoy shows the last interval and the whole life; we keep no
+/// intervals, and show what Envoy shows of one in which nothing came.
+fn histogram_text(histogram: &HistogramSnapshot, form: HistogramForm) -> String {
     if histogram.count() == 0 {
-        return "No recorded values".to_owned();
+        return " No recorded values".to_owned();
     }
+    match form {
+        HistogramForm::Usual | HistogramForm::Summary => format!(" {}", quantiles(histogram)),
+        HistogramForm::Cumulative | HistogramForm::Disjoint => {
+            let shown = bounds(histogram, form);
+            shown.iter().fold(String::new(), |mut text, (bound, count)| {
+                // Writing to a String cannot fail.
+                let _infallible = write!(text, " B{}(0,{count})", general(*bound));
+                text
+            })
+        }
+        HistogramForm::Detailed => {
+            let filled: Vec<String> = histogram
+                .filled()
+                .map(|(lower, width, count)| {
+                    format!("{},{}:{count}", rounded(lower), rounded(width))
+                })
+                .collect();
+            let (totals, summary) = (filled.join(", "), quantiles(histogram));
+            format!("\n  totals={totals}\n  intervals=\n  summary={summary}")
+        }
+    }
+}
+
+/// `P50(nan,1.5)`.
+fn quantiles(histogram: &HistogramSnapshot) -> String {
     let shown = QUANTILES.iter().map(|quantile| {
         let value = histogram.quantile(quantile / 100.0).unwrap_or(f64::NAN);
         format!("P{quantile}(nan,{})", rounded(value))
@@ -184,40 +100,94 @@ fn quantiles(histogram: &HistogramSnapshot) -> String {
     shown.collect::<Vec<_>>().join(" ")
 }
 
+/// The bounds that are shown, but the infinite one, and how many values belong to each.
+fn bounds(histogram: &HistogramSnapshot, form: HistogramForm) -> Vec<(f64, u64)> {
+    let mut shown = histogram.exposed();
+    shown.retain(|(bound, _)| bound.is_finite());
+    if form == HistogramForm::Disjoint {
+        let mut below = 0;
+        for (_, count) in &mut shown {
+            let upto = std::mem::replace(&mut below, *count);
+            *count = count.saturating_sub(upto);
+        }
+    }
+    shown
+}
+
+/// A number in its shortest form of six places, as C's `%g`: `0.5`, `600000`, `1.8e+06`.
+fn general(number: f64) -> String {
+    if number < 1e6 {
+        return format!("{}", (number * 1e6).round() / 1e6);
+    }
+    let text = format!("{number:.5e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let digits = digits.trim_end_matches('0').trim_end_matches('.');
+    format!("{digits}e+{exponent:0>2}")
+}
+
 /// Four significant places are more than the buckets know.
 fn rounded(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
 
-fn json_text(entries: &[(String, Entry)]) -> String {
+fn json_text(entries: &[(String, Entry)], form: HistogramForm) -> String {
     let mut stats: Vec<Json> = entries
         .iter()
         .filter_map(|(name, entry)| Some(json!({"name": name, "value": number(&entry.value)?})))
         .collect();
-    let computed: Vec<Json> = histograms(entries)
-        .map(|(name, histogram)| {
-            let values = QUANTILES.map(|quantile| {
-                json!({
-                    "interval": null,
-                    "cumulative": histogram.quantile(quantile / 100.0).map(rounded),
-                })
-            });
-            json!({"name": name, "values": values})
-        })
+    let shown: Vec<Json> = histograms(entries)
+        .map(|(name, histogram)| histogram_json(name, &histogram, form))
         .collect();
-    if !computed.is_empty() {
-        stats.push(json!({"histograms": {
-            "supported_quantiles": QUANTILES,
-            "computed_quantiles": computed,
-        }}));
+    if !shown.is_empty() {
+        let shown = match form {
+            HistogramForm::Usual | HistogramForm::Summary => {
+                json!({"supported_quantiles": QUANTILES, "computed_quantiles": shown})
+            }
+            HistogramForm::Cumulative | HistogramForm::Disjoint => Json::Array(shown),
+            HistogramForm::Detailed => {
+                json!({"supported_percentiles": QUANTILES, "details": shown})
+            }
+        };
+        stats.push(json!({"histograms": shown}));
     }
     format!("{}\n", json!({"stats": stats}))
+}
+
+fn histogram_json(name: &str, histogram: &HistogramSnapshot, form: HistogramForm) -> Json {
+    let quantiles = || {
+        QUANTILES.map(|quantile| {
+            let cumulative = histogram.quantile(quantile / 100.0).map(rounded);
+            json!({"interval": null, "cumulative": cumulative})
+        })
+    };
+    match form {
+        HistogramForm::Usual | HistogramForm::Summary => {
+            json!({"name": name, "values": quantiles()})
+        }
+        HistogramForm::Cumulative | HistogramForm::Disjoint => {
+            let buckets = bounds(histogram, form).into_iter().map(
+                |(bound, count)| json!({"upper_bound": bound, "interval": 0, "cumulative": count}),
+            );
+            json!({"name": name, "buckets": buckets.collect::<Vec<_>>()})
+        }
+        HistogramForm::Detailed => {
+            let totals = histogram.filled().map(|(lower, width, count)| {
+                json!({"lower_bound": rounded(lower), "width": rounded(width), "count": count})
+            });
+            json!({
+                "name": name,
+                "totals": totals.collect::<Vec<_>>(),
+                "intervals": [],
+                "percentiles": quantiles(),
+            })
+        }
+    }
 }
 
 /// One series: the labels and the statistic.
 type Labelled<'a> = (LabelPairs, &'a Value);
 
-fn prometheus(entries: &[(String, Entry)]) -> String {
+fn prometheus(entries: &[(String, Entry)], form: HistogramForm) -> String {
     // All series of a metric stand together, so they are gathered by metric name first.
     let mut metrics: BTreeMap<String, Vec<Labelled<'_>>> = BTreeMap::new();
     for (_, entry) in entries {
@@ -231,10 +201,18 @@ fn prometheus(entries: &[(String, Entry)]) -> String {
     let mut text = Exposition::new(&mut out);
     for (name, series) in &metrics {
         let Some((_, first)) = series.first() else { continue };
-        text.begin_name(name, kind(first));
+        let is_summary = form == HistogramForm::Summary && kind(first) == MetricKind::Histogram;
+        if is_summary {
+            text.begin_summary(name);
+        } else {
+            text.begin_name(name, kind(first));
+        }
         // A name is of one kind: a scope makes each leaf once, and leaves are constants.
         for (labels, value) in series.iter().filter(|(_, value)| kind(value) == kind(first)) {
             match value {
+                Value::Histogram(histogram) if is_summary => {
+                    text.summary(name, labels, (&histogram.snapshot(), &QUANTILES));
+                }
                 Value::Histogram(histogram) => {
                     text.histogram(name, labels, &histogram.snapshot());
                 }

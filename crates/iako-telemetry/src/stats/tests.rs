@@ -96,7 +96,14 @@ fn json_is_envoys_shape() {
 fn a_bad_query_is_answered_with_what_to_do() {
     let error = |pair| StatsQuery::parse([pair]).unwrap_err();
     assert!(error(("filter", "(")).starts_with("filter is no valid regular expression"));
-    assert_eq!(error(("format", "xml")), "format 'xml' is unknown: use text, json or prometheus");
+    assert_eq!(
+        error(("format", "xml")),
+        "format 'xml' is unknown: use text, json, prometheus, html or active-html"
+    );
+    assert!(error(("histogram_buckets", "all")).contains("cumulative"));
+    assert!(error(("hidden", "")).contains("include"));
+    let query = [("format", "prometheus"), ("histogram_buckets", "disjoint")];
+    assert!(StatsQuery::parse(query).unwrap_err().starts_with("unsupported"));
 }
 
 #[test]
@@ -130,4 +137,27 @@ fn workers_count_into_one_statistic() {
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(active.value(), 1_200);
+}
+
+#[test]
+fn histograms_show_the_bounds_that_were_chosen_in_the_form_that_is_asked_for() {
+    let registry = StatsRegistry::new(1);
+    let meets: NameCheck = Box::new(|name| name.starts_with("cluster.a."));
+    registry.choose_bounds(vec![(meets, vec![1.0, 100.0, 1_800_000.0])]);
+    let time = registry.cluster("a").histogram("upstream_rq_time");
+    [1, 50, 60].iter().for_each(|millis| time.record(Duration::from_millis(*millis)));
+    let line = |form| ask(&registry, &[("histogram_buckets", form)]);
+    let name = "cluster.a.upstream_rq_time:";
+    assert_eq!(line("cumulative"), format!("{name} B1(0,1) B100(0,3) B1.8e+06(0,3)\n"));
+    assert_eq!(line("disjoint"), format!("{name} B1(0,1) B100(0,2) B1.8e+06(0,0)\n"));
+    assert!(line("detailed").starts_with(&format!("{name}\n  totals=0.")), "{}", line("detailed"));
+    assert!(line("summary").starts_with(&format!("{name} P0(nan,")));
+    expect![[r#"
+        {"stats":[{"histograms":[{"buckets":[{"cumulative":1,"interval":0,"upper_bound":1.0},{"cumulative":2,"interval":0,"upper_bound":100.0},{"cumulative":0,"interval":0,"upper_bound":1800000.0}],"name":"cluster.a.upstream_rq_time"}]}]}
+    "#]]
+    .assert_eq(&ask(&registry, &[("histogram_buckets", "disjoint"), ("format", "json")]));
+    let summary = ask(&registry, &[("histogram_buckets", "summary"), ("format", "prometheus")]);
+    assert!(summary.starts_with("# TYPE envoy_cluster_upstream_rq_time summary\n"), "{summary}");
+    assert!(summary.contains("{envoy_cluster_name=\"a\",quantile=\"0.995\"} "), "{summary}");
+    assert_eq!(ask(&registry, &[("hidden", "only")]), "");
 }

@@ -11,11 +11,8 @@ use crate::pool;
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
     Deed, Least, LoadShedPoint, Measure, OverloadAction, OverloadManager, OverloadTrigger,
-    ResourceMonitor, ScaledTimer, ShedPlace, Timer, TriggerRule,
+    ResourceMonitor, ScaledTimer, ShedPlace, Timer, TrackedFrom, TriggerRule,
 };
-
-/// The action that Iako does not have: its buffers are bounded by other means.
-const RESET_STREAMS: &str = "envoy.overload_actions.reset_high_memory_stream";
 
 pub(super) fn overload_manager(
     config: &pb::OverloadManager,
@@ -30,6 +27,7 @@ pub(super) fn overload_manager(
         connections_max: None,
         actions: Vec::new(),
         load_shed: Vec::new(),
+        tracked: tracked(config.buffer_factory_config.as_ref(), at)?,
     };
     let at_monitors = at.field("resource_monitors");
     for (index, config) in config.resource_monitors.iter().enumerate() {
@@ -54,6 +52,23 @@ pub(super) fn overload_manager(
         value.load_shed.push(LoadShedPoint { place, triggers });
     }
     Ok(value)
+}
+
+/// From where on the memory of streams is looked at.
+fn tracked(
+    config: Option<&pb::BufferFactoryConfig>,
+    at: &At<'_>,
+) -> Result<Option<TrackedFrom>, Fault> {
+    let Some(config) = config else { return Ok(None) };
+    let tracked = TrackedFrom::power_of_two(config.minimum_account_to_track_power_of_two);
+    tracked.map(Some).ok_or_else(|| {
+        let (least, most) = (TrackedFrom::LEAST, TrackedFrom::MOST);
+        let at = at.field("buffer_factory_config");
+        at.field("minimum_account_to_track_power_of_two").invalid(
+            format!("must be from {least} to {most}"),
+            "write the power of two of the bytes from which on a stream is tracked",
+        )
+    })
 }
 
 fn twice(name: &str, at: &At<'_>) -> Fault {
@@ -134,12 +149,12 @@ fn action(
     value: &mut OverloadManager,
     at: &At<'_>,
 ) -> Result<(), Fault> {
-    if config.name == RESET_STREAMS {
-        at.field("name")
-            .warn(format!("`{RESET_STREAMS}` is not done: buffers have bounds instead"));
-        return Ok(());
-    }
     let deed = deed(config, at)?;
+    if deed == Deed::ResetStreams && value.tracked.is_none() {
+        let problem = format!("`{}` needs to know which streams are tracked", config.name);
+        let help = "write `buffer_factory_config` beside the actions";
+        return Err(at.field("name").invalid(problem, help));
+    }
     if value.actions.iter().any(|earlier| earlier.deed.name() == deed.name()) {
         return Err(twice(&config.name, at));
     }
@@ -156,6 +171,8 @@ fn deed(config: &pb::OverloadAction, at: &At<'_>) -> Result<Deed, Fault> {
         Deed::StopAcceptingConnections,
         Deed::RejectConnections,
         Deed::ShrinkHeap,
+        Deed::ResetStreams,
+        Deed::CloseIdle,
     ];
     if let Some(deed) = plain.into_iter().find(|deed| deed.name() == config.name) {
         if config.typed_config.is_some() && deed != Deed::ShrinkHeap {
@@ -281,6 +298,8 @@ overload_manager:
   actions:
   - name: envoy.overload_actions.stop_accepting_requests
     triggers: [{name: heap, threshold: {value: 0.95}}, {name: file, scaled: {scaling_threshold: 0.5, saturation_threshold: 0.75}}]
+  - name: envoy.overload_actions.reset_high_memory_stream
+    triggers: [{name: heap, threshold: {value: 0.98}}]
   - name: envoy.overload_actions.reduce_timeouts
     triggers: [{name: file, threshold: {value: 0.5}}]
     typed_config:
@@ -300,6 +319,7 @@ overload_manager:
         let manager = value.overload.unwrap();
         assert_eq!(manager.refresh.as_millis(), 250);
         assert_eq!(manager.connections_max, Some(7));
+        assert_eq!(manager.tracked.map(TrackedFrom::power), Some(20));
         let names: Vec<&str> = manager.monitors.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["heap", "file"]);
         let scaled = TriggerRule::Scaled { from: 0.5, to: 0.75 };
@@ -318,7 +338,7 @@ overload_manager:
             },
             ScaledTimer { timer: Timer::StreamIdle, least: Least::Share { millionths: 100_000 } },
         ];
-        assert_eq!(manager.actions[1].deed, Deed::ReduceTimeouts(timers.to_vec()));
+        assert_eq!(manager.actions[2].deed, Deed::ReduceTimeouts(timers.to_vec()));
         assert_eq!(manager.load_shed[0].place, ShedPlace::Accept);
     }
 
@@ -329,6 +349,12 @@ overload_manager:
             ("scaling_threshold: 0.5", "scaling_threshold: 0.75", "must be less"),
             ("value: 0.95", "value: 1.5", "not a share"),
             ("stop_accepting_requests", "stop_everything", "is not an action"),
+            ("power_of_two: 20", "power_of_two: 9", "from 10 to 56"),
+            (
+                "  buffer_factory_config: {minimum_account_to_track_power_of_two: 20}\n",
+                "",
+                "streams are tracked",
+            ),
             ("name: file\n", "name: heap\n", "is used twice"),
             ("max_heap_size_bytes: 1000", "max_heap_size_bytes: 0", "at least 1"),
             ("downstream_connections: 7", "downstream_connections: 0", "at least 1"),

@@ -394,6 +394,8 @@ pub(crate) enum FrameStep {
     Pause {
         ms: u64,
     },
+    /// Files are changed while the connection is open; of a client.
+    Change(Change),
     Close,
 }
 

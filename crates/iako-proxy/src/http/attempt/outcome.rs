@@ -61,6 +61,10 @@ impl Exchange<'_> {
     pub(super) fn no_connection(&mut self, error: AcquireError) -> TryFailure {
         match error {
             AcquireError::Overflow => TryFailure::Final(Failure::Overflow(Overflow::Requests)),
+            AcquireError::Shed => {
+                self.record.host = None;
+                TryFailure::Final(Failure::Overflow(Overflow::Connections))
+            }
             AcquireError::Pending => {
                 // No endpoint was asked.
                 self.record.host = None;

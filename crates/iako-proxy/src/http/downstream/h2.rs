@@ -9,6 +9,7 @@ use iako_http::{BodyEvent, Fields, HeaderEdits, RequestHead, ResponseEdits, Resp
 
 use super::{Content, DownstreamError};
 use crate::http2::{Ending, Link, Lost, Side, StreamHandle};
+use crate::overload::{Account, Ledger};
 
 /// The server's half of a stream.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Http2Downstream {
     waits_to_go_on: bool,
     /// The response is a tunnel.
     is_tunnel: bool,
+    /// What it holds, where that is looked at.
+    account: Option<Rc<Account>>,
 }
 
 impl Http2Downstream {
@@ -27,7 +30,24 @@ impl Http2Downstream {
             stream: StreamHandle::new(link, stream, ends, Side::Server),
             waits_to_go_on: head.expects_continue(),
             is_tunnel: false,
+            account: None,
         }
+    }
+
+    /// The same, looked at for what it holds.
+    pub(crate) fn tracked(mut self, ledger: &Ledger) -> Self {
+        self.account = Some(ledger.open(self.stream.place()));
+        self
+    }
+
+    /// What it holds, where that is looked at.
+    pub(crate) fn account(&self) -> Option<&Account> {
+        self.account.as_deref()
+    }
+
+    fn lost(&self, lost: Lost) -> DownstreamError {
+        let is_cut = self.account.as_ref().is_some_and(|account| account.is_cut());
+        if is_cut { DownstreamError::Overload } else { lost.into() }
     }
 
     /// Whether the client waits for `100 Continue`.
@@ -46,11 +66,11 @@ impl Http2Downstream {
         &mut self,
         context: &Context<'_>,
     ) -> Poll<Result<BodyEvent, DownstreamError>> {
-        self.stream.poll_body(context).map_err(DownstreamError::from)
+        self.stream.poll_body(context).map_err(|lost| self.lost(lost))
     }
 
     pub(crate) fn poll_gone(&self, context: &Context<'_>) -> Poll<DownstreamError> {
-        self.stream.poll_lost(context).map(DownstreamError::from)
+        self.stream.poll_lost(context).map(|lost| self.lost(lost))
     }
 
     pub(crate) fn send_interim(&self, head: &ResponseHead) {
@@ -96,7 +116,7 @@ impl Http2Downstream {
     }
 
     pub(crate) fn poll_flush(&self, context: &Context<'_>) -> Poll<Result<(), DownstreamError>> {
-        self.stream.poll_sent(context).map_err(DownstreamError::from)
+        self.stream.poll_sent(context).map_err(|lost| self.lost(lost))
     }
 
     /// Ends the stream with a code that tells the client why the response is incomplete; of a tunnel
@@ -115,6 +135,7 @@ impl From<Lost> for DownstreamError {
             },
             Lost::Connection(Ending::Refused(error)) => Self::Http2(error.details()),
             Lost::Connection(Ending::Broken(kind)) => Self::Gone(Some(kind.into())),
+            Lost::Connection(Ending::Shed) => Self::Shed,
             Lost::Connection(Ending::Closed | Ending::Cut) => Self::Gone(None),
         }
     }

@@ -78,7 +78,7 @@ fn shed(connection: &HttpConnection, service: &HttpService) -> Option<Box<Early>
     let draw = || connection.worker.with_rng(Rng::unit);
     connection.worker.shared.overload.sheds_request(draw).then(|| {
         service.stats.rq_overload_close.inc();
-        Box::new(Ok(Reply::new(503, "overload").with_body("envoy overloaded")))
+        Box::new(Ok(Reply::overloaded()))
     })
 }
 

@@ -5,8 +5,8 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iako_proxy_config::{Endpoint, RoutePriority, Thresholds};
-use iako_rt::clock;
+use iako_proxy_config::{Endpoint, RoutePriority, ShedPlace, Thresholds};
+use iako_rt::{Rng, clock};
 use iako_traffic::{BreakerGuard, Breakers, EndpointState};
 
 use super::connection::{Idle, Lease, Shared};
@@ -175,9 +175,20 @@ impl EndpointPool {
             return Err(AcquireError::Pending);
         };
         stats.rq_pending_total.inc();
+        if self.connecting.get() == 0 && self.sheds() {
+            return Err(AcquireError::Shed);
+        }
         let ticket = Ticket::new(self, repeat, pending);
         self.grow();
         Ok(ticket)
+    }
+
+    /// Whether no connection is opened, because the proxy is overloaded.
+    fn sheds(&self) -> bool {
+        self.worker.upgrade().is_some_and(|worker| {
+            let draw = || worker.with_rng(Rng::unit);
+            worker.shared.overload.sheds(ShedPlace::NewConnection, draw)
+        })
     }
 
     /// Takes a connection back that is clean: for who waits first, else for later.

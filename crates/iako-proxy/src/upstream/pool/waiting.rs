@@ -74,6 +74,8 @@ impl Queue {
 pub(super) struct Ticket {
     pool: Rc<EndpointPool>,
     waiter: Rc<Waiter>,
+    /// Whoever waited has the answer.
+    is_told: bool,
     _pending: BreakerGuard,
 }
 
@@ -90,15 +92,16 @@ impl Ticket {
         if let Some(ends) = pool.cluster.known_ends() {
             ends.pending_active.inc();
         }
-        Self { pool: Rc::clone(pool), waiter, _pending: pending }
+        Self { pool: Rc::clone(pool), waiter, is_told: false, _pending: pending }
     }
 }
 
 impl Future for Ticket {
     type Output = Result<Lease, AcquireError>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(answer) = self.waiter.answer.take() {
+            self.is_told = true;
             return Poll::Ready(answer);
         }
         self.waiter.waker.replace(Some(context.waker().clone()));
@@ -115,6 +118,7 @@ impl Drop for Ticket {
         match self.waiter.answer.take() {
             Some(Ok(lease)) => lease.give_back_unused(),
             Some(Err(_)) => {}
+            None if self.is_told => {}
             None => {
                 self.pool.waiting.leave(&self.waiter);
                 self.pool.cluster.stats.rq_cancelled.inc();

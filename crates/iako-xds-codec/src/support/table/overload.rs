@@ -8,15 +8,20 @@ const fn whole(name: &'static str, honoured: &'static [&'static str]) -> Message
 }
 
 pub(super) const MESSAGES: &[MessageSupport] = &[
-    MessageSupport {
-        name: "envoy.config.overload.v3.OverloadManager",
-        honoured: &["refresh_interval", "resource_monitors", "actions", "loadshed_points"],
-        warned: &[(
-            "buffers are not counted by stream, each has a bound",
-            &["buffer_factory_config"],
-        )],
-        refused: &[],
-    },
+    whole(
+        "envoy.config.overload.v3.OverloadManager",
+        &[
+            "refresh_interval",
+            "resource_monitors",
+            "actions",
+            "loadshed_points",
+            "buffer_factory_config",
+        ],
+    ),
+    whole(
+        "envoy.config.overload.v3.BufferFactoryConfig",
+        &["minimum_account_to_track_power_of_two"],
+    ),
     whole("envoy.config.overload.v3.ResourceMonitor", &["name", "typed_config"]),
     whole("envoy.config.overload.v3.OverloadAction", &["name", "triggers", "typed_config"]),
     whole("envoy.config.overload.v3.LoadShedPoint", &["name", "triggers"]),

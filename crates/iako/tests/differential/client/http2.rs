@@ -120,6 +120,10 @@ impl Client {
                 std::thread::park_timeout(Duration::from_millis(*ms));
                 true
             }
+            FrameStep::Change(change) => {
+                self.connection.stage.as_ref().unwrap().apply(change);
+                true
+            }
             FrameStep::Close => {
                 let _gone = self.connection.stream.shutdown(std::net::Shutdown::Both);
                 self.has_left = true;

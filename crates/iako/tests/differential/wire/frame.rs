@@ -164,6 +164,7 @@ pub(crate) fn bytes_of(step: &FrameStep, default: u32, pseudo: &[hpack::Field]) 
         | FrameStep::AwaitBytes { .. }
         | FrameStep::AwaitPongs(_)
         | FrameStep::Pause { .. }
+        | FrameStep::Change(_)
         | FrameStep::Close => Vec::new(),
     }
 }
