@@ -49,7 +49,8 @@ fn main() -> Outcome<()> {
         for part in text.split("\n---") {
             let document: Value = serde_saphyr::from_str(part)
                 .map_err(|error| format!("{}: {error}", file.display()))?;
-            packer.definition(&document)?;
+            let folder = file.components().nth(1).ok_or("a file stands in no folder")?;
+            packer.document(&document, &folder.as_os_str().to_string_lossy())?;
         }
     }
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
@@ -88,7 +89,15 @@ struct Packer {
 }
 
 impl Packer {
-    fn definition(&mut self, document: &Value) -> Outcome<()> {
+    /// A definition, or a list of some.
+    fn document(&mut self, document: &Value, folder: &str) -> Outcome<()> {
+        match document.get("items").and_then(Value::as_array) {
+            Some(items) => items.iter().try_for_each(|item| self.definition(item, folder)),
+            None => self.definition(document, folder),
+        }
+    }
+
+    fn definition(&mut self, document: &Value, folder: &str) -> Outcome<()> {
         if document.get("kind").and_then(Value::as_str) != Some("CustomResourceDefinition") {
             return Ok(());
         }
@@ -110,6 +119,7 @@ impl Packer {
         self.definitions.push(json!({
             "group": text("/spec/group"), "kind": text("/spec/names/kind"),
             "plural": text("/spec/names/plural"), "scope": text("/spec/scope"),
+            "folder": folder,
             "versions": versions,
         }));
         Ok(())

@@ -18,10 +18,24 @@ pub struct Definition {
     pub kind: String,
     /// The resource in paths of the API, such as `virtualservices`.
     pub plural: String,
+    /// Where the definition comes from.
+    pub source: Source,
     /// Whether its objects stand in a namespace.
     pub is_namespaced: bool,
     /// The versions that are served, in the order of the definition.
     pub versions: Vec<Version>,
+}
+
+/// Where a definition comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Istio or the Gateway API published it.
+    Published,
+    /// It is about a kind of Kubernetes' own, and names what a mesh reads of it. An API server warns
+    /// about fields that such a kind does not have, and drops them.
+    Kubernetes,
+    /// It is about a kind of Iako's.
+    Own,
 }
 
 /// A version of a kind that is served.
@@ -102,6 +116,11 @@ fn definition_of(raw: RawDefinition, schemas: &[Arc<Schema>]) -> Option<Definiti
         group: raw.group,
         kind: raw.kind,
         plural: raw.plural,
+        source: match raw.folder.as_str() {
+            "kubernetes" => Source::Kubernetes,
+            "iako" => Source::Own,
+            _ => Source::Published,
+        },
         is_namespaced: raw.scope == "Namespaced",
         versions,
     })

@@ -23,7 +23,7 @@ mod raw;
 mod schema;
 mod values;
 
-pub use catalog::{Definition, Version, definition, definitions};
+pub use catalog::{Definition, Source, Version, definition, definitions};
 pub use check::{Finding, Problem, Spelling, check};
 pub use instance::{Instance, Shape};
 pub use schema::{ListType, Pattern, Property, Rule, Schema, Type};

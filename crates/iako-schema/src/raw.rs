@@ -15,6 +15,7 @@ pub(crate) struct RawDefinition {
     pub(crate) kind: String,
     pub(crate) plural: String,
     pub(crate) scope: String,
+    pub(crate) folder: String,
     pub(crate) versions: Vec<RawVersion>,
 }
 

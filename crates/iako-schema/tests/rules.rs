@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use iako_schema::{Problem, Schema, Spelling, check, definition, definitions};
+use iako_schema::{Problem, Schema, Source, Spelling, check, definition, definitions};
 use serde_json::{Value as Json, json};
 
 const BROKEN: &str = include_str!("testdata/broken.txt");
@@ -68,14 +68,16 @@ fn what_breaks_nothing_is_accepted() {
     for text in ACCEPTED.split("\n---\n") {
         let document = yaml(text);
         let (version, kind) = (document["apiVersion"].as_str(), document["kind"].as_str());
-        let (group, version) = version.unwrap().split_once('/').unwrap();
+        let (group, version) = version.unwrap().rsplit_once('/').unwrap_or(("", version.unwrap()));
         let definition = definition(group, kind.unwrap()).unwrap();
         let root = &definition.version(version).unwrap().root;
         let findings = check(root, &document, Spelling::Exact);
         assert!(findings.is_empty(), "{text}\n{findings:?}");
         kinds.insert((&definition.group, &definition.kind));
     }
-    let known: BTreeSet<_> = definitions().iter().map(|one| (&one.group, &one.kind)).collect();
+    let published = definitions().iter().filter(|one| one.source == Source::Published);
+    let known: BTreeSet<_> = published.map(|one| (&one.group, &one.kind)).collect();
+    kinds.retain(|kind| known.contains(kind));
     assert_eq!(kinds, known);
 }
 

@@ -2,10 +2,10 @@
 
 use std::fmt::Display;
 
-use iako_schema::{Definition, Finding, Instance, Problem, Shape, Spelling};
+use iako_schema::{Definition, Finding, Instance, Problem, Shape, Source, Spelling};
 
 use crate::{
-    Code, Diagnostic, Origin, Patch, Span,
+    Code, Diagnostic, Origin, Patch, Severity, Span,
     reader::{closest, only_near},
     text::{Node, Value},
 };
@@ -42,7 +42,14 @@ pub(super) fn check(
     let told: Vec<Diagnostic> = findings
         .iter()
         .filter(|finding| !is_said(finding, said))
-        .map(|finding| diagnostic(finding, place))
+        .map(|finding| {
+            let mut found = diagnostic(finding, place);
+            // Kubernetes drops such fields of its own kinds, and warns.
+            if found.code == Code::UnknownField && definition.source == Source::Kubernetes {
+                found.severity = Severity::Warning;
+            }
+            found
+        })
         .collect();
     said.extend(told);
     if published.is_deprecated {
