@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use iako_resources::Diagnostic;
+use iako_resources::{Diagnostic, ISTIO_MESSAGES};
 use thiserror::Error;
 
 /// A wish not to be told of some findings: `CODE=Kind namespace/name`, with `*` for any characters
@@ -70,7 +70,8 @@ pub(crate) fn is_suppressed_by(wishes: &[(String, Vec<String>)], found: &Diagnos
 
 /// Whether a code, ours or Istio's, with stars, is that of a finding.
 fn names_code(code: &str, found: &Diagnostic) -> bool {
-    matches(code, &found.code.to_string())
+    let ist = || ISTIO_MESSAGES.iter().filter(|message| matches(code, message.code));
+    matches(code, &found.code.to_string()) || ist().any(|message| message.is_said_by(found.code))
 }
 
 /// Whether a text is what a pattern says; a star stands for any characters.
@@ -127,6 +128,7 @@ mod tests {
         assert!(covers("IAKO01*=* shop/*", "VirtualService shop/cart"));
         assert!(covers("*=VirtualService cart.shop", "VirtualService shop/cart"));
         assert!(covers("*=Namespace shop", "Namespace shop"));
+        assert!(covers("IST0101=VirtualService cart.shop", "VirtualService shop/cart"));
         assert!(!covers("IAKO0101=VirtualService shop/cart", "VirtualService shop/cart"));
         assert!(!covers("*=VirtualService default/cart", "VirtualService shop/cart"));
         for text in ["IAKO0100", "IAKO0100=cart", "=A b/c", "A=B a b"] {

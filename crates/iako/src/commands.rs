@@ -7,6 +7,7 @@ mod control;
 mod demo;
 mod explain;
 mod gateway;
+mod lsp;
 mod proxy;
 mod run;
 mod status;
@@ -39,6 +40,7 @@ const COMMANDS: &[Entry] = &[
     gateway::ENTRY,
     token::ENTRY,
     analyze::ENTRY,
+    lsp::ENTRY,
     explain::ENTRY,
     status::ENTRY,
     config::ENTRY,

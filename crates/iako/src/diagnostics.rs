@@ -4,9 +4,11 @@ use std::{collections::BTreeMap, io::IsTerminal};
 
 use iako_resources::{Diagnostic, Painter, render};
 
-/// Colours only where somebody looks.
+use crate::output;
+
+/// Colours only where somebody looks, and did not ask for none.
 pub(crate) fn painter(stream: &impl IsTerminal) -> Painter {
-    if stream.is_terminal() { Painter::Colours } else { Painter::Plain }
+    if output::has_colours(stream) { Painter::Colours } else { Painter::Plain }
 }
 
 /// Several diagnostics, each with its source line, an empty line between.

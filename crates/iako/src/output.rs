@@ -93,9 +93,15 @@ fn level(name: &str) -> Result<&'static str, String> {
     })
 }
 
+/// Whether a stream shows colours: a terminal does, unless `NO_COLOR` is set. Source: no-color.org.
+pub(crate) fn has_colours(stream: &impl IsTerminal) -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    stream.is_terminal() && !unwanted
+}
+
 /// Tells what went wrong.
 pub(crate) fn error(message: &str) {
-    let red = if std::io::stderr().is_terminal() { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+    let red = if has_colours(&std::io::stderr()) { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
     note(&format!("{}error:{} {message}", red.0, red.1));
 }
 

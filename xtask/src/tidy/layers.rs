@@ -47,6 +47,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "iako-traffic",
         ],
     ),
+    ("iako-lsp", &["iako-resources", "iako-analyze", "iako-schema"]),
     ("iako-ca", &["iako-types", "iako-rt", "iako-identity"]),
     ("iako-supervise", &["iako-types", "iako-rt"]),
     (
@@ -91,6 +92,7 @@ const WITHOUT_RUNTIME: &[&str] = &[
     "iako-registry",
     "iako-translate",
     "iako-analyze",
+    "iako-lsp",
 ];
 
 /// Where messages as they are on the wire may be named, and why.
