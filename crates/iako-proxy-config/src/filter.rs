@@ -33,12 +33,12 @@ pub(crate) mod rbac;
 pub(crate) mod request_state;
 pub(crate) mod stateful_session;
 
-use crate::{Discovered, DnsCache, DnsOptions, HeaderName, OnDemand, SourcedName};
+use crate::{Discovered, DnsCache, DnsOptions, HeaderName, MatchTree, OnDemand, SourcedName};
 use admission::AdmissionControl;
 use bandwidth::BandwidthLimit;
 use buffer::Buffer;
 use cache::Cache;
-use composite::Composite;
+use composite::{Composite, MatchedFilter, SkipFilter};
 use compression::{Compressor, CompressorOverride, Decompressor};
 use concurrency::AdaptiveConcurrency;
 use connection_service::{ConnectionAuthz, GlobalConnectionRate};
@@ -134,6 +134,8 @@ pub enum HttpFilterKind {
     LocalRateLimit(Box<LocalRateLimit>),
     /// Does what requests choose.
     Composite(Box<Composite>),
+    /// Is left out for some requests.
+    Matched(Box<MatchedFilter>),
     /// Turns requests away while many fail.
     AdmissionControl(Box<AdmissionControl>),
     /// Bounds how many requests are under way.
@@ -174,6 +176,8 @@ impl HttpFilterKind {
         } else if let Self::Composite(composite) = self {
             let chosen = composite.tree.actions().into_iter().flat_map(|chosen| &chosen.filters);
             chosen.flat_map(|(_, kind)| kind.secrets()).collect()
+        } else if let Self::Matched(matched) = self {
+            matched.kind.secrets()
         } else {
             Vec::new()
         }
@@ -191,6 +195,9 @@ pub struct DynamicForward {
     /// Whether the objects `envoy.upstream.dynamic_host` and `envoy.upstream.dynamic_port` beside a
     /// request name its host. Source: `allow_dynamic_host_from_filter_state`. Envoy default: false.
     pub host_by_state: bool,
+    /// Whether the address of the host is kept beside the request, for rules that ask for it.
+    /// Source: `save_upstream_address`. Envoy default: false.
+    pub saves_address: bool,
 }
 
 /// The host that requests of a route name in place of their own. Source:
@@ -340,6 +347,9 @@ pub enum FilterSettings {
     JsonToMetadata(Box<JsonToMetadata>),
     /// Further objects. Source: `envoy.extensions.filters.http.set_filter_state.v3.Config`.
     SetState(Box<SetRequestState>),
+    /// Which requests leave the filter out, in place of its own tree. Source:
+    /// `envoy.extensions.common.matching.v3.ExtensionWithMatcherPerRoute`.
+    Skip(Box<MatchTree<SkipFilter>>),
     /// Another login. Source: `envoy.extensions.filters.http.oauth2.v3.OAuth2PerRoute`.
     OAuth2(Box<OAuth2>),
 }

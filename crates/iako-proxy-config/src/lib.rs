@@ -81,7 +81,7 @@ pub use filter::{
     bandwidth::{BandwidthLimit, BandwidthMode},
     buffer::Buffer,
     cache::{Cache, CacheKey},
-    composite::{ChosenFilters, Composite},
+    composite::{ChosenFilters, Composite, MatchedFilter, SkipFilter},
     compression::{
         BrotliMode, Coding, CompressedContent, CompressedResponse, Compression, Compressor,
         CompressorLibrary, CompressorOverride, DecompressedContent, Decompressor,
@@ -128,7 +128,7 @@ pub use filter::{
     },
     rbac::{
         Double, MetadataMatch, MetadataValueMatch, Permission, Policy, Principal, Rbac, RbacAction,
-        RbacChoice, RbacMatcher, RbacRules,
+        RbacChoice, RbacMatcher, RbacRules, UpstreamAddress,
     },
     request_state::SetRequestState,
     stateful_session::{SessionCookie, SessionState, StatefulSession},

@@ -5,7 +5,7 @@ use std::{borrow::Cow, net::SocketAddr};
 use iako_cel::Expression;
 use iako_proxy_config::{
     FilterStateMatch, MatchInput, Permission, Policy, Principal, Rbac, RbacAction, RbacMatcher,
-    RbacRules, SanKind, SanMatch, StringMatch,
+    RbacRules, SanKind, SanMatch, StringMatch, UpstreamAddress,
 };
 
 use crate::expression::Asked;
@@ -13,6 +13,9 @@ use crate::{
     ConnectionInfo, MatchFacts, Metadata, RequestFacts, choose_action, header_matches,
     matching::any_matches, metadata_matches, state_matches,
 };
+
+/// Under this name filters keep the address that they resolved the host of a request to.
+pub const UPSTREAM_STATE: &str = "envoy.stream.upstream_address";
 
 /// Who asks: a request, or a connection before anything is known of requests on it.
 #[derive(Debug, Clone, Copy)]
@@ -201,7 +204,17 @@ pub fn permits(permission: &Permission, subject: &Subject<'_>) -> bool {
         Permission::DestinationPort(ports) => ports.contains(&subject.destination().port()),
         Permission::ServerName(matcher) => matcher.matches(&subject.connection().server_name),
         Permission::Metadata(rule) => metadata_matches(rule, subject.metadata()),
+        Permission::Upstream(rule) => reaches(rule, subject),
     }
+}
+
+/// Whether the server that a filter resolved is one that a rule names.
+fn reaches(rule: &UpstreamAddress, subject: &Subject<'_>) -> bool {
+    let kept = subject.metadata().state(UPSTREAM_STATE);
+    let kept = kept.or_else(|| subject.connection().metadata.state(UPSTREAM_STATE));
+    let Some(server) = kept.and_then(|text| text.parse::<SocketAddr>().ok()) else { return false };
+    rule.range.as_ref().is_none_or(|range| range.contains(&server.ip()))
+        && rule.ports.as_ref().is_none_or(|ports| ports.contains(&server.port()))
 }
 
 /// Whether a subject is who a principal names.

@@ -46,6 +46,7 @@ impl Walk<'_> {
                 | HttpFilterKind::GlobalRateLimit(_)
                 | HttpFilterKind::LocalRateLimit(_)
                 | HttpFilterKind::Composite(_)
+                | HttpFilterKind::Matched(_)
                 | HttpFilterKind::AdmissionControl(_)
                 | HttpFilterKind::AdaptiveConcurrency(_)
                 | HttpFilterKind::ExtProc(_)

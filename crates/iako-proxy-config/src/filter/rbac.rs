@@ -130,6 +130,19 @@ pub enum Permission {
     ServerName(StringMatch),
     /// By facts that filters left.
     Metadata(MetadataMatch),
+    /// To a server at such an address, where a filter that resolved its name kept it.
+    /// Source: `envoy.extensions.rbac.matchers.upstream_ip_port.v3.UpstreamIpPortMatcher`.
+    Upstream(UpstreamAddress),
+}
+
+/// An address that a filter resolved. Source:
+/// `envoy.extensions.rbac.matchers.upstream_ip_port.v3.UpstreamIpPortMatcher`; one of both is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamAddress {
+    /// The range that it is in; any without.
+    pub range: Option<CidrRange>,
+    /// Its port; any without. Source: `upstream_port_range`, whose end is in it.
+    pub ports: Option<RangeInclusive<u16>>,
 }
 
 /// By whom. Source: `envoy.config.rbac.v3.Principal`.

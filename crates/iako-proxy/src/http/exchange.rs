@@ -146,7 +146,7 @@ impl Exchange<'_> {
                 continue;
             }
             if let Some(condition) = &filter.condition
-                && !self.is_chosen(condition)
+                && !self.is_chosen(condition, of_route(&overrides, filter))
             {
                 continue;
             }

@@ -100,15 +100,20 @@ impl Filter {
     ) -> Vec<Self> {
         let mut filters = Vec::with_capacity(manager.filters.len());
         for filter in &manager.filters {
-            let HttpFilterKind::Composite(composite) = &filter.kind else {
-                filters.push(Self::compile(filter, None, scope, shared));
-                continue;
+            // Routes know them by the name of the filter that they are chosen through.
+            let made = |kind, condition: &_| {
+                let inner = HttpFilter { kind, ..filter.clone() };
+                Self::compile(&inner, Some(condition), scope, shared)
             };
-            for (condition, chosen) in choice::Condition::all(composite, scope) {
-                // Routes know them by the name of the filter that they are chosen through.
-                let inner = |kind| HttpFilter { kind, ..filter.clone() };
-                let made = |kind| Self::compile(&inner(kind), Some(&condition), scope, shared);
-                filters.extend(chosen.into_iter().map(made));
+            if let HttpFilterKind::Composite(composite) = &filter.kind {
+                for (condition, chosen) in choice::Condition::all(composite, scope) {
+                    filters.extend(chosen.into_iter().map(|kind| made(kind, &condition)));
+                }
+            } else if let HttpFilterKind::Matched(matched) = &filter.kind {
+                let condition = choice::Condition::unless(matched);
+                filters.push(made(matched.kind.clone(), &condition));
+            } else {
+                filters.push(Self::compile(filter, None, scope, shared));
             }
         }
         filters
@@ -267,6 +272,7 @@ impl FilterKind {
             HttpFilterKind::Stats(_) => Self::Stats,
             HttpFilterKind::GrpcStats(_)
             | HttpFilterKind::Composite(_)
+            | HttpFilterKind::Matched(_)
             | HttpFilterKind::Buffer(_)
             | HttpFilterKind::Compressor(_)
             | HttpFilterKind::Decompressor(_)

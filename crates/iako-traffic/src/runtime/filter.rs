@@ -39,6 +39,7 @@ impl Tune for HttpFilterKind {
             Self::LocalRateLimit(limit) => limit.tune(runtime),
             Self::AdmissionControl(control) => control.tune(runtime),
             Self::Composite(composite) => composite.tree.tune(runtime),
+            Self::Matched(matched) => matched.kind.tune(runtime),
             Self::AdaptiveConcurrency(bound) => bound.enabled.tune(runtime),
             Self::Router(_)
             | Self::Cors
@@ -166,6 +167,7 @@ impl Tune for FilterSettings {
             | Self::ExtAuthz(_)
             | Self::ExtProc(_)
             | Self::GlobalRateLimit(_)
+            | Self::Skip(_)
             | Self::DynamicForward(_)
             | Self::OnDemand(_)
             | Self::CustomResponse(_)

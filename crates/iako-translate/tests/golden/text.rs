@@ -251,6 +251,7 @@ fn permission(it: &Permission) -> String {
         Permission::DestinationIp(it) => format!("to {it}"),
         Permission::DestinationPort(it) => format!("port {it:?}"),
         Permission::ServerName(it) => format!("sni {}", string(it)),
+        Permission::Upstream(it) => format!("upstream {it:?}"),
         Permission::Metadata(it) => format!("{}={}", it.path.join("."), value(&it.value)),
     }
 }

@@ -344,7 +344,8 @@ pub(super) fn forward_filter(
         Some(Kind::DnsCacheConfig(cache)) => {
             let (cache, dns) = dns_cache(cache, &at.field("dns_cache_config"))?;
             let host_by_state = config.allow_dynamic_host_from_filter_state;
-            Ok(DynamicForward { cache, dns, host_by_state })
+            let saves_address = config.save_upstream_address;
+            Ok(DynamicForward { cache, dns, host_by_state, saves_address })
         }
         Some(Kind::SubClusterConfig(_)) => Err(at
             .field("sub_cluster_config")

@@ -1,10 +1,13 @@
 //! HTTP filters of this proxy's own that hold requests back by how many there are, those that requests
 //! choose, and those that deal with credentials.
 
-use iako_xds_api::envoy::extensions::common::matching::v3::ExtensionWithMatcher;
+use iako_xds_api::envoy::extensions::common::matching::v3::{
+    ExtensionWithMatcher, ExtensionWithMatcherPerRoute,
+};
 use iako_xds_api::envoy::extensions::filters::http::{
     adaptive_concurrency::v3::AdaptiveConcurrency,
     admission_control::v3::AdmissionControl,
+    composite::v3::Composite,
     credential_injector::v3::CredentialInjector,
     local_ratelimit::v3::LocalRateLimit,
     oauth2::v3::{OAuth2, OAuth2PerRoute},
@@ -22,8 +25,9 @@ pub(super) fn kind(name: &str, any: &Any, at: &At<'_>) -> Result<Option<HttpFilt
         let limit = local_limit::filter(&wire::unpack(any, at)?, at)?;
         HttpFilterKind::LocalRateLimit(Box::new(limit))
     } else if name == ExtensionWithMatcher::full_name() {
-        let composite = composite::filter(&wire::unpack(any, at)?, at)?;
-        HttpFilterKind::Composite(Box::new(composite))
+        composite::filter(&wire::unpack(any, at)?, at)?
+    } else if name == Composite::full_name() {
+        composite::plain(&wire::unpack(any, at)?, at)?
     } else if name == AdmissionControl::full_name() {
         let control = admission::filter(&wire::unpack(any, at)?, at)?;
         HttpFilterKind::AdmissionControl(Box::new(control))
@@ -52,6 +56,8 @@ pub(super) fn settings(
     let own = if name == LocalRateLimit::full_name() {
         let limit = local_limit::for_route(&wire::unpack(any, at)?, at)?;
         FilterSettings::LocalRateLimit(Box::new(limit))
+    } else if name == ExtensionWithMatcherPerRoute::full_name() {
+        FilterSettings::Skip(Box::new(composite::for_route(&wire::unpack(any, at)?, at)?))
     } else if name == OAuth2PerRoute::full_name() {
         let config: OAuth2PerRoute = wire::unpack(any, at)?;
         let own = oauth2::filter(config.config.as_ref(), at)?;

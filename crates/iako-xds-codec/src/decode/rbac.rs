@@ -7,6 +7,7 @@ use iako_xds_api::envoy::extensions::filters::{
     http::rbac::v3 as http_pb, network::rbac::v3 as network_pb,
 };
 use iako_xds_api::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
+use iako_xds_api::envoy::extensions::rbac::matchers::upstream_ip_port::v3::UpstreamIpPortMatcher;
 use iako_xds_api::envoy::extensions::rbac::principals::mtls_authenticated::v3 as mtls_pb;
 use iako_xds_api::envoy::r#type::matcher::v3 as matcher_pb;
 use iako_xds_api::xds::r#type::matcher::v3 as xds_pb;
@@ -19,7 +20,7 @@ use crate::problem::{At, Fault};
 use iako_proxy_config::{
     ConnectionInput, MatchInput, MatchTree, MetadataMatch, Permission, Policy, Principal, Rbac,
     RbacAction, RbacChoice, RbacMatcher, RbacRules, RuleOrigin, SanKind, SanMatch, StringMatch,
-    UriTemplate,
+    UpstreamAddress, UriTemplate,
 };
 
 pub(super) fn http(config: &http_pb::Rbac, at: &At<'_>) -> Result<Rbac, Fault> {
@@ -280,10 +281,8 @@ fn permission(config: &pb::Permission, at: &At<'_>) -> Result<Permission, Fault>
         Some(Rule::SourcedMetadata(sourced)) => {
             Permission::Metadata(sourced_metadata(sourced, &at.field("sourced_metadata"))?)
         }
-        Some(Rule::Matcher(_)) => {
-            return Err(at
-                .field("matcher")
-                .invalid("is not supported", "use one of the other rules"));
+        Some(Rule::Matcher(config)) => {
+            Permission::Upstream(upstream(config, &at.field("matcher").field("typed_config"))?)
         }
         None => return Err(at.missing("write one rule, such as `any: true`")),
     })
@@ -302,6 +301,32 @@ fn port_range(
         (Ok(start), Ok(last)) if start <= last => Ok(Permission::DestinationPort(start..=last)),
         _ => Err(at.invalid("is not a range of ports", "write `start` below `end`, at most 65536")),
     }
+}
+
+fn upstream(config: &TypedExtensionConfig, at: &At<'_>) -> Result<UpstreamAddress, Fault> {
+    let any = config.typed_config.as_ref().ok_or_else(|| at.missing("write its settings"))?;
+    if pool::full_name(&any.type_url) != UpstreamIpPortMatcher::full_name() {
+        let problem = format!("`{}` is not supported", pool::full_name(&any.type_url));
+        return Err(at.invalid(problem, "use UpstreamIpPortMatcher"));
+    }
+    let config: UpstreamIpPortMatcher = wire::unpack(any, at)?;
+    let range = config.upstream_ip.as_ref();
+    let range = range.map(|range| wire::cidr(range, &at.field("upstream_ip"))).transpose()?;
+    let at_ports = at.field("upstream_port_range");
+    let ports = config.upstream_port_range.map(|range| {
+        // The end is a port of the range, other than in ranges of destinations: Envoy the same.
+        match (u16::try_from(range.start), u16::try_from(range.end)) {
+            (Ok(start), Ok(last)) if start <= last => Ok(start..=last),
+            _ => {
+                Err(at_ports.invalid("is not a range of ports", "write ports, the first one first"))
+            }
+        }
+    });
+    let ports = ports.transpose()?;
+    if range.is_none() && ports.is_none() {
+        return Err(at.invalid("asks nothing", "write `upstream_ip` or `upstream_port_range`"));
+    }
+    Ok(UpstreamAddress { range, ports })
 }
 
 fn path_template(config: &TypedExtensionConfig, at: &At<'_>) -> Result<Permission, Fault> {

@@ -181,7 +181,7 @@ pub(super) fn forward_filter(value: &DynamicForward) -> filter_pb::FilterConfig 
     filter_pb::FilterConfig {
         implementation_specifier: Some(Kind::DnsCacheConfig(dns_cache(&value.cache, &value.dns))),
         allow_dynamic_host_from_filter_state: value.host_by_state,
-        ..Default::default()
+        save_upstream_address: value.saves_address,
     }
 }
 

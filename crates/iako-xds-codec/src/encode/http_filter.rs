@@ -86,6 +86,10 @@ fn kind(value: &HttpFilterKind) -> (Any, bool) {
         HttpFilterKind::Composite(value) => {
             wire::any(&composite::filter(value, &|inner| kind(inner).0))
         }
+        HttpFilterKind::Matched(value) => {
+            let (config, _) = kind(&value.kind);
+            wire::any(&composite::matched(value.tree.as_ref(), config))
+        }
         HttpFilterKind::AdmissionControl(value) => wire::any(&admission::filter(value)),
         HttpFilterKind::AdaptiveConcurrency(value) => wire::any(&concurrency::filter(value)),
         HttpFilterKind::OnDemand(value) => wire::any(&discovered::on_demand(value)),
@@ -276,6 +280,7 @@ fn settings(value: &FilterSettings) -> Any {
         FilterSettings::CustomResponse(own) => wire::any(&stored::custom_response(own)),
         FilterSettings::JsonToMetadata(own) => wire::any(&json_facts::filter(own)),
         FilterSettings::OAuth2(own) => wire::any(&oauth2::for_route(own)),
+        FilterSettings::Skip(own) => wire::any(&composite::for_route(own)),
         FilterSettings::SetState(own) => wire::any(&request_step::states(own)),
     }
 }

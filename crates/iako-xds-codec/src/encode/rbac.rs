@@ -3,9 +3,10 @@
 use iako_xds_api::envoy::config::rbac::v3 as pb;
 use iako_xds_api::envoy::extensions::filters::http::rbac::v3 as http_pb;
 use iako_xds_api::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
+use iako_xds_api::envoy::extensions::rbac::matchers::upstream_ip_port::v3::UpstreamIpPortMatcher;
 use iako_xds_api::envoy::extensions::rbac::principals::mtls_authenticated::v3 as mtls_pb;
 use iako_xds_api::envoy::r#type::matcher::v3 as matcher_pb;
-use iako_xds_api::envoy::r#type::v3::Int32Range;
+use iako_xds_api::envoy::r#type::v3::{Int32Range, Int64Range};
 use iako_xds_api::xds::r#type::matcher::v3 as xds_pb;
 
 use super::{expression, match_tree, matcher, transport, wire};
@@ -91,6 +92,16 @@ fn permission(value: &Permission) -> pb::Permission {
         }),
         Permission::ServerName(name) => Rule::RequestedServerName(matcher::text(name)),
         Permission::Metadata(value) => Rule::SourcedMetadata(sourced_metadata(value)),
+        Permission::Upstream(value) => {
+            let config = UpstreamIpPortMatcher {
+                upstream_ip: value.range.as_ref().map(wire::cidr),
+                upstream_port_range: value.ports.as_ref().map(|ports| Int64Range {
+                    start: (*ports.start()).into(),
+                    end: (*ports.end()).into(),
+                }),
+            };
+            Rule::Matcher(wire::extension("envoy.rbac.matchers.upstream_ip_port", &config))
+        }
     };
     pb::Permission { rule: Some(rule) }
 }

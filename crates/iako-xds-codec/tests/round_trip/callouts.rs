@@ -176,6 +176,22 @@ pub(crate) fn global_limit() -> GlobalRateLimit {
     }
 }
 
+/// A tree that leaves filters out.
+pub(crate) fn skips() -> MatchTree<SkipFilter> {
+    let skip = MatchOutcome { then: MatchThen::Action(SkipFilter), keep_matching: false };
+    MatchTree {
+        node: MatchNode::Exact {
+            input: MatchInput::RequestHeader("x-skip".parse().unwrap()),
+            outcomes: [("yes".to_owned(), skip.clone())].into(),
+        },
+        otherwise: Some(Box::new(skip)),
+    }
+}
+
+pub(crate) fn matched() -> MatchedFilter {
+    MatchedFilter { kind: HttpFilterKind::GrpcWeb, tree: Some(skips()) }
+}
+
 pub(crate) fn composite() -> Composite {
     let buffer = |bytes| {
         HttpFilterKind::Buffer(Buffer { request_bytes_max: NonZeroU32::new(bytes).unwrap() })

@@ -51,6 +51,7 @@ pub(crate) fn http_filters() -> Vec<HttpFilter> {
         filter("ep", HttpFilterKind::ExtProc(Box::new(callouts::processing()))),
         filter("rl", HttpFilterKind::GlobalRateLimit(Box::new(callouts::global_limit()))),
         filter("lrl", HttpFilterKind::LocalRateLimit(Box::new(callouts::local_limit()))),
+        filter("skipped", HttpFilterKind::Matched(Box::new(callouts::matched()))),
         filter("chosen", HttpFilterKind::Composite(Box::new(callouts::composite()))),
         filter("adm", HttpFilterKind::AdmissionControl(Box::new(callouts::admission()))),
         filter(

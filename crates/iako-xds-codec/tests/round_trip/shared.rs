@@ -310,6 +310,12 @@ pub(crate) fn overrides() -> FilterOverrides {
             ("r".to_owned(), FilterSettings::Rbac(None)),
             ("rr".to_owned(), FilterSettings::Rbac(Some(Box::new(rbac())))),
             ("j".to_owned(), FilterSettings::JwtRequirement("q".into())),
+            ("sk".to_owned(), FilterSettings::Skip(Box::new(callouts::skips()))),
+            ("f1".to_owned(), FilterSettings::DynamicForward(ForwardHost::Literal("a:1".into()))),
+            (
+                "f2".to_owned(),
+                FilterSettings::DynamicForward(ForwardHost::Header("x-to".parse().unwrap())),
+            ),
             ("az".to_owned(), FilterSettings::ExtAuthz(Box::new(callouts::authz_route()))),
             ("ep".to_owned(), FilterSettings::ExtProc(Box::new(callouts::processing_route()))),
             (
@@ -388,6 +394,10 @@ pub(crate) fn rbac() -> Rbac {
                 Permission::Not(Box::new(Permission::DestinationPort(80..=80))),
                 Permission::DestinationPort(1..=65535),
                 Permission::Or(vec![Permission::Any, Permission::Metadata(metadata_match())]),
+                Permission::Upstream(UpstreamAddress {
+                    range: Some("10.0.0.0/8".parse().unwrap()),
+                    ports: Some(80..=90),
+                }),
                 Permission::PathTemplate(UriTemplate::parse("/foo/{*}/{**}").unwrap()),
                 Permission::DestinationIp("10.0.0.0/8".parse().unwrap()),
                 Permission::ServerName(StringMatch::exact("a.test")),

@@ -112,6 +112,7 @@ impl ContentFilter {
             | HttpFilterKind::GlobalRateLimit(_)
             | HttpFilterKind::LocalRateLimit(_)
             | HttpFilterKind::Composite(_)
+            | HttpFilterKind::Matched(_)
             | HttpFilterKind::AdmissionControl(_)
             | HttpFilterKind::AdaptiveConcurrency(_)
             | HttpFilterKind::DynamicForward(_)

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use iako_proxy_config::{DynamicForward, FilterSettings, ForwardHost};
-use iako_traffic::{Headers as _, RouteMatchResult};
+use iako_traffic::rbac::UPSTREAM_STATE;
+use iako_traffic::{Headers as _, RouteMatchResult, StateObject};
 
 use crate::connection::steps::{HOST_STATE, PORT_STATE};
 use crate::dns::Unresolved;
@@ -23,11 +24,13 @@ use crate::snapshot::UpstreamCluster;
 pub(crate) struct ForwardStep {
     /// Whether an object beside the request may name the host.
     by_state: bool,
+    /// Whether the address that was found is kept beside the request.
+    saves: bool,
 }
 
 impl ForwardStep {
     pub(super) const fn new(settings: &DynamicForward) -> Self {
-        Self { by_state: settings.host_by_state }
+        Self { by_state: settings.host_by_state, saves: settings.saves_address }
     }
 }
 
@@ -70,9 +73,12 @@ impl Exchange<'_> {
             let (host, port) = host_and_port(self.request.authority(), usual);
             (host.to_owned(), port)
         });
-        self.resolve_host(&cluster, (&host, port), downstream)
-            .await?
-            .map_err(Failure::Unresolved)?;
+        let found = self.resolve_host(&cluster, (&host, port), downstream).await?;
+        let found = found.map_err(Failure::Unresolved)?;
+        if let Some(first) = found.first().filter(|_| step.saves) {
+            let address = StateObject { text: first.to_string(), is_address: true };
+            self.request.metadata.set_object(UPSTREAM_STATE, address);
+        }
         Ok(Step::Continue)
     }
 

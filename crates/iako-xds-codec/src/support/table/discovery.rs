@@ -116,8 +116,12 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
-        honoured: &["dns_cache_config", "allow_dynamic_host_from_filter_state"],
-        warned: &[("telemetry knows the address by itself", &["save_upstream_address"])],
+        honoured: &[
+            "dns_cache_config",
+            "allow_dynamic_host_from_filter_state",
+            "save_upstream_address",
+        ],
+        warned: &[],
         refused: &[("write a dns_cache_config", &["sub_cluster_config"])],
     },
     MessageSupport {

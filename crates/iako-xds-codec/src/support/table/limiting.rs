@@ -138,10 +138,22 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
         refused: &[("write `xds_matcher`", &["matcher"])],
     },
     MessageSupport {
-        name: "envoy.extensions.filters.http.composite.v3.Composite",
-        honoured: &["named_filter_chains"],
+        name: "envoy.extensions.common.matching.v3.ExtensionWithMatcherPerRoute",
+        honoured: &["xds_matcher"],
         warned: &[],
-        refused: &[("write it beside the filter, in ExtensionWithMatcher", &["matcher"])],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.common.matcher.action.v3.SkipFilter",
+        honoured: &[],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.http.composite.v3.Composite",
+        honoured: &["named_filter_chains", "matcher"],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.extensions.filters.http.composite.v3.FilterChainConfiguration",

@@ -310,9 +310,16 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "requested_server_name",
             "uri_template",
             "sourced_metadata",
+            "matcher",
         ],
         warned: &[],
-        refused: &[("use one of the other rules", &["matcher"])],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.extensions.rbac.matchers.upstream_ip_port.v3.UpstreamIpPortMatcher",
+        honoured: &["upstream_ip", "upstream_port_range"],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.rbac.v3.Permission.Set",
