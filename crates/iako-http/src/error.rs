@@ -142,7 +142,8 @@ impl ParseError {
             Self::TrailersTooLarge => "http1.trailers_too_large",
             Self::LengthAndChunked => "http1.content_length_and_chunked_not_allowed",
             Self::TransferEncoding => "http1.invalid_transfer_encoding",
-            Self::ConnectLength | Self::LengthOfNothing => "http1.content_length_not_allowed",
+            Self::ConnectLength => "http1.body_disallowed",
+            Self::LengthOfNothing => "http1.content_length_not_allowed",
             Self::ConnectionField => "http1.connection_header_rejected",
             _ => "http1.codec_error",
         }

@@ -220,7 +220,7 @@ fn what_is_ambiguous_or_malformed_is_refused_with_envoys_details() {
         (
             "CONNECT a:1 HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\n".into(),
             400,
-            "http1.content_length_not_allowed",
+            "http1.body_disallowed",
         ),
         (
             "CONNECT a:1 HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n".into(),

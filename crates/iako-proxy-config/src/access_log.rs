@@ -3,6 +3,8 @@
 mod otel;
 mod service;
 
+use std::time::Duration;
+
 use iako_cel::{Expression, Options};
 use iako_types::{FractionDenominator, Percent};
 use serde_json::{Map, Value};
@@ -21,6 +23,26 @@ pub struct AccessLog {
     pub format: LogFormat,
     /// Which requests are written; all when absent.
     pub filter: Option<AccessLogFilter>,
+}
+
+/// When lines are written besides the one at the end of a request.
+/// Source: `HttpConnectionManager.HcmAccessLogOptions`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HttpLogTimes {
+    /// Again and again after this time; at least 1 ms. Envoy default: never.
+    pub interval: Option<Duration>,
+    /// When the request is there. Envoy default: false.
+    pub on_start: bool,
+    /// When a tunnel was made for the client. Envoy default: false.
+    pub on_tunnel: bool,
+}
+
+impl HttpLogTimes {
+    /// Whether there is one line at the end, and no other.
+    #[must_use]
+    pub const fn is_last_only(&self) -> bool {
+        self.interval.is_none() && !self.on_start && !self.on_tunnel
+    }
 }
 
 /// Where log lines go.

@@ -20,8 +20,8 @@ pub use lb::{
 pub use load_report::LoadReport;
 
 use crate::{
-    EndpointSet, HeaderCase, HeaderName, HealthCheck, Http2Options, OutlierDetection,
-    ProxyProtocolHeader, RuleOrigin, SourcedName, UpstreamTransport,
+    EndpointSet, FilterMetadata, HeaderCase, HeaderName, HealthCheck, Http2Options,
+    OutlierDetection, ProxyProtocolHeader, RuleOrigin, SourcedName, UpstreamTransport,
 };
 
 /// An upstream. Source: `envoy.config.cluster.v3.Cluster`.
@@ -339,6 +339,8 @@ pub struct ClusterMetadata {
     pub alpn_override: bool,
     /// The object that shaped it. Source: `istio.config`.
     pub origin: Option<RuleOrigin>,
+    /// Everything else that is said of it.
+    pub rest: FilterMetadata,
 }
 
 /// A service. Source: an entry of `istio.services`.

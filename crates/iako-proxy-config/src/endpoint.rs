@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf
 
 use iako_types::{Locality, Percent};
 
-use crate::EndpointCheck;
+use crate::{EndpointCheck, FilterMetadata};
 
 /// The instances of a cluster. Source: `envoy.config.endpoint.v3.ClusterLoadAssignment`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,6 +165,8 @@ pub struct EndpointMetadata {
     pub lb_lists: BTreeMap<String, Vec<String>>,
     /// Who the instance is. Source: filter metadata `istio.workload`.
     pub workload: Option<WorkloadLabel>,
+    /// Everything else that is said of it.
+    pub rest: FilterMetadata,
 }
 
 /// Who an instance is, for telemetry.

@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 use iako_types::{CidrRange, Percent};
 
 use crate::{
-    AccessLog, HeaderEdit, HttpFilter, MatchTree, RequestIdTraces, RouteConfiguration,
-    ScopedRoutes, SourcedName, Tracing,
+    AccessLog, HeaderEdit, HttpFilter, HttpLogTimes, MatchTree, RequestIdTraces,
+    RouteConfiguration, ScopedRoutes, SourcedName, Tracing,
 };
 use client::{ForwardClientCertRule, IpDetection, SchemeChange};
 use local_reply::LocalReply;
@@ -128,6 +128,8 @@ pub struct HttpConnectionManager {
     pub scheme_by_port: BTreeMap<u16, ForwardedScheme>,
     /// Logs of requests.
     pub access_log: Vec<AccessLog>,
+    /// When lines are written besides the one at the end of a request.
+    pub access_log_times: HttpLogTimes,
     /// Changes to answers of the proxy itself.
     pub local_reply: LocalReply,
     /// Whether and which requests are traced; trace headers pass untouched when absent.
@@ -186,6 +188,7 @@ impl HttpConnectionManager {
             append_x_forwarded_port: false,
             scheme_by_port: BTreeMap::new(),
             access_log: Vec::new(),
+            access_log_times: HttpLogTimes::default(),
             local_reply: LocalReply::default(),
             tracing: None,
         }

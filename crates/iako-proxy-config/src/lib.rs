@@ -25,6 +25,7 @@ mod health;
 mod http;
 mod listener;
 mod matcher;
+mod metadata;
 mod node;
 mod on_demand;
 mod origin;
@@ -42,9 +43,9 @@ mod tracing;
 mod udp;
 
 pub use access_log::{
-    AccessLog, AccessLogFilter, AccessLogSink, GrpcLog, GrpcLogFields, GrpcLogKind, JsonFormat,
-    LogComparison, LogDraw, LogFormat, LogSample, LogStreamSettings, OtelLabels, OtelLog,
-    OtelStreamSettings,
+    AccessLog, AccessLogFilter, AccessLogSink, GrpcLog, GrpcLogFields, GrpcLogKind, HttpLogTimes,
+    JsonFormat, LogComparison, LogDraw, LogFormat, LogSample, LogStreamSettings, OtelLabels,
+    OtelLog, OtelStreamSettings,
 };
 pub use callout::{
     AskedHeader, GrpcService, HeaderMutationRules, HttpUri, ServiceHeader,
@@ -166,6 +167,7 @@ pub use matcher::{
         MatchPredicate, MatchRule, MatchThen, MatchTree, ResponseInput,
     },
 };
+pub use metadata::FilterMetadata;
 pub use node::{AdminAddress, Bootstrap, Node};
 pub use on_demand::{OnDemand, OnDemandClusters};
 pub use origin::RuleOrigin;

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use iako_types::CidrRange;
 
 use crate::{
-    AccessLog, ChainMatcher, DownstreamTransport, HttpConnectionManager, NetworkFilter, TcpProxy,
-    UdpProxy,
+    AccessLog, ChainMatcher, DownstreamTransport, FilterMetadata, HttpConnectionManager,
+    NetworkFilter, TcpProxy, UdpProxy,
 };
 use filter::{ListenerFilter, ListenerFilterKind};
 use socket::{PipeAddress, SocketSettings};
@@ -70,6 +70,8 @@ pub struct Listener {
     /// How much of a message filters keep that read it whole, and retries of a request, where routes
     /// say nothing else, in bytes. Envoy default: 1 MiB. Source: `per_connection_buffer_limit_bytes`.
     pub kept_bytes_max: Option<NonZeroU32>,
+    /// What is said of it besides. Source: `metadata`.
+    pub metadata: FilterMetadata,
 }
 
 impl Listener {
@@ -100,6 +102,7 @@ impl Listener {
             ignores_global_limit: false,
             ignores_overload: false,
             kept_bytes_max: None,
+            metadata: FilterMetadata::default(),
         }
     }
 
@@ -164,6 +167,8 @@ pub struct FilterChain {
     pub filters: Vec<NetworkFilter>,
     /// What carries the connection.
     pub terminal: Terminal,
+    /// What is said of it besides. Source: `metadata`.
+    pub metadata: FilterMetadata,
 }
 
 /// Which connections a filter chain takes; an empty field takes all. Compared in Envoy's order:

@@ -16,8 +16,9 @@ use std::{sync::Arc, time::Duration};
 use iako_types::Weight;
 
 use crate::{
-    ConfigSource, CorsPolicy, Decorator, FilterOverrides, HeaderMutations, HeaderName, HedgePolicy,
-    MatchTree, ProxyProtocolHeader, RetryPolicy, RouteTracing, RuleOrigin, UpgradeConfig,
+    ConfigSource, CorsPolicy, Decorator, FilterMetadata, FilterOverrides, HeaderMutations,
+    HeaderName, HedgePolicy, MatchTree, ProxyProtocolHeader, RetryPolicy, RouteTracing, RuleOrigin,
+    UpgradeConfig,
 };
 use answer::{DirectResponse, Redirect};
 use domain::Domain;
@@ -125,6 +126,8 @@ pub struct VirtualHost {
     pub overrides: FilterOverrides,
     /// The object that claimed the hosts.
     pub origin: Option<RuleOrigin>,
+    /// What is said of it besides. Source: `metadata`.
+    pub metadata: FilterMetadata,
 }
 
 /// Routes that are tried in order. Source: `envoy.config.route.v3.RouteList`.
@@ -175,6 +178,8 @@ pub struct Route {
     pub stat_prefix: String,
     /// The rule that it was made from.
     pub origin: Option<RuleOrigin>,
+    /// What is said of it besides. Source: `metadata`.
+    pub metadata: FilterMetadata,
 }
 
 impl Route {
@@ -192,6 +197,7 @@ impl Route {
             body_bytes_kept_max: None,
             stat_prefix: String::new(),
             origin: None,
+            metadata: FilterMetadata::default(),
         }
     }
 }

@@ -138,6 +138,12 @@ pub enum TagMetadata {
     /// What filters left of the request.
     #[default]
     Request,
+    /// That of its route.
+    Route,
+    /// That of the cluster that it went to.
+    Cluster,
+    /// That of the endpoint that it went to.
+    Host,
 }
 
 /// What `x-request-id` has to do with traces.

@@ -249,7 +249,7 @@ async fn prepare(
     let chain = Arc::clone(chain);
     place.log = log;
     if let Some(log) = &mut place.log {
-        log.chain = Arc::clone(&chain.name);
+        log.chain = Some(Arc::clone(&chain));
     }
     let downstream = Downstream {
         stream: Stream::Tcp(Prefixed::new(socket, prefix)),

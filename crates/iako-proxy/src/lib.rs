@@ -41,6 +41,7 @@ mod shared;
 mod snapshot;
 mod sources;
 mod spans;
+mod tags;
 mod tcp;
 mod token;
 mod transport;

@@ -246,6 +246,7 @@ mod tests {
             handshake_timeout: None,
             filters: Vec::new(),
             terminal: Terminal::Tcp(Arc::new(TcpProxy::new("s", target))),
+            metadata: iako_proxy_config::FilterMetadata::default(),
         }
     }
 

@@ -256,6 +256,7 @@ fn metadata(target: &Target<'_>) -> ClusterMetadata {
         external: target.service.mesh_external,
         alpn_override: true,
         origin: target.rule.map(|rule| rule_origin(Kind::DestinationRule, rule, line)),
+        ..ClusterMetadata::default()
     }
 }
 

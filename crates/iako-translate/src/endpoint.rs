@@ -151,9 +151,8 @@ fn planned(outlook: &Outlook<'_>, endpoint: &Endpoint) -> PlannedEndpoint {
         weight: NonZeroU32::new(endpoint.weight).unwrap_or(NonZeroU32::MIN),
         metadata: EndpointMetadata {
             transport_match,
-            lb: BTreeMap::new(),
-            lb_lists: BTreeMap::new(),
             workload: endpoint.workload.as_deref().map(workload_label),
+            ..EndpointMetadata::default()
         },
     }
 }

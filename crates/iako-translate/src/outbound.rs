@@ -57,6 +57,7 @@ pub(crate) fn plain_chain(name: String, terminal: Terminal) -> iako_proxy_config
         handshake_timeout: None,
         filters: Vec::new(),
         terminal,
+        metadata: iako_proxy_config::FilterMetadata::default(),
     }
 }
 

@@ -42,7 +42,7 @@ mod local_limit;
 mod local_reply;
 mod match_tree;
 mod matcher;
-mod metadata;
+pub(crate) mod metadata;
 mod network_filter;
 mod oauth2;
 mod opaque;

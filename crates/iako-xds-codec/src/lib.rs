@@ -8,6 +8,7 @@
 //! Not here: the values (`iako-proxy-config`), the conversation that carries resources (`iako-xds`).
 
 pub mod bootstrap;
+pub mod carried;
 pub mod decode;
 mod discovery_file;
 pub mod encode;

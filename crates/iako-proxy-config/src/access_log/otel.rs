@@ -5,7 +5,7 @@ use std::time::Duration;
 use iako_cel::Options;
 use serde_json::{Map, Value};
 
-use crate::OtlpExporter;
+use crate::{CustomTag, OtlpExporter};
 
 /// A log whose records a collector gets.
 /// Source: `envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig`.
@@ -19,6 +19,9 @@ pub struct OtelLog {
     pub attributes: Map<String, Value>,
     /// Objects that filters keep and that a record holds as attributes.
     pub states: Vec<String>,
+    /// Attributes besides, whose values come from as many places as those of tags of spans.
+    /// Source: `custom_tags`.
+    pub tags: Vec<CustomTag>,
     /// What stands between the names of its statistics; nothing when empty.
     pub stat_prefix: String,
     /// What expressions in it may call.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::GrpcService;
+use crate::{CustomTag, GrpcService};
 
 /// A log that is streamed to a gRPC service.
 /// Source: `envoy.extensions.access_loggers.grpc.v3`.
@@ -59,4 +59,6 @@ pub struct GrpcLogFields {
     pub response_trailers: Vec<String>,
     /// Objects that filters keep.
     pub states: Vec<String>,
+    /// Tags. Source: `CommonGrpcAccessLogConfig.custom_tags`.
+    pub tags: Vec<CustomTag>,
 }

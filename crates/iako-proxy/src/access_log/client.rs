@@ -3,13 +3,16 @@
 use std::borrow::Cow;
 use std::time::{Instant, SystemTime};
 
+use iako_proxy_config::FilterMetadata;
 use iako_rt::clock;
 use iako_telemetry::access_log::further::{
     FurtherFacts, MetadataOf, Side, TextFact, TimePoint, Validity,
 };
 use iako_traffic::ConnectionInfo;
+use iako_xds_codec::carried::Carrier;
 use serde_json::{Map, Value};
 
+use crate::snapshot::Chain;
 use crate::transport::TlsDetails;
 
 /// A client's connection, as far as it is known.
@@ -19,10 +22,30 @@ pub(crate) struct ClientSide<'a> {
     pub(crate) info: &'a ConnectionInfo,
     /// What its handshake established.
     pub(crate) tls: Option<&'a TlsDetails>,
-    /// The name of its filter chain; empty without one.
-    pub(crate) chain: &'a str,
+    /// Its filter chain, once there is one.
+    pub(crate) chain: Option<&'a Chain>,
+    /// What is said of its listener, for logs; that of the chain's when absent.
+    pub(crate) listener: Option<&'a FilterMetadata>,
     /// When it was accepted.
     pub(crate) accepted: Option<Instant>,
+}
+
+impl<'a> ClientSide<'a> {
+    /// Whose metadata it is; none where there is nobody who could have any.
+    fn carrier(&self, of: MetadataOf) -> Option<Carrier<'a>> {
+        match of {
+            MetadataOf::Listener => {
+                let of_chain = self.chain.map(|chain| &chain.of_listener);
+                self.listener.or(of_chain).map(Carrier::Plain)
+            }
+            MetadataOf::FilterChain => self.chain.map(|chain| Carrier::Plain(&chain.metadata)),
+            MetadataOf::Dynamic
+            | MetadataOf::Cluster
+            | MetadataOf::Route
+            | MetadataOf::Endpoint
+            | MetadataOf::VirtualHost => None,
+        }
+    }
 }
 
 impl FurtherFacts for ClientSide<'_> {
@@ -32,7 +55,7 @@ impl FurtherFacts for ClientSide<'_> {
                 self.tls?.certificate(holder, fact)
             }
             TextFact::Tls(Side::Downstream, fact) => self.tls?.agreed(fact),
-            TextFact::FilterChain => Some(Cow::Borrowed(self.chain)),
+            TextFact::FilterChain => Some(Cow::Borrowed(self.chain.map_or("", |it| &it.name))),
             TextFact::CloseType(_) => Some(Cow::Borrowed("Normal")),
             TextFact::UniqueId | TextFact::StreamId => Some(Cow::Owned(super::unique_id())),
             TextFact::Certificate(Side::Upstream, ..)
@@ -90,8 +113,12 @@ impl FurtherFacts for ClientSide<'_> {
             | MetadataOf::Endpoint
             | MetadataOf::Listener
             | MetadataOf::FilterChain
-            | MetadataOf::VirtualHost => None,
+            | MetadataOf::VirtualHost => self.carrier(of)?.of(namespace),
         }
+    }
+
+    fn namespaces(&self, of: MetadataOf) -> Option<Vec<String>> {
+        self.carrier(of).map(Carrier::namespaces)
     }
 
     fn dynamic_metadata(&self) -> Vec<(String, Map<String, Value>)> {

@@ -12,6 +12,8 @@ use iako_xds_codec::service::log::{
     LogCertificate, LogEntry, LogExchange, LogTimes, LogTls, http_entry, tcp_entry,
 };
 
+use crate::tags;
+
 /// An entry as bytes.
 pub(super) fn encode(
     record: &AccessRecord<'_>,
@@ -41,11 +43,18 @@ fn entry(record: &AccessRecord<'_>, fields: &GrpcLogFields) -> LogEntry {
         tls: tls(record),
         start: record.start_time,
         times: times(record),
-        cluster: owned(record.upstream.cluster),
+        // Told with the endpoint, as Envoy tells it.
+        cluster: owned(record.upstream.cluster.filter(|_| has_endpoint(record))),
         route: owned(record.route_name),
         flags: record.flags.iter().map(ResponseFlag::short_name).collect(),
         metadata: further.dynamic_metadata(),
         states: states.collect(),
+        tags: fields
+            .tags
+            .iter()
+            .filter_map(|tag| Some((tag.name.clone(), tags::value(&tag.value, record)?)))
+            .filter(|(_, value)| !value.is_empty())
+            .collect(),
         upstream_failure: owned(record.upstream.transport_failure_reason),
         downstream_failure: owned(record.downstream.transport_failure_reason),
         attempts: record.upstream.attempts,
@@ -60,6 +69,13 @@ fn entry(record: &AccessRecord<'_>, fields: &GrpcLogFields) -> LogEntry {
         log_type: record.log_type.number(),
         is_intermediate: !record.log_type.is_last(),
     }
+}
+
+/// Whether an endpoint was picked.
+fn has_endpoint(record: &AccessRecord<'_>) -> bool {
+    record.upstream.host.is_some()
+        || record.upstream.host_name.is_some()
+        || record.further.text(TextFact::UpstreamHost).is_some()
 }
 
 fn owned(text: Option<&str>) -> String {
@@ -79,7 +95,8 @@ fn times(record: &AccessRecord<'_>) -> LogTimes {
         response_received: since(TimePoint::UpstreamReceiveEnd),
         answer_begun: since(TimePoint::DownstreamSendBegin),
         answer_sent: since(TimePoint::DownstreamSendEnd),
-        whole: record.duration,
+        // Of what is over.
+        whole: record.duration.filter(|_| record.log_type.is_last()),
     }
 }
 

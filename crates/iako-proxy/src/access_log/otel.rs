@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use iako_cel::Options;
-use iako_proxy_config::{OtelLog, OtelStreamSettings};
+use iako_proxy_config::{CustomTag, OtelLog, OtelStreamSettings};
 use iako_telemetry::access_log::FormatError;
 use iako_telemetry::access_log::further::{Side, TextFact};
 use iako_telemetry::{AccessLogFormat, AccessRecord};
 use iako_xds_codec::service::otel_log::{self, OtelRecord};
 use serde_json::{Map, Value};
+
+use crate::tags;
 
 /// A log of records, compiled.
 #[derive(Debug)]
@@ -17,6 +19,7 @@ pub(super) struct Records {
     body: Option<Part>,
     attributes: Vec<(String, Part)>,
     states: Vec<String>,
+    tags: Vec<CustomTag>,
 }
 
 /// A value of a record.
@@ -39,6 +42,7 @@ impl Records {
             body: log.body.as_ref().map(|body| part(body, log.calling)).transpose()?,
             attributes: fields(&log.attributes, log.calling)?,
             states: log.states.clone(),
+            tags: log.tags.clone(),
         })
     }
 
@@ -55,6 +59,11 @@ impl Records {
         for key in &self.states {
             if let Some(text) = record.further.state(Side::Downstream, key) {
                 attributes.insert(key.clone(), Value::from(text.into_owned()));
+            }
+        }
+        for tag in &self.tags {
+            if let Some(value) = tags::value(&tag.value, record) {
+                attributes.insert(tag.name.clone(), Value::from(value));
             }
         }
         let span = record.further.text(TextFact::SpanId).unwrap_or_default();

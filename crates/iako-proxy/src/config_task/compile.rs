@@ -130,6 +130,8 @@ fn compile_chain(
     let previous = same.map(|same| same.steps.as_slice()).unwrap_or_default();
     let steps = NetworkStep::compile(&chain.filters, previous, shared);
     Ok(Chain {
+        metadata: chain.metadata.clone(),
+        of_listener: listener.metadata.clone(),
         id: same.map_or_else(|| ChainId(take_id()), |same| same.id),
         name: chain.name.as_str().into(),
         listener: listener.name.as_str().into(),

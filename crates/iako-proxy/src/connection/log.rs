@@ -14,7 +14,7 @@ use iako_traffic::ConnectionInfo;
 use super::steps::Ending;
 use crate::{
     access_log::{ClientSide, FilterFacts},
-    snapshot::ListenerSettings,
+    snapshot::{Chain, ListenerSettings},
     transport::{Count, TlsDetails},
     worker::Worker,
 };
@@ -30,8 +30,8 @@ pub(crate) struct ConnectionLog {
     pub(crate) info: Arc<ConnectionInfo>,
     /// What was agreed on in the TLS handshake.
     pub(crate) tls: Option<Arc<TlsDetails>>,
-    /// The name of its filter chain; empty while none is chosen.
-    pub(crate) chain: Arc<str>,
+    /// Its filter chain, once one is chosen.
+    pub(crate) chain: Option<Arc<Chain>>,
     /// Why a filter or this proxy ended it.
     pub(crate) ending: Ending,
     /// What became of it, where somebody answered in place of a server.
@@ -69,7 +69,7 @@ impl ConnectionLog {
                 started_wall,
                 info: Arc::clone(info),
                 tls: None,
-                chain: "".into(),
+                chain: None,
                 ending: Ending::default(),
                 details: None,
                 failure: None,
@@ -85,7 +85,8 @@ impl ConnectionLog {
         let client = ClientSide {
             info: &self.info,
             tls: self.tls.as_deref(),
-            chain: &self.chain,
+            chain: self.chain.as_deref(),
+            listener: Some(&self.settings.config.metadata),
             accepted: Some(self.started),
         };
         tell(&client, &mut record);

@@ -465,7 +465,7 @@ impl Exchange<'_> {
         if self.poll_rivals(context, plan).is_ready() {
             return Poll::Ready(Err(TryFailure::Final(Failure::Overtaken)));
         }
-        if let Poll::Ready(expired) = self.deadlines.poll(context) {
+        if let Poll::Ready(expired) = self.poll_deadline(context) {
             return Poll::Ready(Err(self.too_late(expired, plan, upstream)));
         }
         if self.upload.is_read_whole() {

@@ -82,7 +82,7 @@ impl Exchange<'_> {
         }
         let added = {
             let view = self.request.view();
-            let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+            let further = self.facts();
             let record = record::access_record(&further, &view);
             mutations::rendered(&policy.request_headers, &record)
         };

@@ -2,8 +2,10 @@
 
 mod begin;
 mod edits;
+mod lines;
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -15,6 +17,8 @@ use iako_traffic::rbac::Subject;
 use iako_traffic::{
     EffectiveOverrides, RedirectHistory, RouteMatchResult, RouteOutcome, https_location,
 };
+
+use tokio::time::Sleep;
 
 use super::attempt::{Attempt, Rival};
 use super::connection::HttpConnection;
@@ -31,7 +35,7 @@ use super::forward::Progress;
 use super::mutations;
 use super::passing::ChainPlace;
 use super::pump::{Download, Upload};
-use super::record::{self, Finished, Record};
+use super::record::{Place, Record};
 use super::request::Request;
 use super::service::HttpService;
 use super::steering::Steering;
@@ -75,6 +79,10 @@ pub(crate) struct Exchange<'e> {
     pub(super) wants_alt_response: bool,
     /// How often it began anew, because something came that it lacked.
     pub(super) renewals: u8,
+    /// Its route.
+    pub(super) place: Place<'e>,
+    /// When the next line is written before the last one; never for most.
+    pub(super) next_line: Option<Pin<Box<Sleep>>>,
 }
 
 /// What a request's way is made of; all of it of one moment.
@@ -95,7 +103,7 @@ pub(super) enum Step {
     Answered,
 }
 
-impl Exchange<'_> {
+impl<'e> Exchange<'e> {
     /// The way of a request: filters, route, then what the route says. The configuration was loaded
     /// once, before; nothing here sees another one.
     pub(super) async fn run(&mut self, downstream: &mut Downstream<'_>) {
@@ -107,6 +115,9 @@ impl Exchange<'_> {
         let draw = self.connection.draw();
         let mut outcome = self.route(table, draw);
         self.note_route(outcome);
+        if service.traits.writes_early {
+            self.begin_lines();
+        }
         if service.traced.is_some() {
             self.begin_trace(&outcome);
         }
@@ -131,10 +142,10 @@ impl Exchange<'_> {
 
     /// Filters, then what the route says.
     #[expect(clippy::too_many_lines, reason = "one arm for each kind of filter that may wait")]
-    async fn follow<'t>(
+    async fn follow(
         &mut self,
-        way: &Way<'t>,
-        outcome: &mut RouteOutcome<'t>,
+        way: &Way<'e>,
+        outcome: &mut RouteOutcome<'e>,
         downstream: &mut Downstream<'_>,
     ) -> Result<Progress, Failure> {
         let service = way.service;
@@ -238,7 +249,8 @@ impl Exchange<'_> {
     }
 
     /// Remembers where the request is going: the log tells it of refused requests too.
-    pub(super) fn note_route(&mut self, outcome: RouteOutcome<'_>) {
+    pub(super) fn note_route(&mut self, outcome: RouteOutcome<'e>) {
+        self.place = Place::of(&outcome);
         let Some(route) = matched(outcome) else { return };
         self.record.route.clone_from(&route.route.name);
         let view = self.request.view();
@@ -446,33 +458,10 @@ impl Exchange<'_> {
         context: &mut Context<'_>,
         downstream: &mut Downstream<'_>,
     ) -> Poll<Failure> {
-        if let Poll::Ready(expired) = self.deadlines.poll(context) {
+        if let Poll::Ready(expired) = self.poll_deadline(context) {
             return Poll::Ready(expired.failure());
         }
         downstream.poll_gone(context).map(Failure::Client)
-    }
-
-    /// Writes everything down.
-    pub(super) fn finish(&mut self, now: Instant) {
-        if let Some(said) = &mut self.said {
-            said.done(&self.connection.worker, &mut self.request.metadata);
-        }
-        if self.remembered.is_some() {
-            self.finish_calls();
-        }
-        if self.record.trace.is_some() {
-            self.end_trace(now);
-        }
-        let finished = Finished {
-            request: &self.request,
-            response: self.response.as_ref().map(|head| (head, &self.response_edits)),
-            upload: &self.upload,
-            download: &self.download,
-        };
-        if let Some(said) = self.said.as_mut().filter(|said| said.awaits_outcome()) {
-            said.tell_outcome(&finished.outcome(), now, self.connection.draw());
-        }
-        record::finish(self.connection, self.service, &self.record, &finished, now);
     }
 }
 

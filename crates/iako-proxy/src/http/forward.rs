@@ -396,8 +396,7 @@ impl Exchange<'_> {
             }
             let additions = {
                 let view = self.request.view();
-                let further =
-                    record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+                let further = self.facts();
                 let facts = record::access_record(&further, &view);
                 mutations::rendered(&level.request_add, &facts)
             };

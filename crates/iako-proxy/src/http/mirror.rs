@@ -101,7 +101,7 @@ fn target<'e>(exchange: &Exchange<'e>, policy: &Mirror) -> Option<&'e Arc<Upstre
 fn change(exchange: &Exchange<'_>, policy: &Mirror, edits: &mut RequestEdits) {
     let request = &exchange.request;
     let view = request.view();
-    let further = record::ExchangeFacts::of(exchange.connection, &exchange.record, request);
+    let further = exchange.facts();
     let record = record::access_record(&further, &view);
     for edit in &policy.edits {
         match edit {

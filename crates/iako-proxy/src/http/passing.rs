@@ -171,7 +171,7 @@ impl Exchange<'_> {
             }
             match gathered {
                 Poll::Ready(gathered) => Poll::Ready(gathered.map_err(Failure::Client)),
-                Poll::Pending => self.deadlines.poll(context).map(|expired| Err(expired.failure())),
+                Poll::Pending => self.poll_deadline(context).map(|expired| Err(expired.failure())),
             }
         })
         .await
@@ -377,7 +377,7 @@ impl Exchange<'_> {
                     PumpError::Content(error) => Failure::ResponseContent(error),
                 }));
             }
-            self.deadlines.poll(context).map(|expired| Err(expired.failure()))
+            self.poll_deadline(context).map(|expired| Err(expired.failure()))
         })
         .await
     }

@@ -13,7 +13,10 @@ use std::time::{Duration, Instant, SystemTime};
 use iako_http::{ResponseEdits, ResponseHead, Version};
 use iako_proxy_config::{Direction, EndpointAddress, WorkloadLabel};
 use iako_rt::clock;
-use iako_telemetry::access_log::LogType;
+use iako_telemetry::access_log::{
+    LogType,
+    further::{FurtherFacts as _, TimePoint},
+};
 use iako_telemetry::headers::NoHeaders;
 use iako_telemetry::labels::UNKNOWN;
 use iako_telemetry::{
@@ -33,7 +36,7 @@ use crate::connection::log::tell;
 use crate::snapshot::{Tally, UpstreamCluster};
 use crate::upstream::pool::ConnectionFacts;
 
-pub(crate) use further::{ExchangeFacts, Tried, shown};
+pub(crate) use further::{ExchangeFacts, Place, Tried, shown};
 
 /// Everything that is known of an exchange besides its messages.
 #[derive(Debug)]
@@ -190,7 +193,7 @@ impl Finished<'_> {
     }
 }
 
-/// Writes the log line of an exchange and counts it.
+/// Counts an exchange.
 pub(crate) fn finish(
     connection: &HttpConnection,
     service: &HttpService,
@@ -208,31 +211,34 @@ pub(crate) fn finish(
     if service.traits.counts_in_metrics {
         count(connection, record, finished, duration);
     }
-    if service.access_log.is_empty() {
-        return;
-    }
+}
+
+/// Writes a line of an exchange to every log.
+pub(crate) fn write(
+    further: &ExchangeFacts<'_>,
+    service: &HttpService,
+    finished: &Finished<'_>,
+    log_type: LogType,
+) {
+    let ExchangeFacts { connection, record, .. } = *further;
+    let now = further.now.unwrap_or(record.start);
     let request_view = finished.request.view();
     let response_view = finished.response.map(|(head, edits)| ResponseView { head, edits });
     let trailers_view = finished.download.trailers.as_deref().map(TrailersView);
-    let further = ExchangeFacts {
-        finished: Some(finished),
-        now: Some(now),
-        ..ExchangeFacts::of(connection, record, finished.request)
-    };
-    let mut access = access_record(&further, &request_view);
+    let mut access = access_record(further, &request_view);
     if let Some(view) = &response_view {
         access.response_headers = view;
     }
     if let Some(view) = &trailers_view {
         access.response_trailers = view;
     }
-    access.duration = Some(duration);
+    access.duration = Some(now.saturating_duration_since(record.start));
     access.response_code = finished.status();
     access.bytes_received = finished.upload.bytes;
     access.bytes_sent = finished.download.bytes + record.reply_bytes;
     let told = record.response_at.filter(|_| finished.is_told(record));
     access.response_tx_duration = told.map(|at| now.saturating_duration_since(at));
-    access.log_type = LogType::DownstreamEnd;
+    access.log_type = log_type;
     let facts = FilterFacts {
         draw: connection.worker.with_rng(iako_rt::Rng::next_u64),
         health_check: record.is_health_check,
@@ -272,7 +278,8 @@ pub(crate) fn refused(connection: &HttpConnection, service: &HttpService, refuse
     let client = ClientSide {
         info: &connection.info,
         tls: connection.tls.as_deref(),
-        chain: &connection.chain.name,
+        chain: Some(&connection.chain),
+        listener: None,
         accepted: Some(connection.accepted),
     };
     tell(&client, &mut record);
@@ -306,7 +313,7 @@ pub(crate) fn access_record<'a>(
     access.response_code = record.status;
     access.response_code_details = some(&record.details);
     access.flags = record.flags;
-    access.request_duration = since(record.request_at);
+    access.request_duration = since(further.time_point(TimePoint::DownstreamReceiveEnd));
     access.response_duration = since(record.response_at);
     access.request_tx_duration =
         since(record.sent_at.zip(record.request_at).map(|(sent, whole)| sent.max(whole)));

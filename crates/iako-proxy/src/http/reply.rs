@@ -200,7 +200,7 @@ impl Exchange<'_> {
         let facts = FilterFacts { draw: self.connection.draw(), ..FilterFacts::default() };
         let (mapper, writer) = {
             let view = self.request.view();
-            let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+            let further = self.facts();
             let record = record::access_record(&further, &view);
             replies.choose(&record, facts)
         };
@@ -226,7 +226,7 @@ impl Exchange<'_> {
     pub(super) fn written_body(&self, writer: &BodyWriter, status: u16, body: &Bytes) -> Bytes {
         let text = String::from_utf8_lossy(body);
         let view = self.request.view();
-        let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+        let further = self.facts();
         let mut record = record::access_record(&further, &view);
         record.local_reply_body = Some(&text);
         record.response_code = Some(status);
@@ -260,7 +260,7 @@ impl Exchange<'_> {
             if let Poll::Ready(flushed) = downstream.poll_flush(context) {
                 return Poll::Ready(flushed.map_err(Failure::Client));
             }
-            self.deadlines.poll(context).map(|expired| Err(expired.failure()))
+            self.poll_deadline(context).map(|expired| Err(expired.failure()))
         })
         .await
     }

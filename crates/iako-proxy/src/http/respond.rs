@@ -97,6 +97,9 @@ impl Exchange<'_> {
         let sent = downstream.send_head(&head, &self.response_edits, content);
         self.response = Some(head);
         sent.map_err(Failure::Client)?;
+        if is_tunnel {
+            self.tell_tunnel();
+        }
         let mut relay = Relay { is_tunnel, ..Relay::default() };
         let relayed = poll_fn(|context| {
             self.poll_relay(context, &mut relay, &mut lease.upstream, downstream)
@@ -302,7 +305,7 @@ impl Exchange<'_> {
         if before != (self.upload.bytes, self.download.pieces) {
             self.deadlines.touch();
         }
-        if let Poll::Ready(expired) = self.deadlines.poll(context) {
+        if let Poll::Ready(expired) = self.poll_deadline(context) {
             return Poll::Ready(Err(expired.failure()));
         }
         if relay.uploaded && self.upload.is_read_whole() && !relay.is_tunnel {

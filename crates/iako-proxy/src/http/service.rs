@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use iako_http::{FieldValue, Http10, Limits, NameCase, Underscores, Version};
 use iako_proxy_config::{
-    ConfigOrigin, HeaderCase, HttpConnectionManager, HttpFilterKind, RouteSource, Router,
-    ScopeSource, ScopeTable, ScopedRoutes, SourcedName, UnderscoreHeaders,
+    ConfigOrigin, HeaderCase, HttpConnectionManager, HttpFilterKind, HttpLogTimes, RouteSource,
+    Router, ScopeSource, ScopeTable, ScopedRoutes, SourcedName, UnderscoreHeaders,
 };
 use iako_telemetry::{Counter, Gauge, Histogram, StatsRegistry, StatsScope};
 use iako_traffic::{RequestHead, ScopeIndex};
@@ -119,10 +119,16 @@ pub(crate) struct Traits {
     pub(crate) filters_responses: bool,
     /// Whether a log tells every endpoint that was tried.
     pub(crate) tells_tries: bool,
+    /// Whether lines are written before a request ends.
+    pub(crate) writes_early: bool,
 }
 
 impl Traits {
-    fn of(filters: &[Filter], router: &Router, logs: &[AccessLogger]) -> Self {
+    fn of(
+        filters: &[Filter],
+        router: &Router,
+        (logs, times): (&[AccessLogger], HttpLogTimes),
+    ) -> Self {
         let any = |wanted: fn(&Filter) -> bool| filters.iter().any(wanted);
         Self {
             suppresses_envoy_headers: router.suppress_envoy_headers,
@@ -132,6 +138,7 @@ impl Traits {
             counts_in_metrics: any(Filter::is_stats),
             filters_responses: any(|filter| filter.responds),
             tells_tries: logs.iter().any(AccessLogger::tells_tries),
+            writes_early: !logs.is_empty() && !times.is_last_only(),
         }
     }
 }
@@ -172,7 +179,7 @@ impl HttpService {
                 let tracer = shared.tracers.of(provider, &shared.node, &shared.stats);
                 Box::new(Traced::new(tracer, &scope))
             }),
-            traits: Traits::of(&filters, &router, &access_log),
+            traits: Traits::of(&filters, &router, (&access_log, manager.access_log_times)),
             router,
             filters,
             access_log,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use iako_proxy_config::{FilterChainMatch, Listener};
+use iako_proxy_config::{FilterChainMatch, FilterMetadata, Listener};
 use iako_traffic::FilterChainTable;
 
 use super::{InspectorStats, ListenerStats, ListenerWorkerStats};
@@ -51,6 +51,10 @@ pub(crate) struct Chain {
     pub(crate) name: Arc<str>,
     /// The listener's name, for what an operator is told.
     pub(crate) listener: Arc<str>,
+    /// What is said of it, for logs.
+    pub(crate) metadata: FilterMetadata,
+    /// What is said of its listener.
+    pub(crate) of_listener: FilterMetadata,
     /// Which connections it takes; a chain with the same conditions is the same chain, changed.
     pub(crate) matcher: FilterChainMatch,
     /// How bytes are read.

@@ -1,6 +1,6 @@
 //! One TCP connection: cluster, instance, connection, relay, record.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{io::ErrorKind, rc::Rc, sync::Arc, time::Duration};
 
 use iako_http::Scheme;
 use iako_proxy_config::{
@@ -322,9 +322,9 @@ async fn reach_original(
     let endpoint = Endpoint::at(address);
     if address == info.local {
         // The connection was made to this proxy itself: to connect there again would never end.
-        let reason = "the original destination is this listener".to_owned();
-        let flag = ResponseFlag::NoHealthyUpstream;
-        return Err(Unreached { flag, reason, endpoint: Some(Box::new(endpoint)) });
+        tracing::debug!(%address, "the original destination is this listener");
+        let (flag, reason) = (ResponseFlag::NoHealthyUpstream, String::new());
+        return Err(Unreached { flag, reason, endpoint: None });
     }
     reach_endpoint(info, cluster, endpoint).await
 }
@@ -444,6 +444,10 @@ async fn carry(
         End::Drained => record.details = Some("drained"),
         End::Failed => record.details = Some("upstream_failed"),
         End::Downstream => record.details = Some("downstream_reset"),
+        End::Upstream(error) if error.kind() == ErrorKind::ConnectionReset => {
+            record.refused(ResponseFlag::UpstreamRemoteReset, "upstream_reset");
+            downstream.turn_away();
+        }
         End::Upstream(error) => {
             record.details = Some("upstream_reset");
             record.failure = Some(error.to_string());

@@ -21,6 +21,7 @@ use iako_telemetry::{
     SecurityPolicy, ServiceLabels, TcpSeries, WorkloadLabels, labels::WorkloadFacts,
 };
 use iako_traffic::ConnectionInfo;
+use iako_xds_codec::carried::Carrier;
 use serde_json::{Map, Value};
 
 use super::{
@@ -32,7 +33,7 @@ use crate::{
     access_log::{ClientSide, FilterFacts},
     connection::{Downstream, log::tell, steps::Ending},
     http::record::shown,
-    snapshot::UpstreamCluster,
+    snapshot::{Chain, UpstreamCluster},
     transport::TlsDetails,
     worker::Worker,
 };
@@ -44,7 +45,7 @@ pub(super) struct Record {
     started: Instant,
     started_wall: SystemTime,
     tls: Option<Arc<TlsDetails>>,
-    chain: Arc<str>,
+    chain: Arc<Chain>,
     id: u64,
     pub(super) cluster: Option<Arc<UpstreamCluster>>,
     pub(super) endpoint: Option<Endpoint>,
@@ -69,7 +70,7 @@ impl Record {
             started: downstream.accepted,
             started_wall: downstream.accepted_wall,
             tls: downstream.tls.clone(),
-            chain: Arc::clone(&downstream.chain.name),
+            chain: Arc::clone(&downstream.chain),
             id: downstream.id,
             cluster: None,
             endpoint: None,
@@ -177,6 +178,23 @@ impl Record {
         downstream.log_as(|write| self.with_record(|record| write(record)));
     }
 
+    /// Whose metadata it is, on the side of the server.
+    fn carrier(&self, of: MetadataOf) -> Option<Carrier<'_>> {
+        match of {
+            MetadataOf::Cluster => {
+                self.cluster.as_ref().map(|it| Carrier::Cluster(&it.config.metadata))
+            }
+            MetadataOf::Endpoint => {
+                self.endpoint.as_ref().map(|it| Carrier::Endpoint(&it.metadata))
+            }
+            MetadataOf::Dynamic
+            | MetadataOf::Route
+            | MetadataOf::Listener
+            | MetadataOf::FilterChain
+            | MetadataOf::VirtualHost => None,
+        }
+    }
+
     /// What is known of the client now.
     pub(super) fn look_again(&mut self, downstream: &Downstream) {
         self.info = Arc::clone(&downstream.info);
@@ -189,7 +207,8 @@ impl Record {
         let client = ClientSide {
             info: &self.info,
             tls: self.tls.as_deref(),
-            chain: &self.chain,
+            chain: Some(&self.chain),
+            listener: None,
             accepted: Some(self.started),
         };
         tell(&client, &mut record);
@@ -285,7 +304,15 @@ impl FurtherFacts for ConnectionFacts<'_> {
     }
 
     fn metadata(&self, of: MetadataOf, namespace: &str) -> Option<Cow<'_, Map<String, Value>>> {
-        self.client.metadata(of, namespace)
+        match self.record.carrier(of) {
+            Some(carrier) => carrier.of(namespace),
+            None => self.client.metadata(of, namespace),
+        }
+    }
+
+    fn namespaces(&self, of: MetadataOf) -> Option<Vec<String>> {
+        let own = self.record.carrier(of).map(Carrier::namespaces);
+        own.or_else(|| self.client.namespaces(of))
     }
 
     fn dynamic_metadata(&self) -> Vec<(String, Map<String, Value>)> {

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 use iako_proxy::{Proxy, ProxyHandle, ProxySettings};
 use iako_proxy_config::{
     Bootstrap, CertificateSource, Cluster, Discovery, DownstreamTransport, Endpoint, EndpointSet,
-    FilterChain, FilterChainMatch, Listener, LocalityEndpoints, Node, Pem, PrivateKey, TcpProxy,
-    TcpTarget, Terminal,
+    FilterChain, FilterChainMatch, FilterMetadata, Listener, LocalityEndpoints, Node, Pem,
+    PrivateKey, TcpProxy, TcpTarget, Terminal,
 };
 use iako_rt::Scope;
 use rcgen::{
@@ -94,6 +94,7 @@ pub(crate) fn tcp_chain(matcher: FilterChainMatch, cluster: &str) -> FilterChain
         handshake_timeout: Some(Duration::from_secs(5)),
         filters: Vec::new(),
         terminal: Terminal::Tcp(tcp.into()),
+        metadata: FilterMetadata::default(),
     }
 }
 

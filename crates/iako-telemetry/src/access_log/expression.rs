@@ -230,9 +230,11 @@ fn of_connections<'a>(record: &'a AccessRecord<'_>, attribute: Attribute) -> Opt
             up.cluster.map(|_| Value::Uint(record.further.number(NumberFact::Endpoints)))
         }
         Attribute::PoolReadyDuration => {
-            let from = record.further.time_point(TimePoint::TryBegin)?;
-            let to = record.further.time_point(TimePoint::UpstreamSendBegin)?;
-            to.checked_duration_since(from).map(duration)
+            let point = |point| record.further.time_point(point);
+            let (from, to) = (point(TimePoint::TryBegin), point(TimePoint::UpstreamSendBegin));
+            let took = from.zip(to).and_then(|(from, to)| to.checked_duration_since(from));
+            // Where no connection came of it, it took all the time that there was.
+            took.or(record.duration.filter(|_| up.attempts > 0)).map(duration)
         }
         Attribute::UpstreamLocality if has_upstream => {
             Some(locality(|area| record.further.text(TextFact::Locality(area))))

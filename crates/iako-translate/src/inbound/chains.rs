@@ -192,6 +192,7 @@ fn chain(
         handshake_timeout: None,
         filters,
         terminal,
+        metadata: iako_proxy_config::FilterMetadata::default(),
     }
 }
 

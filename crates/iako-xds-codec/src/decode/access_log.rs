@@ -2,6 +2,7 @@
 
 mod otel;
 mod service;
+pub(super) mod times;
 
 use iako_cel::Options;
 use iako_types::FractionDenominator;

@@ -37,6 +37,7 @@ pub(super) fn manager(
     };
     value.filters = http_filter::filters(&config.http_filters, &at.field("http_filters"))?;
     value.access_log = access_log::logs(&config.access_log, &at.field("access_log"))?;
+    value.access_log_times = access_log::times::http_times(config, at)?;
     value.upgrades = wire::list(&config.upgrade_configs, &at.field("upgrade_configs"), upgrade)?;
     value.proxy_100_continue = config.proxy_100_continue;
     value.append_x_forwarded_port = config.append_x_forwarded_port;

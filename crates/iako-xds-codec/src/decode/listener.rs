@@ -7,8 +7,8 @@ use iako_xds_api::envoy::config::listener::v3 as pb;
 use prost_types::Any;
 
 use super::{
-    access_log, listener_filter, listener_socket, match_tree, network_filter, overlap, transport,
-    udp_proxy, wire,
+    access_log, listener_filter, listener_socket, match_tree, metadata, network_filter, overlap,
+    transport, udp_proxy, wire,
 };
 use crate::pool;
 use crate::problem::{At, Fault};
@@ -53,6 +53,7 @@ pub(super) fn listener(listener: &pb::Listener, at: &At<'_>) -> Result<Listener,
     }
     value.socket = listener_socket::settings(listener, at)?;
     value.connections_max = listener_socket::connections_max(listener);
+    value.metadata = metadata::of_listener(listener.metadata.as_ref(), value.connections_max);
     value.ignores_global_limit = listener.ignore_global_conn_limit;
     value.ignores_overload = listener.bypass_overload_manager;
     // None at all is none that a listener has of its own.
@@ -186,6 +187,7 @@ fn chain(chain: &pb::FilterChain, at: &At<'_>) -> Result<FilterChain, Fault> {
         )?,
         filters,
         terminal,
+        metadata: metadata::of_listener(chain.metadata.as_ref(), None),
     })
 }
 

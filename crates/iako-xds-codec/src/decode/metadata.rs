@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 use iako_xds_api::envoy::config::core::v3::Metadata;
 use prost_types::{Struct, Value, value::Kind};
 
+use serde_json::{Map, Value as Json};
+
+use crate::{encode, text};
 use iako_proxy_config::{
-    ClusterMetadata, EndpointMetadata, RuleOrigin, ServiceReference, WorkloadLabel,
+    ClusterMetadata, EndpointMetadata, FilterMetadata, RuleOrigin, ServiceReference, WorkloadLabel,
 };
 
 /// The key under which a route lists further subsets.
@@ -126,7 +129,44 @@ fn pascal_case(words: &str) -> String {
         .collect()
 }
 
+/// What is said besides what `known` says, which is how the facts that have fields are written.
+fn rest(metadata: Option<&Metadata>, known: Option<&Metadata>) -> FilterMetadata {
+    let Some(metadata) = metadata else { return FilterMetadata::default() };
+    let besides = metadata.filter_metadata.iter().filter_map(|(namespace, facts)| {
+        let Some(known) = section(known, namespace) else {
+            return Some((namespace.clone(), text::struct_to_json(facts)));
+        };
+        let facts =
+            facts.fields.iter().filter(|(name, fact)| known.fields.get(*name) != Some(fact));
+        let facts = facts.map(|(name, fact)| (name.clone(), text::value_to_json(fact)));
+        let facts: Map<String, Json> = facts.collect();
+        (!facts.is_empty()).then(|| (namespace.clone(), facts))
+    });
+    FilterMetadata::new(besides.collect())
+}
+
+/// What is said of a route or virtual host besides its origin.
+pub(super) fn of_rule(metadata: Option<&Metadata>) -> FilterMetadata {
+    let origin = origin(metadata);
+    rest(metadata, encode::metadata::of_rule(origin.as_ref(), &FilterMetadata::default()).as_ref())
+}
+
+/// What is said of a listener besides what has fields of its own.
+pub(super) fn of_listener(
+    metadata: Option<&Metadata>,
+    connections_max: Option<u32>,
+) -> FilterMetadata {
+    let known = encode::metadata::of_listener(connections_max, &FilterMetadata::default());
+    rest(metadata, known.as_ref())
+}
+
 pub(super) fn cluster(metadata: Option<&Metadata>) -> ClusterMetadata {
+    let mut facts = typed_cluster(metadata);
+    facts.rest = rest(metadata, encode::metadata::of_cluster(&facts).as_ref());
+    facts
+}
+
+fn typed_cluster(metadata: Option<&Metadata>) -> ClusterMetadata {
     let mut facts = ClusterMetadata {
         alpn_override: true,
         origin: origin(metadata),
@@ -157,14 +197,20 @@ fn service(value: &Value) -> Option<ServiceReference> {
 }
 
 pub(super) fn endpoint(metadata: Option<&Metadata>) -> EndpointMetadata {
-    EndpointMetadata {
+    if metadata.is_none() {
+        return EndpointMetadata::default();
+    }
+    let mut facts = EndpointMetadata {
         transport_match: section(metadata, "envoy.transport_socket_match")
             .map(texts)
             .unwrap_or_default(),
         lb: section(metadata, "envoy.lb").map(texts).unwrap_or_default(),
         lb_lists: section(metadata, "envoy.lb").map(lists).unwrap_or_default(),
         workload: section(metadata, "istio").and_then(|istio| workload(field(istio, "workload"))),
-    }
+        rest: FilterMetadata::default(),
+    };
+    facts.rest = rest(metadata, encode::metadata::of_endpoint(&facts).as_ref());
+    facts
 }
 
 /// Reads `workload;namespace;canonical name;canonical revision;cluster`.

@@ -183,6 +183,7 @@ pub(super) fn virtual_host(
         )?,
         overrides: http_filter::overrides(&host.typed_per_filter_config, at)?,
         origin: metadata::origin(host.metadata.as_ref()),
+        metadata: metadata::of_rule(host.metadata.as_ref()),
     })
 }
 
@@ -256,6 +257,7 @@ pub(super) fn route(config: &pb::Route, table: Table<'_>, at: &At<'_>) -> Result
         ),
         stat_prefix: config.stat_prefix.clone(),
         origin: metadata::origin(config.metadata.as_ref()),
+        metadata: metadata::of_rule(config.metadata.as_ref()),
     })
 }
 

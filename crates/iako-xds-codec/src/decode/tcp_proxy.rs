@@ -5,7 +5,8 @@ use std::time::Duration;
 use iako_xds_api::envoy::config::core::v3 as core;
 use iako_xds_api::envoy::extensions::filters::network::tcp_proxy::v3 as pb;
 
-use super::{access_log, header, metadata, on_demand, wire};
+use super::access_log::{self, times};
+use super::{header, metadata, on_demand, wire};
 use crate::problem::{At, Fault};
 use iako_proxy_config::{
     BackOff, TcpLogTimes, TcpProxy, TcpTarget, TcpTunnel, TunnelMethod, WeightedTcpCluster,
@@ -151,15 +152,15 @@ fn tunnel(config: &pb::tcp_proxy::TunnelingConfig, at: &At<'_>) -> Result<TcpTun
 fn log_times(config: &pb::TcpProxy, at: &At<'_>) -> Result<TcpLogTimes, Fault> {
     let options = config.access_log_options.as_ref();
     let at_options = at.field("access_log_options");
-    let (interval, at) = match options {
-        Some(options) => (options.access_log_flush_interval.as_ref(), &at_options),
-        None => (config.access_log_flush_interval.as_ref(), at),
-    };
-    let at_interval = at.field("access_log_flush_interval");
-    let interval = wire::optional(interval, &at_interval)?;
-    if interval.is_some_and(|interval| interval < Duration::from_millis(1)) {
-        return Err(at_interval.invalid("is below 1 ms", "write at least 0.001s"));
+    let is_beside =
+        config.flush_access_log_on_connected || config.access_log_flush_interval.is_some();
+    if options.is_some() && is_beside {
+        return Err(times::beside(&at_options));
     }
+    let interval = match options {
+        Some(options) => times::interval(options.access_log_flush_interval.as_ref(), &at_options)?,
+        None => times::interval(config.access_log_flush_interval.as_ref(), at)?,
+    };
     Ok(TcpLogTimes {
         interval,
         on_connected: options.map_or(config.flush_access_log_on_connected, |options| {

@@ -127,12 +127,11 @@ pub(super) fn request_id(
     })
 }
 
-fn tags(list: &[pb::CustomTag], at: &At<'_>) -> Result<Vec<CustomTag>, Fault> {
-    let tags = wire::list(list, at, tag)?;
-    Ok(tags.into_iter().flatten().collect())
+pub(super) fn tags(list: &[pb::CustomTag], at: &At<'_>) -> Result<Vec<CustomTag>, Fault> {
+    wire::list(list, at, tag)
 }
 
-fn tag(config: &pb::CustomTag, at: &At<'_>) -> Result<Option<CustomTag>, Fault> {
+fn tag(config: &pb::CustomTag, at: &At<'_>) -> Result<CustomTag, Fault> {
     use pb::custom_tag::Type;
     if config.tag.is_empty() {
         return Err(at.field("tag").missing("name the tag"));
@@ -163,22 +162,20 @@ fn tag(config: &pb::CustomTag, at: &At<'_>) -> Result<Option<CustomTag>, Fault> 
         Some(Type::Metadata(metadata)) => {
             let at = at.field("metadata");
             let kind = metadata.kind.as_ref().and_then(|kind| kind.kind.as_ref());
-            let is_here = matches!(kind, None | Some(metadata_kind::Kind::Request(_)));
             let key = metadata.metadata_key.as_ref();
-            let place = rate_limit::path(key, &at.field("metadata_key"))?;
-            match (is_here, metadata.default_value.as_str()) {
-                (true, default) => TagValue::Metadata {
-                    source: TagMetadata::Request,
-                    place,
-                    default: default.to_owned(),
+            TagValue::Metadata {
+                source: match kind {
+                    None | Some(metadata_kind::Kind::Request(_)) => TagMetadata::Request,
+                    Some(metadata_kind::Kind::Route(_)) => TagMetadata::Route,
+                    Some(metadata_kind::Kind::Cluster(_)) => TagMetadata::Cluster,
+                    Some(metadata_kind::Kind::Host(_)) => TagMetadata::Host,
                 },
-                // The walk over the fields has warned of it.
-                (false, "") => return Ok(None),
-                (false, default) => TagValue::Literal(default.to_owned()),
+                place: rate_limit::path(key, &at.field("metadata_key"))?,
+                default: metadata.default_value.clone(),
             }
         }
         Some(Type::Value(format)) => TagValue::Format(format.clone()),
         None => return Err(at.missing("write where the value comes from")),
     };
-    Ok(Some(CustomTag { name: config.tag.clone(), value }))
+    Ok(CustomTag { name: config.tag.clone(), value })
 }

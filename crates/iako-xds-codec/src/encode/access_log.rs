@@ -7,6 +7,7 @@ use iako_xds_api::envoy::extensions::access_loggers::{
     file::v3 as file, filters::cel::v3 as filters, grpc::v3 as grpc, open_telemetry::v3 as otel,
     stream::v3 as stream,
 };
+use iako_xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as manager;
 use iako_xds_api::envoy::extensions::formatter::cel::v3 as formatter;
 use iako_xds_api::opentelemetry::proto::common::v1::KeyValueList;
 
@@ -14,9 +15,21 @@ use super::{callout, expression, matcher, tracing, wire};
 use crate::service::otel_log;
 use crate::text;
 use iako_proxy_config::{
-    AccessLog, AccessLogFilter, AccessLogSink, BodyFormat, GrpcLog, GrpcLogKind, Keyed,
-    LogComparison, LogDraw, LogFormat, LogSample, OtelLabels, OtelLog, OtlpExporter,
+    AccessLog, AccessLogFilter, AccessLogSink, BodyFormat, GrpcLog, GrpcLogKind, HttpLogTimes,
+    Keyed, LogComparison, LogDraw, LogFormat, LogSample, OtelLabels, OtelLog, OtlpExporter,
 };
+
+/// When lines of requests are written besides the last one; nothing where they are not.
+pub(super) fn http_times(
+    value: HttpLogTimes,
+) -> Option<manager::http_connection_manager::HcmAccessLogOptions> {
+    let options = manager::http_connection_manager::HcmAccessLogOptions {
+        access_log_flush_interval: value.interval.map(wire::duration),
+        flush_access_log_on_new_request: value.on_start,
+        flush_log_on_tunnel_successfully_established: value.on_tunnel,
+    };
+    (!value.is_last_only()).then_some(options)
+}
 
 pub(super) fn logs(values: &[AccessLog]) -> Vec<pb::AccessLog> {
     values.iter().map(log).collect()
@@ -72,7 +85,7 @@ fn grpc_log(value: &GrpcLog) -> (&'static str, prost_types::Any) {
             num_retries: Some(stream.retries),
             ..core::RetryPolicy::default()
         }),
-        custom_tags: Vec::new(),
+        custom_tags: fields.tags.iter().map(tracing::tag).collect(),
     });
     match stream.kind {
         GrpcLogKind::Http => (
@@ -124,6 +137,7 @@ fn otel_log(value: &OtelLog) -> otel::OpenTelemetryAccessLogConfig {
         buffer_flush_interval: Some(wire::duration(stream.flush_interval)),
         buffer_size_bytes: Some(stream.buffer_bytes),
         filter_state_objects_to_log: value.states.clone(),
+        custom_tags: value.tags.iter().map(tracing::tag).collect(),
         ..Default::default()
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn manager(value: &HttpConnectionManager) -> pb::HttpConnectionManage
         http_protocol_options: cluster_http::http1(&value.http1),
         http2_protocol_options: cluster_http::http2(&value.http2),
         access_log: access_log::logs(&value.access_log),
+        access_log_options: access_log::http_times(value.access_log_times),
         upgrade_configs: value.upgrades.iter().map(upgrade).collect(),
         proxy_100_continue: value.proxy_100_continue,
         append_x_forwarded_port: value.append_x_forwarded_port,

@@ -5,10 +5,12 @@ use std::num::NonZeroU32;
 use iako_xds_api::envoy::config::core::v3::{self as core, TrafficDirection};
 use iako_xds_api::envoy::config::listener::v3 as pb;
 use prost::Message as _;
-use prost_types::{Any, Struct, Value, value::Kind};
+use prost_types::Any;
 
-use super::{access_log, listener_filter, match_tree, network_filter, transport, udp_proxy, wire};
-use crate::decode::{CHAIN_NAME, CONNECTIONS_MAX, OWN_METADATA};
+use super::{
+    access_log, listener_filter, match_tree, metadata, network_filter, transport, udp_proxy, wire,
+};
+use crate::decode::CHAIN_NAME;
 use iako_proxy_config::{
     ConnectionBalance, Direction, FilterChain, FilterChainMatch, Listener, ListenerKind,
     PipeAddress, SocketOption, SocketOptionValue, SocketSettings, SocketState, SourceType,
@@ -53,7 +55,7 @@ pub(super) fn listener(value: &Listener) -> pb::Listener {
         ignore_global_conn_limit: value.ignores_global_limit,
         bypass_overload_manager: value.ignores_overload,
         per_connection_buffer_limit_bytes: value.kept_bytes_max.map(NonZeroU32::get),
-        metadata: value.connections_max.map(own_metadata),
+        metadata: metadata::of_listener(value.connections_max, &value.metadata),
         ..Default::default()
     };
     socket(&value.socket, &mut message);
@@ -73,17 +75,6 @@ fn pipe(value: &PipeAddress) -> core::Address {
     let path = value.path.to_string_lossy().into_owned();
     let pipe = core::Pipe { path, mode: value.mode };
     core::Address { address: Some(core::address::Address::Pipe(pipe)) }
-}
-
-/// What Envoy's schema has no field for. An Envoy passes over it.
-fn own_metadata(connections_max: u32) -> core::Metadata {
-    let number = Value { kind: Some(Kind::NumberValue(f64::from(connections_max))) };
-    let fields = [(CONNECTIONS_MAX.to_owned(), number)].into();
-    let section = Struct { fields };
-    core::Metadata {
-        filter_metadata: [(OWN_METADATA.to_owned(), section)].into(),
-        ..Default::default()
-    }
 }
 
 fn socket(value: &SocketSettings, message: &mut pb::Listener) {
@@ -129,6 +120,7 @@ fn chain_name(name: &String) -> Any {
 fn chain(value: &FilterChain) -> pb::FilterChain {
     let matches_all = value.matcher == FilterChainMatch::default();
     pb::FilterChain {
+        metadata: metadata::of_listener(None, &value.metadata),
         filter_chain_match: (!matches_all).then(|| chain_match(&value.matcher)),
         filters: network_filter::filters(&value.filters, &value.terminal),
         transport_socket: transport::downstream(&value.transport),

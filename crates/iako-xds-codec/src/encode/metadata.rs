@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use iako_xds_api::envoy::config::core::v3::Metadata;
 use prost_types::{ListValue, Struct, Value, value::Kind};
 
-use crate::decode::FALLBACK_LIST;
+use crate::decode::{CONNECTIONS_MAX, FALLBACK_LIST, OWN_METADATA};
+use crate::text;
 use iako_proxy_config::{
-    ClusterMetadata, EndpointMetadata, RuleOrigin, ServiceReference, WorkloadLabel,
+    ClusterMetadata, EndpointMetadata, FilterMetadata, RuleOrigin, ServiceReference, WorkloadLabel,
 };
 
 fn text(value: &str) -> Value {
@@ -31,9 +32,35 @@ fn metadata(sections: impl IntoIterator<Item = (&'static str, Struct)>) -> Optio
     (!filter_metadata.is_empty()).then(|| Metadata { filter_metadata, ..Metadata::default() })
 }
 
-pub(super) fn of_origin(origin: Option<&RuleOrigin>) -> Option<Metadata> {
-    let origin = origin?;
-    metadata([("istio", istio_config(origin)), ("iako", own_origin(origin))])
+/// Sections with what else is said, which stands over what they say themselves.
+fn with_rest(known: Option<Metadata>, rest: &FilterMetadata) -> Option<Metadata> {
+    if rest.is_empty() {
+        return known;
+    }
+    let mut all = known.unwrap_or_default();
+    for (namespace, facts) in rest.iter() {
+        let section = all.filter_metadata.entry(namespace.to_owned()).or_default();
+        section.fields.extend(text::struct_from_json(facts).fields);
+    }
+    Some(all)
+}
+
+/// What is said of a route or virtual host.
+pub(crate) fn of_rule(origin: Option<&RuleOrigin>, rest: &FilterMetadata) -> Option<Metadata> {
+    let known = origin.and_then(|origin| {
+        metadata([("istio", istio_config(origin)), ("iako", own_origin(origin))])
+    });
+    with_rest(known, rest)
+}
+
+/// What is said of a listener: its limit, for which Envoy's schema has no field, and which an Envoy
+/// passes over, and everything else.
+pub(crate) fn of_listener(connections_max: Option<u32>, rest: &FilterMetadata) -> Option<Metadata> {
+    let section = connections_max.map(|most| {
+        let number = Value { kind: Some(Kind::NumberValue(f64::from(most))) };
+        (OWN_METADATA, object([(CONNECTIONS_MAX, number)]))
+    });
+    with_rest(metadata(section), rest)
 }
 
 /// What `istio.config` cannot say: the kind with its own spelling, the file and the line.
@@ -89,7 +116,7 @@ fn kebab_case(name: &str) -> String {
     words
 }
 
-pub(super) fn of_cluster(facts: &ClusterMetadata) -> Option<Metadata> {
+pub(crate) fn of_cluster(facts: &ClusterMetadata) -> Option<Metadata> {
     let mut istio = facts.origin.as_ref().map(istio_config).unwrap_or_default();
     let mut add = |name: &str, value: Value| {
         istio.fields.insert(name.to_owned(), value);
@@ -108,7 +135,7 @@ pub(super) fn of_cluster(facts: &ClusterMetadata) -> Option<Metadata> {
         add("alpn_override", text("false"));
     }
     let own = facts.origin.as_ref().map(own_origin).unwrap_or_default();
-    metadata([("istio", istio), ("iako", own)])
+    with_rest(metadata([("istio", istio), ("iako", own)]), &facts.rest)
 }
 
 fn service(service: &ServiceReference) -> Value {
@@ -120,7 +147,7 @@ fn service(service: &ServiceReference) -> Value {
     Value { kind: Some(Kind::StructValue(fields)) }
 }
 
-pub(super) fn of_endpoint(facts: &EndpointMetadata) -> Option<Metadata> {
+pub(crate) fn of_endpoint(facts: &EndpointMetadata) -> Option<Metadata> {
     let mut lb = texts(&facts.lb);
     let lists = facts.lb_lists.iter().map(|(key, values)| {
         let values = values.iter().map(|value| text(value)).collect();
@@ -129,11 +156,12 @@ pub(super) fn of_endpoint(facts: &EndpointMetadata) -> Option<Metadata> {
     lb.fields.extend(lists);
     let workload =
         facts.workload.as_ref().map(|workload| object([("workload", text(&label(workload)))]));
-    metadata([
+    let known = metadata([
         ("envoy.transport_socket_match", texts(&facts.transport_match)),
         ("envoy.lb", lb),
         ("istio", workload.unwrap_or_default()),
-    ])
+    ]);
+    with_rest(known, &facts.rest)
 }
 
 fn label(workload: &WorkloadLabel) -> String {

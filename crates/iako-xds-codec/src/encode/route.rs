@@ -69,7 +69,7 @@ fn virtual_host(value: &VirtualHost) -> pb::VirtualHost {
         request_body_buffer_limit: value.body_bytes_kept_max,
         retry_policy: value.retry.as_ref().map(attempt::retry_policy),
         virtual_clusters: value.virtual_clusters.iter().map(virtual_cluster).collect(),
-        metadata: metadata::of_origin(value.origin.as_ref()),
+        metadata: metadata::of_rule(value.origin.as_ref(), &value.metadata),
         ..Default::default()
     }
 }
@@ -98,7 +98,7 @@ fn route(value: &Route) -> pb::Route {
         name: value.name.clone(),
         r#match: Some(route_match(&value.matcher)),
         action: Some(action),
-        metadata: metadata::of_origin(value.origin.as_ref()),
+        metadata: metadata::of_rule(value.origin.as_ref(), &value.metadata),
         decorator: value.decorator.as_ref().map(tracing::decorator),
         tracing: value.tracing.as_deref().map(tracing::of_route),
         typed_per_filter_config: http_filter::overrides(&value.overrides),

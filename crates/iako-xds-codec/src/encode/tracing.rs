@@ -70,7 +70,7 @@ pub(super) fn request_id(value: RequestIdTraces) -> Option<manager::RequestIdExt
     (value != RequestIdTraces::default()).then_some(manager::RequestIdExtension { typed_config })
 }
 
-fn tag(value: &CustomTag) -> pb::CustomTag {
+pub(super) fn tag(value: &CustomTag) -> pb::CustomTag {
     use metadata_pb::{MetadataKind, metadata_kind};
     use pb::custom_tag::{Environment, Header, Literal, Metadata, Type};
     let of = match &value.value {
@@ -82,8 +82,14 @@ fn tag(value: &CustomTag) -> pb::CustomTag {
             name: name.as_str().to_owned(),
             default_value: default.clone(),
         }),
-        TagValue::Metadata { source: TagMetadata::Request, place, default } => {
-            let kind = metadata_kind::Kind::Request(metadata_kind::Request {});
+        TagValue::Metadata { source, place, default } => {
+            use metadata_kind::{Cluster, Host, Kind, Request, Route};
+            let kind = match source {
+                TagMetadata::Request => Kind::Request(Request {}),
+                TagMetadata::Route => Kind::Route(Route {}),
+                TagMetadata::Cluster => Kind::Cluster(Cluster {}),
+                TagMetadata::Host => Kind::Host(Host {}),
+            };
             Type::Metadata(Metadata {
                 kind: Some(MetadataKind { kind: Some(kind) }),
                 metadata_key: Some(rate_limit::path(place)),

@@ -47,6 +47,8 @@ pub struct LogEntry {
     pub metadata: Vec<(String, Map<String, Value>)>,
     /// Objects that filters keep, as texts.
     pub states: Vec<(String, String)>,
+    /// Tags by name.
+    pub tags: BTreeMap<String, String>,
     /// Why the transport to the server failed.
     pub upstream_failure: String,
     /// Why TLS with the client failed.
@@ -291,7 +293,7 @@ fn common(entry: &LogEntry) -> pb::AccessLogCommon {
         route_name: entry.route.clone(),
         downstream_direct_remote_address: address(entry.downstream_direct_remote),
         filter_state_objects: entry.states.iter().map(state).collect(),
-        custom_tags: BTreeMap::new(),
+        custom_tags: entry.tags.clone(),
         duration: times.whole.map(duration),
         upstream_request_attempt_count: entry.attempts,
         connection_termination_details: entry.termination.clone(),
@@ -404,6 +406,7 @@ mod tests {
             flags: vec!["UF", "UAEX"],
             metadata: Vec::new(),
             states: vec![("a".into(), "b".into())],
+            tags: BTreeMap::from([("t".into(), "v".into())]),
             upstream_failure: String::new(),
             downstream_failure: String::new(),
             attempts: 2,

@@ -31,6 +31,7 @@ pub(crate) fn endpoint_set(name: &str) -> EndpointSet {
             canonical_revision: "v1".into(),
             cluster: "Kubernetes".into(),
         }),
+        rest: metadata_besides("envoy.lb"),
     };
     let pipe = Endpoint {
         address: EndpointAddress::Pipe("/tmp/socket".into()),
@@ -166,6 +167,7 @@ pub(crate) fn cluster() -> Cluster {
             external: true,
             alpn_override: false,
             origin: Some(origin()),
+            rest: metadata_besides("istio"),
         },
         ..Cluster::new("outbound|80|v1|a.shop.svc.cluster.local", Discovery::Eds("eds-name".into()))
     }

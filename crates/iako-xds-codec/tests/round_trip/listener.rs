@@ -209,6 +209,11 @@ pub(crate) fn manager(routes: RouteSource) -> HttpConnectionManager {
             (443, ForwardedScheme::Https),
         ]),
         access_log: access_logs(),
+        access_log_times: HttpLogTimes {
+            interval: Some(Duration::from_millis(1_500)),
+            on_start: true,
+            on_tunnel: true,
+        },
         request_id_traces: RequestIdTraces { packs_reason: false, decides: false },
         tracing: Some(tracing::tracing()),
         ..HttpConnectionManager::new("in", routes)
@@ -298,6 +303,7 @@ pub(crate) fn matched_listener() -> Listener {
         handshake_timeout: None,
         filters: Vec::new(),
         terminal: tcp(),
+        metadata: metadata_besides("my.ns"),
     };
     Listener {
         chains: vec![chain("a"), chain("b")],
@@ -315,6 +321,7 @@ pub(crate) fn listener() -> Listener {
         handshake_timeout: None,
         filters: Vec::new(),
         terminal,
+        metadata: FilterMetadata::default(),
     };
     let mut tls = chain("tls", Terminal::Http(Arc::new(manager(inline_table()))));
     tls.matcher = FilterChainMatch {
@@ -474,6 +481,7 @@ pub(crate) fn listener() -> Listener {
         connections_max: Some(1000),
         ignores_global_limit: true,
         kept_bytes_max: NonZeroU32::new(4096),
+        metadata: metadata_besides("iako.listener"),
         ignores_overload: true,
         ..Listener::new("virtualInbound", address("127.0.0.1:1"))
     }

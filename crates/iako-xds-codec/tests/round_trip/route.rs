@@ -174,6 +174,7 @@ pub(crate) fn route_table() -> RouteConfiguration {
         })),
         body_bytes_kept_max: Some(1 << 33),
         origin: Some(origin()),
+        metadata: metadata_besides("istio"),
     };
     let redirect = Redirect {
         scheme: Some(RedirectScheme::Https),
@@ -227,6 +228,7 @@ pub(crate) fn route_table() -> RouteConfiguration {
         body_bytes_kept_max: Some(10),
         overrides: overrides(),
         origin: Some(origin()),
+        metadata: metadata_besides("my.ns"),
     };
     RouteConfiguration {
         headers: mutations(),

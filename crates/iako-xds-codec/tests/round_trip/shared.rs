@@ -13,7 +13,7 @@ use iako_types::{FractionDenominator, Percent};
 
 use crate::callouts;
 use crate::steps;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 pub(crate) fn some(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap()
@@ -196,8 +196,16 @@ fn grpc_log() -> GrpcLog {
             response_headers: vec!["x-b".into()],
             response_trailers: vec!["x-c".into()],
             states: vec!["key".into()],
+            tags: crate::tracing::tags(),
         },
     }
+}
+
+/// What is said besides, in a namespace that facts with fields may be in as well.
+pub(crate) fn metadata_besides(namespace: &str) -> FilterMetadata {
+    let facts = json!({"x": 1, "y": {"z": [true, "a", 1.5]}});
+    let Value::Object(facts) = facts else { unreachable!() };
+    FilterMetadata::new([(namespace.to_owned(), facts), ("empty".into(), Map::new())].into())
 }
 
 fn otel_log() -> OtelLog {
@@ -217,6 +225,7 @@ fn otel_log() -> OtelLog {
         body: Some("%PROTOCOL%".into()),
         attributes: Map::from_iter([("a".into(), json!({"b": ["%PATH%"]}))]),
         states: vec!["key".into()],
+        tags: crate::tracing::tags(),
         stat_prefix: "otel".into(),
         calling: conversion(),
     }

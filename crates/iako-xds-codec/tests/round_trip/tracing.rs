@@ -87,7 +87,6 @@ pub(crate) fn providers() -> Vec<TracingProvider> {
 }
 
 pub(crate) fn tracing() -> Tracing {
-    let tag = |name: &str, value| CustomTag { name: name.into(), value };
     Tracing {
         sampling: TraceSampling {
             client: fraction(50, FractionDenominator::Hundred),
@@ -97,23 +96,30 @@ pub(crate) fn tracing() -> Tracing {
         provider: Some(Arc::new(zipkin())),
         verbose: true,
         path_bytes_max: 10,
-        tags: vec![
-            tag("a", TagValue::Literal("1".into())),
-            tag("b", TagValue::Environment { name: "HOME".into(), default: "d".into() }),
-            tag("c", TagValue::Header { name: "x-c".parse().unwrap(), default: "d".into() }),
-            tag(
-                "d",
-                TagValue::Metadata {
-                    source: TagMetadata::Request,
-                    place: MetadataPlace { key: "k".into(), path: vec!["p".into()] },
-                    default: "d".into(),
-                },
-            ),
-            tag("e", TagValue::Format("%PROTOCOL%".into())),
-        ],
+        tags: tags(),
         spawns_upstream: true,
         operation: "op %REQ(:PATH)%".into(),
         upstream_operation: "up".into(),
         propagates: false,
     }
+}
+
+/// Tags of every kind.
+pub(crate) fn tags() -> Vec<CustomTag> {
+    let of_metadata = |source| TagValue::Metadata {
+        source,
+        place: MetadataPlace { key: "k".into(), path: vec!["p".into()] },
+        default: "d".into(),
+    };
+    let tag = |name: &str, value| CustomTag { name: name.into(), value };
+    vec![
+        tag("a", TagValue::Literal("1".into())),
+        tag("b", TagValue::Environment { name: "HOME".into(), default: "d".into() }),
+        tag("c", TagValue::Header { name: "x-c".parse().unwrap(), default: "d".into() }),
+        tag("d", of_metadata(TagMetadata::Request)),
+        tag("e", TagValue::Format("%PROTOCOL%".into())),
+        tag("f", of_metadata(TagMetadata::Route)),
+        tag("g", of_metadata(TagMetadata::Cluster)),
+        tag("h", of_metadata(TagMetadata::Host)),
+    ]
 }

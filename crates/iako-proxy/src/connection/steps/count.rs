@@ -142,7 +142,8 @@ impl Count {
         let client = ClientSide {
             info: &downstream.info,
             tls: downstream.tls.as_deref(),
-            chain: &downstream.chain.name,
+            chain: Some(&downstream.chain),
+            listener: None,
             accepted: Some(downstream.accepted),
         };
         let mut record = AccessRecord::new(downstream.accepted_wall);

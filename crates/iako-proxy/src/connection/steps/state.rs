@@ -101,7 +101,7 @@ fn keep(
 ) {
     for state in states {
         let mut record = AccessRecord::new(started);
-        let client = ClientSide { info, tls, chain: "", accepted: None };
+        let client = ClientSide { info, tls, chain: None, listener: None, accepted: None };
         log::tell(&client, &mut record);
         let made = state.object(&record);
         if let Some((key, object)) = made {

@@ -100,7 +100,7 @@ impl Exchange<'_> {
                 Err(error) => Err(Failure::Upstream(error)),
             });
         }
-        if let Poll::Ready(expired) = self.deadlines.poll(context) {
+        if let Poll::Ready(expired) = self.poll_deadline(context) {
             if expired == Expired::Response {
                 let late = self.rivals.len() as u64;
                 plan.counted().stats.rq_timeout.add(late);

@@ -17,7 +17,7 @@ use crate::http::error_response::Reply;
 use crate::http::failure::Failure;
 use crate::http::headers::{Prepared, prepare};
 use crate::http::pump::{Download, Repeatable, Upload};
-use crate::http::record::Record;
+use crate::http::record::{Place, Record};
 use crate::http::service::HttpService;
 use crate::http::timer::Timer;
 use crate::snapshot::ProxySnapshot;
@@ -124,6 +124,8 @@ pub(crate) fn begin<'e>(
         redirects: RedirectHistory::default(),
         wants_alt_response: false,
         renewals: 0,
+        place: Place::default(),
+        next_line: None,
     };
     Begun { exchange, early }
 }

@@ -5,7 +5,8 @@ use iako_proxy_config::HeaderMutations;
 use iako_telemetry::HeaderLookup;
 use iako_traffic::RouteMatchResult;
 
-use super::{Exchange, mutations, record};
+use super::{Exchange, mutations};
+use crate::http::record;
 
 /// The fields of a response as far as they are changed by now.
 struct EditedFields<'a> {
@@ -27,7 +28,7 @@ impl Exchange<'_> {
     /// A text with operators that a route writes into the target.
     pub(in crate::http) fn formatted(&self, format: &str, absent: mutations::Absent) -> String {
         let view = self.request.view();
-        let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+        let further = self.facts();
         let record = record::access_record(&further, &view);
         let text = mutations::render_with(format, &record, absent);
         String::from_utf8_lossy(text.as_bytes()).into_owned()
@@ -50,7 +51,7 @@ impl Exchange<'_> {
             return;
         }
         let view = self.request.view();
-        let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+        let further = self.facts();
         let mut record = record::access_record(&further, &view);
         let response = EditedFields { fields, edits: &self.response_edits.fields };
         record.response_headers = &response;

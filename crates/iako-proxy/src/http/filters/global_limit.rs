@@ -215,7 +215,7 @@ impl Exchange<'_> {
         }
         let more = {
             let view = self.request.view();
-            let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+            let further = self.facts();
             let record = record::access_record(&further, &view);
             mutations::rendered(&settings.add, &record)
         };

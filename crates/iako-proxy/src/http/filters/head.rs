@@ -144,8 +144,7 @@ impl Exchange<'_> {
             for state in &states.values {
                 let made = {
                     let view = self.request.view();
-                    let request = &self.request;
-                    let further = record::ExchangeFacts::of(self.connection, &self.record, request);
+                    let further = self.facts();
                     let record = record::access_record(&further, &view);
                     state.object(&record)
                 };
@@ -178,7 +177,7 @@ impl Exchange<'_> {
     /// The value of an edit that has one.
     fn value_of(&self, edit: &HeaderEdit) -> Option<FieldValue> {
         let view = self.request.view();
-        let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+        let further = self.facts();
         let record = record::access_record(&further, &view);
         mutations::rendered_early(std::slice::from_ref(edit), &record).pop()
     }
@@ -187,7 +186,7 @@ impl Exchange<'_> {
     fn response_value_of(&self, edit: &HeaderEdit, head: &ResponseHead) -> Option<FieldValue> {
         let view = self.request.view();
         let response = ResponseView { head, edits: &self.response_edits };
-        let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+        let further = self.facts();
         let mut record = record::access_record(&further, &view);
         record.response_headers = &response;
         mutations::rendered_early(std::slice::from_ref(edit), &record).pop()

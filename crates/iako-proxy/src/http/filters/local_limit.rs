@@ -160,7 +160,7 @@ impl Exchange<'_> {
         reply.grpc_status = settings.as_resource_exhausted.then_some(RESOURCE_EXHAUSTED);
         if !settings.add_to_response.is_empty() {
             let view = self.request.view();
-            let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+            let further = self.facts();
             let record = record::access_record(&further, &view);
             let added = mutations::rendered(&settings.add_to_response, &record);
             mutations::add_all(&mut reply.edits, &added);
@@ -216,7 +216,7 @@ impl Exchange<'_> {
         }
         let added = {
             let view = self.request.view();
-            let further = record::ExchangeFacts::of(self.connection, &self.record, &self.request);
+            let further = self.facts();
             let record = record::access_record(&further, &view);
             mutations::rendered(&settings.add_to_request, &record)
         };

@@ -8,6 +8,7 @@ use iako_traffic::{RedirectTarget, RouteMatchResult, RouteOutcome};
 use super::Plan;
 use crate::http::exchange::Exchange;
 use crate::http::pump::Download;
+use crate::http::record::Place;
 use crate::http::record::Record;
 use crate::snapshot::Tally;
 
@@ -115,6 +116,7 @@ impl Exchange<'_> {
         let outcome = self.route(table, self.connection.draw());
         let RouteOutcome::Matched(RouteMatchResult { route, .. }) = outcome else {
             stats.redirect_no_route.inc();
+            self.place = Place::of(&outcome);
             self.record.route.clear();
             self.record.cluster = None;
             return false;

@@ -179,7 +179,7 @@ impl Exchange<'_> {
             {
                 return Poll::Ready(gathered.map_err(failed));
             }
-            if let Poll::Ready(expired) = self.deadlines.poll(context) {
+            if let Poll::Ready(expired) = self.poll_deadline(context) {
                 return Poll::Ready(Err(expired.failure()));
             }
             if uploads {

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::time::{Instant, SystemTime};
 
 use iako_http::{BodyLength, Known, ResponseEdits, ResponseHead, Version, reason};
-use iako_proxy_config::{Direction, EndpointAddress};
+use iako_proxy_config::{Direction, EndpointAddress, Route, VirtualHost};
 use iako_telemetry::access_log::further::{
     Area, FurtherFacts, MetadataOf, NodeFact, NumberFact, Side, TextFact, TimePoint, Validity, Way,
 };
-use iako_traffic::Headers;
+use iako_traffic::{Headers, RouteOutcome};
 use iako_types::Locality;
+use iako_xds_codec::carried::Carrier;
 use serde_json::{Map, Value};
 
 use super::{Finished, Record};
@@ -26,6 +27,32 @@ pub(crate) struct ExchangeFacts<'a> {
     pub(crate) finished: Option<&'a Finished<'a>>,
     /// When the line is written.
     pub(crate) now: Option<Instant>,
+    /// Where the request was sent on.
+    pub(crate) place: Place<'a>,
+}
+
+/// The route that a request takes, and whose it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place<'a> {
+    /// None where no host is served.
+    pub(crate) virtual_host: Option<&'a VirtualHost>,
+    /// None where no route takes the request.
+    pub(crate) route: Option<&'a Route>,
+}
+
+impl<'a> Place<'a> {
+    /// What was found for a request.
+    pub(crate) const fn of(outcome: &RouteOutcome<'a>) -> Self {
+        match outcome {
+            RouteOutcome::NoHost => Self { virtual_host: None, route: None },
+            RouteOutcome::NoRoute(host) | RouteOutcome::TlsRequired(host) => {
+                Self { virtual_host: Some(*host), route: None }
+            }
+            RouteOutcome::Matched(found) => {
+                Self { virtual_host: Some(found.virtual_host), route: Some(found.route) }
+            }
+        }
+    }
 }
 
 /// An endpoint that was tried, as logs show it.
@@ -79,7 +106,8 @@ impl<'a> ExchangeFacts<'a> {
         record: &'a Record,
         request: &'a Request,
     ) -> Self {
-        Self { connection, record, request, finished: None, now: None }
+        let place = Place { virtual_host: None, route: None };
+        Self { connection, record, request, finished: None, now: None, place }
     }
 }
 
@@ -90,6 +118,25 @@ impl ExchangeFacts<'_> {
             texts.extend(text(one).filter(|text| !texts.contains(text)));
         }
         (!texts.is_empty()).then(|| Cow::Owned(texts.join(",")))
+    }
+
+    /// Whose metadata it is; none where there is nobody who could have any.
+    fn carrier(&self, of: MetadataOf) -> Option<Carrier<'_>> {
+        match of {
+            MetadataOf::Dynamic => None,
+            MetadataOf::Cluster => {
+                self.record.cluster.as_ref().map(|it| Carrier::Cluster(&it.config.metadata))
+            }
+            MetadataOf::Route => self.place.route.map(Carrier::Route),
+            MetadataOf::Endpoint => {
+                let (balancer, place) = self.record.endpoint.as_ref()?;
+                let endpoint = balancer.endpoints().get(usize::try_from(*place).ok()?)?;
+                Some(Carrier::Endpoint(&endpoint.endpoint.metadata))
+            }
+            MetadataOf::Listener => Some(Carrier::Plain(&self.connection.chain.of_listener)),
+            MetadataOf::FilterChain => Some(Carrier::Plain(&self.connection.chain.metadata)),
+            MetadataOf::VirtualHost => self.place.virtual_host.map(Carrier::VirtualHost),
+        }
     }
 
     /// Bytes of the heads of a side, with so many bytes around each field.
@@ -247,8 +294,8 @@ impl FurtherFacts for ExchangeFacts<'_> {
                     NodeFact::Locality(area) => area_of(&node.locality, area),
                 }))
             }
-            TextFact::VirtualHost
-            | TextFact::EndpointId(Side::Downstream)
+            TextFact::VirtualHost => Some(Cow::Borrowed(&self.place.virtual_host?.name)),
+            TextFact::EndpointId(Side::Downstream)
             | TextFact::UpstreamLocalCloseReason
             | TextFact::Ja3
             | TextFact::Ja4
@@ -351,31 +398,16 @@ impl FurtherFacts for ExchangeFacts<'_> {
     }
 
     fn metadata(&self, of: MetadataOf, namespace: &str) -> Option<Cow<'_, Map<String, Value>>> {
-        match of {
-            MetadataOf::Dynamic => {
-                let left = self.request.metadata.all(namespace);
-                left.or_else(|| self.connection.info.metadata.all(namespace)).map(Cow::Borrowed)
-            }
-            MetadataOf::Cluster
-            | MetadataOf::Route
-            | MetadataOf::Endpoint
-            | MetadataOf::Listener
-            | MetadataOf::FilterChain
-            | MetadataOf::VirtualHost => None,
+        if of == MetadataOf::Dynamic {
+            let left = self.request.metadata.all(namespace);
+            let left = left.or_else(|| self.connection.info.metadata.all(namespace));
+            return left.map(Cow::Borrowed);
         }
+        self.carrier(of)?.of(namespace)
     }
 
     fn namespaces(&self, of: MetadataOf) -> Option<Vec<String>> {
-        match of {
-            // Nothing of it is kept, as of a listener without any.
-            MetadataOf::Listener => Some(Vec::new()),
-            MetadataOf::Dynamic
-            | MetadataOf::Cluster
-            | MetadataOf::Route
-            | MetadataOf::Endpoint
-            | MetadataOf::FilterChain
-            | MetadataOf::VirtualHost => None,
-        }
+        self.carrier(of).map(Carrier::namespaces)
     }
 
     fn node_metadata(&self) -> Option<&Map<String, Value>> {

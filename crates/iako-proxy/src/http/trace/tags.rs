@@ -3,23 +3,20 @@
 use std::time::Instant;
 
 use iako_http::{Known, Version};
-use iako_proxy_config::{
-    EndpointAddress, RouteTracing, Span, TagMetadata, TagValue, TraceSampler, Tracing,
-};
+use iako_proxy_config::{EndpointAddress, RouteTracing, Span, TraceSampler, Tracing};
 use iako_telemetry::{AccessRecord, ResponseFlags};
 use iako_traffic::Headers as _;
 use iako_types::Fraction;
 
 use super::open::OpenSpan;
 use super::{ActiveTrace, custom_tags};
-use crate::environment;
 use crate::http::error_response;
 use crate::http::exchange::Exchange;
 use crate::http::failure::Failure;
-use crate::http::mutations::{self, Absent};
 use crate::http::record::{self, Finished};
 use crate::http::request::{Request, RequestView, ResponseView};
 use crate::snapshot::UpstreamCluster;
+use crate::tags;
 
 /// By what name a cluster is observed.
 pub(super) fn observed(cluster: &UpstreamCluster) -> &str {
@@ -219,15 +216,14 @@ fn customs(
     (span, status): (&mut Span, Option<u16>),
     operation: &str,
 ) {
-    let mut tags = custom_tags(config, route).peekable();
-    if operation.is_empty() && tags.peek().is_none() {
+    let mut wanted = custom_tags(config, route).peekable();
+    if operation.is_empty() && wanted.peek().is_none() {
         return;
     }
     let view: RequestView<'_> = exchange.request.view();
     let response = exchange.response.as_ref();
     let response = response.map(|head| ResponseView { head, edits: &exchange.response_edits });
-    let further =
-        record::ExchangeFacts::of(exchange.connection, &exchange.record, &exchange.request);
+    let further = exchange.facts();
     let mut facts: AccessRecord<'_> = record::access_record(&further, &view);
     if let Some(response) = &response {
         facts.response_headers = response;
@@ -236,58 +232,13 @@ fn customs(
     facts.bytes_received = exchange.upload.bytes;
     facts.bytes_sent = exchange.download.bytes.saturating_add(exchange.record.reply_bytes);
     facts.duration = Some(exchange.now.saturating_duration_since(exchange.record.start));
-    for tag in tags {
-        if let Some(value) = value(&tag.value, &exchange.request, &view, &facts) {
+    for tag in wanted {
+        if let Some(value) = tags::value(&tag.value, &facts) {
             span.tag(tag.name.clone(), value);
         }
     }
     if !operation.is_empty() {
-        span.name = rendered(operation, &facts);
-    }
-}
-
-fn rendered(format: &str, facts: &AccessRecord<'_>) -> String {
-    let text = mutations::render_with(format, facts, Absent::Empty);
-    String::from_utf8_lossy(text.as_bytes()).into_owned()
-}
-
-/// The value of a tag; none where it is left out.
-fn value(
-    value: &TagValue,
-    request: &Request,
-    view: &RequestView<'_>,
-    facts: &AccessRecord<'_>,
-) -> Option<String> {
-    let or = |found: Option<String>, default: &str| {
-        found.or_else(|| (!default.is_empty()).then(|| default.to_owned()))
-    };
-    match value {
-        TagValue::Literal(text) => Some(text.clone()),
-        TagValue::Environment { name, default } => {
-            or(environment::variable(name).map(str::to_owned), default)
-        }
-        TagValue::Header { name, default } => {
-            use iako_telemetry::HeaderLookup as _;
-            let sent = view.first_value(name.as_str());
-            or(sent.map(|sent| String::from_utf8_lossy(sent).into_owned()), default)
-        }
-        TagValue::Metadata { source: TagMetadata::Request, place, default } => {
-            let found = request.metadata.find(&place.key, &place.path);
-            or(found.and_then(text), default)
-        }
-        TagValue::Format(format) => Some(rendered(format, facts)).filter(|text| !text.is_empty()),
-    }
-}
-
-/// A fact as a tag tells it: text as it is, everything else as JSON.
-fn text(fact: &serde_json::Value) -> Option<String> {
-    match fact {
-        serde_json::Value::Null => None,
-        serde_json::Value::String(text) => Some(text.clone()),
-        serde_json::Value::Bool(_)
-        | serde_json::Value::Number(_)
-        | serde_json::Value::Array(_)
-        | serde_json::Value::Object(_) => Some(fact.to_string()),
+        span.name = tags::rendered(operation, &facts);
     }
 }
 

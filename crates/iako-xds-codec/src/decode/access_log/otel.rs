@@ -33,6 +33,10 @@ pub(super) fn log(
     if let Some(common) = common {
         states.extend(common.filter_state_objects_to_log.iter().cloned());
     }
+    let mut custom_tags = config.custom_tags.clone();
+    if let Some(common) = common {
+        custom_tags.extend(common.custom_tags.iter().cloned());
+    }
     let attributes = config.attributes.as_ref();
     Ok(OtelLog {
         stream: OtelStreamSettings {
@@ -58,6 +62,7 @@ pub(super) fn log(
         },
         attributes: list(attributes, Wanted::Formats, &at.field("attributes"))?,
         states,
+        tags: tracing::tags(&custom_tags, &at.field("custom_tags"))?,
         stat_prefix: config.stat_prefix.clone(),
         calling: formatters(&config.formatters, &at.field("formatters"))?,
     })

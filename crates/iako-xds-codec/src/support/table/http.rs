@@ -52,17 +52,12 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "local_reply_config",
             "strip_trailing_host_dot",
             "forward_proto_config",
+            "access_log_flush_interval",
+            "flush_access_log_on_new_request",
+            "access_log_options",
         ],
         warned: &[
             ("HTTP/3 is not spoken", &["http3_protocol_options"]),
-            (
-                "logs are written when a request ends",
-                &[
-                    "access_log_flush_interval",
-                    "flush_access_log_on_new_request",
-                    "access_log_options",
-                ],
-            ),
             (
                 "connections drain at one time",
                 &["drain_timeout_jitter", "http1_safe_max_connection_duration"],
@@ -211,6 +206,16 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "this proxy does not have it",
             &["allow_metadata", "custom_settings_parameters", "max_metadata_size"],
         )],
+    },
+    MessageSupport {
+        name: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions",
+        honoured: &[
+            "access_log_flush_interval",
+            "flush_access_log_on_new_request",
+            "flush_log_on_tunnel_successfully_established",
+        ],
+        warned: &[],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.core.v3.KeepaliveSettings",

@@ -105,8 +105,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "transport_socket",
             "transport_socket_connect_timeout",
             "name",
+            "metadata",
         ],
-        warned: &[("informational", &["metadata"])],
+        warned: &[],
         refused: &[("write a proxy_protocol listener filter", &["use_proxy_proto"])],
     },
     MessageSupport {

@@ -158,8 +158,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "buffer_size_bytes",
             "filter_state_objects_to_log",
             "grpc_stream_retry_policy",
+            "custom_tags",
         ],
-        warned: &[("entries have no tags", &["custom_tags"])],
+        warned: &[],
         refused: &[],
     },
     MessageSupport {
@@ -198,11 +199,9 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "buffer_flush_interval",
             "buffer_size_bytes",
             "filter_state_objects_to_log",
+            "custom_tags",
         ],
-        warned: &[
-            ("records have no tags", &["custom_tags"]),
-            ("the resource is what is configured", &["resource_detectors"]),
-        ],
+        warned: &[("the resource is what is configured", &["resource_detectors"])],
         refused: &[],
     },
     MessageSupport {

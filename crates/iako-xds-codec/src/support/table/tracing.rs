@@ -84,15 +84,30 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
     },
     MessageSupport {
         name: "envoy.type.metadata.v3.MetadataKind",
-        honoured: &["request"],
-        warned: &[(
-            "tags are made of what filters left; this one has its default value",
-            &["route", "cluster", "host"],
-        )],
+        honoured: &["request", "route", "cluster", "host"],
+        warned: &[],
         refused: &[],
     },
     MessageSupport {
         name: "envoy.type.metadata.v3.MetadataKind.Request",
+        honoured: &[],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.type.metadata.v3.MetadataKind.Route",
+        honoured: &[],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.type.metadata.v3.MetadataKind.Cluster",
+        honoured: &[],
+        warned: &[],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.type.metadata.v3.MetadataKind.Host",
         honoured: &[],
         warned: &[],
         refused: &[],

@@ -187,7 +187,7 @@ impl Exchange<'_> {
             }
             match settled {
                 Poll::Ready(settled) => Poll::Ready(settled.map_err(Failure::Client)),
-                Poll::Pending => self.deadlines.poll(context).map(|expired| Err(expired.failure())),
+                Poll::Pending => self.poll_deadline(context).map(|expired| Err(expired.failure())),
             }
         })
         .await?;
@@ -369,7 +369,7 @@ impl Exchange<'_> {
                 match fed {
                     Poll::Ready(Ok(())) => self.poll_interrupted(context, downstream),
                     Poll::Ready(Err(error)) => Poll::Ready(Failure::Client(error)),
-                    Poll::Pending => self.deadlines.poll(context).map(|expired| expired.failure()),
+                    Poll::Pending => self.poll_deadline(context).map(|expired| expired.failure()),
                 }
             }
             Meanwhile::Upload(answered) => self.poll_beside(context, answered, downstream),

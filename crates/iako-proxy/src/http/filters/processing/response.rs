@@ -257,7 +257,7 @@ impl Exchange<'_> {
             }
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
-        self.deadlines.poll(context).map(|expired| expired.failure())
+        self.poll_deadline(context).map(|expired| expired.failure())
     }
 
     /// The head of a response as services see it.
@@ -334,7 +334,7 @@ impl Exchange<'_> {
             };
             match self.download.poll_gather(context, bytes_max, &mut source) {
                 Poll::Ready(gathered) => Poll::Ready(gathered.map_err(failure_of)),
-                Poll::Pending => self.deadlines.poll(context).map(|it| Err(it.failure())),
+                Poll::Pending => self.poll_deadline(context).map(|it| Err(it.failure())),
             }
         })
         .await?;
