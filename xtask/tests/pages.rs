@@ -36,6 +36,13 @@ fn istio_support() {
 }
 
 #[test]
+fn own_definitions() {
+    for made in iako_resources::own_definitions() {
+        check(&format!("../crates/iako-schema/crds/iako/{}", made.file), &made.yaml);
+    }
+}
+
+#[test]
 fn xds_support() {
     check("xds-support.md", &iako_xds_codec::support_page());
 }

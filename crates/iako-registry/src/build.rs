@@ -96,7 +96,8 @@ fn sort_in(resource: Resource, snapshot: &mut MeshSnapshot, parts: &mut Parts) {
             snapshot.namespaces.insert(object.meta.namespace.clone(), object);
         }
         Resource::IstioOperator(object) => parts.operators.push(object),
-        Resource::ServiceAccount(_) => {}
+        // Nothing is planned with limits yet.
+        Resource::RateLimit(_) | Resource::ServiceAccount(_) => {}
     }
 }
 

@@ -23,6 +23,7 @@ pub mod istio;
 pub mod kubernetes;
 mod meta;
 mod origin;
+pub mod own;
 mod patch;
 mod reader;
 mod resource;
@@ -52,6 +53,7 @@ pub use kubernetes::{
 };
 pub use meta::{Kind, Labels, Object, ObjectMeta, ResourceKey, Timestamp, selects};
 pub use origin::{Origin, Position, Span};
+pub use own::{OwnDefinition, own_definitions, rate_limit::RateLimit};
 pub use patch::{Change, Edit, Patch, TextEdit, apply_edits, locate, text_edits};
 pub use resource::Resource;
 pub use support::{Support, gateway_api_support_page, istio_support_page};

@@ -24,6 +24,7 @@ pub enum Kind {
     AuthorizationPolicy,
     Telemetry,
     IstioOperator,
+    RateLimit,
     Namespace,
     Service,
     Endpoints,
@@ -41,7 +42,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the support page.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::VirtualService,
         Self::DestinationRule,
         Self::Gateway,
@@ -53,6 +54,7 @@ impl Kind {
         Self::AuthorizationPolicy,
         Self::Telemetry,
         Self::IstioOperator,
+        Self::RateLimit,
         Self::Namespace,
         Self::Service,
         Self::Endpoints,
@@ -83,6 +85,7 @@ impl Kind {
             Self::AuthorizationPolicy => "AuthorizationPolicy",
             Self::Telemetry => "Telemetry",
             Self::IstioOperator => "IstioOperator",
+            Self::RateLimit => "RateLimit",
             Self::Namespace => "Namespace",
             Self::Service => "Service",
             Self::Endpoints => "Endpoints",

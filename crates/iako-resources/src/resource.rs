@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     AuthorizationPolicy, ConfigMap, DestinationRule, EndpointSlice, Endpoints, Gateway,
-    IstioOperator, Kind, Object, ObjectMeta, Origin, PeerAuthentication, Pod,
+    IstioOperator, Kind, Object, ObjectMeta, Origin, PeerAuthentication, Pod, RateLimit,
     RequestAuthentication, ResourceKey, Secret, Service, ServiceEntry, Sidecar, Telemetry,
     VirtualService, WorkloadEntry, WorkloadTemplate,
 };
@@ -71,6 +71,7 @@ resources! {
     AuthorizationPolicy(AuthorizationPolicy),
     Telemetry(Telemetry),
     IstioOperator(IstioOperator),
+    RateLimit(RateLimit),
     Service(Service),
     Endpoints(Endpoints),
     EndpointSlice(EndpointSlice),
@@ -93,6 +94,8 @@ impl Resource {
             Self::AuthorizationPolicy(object) => object.spec.is_applied(),
             Self::RequestAuthentication(object) => object.spec.targets.is_empty(),
             Self::Telemetry(object) => object.spec.targets.is_empty(),
+            // Limits are read and checked; nothing is planned with them yet.
+            Self::RateLimit(_) => false,
             Self::IstioOperator(_)
             | Self::DestinationRule(_)
             | Self::Gateway(_)

@@ -68,7 +68,8 @@ fn what_breaks_nothing_is_accepted() {
     for text in ACCEPTED.split("\n---\n") {
         let document = yaml(text);
         let (version, kind) = (document["apiVersion"].as_str(), document["kind"].as_str());
-        let (group, version) = version.unwrap().rsplit_once('/').unwrap_or(("", version.unwrap()));
+        let (group, version) =
+            version.unwrap().rsplit_once('/').unwrap_or_else(|| ("", version.unwrap()));
         let definition = definition(group, kind.unwrap()).unwrap();
         let root = &definition.version(version).unwrap().root;
         let findings = check(root, &document, Spelling::Exact);

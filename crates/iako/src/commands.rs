@@ -4,6 +4,7 @@ mod analyze;
 mod app;
 mod config;
 mod control;
+mod crds;
 mod demo;
 mod explain;
 mod gateway;
@@ -44,6 +45,7 @@ const COMMANDS: &[Entry] = &[
     explain::ENTRY,
     status::ENTRY,
     config::ENTRY,
+    crds::ENTRY,
     app::ENTRY,
 ];
 

@@ -19,6 +19,7 @@ use crate::{
         config, endpoints, pod, service,
         workload::{self, WorkloadKind},
     },
+    own::{self, rate_limit},
     reader::{Cursor, Report, closest},
     support::{self, EXTENSIONS, GATEWAY_API, NETWORKING, SECURITY, TELEMETRY, UNSUPPORTED_KINDS},
     text::Node,
@@ -40,6 +41,7 @@ static KINDS: &[(&str, Kind, &[&str])] = &[
     (SECURITY, Kind::AuthorizationPolicy, &["v1", "v1beta1"]),
     (TELEMETRY, Kind::Telemetry, &["v1", "v1alpha1"]),
     (INSTALL, Kind::IstioOperator, &["v1alpha1"]),
+    (own::GROUP, Kind::RateLimit, &["v1alpha1"]),
     ("", Kind::Namespace, &["v1"]),
     ("", Kind::Service, &["v1"]),
     ("", Kind::Endpoints, &["v1"]),
@@ -223,6 +225,12 @@ impl Build<'_, '_> {
             }
             Kind::Telemetry => self.istio(telemetry::parse, Resource::Telemetry),
             Kind::IstioOperator => self.whole(istio_operator::parse, Resource::IstioOperator),
+            Kind::RateLimit => {
+                let message = "RateLimit has no effect here: it is read and checked, but proxies \
+                               are not told of it yet";
+                self.root.report(Code::UnsupportedKind, message);
+                self.istio(rate_limit::parse, Resource::RateLimit)
+            }
             Kind::Namespace => Some(Resource::Namespace(self.object(()))),
             Kind::ServiceAccount => Some(Resource::ServiceAccount(self.object(()))),
             Kind::Service => self.whole(service::parse, Resource::Service),
