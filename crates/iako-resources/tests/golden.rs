@@ -35,9 +35,10 @@ fn the_manifests_of_the_issue_are_accepted() {
     check(
         include_str!("testdata/accepted/myapp.yaml"),
         expect![[r#"
-        48:26 warning IAKO0042 spec.trafficPolicy.outlierDetection.consecutiveErrors: consecutiveErrors is old; it counts gateway errors here. Use consecutiveGatewayErrors or consecutive5xxErrors
-        kept: Gateway default/myapp-gateway, VirtualService default/myapp, DestinationRule default/service-a, AuthorizationPolicy default/service-a, Telemetry istio-system/mesh-default, Pod default/myapp
-    "#]],
+            48:26 warning IAKO0042 spec.trafficPolicy.outlierDetection.consecutiveErrors: consecutiveErrors is old; it counts gateway errors here. Use consecutiveGatewayErrors or consecutive5xxErrors
+            87:30 info IAKO0042 metadata.annotations["sidecar.istio.io/inject"]: sidecar.istio.io/inject is old; use the label sidecar.istio.io/inject
+            kept: Gateway default/myapp-gateway, VirtualService default/myapp, DestinationRule default/service-a, AuthorizationPolicy default/service-a, Telemetry istio-system/mesh-default, Pod default/myapp
+        "#]],
     );
 }
 
