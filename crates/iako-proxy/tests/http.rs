@@ -26,6 +26,8 @@ mod http2;
 mod logs;
 #[path = "http/messages.rs"]
 mod messages;
+#[path = "http/peers.rs"]
+mod peers;
 #[path = "http/pools.rs"]
 mod pools;
 #[path = "http/rules.rs"]

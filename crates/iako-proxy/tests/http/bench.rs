@@ -347,11 +347,19 @@ impl Bench {
         if let Some(more) = settings["manager"].as_object() {
             manager.as_object_mut().unwrap().extend(more.clone());
         }
-        let bootstrap = json!({"admin": {"address": {"socket_address":
+        let mut listener = json!({
+            "name": "l",
+            "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+            "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}]});
+        if let Some(more) = settings["listener"].as_object() {
+            listener.as_object_mut().unwrap().extend(more.clone());
+        }
+        let mut bootstrap = json!({"admin": {"address": {"socket_address":
             {"address": "127.0.0.1", "port_value": 0}}}, "static_resources": {
-            "listeners": [{"name": "l", "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
-                "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}]}],
-            "clusters": clusters}});
+            "listeners": [listener], "clusters": clusters}});
+        if let Some(node) = settings.get("node") {
+            bootstrap["node"] = node.clone();
+        }
         let (bootstrap, _) =
             iako_xds_codec::bootstrap::parse("test.json", &bootstrap.to_string()).unwrap();
         let mut settings = ProxySettings::new(bootstrap);
@@ -406,6 +414,21 @@ impl Bench {
         let text = request(&mut admin, "GET /stats HTTP/1.1\r\nhost: a\r\n\r\n").await.body;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         line.map_or(0, |number| number.parse().unwrap())
+    }
+
+    /// The series of one of Istio's metrics as the admin endpoint shows them, once there are so many.
+    pub(crate) async fn series(&self, metric: &str, count: usize) -> Vec<String> {
+        loop {
+            let mut admin = TcpStream::connect(self.handle.admin_address().unwrap()).await.unwrap();
+            let text = "GET /stats/prometheus HTTP/1.1\r\nhost: a\r\n\r\n";
+            let text = request(&mut admin, text).await.body;
+            let own = |line: &&str| line.starts_with(metric);
+            let series: Vec<String> = text.lines().filter(own).map(str::to_owned).collect();
+            if series.len() >= count {
+                return series;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Waits until a statistic has a value.
