@@ -5,7 +5,7 @@ mod protocol;
 mod services;
 pub(crate) mod workloads;
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+use std::{net::Ipv4Addr, sync::Arc};
 
 use iako_resources::{
     EndpointSlice, Endpoints, IstioOperator, MeshConfig, Object, Pod, Resource,
@@ -13,7 +13,7 @@ use iako_resources::{
 };
 use iako_types::HostPattern;
 
-use crate::{LocalPod, MeshSnapshot, Readiness, Workload, local_pods};
+use crate::{LocalPod, MeshSnapshot, Readiness, Workload, local::imagined_pods};
 
 /// Objects that are looked at while a snapshot is made, and are not kept in it.
 #[derive(Debug, Default)]
@@ -119,7 +119,7 @@ fn invent(workloads: &mut Vec<Workload>, snapshot: &MeshSnapshot, network: Ipv4A
         };
         workloads.iter().any(|workload| workload.address.is_some() && same(workload))
     };
-    let mut pods = local_pods(snapshot, network, &BTreeMap::new());
+    let mut pods = imagined_pods(snapshot, network);
     pods.retain(|pod| !runs(pod));
     for pod in pods {
         workloads.retain(|it| it.namespace != pod.namespace || it.name != pod.name);

@@ -14,6 +14,7 @@ use iako_types::{Namespace, ServiceAccount};
 
 pub use document::Readiness;
 pub use findings::local_findings;
+pub(crate) use plan::imagined_pods;
 pub use plan::{Allocated, local_pods};
 
 use crate::WorkloadOwner;

@@ -1,6 +1,7 @@
 //! Problems found in what the user wrote: one type for terminal, JSON, status and dashboard.
 
 mod code;
+mod example;
 mod istio;
 mod json;
 mod page;
@@ -9,6 +10,7 @@ mod render;
 use std::fmt;
 
 pub use code::Code;
+pub use example::Example;
 pub use istio::{Counterpart, ISTIO_MESSAGES, IstioMessage};
 pub use json::{diagnostic_json, diagnostics_json};
 pub use page::codes_page;

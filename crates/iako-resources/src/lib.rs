@@ -31,8 +31,8 @@ mod support;
 pub mod text;
 
 pub use diagnostic::{
-    Code, Counterpart, Diagnostic, ISTIO_MESSAGES, IstioMessage, Painter, Severity, codes_page,
-    diagnostic_json, diagnostics_json, render,
+    Code, Counterpart, Diagnostic, Example, ISTIO_MESSAGES, IstioMessage, Painter, Severity,
+    codes_page, diagnostic_json, diagnostics_json, render,
 };
 pub use document::{Asked, ReadOptions, read_text};
 pub use files::{FileContent, PassedOver, SourceFile, list_sources, load_directory, load_sources};

@@ -8,7 +8,7 @@ use iako_resources::{
 };
 use iako_types::HostPattern;
 
-use super::findings::{Findings, Part, nearest, written};
+use super::findings::{Findings, Part, nearest, severity_of_unknown, written};
 
 /// Rules for hosts that no registry knows.
 pub(super) fn unused_rules(snapshot: &MeshSnapshot, findings: &mut Findings) {
@@ -31,7 +31,8 @@ pub(super) fn unused_rules(snapshot: &MeshSnapshot, findings: &mut Findings) {
             || "define a Service or a ServiceEntry of this name, or name another host".to_owned(),
             |near| format!("did you mean {near}?"),
         );
-        findings.add(code, of, &part, (message, &help));
+        findings.add(code, of, &part, (message, &help)).severity =
+            severity_of_unknown(snapshot, host);
     }
 }
 

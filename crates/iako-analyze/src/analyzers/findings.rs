@@ -2,9 +2,9 @@
 
 use std::time::SystemTime;
 
-use iako_registry::{MeshSnapshot, Workload};
-use iako_resources::{Code, Diagnostic, Kind, Labels, Object, ResourceKey, selects};
-use iako_types::Namespace;
+use iako_registry::{MeshSnapshot, ServiceSource, Workload};
+use iako_resources::{Code, Diagnostic, Kind, Labels, Object, ResourceKey, Severity, selects};
+use iako_types::{HostPattern, Namespace};
 
 /// What analyzers found so far.
 #[derive(Debug)]
@@ -68,6 +68,19 @@ pub(super) fn selected<'a>(
         (root || workload.namespace == *namespace)
             && selector.is_none_or(|labels| selects(labels, &workload.labels))
     })
+}
+
+/// How bad it is that a host is in no registry. Where nothing else of its namespace was read, the
+/// host is likely to be defined where we cannot look.
+pub(super) fn severity_of_unknown(snapshot: &MeshSnapshot, host: &HostPattern) -> Severity {
+    let text = host.to_string();
+    let inside = text.strip_suffix(&format!(".svc.{}", snapshot.mesh.cluster_domain));
+    let namespace = inside.and_then(|rest| rest.rsplit('.').next());
+    let read = snapshot.services.iter().any(|service| match namespace {
+        Some(namespace) => service.namespace.as_str() == namespace,
+        None => service.source == ServiceSource::ServiceEntry,
+    });
+    if read { Severity::Warning } else { Severity::Info }
 }
 
 /// Labels as a user writes them.

@@ -1,6 +1,6 @@
 //! Policies: whom they select, and whether they can do what they say.
 
-use iako_registry::{MeshSnapshot, Workload, select};
+use iako_registry::{GATEWAY_ANNOTATION, MeshSnapshot, Workload, WorkloadSource, select};
 use iako_resources::{
     Code, Kind, Labels, Object,
     istio::{
@@ -43,6 +43,11 @@ fn check_selector<T>(
     findings: &mut Findings,
 ) {
     let Some(labels) = selector else { return };
+    // Where no pod of a namespace was read, they may be elsewhere.
+    let mut all = selected(snapshot, &object.meta.namespace, None);
+    if all.all(|workload| workload.source == WorkloadSource::Pod && is_invented(workload)) {
+        return;
+    }
     if selected(snapshot, &object.meta.namespace, selector).next().is_some() {
         return;
     }
@@ -54,6 +59,11 @@ fn check_selector<T>(
     let help = "compare the selector with the labels of the pod templates";
     let part = Part { path: "spec.selector.matchLabels", line: 0 };
     findings.add(Code::SelectorMatchesNothing, (kind, object), &part, (message, help));
+}
+
+/// Whether nobody wrote the workload: the gateway that a Gateway asks for.
+fn is_invented(workload: &Workload) -> bool {
+    workload.annotations.contains_key(GATEWAY_ANNOTATION) && workload.owner.kind == "Gateway"
 }
 
 /// Policies about identities where clients may come without one.

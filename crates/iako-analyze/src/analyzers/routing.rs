@@ -7,7 +7,7 @@ use iako_resources::{
 };
 use iako_types::HostPattern;
 
-use super::findings::{Findings, Part, nearest};
+use super::findings::{Findings, Part, nearest, severity_of_unknown};
 
 /// A destination, its field and its line.
 type Place<'a> = (&'a Destination, String, u32);
@@ -62,7 +62,10 @@ fn check(
             Some(near) => format!("did you mean {near}?"),
             None => "define a Service or a ServiceEntry of this name, or name another host".into(),
         };
-        findings.add(Code::HostNotFound, of, &Part { path, line: *line }, (message, &help));
+        let pattern = HostPattern::Exact(destination.host.clone());
+        let part = Part { path, line: *line };
+        findings.add(Code::HostNotFound, of, &part, (message, &help)).severity =
+            severity_of_unknown(snapshot, &pattern);
         check_subset_by_host(snapshot, object, place, findings);
         return;
     };

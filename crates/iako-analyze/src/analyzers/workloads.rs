@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use iako_registry::{
     GATEWAY_ANNOTATION, MeshSnapshot, Service, ServicePort, ServiceSource, WorkloadSource,
 };
-use iako_resources::{Code, Diagnostic};
+use iako_resources::{Code, Diagnostic, Severity};
 use iako_types::AppProtocol;
 
 use super::findings::Findings;
@@ -23,7 +23,9 @@ pub(super) fn services(snapshot: &MeshSnapshot, findings: &mut Findings) {
     let kubernetes =
         snapshot.services.iter().filter(|service| service.source == ServiceSource::Kubernetes);
     for service in kubernetes {
-        let empty = service.endpoints.values().all(Vec::is_empty);
+        // Where no pod of a namespace was read, they may be elsewhere.
+        let looked = snapshot.workloads.iter().any(|it| it.namespace == service.namespace);
+        let empty = looked && service.endpoints.values().all(Vec::is_empty);
         if empty && !service.ports.is_empty() {
             let message = format!("no pod carries the labels that {} selects", service.host);
             findings.push(
@@ -96,22 +98,24 @@ pub(super) fn target_ports(snapshot: &MeshSnapshot, findings: &mut Findings) {
             let declared: Vec<String> =
                 workload.ports.iter().map(|port| port.port.to_string()).collect();
             let message = format!(
-                "port {} sends to port {target} of the pods, but {}/{} declares {}",
+                "port {} sends to port {target} of the pods, which {}/{} does not declare; it \
+                 declares {}",
                 port.number,
                 workload.namespace,
                 workload.owner.name,
                 declared.join(", ")
             );
-            findings.push(
-                Diagnostic::new(
-                    Code::TargetPortNotFound,
-                    subject(service),
-                    service.origin.clone(),
-                    message,
-                )
-                .at(format!("spec.ports[{at}].targetPort"))
-                .with_help("name a containerPort of the pods"),
-            );
+            let mut found = Diagnostic::new(
+                Code::TargetPortNotFound,
+                subject(service),
+                service.origin.clone(),
+                message,
+            )
+            .at(format!("spec.ports[{at}].targetPort"))
+            .with_help("name a containerPort of the pods, or declare the port there");
+            // Containers may listen on ports that they do not declare.
+            found.severity = Severity::Info;
+            findings.push(found);
         }
     }
 }

@@ -55,12 +55,36 @@ pub fn local_pods(
     network: Ipv4Addr,
     earlier: &Allocated,
 ) -> Vec<LocalPod> {
+    planned(snapshot, network, earlier, Wanted::Runnable)
+}
+
+/// The pods that a cluster would run: as [`local_pods`], and one for each workload whose containers
+/// leave to their image what to run. For looking at objects; nobody can run these here.
+pub(crate) fn imagined_pods(snapshot: &MeshSnapshot, network: Ipv4Addr) -> Vec<LocalPod> {
+    planned(snapshot, network, &Allocated::new(), Wanted::All)
+}
+
+/// Which pods are planned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Those that can run on this machine.
+    Runnable,
+    /// Those of every workload.
+    All,
+}
+
+fn planned(
+    snapshot: &MeshSnapshot,
+    network: Ipv4Addr,
+    earlier: &Allocated,
+    wanted: Wanted,
+) -> Vec<LocalPod> {
     let mut drafts: Vec<Draft> = Vec::new();
     for template in &snapshot.templates {
-        drafts.extend(of_template(template, snapshot));
+        drafts.extend(of_template(template, snapshot, wanted));
     }
     for pod in &snapshot.pods {
-        drafts.extend(of_pod(pod, snapshot));
+        drafts.extend(of_pod(pod, snapshot, wanted));
     }
     drafts.extend(implicit_gateways(snapshot, &drafts));
     // Gateways first: where people come in stays the same when pods are added.
@@ -113,13 +137,19 @@ impl Draft {
     }
 }
 
-fn of_template(template: &Object<WorkloadTemplate>, snapshot: &MeshSnapshot) -> Vec<Draft> {
+fn of_template(
+    template: &Object<WorkloadTemplate>,
+    snapshot: &MeshSnapshot,
+    wanted: Wanted,
+) -> Vec<Draft> {
     let (meta, spec) = (&template.meta, &template.spec);
-    let Some((role, ports)) = role_of(&spec.pod, &spec.labels, &spec.annotations, snapshot) else {
+    let runnable = role_of(&spec.pod, &spec.labels, &spec.annotations, snapshot);
+    let replicas = if runnable.is_some() { spec.replicas } else { spec.replicas.min(1) };
+    let Some((role, ports)) = runnable.or_else(|| imagined(&spec.pod, wanted)) else {
         return Vec::new();
     };
     let kind = spec.kind.kind();
-    (0..spec.replicas)
+    (0..replicas)
         .map(|number| Draft {
             name: format!("{}-{number}", meta.name),
             namespace: meta.namespace.clone(),
@@ -134,13 +164,20 @@ fn of_template(template: &Object<WorkloadTemplate>, snapshot: &MeshSnapshot) -> 
         .collect()
 }
 
-fn of_pod(pod: &Object<Pod>, snapshot: &MeshSnapshot) -> Option<Draft> {
+/// What a pod does of which nobody says here what it runs.
+fn imagined(spec: &PodSpec, wanted: Wanted) -> Option<(LocalPodRole, Vec<ContainerPort>)> {
+    let ports = || spec.containers.iter().flat_map(|it| it.ports.iter().cloned()).collect();
+    (wanted == Wanted::All).then(|| (LocalPodRole::Application(Vec::new()), ports()))
+}
+
+fn of_pod(pod: &Object<Pod>, snapshot: &MeshSnapshot, wanted: Wanted) -> Option<Draft> {
     let meta = &pod.meta;
     // A pod with an address runs already, here or elsewhere.
     if pod.spec.ip.is_some() {
         return None;
     }
-    let (role, ports) = role_of(&pod.spec.spec, &meta.labels, &meta.annotations, snapshot)?;
+    let runnable = role_of(&pod.spec.spec, &meta.labels, &meta.annotations, snapshot);
+    let (role, ports) = runnable.or_else(|| imagined(&pod.spec.spec, wanted))?;
     Some(Draft {
         name: meta.name.clone(),
         namespace: meta.namespace.clone(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Code, Counterpart, ISTIO_MESSAGES, IstioMessage};
+use super::{Code, Counterpart, Example, ISTIO_MESSAGES, IstioMessage};
 
 /// The page that explains every code, in Markdown.
 #[must_use]
@@ -21,6 +21,7 @@ pub fn codes_page() -> String {
             code.severity(),
             code.explanation(),
         );
+        example(&mut page, *code);
         let names: Vec<String> = ISTIO_MESSAGES
             .iter()
             .filter(|message| message.is_said_by(*code))
@@ -32,6 +33,17 @@ pub fn codes_page() -> String {
     }
     istio_messages(&mut page);
     page
+}
+
+/// A wrong and a right way to write, or why none is shown.
+fn example(page: &mut String, code: Code) {
+    let _infallible = match (code.example(), code.without_example()) {
+        (Some(Example { wrong, right }), _) => {
+            write!(page, "\nWrong:\n\n```yaml\n{wrong}```\n\nRight:\n\n```yaml\n{right}```\n")
+        }
+        (None, Some(why)) => write!(page, "\nNo example: {why}\n"),
+        (None, None) => Ok(()),
+    };
 }
 
 /// The table of what `istioctl analyze` says, and what we say.
