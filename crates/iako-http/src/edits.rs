@@ -59,6 +59,28 @@ impl HeaderEdits {
         self.push(Addition { name: name.into(), value, if_absent: false });
     }
 
+    /// Adds a field to those of the same name; where fields of that name are `joined`, its value goes
+    /// behind a comma after what is there.
+    pub fn add(
+        &mut self,
+        fields: &Fields,
+        name: impl Into<FieldName>,
+        value: FieldValue,
+        joined: KnownSet,
+    ) {
+        let name = name.into();
+        let joins = matches!(name, FieldName::Known(known) if joined.contains(known));
+        let before: Vec<&[u8]> =
+            if joins { self.values(fields, &name).collect() } else { Vec::new() };
+        if before.is_empty() {
+            return self.append(name, value);
+        }
+        let mut whole = before.join(b",".as_slice());
+        whole.push(b',');
+        whole.extend_from_slice(value.as_bytes());
+        self.set(name, FieldValue::sanitized(whole));
+    }
+
     /// Adds a field unless one of that name is there.
     pub fn add_if_absent(&mut self, name: impl Into<FieldName>, value: FieldValue) {
         let name = name.into();

@@ -38,15 +38,24 @@ known! {
     AcceptEncoding = "accept-encoding",
     AcceptLanguage = "accept-language",
     Authorization = "authorization",
+    Age = "age",
+    Authentication = "authentication",
     CacheControl = "cache-control",
     ContentEncoding = "content-encoding",
     ContentType = "content-type",
     Cookie = "cookie",
     Date = "date",
     ETag = "etag",
+    Expires = "expires",
     Forwarded = "forwarded",
+    IfMatch = "if-match",
+    IfModifiedSince = "if-modified-since",
+    IfNoneMatch = "if-none-match",
+    LastModified = "last-modified",
     Location = "location",
     Origin = "origin",
+    Pragma = "pragma",
+    ProxyStatus = "proxy-status",
     Range = "range",
     Referer = "referer",
     RetryAfter = "retry-after",
@@ -72,6 +81,7 @@ known! {
     AccessControlRequestMethod = "access-control-request-method",
     AccessControlRequestPrivateNetwork = "access-control-request-private-network",
     // gRPC.
+    GrpcAcceptEncoding = "grpc-accept-encoding",
     GrpcStatus = "grpc-status",
     GrpcMessage = "grpc-message",
     GrpcTimeout = "grpc-timeout",
@@ -97,9 +107,11 @@ known! {
     XEnvoyImmediateHealthCheckFail = "x-envoy-immediate-health-check-fail",
     XEnvoyInternal = "x-envoy-internal",
     XEnvoyIpTags = "x-envoy-ip-tags",
+    XEnvoyIsTimeoutRetry = "x-envoy-is-timeout-retry",
     XEnvoyMaxRetries = "x-envoy-max-retries",
     XEnvoyOriginalHost = "x-envoy-original-host",
     XEnvoyOriginalPath = "x-envoy-original-path",
+    XEnvoyOriginalUrl = "x-envoy-original-url",
     XEnvoyOverloaded = "x-envoy-overloaded",
     XEnvoyPeerMetadata = "x-envoy-peer-metadata",
     XEnvoyPeerMetadataId = "x-envoy-peer-metadata-id",
@@ -109,6 +121,7 @@ known! {
     XEnvoyRetryGrpcOn = "x-envoy-retry-grpc-on",
     XEnvoyRetryOn = "x-envoy-retry-on",
     XEnvoyUpstreamAltStatName = "x-envoy-upstream-alt-stat-name",
+    XEnvoyUpstreamCanary = "x-envoy-upstream-canary",
     XEnvoyUpstreamHealthCheckedCluster = "x-envoy-upstream-healthchecked-cluster",
     XEnvoyUpstreamRequestPerTryTimeout = "x-envoy-upstream-rq-per-try-timeout-ms",
     XEnvoyUpstreamRequestTimeout = "x-envoy-upstream-rq-timeout-ms",
@@ -251,6 +264,9 @@ const IN_HEADS_ONLY: KnownSet = {
         Known::Cookie,
         Known::SetCookie,
         Known::Forwarded,
+        Known::IfMatch,
+        Known::IfModifiedSince,
+        Known::IfNoneMatch,
         Known::Location,
         Known::Origin,
         Known::CacheControl,
@@ -292,7 +308,17 @@ impl KnownSet {
         self.0 & other.0 != 0
     }
 
+    pub(crate) const fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     pub(crate) fn insert(&mut self, known: Known) {
+        self.0 |= known.bit();
+    }
+
+    /// Adds a name; `repeated` gets it when it was there before.
+    pub(crate) fn note(&mut self, known: Known, repeated: &mut Self) {
+        repeated.0 |= self.0 & known.bit();
         self.0 |= known.bit();
     }
 
@@ -303,6 +329,87 @@ impl KnownSet {
     pub(crate) const fn contains(self, known: Known) -> bool {
         self.0 & known.bit() != 0
     }
+}
+
+impl KnownSet {
+    /// Fields of requests that become one when they stand there more than once, their values joined
+    /// by commas. Whoever decides by such a field sees all that was sent, and so does everybody
+    /// behind us: two proxies that each look at another of two `authorization` fields disagree about
+    /// who asks.
+    ///
+    /// Source: RFC 9110 §5.3; the names are those that Envoy joins.
+    pub const JOINED_IN_REQUESTS: Self = Self::of(&[
+        Known::Accept,
+        Known::AcceptEncoding,
+        Known::AccessControlRequestHeaders,
+        Known::AccessControlRequestMethod,
+        Known::Authentication,
+        Known::Authorization,
+        Known::CacheControl,
+        Known::ContentEncoding,
+        Known::ContentType,
+        Known::Expect,
+        Known::GrpcAcceptEncoding,
+        Known::GrpcTimeout,
+        Known::IfMatch,
+        Known::IfModifiedSince,
+        Known::IfNoneMatch,
+        Known::Origin,
+        Known::Pragma,
+        Known::ProxyStatus,
+        Known::Referer,
+        Known::UserAgent,
+        Known::Via,
+        Known::XEnvoyAttemptCount,
+        Known::XEnvoyDecoratorOperation,
+        Known::XEnvoyDownstreamServiceCluster,
+        Known::XEnvoyDownstreamServiceNode,
+        Known::XEnvoyExternalAddress,
+        Known::XEnvoyIsTimeoutRetry,
+        Known::XEnvoyOriginalHost,
+        Known::XEnvoyOriginalPath,
+        Known::XForwardedFor,
+        Known::XForwardedHost,
+        Known::XForwardedPort,
+        Known::XForwardedProto,
+        Known::XRequestId,
+    ]);
+
+    /// The same in responses.
+    pub const JOINED_IN_RESPONSES: Self = Self::of(&[
+        Known::AccessControlAllowCredentials,
+        Known::AccessControlAllowHeaders,
+        Known::AccessControlAllowMethods,
+        Known::AccessControlAllowOrigin,
+        Known::AccessControlAllowPrivateNetwork,
+        Known::AccessControlExposeHeaders,
+        Known::AccessControlMaxAge,
+        Known::Age,
+        Known::CacheControl,
+        Known::ContentEncoding,
+        Known::ContentType,
+        Known::Date,
+        Known::ETag,
+        Known::Expires,
+        Known::GrpcMessage,
+        Known::GrpcStatus,
+        Known::LastModified,
+        Known::Location,
+        Known::ProxyStatus,
+        Known::Vary,
+        Known::Via,
+        Known::XEnvoyAttemptCount,
+        Known::XEnvoyDecoratorOperation,
+        Known::XEnvoyDegraded,
+        Known::XEnvoyImmediateHealthCheckFail,
+        Known::XEnvoyRateLimited,
+        Known::XEnvoyUpstreamCanary,
+        Known::XEnvoyUpstreamHealthCheckedCluster,
+        Known::XRequestId,
+    ]);
+
+    /// The same in trailers.
+    pub(crate) const JOINED_IN_TRAILERS: Self = Self::of(&[Known::GrpcMessage, Known::GrpcStatus]);
 }
 
 #[cfg(test)]
@@ -324,6 +431,7 @@ mod tests {
             "transfer-encoding",
             "content-range",
             "if-match",
+            "if-range",
             "x-forwarded-for",
             "x-forwarded-client-cert",
             "x-forwarded-prefix",

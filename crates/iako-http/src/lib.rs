@@ -39,6 +39,7 @@ pub mod fuzz;
 pub mod h2;
 mod head;
 pub mod hpack;
+mod join;
 mod known;
 mod limits;
 mod method;

@@ -11,6 +11,7 @@ use crate::head::{
     BodyLength, Fields, Persistence, RequestHead, ResponseHead, TargetForm, TargetText, Version,
     list_members,
 };
+use crate::join;
 use crate::known::{Known, KnownSet};
 use crate::limits::{Http10, Limits, Methods, NameCase};
 use crate::method::Method;
@@ -56,7 +57,8 @@ pub(crate) fn request(
     let start_line = scanner.start_line.take().unwrap_or_default();
     let line = RequestLine::parse(start_line, &mut block, limits)?;
     let mut entries = std::mem::take(&mut scanner.entries);
-    let (present, original) = name_fields(&mut entries, &mut block, limits);
+    let (present, original) =
+        name_fields(&mut entries, &mut block, KnownSet::JOINED_IN_REQUESTS, limits);
     let framing = Framing::read(&entries, &block, present)?;
     let length = framing.request_length(&line.method, line.version)?;
     let persistence = connection(&mut entries, &block, present, line.version)?;
@@ -100,7 +102,8 @@ pub(crate) fn response(
     let start_line = scanner.start_line.take().unwrap_or_default();
     let (status, version) = status_line(start_line.of(&block))?;
     let mut entries = std::mem::take(&mut scanner.entries);
-    let (present, original) = name_fields(&mut entries, &mut block, limits);
+    let (present, original) =
+        name_fields(&mut entries, &mut block, KnownSet::JOINED_IN_RESPONSES, limits);
     let framing = Framing::read(&entries, &block, present)?;
     let length = framing.response_length(status, version, to)?;
     let mut persistence = connection(&mut entries, &block, present, version)?;
@@ -113,16 +116,18 @@ pub(crate) fn response(
 
 /// Trailers: fields that belong into heads are left out (RFC 9110 §6.5.1).
 pub(crate) fn trailers(scanner: &mut BlockScanner, mut block: BytesMut, limits: &Limits) -> Fields {
+    let joined = KnownSet::JOINED_IN_TRAILERS;
     let mut entries = std::mem::take(&mut scanner.entries);
-    let (present, original) = name_fields(&mut entries, &mut block, limits);
+    let (present, original) = name_fields(&mut entries, &mut block, joined, limits);
     entries.retain(|entry| Known::may_trail(entry.known, entry.name_span().of(&block)));
     Fields { bytes: block.freeze(), original, present, entries }
 }
 
-/// Recognizes names, and finishes their lower-casing where the original letters are kept aside.
+/// Recognizes names, makes one of fields that join, and finishes their lower-casing where the original letters are kept aside.
 fn name_fields(
     entries: &mut Entries,
     block: &mut BytesMut,
+    joined: KnownSet,
     limits: &Limits,
 ) -> (KnownSet, Option<bytes::Bytes>) {
     let mut original = None;
@@ -134,16 +139,17 @@ fn name_fields(
             }
         }
     }
-    let mut present = KnownSet::default();
+    let (mut present, mut repeated) = (KnownSet::default(), KnownSet::default());
     for entry in entries.iter_mut() {
         entry.known = Known::lookup(entry.name_span().of(block));
         if let Some(known) = entry.known {
-            present.insert(known);
+            present.note(known, &mut repeated);
             if known.is_hop_by_hop() {
                 entry.travels = Travels::EndsHere;
             }
         }
     }
+    join::join(entries, block, repeated, joined);
     (present, original)
 }
 

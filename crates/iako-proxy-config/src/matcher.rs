@@ -66,11 +66,15 @@ impl Pattern {
         self.whole.is_match(text)
     }
 
-    /// Replaces every match inside `text`; `\1` in `substitution` names a group, `\0` the match.
+    /// Replaces every match inside `text`; `\1` in `substitution` names a group, `\0` the match. Where
+    /// it names a group that the expression does not have, nothing is replaced, as RE2 has it.
     ///
     /// Source: `envoy.type.matcher.v3.RegexMatchAndSubstitute`.
     #[must_use]
     pub fn replace_all(&self, text: &str, substitution: &str) -> String {
+        if last_group(substitution) >= self.part.captures_len() {
+            return text.to_owned();
+        }
         self.part
             .replace_all(text, |captures: &regex::Captures<'_>| expand(substitution, captures))
             .into_owned()
@@ -100,6 +104,20 @@ fn literal_start(source: &str) -> String {
         }
     }
     start
+}
+
+/// The highest group that a substitution names.
+fn last_group(substitution: &str) -> usize {
+    let mut last = 0;
+    let mut bytes = substitution.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'\\'
+            && let Some(digit @ b'0'..=b'9') = bytes.next()
+        {
+            last = last.max(usize::from(digit - b'0'));
+        }
+    }
+    last
 }
 
 fn expand(substitution: &str, captures: &regex::Captures<'_>) -> String {

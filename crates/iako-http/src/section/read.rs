@@ -11,6 +11,7 @@ use crate::head::{BodyLength, Fields, RequestHead, ResponseHead};
 use crate::hpack::{
     DecodedField, Decoder, Discard, FieldSink, HpackError, Pseudo, Token, ValueKind,
 };
+use crate::join::{self, copy_within};
 use crate::known::{Known, KnownSet};
 use crate::limits::{Limits, Underscores};
 use crate::parse::{ResponseTo, decimal};
@@ -56,7 +57,8 @@ impl SectionReader {
         connect: ConnectProtocol,
     ) -> Result<RequestHead, SectionError> {
         let mut pseudo = RequestPseudo::default();
-        let section = self.read(block, &mut pseudo)?;
+        let mut section = self.read(block, &mut pseudo)?;
+        section.join(KnownSet::JOINED_IN_REQUESTS);
         pseudo.head(section, ends, connect)
     }
 
@@ -71,7 +73,8 @@ impl SectionReader {
         to: ResponseTo,
     ) -> Result<ResponseHead, SectionError> {
         let mut status = response::Status::default();
-        let section = self.read(block, &mut status)?;
+        let mut section = self.read(block, &mut status)?;
+        section.join(KnownSet::JOINED_IN_RESPONSES);
         status.head(section, ends, to)
     }
 
@@ -81,6 +84,7 @@ impl SectionReader {
     /// When the block cannot be read, or holds pseudo-header fields, or is too large.
     pub fn trailers(&mut self, block: &[u8]) -> Result<Fields, SectionError> {
         let mut section = self.read(block, &mut NoPseudo)?;
+        section.join(KnownSet::JOINED_IN_TRAILERS);
         let Section { buffer, entries, .. } = &mut section;
         entries.retain(|entry| Known::may_trail(entry.known, entry.name_span().of(buffer)));
         Ok(section.fields())
@@ -109,6 +113,7 @@ impl SectionReader {
                 buffer: &mut self.arena,
                 entries: Entries::new(),
                 present: KnownSet::default(),
+                repeated: KnownSet::default(),
                 crumbs: Vec::new(),
             },
             pseudo,
@@ -155,6 +160,8 @@ pub(super) struct Section<'a> {
     buffer: &'a mut BytesMut,
     pub(super) entries: Entries,
     pub(super) present: KnownSet,
+    /// Names that join and stand there more than once.
+    repeated: KnownSet,
     /// Crumbs of `cookie` that do not stand behind the first one (RFC 9113 §8.2.3).
     crumbs: Vec<Span>,
 }
@@ -223,7 +230,7 @@ impl Section<'_> {
         // A known name is a number; only others are copied.
         let name = match known {
             Some(known) => {
-                self.present.insert(known);
+                self.present.note(known, &mut self.repeated);
                 Span::default()
             }
             None => self.append(field.name),
@@ -243,6 +250,11 @@ impl Section<'_> {
                 },
             },
         );
+    }
+
+    /// Makes one field of those of each of these names.
+    fn join(&mut self, joined: KnownSet) {
+        join::join(&mut self.entries, self.buffer, self.repeated, joined);
     }
 
     /// A crumb of `cookie`. Usually all stand side by side, and so do their copies.
@@ -377,13 +389,6 @@ impl<P: PseudoFields> Collect<'_, '_, P> {
         }
         Ok(())
     }
-}
-
-/// Appends what stands elsewhere in the buffer.
-fn copy_within(buffer: &mut BytesMut, span: Span) {
-    let start = buffer.len();
-    buffer.resize(start + span.len as usize, 0);
-    buffer.copy_within(span.range(), start);
 }
 
 /// How much content a message announces.

@@ -86,8 +86,7 @@ impl Exchange<'_> {
             let record = record::access_record(&further, &view);
             mutations::rendered(&policy.request_headers, &record)
         };
-        let level = HeaderMutations::default();
-        mutations::edit_request(&mut self.request, &added, &level);
+        mutations::add_to_request(&mut self.request, &added);
     }
 
     /// Changes the response to the request that was made.

@@ -394,13 +394,14 @@ impl Exchange<'_> {
             if level.request_add.is_empty() && level.request_remove.is_empty() {
                 continue;
             }
+            mutations::remove(&mut self.request.edits.fields, &level.request_remove);
             let additions = {
                 let view = self.request.view();
                 let further = self.facts();
                 let facts = record::access_record(&further, &view);
                 mutations::rendered(&level.request_add, &facts)
             };
-            mutations::edit_request(&mut self.request, &additions, level);
+            mutations::add_to_request(&mut self.request, &additions);
         }
         self.rewrite(route);
         for filter in self.service.filters.iter().filter(|filter| !filter.is_off(None)) {
@@ -413,10 +414,12 @@ impl Exchange<'_> {
 
     fn rewrite(&mut self, route: &RouteMatchResult<'_>) {
         let rewritten = match route.path_format() {
+            // What comes out empty is no path: it stays as it is.
             Some(format) => {
                 let path = self.formatted(format, mutations::Absent::Empty);
                 let query = self.request.path().split_once('?').map(|(_, query)| query);
-                Some(query.map_or_else(|| path.clone(), |query| format!("{path}?{query}")))
+                let whole = query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
+                (!path.is_empty()).then_some(whole)
             }
             None => route.rewritten_path(self.request.path()),
         };
@@ -457,7 +460,9 @@ impl Exchange<'_> {
         let told = !self.service.traits.suppresses_envoy_headers;
         let fields = &mut self.request.edits.fields;
         if action.append_x_forwarded_host {
-            fields.append(Known::XForwardedHost, FieldValue::sanitized(original.clone()));
+            let value = FieldValue::sanitized(original.clone());
+            let joined = KnownSet::JOINED_IN_REQUESTS;
+            fields.add(self.request.head.fields(), Known::XForwardedHost, value, joined);
         }
         if told {
             fields.add_if_absent(Known::XEnvoyOriginalHost, FieldValue::sanitized(original));

@@ -44,6 +44,7 @@ const INTERNAL_ONLY: &[Known] = &[
     Known::XEnvoyIpTags,
     Known::XEnvoyOriginalPath,
     Known::XEnvoyOriginalHost,
+    Known::XEnvoyOriginalUrl,
     Known::XEnvoyInternal,
 ];
 
@@ -251,14 +252,14 @@ fn set_forwarded(
     address: &ClientAddress,
 ) {
     if let Some(client) = address.append {
-        append_to_list(request, Known::XForwardedFor, &client.to_string());
+        append_to_list(request, Known::XForwardedFor, ",", &client.to_string());
     }
     if manager.append_x_forwarded_port && request.get(Known::XForwardedPort).is_none() {
         let port = u64::from(connection.info.original_destination.port());
         request.edits.fields.set(Known::XForwardedPort, FieldValue::from(port));
     }
     if !manager.via.is_empty() {
-        request.edits.fields.append(Known::Via, FieldValue::sanitized(manager.via.clone()));
+        append_to_list(request, Known::Via, ", ", &manager.via);
     }
     let sent = request.text(Known::XForwardedClientCert);
     if sent.is_none() && connection.info.peer().is_none() {
@@ -288,14 +289,13 @@ fn set_forwarded(
 }
 
 /// Appends to a list that stands in one line, as Envoy writes it.
-fn append_to_list(request: &mut Request, name: Known, text: &str) {
+fn append_to_list(request: &mut Request, name: Known, separator: &str, text: &str) {
     let sent: Vec<&str> = request
         .edits
         .values(&request.head, name)
         .filter_map(|value| std::str::from_utf8(value).ok())
         .collect();
-    let value =
-        if sent.is_empty() { text.to_owned() } else { format!("{},{text}", sent.join(",")) };
+    let value = if sent.is_empty() { text.to_owned() } else { sent.join(",") + separator + text };
     request.edits.fields.set(name, FieldValue::sanitized(value));
 }
 
@@ -389,7 +389,10 @@ pub(crate) fn finish_response(
         edits.fields.set(Known::Date, date());
     }
     if !manager.via.is_empty() {
-        edits.fields.append(Known::Via, FieldValue::sanitized(manager.via.clone()));
+        let before = edits.fields.get(sent, Known::Via).unwrap_or_default();
+        let separator: &[u8] = if before.is_empty() { b"" } else { b", " };
+        let value = [before, separator, manager.via.as_bytes()].concat();
+        edits.fields.set(Known::Via, FieldValue::sanitized(value));
     }
     let is_forced = request.get(Known::XEnvoyForceTrace).is_some();
     if (manager.request_id_in_response || is_forced)

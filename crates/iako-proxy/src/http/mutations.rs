@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use iako_http::{FieldName, FieldValue, Fields, HeaderEdits, NameRef, RequestEdits, edited_fields};
-use iako_proxy_config::{AppendAction, HeaderEdit, HeaderMutations, HeaderName, HeaderValueOption};
+use iako_http::{
+    FieldName, FieldValue, Fields, HeaderEdits, KnownSet, NameRef, RequestEdits, edited_fields,
+};
+use iako_proxy_config::{AppendAction, HeaderEdit, HeaderName, HeaderValueOption};
 use iako_telemetry::{AccessLogFormat, AccessRecord};
 use iako_traffic::Headers as _;
 
@@ -86,61 +88,66 @@ fn text(addition: &Addition<'_>) -> Box<str> {
     String::from_utf8_lossy(addition.value.as_bytes()).into()
 }
 
-/// Applies the edits of one level to a request.
-pub(crate) fn edit_request(
-    request: &mut Request,
-    additions: &[Addition<'_>],
-    mutations: &HeaderMutations,
-) {
-    add_to_request(request, additions);
-    remove(&mut request.edits.fields, &mutations.request_remove);
-}
-
-/// Adds headers to a request.
+/// Adds the headers of one level to a request.
 pub(crate) fn add_to_request(request: &mut Request, additions: &[Addition<'_>]) {
-    additions.iter().for_each(|addition| edit_one(request, addition));
-}
-
-fn edit_one(request: &mut Request, addition: &Addition<'_>) {
-    match addition.option.name.as_str() {
-        ":authority" | "host" => request.edits.authority = Some(text(addition)),
-        ":path" => request.edits.path = Some(text(addition)),
-        _ => add(request.head.fields(), &mut request.edits.fields, addition),
+    for addition in additions {
+        match addition.option.name.as_str() {
+            ":authority" | "host" => request.edits.authority = Some(text(addition)),
+            ":path" => request.edits.path = Some(text(addition)),
+            _ => {}
+        }
     }
+    let edits = &mut request.edits.fields;
+    add_level(request.head.fields(), edits, additions, KnownSet::JOINED_IN_REQUESTS);
 }
 
-/// Applies the edits of one level to a response.
-pub(crate) fn edit_response(
+/// Adds the headers of one level to a response.
+pub(crate) fn add_to_response(
     fields: &Fields,
     edits: &mut HeaderEdits,
     additions: &[Addition<'_>],
-    mutations: &HeaderMutations,
 ) {
-    for addition in additions {
-        add(fields, edits, addition);
-    }
-    remove(edits, &mutations.response_remove);
+    add_level(fields, edits, additions, KnownSet::JOINED_IN_RESPONSES);
 }
 
-fn add(fields: &Fields, edits: &mut HeaderEdits, addition: &Addition<'_>) {
-    let Some(name) = field_name(&addition.option.name) else { return };
-    let value = addition.value.clone();
-    match addition.option.action {
-        AppendAction::AppendOrAdd => edits.append(name, value),
-        AppendAction::AddIfAbsent => edits.add_if_absent(name, value),
-        AppendAction::OverwriteOrAdd => edits.set(name, value),
-        AppendAction::OverwriteIfExists => {
-            if edits.get(fields, NameRef::from(&name)).is_some() {
-                edits.set(name, value);
+/// Headers of one level, as Envoy adds them: what an action asks about is what was there before the
+/// level, and what overwrites comes before what is put beside it.
+fn add_level(
+    fields: &Fields,
+    edits: &mut HeaderEdits,
+    additions: &[Addition<'_>],
+    joined: KnownSet,
+) {
+    let named = additions.iter().filter_map(|addition| {
+        let name = field_name(&addition.option.name)?;
+        let exists = edits.get(fields, NameRef::from(&name)).is_some();
+        Some((name, addition, exists))
+    });
+    let named: Vec<_> = named.collect();
+    let mut beside = Vec::new();
+    for (name, addition, exists) in named {
+        match (addition.option.action, exists) {
+            (AppendAction::OverwriteOrAdd, _) | (AppendAction::OverwriteIfExists, true) => {
+                edits.set(name, addition.value.clone());
             }
+            (AppendAction::AppendOrAdd, _) | (AppendAction::AddIfAbsent, false) => {
+                beside.push((name, addition.value.clone()));
+            }
+            (AppendAction::OverwriteIfExists, false) | (AppendAction::AddIfAbsent, true) => {}
         }
     }
+    for (name, value) in beside {
+        edits.add(fields, name, value, joined);
+    }
+}
+
+fn add(fields: &Fields, edits: &mut HeaderEdits, addition: &Addition<'_>, joined: KnownSet) {
+    add_level(fields, edits, std::slice::from_ref(addition), joined);
 }
 
 /// Adds headers to a message that has none of its own.
 pub(crate) fn add_all(edits: &mut HeaderEdits, additions: &[Addition<'_>]) {
-    let fields = Fields::default();
-    additions.iter().for_each(|addition| add(&fields, edits, addition));
+    add_to_response(&Fields::default(), edits, additions);
 }
 
 /// Adds one header to a copy of a request.
@@ -154,7 +161,7 @@ pub(crate) fn add_to_copy(
     match option.name.as_str() {
         ":authority" | "host" => edits.authority = Some(text(&addition)),
         ":path" => edits.path = Some(text(&addition)),
-        _ => add(fields, &mut edits.fields, &addition),
+        _ => add(fields, &mut edits.fields, &addition, KnownSet::JOINED_IN_REQUESTS),
     }
 }
 
@@ -180,7 +187,7 @@ pub(crate) fn edit_early(request: &mut Request, edits: &[HeaderEdit], rendered: 
                 let Some(value) = rendered.next() else { continue };
                 if option.keep_empty || !value.as_bytes().is_empty() {
                     let addition = Addition { option, value: value.clone() };
-                    edit_one(request, &addition);
+                    add_to_request(request, std::slice::from_ref(&addition));
                 }
             }
             HeaderEdit::Remove(name) => {
@@ -209,7 +216,8 @@ pub(crate) fn edit_one_response(
     match (edit, value) {
         (HeaderEdit::Add(option), Some(value)) => {
             if option.keep_empty || !value.as_bytes().is_empty() {
-                add(fields, edits, &Addition { option, value });
+                let joined = KnownSet::JOINED_IN_RESPONSES;
+                add(fields, edits, &Addition { option, value }, joined);
             }
         }
         (HeaderEdit::Add(_), None) => {}

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use iako_http::{
-    FieldName, FieldValue, Known, Method, NameRef, RequestEdits, RequestHead, ResponseEdits,
-    ResponseHead, Scheme,
+    FieldName, FieldValue, Known, KnownSet, Method, NameRef, RequestEdits, RequestHead,
+    ResponseEdits, ResponseHead, Scheme,
 };
 use iako_proxy_config::{HeaderName, Redirect, RedirectPath};
 use iako_telemetry::HeaderLookup;
@@ -71,8 +71,11 @@ impl Request {
 
     /// Logs tell a rewritten path of redirects too, as Envoy's do.
     pub(crate) fn note_redirect(&mut self, redirect: &Redirect, location: &str) {
-        let rewrites =
-            matches!(redirect.path, Some(RedirectPath::Prefix(_) | RedirectPath::Regex { .. }));
+        let rewrites = match &redirect.path {
+            Some(RedirectPath::Prefix(prefix)) => !prefix.is_empty(),
+            Some(RedirectPath::Regex { .. }) => true,
+            Some(RedirectPath::Full(_) | RedirectPath::Format(_)) | None => false,
+        };
         let after_scheme = location.split_once("://").map_or(location, |(_, rest)| rest);
         if let Some(at) = after_scheme.find('/').filter(|_| rewrites) {
             let path = after_scheme.split_at(at).1;
@@ -103,7 +106,8 @@ impl Request {
     pub(crate) fn add_field(&mut self, name: &str, value: Vec<u8>) {
         if let (Ok(name), Ok(value)) = (FieldName::parse(name.as_bytes()), FieldValue::parse(value))
         {
-            self.edits.fields.append(name, value);
+            let joined = KnownSet::JOINED_IN_REQUESTS;
+            self.edits.fields.add(self.head.fields(), name, value, joined);
         }
     }
 

@@ -244,6 +244,10 @@ async fn answer(connection: &HttpConnection, side: &mut Http1Downstream, reply: 
 
 fn server_fields(service: &HttpService, edits: &mut ResponseEdits) {
     edits.fields.set(iako_http::Known::Server, service.server.clone());
+    if !service.manager.via.is_empty() {
+        let via = iako_http::FieldValue::sanitized(service.manager.via.clone());
+        edits.fields.append(iako_http::Known::Via, via);
+    }
     edits.fields.set(iako_http::Known::Date, super::headers::date());
 }
 

@@ -70,23 +70,35 @@ fn target<'a>(
     let (path, query) = cut_query(path_and_query);
     let query = if redirect.strip_query { "" } else { query };
     let path = match &redirect.path {
-        // A query of its own wins over the request's, and is not stripped.
-        Some(RedirectPath::Full(full)) if full.contains('?') => return Cow::Borrowed(full),
         Some(RedirectPath::Format(_)) => match formatted.unwrap_or_default() {
-            full if full.contains('?') => return Cow::Borrowed(full),
+            "" => Cow::Borrowed(path),
+            // A query of its own wins over the request's, and is not stripped.
+            full if full.contains('?') => return absolute(full.into()),
             full => Cow::Borrowed(full),
         },
+        Some(RedirectPath::Full(full)) if full.contains('?') => {
+            return absolute(full.as_str().into());
+        }
         Some(RedirectPath::Full(full)) => Cow::Borrowed(full.as_str()),
+        // Nothing to put in its place: nothing is replaced.
+        Some(RedirectPath::Prefix(prefix)) if prefix.is_empty() => Cow::Borrowed(path),
         Some(RedirectPath::Prefix(prefix)) => {
             let taken = taken_length(rule, path);
             Cow::Owned(format!("{prefix}{}", path.get(taken..).unwrap_or_default()))
         }
         Some(RedirectPath::Regex { pattern, substitution }) => {
-            Cow::Owned(pattern.replace_all(path, substitution))
+            let replaced = pattern.replace_all(path, substitution);
+            if replaced.is_empty() { Cow::Borrowed(path) } else { Cow::Owned(replaced) }
         }
         None => Cow::Borrowed(path),
     };
+    let path = absolute(path);
     if query.is_empty() { path } else { Cow::Owned(format!("{path}{query}")) }
+}
+
+/// A path that begins with a slash.
+fn absolute(path: Cow<'_, str>) -> Cow<'_, str> {
+    if path.starts_with('/') { path } else { Cow::Owned(format!("/{path}")) }
 }
 
 #[cfg(test)]

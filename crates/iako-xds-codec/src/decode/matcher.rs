@@ -13,6 +13,9 @@ use iako_proxy_config::{
 };
 
 pub(super) fn pattern(regex: &str, at: &At<'_>) -> Result<Pattern, Fault> {
+    if regex.is_empty() {
+        return Err(at.field("regex").invalid("must not be empty", "write a regular expression"));
+    }
     Pattern::parse(regex).map_err(|error| {
         at.field("regex").invalid(error.to_string(), "write a regular expression in RE2's syntax")
     })

@@ -263,15 +263,21 @@ pub(super) fn route(config: &pb::Route, table: Table<'_>, at: &At<'_>) -> Result
 
 /// What a rewrite takes from the path, the match's template has to name.
 fn rewrite_fits(matcher: &RouteMatch, action: &Action, at: &At<'_>) -> Result<(), Fault> {
+    let no_prefix = "is set where the match has a template, not a prefix";
+    let is_template = matches!(matcher.path, PathMatch::Template(_));
     if let Action::Redirect(redirect) = action
-        && matches!(redirect.path, Some(RedirectPath::Prefix(_)))
-        && matches!(matcher.path, PathMatch::Template(_))
+        && matches!(&redirect.path, Some(RedirectPath::Prefix(prefix)) if !prefix.is_empty())
+        && is_template
     {
         let at = at.field("redirect");
-        let problem = "is set where the match has a template, not a prefix";
-        return Err(at.field("prefix_rewrite").invalid(problem, "use path_redirect"));
+        return Err(at.field("prefix_rewrite").invalid(no_prefix, "use path_redirect"));
     }
     let Action::Forward(action) = action else { return Ok(()) };
+    if is_template && matches!(action.path_rewrite, Some(PathRewrite::Prefix(_))) {
+        let at = at.field("route");
+        let help = "use path_rewrite_policy with UriTemplateRewriteConfig";
+        return Err(at.field("prefix_rewrite").invalid(no_prefix, help));
+    }
     let Some(PathRewrite::Template(rewrite)) = &action.path_rewrite else { return Ok(()) };
     let at = at.field("route");
     let at = at.field("path_rewrite_policy");

@@ -50,12 +50,13 @@ impl Exchange<'_> {
         if level.response_add.is_empty() && level.response_remove.is_empty() {
             return;
         }
+        mutations::remove(&mut self.response_edits.fields, &level.response_remove);
         let view = self.request.view();
         let further = self.facts();
         let mut record = record::access_record(&further, &view);
         let response = EditedFields { fields, edits: &self.response_edits.fields };
         record.response_headers = &response;
         let additions = mutations::rendered(&level.response_add, &record);
-        mutations::edit_response(fields, &mut self.response_edits.fields, &additions, level);
+        mutations::add_to_response(fields, &mut self.response_edits.fields, &additions);
     }
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use iako_http::{FieldName, FieldValue, Fields, HeaderEdits, NameRef};
+use iako_http::{FieldName, FieldValue, Fields, HeaderEdits, KnownSet, NameRef};
 use iako_proxy_config::{AppendAction, GrpcService};
 use iako_rt::clock;
 use iako_traffic::{LocalBucket, Metadata};
@@ -122,7 +122,9 @@ impl Said {
         for (name, value, action) in &self.headers {
             let (name, value) = (name.clone(), value.clone());
             match action {
-                AppendAction::AppendOrAdd => edits.append(name, value),
+                AppendAction::AppendOrAdd => {
+                    edits.add(fields, name, value, KnownSet::JOINED_IN_RESPONSES);
+                }
                 AppendAction::AddIfAbsent => {
                     if edits.get(fields, NameRef::from(&name)).is_none() {
                         edits.append(name, value);
