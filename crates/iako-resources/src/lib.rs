@@ -19,6 +19,7 @@ mod base64;
 mod diagnostic;
 mod document;
 mod files;
+pub mod fuzz;
 pub mod istio;
 pub mod kubernetes;
 mod meta;
