@@ -154,6 +154,25 @@ mod tests {
         assert_eq!(rule.evaluate(vec![list], &mut budget), Err(Failure::Exhausted));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_a_url_has_its_parts_and_what_is_none_has_none(text in "[a-z:/@%\\[\\].?#0-9 ]{0,40}") {
+            let rule = Rule::parse("isURL(self) == (url(self).getHost() != '\u{1}')", &["self"]).unwrap();
+            let is_url = Rule::parse("isURL(self)", &["self"]).unwrap();
+            let found = is_url.evaluate(vec![Value::text(&text)], &mut 100);
+            match rule.evaluate(vec![Value::text(&text)], &mut 100) {
+                Ok(value) => {
+                    proptest::prop_assert_eq!(value, Value::Bool(true));
+                    proptest::prop_assert_eq!(found, Ok(Value::Bool(true)));
+                }
+                Err(failure) => {
+                    proptest::prop_assert_eq!(failure, Failure::Argument);
+                    proptest::prop_assert_eq!(found, Ok(Value::Bool(false)));
+                }
+            }
+        }
+    }
+
     #[test]
     fn functions_of_rules_are_not_for_requests() {
         assert!(crate::Expression::parse("isURL('/')", OPTIONS).is_err());
