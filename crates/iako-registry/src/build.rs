@@ -96,8 +96,14 @@ fn sort_in(resource: Resource, snapshot: &mut MeshSnapshot, parts: &mut Parts) {
             snapshot.namespaces.insert(object.meta.namespace.clone(), object);
         }
         Resource::IstioOperator(object) => parts.operators.push(object),
-        // Nothing is planned with limits yet.
-        Resource::RateLimit(_) | Resource::ServiceAccount(_) => {}
+        // Those that nothing acts on wait.
+        Resource::RateLimit(_)
+        | Resource::ServiceAccount(_)
+        | Resource::WorkloadGroup(_)
+        | Resource::EnvoyFilter(_)
+        | Resource::ProxyConfig(_)
+        | Resource::WasmPlugin(_)
+        | Resource::TrafficExtension(_) => {}
     }
 }
 

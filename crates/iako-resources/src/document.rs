@@ -13,7 +13,7 @@ use iako_types::Namespace;
 
 use crate::{Diagnostic, Labels, Object, PassedOver, Resource, ResourceKey, reader::Cursor};
 
-pub(crate) use mesh::mesh_text;
+pub(crate) use mesh::{mesh_text, networks_text};
 pub use source::read_text;
 
 /// What a document needs to know of its surroundings.

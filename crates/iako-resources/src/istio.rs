@@ -2,15 +2,20 @@
 
 pub mod authorization_policy;
 pub mod destination_rule;
+pub mod envoy_filter;
+pub mod extension;
 pub mod gateway;
 pub mod istio_operator;
 pub mod mesh_config;
+pub mod mesh_networks;
 pub mod peer_authentication;
+pub mod proxy_config;
 pub mod request_authentication;
 pub mod service_entry;
 pub mod sidecar;
 pub mod telemetry;
 pub mod virtual_service;
+pub mod workload_group;
 
 pub(crate) mod refer;
 

@@ -39,11 +39,12 @@ pub use document::{Asked, ReadOptions, read_text};
 pub use files::{FileContent, PassedOver, SourceFile, list_sources, load_directory, load_sources};
 pub use istio::{
     Pattern, StringMatch, Visibility, authorization_policy::AuthorizationPolicy,
-    destination_rule::DestinationRule, gateway::Gateway, istio_operator::IstioOperator,
-    mesh_config::MeshConfig, peer_authentication::PeerAuthentication,
+    destination_rule::DestinationRule, envoy_filter::EnvoyFilter, extension::TrafficExtension,
+    gateway::Gateway, istio_operator::IstioOperator, mesh_config::MeshConfig,
+    peer_authentication::PeerAuthentication, proxy_config::ProxyConfig,
     request_authentication::RequestAuthentication, service_entry::ServiceEntry,
     service_entry::WorkloadEntry, sidecar::Sidecar, telemetry::Telemetry,
-    virtual_service::VirtualService,
+    virtual_service::VirtualService, workload_group::WorkloadGroup,
 };
 pub use kubernetes::{
     config::{ConfigMap, Secret},

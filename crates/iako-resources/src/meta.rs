@@ -19,6 +19,11 @@ pub enum Kind {
     ServiceEntry,
     WorkloadEntry,
     Sidecar,
+    WorkloadGroup,
+    EnvoyFilter,
+    ProxyConfig,
+    WasmPlugin,
+    TrafficExtension,
     PeerAuthentication,
     RequestAuthentication,
     AuthorizationPolicy,
@@ -42,13 +47,18 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the support page.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 30] = [
         Self::VirtualService,
         Self::DestinationRule,
         Self::Gateway,
         Self::ServiceEntry,
         Self::WorkloadEntry,
         Self::Sidecar,
+        Self::WorkloadGroup,
+        Self::EnvoyFilter,
+        Self::ProxyConfig,
+        Self::WasmPlugin,
+        Self::TrafficExtension,
         Self::PeerAuthentication,
         Self::RequestAuthentication,
         Self::AuthorizationPolicy,
@@ -80,6 +90,11 @@ impl Kind {
             Self::ServiceEntry => "ServiceEntry",
             Self::WorkloadEntry => "WorkloadEntry",
             Self::Sidecar => "Sidecar",
+            Self::WorkloadGroup => "WorkloadGroup",
+            Self::EnvoyFilter => "EnvoyFilter",
+            Self::ProxyConfig => "ProxyConfig",
+            Self::WasmPlugin => "WasmPlugin",
+            Self::TrafficExtension => "TrafficExtension",
             Self::PeerAuthentication => "PeerAuthentication",
             Self::RequestAuthentication => "RequestAuthentication",
             Self::AuthorizationPolicy => "AuthorizationPolicy",

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    AuthorizationPolicy, ConfigMap, DestinationRule, EndpointSlice, Endpoints, Gateway,
-    IstioOperator, Kind, Object, ObjectMeta, Origin, PeerAuthentication, Pod, RateLimit,
-    RequestAuthentication, ResourceKey, Secret, Service, ServiceEntry, Sidecar, Telemetry,
-    VirtualService, WorkloadEntry, WorkloadTemplate,
+    AuthorizationPolicy, ConfigMap, DestinationRule, EndpointSlice, Endpoints, EnvoyFilter,
+    Gateway, IstioOperator, Kind, Object, ObjectMeta, Origin, PeerAuthentication, Pod, ProxyConfig,
+    RateLimit, RequestAuthentication, ResourceKey, Secret, Service, ServiceEntry, Sidecar,
+    Telemetry, TrafficExtension, VirtualService, WorkloadEntry, WorkloadGroup, WorkloadTemplate,
 };
 
 macro_rules! resources {
@@ -66,6 +66,11 @@ resources! {
     ServiceEntry(ServiceEntry),
     WorkloadEntry(WorkloadEntry),
     Sidecar(Sidecar),
+    WorkloadGroup(WorkloadGroup),
+    EnvoyFilter(EnvoyFilter),
+    ProxyConfig(ProxyConfig),
+    WasmPlugin(TrafficExtension),
+    TrafficExtension(TrafficExtension),
     PeerAuthentication(PeerAuthentication),
     RequestAuthentication(RequestAuthentication),
     AuthorizationPolicy(AuthorizationPolicy),
@@ -89,6 +94,11 @@ impl Resource {
             Self::VirtualService(object) => {
                 !object.spec.is_delegate() && object.spec.delegates().next().is_none()
             }
+            Self::WorkloadGroup(_)
+            | Self::EnvoyFilter(_)
+            | Self::ProxyConfig(_)
+            | Self::WasmPlugin(_)
+            | Self::TrafficExtension(_) => false,
             Self::ServiceEntry(object) => object.spec.is_applied(),
             Self::WorkloadEntry(object) => object.spec.is_applied(),
             Self::AuthorizationPolicy(object) => object.spec.is_applied(),

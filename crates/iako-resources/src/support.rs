@@ -15,6 +15,8 @@ pub use page::{gateway_api_support_page, istio_support_page};
 pub enum Support {
     /// It does what Istio says.
     Honoured,
+    /// It is read and checked, and has no effect yet, for this reason; a notice says so.
+    Checked(&'static str),
     /// It has no effect; a warning says why. The rest of the object works.
     Warned(&'static str),
     /// The object is refused, for this reason.
@@ -37,7 +39,8 @@ impl SupportTable {
     pub(crate) fn of(&self, pattern: &str) -> Option<Support> {
         let pattern = self.canonical(pattern);
         let rows = self.rows.iter().filter(|(path, support)| {
-            *path == pattern || (*support != Support::Honoured && is_below(&pattern, path))
+            let is_read = matches!(support, Support::Honoured | Support::Checked(_));
+            *path == pattern || (!is_read && is_below(&pattern, path))
         });
         rows.map(|(_, support)| *support).next()
     }

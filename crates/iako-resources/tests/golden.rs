@@ -119,9 +119,10 @@ fn kinds_that_do_nothing_are_named() {
     check(
         text,
         expect![[r#"
-            1:1 error IAKO0022 : the field spec is missing
+            1:1 error IAKO0022 spec: the field spec is missing
             2:7 warning IAKO0009 kind: HTTPRoute has no effect here: the Gateway API comes later; use Istio's Gateway and VirtualService
-            6:7 warning IAKO0009 kind: EnvoyFilter has no effect here: patches of Envoy's internals are not applied to our proxy; it comes later for the patches that map to settings of ours
+            5:1 error IAKO0022 spec: the field spec is missing
+            6:7 warning IAKO0009 kind: EnvoyFilter is read and checked, not yet applied: patches of Envoy's internals are not applied to our proxy; it comes later for the patches that map to settings of ours
             10:7 error IAKO0007 kind: networking.istio.io has no kind "VirtualServise" (did you mean VirtualService?)
             17:1 error IAKO0008 : Gateway has no version "v2"; it has v1, v1beta1, v1alpha3
             17:1 error IAKO0022 spec: the field spec is missing

@@ -23,7 +23,7 @@ mod text;
 pub use decode::Decoded;
 pub use discovery_file::discovery_response;
 pub use json::to_json;
-pub use pool::{pool, release_pool};
+pub use pool::{message as message_descriptor, messages_of_package, pool, release_pool};
 pub use problem::{FieldPath, Invalid, Step, Warning};
 /// A resource as it was sent: the name of its type, and bytes that nobody has read.
 pub use prost_types::Any as RawResource;

@@ -169,12 +169,24 @@ pub fn release_pool() -> bool {
 /// The message that a type URL (`type.googleapis.com/envoy.config.cluster.v3.Cluster`) or a full
 /// name stands for, when it is one we know. Its descriptor may not know the types of the extensions
 /// that it holds: [`pool`] has all.
-pub(crate) fn message(type_url: &str) -> Option<MessageDescriptor> {
+pub fn message(type_url: &str) -> Option<MessageDescriptor> {
     let name = full_name(type_url);
     with(|library| {
         library.read([name]);
         library.pool.get_message_by_name(name)
     })
+}
+
+/// The full names of the messages of a package, such as `envoy.config.route.v3`, in their order;
+/// none when no schema has the package.
+pub fn messages_of_package(package: &str) -> Vec<String> {
+    let mut names: Vec<String> = with(|library| {
+        let of_package =
+            |name: &&String| name.rsplit_once('.').is_some_and(|(own, _)| own == package);
+        library.by_message.keys().filter(of_package).cloned().collect()
+    });
+    names.sort_unstable();
+    names
 }
 
 /// The full name of the message in a type URL: what follows the last slash.

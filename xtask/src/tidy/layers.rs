@@ -33,7 +33,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("iako-schema", &["iako-cel"]),
-    ("iako-resources", &["iako-types", "iako-schema"]),
+    ("iako-resources", &["iako-types", "iako-schema", "iako-xds-codec"]),
     ("iako-registry", &["iako-types", "iako-resources"]),
     ("iako-translate", &["iako-types", "iako-resources", "iako-registry", "iako-proxy-config"]),
     (

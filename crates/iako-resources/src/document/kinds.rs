@@ -11,9 +11,9 @@ use crate::{
     Code, Diagnostic, Kind, Object, ObjectMeta, Origin, PassedOver, Resource, ResourceKey,
     Severity,
     istio::{
-        authorization_policy, destination_rule, gateway, istio_operator, peer_authentication,
-        refer::boolean_word, request_authentication, service_entry, sidecar, telemetry,
-        virtual_service,
+        authorization_policy, destination_rule, envoy_filter, extension, gateway, istio_operator,
+        peer_authentication, proxy_config, refer::boolean_word, request_authentication,
+        service_entry, sidecar, telemetry, virtual_service, workload_group,
     },
     kubernetes::{
         config, endpoints, pod, service,
@@ -36,6 +36,11 @@ static KINDS: &[(&str, Kind, &[&str])] = &[
     (NETWORKING, Kind::ServiceEntry, ALL),
     (NETWORKING, Kind::WorkloadEntry, ALL),
     (NETWORKING, Kind::Sidecar, ALL),
+    (NETWORKING, Kind::WorkloadGroup, ALL),
+    (NETWORKING, Kind::EnvoyFilter, &["v1alpha3"]),
+    (NETWORKING, Kind::ProxyConfig, &["v1beta1"]),
+    (EXTENSIONS, Kind::WasmPlugin, &["v1alpha1"]),
+    (EXTENSIONS, Kind::TrafficExtension, &["v1alpha1"]),
     (SECURITY, Kind::PeerAuthentication, &["v1", "v1beta1"]),
     (SECURITY, Kind::RequestAuthentication, &["v1", "v1beta1"]),
     (SECURITY, Kind::AuthorizationPolicy, &["v1", "v1beta1"]),
@@ -182,6 +187,13 @@ fn read_known(document: &Known<'_>, kind: Kind, wrong_version: Option<String>) -
     let build = Build { root: &root, meta, origin, options, kind };
     annotations::check(&root, kind);
     let resource = build.read();
+    let text = |key: &str| node.get(key).and_then(Node::as_text).unwrap_or_default();
+    let group = text("apiVersion").rsplit_once('/').map_or("", |(group, _)| group);
+    let waits = UNSUPPORTED_KINDS.iter().find(|(of, name, _)| *of == group && *name == kind.name());
+    if let Some((_, _, why)) = waits {
+        let message = format!("{kind} is read and checked, not yet applied: {why}");
+        root.at("kind").report(Code::UnsupportedKind, message);
+    }
     if let Some(published) = published {
         report.extend(|said| published::check(node, published, (&subject, origin), said));
     }
@@ -214,6 +226,13 @@ impl Build<'_, '_> {
                 self.istio(service_entry::parse_workload_entry, Resource::WorkloadEntry)
             }
             Kind::Sidecar => self.istio(sidecar::parse, Resource::Sidecar),
+            Kind::WorkloadGroup => self.istio(workload_group::parse, Resource::WorkloadGroup),
+            Kind::EnvoyFilter => self.istio(envoy_filter::parse, Resource::EnvoyFilter),
+            Kind::ProxyConfig => self.istio(proxy_config::parse, Resource::ProxyConfig),
+            Kind::WasmPlugin => self.istio(extension::parse_wasm_plugin, Resource::WasmPlugin),
+            Kind::TrafficExtension => {
+                self.istio(extension::parse_traffic_extension, Resource::TrafficExtension)
+            }
             Kind::PeerAuthentication => {
                 self.istio(peer_authentication::parse, Resource::PeerAuthentication)
             }

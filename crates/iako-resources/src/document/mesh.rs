@@ -2,9 +2,10 @@
 
 use super::Context;
 use crate::{
-    MeshConfig, Span, istio,
+    Code, MeshConfig, Span,
+    istio::{self, mesh_networks::MeshNetworks},
     reader::{Cursor, Report},
-    support::mesh_table,
+    support::{NO_TABLE, mesh_table},
     text::{Entry, Limits, Node, Value, parse_documents},
 };
 
@@ -15,6 +16,31 @@ pub(crate) fn mesh_text(
     text: &str,
     context: &Context<'_>,
 ) -> Option<MeshConfig> {
+    let report = Report::new(outer.subject().to_owned(), outer.origin(), mesh_table());
+    inner(outer, text, ("data.mesh", report), |cursor| istio::mesh_config::parse(cursor, context))
+}
+
+/// Reads the text of `data.meshNetworks`, as [`mesh_text`] does its own.
+pub(crate) fn networks_text(outer: &Cursor<'_>, text: &str) -> Option<MeshNetworks> {
+    let report = Report::new(outer.subject().to_owned(), outer.origin(), &NO_TABLE);
+    let networks = inner(outer, text, ("data.meshNetworks", report), |cursor| {
+        istio::mesh_networks::parse(cursor)
+    })?;
+    if !networks.networks.is_empty() {
+        let message = "the networks are read and checked, not yet applied: every endpoint is \
+                       reached directly";
+        outer.report(Code::FieldIgnored, message);
+    }
+    Some(networks)
+}
+
+/// Reads a text inside a document; nothing written is the default.
+fn inner<T: Default>(
+    outer: &Cursor<'_>,
+    text: &str,
+    (path, report): (&str, Report),
+    read: impl FnOnce(&Cursor<'_>) -> T,
+) -> Option<T> {
     let found = parse_documents(text, Limits::default());
     let start = outer.node().span;
     for problem in found.documents.iter().flat_map(|(_, p)| p).chain(&found.failures) {
@@ -25,18 +51,16 @@ pub(crate) fn mesh_text(
         return None;
     }
     let Some((mut node, _)) = found.documents.into_iter().next() else {
-        return Some(MeshConfig::default());
+        return Some(T::default());
     };
     if node.is_null() {
-        return Some(MeshConfig::default());
+        return Some(T::default());
     }
     move_to(&mut node, start);
-    let report = Report::new(outer.subject().to_owned(), outer.origin(), mesh_table());
-    let cursor = Cursor::new(&node, "data.mesh", "", &report);
-    let mesh = istio::mesh_config::parse(&cursor, context);
+    let value = read(&Cursor::new(&node, path, "", &report));
     let usable = !report.has_errors();
     outer.take_over(report);
-    usable.then_some(mesh)
+    usable.then_some(value)
 }
 
 /// Moves spans of the inner text to the outer one. The text of a block (`|`) starts on the line

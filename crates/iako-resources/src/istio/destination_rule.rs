@@ -15,7 +15,7 @@ use super::Visibility;
 use crate::Labels;
 
 pub use effective::EffectivePolicy;
-pub(crate) use parse::parse;
+pub(crate) use parse::{parse, read_outliers};
 pub(crate) use pool::read_connection_pool;
 
 /// How clients reach the services it names. Source: `istio.networking.v1.DestinationRule`.

@@ -1,5 +1,6 @@
 //! The settings of the whole mesh: `data.mesh` of the ConfigMap `istio` in `istio-system`.
 
+mod checks;
 mod defaults;
 mod parse;
 

@@ -183,7 +183,7 @@ pub(crate) fn policy_selector(fields: &Fields<'_>, field: &'static str) -> Optio
 const TARGETS_MAX: usize = 16;
 
 /// Reads `targetRefs`, and `targetRef`, its old form; they exclude a selector.
-pub(crate) fn targets(fields: &Fields<'_>) -> Vec<TargetRef> {
+pub(crate) fn targets(fields: &Fields<'_>, selector: &'static str) -> Vec<TargetRef> {
     let old = fields.get("targetRef").map(|cursor| target(&cursor));
     let several = fields.list_of("targetRefs", target);
     if several.len() > TARGETS_MAX {
@@ -191,10 +191,10 @@ pub(crate) fn targets(fields: &Fields<'_>) -> Vec<TargetRef> {
         fields.report("targetRefs", Code::BadValue, message);
     }
     let field = if old.is_some() { "targetRef" } else { "targetRefs" };
-    let given = [fields.get("selector").is_some(), old.is_some(), !several.is_empty()];
+    let given = [fields.get(selector).is_some(), old.is_some(), !several.is_empty()];
     let given = given.into_iter().filter(|given| *given).count();
     if given > 1 {
-        let message = "only one of selector, targetRef and targetRefs can be given";
+        let message = format!("only one of {selector}, targetRef and targetRefs can be given");
         fields.report(field, Code::Conflict, message);
     } else if given == 1 && (old.is_some() || !several.is_empty()) {
         let message = "targets are read and checked, not yet applied: they are gateways of the \

@@ -10,7 +10,9 @@ use iako_types::{AppProtocol, CidrRange, HostPattern, Hostname, Locality, Servic
 use super::Visibility;
 use crate::Labels;
 
-pub(crate) use parse::{check_ports, parse, parse_workload_entry, read_protocol};
+pub(crate) use parse::{
+    check_ports, parse, parse_workload_entry, read_address, read_ports, read_protocol,
+};
 
 /// A service added by hand. Source: `istio.networking.v1.ServiceEntry`.
 #[derive(Debug, Clone, PartialEq, Eq)]

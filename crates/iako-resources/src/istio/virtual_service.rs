@@ -15,7 +15,7 @@ use iako_types::{CidrRange, HostPattern, Hostname, Namespace, Percent, Weight};
 use super::{Pattern, StringMatch, Visibility};
 use crate::Labels;
 
-pub(crate) use destination::read_one as read_destination;
+pub(crate) use destination::{is_header_name, read_one as read_destination};
 pub(crate) use parse::parse;
 pub(crate) use policy::read_retries;
 

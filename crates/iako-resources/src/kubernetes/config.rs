@@ -4,7 +4,7 @@ mod parse;
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::MeshConfig;
+use crate::{MeshConfig, istio::mesh_networks::MeshNetworks};
 
 pub(crate) use parse::{parse_config_map, parse_secret};
 
@@ -48,4 +48,6 @@ pub struct ConfigMap {
     pub data: BTreeMap<String, String>,
     /// The settings of the mesh, when this is the ConfigMap `istio` of `istio-system`.
     pub mesh: Option<Box<MeshConfig>>,
+    /// The networks of the mesh, when this is that ConfigMap. Not applied yet.
+    pub networks: Option<Box<MeshNetworks>>,
 }

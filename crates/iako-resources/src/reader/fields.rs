@@ -118,12 +118,8 @@ impl<'a> Fields<'a> {
         let cursor = &self.cursor;
         let child = cursor.child(&entry.key, &entry.node);
         let mut diagnostic = match cursor.report.support.of(&child.pattern) {
-            Some(Support::Honoured) => {
-                debug_assert!(
-                    false,
-                    "{} is listed as honoured, but nobody reads it",
-                    child.pattern
-                );
+            Some(Support::Honoured | Support::Checked(_)) => {
+                debug_assert!(false, "{} is listed as read, but nobody reads it", child.pattern);
                 return;
             }
             Some(Support::Warned(why)) => {

@@ -1,7 +1,7 @@
 //! Rows of the mesh settings (`data.mesh` of the ConfigMap `istio`).
 
 use super::{
-    Support::{Honoured, Warned},
+    Support::{Checked, Honoured, Warned},
     SupportTable,
 };
 
@@ -53,11 +53,11 @@ pub(super) static MESH_CONFIG: SupportTable = SupportTable {
         ("defaultConfig.configPath", Warned(BOOTSTRAP)),
         ("defaultConfig.binaryPath", Warned(BOOTSTRAP)),
         ("defaultConfig.serviceCluster", Warned(BOOTSTRAP)),
-        ("defaultConfig.discoveryAddress", Warned(BOOTSTRAP)),
+        ("defaultConfig.discoveryAddress", Checked(BOOTSTRAP)),
         ("defaultConfig.drainDuration", Warned(BOOTSTRAP)),
         ("defaultConfig.terminationDrainDuration", Warned(BOOTSTRAP)),
-        ("defaultConfig.proxyAdminPort", Warned(PORTS)),
-        ("defaultConfig.statusPort", Warned(PORTS)),
+        ("defaultConfig.proxyAdminPort", Checked(PORTS)),
+        ("defaultConfig.statusPort", Checked(PORTS)),
         ("defaultConfig.concurrency", Warned(BOOTSTRAP)),
         ("defaultConfig.interceptionMode", Warned(BOOTSTRAP)),
         ("defaultConfig.proxyMetadata", Warned(BOOTSTRAP)),
@@ -81,9 +81,9 @@ pub(super) static MESH_CONFIG: SupportTable = SupportTable {
         ("defaultConfig.fileFlushInterval", Warned(LATER)),
         ("defaultConfig.fileFlushMinSizeKb", Warned(LATER)),
         ("defaultConfig.environmentVariables", Warned(BOOTSTRAP)),
-        ("proxyListenPort", Warned(PORTS)),
-        ("proxyInboundListenPort", Warned(PORTS)),
-        ("proxyHttpPort", Warned(PORTS)),
+        ("proxyListenPort", Checked(PORTS)),
+        ("proxyInboundListenPort", Checked(PORTS)),
+        ("proxyHttpPort", Checked(PORTS)),
         ("tcpKeepalive", Warned("set it in a DestinationRule")),
         ("ingressClass", Warned(INGRESS)),
         ("ingressService", Warned(INGRESS)),
@@ -97,10 +97,10 @@ pub(super) static MESH_CONFIG: SupportTable = SupportTable {
         ("dnsRefreshRate", Warned("answers live as long as DNS says")),
         ("h2UpgradePolicy", Warned("set it in a DestinationRule")),
         ("discoverySelectors", Warned("every namespace is read")),
-        ("defaultInboundHttpRetryPolicy", Warned("requests are not retried at the server's side")),
-        ("defaultTrafficPolicy", Warned(LATER)),
-        ("meshMTLS", Warned("the mesh speaks TLS 1.3")),
-        ("tlsDefaults", Warned(LATER)),
+        ("defaultInboundHttpRetryPolicy", Checked("requests are not retried at the server's side")),
+        ("defaultTrafficPolicy", Checked(LATER)),
+        ("meshMTLS", Checked("the mesh speaks TLS 1.3")),
+        ("tlsDefaults", Checked(LATER)),
         ("serviceSettings", Warned("there is one cluster")),
         (
             "enablePrometheusMerge",

@@ -60,6 +60,7 @@ fn rows_of_table(table: &SupportTable, page: &mut String) {
     for (path, support) in table.rows {
         let support = match support {
             Support::Honoured => "honoured".to_owned(),
+            Support::Checked(why) => format!("checked, not yet applied: {why}"),
             Support::Warned(why) => format!("no effect, with a warning: {why}"),
             Support::Refused(why) => format!("refused: {why}"),
         };

@@ -1,17 +1,16 @@
 //! Rows of the networking kinds.
 
 use super::{
-    Support::{Honoured, Refused, Warned},
+    Support::{Checked, Honoured, Refused, Warned},
     SupportTable,
 };
 
 const CRL: &str = "revocation lists are not checked yet";
 const NETWORKS: &str = "every endpoint is reached directly; several networks come later";
-const DELEGATE: &str =
-    "read and checked, not yet applied: an object that delegates, and its delegates, wait";
-const SUBNETS: &str = "read and checked, not yet applied: connections are told apart by port and server name, so such a match takes none";
-const CAPTURE: &str =
-    "checked, not yet applied: inbound listeners are made from the services of the workload";
+const DELEGATE: &str = "an object that delegates, and its delegates, wait";
+const SUBNETS: &str =
+    "connections are told apart by port and server name, so such a match takes none";
+const CAPTURE: &str = "inbound listeners are made from the services of the workload";
 
 pub(super) static VIRTUAL_SERVICE: SupportTable = SupportTable {
     name: "VirtualService",
@@ -42,7 +41,7 @@ pub(super) static VIRTUAL_SERVICE: SupportTable = SupportTable {
         ("http[].route[].headers", Honoured),
         ("http[].redirect", Honoured),
         ("http[].directResponse", Honoured),
-        ("http[].delegate", Warned(DELEGATE)),
+        ("http[].delegate", Checked(DELEGATE)),
         ("http[].rewrite", Honoured),
         ("http[].timeout", Honoured),
         ("http[].retries", Honoured),
@@ -73,11 +72,11 @@ pub(super) static VIRTUAL_SERVICE: SupportTable = SupportTable {
         ("http[].headers", Honoured),
         ("tls", Honoured),
         ("tls[].match", Honoured),
-        ("tls[].match[].destinationSubnets", Warned(SUBNETS)),
+        ("tls[].match[].destinationSubnets", Checked(SUBNETS)),
         ("tls[].route", Honoured),
         ("tcp", Honoured),
         ("tcp[].match", Honoured),
-        ("tcp[].match[].destinationSubnets", Warned(SUBNETS)),
+        ("tcp[].match[].destinationSubnets", Checked(SUBNETS)),
         ("tcp[].match[].sourceSubnet", Warned("Istio never carried it either; use sourceLabels")),
         ("tcp[].route", Honoured),
     ],
@@ -102,14 +101,14 @@ pub(super) static DESTINATION_RULE: SupportTable = SupportTable {
         ("trafficPolicy.loadBalancer.consistentHash", Honoured),
         (
             "trafficPolicy.loadBalancer.consistentHash.httpCookie.attributes",
-            Warned("cookies are made with name, path and lifetime only"),
+            Checked("cookies are made with name, path and lifetime only"),
         ),
         ("trafficPolicy.loadBalancer.localityLbSetting", Honoured),
         ("trafficPolicy.loadBalancer.warmup", Honoured),
         ("trafficPolicy.loadBalancer.warmupDurationSecs", Honoured),
         (
             "trafficPolicy.loadBalancer.zoneAwareLbSetting",
-            Warned(
+            Checked(
                 "endpoints are preferred by locality, not yet by the share of clients in a zone",
             ),
         ),
@@ -126,7 +125,7 @@ pub(super) static DESTINATION_RULE: SupportTable = SupportTable {
         ("trafficPolicy.connectionPool.http.maxConcurrentStreams", Honoured),
         (
             "trafficPolicy.connectionPool.http.http2KeepAlive",
-            Warned("HTTP/2 connections are not pinged yet; set tcpKeepalive"),
+            Checked("HTTP/2 connections are not pinged yet; set tcpKeepalive"),
         ),
         ("trafficPolicy.outlierDetection", Honoured),
         ("trafficPolicy.outlierDetection.consecutiveErrors", Honoured),
@@ -140,7 +139,7 @@ pub(super) static DESTINATION_RULE: SupportTable = SupportTable {
         ("trafficPolicy.outlierDetection.minHealthPercent", Honoured),
         (
             "trafficPolicy.outlierDetection.outlierDetectionHttpErrorCodes",
-            Warned("every 5xx counts as an error, and nothing else"),
+            Checked("every 5xx counts as an error, and nothing else"),
         ),
         ("trafficPolicy.tls", Honoured),
         ("trafficPolicy.tls.mode", Honoured),
@@ -152,12 +151,12 @@ pub(super) static DESTINATION_RULE: SupportTable = SupportTable {
         ("trafficPolicy.tls.subjectAltNames", Honoured),
         ("trafficPolicy.tls.sni", Honoured),
         ("trafficPolicy.tls.insecureSkipVerify", Honoured),
-        ("trafficPolicy.tunnel", Warned("read and checked, not yet applied")),
-        ("trafficPolicy.proxyProtocol", Warned("read and checked, not yet applied")),
+        ("trafficPolicy.tunnel", Checked("it comes later")),
+        ("trafficPolicy.proxyProtocol", Checked("it comes later")),
         ("trafficPolicy.retryBudget", Honoured),
         (
             "trafficPolicy.retryBudget.budgetInterval",
-            Warned("the budget is a share of the requests in flight, as in Envoy"),
+            Checked("the budget is a share of the requests in flight, as in Envoy"),
         ),
     ],
     repeats: &[
@@ -245,16 +244,13 @@ pub(super) static SIDECAR: SupportTable = SupportTable {
         ("workloadSelector", Honoured),
         ("egress", Honoured),
         ("egress[].hosts", Honoured),
-        ("egress[].port", Warned("checked; the hosts are known on all their ports")),
-        ("egress[].bind", Warned("the proxy has one outbound listener")),
-        ("egress[].captureMode", Warned("the proxy has one outbound listener")),
-        ("ingress", Warned(CAPTURE)),
-        ("inboundConnectionPool", Warned("read and checked, not yet applied")),
+        ("egress[].port", Checked("the hosts are known on all their ports")),
+        ("egress[].bind", Checked("the proxy has one outbound listener")),
+        ("egress[].captureMode", Checked("the proxy has one outbound listener")),
+        ("ingress", Checked(CAPTURE)),
+        ("inboundConnectionPool", Checked("it comes later")),
         ("outboundTrafficPolicy", Honoured),
-        (
-            "outboundTrafficPolicy.egressProxy",
-            Warned("checked, not yet applied; use a ServiceEntry and a VirtualService"),
-        ),
+        ("outboundTrafficPolicy.egressProxy", Checked("use a ServiceEntry and a VirtualService")),
     ],
     repeats: &[],
 };

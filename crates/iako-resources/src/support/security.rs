@@ -1,14 +1,13 @@
 //! Rows of the security and telemetry kinds.
 
 use super::{
-    Support::{Honoured, Warned},
+    Support::{Checked, Honoured},
     SupportTable,
 };
 
 const SPANS: &str =
     "spans are not sent yet; trace context and the decision to sample are passed on";
-const TARGETS: &str =
-    "read and checked, not yet applied: it names gateways of the Gateway API and waypoints";
+const TARGETS: &str = "it names gateways of the Gateway API and waypoints";
 
 pub(super) static PEER_AUTHENTICATION: SupportTable = SupportTable {
     name: "PeerAuthentication",
@@ -20,8 +19,8 @@ pub(super) static REQUEST_AUTHENTICATION: SupportTable = SupportTable {
     name: "RequestAuthentication",
     rows: &[
         ("selector", Honoured),
-        ("targetRef", Warned(TARGETS)),
-        ("targetRefs", Warned(TARGETS)),
+        ("targetRef", Checked(TARGETS)),
+        ("targetRefs", Checked(TARGETS)),
         ("jwtRules", Honoured),
         ("jwtRules[].issuer", Honoured),
         ("jwtRules[].audiences", Honoured),
@@ -44,10 +43,10 @@ pub(super) static AUTHORIZATION_POLICY: SupportTable = SupportTable {
     name: "AuthorizationPolicy",
     rows: &[
         ("selector", Honoured),
-        ("targetRef", Warned(TARGETS)),
-        ("targetRefs", Warned(TARGETS)),
+        ("targetRef", Checked(TARGETS)),
+        ("targetRefs", Checked(TARGETS)),
         ("action", Honoured),
-        ("provider", Warned("read and checked with action CUSTOM, not yet applied")),
+        ("provider", Checked("with action CUSTOM; nobody is asked yet")),
         ("rules", Honoured),
         ("rules[].from", Honoured),
         ("rules[].to", Honoured),
@@ -60,20 +59,20 @@ pub(super) static TELEMETRY: SupportTable = SupportTable {
     name: "Telemetry",
     rows: &[
         ("selector", Honoured),
-        ("targetRef", Warned(TARGETS)),
-        ("targetRefs", Warned(TARGETS)),
+        ("targetRef", Checked(TARGETS)),
+        ("targetRefs", Checked(TARGETS)),
         ("tracing", Honoured),
-        ("tracing[].providers", Warned(SPANS)),
+        ("tracing[].providers", Checked(SPANS)),
         ("tracing[].match", Honoured),
         ("tracing[].randomSamplingPercentage", Honoured),
-        ("tracing[].disableSpanReporting", Warned(SPANS)),
-        ("tracing[].disableContextPropagation", Warned("trace context is always passed on")),
-        ("tracing[].customTags", Warned("spans have Istio's tags only")),
+        ("tracing[].disableSpanReporting", Checked(SPANS)),
+        ("tracing[].disableContextPropagation", Checked("trace context is always passed on")),
+        ("tracing[].customTags", Checked("spans have Istio's tags only")),
         (
             "tracing[].useRequestIdForTraceSampling",
-            Warned("the sampling decision travels in the trace context"),
+            Checked("the sampling decision travels in the trace context"),
         ),
-        ("tracing[].enableIstioTags", Warned("spans always have Istio's tags")),
+        ("tracing[].enableIstioTags", Checked("spans always have Istio's tags")),
         ("metrics", Honoured),
         ("metrics[].providers", Honoured),
         ("metrics[].overrides", Honoured),
@@ -83,16 +82,16 @@ pub(super) static TELEMETRY: SupportTable = SupportTable {
         ("metrics[].overrides[].tagOverrides{}.operation", Honoured),
         (
             "metrics[].overrides[].tagOverrides{}.value",
-            Warned("labels can be removed; expressions for new ones are not evaluated yet"),
+            Checked("labels can be removed; expressions for new ones are not evaluated yet"),
         ),
-        ("metrics[].reportingInterval", Warned("counters of open connections are always current")),
+        ("metrics[].reportingInterval", Checked("counters of open connections are always current")),
         ("accessLogging", Honoured),
         ("accessLogging[].providers", Honoured),
         ("accessLogging[].match", Honoured),
         ("accessLogging[].disabled", Honoured),
         (
             "accessLogging[].filter",
-            Warned("expressions are not evaluated yet, so every request is logged"),
+            Checked("expressions are not evaluated yet, so every request is logged"),
         ),
     ],
     repeats: &[],

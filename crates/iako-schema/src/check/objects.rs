@@ -75,7 +75,7 @@ impl<'a, D: Instance> Checker<'a, D> {
             if !has_default && !written.contains(&name.as_str()) {
                 is_whole = false;
                 let message = format!("the field {name} is missing");
-                self.report(Problem::Missing, place, node, message);
+                self.report(Problem::Missing, &place.field(name), node, message);
             }
         }
         is_whole

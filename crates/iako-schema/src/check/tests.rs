@@ -45,7 +45,7 @@ fn types_names_words_and_bounds_are_held() {
     for wanted in [
         "UnknownField spec.parentRefs[0].nam: there is no field \"nam\" here",
         "WrongType spec.parentRefs[0].port: expected a whole number, found the text \"80\"",
-        "Missing spec.parentRefs[0]: the field name is missing",
+        "Missing spec.parentRefs[0].name: the field name is missing",
         "WrongType spec.parentRefs[1]: expected a mapping, found the number 5",
         "WrongType spec.rules[0].matches[0].path.value: expected a text, found the number 1",
     ] {

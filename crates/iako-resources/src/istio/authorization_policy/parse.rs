@@ -19,7 +19,7 @@ use crate::{
 pub(crate) fn parse(cursor: &Cursor<'_>, context: &Context<'_>) -> Option<AuthorizationPolicy> {
     let fields = cursor.fields();
     let selector = refer::policy_selector(&fields, "selector");
-    let targets = refer::targets(&fields);
+    let targets = refer::targets(&fields, "selector");
     let action = fields.get("action").map(|cursor| read_action(&cursor));
     let provider = fields.get("provider").map(|cursor| {
         let fields = cursor.fields();

@@ -123,7 +123,8 @@ fn read_retry_budget(cursor: &Cursor<'_>) -> RetryBudget {
     }
 }
 
-fn read_outliers(cursor: &Cursor<'_>) -> OutlierDetection {
+/// Reads `outlierDetection`.
+pub(crate) fn read_outliers(cursor: &Cursor<'_>) -> OutlierDetection {
     let fields = cursor.fields();
     let number = |name: &'static str| fields.get(name).and_then(|cursor| cursor.number());
     let old = fields.get("consecutiveErrors");

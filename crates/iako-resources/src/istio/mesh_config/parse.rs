@@ -2,10 +2,10 @@
 
 use super::{
     AccessLogEncoding, AccessLogFile, AccessLogFormat, DefaultProviders, ExtensionProvider,
-    ExtensionProviderKind, MeshConfig, PathNormalization,
+    ExtensionProviderKind, MeshConfig, PathNormalization, checks,
 };
 use crate::{
-    Code, Visibility,
+    Code, Severity, Visibility,
     document::Context,
     istio::{refer, sidecar, virtual_service},
     reader::{Cursor, Fields},
@@ -51,9 +51,14 @@ pub(crate) fn parse(cursor: &Cursor<'_>, context: &Context<'_>) -> MeshConfig {
         }
         set(&mut mesh.locality_lb_enabled, enabled);
     }
+    if fields.get_or_null("defaultConfig").is_some_and(|cursor| cursor.node().is_null()) {
+        let message = "the settings of proxies cannot be nothing; remove defaultConfig";
+        fields.report("defaultConfig", Code::MissingField, message);
+    }
     if let Some(cursor) = fields.get("defaultConfig") {
         read_default_config(&cursor, &mut mesh);
     }
+    checks::report(&fields);
     mesh
 }
 
@@ -95,8 +100,14 @@ fn read_access_log(fields: &Fields<'_>, mesh: &mut MeshConfig) {
 }
 
 fn read_providers(fields: &Fields<'_>, mesh: &mut MeshConfig) {
+    let mut names = Vec::new();
     for cursor in fields.get("extensionProviders").map(|cursor| cursor.list()).unwrap_or_default() {
         let Some(provider) = read_provider(&cursor) else { continue };
+        if names.contains(&provider.name) {
+            let message = format!("the provider {} stands here twice", provider.name);
+            cursor.at("name").report_as(Severity::Warning, Code::Duplicate, message);
+        }
+        names.push(provider.name.clone());
         // A provider of a built-in name takes its place.
         mesh.extension_providers.retain(|other| other.name != provider.name);
         mesh.extension_providers.push(provider);
@@ -116,7 +127,8 @@ fn read_provider(cursor: &Cursor<'_>) -> Option<ExtensionProvider> {
     let prometheus = fields.get("prometheus");
     let file = fields.get("envoyFileAccessLog").map(|cursor| read_file_log(&cursor));
     if name.is_none() {
-        cursor.report(Code::MissingField, "an extension provider needs a name");
+        let message = "an extension provider needs a name";
+        cursor.at("name").report_as(Severity::Warning, Code::MissingField, message);
     }
     let kind = if prometheus.is_some() {
         ExtensionProviderKind::Prometheus
@@ -129,6 +141,7 @@ fn read_provider(cursor: &Cursor<'_>) -> Option<ExtensionProvider> {
             format!("a provider of {field} is not carried yet; objects that name it warn");
         cursor.report(Code::FieldIgnored, message);
         check_numbers(cursor);
+        checks::report_provider(cursor);
         ExtensionProviderKind::Unsupported(field)
     };
     fields.ignore_rest();
@@ -156,6 +169,7 @@ fn read_file_log(cursor: &Cursor<'_>) -> ExtensionProviderKind {
 
 fn read_default_config(cursor: &Cursor<'_>, mesh: &mut MeshConfig) {
     let fields = cursor.fields();
+    checks::report_default_config(&fields);
     if let Some(cursor) = fields.get("discoveryAddress") {
         check_discovery_address(&cursor);
     }
@@ -194,8 +208,7 @@ fn check_numbers(provider: &Cursor<'_>) {
         }
         for (key, value) in settings.entries() {
             match key {
-                "port" => drop(value.port()),
-                "maxTagLength" => drop(value.number()),
+                "port" | "maxTagLength" => drop(value.number()),
                 _ => {}
             }
         }

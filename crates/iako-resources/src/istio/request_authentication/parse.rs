@@ -15,7 +15,7 @@ pub(crate) fn parse(cursor: &Cursor<'_>, _context: &Context<'_>) -> Option<Reque
     let fields = cursor.fields();
     let selector = refer::policy_selector(&fields, "selector");
     let rules = fields.list_of("jwtRules", read_rule);
-    let targets = refer::targets(&fields);
+    let targets = refer::targets(&fields, "selector");
     Some(RequestAuthentication { selector, rules: rules.into_iter().flatten().collect(), targets })
 }
 

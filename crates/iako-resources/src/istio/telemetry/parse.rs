@@ -35,7 +35,7 @@ pub(crate) fn parse(cursor: &Cursor<'_>, _context: &Context<'_>) -> Option<Telem
     }
     let metrics = fields.list_of("metrics", read_metrics);
     let access_logging = fields.list_of("accessLogging", read_access_logging);
-    let targets = refer::targets(&fields);
+    let targets = refer::targets(&fields, "selector");
     let tracing = tracing.into_iter().next();
     Some(Telemetry { selector, tracing, metrics, access_logging, targets })
 }

@@ -114,7 +114,7 @@ fn is_authority(name: &str) -> bool {
 }
 
 /// Whether a text is the name of a header. Source: RFC 9110 §5.1.
-pub(super) fn is_header_name(name: &str) -> bool {
+pub(crate) fn is_header_name(name: &str) -> bool {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     !name.is_empty() && name.chars().all(token)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{ConfigMap, Secret, SecretBytes};
 use crate::{
     Code, MeshConfig,
-    document::{Context, mesh_text},
+    document::{Context, mesh_text, networks_text},
     reader::Cursor,
 };
 
@@ -57,12 +57,16 @@ pub(crate) fn parse_config_map(cursor: &Cursor<'_>, context: &Context<'_>) -> Op
     let is_mesh = context.name == "istio" && context.namespace.as_str() == "istio-system";
     let mut data = BTreeMap::new();
     let mut mesh: Option<Box<MeshConfig>> = None;
+    let mut networks = None;
     for (key, cursor) in entries {
         let Some(text) = cursor.text() else { continue };
         if is_mesh && key == "mesh" {
             mesh = mesh_text(&cursor, &text, context).map(Box::new);
         }
+        if is_mesh && key == "meshNetworks" {
+            networks = networks_text(&cursor, &text).map(Box::new);
+        }
         data.insert(key.to_owned(), text);
     }
-    Some(ConfigMap { data, mesh })
+    Some(ConfigMap { data, mesh, networks })
 }
