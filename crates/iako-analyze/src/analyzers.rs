@@ -2,6 +2,7 @@
 
 mod bindings;
 mod certificates;
+mod delegates;
 mod destinations;
 mod entries;
 mod findings;
@@ -56,6 +57,11 @@ pub const ANALYZERS: &[Analyzer] = &[
         name: "rules-at-gateways",
         doc: "Rules for a host apply to the requests of gateways too.",
         run: bindings::rules_not_at_gateways,
+    },
+    Analyzer {
+        name: "delegates",
+        doc: "Rules are delegated to objects that can take them over.",
+        run: delegates::delegates,
     },
     Analyzer { name: "weights", doc: "Weights add up to 100.", run: rules::weights },
     Analyzer {

@@ -3,7 +3,10 @@
 use std::time::SystemTime;
 
 use iako_registry::{MeshSnapshot, ServiceSource, Workload};
-use iako_resources::{Code, Diagnostic, Kind, Labels, Object, ResourceKey, Severity, selects};
+use iako_resources::{
+    Code, Diagnostic, Kind, Labels, Object, Resource, ResourceKey, Severity, VirtualService,
+    selects,
+};
 use iako_types::{HostPattern, Namespace};
 
 /// What analyzers found so far.
@@ -50,6 +53,17 @@ impl Findings {
     pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
         self.diagnostics
     }
+}
+
+/// Every VirtualService, those that are not applied yet included.
+pub(super) fn virtual_services(
+    snapshot: &MeshSnapshot,
+) -> impl Iterator<Item = &Object<VirtualService>> {
+    let waiting = snapshot.waiting.iter().filter_map(|resource| {
+        let Resource::VirtualService(object) = resource else { return None };
+        Some(object.as_ref())
+    });
+    snapshot.virtual_services.iter().map(AsRef::as_ref).chain(waiting)
 }
 
 /// An object's name for messages.

@@ -257,7 +257,7 @@ pub(super) fn deny_all(snapshot: &MeshSnapshot, findings: &mut Findings) {
         let everything = spec.rules.iter().position(empty);
         let message = match (spec.action, everything) {
             (AuthorizationAction::Allow, _) if spec.rules.is_empty() => {
-                "an ALLOW policy without rules allows nothing, so that every request is refused"
+                "an ALLOW policy without rules allows nothing, which refuses every request"
             }
             (AuthorizationAction::Deny, Some(_)) => {
                 "a rule without conditions refuses every request"
@@ -265,9 +265,9 @@ pub(super) fn deny_all(snapshot: &MeshSnapshot, findings: &mut Findings) {
             _ => continue,
         };
         let scope = match (&spec.selector, object.meta.namespace == snapshot.mesh.root_namespace) {
-            (Some(labels), _) => format!("of workloads with {}", written(labels)),
-            (None, true) => "of the whole mesh".to_owned(),
-            (None, false) => format!("of the namespace {}", object.meta.namespace),
+            (Some(labels), _) => format!("to workloads with {}", written(labels)),
+            (None, true) => "to the whole mesh".to_owned(),
+            (None, false) => format!("to the namespace {}", object.meta.namespace),
         };
         let of = (Kind::AuthorizationPolicy, object.as_ref());
         let part = Part { path: "spec.rules", line: 0 };

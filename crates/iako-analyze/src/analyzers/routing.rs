@@ -7,14 +7,14 @@ use iako_resources::{
 };
 use iako_types::HostPattern;
 
-use super::findings::{Findings, Part, nearest, severity_of_unknown};
+use super::findings::{Findings, Part, nearest, severity_of_unknown, virtual_services};
 
 /// A destination, its field and its line.
 type Place<'a> = (&'a Destination, String, u32);
 
 /// Destinations whose host, subset or port does not exist.
 pub(super) fn destinations(snapshot: &MeshSnapshot, findings: &mut Findings) {
-    for object in &snapshot.virtual_services {
+    for object in virtual_services(snapshot) {
         for (destination, path, line) in places(&object.spec) {
             check(snapshot, object, &(destination, path, line), findings);
         }

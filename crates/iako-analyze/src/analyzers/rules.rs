@@ -6,14 +6,14 @@ use iako_resources::{
     istio::virtual_service::{HttpAction, HttpMatch, HttpRoute},
 };
 
-use super::findings::{Findings, Part};
+use super::findings::{Findings, Part, virtual_services};
 
 /// What weights add up to where people think of percent.
 const WHOLE: u64 = 100;
 
 /// Weights that look like percent and do not add up to 100.
 pub(super) fn weights(snapshot: &MeshSnapshot, findings: &mut Findings) {
-    for object in &snapshot.virtual_services {
+    for object in virtual_services(snapshot) {
         let http = object.spec.http.iter().enumerate().filter_map(|(at, rule)| {
             let HttpAction::Route(targets) = &rule.action else { return None };
             Some((format!("spec.http[{at}].route"), rule.line, targets))
@@ -38,7 +38,7 @@ pub(super) fn weights(snapshot: &MeshSnapshot, findings: &mut Findings) {
             let message =
                 format!("the weights add up to {sum}; the shares are {}", shares.join(", "));
             let help = "let the weights add up to 100, so that they can be read as percent";
-            let of = (Kind::VirtualService, object.as_ref());
+            let of = (Kind::VirtualService, object);
             findings.add(Code::WeightSum, of, &Part { path: &path, line }, (message, help));
         }
     }
@@ -46,7 +46,7 @@ pub(super) fn weights(snapshot: &MeshSnapshot, findings: &mut Findings) {
 
 /// Retries that the timeout of their rule cuts off.
 pub(super) fn retries(snapshot: &MeshSnapshot, findings: &mut Findings) {
-    for object in &snapshot.virtual_services {
+    for object in virtual_services(snapshot) {
         for (at, rule) in object.spec.http.iter().enumerate() {
             let (Some(whole), Some(retries)) = (rule.timeout, &rule.retries) else { continue };
             let Some(each) = retries.per_try_timeout else { continue };
@@ -59,7 +59,7 @@ pub(super) fn retries(snapshot: &MeshSnapshot, findings: &mut Findings) {
             );
             let help = "make perTryTimeout shorter than timeout";
             let path = &format!("spec.http[{at}].retries.perTryTimeout");
-            let of = (Kind::VirtualService, object.as_ref());
+            let of = (Kind::VirtualService, object);
             let part = Part { path, line: rule.line };
             findings.add(Code::RetriesDoNotFit, of, &part, (message, help));
         }
@@ -68,7 +68,7 @@ pub(super) fn retries(snapshot: &MeshSnapshot, findings: &mut Findings) {
 
 /// Matches that repeat one of an earlier rule, where other matches of their rule still count.
 pub(super) fn duplicates(snapshot: &MeshSnapshot, findings: &mut Findings) {
-    for object in &snapshot.virtual_services {
+    for object in virtual_services(snapshot) {
         for (at, rule) in object.spec.http.iter().enumerate() {
             let earlier = object.spec.http.get(..at).unwrap_or_default();
             let repeats: Vec<Option<u32>> =

@@ -134,7 +134,11 @@ pub(super) fn unnamed(snapshot: &MeshSnapshot, findings: &mut Findings) {
         let gateway = workload.annotations.contains_key(GATEWAY_ANNOTATION);
         let known = served.contains(&(workload.namespace.as_str(), workload.name.as_str()));
         let silent = workload.ports.is_empty();
-        if gateway || known || silent || workload.source != WorkloadSource::Pod {
+        // Where no Service of a namespace was read, they may be elsewhere.
+        let looked = snapshot.services.iter().any(|service| {
+            service.source == ServiceSource::Kubernetes && service.namespace == workload.namespace
+        });
+        if gateway || known || silent || !looked || workload.source != WorkloadSource::Pod {
             continue;
         }
         let owner = &workload.owner;

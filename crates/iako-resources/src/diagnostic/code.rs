@@ -184,6 +184,9 @@ codes! {
     EgressHostNotFound = 150, Warning, "A Sidecar lets through a host that does not exist", "No service of the namespace has a host that it covers.";
     NeverMatches = 151, Warning, "A condition can never be true",
         "Methods are written in capitals, and every path begins with a slash.";
+    DelegateNotFound = 152, Warning, "A rule delegates to an object that cannot take it over",
+        "A delegate is a VirtualService without hosts, which does not delegate again. Requests that the rule takes get 404.";
+    DelegateUnused = 153, Info, "Nobody delegates to a VirtualService without hosts", "Its rules count only where another VirtualService names it as a delegate.";
 }
 
 impl fmt::Display for Code {

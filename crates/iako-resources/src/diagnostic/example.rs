@@ -96,6 +96,8 @@ examples! {
     PolicyPortNotFound "0149";
     EgressHostNotFound "0150";
     NeverMatches "0151";
+    DelegateNotFound "0152";
+    DelegateUnused "0153";
 }
 
 /// Codes without an example, and why: one sentence with a full stop.
