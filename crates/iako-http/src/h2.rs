@@ -29,9 +29,11 @@ mod frame;
 mod output;
 mod settings;
 mod streams;
+mod tally;
 
 pub use code::ErrorCode;
 pub use connection::{Answer, Connection, Shutdown};
 pub use error::{ConnectionError, FloodKind, OpenError, Violation};
 pub use event::{Ends, Event, ResetCause, StreamId};
 pub use settings::{ConnectProtocol, H2Limits, InvalidMessage, Settings};
+pub use tally::Tally;

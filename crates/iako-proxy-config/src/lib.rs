@@ -168,7 +168,7 @@ pub use matcher::{
     },
 };
 pub use metadata::FilterMetadata;
-pub use node::{AdminAddress, Bootstrap, Node};
+pub use node::{AdminAddress, Bootstrap, HistogramBounds, Node};
 pub use on_demand::{OnDemand, OnDemandClusters};
 pub use origin::RuleOrigin;
 pub use outlier::{Enforcing, FailurePercentage, OutlierDetection, SuccessRate};

@@ -6,7 +6,7 @@ use iako_types::Locality;
 
 use crate::{
     Cluster, ConfigSource, GrpcService, GrpcSource, LayeredRuntime, Listener, OverloadManager,
-    Secret, TracingProvider,
+    Secret, StringMatch, TracingProvider,
 };
 
 /// Everything that a proxy is told at its start. Source: `envoy.config.bootstrap.v3.Bootstrap`.
@@ -45,6 +45,18 @@ pub struct Bootstrap {
     pub tracing: Option<Arc<TracingProvider>>,
     /// What is done when the proxy runs short of something; nothing when absent.
     pub overload: Option<OverloadManager>,
+    /// Bounds of histograms, by their names; the first that is met counts, and where none is the usual
+    /// ones do. Source: `stats_config.histogram_bucket_settings`.
+    pub histogram_bounds: Vec<HistogramBounds>,
+}
+
+/// Bounds of the histograms whose names are met. Source: `HistogramBucketSettings`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistogramBounds {
+    /// Full names of statistics that are meant, such as `cluster.cart.upstream_rq_time`.
+    pub names: StringMatch,
+    /// Upper bounds in milliseconds: more than 0, rising.
+    pub bounds: Vec<f64>,
 }
 
 /// Where the admin endpoint listens. Source: `envoy.config.bootstrap.v3.Admin.address`.

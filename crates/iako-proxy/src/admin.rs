@@ -23,6 +23,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use iako_proxy_config::AdminAddress;
 use iako_rt::Scope;
+use iako_telemetry::StatsFormat;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -216,6 +217,7 @@ impl Answering {
             "/hot_restart_version" => Page::text(pages::restart_version(shared)),
             "/init_dump" => Page::json(&pages::unready(shared, query)),
             "/memory" => Page::json(&pages::memory()),
+            "/heap_dump" | "/peak_heap_dump" => no_profiles(),
             "/runtime" => Page::json(&runtime::show(&shared.runtime.load())),
             _ => not_found(path),
         }
@@ -230,6 +232,12 @@ impl Answering {
             "/healthcheck/ok" => shared.take_back(),
             "/reset_counters" => shared.stats.reset_counters(),
             "/reopen_logs" => shared.access_logs.reopen(),
+            "/stats/recentlookups/clear" | "/stats/recentlookups/disable" => {}
+            "/stats/recentlookups/enable" => {
+                return Page::text("names of statistics are looked up once and not recorded\n")
+                    .with(StatusCode::NOT_IMPLEMENTED);
+            }
+            "/allocprofiler" | "/cpuprofiler" | "/heapprofiler" => return no_profiles(),
             "/logging" => {
                 return logging::answer(&self.levels, self.log_level.as_ref(), query.pairs());
             }
@@ -263,11 +271,15 @@ impl Answering {
         }
         self.control.shared.measure();
         match iako_telemetry::StatsQuery::parse(query.pairs()) {
-            Ok(wanted) if query.is("format", "json") => {
+            Ok(wanted) => {
+                let content_type = match wanted.format {
+                    StatsFormat::Json => "application/json",
+                    StatsFormat::Html => "text/html; charset=UTF-8",
+                    StatsFormat::Text | StatsFormat::Prometheus => "text/plain; charset=UTF-8",
+                };
                 let body = self.control.shared.stats.render(&wanted);
-                Page { content_type: "application/json", ..Page::text(body) }
+                Page { content_type, ..Page::text(body) }
             }
-            Ok(wanted) => Page::text(self.control.shared.stats.render(&wanted)),
             Err(error) => Page::text(format!("{error}\n")).with(StatusCode::BAD_REQUEST),
         }
     }
@@ -311,6 +323,11 @@ fn families(page: &str, expression: &str) -> String {
         }
     }
     kept
+}
+
+/// Profiles are made by tools beside the process.
+fn no_profiles() -> Page {
+    Page::text("the process writes no profiles\n").with(StatusCode::NOT_IMPLEMENTED)
 }
 
 fn not_found(path: &str) -> Page {

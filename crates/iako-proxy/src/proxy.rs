@@ -3,9 +3,9 @@
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use iako_identity::IdentitySource;
-use iako_proxy_config::{Bootstrap, ConfigSource};
+use iako_proxy_config::{Bootstrap, ConfigSource, HistogramBounds};
 use iako_rt::Scope;
-use iako_telemetry::{MetricsSettings, ServiceSummary};
+use iako_telemetry::{MetricsSettings, NameCheck, ServiceSummary};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -219,6 +219,12 @@ fn new_shared(settings: &ProxySettings, beginning: Option<&Beginning>) -> Shared
     let local_cluster = settings.bootstrap.local_cluster.clone();
     let metrics = MetricsSettings::default();
     let mut shared = Shared::new((node, local_cluster), settings.workers(), metrics);
+    let bounds = settings.bootstrap.histogram_bounds.iter().cloned();
+    let chosen = bounds.map(|HistogramBounds { names, bounds }| {
+        let meets: NameCheck = Box::new(move |name| names.matches(name));
+        (meets, bounds)
+    });
+    shared.stats.choose_bounds(chosen.collect());
     if let Some(provider) = &settings.bootstrap.tracing {
         shared.tracers.set_general(Arc::clone(provider));
     }

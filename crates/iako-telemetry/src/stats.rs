@@ -5,6 +5,7 @@
 //! statistic lives as long as somebody holds its handle: [`StatsRegistry::sweep`] forgets those of
 //! clusters and listeners that are gone.
 
+mod bounds;
 pub(crate) mod exposition;
 mod inherit;
 mod part;
@@ -21,8 +22,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::histogram::{AtomicHistogram, Buckets, DURATION, HistogramSnapshot};
+use crate::histogram::{AtomicHistogram, Buckets, HistogramSnapshot};
 use crate::shard;
+pub use bounds::NameCheck;
 pub use inherit::StatisticsNow;
 pub use query::{HistogramForm, StatsFormat, StatsKind, StatsQuery};
 pub use stat::Stat;
@@ -258,17 +260,8 @@ struct Entries {
 pub struct StatsRegistry {
     entries: Arc<Mutex<Entries>>,
     workers: usize,
-    bounds: Arc<OnceLock<Vec<ChosenBounds>>>,
+    bounds: Arc<OnceLock<Vec<bounds::ChosenBounds>>>,
 }
-
-/// Boundaries for the histograms whose full names are met.
-struct ChosenBounds {
-    meets: NameCheck,
-    buckets: &'static Buckets,
-}
-
-/// Whether the full name of a statistic is meant.
-pub type NameCheck = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 impl fmt::Debug for StatsRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -287,22 +280,6 @@ impl StatsRegistry {
         let entries = Entries { by_name, block, next: 0, inheritance: Default::default() };
         let bounds = Arc::default();
         Self { entries: Arc::new(Mutex::new(entries)), workers, bounds }
-    }
-
-    /// Has histograms whose full names are met show these boundaries, in milliseconds, rising, in place of
-    /// the usual ones; the first that is met counts. Called once, before there are statistics: they live as
-    /// long as the process. Source: Envoy `StatsConfig.histogram_bucket_settings`.
-    pub fn choose_bounds(&self, chosen: Vec<(NameCheck, Vec<f64>)>) {
-        let of = |(meets, shown): (NameCheck, Vec<f64>)| ChosenBounds {
-            meets,
-            buckets: Box::leak(Box::new(Buckets::durations(&shown))),
-        };
-        self.bounds.get_or_init(|| chosen.into_iter().map(of).collect());
-    }
-
-    fn buckets_of(&self, name: &str) -> &'static Buckets {
-        let mut chosen = self.bounds.get().into_iter().flatten();
-        chosen.find(|one| (one.meets)(name)).map_or(&DURATION, |one| one.buckets)
     }
 
     /// How many workers count apart.

@@ -25,6 +25,7 @@ use super::frame::{self, FrameHeader, PREFACE, STREAM_MASK, kind};
 use super::output::{Class, Output};
 use super::settings::{H2Limits, Peer, SETTING_BYTES, Settings, WINDOW_DEFAULT, id};
 use super::streams::{Half, Past, Stream, Streams};
+use super::tally::{Tally, count};
 use crate::hpack::TABLE_BYTES_DEFAULT;
 use crate::section::{SectionReader, SectionWriter};
 use block::Block;
@@ -53,6 +54,7 @@ pub struct Connection {
     reading: Reading,
     block: Block,
     counts: Counts,
+    tally: Tally,
     send_window: i64,
     window: ReceiveWindow,
     /// Targets that windows grow to now; below the limits while memory is short.
@@ -150,6 +152,7 @@ impl Connection {
             reading,
             block: Block::default(),
             counts: Counts::default(),
+            tally: Tally::default(),
             send_window: WINDOW_DEFAULT.into(),
             window: ReceiveWindow::new(start.max(WINDOW_DEFAULT)),
             ceilings: Ceilings {
@@ -269,6 +272,12 @@ impl Connection {
         self.streams.get(stream).map_or(0, |stream| stream.queued)
     }
 
+    /// What was counted.
+    #[must_use]
+    pub const fn tally(&self) -> Tally {
+        self.tally
+    }
+
     /// Content of all streams together that waits for windows or for room in the output.
     #[must_use]
     pub fn queued_by_all(&self) -> usize {
@@ -323,6 +332,9 @@ impl Connection {
         let last = self.ending.sent.map_or(self.last_remote, |sent| sent.min(self.last_remote));
         self.ending.sent = Some(last);
         self.ending.awaits_pong = false;
+        if code == ErrorCode::NO_ERROR {
+            count(&mut self.tally.goaways_sent);
+        }
         self.output.frame(Class::Control, |out| frame::write_goaway(last, code, debug, out));
     }
 

@@ -35,6 +35,7 @@ impl Entry {
 /// The pages, in order of their paths.
 const PAGES: &[Entry] = &[
     shows("/", "these pages, for a browser"),
+    changes("/allocprofiler", "nothing: the process writes no profiles"),
     shows("/certs", "certificates and roots with their lifetimes"),
     shows("/clusters", "clusters and their instances").with(&[
         ("format", "text or json"),
@@ -47,6 +48,7 @@ const PAGES: &[Entry] = &[
         ("include_eds", "instances as well"),
     ]),
     shows("/contention", "nothing: waits for locks are not measured"),
+    changes("/cpuprofiler", "nothing: the process writes no profiles"),
     changes("/drain_listeners", "takes no new connections").with(&[
         ("graceful", "asks clients to go first, over the drain time"),
         ("inboundonly", "only of listeners for traffic to the workload"),
@@ -54,6 +56,8 @@ const PAGES: &[Entry] = &[
     ]),
     changes("/healthcheck/fail", "takes the proxy out of service"),
     changes("/healthcheck/ok", "takes it back into service"),
+    shows("/heap_dump", "nothing: the process writes no profiles"),
+    changes("/heapprofiler", "nothing: the process writes no profiles"),
     shows("/help", "these pages"),
     shows("/hot_restart_version", "which versions can follow this one in place"),
     shows("/init_dump", "what the proxy waits for before it serves")
@@ -65,6 +69,7 @@ const PAGES: &[Entry] = &[
         ("PART", "the level of one part"),
     ]),
     shows("/memory", "memory that the process holds"),
+    shows("/peak_heap_dump", "nothing: the process writes no profiles"),
     changes("/quitquitquit", "ends the process"),
     shows("/ready", "whether the proxy serves; 503 when not"),
     changes("/reopen_logs", "opens access logs again"),
@@ -81,13 +86,22 @@ const PAGES: &[Entry] = &[
         ("invert_filter", "only the others"),
         ("usedonly", "only what is not zero"),
         ("type", "All, Counters, Gauges, Histograms or TextReadouts"),
-        ("format", "text, json or prometheus"),
+        ("format", "text, json, prometheus, html or active-html"),
+        ("histogram_buckets", "summary, cumulative, disjoint or detailed"),
+        ("hidden", "include, exclude or only; nothing is hidden"),
     ]),
     shows("/stats/prometheus", "statistics and Istio's metrics for Prometheus").with(&[
         ("filter", "only names in which this expression is found"),
+        ("invert_filter", "only the others"),
         ("usedonly", "only what is not zero"),
+        ("type", "Counters, Gauges or Histograms"),
+        ("histogram_buckets", "cumulative or summary"),
+        ("text_readouts", "nothing: there are no texts"),
     ]),
     shows("/stats/recentlookups", "nothing: names of statistics are looked up once"),
+    changes("/stats/recentlookups/clear", "nothing: there is nothing to forget"),
+    changes("/stats/recentlookups/disable", "nothing: lookups are not recorded"),
+    changes("/stats/recentlookups/enable", "refused: lookups are not recorded"),
     shows("/stats/services", "a summary of each service for people's tools"),
 ];
 

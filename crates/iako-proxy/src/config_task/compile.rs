@@ -30,18 +30,19 @@ pub(super) fn listener(
     shared: &Shared,
     mut take_id: impl FnMut() -> u64,
 ) -> Result<ListenerSettings, String> {
+    let pipe = || listener.pipes.first().map(|pipe| pipe.path.display().to_string());
+    let first = || listener.addresses.first().map(ToString::to_string).or_else(pipe);
+    let prefix = Some(&listener.stat_prefix).filter(|prefix| !prefix.is_empty()).cloned();
+    let address = prefix.or_else(first).unwrap_or_default();
     let mut known: Vec<&Arc<Chain>> =
         previous.into_iter().flat_map(|settings| &settings.chains).collect();
     let mut chains = Vec::new();
     for chain in listener.chains.iter().chain(&listener.default_chain) {
         let same = known.iter().position(|old| is_same(old, chain));
         let same = same.map(|place| known.swap_remove(place));
-        chains.push(Arc::new(compile_chain((listener, chain), same, shared, &mut take_id)?));
+        let place = (&**listener, address.as_str());
+        chains.push(Arc::new(compile_chain((place, chain), same, shared, &mut take_id)?));
     }
-    let pipe = || listener.pipes.first().map(|pipe| pipe.path.display().to_string());
-    let first = || listener.addresses.first().map(ToString::to_string).or_else(pipe);
-    let prefix = Some(&listener.stat_prefix).filter(|prefix| !prefix.is_empty()).cloned();
-    let address = prefix.or_else(first).unwrap_or_default();
     Ok(ListenerSettings {
         table: FilterChainTable::compile(Arc::clone(listener)),
         stats: ListenerStats::new(&shared.stats, &address),
@@ -102,7 +103,7 @@ fn is_same(old: &Chain, new: &FilterChain) -> bool {
 }
 
 fn compile_chain(
-    (listener, chain): (&Listener, &FilterChain),
+    ((listener, address), chain): ((&Listener, &str), &FilterChain),
     same: Option<&Arc<Chain>>,
     shared: &Shared,
     take_id: &mut impl FnMut() -> u64,
@@ -116,8 +117,11 @@ fn compile_chain(
     };
     let terminal = match &chain.terminal {
         config::Terminal::Http(manager) => {
-            let service =
-                HttpService::compile(Arc::clone(manager), listener.kept_bytes_max, shared);
+            let service = HttpService::compile(
+                Arc::clone(manager),
+                (listener.kept_bytes_max, address),
+                shared,
+            );
             Terminal::Http(Arc::new(service.map_err(|error| with_causes(&error))?))
         }
         config::Terminal::Tcp(tcp) => {

@@ -215,6 +215,7 @@ impl Exchange<'_> {
         if worker.shared.overload.sheds(ShedPlace::Filters, draw) {
             // As in Envoy, which counts it as a try.
             self.record.attempts = 1;
+            self.service.stats.rq_overload_reply.inc();
             return Err(Failure::Shed);
         }
         Ok(())

@@ -203,10 +203,16 @@ pub(crate) fn finish(
 ) {
     let duration = now.saturating_duration_since(record.start);
     let counted = finished.status().filter(|_| !record.is_health_check);
-    service.stats.completed(counted, duration);
+    service.count_completed(counted, duration);
     if let Some(status) = finished.status() {
         let upstream = record.response_at.and(record.request_at);
-        record.tally.answered(status, upstream.map(|at| now.saturating_duration_since(at)));
+        let took = upstream.map(|at| now.saturating_duration_since(at));
+        record.tally.answered(status, took);
+        if let (Some(took), Some(cluster)) = (took, &record.cluster)
+            && !record.is_health_check
+        {
+            cluster.note_time(took);
+        }
     }
     if service.traits.counts_in_metrics {
         count(connection, record, finished, duration);
@@ -264,7 +270,7 @@ pub(crate) struct Refused<'a> {
 
 /// Writes the log line of a request whose head was no head.
 pub(crate) fn refused(connection: &HttpConnection, service: &HttpService, refused: &Refused<'_>) {
-    service.stats.refused(refused.version, refused.status);
+    service.count_refused(refused.version, refused.status);
     let mut record = AccessRecord::new(clock::wall());
     record.request_headers = &NoHeaders;
     record.protocol = Some(refused.version.as_str());

@@ -309,7 +309,9 @@ impl Exchange<'_> {
                 self.record.details = reply.details;
             }
             if !matches!(failure, Failure::Client(_)) {
+                // A reset is one that came, too, in Envoy's count.
                 stats.rq_rx_reset.inc();
+                stats.rq_tx_reset.inc();
             }
             downstream.abort(&failure);
             return;

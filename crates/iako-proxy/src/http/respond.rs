@@ -16,8 +16,8 @@ use super::headers::finish_response;
 use super::mutations;
 use super::passing::{Ends, Passing};
 use super::pump::{PumpError, Repeatable, Upload};
-use crate::upstream::Upstream;
 use crate::upstream::pool::Lease;
+use crate::upstream::{Upstream, UpstreamError};
 
 /// How a server answers a request for a tunnel.
 struct Answer {
@@ -107,7 +107,7 @@ impl Exchange<'_> {
         .await;
         if let Err(failure) = relayed {
             if let Failure::BrokenOff(error) = &failure {
-                lease.note_end(error);
+                self.note_broken_off(error, lease);
             }
             cancel(lease);
             return Err(failure);
@@ -119,6 +119,15 @@ impl Exchange<'_> {
             cancel(lease);
         }
         Ok(())
+    }
+
+    /// Notes that a server did not end its response.
+    fn note_broken_off(&self, error: &UpstreamError, lease: &Lease) {
+        lease.note_end(error);
+        let cluster = self.record.cluster.as_ref();
+        if let Some(cluster) = cluster.filter(|_| matches!(error, UpstreamError::Reset(_))) {
+            cluster.stats.rq_rx_reset.inc();
+        }
     }
 
     /// Puts a head in order, whoever made it.

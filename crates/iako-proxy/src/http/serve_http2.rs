@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use iako_http::h2::{
-    Connection, ConnectionError, Ends, ErrorCode, Event, FloodKind, Shutdown, StreamId, Violation,
+    Connection, ConnectionError, Ends, ErrorCode, Event, FloodKind, Shutdown, StreamId, Tally,
+    Violation,
 };
 use iako_http::{RequestHead, Version};
 use iako_proxy_config::{ShedPlace, Timer as Timeout};
@@ -387,6 +388,10 @@ impl Listen for Serving<'_> {
             });
         }
         is_shed
+    }
+
+    fn counted(&mut self, more: Tally) {
+        self.connection.worker.shared.http2.counted(more);
     }
 
     // The stream's own task writes down the rest.

@@ -32,6 +32,8 @@ pub(crate) struct HttpService {
     pub(crate) filters: Vec<Filter>,
     pub(crate) access_log: Vec<AccessLogger>,
     pub(crate) stats: HttpStats,
+    /// Answers of the manager's prefix, and of that at this listener.
+    answers: [Answers; 2],
     pub(crate) limits: Limits,
     /// How much of a message is kept for filters that read it whole, and for retries, in bytes.
     pub(crate) kept_bytes_max: u64,
@@ -144,14 +146,14 @@ impl Traits {
 }
 
 impl HttpService {
-    /// Compiles an HTTP connection manager of a listener that lets so much of a message be kept.
-    /// Called by the configuration task.
+    /// Compiles an HTTP connection manager of a listener that lets so much of a message be kept, and
+    /// counts under this address. Called by the configuration task.
     ///
     /// # Errors
     /// When a log cannot be opened.
     pub(crate) fn compile(
         manager: Arc<HttpConnectionManager>,
-        kept_bytes_max: Option<NonZeroU32>,
+        (kept_bytes_max, address): (Option<NonZeroU32>, &str),
         shared: &Shared,
     ) -> Result<Self, LogError> {
         let routes = match &manager.routes {
@@ -166,6 +168,10 @@ impl HttpService {
         };
         let scope = shared.stats.http(&manager.stat_prefix);
         let stats = HttpStats::new(&scope);
+        let label = "envoy_http_conn_manager_prefix";
+        let listener = shared.stats.listener(address);
+        let at_listener = listener.named_part("http", label, &manager.stat_prefix);
+        let answers = [Answers::of(&scope), Answers::of(&at_listener)];
         let filters = Filter::compile_all(&manager, &scope, shared);
         let mut kinds = manager.filters.iter().rev().map(|filter| &filter.kind);
         let router = kinds.find_map(|kind| {
@@ -184,6 +190,7 @@ impl HttpService {
             filters,
             access_log,
             stats,
+            answers,
             limits: limits(&manager),
             kept_bytes_max: kept_bytes_max
                 .map_or(KEPT_BYTES_MAX as u64, |max| u64::from(max.get())),
@@ -202,6 +209,24 @@ impl HttpService {
             Version::Http2 => self.stats.rq_http2_total.inc(),
             Version::Http10 | Version::Http11 => self.stats.rq_http1_total.inc(),
         }
+    }
+
+    /// Counts a finished exchange.
+    pub(crate) fn count_completed(&self, status: Option<u16>, duration: Duration) {
+        self.stats.rq_active.dec();
+        self.stats.rq_time.record(duration);
+        self.answers.iter().for_each(|answers| answers.count(status));
+    }
+
+    /// Counts a request that was refused before it was whole.
+    pub(crate) fn count_refused(&self, version: Version, status: Option<u16>) {
+        self.stats.rq_total.inc();
+        match version {
+            Version::Http2 => self.stats.rq_http2_total.inc(),
+            Version::Http10 | Version::Http11 => self.stats.rq_http1_total.inc(),
+        }
+        self.stats.rq_rx_reset.inc();
+        self.answers.iter().for_each(|answers| answers.count(status));
     }
 
     /// The routes of this moment for a request; none while they have not arrived, and where no scope
@@ -280,13 +305,9 @@ handles! {
     rq_http1_total: Counter = counter "downstream_rq_http1_total",
     rq_http2_total: Counter = counter "downstream_rq_http2_total",
     rq_active: Gauge = gauge "downstream_rq_active",
-    rq_completed: Counter = counter "downstream_rq_completed",
-    rq_1xx: Counter = counter "downstream_rq_1xx",
-    rq_2xx: Counter = counter "downstream_rq_2xx",
-    rq_3xx: Counter = counter "downstream_rq_3xx",
-    rq_4xx: Counter = counter "downstream_rq_4xx",
-    rq_5xx: Counter = counter "downstream_rq_5xx",
     rq_rx_reset: Counter = counter "downstream_rq_rx_reset",
+    rq_tx_reset: Counter = counter "downstream_rq_tx_reset",
+    rq_overload_reply: Counter = counter "rq_overload_local_reply",
     rq_timeout: Counter = counter "downstream_rq_timeout",
     rq_idle_timeout: Counter = counter "downstream_rq_idle_timeout",
     rq_header_timeout: Counter = counter "downstream_rq_header_timeout",
@@ -313,42 +334,43 @@ handles! {
 }
 
 impl HttpStats {
-    /// Counts a finished exchange.
-    pub(crate) fn completed(&self, status: Option<u16>, duration: Duration) {
-        self.rq_active.dec();
-        self.rq_time.record(duration);
-        self.answered(status);
-    }
-
     /// Counts a request that is answered by its route; redirects are among them, as in Envoy.
     pub(crate) fn count_direct(&self) {
         self.routed.inc();
         self.direct_response.inc();
     }
+}
 
-    /// Counts a request that was refused before it was whole.
-    pub(crate) fn refused(&self, version: Version, status: Option<u16>) {
-        self.rq_total.inc();
-        match version {
-            Version::Http2 => self.rq_http2_total.inc(),
-            Version::Http10 | Version::Http11 => self.rq_http1_total.inc(),
+/// Requests that were answered: `http.<prefix>.…` and `listener.<address>.http.<prefix>.…`.
+#[derive(Debug)]
+struct Answers {
+    completed: Counter,
+    /// By the first digit of the status, from 1.
+    classes: [Counter; 5],
+}
+
+impl Answers {
+    fn of(scope: &StatsScope) -> Self {
+        let classes = [
+            "downstream_rq_1xx",
+            "downstream_rq_2xx",
+            "downstream_rq_3xx",
+            "downstream_rq_4xx",
+            "downstream_rq_5xx",
+        ];
+        Self {
+            completed: scope.counter("downstream_rq_completed"),
+            classes: classes.map(|class| scope.counter(class)),
         }
-        self.rq_rx_reset.inc();
-        self.answered(status);
     }
 
     /// Counts an answer; none is no completed request.
-    fn answered(&self, status: Option<u16>) {
+    fn count(&self, status: Option<u16>) {
         let Some(status) = status else { return };
-        self.rq_completed.inc();
-        let class = match status {
-            100..=199 => &self.rq_1xx,
-            200..=299 => &self.rq_2xx,
-            300..=399 => &self.rq_3xx,
-            400..=499 => &self.rq_4xx,
-            500..=599 => &self.rq_5xx,
-            _ => return,
-        };
-        class.inc();
+        self.completed.inc();
+        let class = usize::from(status / 100).checked_sub(1);
+        if let Some(class) = class.and_then(|class| self.classes.get(class)) {
+            class.inc();
+        }
     }
 }

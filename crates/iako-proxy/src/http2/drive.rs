@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use iako_http::h2::{Connection, Event, ResetCause, Violation};
+use iako_http::h2::{Connection, Event, ResetCause, Tally, Violation};
 use iako_rt::clock;
 use tokio::io::AsyncWrite as _;
 
@@ -39,6 +39,9 @@ pub(crate) trait Listen {
         false
     }
 
+    /// The connection has counted something more.
+    fn counted(&mut self, more: Tally);
+
     /// The peer lost a stream because it broke a rule on it.
     fn broken(&mut self, violation: Violation);
 }
@@ -60,6 +63,8 @@ pub(crate) struct Driver {
     /// Whether the windows were made small.
     pressed: bool,
     queued: pressure::Queued,
+    /// What the connection had counted when that was told last.
+    told: Tally,
     /// Counts what comes and goes.
     meter: Option<Meter>,
     rest: Rest,
@@ -94,6 +99,7 @@ impl Driver {
             moved: false,
             pressed: false,
             queued: pressure::Queued::default(),
+            told: Tally::default(),
             meter: None,
             rest: Rest {
                 interval: rests_after,
@@ -131,7 +137,9 @@ impl Driver {
         link.begin_turn(context);
         self.moved = false;
         self.mind_pressure(link);
-        let ending = match self.turn(context, link, listener) {
+        let turned = self.turn(context, link, listener);
+        self.tell(link, listener);
+        let ending = match turned {
             Poll::Pending => {
                 self.queued.tell(link.look(Connection::queued_by_all));
                 self.let_rest(context, link);
@@ -148,6 +156,15 @@ impl Driver {
         link.proof().ended(is_ended.then(acknowledged).flatten());
         link.end(ending);
         Poll::Ready(ending)
+    }
+
+    /// Tells what the connection has counted since the last time.
+    fn tell(&mut self, link: &Link, listener: &mut impl Listen) {
+        let now = link.look(Connection::tally);
+        if now != self.told {
+            listener.counted(now.since(self.told));
+            self.told = now;
+        }
     }
 
     /// A connection that takes nothing more may have said why: a peer that closes meets what is written

@@ -1,6 +1,6 @@
 //! Statistics of what peers did to lose a stream or their connection.
 
-use iako_http::h2::{ConnectionError, FloodKind, Violation};
+use iako_http::h2::{ConnectionError, FloodKind, Tally, Violation};
 use iako_telemetry::{Counter, StatsScope};
 
 /// What peers did to lose a stream or their connection: `http2.…` for clients,
@@ -13,6 +13,10 @@ pub(crate) struct Http2Stats {
     header_overflow: Counter,
     /// Connections whose probe was not answered.
     pub(crate) keepalive_timeout: Counter,
+    rx_reset: Counter,
+    tx_reset: Counter,
+    goaway_sent: Counter,
+    trailers: Counter,
     outbound: Counter,
     outbound_control: Counter,
     empty_frames: Counter,
@@ -32,6 +36,10 @@ impl Http2Stats {
             messaging_error: scope.counter("rx_messaging_error"),
             header_overflow: scope.counter("header_overflow"),
             keepalive_timeout: scope.counter("keepalive_timeout"),
+            rx_reset: scope.counter("rx_reset"),
+            tx_reset: scope.counter("tx_reset"),
+            goaway_sent: scope.counter("goaway_sent"),
+            trailers: scope.counter("trailers"),
             outbound: flood(FloodKind::Outbound),
             outbound_control: flood(FloodKind::OutboundControl),
             empty_frames: flood(FloodKind::EmptyFrames),
@@ -49,6 +57,19 @@ impl Http2Stats {
         match error {
             ConnectionError::Violation(violation) => self.broken(violation),
             ConnectionError::Flood(kind) => self.flood(kind).inc(),
+        }
+    }
+
+    /// Counts what a connection has counted.
+    pub(crate) fn counted(&self, more: Tally) {
+        let each = [
+            (&self.tx_reset, more.resets_sent),
+            (&self.rx_reset, more.resets_received),
+            (&self.goaway_sent, more.goaways_sent),
+            (&self.trailers, more.trailers_received),
+        ];
+        for (counter, number) in each.into_iter().filter(|(_, number)| *number > 0) {
+            counter.add(u64::from(number));
         }
     }
 

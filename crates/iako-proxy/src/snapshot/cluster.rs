@@ -4,6 +4,7 @@ use std::sync::{
     Arc, OnceLock,
     atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use iako_proxy_config::{
@@ -237,6 +238,11 @@ impl UpstreamCluster {
     /// Counts a response that a client is given in its name; `internal` clients are told apart.
     pub(crate) fn count_response(&self, status: u16, origin: RequestOrigin) {
         self.responses.count(status, origin);
+    }
+
+    /// Notes the time from the end of a request to that of its answer.
+    pub(crate) fn note_time(&self, took: Duration) {
+        self.responses.took(took);
     }
 
     /// Statistics of its HTTP/2 connections, which begin to be shown with the first of them.

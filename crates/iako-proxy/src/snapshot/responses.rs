@@ -89,6 +89,8 @@ pub(crate) struct ResponseStats {
     scope: StatsScope,
     /// Shown even before the first response.
     _completed: Counter,
+    /// How long servers took; there from the first of their answers on.
+    time: OnceLock<Histogram>,
     all: OnceLock<Tally>,
     internal: OnceLock<Tally>,
     external: OnceLock<Tally>,
@@ -100,6 +102,7 @@ impl ResponseStats {
         Self {
             _completed: scope.counter("upstream_rq_completed"),
             scope,
+            time: OnceLock::new(),
             all: OnceLock::new(),
             internal: OnceLock::new(),
             external: OnceLock::new(),
@@ -115,6 +118,11 @@ impl ResponseStats {
             RequestOrigin::External => (&self.external, "external"),
         };
         self.count_part(tally, part, status);
+    }
+
+    /// Notes the time from the end of a request to that of its answer.
+    pub(crate) fn took(&self, time: Duration) {
+        self.time.get_or_init(|| self.scope.histogram("upstream_rq_time")).record(time);
     }
 
     /// Counts a response in whose place another try is made.

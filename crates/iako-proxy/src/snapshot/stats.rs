@@ -49,6 +49,7 @@ handles! {
         rq_timeout: Counter = counter "upstream_rq_timeout",
         rq_per_try_timeout: Counter = counter "upstream_rq_per_try_timeout",
         rq_rx_reset: Counter = counter "upstream_rq_rx_reset",
+        rq_tx_reset: Counter = counter "upstream_rq_tx_reset",
         rq_retry_backoff_exponential: Counter = counter "upstream_rq_retry_backoff_exponential",
         rq_retry_backoff_ratelimited: Counter = counter "upstream_rq_retry_backoff_ratelimited",
         rq_per_try_idle_timeout: Counter = counter "upstream_rq_per_try_idle_timeout",

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use iako_http::h2::{
     Connection, ConnectionError, Ends, ErrorCode, Event, OpenError, ResetCause, Shutdown, StreamId,
-    Violation,
+    Tally, Violation,
 };
 use iako_http::{
     BodyEvent, Fields, HeaderEdits, Method, NameCase, RequestEdits, RequestHead, RequestSection,
@@ -192,6 +192,14 @@ impl Listen for Hearing {
             | Event::Trailers { .. }
             | Event::Reset { .. }
             | Event::Writable { .. } => {}
+        }
+    }
+
+    fn counted(&mut self, more: Tally) {
+        // Trailers of responses do not count, as in Envoy.
+        self.server.stats().counted(Tally { trailers_received: 0, ..more });
+        if more.resets_sent > 0 {
+            self.server.cluster.stats.rq_tx_reset.add(u64::from(more.resets_sent));
         }
     }
 

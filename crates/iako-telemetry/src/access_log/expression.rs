@@ -234,7 +234,7 @@ fn of_connections<'a>(record: &'a AccessRecord<'_>, attribute: Attribute) -> Opt
             let (from, to) = (point(TimePoint::TryBegin), point(TimePoint::UpstreamSendBegin));
             let took = from.zip(to).and_then(|(from, to)| to.checked_duration_since(from));
             // Where no connection came of it, it took all the time that there was.
-            took.or(record.duration.filter(|_| up.attempts > 0)).map(duration)
+            took.or_else(|| record.duration.filter(|_| up.attempts > 0)).map(duration)
         }
         Attribute::UpstreamLocality if has_upstream => {
             Some(locality(|area| record.further.text(TextFact::Locality(area))))

@@ -130,6 +130,11 @@ fn rounded(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
 
+/// A number without a fraction is a whole one.
+fn plain(number: f64) -> Json {
+    serde_json::from_str(&number.to_string()).unwrap_or_default()
+}
+
 fn json_text(entries: &[(String, Entry)], form: HistogramForm) -> String {
     let mut stats: Vec<Json> = entries
         .iter()
@@ -141,11 +146,11 @@ fn json_text(entries: &[(String, Entry)], form: HistogramForm) -> String {
     if !shown.is_empty() {
         let shown = match form {
             HistogramForm::Usual | HistogramForm::Summary => {
-                json!({"supported_quantiles": QUANTILES, "computed_quantiles": shown})
+                json!({"supported_quantiles": QUANTILES.map(plain), "computed_quantiles": shown})
             }
             HistogramForm::Cumulative | HistogramForm::Disjoint => Json::Array(shown),
             HistogramForm::Detailed => {
-                json!({"supported_percentiles": QUANTILES, "details": shown})
+                json!({"supported_percentiles": QUANTILES.map(plain), "details": shown})
             }
         };
         stats.push(json!({"histograms": shown}));
@@ -166,13 +171,13 @@ fn histogram_json(name: &str, histogram: &HistogramSnapshot, form: HistogramForm
         }
         HistogramForm::Cumulative | HistogramForm::Disjoint => {
             let buckets = bounds(histogram, form).into_iter().map(
-                |(bound, count)| json!({"upper_bound": bound, "interval": 0, "cumulative": count}),
+                |(bound, count)| json!({"upper_bound": plain(bound), "interval": 0, "cumulative": count}),
             );
             json!({"name": name, "buckets": buckets.collect::<Vec<_>>()})
         }
         HistogramForm::Detailed => {
             let totals = histogram.filled().map(|(lower, width, count)| {
-                json!({"lower_bound": rounded(lower), "width": rounded(width), "count": count})
+                json!({"lower_bound": plain(rounded(lower)), "width": plain(rounded(width)), "count": count})
             });
             json!({
                 "name": name,

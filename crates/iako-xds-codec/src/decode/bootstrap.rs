@@ -2,13 +2,16 @@
 
 use iako_xds_api::envoy::config::bootstrap::v3 as pb;
 use iako_xds_api::envoy::config::core::v3 as core;
+use iako_xds_api::envoy::config::metrics::v3 as metrics;
 
 use super::{
-    callout, cluster, endpoint, listener, overload, runtime, secret, source, tracing, wire,
+    callout, cluster, endpoint, listener, matcher, overload, runtime, secret, source, tracing, wire,
 };
 use crate::problem::{At, Fault};
 use crate::text;
-use iako_proxy_config::{AdminAddress, Bootstrap, ConfigOrigin, GrpcService, GrpcSource, Node};
+use iako_proxy_config::{
+    AdminAddress, Bootstrap, ConfigOrigin, GrpcService, GrpcSource, HistogramBounds, Node,
+};
 
 pub(crate) fn bootstrap(config: &pb::Bootstrap, at: &At<'_>) -> Result<Bootstrap, Fault> {
     let mut value = Bootstrap::default();
@@ -49,6 +52,11 @@ pub(crate) fn bootstrap(config: &pb::Bootstrap, at: &At<'_>) -> Result<Bootstrap
     if let Some(resources) = &config.dynamic_resources {
         dynamic(resources, &mut value, &at.field("dynamic_resources"))?;
     }
+    if let Some(stats) = &config.stats_config {
+        let at = at.field("stats_config");
+        let at = at.field("histogram_bucket_settings");
+        value.histogram_bounds = wire::list(&stats.histogram_bucket_settings, &at, histogram)?;
+    }
     value.tracing = tracing::of_bootstrap(config.tracing.as_ref(), at)?;
     let manager = config.cluster_manager.as_ref();
     if let Some(source) = manager.and_then(|manager| manager.load_stats_config.as_ref()) {
@@ -60,6 +68,30 @@ pub(crate) fn bootstrap(config: &pb::Bootstrap, at: &At<'_>) -> Result<Bootstrap
     let path = outliers.map(|outliers| outliers.event_log_path.as_str());
     value.outlier_log = path.filter(|path| !path.is_empty()).map(std::path::PathBuf::from);
     Ok(value)
+}
+
+/// Bounds of histograms.
+fn histogram(
+    config: &metrics::HistogramBucketSettings,
+    at: &At<'_>,
+) -> Result<HistogramBounds, Fault> {
+    let at_match = at.field("match");
+    let names = config.r#match.as_ref();
+    let names = names.ok_or_else(|| at_match.missing("say which histograms are meant"))?;
+    let names = matcher::text(names, &at_match)?;
+    let at_buckets = at.field("buckets");
+    let mut bounds = config.buckets.clone();
+    if bounds.is_empty() {
+        return Err(at_buckets.missing("write upper bounds in milliseconds"));
+    }
+    if !bounds.iter().all(|bound| *bound > 0.0 && bound.is_finite()) {
+        return Err(at_buckets.invalid("has a bound that is not more than 0", "write milliseconds"));
+    }
+    bounds.sort_by(f64::total_cmp);
+    if bounds.windows(2).any(|pair| matches!(pair, [one, other] if one >= other)) {
+        return Err(at_buckets.invalid("has a bound twice", "write each once"));
+    }
+    Ok(HistogramBounds { names, bounds })
 }
 
 /// Who hears of load: one service, by gRPC.

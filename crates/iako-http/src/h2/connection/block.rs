@@ -252,6 +252,7 @@ impl Connection {
         if is_unwanted {
             return Ok(Step::Again);
         }
+        crate::h2::tally::count(&mut self.tally.trailers_received);
         Ok(Step::Event(Event::Trailers { stream: id, fields: Box::new(fields) }))
     }
 
@@ -284,6 +285,7 @@ impl Connection {
     fn refuse_new(&mut self, number: u32, opened: Opened, violation: Violation) -> Step {
         let code: ErrorCode = violation.code();
         self.streams.note(number, if opened.ends.here() { Past::Ended } else { Past::Dropped });
+        crate::h2::tally::count(&mut self.tally.resets_sent);
         self.output.frame(Class::Control, |out| frame::write_reset(number, code, out));
         Step::Event(Event::Refused { number, code, violation })
     }

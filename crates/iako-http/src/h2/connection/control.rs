@@ -9,6 +9,7 @@ use crate::h2::frame::{self, FrameHeader, STREAM_MASK, flag};
 use crate::h2::output::Class;
 use crate::h2::settings::{Settings, WINDOW_MAX};
 use crate::h2::streams::{Half, Past};
+use crate::h2::tally::count;
 
 /// What a peer says about why it goes is kept up to this length.
 const DEBUG_BYTES_MAX: usize = 256;
@@ -117,6 +118,7 @@ impl Connection {
             if increment == 0 && !self.is_idle(header.stream) {
                 // Wrong at any time (RFC 9113 §6.9), so it is not passed over as merely late.
                 let code = Violation::WindowZero.code();
+                count(&mut self.tally.resets_sent);
                 self.output.frame(Class::Control, |out| {
                     frame::write_reset(header.stream, code, out);
                 });
@@ -167,6 +169,7 @@ impl Connection {
         }
         self.remove(id, Past::Ended);
         let code = ErrorCode::new(frame::number(payload));
+        count(&mut self.tally.resets_received);
         Ok(Step::Event(Event::Reset { stream: id, code, cause: ResetCause::Peer }))
     }
 

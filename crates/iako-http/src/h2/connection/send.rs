@@ -213,6 +213,7 @@ impl Connection {
         let Some(stream) = self.streams.get(id) else { return };
         let past = if stream.remote == Half::Closed { Past::Ended } else { Past::Dropped };
         self.remove(id, past);
+        crate::h2::tally::count(&mut self.tally.resets_sent);
         self.output.frame(Class::Control, |out| {
             crate::h2::frame::write_reset(id.number, code, out);
         });

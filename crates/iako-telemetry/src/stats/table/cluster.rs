@@ -52,7 +52,9 @@ stats! {
         Counter "upstream_rq_maintenance_mode" "requests refused because an operator has the cluster in maintenance";
         Counter "upstream_rq_timeout" "requests without an answer in time";
         Counter "upstream_rq_per_try_timeout" "attempts without an answer in time";
+        Histogram "upstream_rq_time" "time from the end of the request to that of its answer";
         Counter "upstream_rq_rx_reset" "requests that the upstream reset";
+        Counter "upstream_rq_tx_reset" "requests over HTTP/2 that were reset towards the upstream";
         Counter "upstream_rq_retry" "second and later attempts";
         Counter "upstream_rq_retry_success" "of these, with an answer that was not to be retried";
         Counter "upstream_rq_retry_overflow" "attempts that the breaker on retries forbade";
@@ -139,6 +141,10 @@ stats! {
         Counter "original_dst_host_invalid" "requests whose header named no address";
     }
     "cluster.<name>.http2" {
+        Counter "rx_reset" "RST_STREAM frames received for open streams";
+        Counter "tx_reset" "RST_STREAM frames sent";
+        Counter "goaway_sent" "GOAWAY frames sent for the last time, without an error";
+        Counter "trailers" "always 0, as in Envoy";
         Counter "rx_messaging_error" "streams and connections lost because the upstream broke the protocol";
         Counter "header_overflow" "heads and trailers with more fields or bytes than allowed";
         Counter "keepalive_timeout" "connections closed because a probe was not answered";

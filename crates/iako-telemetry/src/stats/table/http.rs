@@ -30,7 +30,8 @@ stats! {
         Gauge "downstream_rq_active" "requests without a complete answer";
         Counter "downstream_rq_completed" "requests answered";
         Counter "downstream_rq_<class>xx" "answers of the class 1xx to 5xx";
-        Counter "downstream_rq_rx_reset" "requests that the client reset";
+        Counter "downstream_rq_rx_reset" "requests whose stream was reset, by either side";
+        Counter "downstream_rq_tx_reset" "of these, responses that could not be completed";
         Counter "downstream_rq_timeout" "requests that did not arrive in time";
         Counter "downstream_rq_header_timeout" "requests whose head took too long";
         Counter "downstream_rq_max_duration_reached" "requests that took longer than allowed";
@@ -55,6 +56,7 @@ stats! {
         Counter "fault.delays_injected" "requests that a fault delayed";
         Counter "fault.response_rl_injected" "responses whose content a fault held back";
         Counter "downstream_rq_too_large" "requests with more content than a filter gathers";
+        Counter "rq_overload_local_reply" "requests refused by the router because the proxy is overloaded";
         Counter "rs_too_large" "responses with more content than a filter gathers";
         Counter "ip_tagging.total" "requests whose client's address was looked up";
         Counter "ip_tagging.no_hit" "of these, those without a tag";
@@ -182,6 +184,10 @@ stats! {
         Counter "response_allowed_total_size" "bytes of responses that went on";
     }
     "http2" {
+        Counter "rx_reset" "RST_STREAM frames received for open streams";
+        Counter "tx_reset" "RST_STREAM frames sent";
+        Counter "goaway_sent" "GOAWAY frames sent for the last time, without an error";
+        Counter "trailers" "trailers received";
         Counter "rx_messaging_error" "streams and connections lost because the client broke the protocol";
         Counter "header_overflow" "heads and trailers with more fields or bytes than allowed";
         Counter "keepalive_timeout" "connections closed because a probe was not answered";

@@ -29,6 +29,10 @@ stats! {
         Counter "downstream_cx_total" "connections that this worker carried";
         Gauge "downstream_cx_active" "of these, open";
     }
+    "listener.<address>.http.<stat_prefix>" {
+        Counter "downstream_rq_completed" "requests answered at this listener";
+        Counter "downstream_rq_<class>xx" "answers by the first digit of their status";
+    }
     "tcp.<stat_prefix>" {
         Counter "downstream_cx_total" "connections relayed";
         Counter "downstream_cx_rx_bytes_total" "bytes received from clients";
@@ -195,6 +199,7 @@ stats! {
         Gauge "active" "1 while the action is taken in full";
         Gauge "scale_percent" "how much of it is taken; of places of load shedding too";
         Counter "shed_load_count" "times that work was turned away at this place";
+        Counter "count" "streams that were reset; of `envoy.overload_actions.reset_high_memory_stream`, without `overload.`";
         Counter "shrink_count" "times that memory was given back";
     }
     "ext_authz.<stat_prefix>" {

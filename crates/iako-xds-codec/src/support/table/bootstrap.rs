@@ -14,6 +14,7 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
             "layered_runtime",
             "tracing",
             "overload_manager",
+            "stats_config",
         ],
         warned: &[
             (
@@ -21,7 +22,6 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
                 &[
                     "stats_sinks",
                     "deferred_stat_options",
-                    "stats_config",
                     "stats_flush_interval",
                     "stats_flush_on_admin",
                     "stats_eviction_interval",
@@ -71,6 +71,24 @@ pub(super) const MESSAGES: &[MessageSupport] = &[
                 "listener_manager",
             ],
         )],
+    },
+    MessageSupport {
+        name: "envoy.config.metrics.v3.StatsConfig",
+        honoured: &["histogram_bucket_settings"],
+        warned: &[
+            (
+                "Prometheus is told the labels that Envoy takes out of names",
+                &["stats_tags", "use_all_default_tags", "allow_default_tag_overrides"],
+            ),
+            ("all statistics are kept, and chosen when they are asked for", &["stats_matcher"]),
+        ],
+        refused: &[],
+    },
+    MessageSupport {
+        name: "envoy.config.metrics.v3.HistogramBucketSettings",
+        honoured: &["match", "buckets"],
+        warned: &[("the finest buckets are always the same", &["bins"])],
+        refused: &[],
     },
     MessageSupport {
         name: "envoy.config.bootstrap.v3.ClusterManager",
