@@ -156,32 +156,44 @@ fn path_matches(rule: &RouteMatch, path: &str, head: &RequestHead<'_>) -> bool {
 #[must_use]
 pub fn header_matches(rule: &HeaderMatch, head: &RequestHead<'_>) -> bool {
     let name = rule.name.as_str();
-    values_match(rule, &|nth| head.value(name, nth))
+    values_match(rule, head.value(name, 0), |nth| head.value(name, nth))
 }
 
 /// Whether the headers of a response meet a condition; `:status` is none of them.
 #[must_use]
 pub fn response_header_matches(rule: &HeaderMatch, headers: &dyn Headers) -> bool {
     let name = rule.name.as_str();
-    values_match(rule, &|nth| headers.value(name, nth))
+    values_match(rule, headers.value(name, 0), |nth| headers.value(name, nth))
 }
 
-fn values_match<'h>(rule: &HeaderMatch, value: &dyn Fn(usize) -> Option<&'h [u8]>) -> bool {
-    let met = match &rule.check {
-        HeaderCheck::Present(wanted) => (value(0).is_some() || rule.missing_as_empty) == *wanted,
-        HeaderCheck::Text(_) | HeaderCheck::Range { .. } => {
-            let mut values = (0..).map_while(value).peekable();
-            match (values.peek().is_some(), rule.missing_as_empty) {
-                (true, _) => values.any(|value| value_meets(&rule.check, value)),
-                (false, true) => value_meets(&rule.check, b""),
-                (false, false) => return false,
-            }
+/// The same, of the first value of the header and those behind it.
+pub(crate) fn values_match<'h>(
+    rule: &HeaderMatch,
+    first: Option<&'h [u8]>,
+    further: impl Fn(usize) -> Option<&'h [u8]>,
+) -> bool {
+    let met = match (&rule.check, first) {
+        (HeaderCheck::Present(wanted), first) => {
+            (first.is_some() || rule.missing_as_empty) == *wanted
         }
+        (HeaderCheck::Text(_) | HeaderCheck::Range { .. }, Some(first)) => {
+            value_meets(&rule.check, first)
+                || (1..).map_while(further).any(|value| value_meets(&rule.check, value))
+        }
+        (HeaderCheck::Text(_) | HeaderCheck::Range { .. }, None) if rule.missing_as_empty => {
+            value_meets(&rule.check, b"")
+        }
+        (HeaderCheck::Text(_) | HeaderCheck::Range { .. }, None) => return false,
     };
     met != rule.invert
 }
 
 fn value_meets(check: &HeaderCheck, value: &[u8]) -> bool {
+    if let HeaderCheck::Text(StringMatch::Exact { value: wanted, ignore_case: false }) = check {
+        // Most rules ask this; what is equal needs no look at whether it is text.
+        let same = value == wanted.as_bytes();
+        return same || (!value.is_ascii() && lossy(value) == wanted.as_str());
+    }
     let text = lossy(value);
     match check {
         HeaderCheck::Present(wanted) => *wanted,

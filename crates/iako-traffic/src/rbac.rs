@@ -1,17 +1,18 @@
 //! Who may do what.
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::{borrow::Cow, cell::Cell, net::SocketAddr};
 
 use iako_cel::Expression;
 use iako_proxy_config::{
-    FilterStateMatch, MatchInput, Permission, Policy, Principal, Rbac, RbacAction, RbacMatcher,
-    RbacRules, SanKind, SanMatch, StringMatch, UpstreamAddress,
+    FilterStateMatch, HeaderMatch, MatchInput, Permission, Policy, Principal, Rbac, RbacAction,
+    RbacMatcher, RbacRules, SanKind, SanMatch, StringMatch, UpstreamAddress,
 };
 
 use crate::expression::Asked;
 use crate::{
-    ConnectionInfo, MatchFacts, Metadata, RequestFacts, choose_action, header_matches,
-    matching::any_matches, metadata_matches, state_matches,
+    ConnectionInfo, MatchFacts, Metadata, RequestFacts, choose_action,
+    matching::{any_matches, values_match},
+    metadata_matches, state_matches,
 };
 
 /// Under this name filters keep the address that they resolved the host of a request to.
@@ -120,9 +121,10 @@ impl MatchFacts<MatchInput> for Subject<'_> {
 /// Source: `envoy.config.rbac.v3.RBAC.action`.
 #[must_use]
 pub fn evaluate<'r>(rules: &'r RbacRules, subject: &Subject<'_>) -> Verdict<'r> {
+    let looked = Looked::new(subject);
     let mut policies = rules.policies.iter();
     let policy = policies
-        .find(|(_, policy)| policy_matches(policy, subject))
+        .find(|(_, policy)| looked.meets(policy))
         .map(|(name, policy)| (name.as_str(), policy));
     let allowed = match rules.action {
         RbacAction::Allow => policy.is_some(),
@@ -135,9 +137,7 @@ pub fn evaluate<'r>(rules: &'r RbacRules, subject: &Subject<'_>) -> Verdict<'r> 
 /// Whether some permission and some principal of a policy hold, and its condition with them.
 #[must_use]
 pub fn policy_matches(policy: &Policy, subject: &Subject<'_>) -> bool {
-    policy.permissions.iter().any(|permission| permits(permission, subject))
-        && policy.principals.iter().any(|principal| is(principal, subject))
-        && policy.condition.as_ref().is_none_or(|wanted| subject.asked().meets(wanted))
+    Looked::new(subject).meets(policy)
 }
 
 impl<'a> Subject<'a> {
@@ -178,10 +178,6 @@ impl<'a> Subject<'a> {
         state_matches(rule, kept)
     }
 
-    fn has_path(&self, matches: impl Fn(&str) -> bool) -> bool {
-        self.request().is_some_and(|facts| matches(facts.head.path()))
-    }
-
     fn destination(&self) -> SocketAddr {
         self.connection().original_destination
     }
@@ -190,21 +186,102 @@ impl<'a> Subject<'a> {
 /// Whether a subject does what a permission names.
 #[must_use]
 pub fn permits(permission: &Permission, subject: &Subject<'_>) -> bool {
-    match permission {
-        Permission::Any => true,
-        Permission::And(all) => all.iter().all(|part| permits(part, subject)),
-        Permission::Or(any) => any.iter().any(|part| permits(part, subject)),
-        Permission::Not(inner) => !permits(inner, subject),
-        Permission::Header(rule) => {
-            subject.request().is_some_and(|facts| header_matches(rule, &facts.head))
+    Looked::new(subject).permits(permission)
+}
+
+/// How many headers are looked up once for all rules; further ones are looked up by every rule.
+const HEADERS_KEPT: usize = 8;
+
+/// The first value of a header, by its name.
+type FirstValue<'r, 'a> = (&'r str, Option<&'a [u8]>);
+
+/// A subject with what several rules ask of it, found once. Of one evaluation, and on its stack.
+struct Looked<'r, 'a> {
+    subject: &'r Subject<'a>,
+    path: Cell<Option<&'a str>>,
+    headers: [Cell<Option<FirstValue<'r, 'a>>>; HEADERS_KEPT],
+}
+
+impl<'r, 'a> Looked<'r, 'a> {
+    const fn new(subject: &'r Subject<'a>) -> Self {
+        Self { subject, path: Cell::new(None), headers: [const { Cell::new(None) }; HEADERS_KEPT] }
+    }
+
+    fn meets(&self, policy: &'r Policy) -> bool {
+        policy.permissions.iter().any(|permission| self.permits(permission))
+            && policy.principals.iter().any(|principal| self.is(principal))
+            && policy.condition.as_ref().is_none_or(|wanted| self.subject.asked().meets(wanted))
+    }
+
+    fn has_path(&self, matches: impl Fn(&str) -> bool) -> bool {
+        let Some(facts) = self.subject.request() else { return false };
+        let path = self.path.get().unwrap_or_else(|| {
+            let path = facts.head.path();
+            self.path.set(Some(path));
+            path
+        });
+        matches(path)
+    }
+
+    fn has_header(&self, rule: &'r HeaderMatch) -> bool {
+        let Some(facts) = self.subject.request() else { return false };
+        let name = rule.name.as_str();
+        values_match(rule, self.first_value(name, facts), |nth| facts.head.value(name, nth))
+    }
+
+    fn first_value(&self, name: &'r str, facts: &'a RequestFacts<'a>) -> Option<&'a [u8]> {
+        for kept in &self.headers {
+            match kept.get() {
+                Some((own, value)) if own == name => return value,
+                Some(_) => {}
+                None => {
+                    let value = facts.head.value(name, 0);
+                    kept.set(Some((name, value)));
+                    return value;
+                }
+            }
         }
-        Permission::Path(matcher) => subject.has_path(|path| matcher.matches(path)),
-        Permission::PathTemplate(template) => subject.has_path(|path| template.matches(path)),
-        Permission::DestinationIp(range) => range.contains(&subject.destination().ip()),
-        Permission::DestinationPort(ports) => ports.contains(&subject.destination().port()),
-        Permission::ServerName(matcher) => matcher.matches(&subject.connection().server_name),
-        Permission::Metadata(rule) => metadata_matches(rule, subject.metadata()),
-        Permission::Upstream(rule) => reaches(rule, subject),
+        facts.head.value(name, 0)
+    }
+
+    fn permits(&self, permission: &'r Permission) -> bool {
+        let subject = self.subject;
+        match permission {
+            Permission::Any => true,
+            Permission::And(all) => all.iter().all(|part| self.permits(part)),
+            Permission::Or(any) => any.iter().any(|part| self.permits(part)),
+            Permission::Not(inner) => !self.permits(inner),
+            Permission::Header(rule) => self.has_header(rule),
+            Permission::Path(matcher) => self.has_path(|path| matcher.matches(path)),
+            Permission::PathTemplate(template) => self.has_path(|path| template.matches(path)),
+            Permission::DestinationIp(range) => range.contains(&subject.destination().ip()),
+            Permission::DestinationPort(ports) => ports.contains(&subject.destination().port()),
+            Permission::ServerName(matcher) => matcher.matches(&subject.connection().server_name),
+            Permission::Metadata(rule) => metadata_matches(rule, subject.metadata()),
+            Permission::Upstream(rule) => reaches(rule, subject),
+        }
+    }
+
+    fn is(&self, principal: &'r Principal) -> bool {
+        let subject = self.subject;
+        let connection = subject.connection();
+        match principal {
+            Principal::Any => true,
+            Principal::And(all) => all.iter().all(|part| self.is(part)),
+            Principal::Or(any) => any.iter().any(|part| self.is(part)),
+            Principal::Not(inner) => !self.is(inner),
+            Principal::Authenticated(matcher) => authenticated(matcher.as_ref(), connection),
+            Principal::Named(name) => named(name, connection),
+            Principal::DirectRemoteIp(range) => range.contains(&connection.remote.ip()),
+            Principal::RemoteIp(range) => {
+                let own = connection.remote.ip();
+                range.contains(&subject.request().map_or(own, |facts| facts.client))
+            }
+            Principal::Header(rule) => self.has_header(rule),
+            Principal::Path(matcher) => self.has_path(|path| matcher.matches(path)),
+            Principal::State(rule) => subject.keeps(rule),
+            Principal::Metadata(rule) => metadata_matches(rule, subject.metadata()),
+        }
     }
 }
 
@@ -220,25 +297,7 @@ fn reaches(rule: &UpstreamAddress, subject: &Subject<'_>) -> bool {
 /// Whether a subject is who a principal names.
 #[must_use]
 pub fn is(principal: &Principal, subject: &Subject<'_>) -> bool {
-    match principal {
-        Principal::Any => true,
-        Principal::And(all) => all.iter().all(|part| is(part, subject)),
-        Principal::Or(any) => any.iter().any(|part| is(part, subject)),
-        Principal::Not(inner) => !is(inner, subject),
-        Principal::Authenticated(matcher) => authenticated(matcher.as_ref(), subject.connection()),
-        Principal::Named(name) => named(name, subject.connection()),
-        Principal::DirectRemoteIp(range) => range.contains(&subject.connection().remote.ip()),
-        Principal::RemoteIp(range) => {
-            let connection = subject.connection().remote.ip();
-            range.contains(&subject.request().map_or(connection, |facts| facts.client))
-        }
-        Principal::Header(rule) => {
-            subject.request().is_some_and(|facts| header_matches(rule, &facts.head))
-        }
-        Principal::Path(matcher) => subject.has_path(|path| matcher.matches(path)),
-        Principal::State(rule) => subject.keeps(rule),
-        Principal::Metadata(rule) => metadata_matches(rule, subject.metadata()),
-    }
+    Looked::new(subject).is(principal)
 }
 
 fn authenticated(matcher: Option<&StringMatch>, connection: &ConnectionInfo) -> bool {
@@ -264,7 +323,7 @@ fn named(name: &SanMatch, connection: &ConnectionInfo) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use iako_proxy_config::{HeaderCheck, HeaderMatch, MetadataMatch, MetadataValueMatch};
+    use iako_proxy_config::{HeaderCheck, MetadataMatch, MetadataValueMatch};
     use serde_json::json;
 
     use super::*;
@@ -397,5 +456,41 @@ mod tests {
         let answer = authorize(&rbac, &Subject::Connection(&plain));
         assert!(answer.verdict.allowed);
         assert!(!answer.shadow.unwrap().allowed);
+    }
+
+    #[test]
+    fn headers_beyond_those_that_are_kept_are_found_too() {
+        let names: Vec<String> = (0..HEADERS_KEPT + 4).map(|place| format!("x-h{place}")).collect();
+        let wants = |name: &String, value: &str| {
+            Permission::Header(HeaderMatch {
+                name: name.parse().unwrap(),
+                check: HeaderCheck::Text(StringMatch::exact(value)),
+                invert: false,
+                missing_as_empty: false,
+            })
+        };
+        let headers: HeaderList =
+            names.iter().flat_map(|name| [(name.as_str(), "a"), (name.as_str(), "b")]).collect();
+        let head = RequestHead {
+            method: "GET",
+            scheme: "http",
+            authority: "a.test",
+            path_and_query: "/",
+            headers: &headers,
+        };
+        let (connection, metadata) = (connection(), Metadata::default());
+        let client = "1.2.3.4".parse().unwrap();
+        let facts = RequestFacts {
+            head,
+            connection: &connection,
+            metadata: &metadata,
+            client,
+            internal: false,
+        };
+        let subject = Subject::Request(&facts);
+        // The second of all values, the first of all again, and one that is nowhere.
+        let all = |value| Permission::And(names.iter().map(|name| wants(name, value)).collect());
+        assert!(permits(&Permission::And(vec![all("b"), all("a")]), &subject));
+        assert!(names.iter().all(|name| !permits(&wants(name, "c"), &subject)));
     }
 }
