@@ -103,6 +103,16 @@ fn sort_in(resource: Resource, snapshot: &mut MeshSnapshot, parts: &mut Parts) {
         | Resource::EnvoyFilter(_)
         | Resource::ProxyConfig(_)
         | Resource::WasmPlugin(_)
+        | Resource::GatewayClass(_)
+        | Resource::ApiGateway(_)
+        | Resource::ListenerSet(_)
+        | Resource::HttpRoute(_)
+        | Resource::GrpcRoute(_)
+        | Resource::TlsRoute(_)
+        | Resource::TcpRoute(_)
+        | Resource::UdpRoute(_)
+        | Resource::BackendTlsPolicy(_)
+        | Resource::ReferenceGrant(_)
         | Resource::TrafficExtension(_) => {}
     }
 }

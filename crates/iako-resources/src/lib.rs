@@ -20,6 +20,7 @@ mod diagnostic;
 mod document;
 mod files;
 pub mod fuzz;
+pub mod gateway_api;
 pub mod istio;
 pub mod kubernetes;
 mod meta;

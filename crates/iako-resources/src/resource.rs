@@ -7,6 +7,7 @@ use crate::{
     Gateway, IstioOperator, Kind, Object, ObjectMeta, Origin, PeerAuthentication, Pod, ProxyConfig,
     RateLimit, RequestAuthentication, ResourceKey, Secret, Service, ServiceEntry, Sidecar,
     Telemetry, TrafficExtension, VirtualService, WorkloadEntry, WorkloadGroup, WorkloadTemplate,
+    gateway_api,
 };
 
 macro_rules! resources {
@@ -71,6 +72,16 @@ resources! {
     ProxyConfig(ProxyConfig),
     WasmPlugin(TrafficExtension),
     TrafficExtension(TrafficExtension),
+    GatewayClass(gateway_api::gateway::GatewayClass),
+    ApiGateway(gateway_api::gateway::Gateway),
+    ListenerSet(gateway_api::gateway::ListenerSet),
+    HttpRoute(gateway_api::http_route::HttpRoute),
+    GrpcRoute(gateway_api::route::GrpcRoute),
+    TlsRoute(gateway_api::route::StreamRoute),
+    TcpRoute(gateway_api::route::StreamRoute),
+    UdpRoute(gateway_api::route::StreamRoute),
+    BackendTlsPolicy(gateway_api::policy::BackendTlsPolicy),
+    ReferenceGrant(gateway_api::policy::ReferenceGrant),
     PeerAuthentication(PeerAuthentication),
     RequestAuthentication(RequestAuthentication),
     AuthorizationPolicy(AuthorizationPolicy),
@@ -98,14 +109,24 @@ impl Resource {
             | Self::EnvoyFilter(_)
             | Self::ProxyConfig(_)
             | Self::WasmPlugin(_)
-            | Self::TrafficExtension(_) => false,
+            | Self::GatewayClass(_)
+            | Self::ApiGateway(_)
+            | Self::ListenerSet(_)
+            | Self::HttpRoute(_)
+            | Self::GrpcRoute(_)
+            | Self::TlsRoute(_)
+            | Self::TcpRoute(_)
+            | Self::UdpRoute(_)
+            | Self::BackendTlsPolicy(_)
+            | Self::ReferenceGrant(_)
+            | Self::TrafficExtension(_)
+            | Self::RateLimit(_) => false,
             Self::ServiceEntry(object) => object.spec.is_applied(),
             Self::WorkloadEntry(object) => object.spec.is_applied(),
             Self::AuthorizationPolicy(object) => object.spec.is_applied(),
             Self::RequestAuthentication(object) => object.spec.targets.is_empty(),
             Self::Telemetry(object) => object.spec.targets.is_empty(),
             // Limits are read and checked; nothing is planned with them yet.
-            Self::RateLimit(_) => false,
             Self::IstioOperator(_)
             | Self::DestinationRule(_)
             | Self::Gateway(_)

@@ -120,7 +120,7 @@ fn kinds_that_do_nothing_are_named() {
         text,
         expect![[r#"
             1:1 error IAKO0022 spec: the field spec is missing
-            2:7 warning IAKO0009 kind: HTTPRoute has no effect here: the Gateway API comes later; use Istio's Gateway and VirtualService
+            2:7 warning IAKO0009 kind: HTTPRoute is read and checked, not yet applied: the Gateway API comes later; use Istio's Gateway and VirtualService
             5:1 error IAKO0022 spec: the field spec is missing
             6:7 warning IAKO0009 kind: EnvoyFilter is read and checked, not yet applied: patches of Envoy's internals are not applied to our proxy; it comes later for the patches that map to settings of ours
             10:7 error IAKO0007 kind: networking.istio.io has no kind "VirtualServise" (did you mean VirtualService?)

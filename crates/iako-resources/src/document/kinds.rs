@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Code, Diagnostic, Kind, Object, ObjectMeta, Origin, PassedOver, Resource, ResourceKey,
-    Severity,
+    Severity, gateway_api,
     istio::{
         authorization_policy, destination_rule, envoy_filter, extension, gateway, istio_operator,
         peer_authentication, proxy_config, refer::boolean_word, request_authentication,
@@ -41,6 +41,16 @@ static KINDS: &[(&str, Kind, &[&str])] = &[
     (NETWORKING, Kind::ProxyConfig, &["v1beta1"]),
     (EXTENSIONS, Kind::WasmPlugin, &["v1alpha1"]),
     (EXTENSIONS, Kind::TrafficExtension, &["v1alpha1"]),
+    (GATEWAY_API, Kind::GatewayClass, &["v1", "v1beta1"]),
+    (GATEWAY_API, Kind::ApiGateway, &["v1", "v1beta1"]),
+    (GATEWAY_API, Kind::ListenerSet, &["v1"]),
+    (GATEWAY_API, Kind::HttpRoute, &["v1", "v1beta1"]),
+    (GATEWAY_API, Kind::GrpcRoute, &["v1", "v1alpha2"]),
+    (GATEWAY_API, Kind::TlsRoute, &["v1", "v1alpha3", "v1alpha2"]),
+    (GATEWAY_API, Kind::TcpRoute, &["v1", "v1alpha2"]),
+    (GATEWAY_API, Kind::UdpRoute, &["v1", "v1alpha2"]),
+    (GATEWAY_API, Kind::BackendTlsPolicy, &["v1", "v1alpha3"]),
+    (GATEWAY_API, Kind::ReferenceGrant, &["v1", "v1beta1", "v1alpha2"]),
     (SECURITY, Kind::PeerAuthentication, &["v1", "v1beta1"]),
     (SECURITY, Kind::RequestAuthentication, &["v1", "v1beta1"]),
     (SECURITY, Kind::AuthorizationPolicy, &["v1", "v1beta1"]),
@@ -232,6 +242,22 @@ impl Build<'_, '_> {
             Kind::WasmPlugin => self.istio(extension::parse_wasm_plugin, Resource::WasmPlugin),
             Kind::TrafficExtension => {
                 self.istio(extension::parse_traffic_extension, Resource::TrafficExtension)
+            }
+            Kind::GatewayClass => {
+                self.istio(gateway_api::gateway::parse_class, Resource::GatewayClass)
+            }
+            Kind::ApiGateway => self.istio(gateway_api::gateway::parse, Resource::ApiGateway),
+            Kind::ListenerSet => self.istio(gateway_api::gateway::parse_set, Resource::ListenerSet),
+            Kind::HttpRoute => self.istio(gateway_api::http_route::parse, Resource::HttpRoute),
+            Kind::GrpcRoute => self.istio(gateway_api::route::parse_grpc, Resource::GrpcRoute),
+            Kind::TlsRoute => self.istio(gateway_api::route::parse_stream, Resource::TlsRoute),
+            Kind::TcpRoute => self.istio(gateway_api::route::parse_stream, Resource::TcpRoute),
+            Kind::UdpRoute => self.istio(gateway_api::route::parse_stream, Resource::UdpRoute),
+            Kind::BackendTlsPolicy => {
+                self.istio(gateway_api::policy::parse_backend_tls, Resource::BackendTlsPolicy)
+            }
+            Kind::ReferenceGrant => {
+                self.istio(gateway_api::policy::parse_grant, Resource::ReferenceGrant)
             }
             Kind::PeerAuthentication => {
                 self.istio(peer_authentication::parse, Resource::PeerAuthentication)
