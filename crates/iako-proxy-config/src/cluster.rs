@@ -257,6 +257,9 @@ pub struct ClusterHttp {
     /// By up to this share of that age, a connection may be older; drawn for each. Envoy default:
     /// none.
     pub connection_duration_jitter: Option<Percent>,
+    /// A try is given up at this age, however far its response is; never when absent.
+    /// Source: `max_stream_duration`.
+    pub stream_duration_max: Option<Duration>,
     /// Requests a connection; without limit when absent.
     pub requests_per_connection_max: Option<NonZeroU32>,
     /// Settings of HTTP/2.
@@ -277,6 +280,7 @@ impl Default for ClusterHttp {
             idle_timeout: Some(Duration::from_secs(3600)),
             connection_duration_max: None,
             connection_duration_jitter: None,
+            stream_duration_max: None,
             requests_per_connection_max: None,
             http2: Http2Options::default(),
             name_case: HeaderCase::Lower,

@@ -406,6 +406,8 @@ impl Exchange<'_> {
 
     fn begin_try(&mut self, plan: &Plan<'_>) {
         self.deadlines.per_try_idle = plan.timeouts.per_try_idle;
+        let whole = plan.cluster.config.http.stream_duration_max;
+        self.deadlines.upstream = whole.map(|limit| self.now + limit);
         self.deadlines.touch_at(self.now);
         self.note_request_end(plan, self.now);
         let per_try = plan.timeouts.per_try.filter(|_| self.upload.is_read_whole());

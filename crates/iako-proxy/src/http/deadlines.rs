@@ -18,6 +18,8 @@ pub(crate) enum Expired {
     PerTry,
     /// Silence of one try.
     PerTryIdle,
+    /// Life of one try, its response included.
+    Upstream,
     /// Silence of the stream.
     Idle,
     /// Life of the stream.
@@ -33,6 +35,7 @@ impl Expired {
             Self::Response => Failure::ResponseTimeout,
             Self::PerTry => Failure::PerTryTimeout,
             Self::PerTryIdle => Failure::PerTryIdle,
+            Self::Upstream => Failure::UpstreamMaxDuration,
             Self::Idle => Failure::StreamIdle,
             Self::Stream => Failure::MaxDuration,
             Self::Request => Failure::RequestTimeout,
@@ -53,6 +56,8 @@ pub(crate) struct Deadlines<'t> {
     pub(crate) per_try: Option<Instant>,
     /// Longest silence of the current try.
     pub(crate) per_try_idle: Option<Duration>,
+    /// End of the current try, its response included.
+    pub(crate) upstream: Option<Instant>,
     /// End of the stream.
     pub(crate) stream: Option<Instant>,
     /// Until when the whole request must have arrived.
@@ -71,6 +76,7 @@ impl<'t> Deadlines<'t> {
             response: None,
             per_try: None,
             per_try_idle: None,
+            upstream: None,
             stream: None,
             request: None,
             flush: None,
@@ -100,16 +106,23 @@ impl<'t> Deadlines<'t> {
 
     /// All of the response is there: from now on only the client can be slow.
     pub(crate) fn begin_flush(&mut self) {
+        self.upstream = None;
         if let Some(flush) = self.flush {
             self.idle = Some(flush);
             self.active = clock::now();
         }
     }
 
-    /// A try ended: its own deadlines are gone.
-    pub(crate) fn end_try(&mut self) {
+    /// A try is answered: what bounds the wait for that is gone.
+    pub(crate) fn end_wait(&mut self) {
         self.per_try = None;
         self.per_try_idle = None;
+    }
+
+    /// A try ended: its own deadlines are gone.
+    pub(crate) fn end_try(&mut self) {
+        self.end_wait();
+        self.upstream = None;
     }
 
     /// Ready once a deadline has passed.
@@ -125,6 +138,7 @@ impl<'t> Deadlines<'t> {
             (self.response, Expired::Response),
             (self.per_try, Expired::PerTry),
             (after(self.per_try_idle), Expired::PerTryIdle),
+            (self.upstream, Expired::Upstream),
             (self.stream, Expired::Stream),
             (self.request, Expired::Request),
             (after(self.idle), Expired::Idle),

@@ -122,6 +122,8 @@ pub(crate) fn reply(failure: &Failure) -> Option<Reply> {
             grpc_status: Some(DEADLINE_EXCEEDED),
             ..Reply::new(504, "max_duration_timeout").with_body("downstream duration timeout")
         },
+        Failure::UpstreamMaxDuration => Reply::new(504, "upstream_max_stream_duration_reached")
+            .with_body("upstream max stream duration reached"),
         Failure::UpgradeRefused => Reply::new(403, "upgrade_failed"),
         Failure::Path => Reply { closes: true, ..Reply::new(400, "path_normalization_failed") },
         Failure::Denied { policy } => {

@@ -69,6 +69,9 @@ pub(crate) enum Failure {
     /// Nothing moved within the last allowed try for too long.
     #[error("nothing moved within the last try for too long")]
     PerTryIdle,
+    /// A try lived longer than its cluster allows.
+    #[error("the try lived longer than its cluster allows")]
+    UpstreamMaxDuration,
     /// Another try answered first. Never told to anybody.
     #[error("another try answered first")]
     Overtaken,
@@ -163,6 +166,7 @@ impl Failure {
             | Self::ResponseTimeout
             | Self::PerTryTimeout
             | Self::PerTryIdle
+            | Self::UpstreamMaxDuration
             | Self::NoHealthyUpstream
             | Self::SessionGone { .. }
             | Self::Unresolved(_)
@@ -204,6 +208,7 @@ impl Failure {
             Self::ResponseTimeout | Self::PerTryTimeout | Self::PerTryIdle => {
                 ResponseFlag::UpstreamRequestTimeout
             }
+            Self::UpstreamMaxDuration => ResponseFlag::UpstreamMaxStreamDurationReached,
             Self::StrictHeader(_) => ResponseFlag::InvalidEnvoyRequestHeaders,
             Self::StreamIdle => ResponseFlag::StreamIdleTimeout,
             Self::FaultAbort { .. } => ResponseFlag::FaultInjected,
@@ -256,6 +261,7 @@ impl Failure {
             | Self::StrictHeader(_)
             | Self::StreamIdle
             | Self::RequestTimeout
+            | Self::UpstreamMaxDuration
             | Self::MaxDuration
             | Self::Elsewhere
             | Self::UpgradeRefused

@@ -51,7 +51,7 @@ impl Exchange<'_> {
         lease: &mut Lease,
         downstream: &mut Downstream<'_>,
     ) -> Result<(), Failure> {
-        self.deadlines.end_try();
+        self.deadlines.end_wait();
         self.upload.forget();
         if self.said.as_ref().is_some_and(|said| said.sees_response()) {
             let origin = Origin::Upstream(&mut lease.upstream);

@@ -59,6 +59,11 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
                 Box::pin(refuse(connection, &mut side, header_timeout(), None)).await;
                 break;
             }
+            Next::LeftInside => {
+                let service = connection.last_service();
+                record::refused(connection, &service, &LEFT_INSIDE);
+                return;
+            }
             Next::Left => return,
             Next::End(ended) => return connection.fate.end(ended),
         };
@@ -87,6 +92,7 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
             connection.last_service().stats.cx_overload_disable_keepalive.inc();
             side.close_after_response();
         }
+        side.close_at(connection.duration_max(manager).map(|limit| ends.opened + limit));
         if !manager.proxy_100_continue {
             side.tell_continue();
         }
@@ -107,6 +113,15 @@ fn guesses(connection: &HttpConnection) -> bool {
     connection.last_service().manager.codec == CodecType::Auto && connection.info.tls.is_none()
 }
 
+/// What there is to say of a request of which only a part came.
+const LEFT_INSIDE: Refused<'static> = Refused {
+    version: Version::Http11,
+    status: None,
+    details: "downstream_remote_disconnect",
+    flag: Some(ResponseFlag::DownstreamConnectionTermination),
+    bytes: 0,
+};
+
 /// What ends a connection whatever its client does.
 struct Ends<'e, D> {
     opened: Instant,
@@ -121,6 +136,8 @@ enum Next {
     Broken(ParseError),
     /// The head took too long.
     SlowHead,
+    /// The client is gone in the middle of a head.
+    LeftInside,
     /// The client is gone.
     Left,
     /// The client has to go.
@@ -145,6 +162,7 @@ async fn next_head(
             Poll::Ready(Err(DownstreamError::Protocol(error))) => {
                 return Poll::Ready(Next::Broken(error));
             }
+            Poll::Ready(Err(_)) if side.is_inside_head() => return Poll::Ready(Next::LeftInside),
             Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(Next::Left),
             Poll::Pending => {}
         }

@@ -48,6 +48,7 @@ handles! {
         rq_maintenance_mode: Counter = counter "upstream_rq_maintenance_mode",
         rq_timeout: Counter = counter "upstream_rq_timeout",
         rq_per_try_timeout: Counter = counter "upstream_rq_per_try_timeout",
+        rq_max_duration_reached: Counter = counter "upstream_rq_max_duration_reached",
         rq_rx_reset: Counter = counter "upstream_rq_rx_reset",
         rq_tx_reset: Counter = counter "upstream_rq_tx_reset",
         rq_retry_backoff_exponential: Counter = counter "upstream_rq_retry_backoff_exponential",

@@ -140,11 +140,12 @@ fn common_options(
         .max_connection_duration_jitter
         .map(|jitter| wire::percent(jitter.value, &at.field("max_connection_duration_jitter")))
         .transpose()?;
+    let at_stream = at.field("max_stream_duration");
+    http.stream_duration_max = wire::limit(common.max_stream_duration.as_ref(), None, &at_stream)?;
     // Zero means without limit, as absence does.
     http.requests_per_connection_max =
         common.max_requests_per_connection.and_then(std::num::NonZeroU32::new);
     for (set, field) in [
-        (common.max_stream_duration.is_some(), "max_stream_duration"),
         (common.max_headers_count.is_some(), "max_headers_count"),
         (common.headers_with_underscores_action != 0, "headers_with_underscores_action"),
     ] {

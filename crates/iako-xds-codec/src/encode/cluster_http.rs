@@ -29,6 +29,7 @@ pub(super) fn protocol_options(value: &Cluster) -> BTreeMap<String, Any> {
                 .http
                 .connection_duration_jitter
                 .map(wire::percent),
+            max_stream_duration: value.http.stream_duration_max.map(wire::duration),
             max_requests_per_connection: value
                 .http
                 .requests_per_connection_max

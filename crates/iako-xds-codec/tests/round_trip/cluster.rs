@@ -267,6 +267,7 @@ fn http() -> ClusterHttp {
     ClusterHttp {
         protocol: HttpProtocol::Http2,
         idle_timeout: None,
+        stream_duration_max: Some(Duration::from_secs(8)),
         connection_duration_max: Some(Duration::from_secs(60)),
         connection_duration_jitter: Some(Percent::from_whole(20).unwrap()),
         requests_per_connection_max: Some(some(10)),

@@ -12,6 +12,7 @@
 
 mod application;
 mod bulk;
+mod collectors;
 mod control_plane;
 mod demo;
 mod edits;

@@ -49,6 +49,11 @@ impl Exchange<'_> {
                 }
                 TryFailure::Repeatable { failure, end: End::Timeout, written }
             }
+            Expired::Upstream => {
+                stats.rq_max_duration_reached.inc();
+                let written = upstream.has_sent();
+                TryFailure::Repeatable { failure, end: End::Reset, written }
+            }
             Expired::Response => {
                 self.count_late(plan);
                 TryFailure::Final(failure)

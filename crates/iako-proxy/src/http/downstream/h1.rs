@@ -2,6 +2,7 @@
 
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use iako_http::{
@@ -10,6 +11,7 @@ use iako_http::{
     Version, Wire as WireForm, capitalize_names, write_interim, write_response_head,
 };
 use iako_proxy_config::{HeaderCase, Http1Options};
+use iako_rt::clock;
 
 use super::{Content, DownstreamError};
 use crate::http::wire::{Meter, QUEUE_BYTES_MAX, Wire};
@@ -34,6 +36,8 @@ pub(crate) struct Http1Downstream {
     /// The client asked for a tunnel; refused one, it would not know how to go on.
     wants_tunnel: bool,
     tunnel: Tunnel,
+    /// When it has become too old for another request.
+    close_at: Option<Instant>,
 }
 
 /// How far the connection is a tunnel.
@@ -60,6 +64,7 @@ impl Http1Downstream {
             upgrade: None,
             wants_tunnel: false,
             tunnel: Tunnel::No,
+            close_at: None,
         }
     }
 
@@ -139,6 +144,11 @@ impl Http1Downstream {
         self.persistence = Persistence::Close;
     }
 
+    /// From then on no response keeps the connection.
+    pub(crate) fn close_at(&mut self, at: Option<Instant>) {
+        self.close_at = at;
+    }
+
     pub(crate) fn poll_body(
         &mut self,
         context: &mut Context<'_>,
@@ -193,6 +203,9 @@ impl Http1Downstream {
         edits: &ResponseEdits,
         content: Content,
     ) -> Result<(), DownstreamError> {
+        if self.close_at.is_some_and(|at| at <= clock::now()) {
+            self.close_after_response();
+        }
         let old = self.version == Version::Http10;
         let (framing, encoder) = match content {
             Content::None if is_silent(edits.status(head)) => (Framing::Silent, BodyEncoder::Empty),

@@ -53,6 +53,7 @@ stats! {
         Counter "upstream_rq_timeout" "requests without an answer in time";
         Counter "upstream_rq_per_try_timeout" "attempts without an answer in time";
         Histogram "upstream_rq_time" "time from the end of the request to that of its answer";
+        Counter "upstream_rq_max_duration_reached" "attempts that took longer than the cluster allows";
         Counter "upstream_rq_rx_reset" "requests that the upstream reset";
         Counter "upstream_rq_tx_reset" "requests over HTTP/2 that were reset towards the upstream";
         Counter "upstream_rq_retry" "second and later attempts";
