@@ -77,23 +77,13 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
             return;
         }
         served += 1;
-        let manager = &connection.last_service().manager;
-        let worn = manager.requests_per_connection_max.is_some_and(|max| served >= max.get());
         let share = || connection.worker.with_rng(Rng::unit);
-        let overload = &connection.worker.shared.overload;
-        if overload.sheds(ShedPlace::Http1Bytes, share) {
+        if connection.worker.shared.overload.sheds(ShedPlace::Http1Bytes, share) {
             Box::pin(turn_away(connection, &mut side)).await;
             break;
         }
-        if worn || connection.chain.drain.tells(share) {
-            connection.fate.end(if worn { Ended::Served } else { Ended::Drained });
-            side.close_after_response();
-        } else if overload.ends_keepalive(share) {
-            connection.last_service().stats.cx_overload_disable_keepalive.inc();
-            side.close_after_response();
-        }
-        side.close_at(connection.duration_max(manager).map(|limit| ends.opened + limit));
-        if !manager.proxy_100_continue {
+        bound(connection, &mut side, served, ends.opened);
+        if !connection.last_service().manager.proxy_100_continue {
             side.tell_continue();
         }
         // Boxed: a connection that waits for its next request does not hold the room of one.
@@ -106,6 +96,22 @@ pub(crate) async fn serve(connection: &Rc<HttpConnection>, stream: Stream, read:
     }
     connection.fate.end(Ended::Otherwise);
     Box::pin(close(connection, side)).await;
+}
+
+/// Has the connection end with the response to come, where it has served enough.
+fn bound(connection: &HttpConnection, side: &mut Http1Downstream, served: u32, opened: Instant) {
+    let service = connection.last_service();
+    let manager = &service.manager;
+    let worn = manager.requests_per_connection_max.is_some_and(|max| served >= max.get());
+    let share = || connection.worker.with_rng(Rng::unit);
+    if worn || connection.chain.drain.tells(share) {
+        connection.fate.end(if worn { Ended::Served } else { Ended::Drained });
+        side.close_after_response();
+    } else if connection.worker.shared.overload.ends_keepalive(share) {
+        service.stats.cx_overload_disable_keepalive.inc();
+        side.close_after_response();
+    }
+    side.close_at(connection.duration_max(manager).map(|limit| opened + limit));
 }
 
 /// Whether the protocol of the connection was guessed by its first bytes.
