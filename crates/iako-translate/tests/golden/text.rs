@@ -125,6 +125,7 @@ fn connection_manager(out: &mut String, http: &HttpConnectionManager) {
             | HttpFilterKind::GlobalRateLimit(_)
             | HttpFilterKind::LocalRateLimit(_)
             | HttpFilterKind::Composite(_)
+            | HttpFilterKind::Matched(_)
             | HttpFilterKind::AdmissionControl(_)
             | HttpFilterKind::AdaptiveConcurrency(_)
             | HttpFilterKind::ExtProc(_)
