@@ -9,6 +9,7 @@ mod findings;
 mod gateways;
 mod injection;
 mod names;
+mod patches;
 mod policies;
 mod ports;
 mod routing;
@@ -62,6 +63,11 @@ pub const ANALYZERS: &[Analyzer] = &[
         name: "delegates",
         doc: "Rules are delegated to objects that can take them over.",
         run: delegates::delegates,
+    },
+    Analyzer {
+        name: "patches",
+        doc: "EnvoyFilters are applied, and always in the same order.",
+        run: patches::patches,
     },
     Analyzer { name: "weights", doc: "Weights add up to 100.", run: rules::weights },
     Analyzer {

@@ -187,6 +187,9 @@ codes! {
     DelegateNotFound = 152, Warning, "A rule delegates to an object that cannot take it over",
         "A delegate is a VirtualService without hosts, which does not delegate again. Requests that the rule takes get 404.";
     DelegateUnused = 153, Info, "Nobody delegates to a VirtualService without hosts", "Its rules count only where another VirtualService names it as a delegate.";
+    PatchOrder = 154, Warning, "A patch depends on the order of EnvoyFilters",
+        "It looks for something that another EnvoyFilter may not have made yet. Without a priority their age decides.";
+    PatchIgnored = 155, Warning, "A patch has an operation that its place does not take", "Istio passes such a patch over.";
 }
 
 impl fmt::Display for Code {

@@ -98,6 +98,8 @@ examples! {
     NeverMatches "0151";
     DelegateNotFound "0152";
     DelegateUnused "0153";
+    PatchOrder "0154";
+    PatchIgnored "0155";
 }
 
 /// Codes without an example, and why: one sentence with a full stop.

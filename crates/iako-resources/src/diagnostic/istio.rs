@@ -130,6 +130,11 @@ messages! {
     "0148" NamespaceInjectionEnabledByDefault => None("Every pod gets a sidecar, whatever its namespace says.");
     "0149" JwtClaimBasedRoutingWithoutRequestAuthN => Same(&[Code::TokenNeverChecked]);
     "0150" ExternalNameServiceTypeInvalidPortName => Same(&[Code::ExternalNamePort]);
+    "0151" EnvoyFilterUsesRelativeOperation => Same(&[Code::PatchOrder]);
+    "0152" EnvoyFilterUsesReplaceOperationIncorrectly => Same(&[Code::PatchIgnored]);
+    "0153" EnvoyFilterUsesAddOperationIncorrectly => Same(&[Code::PatchIgnored]);
+    "0154" EnvoyFilterUsesRemoveOperationIncorrectly => Same(&[Code::PatchIgnored]);
+    "0155" EnvoyFilterUsesRelativeOperationWithProxyVersion => Same(&[Code::PatchOrder]);
     "0156" UnsupportedGatewayAPIVersion => None(CRD_VERSIONS);
     "0157" InvalidTelemetryProvider => Same(&[Code::NoEffect, Code::ProviderNotFound]);
     "0158" PodsIstioProxyImageMismatchInNamespace => None(NO_PROXY_IMAGE);
@@ -140,6 +145,8 @@ messages! {
     "0163" InvalidExternalControlPlaneConfig => None(NO_CLUSTER);
     "0164" ExternalControlPlaneAddressIsNotAHostname => None(NO_CLUSTER);
     "0165" ReferencedInternalGateway => Same(&[Code::InternalGateway]);
+    "0166" IneffectiveSelector =>
+        None("Gateways of the Gateway API are not planned yet, so that no selector takes their pods.");
     "0167" IneffectivePolicy => Same(&[Code::NoEffect]);
     "0168" UnknownUpgradeCompatibility => None(UPGRADE);
     "0169" UpdateIncompatibility => None(UPGRADE);
