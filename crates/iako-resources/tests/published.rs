@@ -25,7 +25,7 @@ fn what_no_reader_looks_at_is_found_by_the_schema_at_its_place() {
         "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\nspec:\n  rules:\n  \
          - filters:\n    - type: CORS\n      cors: {allowHeaders: ['*', x-a]}\n    timeouts: {request: 1s, backendRequest: 2s}\n",
         &expect![[r#"
-            2:7+0 warning IAKO0009 kind: HTTPRoute has no effect here: the Gateway API comes later; use Istio's Gateway and VirtualService
+            2:7+9 warning IAKO0009 kind: HTTPRoute is read and checked, not yet applied: the Gateway API comes later; use Istio's Gateway and VirtualService
             8:28+1 error IAKO0031 spec.rules[0].filters[0].cors.allowHeaders: AllowHeaders cannot contain '*' alongside other methods
             9:15+1 error IAKO0031 spec.rules[0].timeouts: backendRequest timeout cannot be longer than request timeout
             kept: 
@@ -74,8 +74,8 @@ fn versions_that_will_go_name_their_successor() {
          rules: [{backendRefs: [{name: a, port: 80}]}]\n",
         &expect![[r#"
             1:13+34 warning IAKO0042 apiVersion: v1alpha2 of TCPRoute is deprecated (write apiVersion: gateway.networking.k8s.io/v1)
-            2:7+0 warning IAKO0009 kind: TCPRoute has no effect here: the Gateway API comes later; use Istio's Gateway and VirtualService
-            kept: 
+            2:7+8 warning IAKO0009 kind: TCPRoute is read and checked, not yet applied: the Gateway API comes later; use Istio's Gateway and VirtualService
+            kept: TCPRoute default/a
         "#]],
     );
 }

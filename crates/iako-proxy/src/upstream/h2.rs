@@ -198,8 +198,8 @@ impl Listen for Hearing {
     fn counted(&mut self, more: Tally) {
         // Trailers of responses do not count, as in Envoy.
         self.server.stats().counted(Tally { trailers_received: 0, ..more });
-        if more.resets_sent > 0 {
-            self.server.cluster.stats.rq_tx_reset.add(u64::from(more.resets_sent));
+        if more.resets_asked > 0 {
+            self.server.cluster.stats.rq_tx_reset.add(u64::from(more.resets_asked));
         }
     }
 

@@ -22,7 +22,8 @@ pub(crate) fn endpoint_set(name: &str) -> EndpointSet {
     };
     workload.metadata = EndpointMetadata {
         transport_match: BTreeMap::from([("tlsMode".into(), "istio".into())]),
-        lb: BTreeMap::from([("version".into(), "v1".into())]),
+        // Numbers are texts to balancers, and stay what they are beside.
+        lb: BTreeMap::from([("version".into(), "v1".into()), ("x".into(), "1".into())]),
         lb_lists: BTreeMap::from([("stages".into(), vec!["a".into(), "b".into()])]),
         workload: Some(WorkloadLabel {
             workload: "cart-v1".into(),

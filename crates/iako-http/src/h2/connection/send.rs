@@ -133,6 +133,7 @@ impl Connection {
     pub fn reset(&mut self, stream: StreamId, code: ErrorCode) {
         if self.is_open(stream) {
             self.counts.closed();
+            crate::h2::tally::count(&mut self.tally.resets_asked);
             self.send_reset(stream, code);
         }
     }
