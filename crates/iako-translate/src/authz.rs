@@ -1,8 +1,8 @@
 //! From `AuthorizationPolicy` objects to the proxy's access rules.
 //!
-//! One filter per action, in the order AUDIT, DENY, ALLOW, so that a refusal always wins. On opaque
-//! connections, conditions about requests cannot be asked: an ALLOW rule with one of them is left
-//! out, a DENY rule loses only those conditions. Both err on the side of refusing.
+//! One filter per action, in the order AUDIT, CUSTOM, DENY, ALLOW, so that a refusal always wins. On
+//! opaque connections, conditions about requests cannot be asked: an ALLOW rule with one of them is
+//! left out, a DENY rule loses only those conditions. Both err on the side of refusing.
 
 mod permission;
 mod principal;
@@ -32,10 +32,9 @@ pub(crate) fn rbac_filters(
     layer: Layer,
     mesh: &MeshConfig,
 ) -> Vec<Rbac> {
-    [AuthorizationAction::Audit, AuthorizationAction::Deny, AuthorizationAction::Allow]
-        .into_iter()
-        .filter_map(|action| rbac_of_action(policies, action, layer, mesh))
-        .collect()
+    use AuthorizationAction::{Allow, Audit, Custom, Deny};
+    let actions = [Audit, Custom, Deny, Allow].into_iter();
+    actions.filter_map(|action| rbac_of_action(policies, action, layer, mesh)).collect()
 }
 
 fn rbac_of_action(
@@ -79,7 +78,7 @@ fn rbac_of_action(
 const fn rbac_action(action: AuthorizationAction) -> RbacAction {
     match action {
         AuthorizationAction::Allow => RbacAction::Allow,
-        // Policies that ask an authorizer wait; without one the answer is no.
+        // Nobody is asked yet, and an authorizer that is not there says no.
         AuthorizationAction::Deny | AuthorizationAction::Custom => RbacAction::Deny,
         AuthorizationAction::Audit => RbacAction::Log,
     }

@@ -29,16 +29,15 @@ pub struct AuthorizationPolicy {
 }
 
 impl AuthorizationPolicy {
-    /// Whether the control plane acts on it. Policies with targets, those that ask an external
-    /// authorizer, and those that read metadata of filters are read and checked, not yet applied.
+    /// Whether the control plane acts on it. Policies with targets and those that read metadata of
+    /// filters are read and checked, not yet applied. What a policy would ask an external authorizer
+    /// about is refused: nobody is asked yet, and a policy that is there to refuse must not let pass.
     #[must_use]
     pub fn is_applied(&self) -> bool {
         let reads_metadata = |rule: &AuthorizationRule| {
             rule.conditions.iter().any(|one| matches!(one, Condition::FilterMetadata { .. }))
         };
-        self.targets.is_empty()
-            && self.action != AuthorizationAction::Custom
-            && !self.rules.iter().any(reads_metadata)
+        self.targets.is_empty() && !self.rules.iter().any(reads_metadata)
     }
 }
 
@@ -52,7 +51,7 @@ pub enum AuthorizationAction {
     Deny,
     /// What matches is marked for an audit log.
     Audit,
-    /// An external authorizer decides about what matches. Not applied yet.
+    /// An external authorizer decides about what matches. Nobody is asked yet: it is refused.
     Custom,
 }
 

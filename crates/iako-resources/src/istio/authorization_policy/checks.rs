@@ -35,8 +35,7 @@ pub(super) fn report(cursor: &Cursor<'_>, policy: &AuthorizationPolicy) {
 
 /// Reports what a policy that asks an external authorizer cannot have.
 fn report_custom(cursor: &Cursor<'_>, policy: &AuthorizationPolicy) {
-    let message = "action CUSTOM is read and checked, not yet applied: nobody is asked, and nothing \
-                   is refused";
+    let message = "action CUSTOM asks nobody yet: everything that its rules match is refused";
     cursor.at("action").report(Code::FieldIgnored, message);
     if policy.rules.is_empty() {
         let message =
