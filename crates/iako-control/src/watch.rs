@@ -1,7 +1,11 @@
 //! Directories of YAML as a source: read whole, again whenever something in them changes.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
+use iako_rt::clock;
 use notify::{RecursiveMode, Watcher};
 use tokio::{sync::mpsc, time};
 
@@ -16,6 +20,10 @@ const POLL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct DirectoryWatch {
     changes: mpsc::Receiver<()>,
+    /// When the first of the changes came that nobody was told of.
+    changing: Option<Instant>,
+    /// When somebody was told to look for the last time.
+    told: Instant,
     // Keeps the channel open when there is no watcher.
     _notices: mpsc::Sender<()>,
     // Stops when dropped.
@@ -44,18 +52,51 @@ impl DirectoryWatch {
                 tracing::warn!(%error, "changes are looked for every {POLL:?} only");
             })
             .ok();
-        Self { changes, _notices: notices, _watcher: watcher }
+        let told = clock::now();
+        Self { changes, changing: None, told, _notices: notices, _watcher: watcher }
     }
 
-    /// Waits until something changed, or may have, and no longer does.
+    /// Waits until something changed, or may have, and no longer does. Who stops waiting loses nothing:
+    /// the next wait goes on with what came.
     pub async fn changed(&mut self) {
-        let notified = time::timeout(POLL, self.changes.recv()).await;
-        if notified.is_err() {
-            return;
-        }
+        let since = match self.changing {
+            Some(since) => since,
+            None => {
+                let left = POLL.saturating_sub(self.told.elapsed());
+                let notified = time::timeout(left, self.changes.recv()).await;
+                let now = clock::now();
+                if notified.is_err() {
+                    self.told = now;
+                    return;
+                }
+                *self.changing.insert(now)
+            }
+        };
         let settle =
             async { while let Ok(Some(())) = time::timeout(QUIET, self.changes.recv()).await {} };
         // A directory that never rests is read all the same.
-        drop(time::timeout(QUIET_MAX, settle).await);
+        drop(time::timeout(QUIET_MAX.saturating_sub(since.elapsed()), settle).await);
+        self.changing = None;
+        self.told = clock::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_is_told_to_who_stopped_waiting_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watch = DirectoryWatch::start(&[folder.path().to_owned()]);
+        std::fs::write(folder.path().join("a.yaml"), "a: 1").unwrap();
+        // Shorter than a change takes to settle.
+        let wait = QUIET / 4;
+        for _ in 0..10 * QUIET_MAX.as_millis() / wait.as_millis() {
+            if time::timeout(wait, watch.changed()).await.is_ok() {
+                return;
+            }
+        }
+        panic!("the change is lost");
     }
 }

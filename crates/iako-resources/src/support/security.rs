@@ -46,7 +46,10 @@ pub(super) static AUTHORIZATION_POLICY: SupportTable = SupportTable {
         ("targetRef", Checked(TARGETS)),
         ("targetRefs", Checked(TARGETS)),
         ("action", Honoured),
-        ("provider", Checked("with action CUSTOM; nobody is asked yet, and what the rules match is refused")),
+        (
+            "provider",
+            Checked("with action CUSTOM; nobody is asked yet, and what the rules match is refused"),
+        ),
         ("rules", Honoured),
         ("rules[].from", Honoured),
         ("rules[].to", Honoured),

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     load::{Load, Outcome},
-    rig::{Mesh, until},
+    rig::{Mesh, until, until_or_tell},
 };
 
 const FAULT: &str =
@@ -70,14 +70,16 @@ fn instances_come_and_go_and_no_request_fails_for_them() {
     for (from, to) in [(2, 1), (1, 3), (3, 2)] {
         let replicas = |count: usize| format!("replicas: {count}");
         mesh.edit("user-service.yaml", &replicas(from), &replicas(to));
-        until("as many instances as asked for", || {
+        until_or_tell("as many instances as asked for", |told| {
             let status = mesh.ask(["status", "--output", "json"]).json();
             let proxies = status["proxies"].as_array().unwrap();
             let named = |it: &&Value| it["node"].to_string().contains("~user-service");
             let connected = proxies.iter().filter(named).count();
             // The shop's other five pods are always there.
-            let ready = status["config"]["ready_workloads"] == to + 5;
-            (users() == to && connected == to && ready).then_some(())
+            let ready = &status["config"]["ready_workloads"];
+            let pods = users();
+            *told = format!("{pods} pods, {connected} connected, {ready} ready of {to}");
+            (pods == to && connected == to && *ready == to + 5).then_some(())
         });
         load.change(&replicas(to), Outcome::is_good, Outcome::is_good);
     }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs::{self, File},
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -28,12 +29,18 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
 
 /// Asks again and again until there is an answer; fails when there is none in time.
 pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    until_or_tell(what, |_| ask())
+}
+
+/// The same; what was seen last is told with the failure.
+pub(crate) fn until_or_tell<T>(what: &str, mut ask: impl FnMut(&mut String) -> Option<T>) -> T {
     let began = iako_rt::clock::now();
+    let mut seen = String::new();
     loop {
-        if let Some(answer) = ask() {
+        if let Some(answer) = ask(&mut seen) {
             return answer;
         }
-        assert!(began.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
+        assert!(began.elapsed() < LIMIT, "{what}: not within {LIMIT:?}: {seen}");
         std::thread::park_timeout(Duration::from_millis(10));
     }
 }
@@ -238,8 +245,14 @@ impl Mesh {
     pub(crate) fn pods(&self) -> BTreeMap<String, IpAddr> {
         let documents = fs::read_dir(self.state.join("pods")).unwrap();
         let paths = documents.map(|entry| entry.unwrap().path());
-        let pods = paths.filter(|path| path.extension() == Some(OsStr::new("json"))).map(|path| {
-            let pod: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        let documents = paths.filter(|path| path.extension() == Some(OsStr::new("json")));
+        // A pod that goes meanwhile is none.
+        let texts = documents.filter_map(|path| match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            text => Some(text.unwrap()),
+        });
+        let pods = texts.map(|text| {
+            let pod: Value = serde_json::from_str(&text).unwrap();
             let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
             (name, pod["status"]["podIP"].as_str().unwrap().parse().unwrap())
         });
