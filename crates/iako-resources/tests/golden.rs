@@ -191,7 +191,7 @@ fn policies_are_checked_as_istio_does() {
         ),
         expect![[r#"
             5:3 error IAKO0022 spec.provider.name: action CUSTOM needs the name of an extension provider
-            5:11 warning IAKO0041 spec.action: action CUSTOM is read and checked, not yet applied: nobody is asked, and nothing is refused
+            5:11 warning IAKO0041 spec.action: action CUSTOM asks nobody yet: everything that its rules match is refused
             7:11 error IAKO0030 spec.rules[0].from: from is empty; remove it to mean everything
             8:21 error IAKO0030 spec.rules[1].from[0].source: source is empty; remove from to mean anybody
             9:33 error IAKO0023 spec.rules[2].from[0].source.ipBlocks[0]: "1.2.3" is no address and no range
