@@ -62,15 +62,7 @@ pub(crate) fn uri_of(file: &str) -> String {
     if !file.starts_with('/') {
         return file.to_owned();
     }
-    let mut uri = String::from("file://");
-    for byte in file.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/') {
-            uri.push(char::from(byte));
-        } else {
-            uri.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    uri
+    format!("file://{}", iako_resources::escaped_path(file))
 }
 
 #[cfg(test)]

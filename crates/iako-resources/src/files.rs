@@ -171,5 +171,20 @@ fn unreadable(path: &Path, reason: &str) -> SourceFile {
     SourceFile { content, text: None, asked: Asked::ByName }
 }
 
+/// A path as the path of a URI: everything else than letters, digits, slashes and a few marks is
+/// escaped. Source: RFC 3986 §2.1 and §2.3.
+#[must_use]
+pub fn escaped_path(path: &str) -> String {
+    let mut escaped = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/') {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests;

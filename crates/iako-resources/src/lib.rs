@@ -37,7 +37,9 @@ pub use diagnostic::{
     codes_page, diagnostic_json, diagnostics_json, render,
 };
 pub use document::{Asked, ReadOptions, read_text};
-pub use files::{FileContent, PassedOver, SourceFile, list_sources, load_directory, load_sources};
+pub use files::{
+    FileContent, PassedOver, SourceFile, escaped_path, list_sources, load_directory, load_sources,
+};
 pub use istio::{
     Pattern, StringMatch, Visibility, authorization_policy::AuthorizationPolicy,
     destination_rule::DestinationRule, envoy_filter::EnvoyFilter, extension::TrafficExtension,

@@ -166,13 +166,7 @@ fn read_rule(cursor: &Cursor<'_>, context: &Context<'_>) -> HttpRule {
     let name = fields.text("name");
     let matches = fields.list_of("matches", read_match);
     let filters = read_filters(&fields, context);
-    let backends = fields.list_of("backendRefs", |cursor| {
-        let fields = cursor.fields();
-        let backend = read_backend(&fields, context);
-        let filters = read_filters(&fields, context);
-        fields.ignore_rest();
-        Some((backend?, filters))
-    });
+    let backends = read_filtered_backends(&fields, context);
     let timeouts = fields.get("timeouts").map(|cursor| {
         let fields = cursor.fields();
         let of = |name: &'static str| fields.get(name).and_then(|c| c.duration_or_zero());
@@ -186,7 +180,7 @@ fn read_rule(cursor: &Cursor<'_>, context: &Context<'_>) -> HttpRule {
         name,
         matches: matches.into_iter().flatten().collect(),
         filters,
-        backends: backends.into_iter().flatten().collect(),
+        backends,
         request_timeout,
         backend_timeout,
         line: cursor.line(),
@@ -217,6 +211,21 @@ fn read_path(cursor: &Cursor<'_>) -> Option<PathMatch> {
         "Exact" => value.text().map(PathMatch::Exact),
         _ => value.text().map(PathMatch::Prefix),
     }
+}
+
+/// Reads where a rule sends requests, and what is done on the way to each.
+pub(super) fn read_filtered_backends(
+    fields: &Fields<'_>,
+    context: &Context<'_>,
+) -> Vec<(BackendRef, Vec<RouteFilter>)> {
+    let backends = fields.list_of("backendRefs", |cursor| {
+        let fields = cursor.fields();
+        let backend = read_backend(&fields, context);
+        let filters = read_filters(&fields, context);
+        fields.ignore_rest();
+        Some((backend?, filters))
+    });
+    backends.into_iter().flatten().collect()
 }
 
 /// Reads `filters`.

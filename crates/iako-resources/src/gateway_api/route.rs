@@ -4,7 +4,7 @@ use iako_types::HostPattern;
 
 use super::{
     BackendRef, ParentRef, ValueMatch,
-    http_route::{RouteFilter, read_filters},
+    http_route::{RouteFilter, read_filtered_backends, read_filters},
     read_backend, read_hostnames, read_parents, read_values,
 };
 use crate::{document::Context, istio::refer, reader::Cursor};
@@ -86,15 +86,8 @@ fn read_grpc_rule(cursor: &Cursor<'_>, context: &Context<'_>) -> GrpcRule {
     let name = fields.text("name");
     let matches = fields.list_of("matches", read_grpc_match);
     let filters = read_filters(&fields, context);
-    let backends = fields.list_of("backendRefs", |cursor| {
-        let fields = cursor.fields();
-        let backend = read_backend(&fields, context);
-        let filters = read_filters(&fields, context);
-        fields.ignore_rest();
-        Some((backend?, filters))
-    });
+    let backends = read_filtered_backends(&fields, context);
     fields.ignore_rest();
-    let backends = backends.into_iter().flatten().collect();
     GrpcRule { name, matches, filters, backends, line: cursor.line() }
 }
 

@@ -150,19 +150,9 @@ fn uri(file: &str) -> String {
     if file == STANDARD_INPUT {
         return "stdin".to_owned();
     }
-    let mut escaped = String::new();
     let relative = relative(file);
-    if relative.starts_with('/') {
-        escaped.push_str("file://");
-    }
-    for byte in relative.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/') {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
+    let escaped = iako_resources::escaped_path(&relative);
+    if relative.starts_with('/') { format!("file://{escaped}") } else { escaped }
 }
 
 #[cfg(test)]
